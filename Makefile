@@ -1,0 +1,56 @@
+# make run: install and run the main job · make test: what CI checks · the rest: make help
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+BUILT := build/built
+KERNELS := $(wildcard quarantion/kernels/[!_]*.py)
+NOTEBOOKS = $$(find nbs -name '*.ipynb' -not -path '*/.*' | sort)
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+MAKEFLAGS += --no-print-directory
+
+.PHONY: help run test lab install build notebooks docs lock clean
+
+run: build ## install what is missing and run the main job on the digits (ARGS='--policy int4')
+	@$(BIN)/quarantion run $(ARGS)
+
+test: ## everything that CI checks, in stages (ARGS='docs browser' for some of them)
+	@$(PYTHON) tools/check.py $(ARGS)
+
+lab: build ## JupyterLab on the tutorials
+	@$(BIN)/jupyter lab nbs/tutorials
+
+install: $(INSTALLED) ## .venv with the versions of requirements.lock
+build: $(BUILT) ## compile the kernels and install the package in .venv
+
+notebooks: build ## export and execute every notebook, store its outputs, clean it
+	@$(BIN)/nbdev_export
+	@$(MAKE) build
+	@IN_TEST=1 OMP_NUM_THREADS=1; export IN_TEST OMP_NUM_THREADS; \
+	for nb in $(NOTEBOOKS); do echo $$nb; $(BIN)/exec_nb $$nb --dest $$nb --exc_stop || exit 1; done
+	@$(BIN)/nbdev_clean
+
+docs: build ## the site in _docs, and README.md from nbs/index.ipynb
+	@$(BIN)/python tools/docs.py
+
+lock: build ## write requirements.lock from .venv
+	@$(BIN)/python tools/lock.py
+
+clean: ## remove what was built, but not .venv and runs
+	@rm -rf build dist _docs _proc *.egg-info .pytest_cache .ruff_cache .hypothesis
+	@find quarantion -name '*.so' -delete
+	@find nbs quarantion tests tools -name __pycache__ -prune -exec rm -rf {} +
+
+help:
+	@sed -n 's/^\([a-z]*\):.* ## /  make \1  /p' Makefile
+
+$(INSTALLED): requirements.lock
+	@$(PYTHON) tools/python.py
+	@echo 'Installing into .venv (some minutes the first time)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet -r requirements.lock
+	@touch $@
+
+$(BUILT): $(INSTALLED) pyproject.toml setup.py settings.ini $(KERNELS)
+	@echo 'Compiling the kernels'
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@mkdir -p $(@D) && touch $@

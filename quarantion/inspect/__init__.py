@@ -1,0 +1,4 @@
+"Figures of arrays, the live inspector and the report"
+from quarantion import _room
+
+__all__ = _room(__name__, figures='plot_raster plot_membrane plot_observer', membrane='MembraneInspector', report='write_report')

@@ -1,0 +1,4 @@
+"Training runs that survive being killed"
+from quarantion import _room
+
+__all__ = _room(__name__, fit='train_epoch evaluate', job='Config', files='check_manifest')

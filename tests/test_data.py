@@ -1,0 +1,228 @@
+"Data sets: every way in which an IDX file, a folder or a download can be wrong"
+import gzip, hashlib, http.server, threading
+import numpy as np, pytest, torch
+from hypothesis import given, settings, strategies as st
+from quarantion.checks import CheckError
+from quarantion.data.digits import load_digits
+from quarantion.data.idx import IDX_TYPES, IMAGES, MNIST_SHA256, fetch_mnist, load_mnist, read_idx, write_idx
+from quarantion.data.split import Split, check_samples, hold_out
+
+TRAIN = 'train-images-idx3-ubyte.gz', 'train-labels-idx1-ubyte.gz'
+TEST = 't10k-images-idx3-ubyte.gz', 't10k-labels-idx1-ubyte.gz'
+X = np.random.default_rng(0).integers(0, 256, (60,4,4), dtype=np.uint8)
+Y = np.arange(60, dtype=np.uint8)%10
+
+
+@pytest.fixture
+def folder(tmp_path):
+    "A tiny folder with the four files of MNIST"
+    for names,n in ((TRAIN, 60), (TEST, 30)):
+        write_idx(tmp_path/names[0], X[:n])
+        write_idx(tmp_path/names[1], Y[:n])
+    return tmp_path
+
+
+def plain(x): # The bytes of an IDX file, not compressed
+    code = next(k for k,v in IDX_TYPES.items() if np.dtype(v)==x.dtype.newbyteorder('>'))
+    return bytes([0, 0, code, x.ndim]) + np.array(x.shape, '>i4').tobytes() + x.astype(IDX_TYPES[code]).tobytes()
+
+def refused(path, *words, magic=None):
+    with pytest.raises(CheckError) as e: read_idx(path, magic)
+    for w in (path.name, 'expected', 'found', *words): assert w in str(e.value), str(e.value)
+    assert '\n' not in str(e.value)
+
+
+# IDX files
+
+GZ = gzip.compress(plain(X), mtime=0)
+
+@pytest.mark.parametrize('data,words', [
+    (b'', ['an empty file']),
+    (b'PK\x03\x04'+GZ[4:], ['first bytes', '1f 8b', '50 4b']),
+    (b'<html>not found</html>', ['first bytes']),
+    (GZ[:-1], ['gzip stream', 'end missing']),
+    (GZ[:len(GZ)//2], ['gzip stream', 'end missing']),
+    (GZ[:3], ['gzip stream']),
+    (GZ[:-8]+b'\0\0\0\0'+GZ[-4:], ['gzip stream', 'CRC']),
+    (GZ[:40]+b'\xff'*20+GZ[60:], ['gzip stream']),
+    (GZ+b'junk', ['gzip stream']),
+    (gzip.compress(b''), ['header', '4 bytes', '0']),
+    (gzip.compress(plain(X)[:-1]), ['size', '976 bytes', '975']),
+    (gzip.compress(plain(X)+b'\0'), ['size', '976 bytes', '977']),
+    (gzip.compress(plain(X)[:10]), ['header', '16 bytes', '10']),
+    (gzip.compress(plain(Y)), ['magic number', '2051', '2049']),
+    (gzip.compress(b'\x08\x03\0\0'+plain(X)[4:]), ['magic number', '2051']),
+    (gzip.compress(bytes([0,0,8,3])+bytes(12)), ['axes', 'at least one value']),
+    (gzip.compress(bytes([0,0,8,3])+np.array([-1,4,4], '>i4').tobytes()), ['axes']),
+])
+def test_bad_gz(tmp_path, data, words):
+    (tmp_path/'f.gz').write_bytes(data)
+    refused(tmp_path/'f.gz', *words, magic=IMAGES)
+
+@pytest.mark.parametrize('data,words', [
+    (b'', ['an empty file']), (b'\0\0', ['header']), (plain(X)[:-7], ['size']), (GZ, ['magic number']),
+    (bytes([0,0,8,0]), ['at least one axis']), (bytes([0,0,10,1,0,0,0,1,5]), ['IDX type'])])
+def test_bad_plain(tmp_path, data, words):
+    (tmp_path/'f').write_bytes(data)
+    refused(tmp_path/'f', *words)
+
+@pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+def test_not_finite(tmp_path, bad, dtype):
+    write_idx(tmp_path/'f', np.array([[1, 2], [bad, 0]], dtype))
+    refused(tmp_path/'f', str(bad), '[1, 0]')
+
+def test_no_file(tmp_path): refused(tmp_path/'none', 'No such file')
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(list(IDX_TYPES.values())), st.lists(st.integers(1, 4), min_size=1, max_size=4), st.booleans())
+def test_round_trip(tmp_path_factory, dtype, shape, packed):
+    path = tmp_path_factory.mktemp('idx')/('f.gz' if packed else 'f')
+    x = np.arange(np.prod(shape)).reshape(shape).astype(np.dtype(dtype).newbyteorder('='))
+    write_idx(path, x)
+    y = read_idx(path)
+    assert y.dtype==x.dtype and (y==x).all()
+
+
+# A folder of MNIST
+
+def load_refused(folder, *words, **kw):
+    with pytest.raises(CheckError) as e: load_mnist(folder, **kw)
+    for w in words: assert w in str(e.value), str(e.value)
+
+def test_complete(folder):
+    d = load_mnist(folder)
+    assert (d.name, d.classes, d.in_shape) == ('mnist', 10, (1,4,4))
+    assert torch.equal((d.x_test*255).round().byte(), torch.from_numpy(X[:30].reshape(30, -1)))
+    assert torch.equal(d.y_train, torch.from_numpy(Y).long())
+    for a in (d.x_train, d.x_test): assert a.dtype==torch.float32 and 0<=a.min() and a.max()<=1
+
+@pytest.mark.parametrize('sep', '-.')
+def test_unpacked_names(folder, sep):
+    want = load_mnist(folder)
+    for name in TRAIN+TEST:
+        f = folder/name
+        (folder/name.removesuffix('.gz').replace('-idx', f'{sep}idx')).write_bytes(gzip.decompress(f.read_bytes()))
+        f.unlink()
+    assert torch.equal(load_mnist(folder).x_train, want.x_train)
+
+def test_training_files_only(folder):
+    for name in TEST: (folder/name).unlink()
+    a,b = load_mnist(folder, size=20),load_mnist(folder, size=20)
+    assert (len(a.x_train), len(a.x_test)) == (40, 20)
+    assert a.y_test.bincount().tolist()==[2]*10 and torch.equal(a.x_test, b.x_test)
+    rows = {tuple(r) for d in (a.x_train, a.x_test) for r in (d*255).round().int().tolist()}
+    assert rows=={tuple(r) for r in X.reshape(60, -1).tolist()} # nothing lost, nothing twice
+    load_refused(folder, 'hold out', '10000') # the default is more than there is
+
+def test_counts_differ(folder):
+    write_idx(folder/TRAIN[1], Y[:59])
+    load_refused(folder, TRAIN[1], 'number of labels', 'expected 60', 'found 59')
+
+def test_test_counts_differ(folder):
+    write_idx(folder/TEST[1], Y[:31])
+    load_refused(folder, TEST[1], 'expected 30', 'found 31')
+
+def test_labels_out_of_range(folder):
+    y = Y.copy()
+    y[7] = 10
+    write_idx(folder/TRAIN[1], y)
+    load_refused(folder, TRAIN[1], 'label 7', 'in 0..9', 'found 10')
+
+def test_swapped(folder):
+    (folder/TRAIN[0]).write_bytes((folder/TRAIN[1]).read_bytes())
+    load_refused(folder, TRAIN[0], 'magic number', '2051', '2049')
+
+def test_image_sizes_differ(folder):
+    write_idx(folder/TEST[0], X[:30,:3])
+    load_refused(folder, 'size of the test images', '(4, 4)', '(3, 4)')
+
+@pytest.mark.parametrize('name', TRAIN+TEST)
+def test_one_missing(folder, name):
+    (folder/name).unlink()
+    load_refused(folder, name, str(folder))
+
+def test_no_folder(folder):
+    load_refused(folder/'none', 'data_dir')
+    load_refused(folder/TRAIN[0], 'data_dir')
+
+
+# The download, from a server that stands in for the mirror
+
+@pytest.fixture
+def host(folder):
+    "URL of a server for `folder`, and the paths that it was asked for"
+    asked = []
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args): super().__init__(*args, directory=str(folder))
+        def log_message(self, *args): asked.append(self.path)
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(.02,), daemon=True).start()
+        yield f'http://127.0.0.1:{server.server_port}/',asked
+        server.shutdown()
+
+def hashes(folder): return {n:hashlib.sha256((folder/n).read_bytes()).hexdigest() for n in TRAIN+TEST}
+
+def test_download(folder, host, tmp_path_factory):
+    url,asked = host
+    cache,sha = tmp_path_factory.mktemp('cache'),hashes(folder)
+    a = load_mnist(cache=cache, url=url, sha256=sha)
+    assert len(asked)==4 and torch.equal(a.x_train, load_mnist(folder).x_train)
+    load_mnist(cache=cache, url=url, sha256=sha)
+    assert len(asked)==4 # kept
+
+def test_cache_is_checked(folder, host, tmp_path_factory):
+    url,asked = host
+    cache,sha = tmp_path_factory.mktemp('cache'),hashes(folder)
+    (cache/TRAIN[0]).write_bytes(b'half a file')
+    load_mnist(cache=cache, url=url, sha256=sha)
+    assert len(asked)==4
+
+def test_download_of_other_bytes(folder, host, tmp_path_factory):
+    cache = tmp_path_factory.mktemp('cache')
+    with pytest.raises(CheckError) as e: fetch_mnist(cache, host[0]) # the hashes of the real files
+    for w in (host[0]+TRAIN[0], 'SHA-256', MNIST_SHA256[TRAIN[0]]): assert w in str(e.value)
+    assert not list(cache.iterdir())
+
+def test_not_on_the_host(folder, host, tmp_path_factory):
+    sha = hashes(folder)
+    (folder/TEST[0]).unlink()
+    with pytest.raises(CheckError, match='download.*404'): fetch_mnist(tmp_path_factory.mktemp('cache'), host[0], sha)
+
+def test_no_host(tmp_path):
+    with pytest.raises(CheckError, match='download: expected an answer'): fetch_mnist(tmp_path, 'http://127.0.0.1:9/')
+
+
+# Splits
+
+def test_digits():
+    d = load_digits()
+    assert (len(d.x_train), len(d.x_test)) == (1437, 360)
+    rows = torch.cat([d.x_train, d.x_test])
+    from sklearn import datasets
+    x,y = datasets.load_digits(return_X_y=True)
+    assert sorted((rows*16).int().tolist())==sorted(x.astype(int).tolist())
+    from sklearn.model_selection import train_test_split
+    parts = train_test_split(x, y, test_size=.2, stratify=y, random_state=0)
+    for a,b in zip((d.x_train*16, d.x_test*16, d.y_train, d.y_test), parts): assert (a.numpy()==b).all()
+
+def test_nan_in_data():
+    d = load_digits()
+    for bad,word in ((torch.nan, 'nan'), (torch.inf, 'inf'), (1.5, '[0, 1], found 1.5'), (-1., 'found -1')):
+        x = d.x_train.clone()
+        x[3,5] = bad
+        with pytest.raises(CheckError) as e: Split(x, d.y_train, d.x_test, d.y_test, d.in_shape, 10, 'digits', d.scale)
+        assert word in str(e.value) and 'digits train' in str(e.value)
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 5), st.integers(4, 30), st.integers(0, 3))
+def test_hold_out(classes, n, seed):
+    y = torch.arange(classes*n)%classes
+    a,b = hold_out(y, .25, seed)
+    assert sorted(a.tolist()+b.tolist())==list(range(len(y)))
+    counts = y[b].bincount(minlength=classes)
+    assert counts.max()-counts.min()<=1 and len(b)==-(-len(y)//4)
+
+def test_labels():
+    with pytest.raises(CheckError, match='label of sample 2: expected in 0..1, found -1'):
+        check_samples(torch.zeros(3, 2), torch.tensor([0,1,-1]), 2)

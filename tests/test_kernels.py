@@ -1,0 +1,185 @@
+"Every kernel is compiled for every level, and gives the same answer as its own source run as plain Python, to the last bit."
+import itertools
+import os
+import subprocess
+import sys
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quarantion import kernels
+
+ROOT = Path(kernels.__file__).parent
+NAMES = sorted(p.stem for p in ROOT.glob('[!_]*.py'))
+LEVELS = kernels.available()
+FOLDERS = {'baseline':ROOT, 'x86-64-v3':ROOT/'_x86_64_v3', 'x86-64-v4':ROOT/'_x86_64_v4'}
+
+
+@cache
+def load(name, level='source'):
+    "Kernel module `name` as compiled for `level`, or its source as a Python module"
+    path = ROOT/f'{name}.py' if level=='source' else next(p for s in EXTENSION_SUFFIXES if (p := FOLDERS[level]/f'{name}{s}').exists())
+    spec = spec_from_file_location(f'quarantion.kernels.{name}', path)
+    mod = module_from_spec(spec)
+    spec.loader.exec_module(mod)
+    return mod
+
+
+def bits(arrays): return [(a.shape, a.dtype.str, a.tobytes()) for a in arrays]
+
+
+# A case takes a module, a random generator, sizes and a number of threads, and gives the arrays that a kernel wrote
+
+def run_lif_forward(mod, rng, T, B, N, threads, dtype, spikes, reset, constant, keep):
+    x = rng.normal(.3, 1, (1 if constant else T,B,N)).astype(dtype)
+    beta,theta = rng.uniform(.5, 1, N).astype(dtype),rng.uniform(.3, 1.5, N).astype(dtype)
+    v,spk,pre = rng.normal(0, 1, (B,N)).astype(dtype),np.full((T,B,N), 7, spikes),np.full((T if keep else 0,B,N), 7, dtype)
+    mod.lif_forward(x, beta, theta, v, spk, pre, reset, threads)
+    return v,spk,pre
+
+
+def run_lif_backward(mod, rng, T, B, N, threads, dtype, membrane, reset, surrogate, constant, given):
+    gs,gpre = (rng.normal(0, 1, (T if g in given else 0,B,N)).astype(dtype) for g in 'sp')
+    unit = rng.uniform(1e-3, 2e-3, N).astype(dtype) if membrane=='int32' else np.ones(N, dtype)
+    pre = rng.normal(.5, 1, (T,B,N))
+    pre = (pre*1000).astype(membrane) if membrane=='int32' else pre.astype(membrane)
+    v0,beta,theta = rng.normal(0, 1, (B,N)).astype(dtype),rng.uniform(.5, 1, N).astype(dtype),rng.uniform(.3, 1.5, N).astype(dtype)
+    gx,rest = np.full((1 if constant else T,B,N), 7, dtype),[np.full((B,N), 7, dtype) for _ in range(3)]
+    mod.lif_backward(gs, gpre, pre, unit, v0, beta, theta, gx, *rest, reset, surrogate, .7, threads)
+    return gx,*rest
+
+
+def run_lif_int_forward(mod, rng, T, B, N, threads, spikes, guard, reset, constant, keep):
+    x = rng.integers(-900, 1000, (1 if constant else T,B,N), np.int32)
+    bias,m,theta = rng.integers(-50, 50, N, np.int32),rng.integers(0, 65537, N, np.int32),rng.integers(1, 2000<<guard, N, np.int32)
+    v,spk,pre = rng.integers(-3000, 3000, (B,N), np.int32),np.full((T,B,N), 7, spikes),np.full((T if keep else 0,B,N), 7, np.int32)
+    mod.lif_int_forward(x, guard, bias, m, theta, v, spk, pre, reset, threads)
+    return v,spk,pre
+
+
+def run_quantize_nonary(mod, rng, T, B, N, threads, dtype):
+    x = rng.normal(0, 1.5, T*B*N).astype(dtype)
+    x[::3] = (2*x[::3]).round()/2
+    x[5::97] = np.nan
+    out = np.full(x.shape, 7, np.int8)
+    mod.quantize_nonary(x, 1. if threads==1 else .3, out)
+    return out,
+
+
+def run_pack_nits(mod, rng, T, B, N, threads):
+    nits = rng.integers(-4, 5, T*B*N, np.int8)
+    words = np.full(-(-len(nits)//5), 7, np.uint16)
+    mod.pack_nits(nits, words)
+    return words,
+
+
+def run_unpack_nits(mod, rng, T, B, N, threads):
+    nits = np.full(T*B*N, 7, np.int8)
+    mod.unpack_nits(rng.integers(0, 9**5, -(-len(nits)//5), np.uint16), nits)
+    return nits,
+
+
+REAL = 'float32','float64'
+CASES = dict(
+    lif_forward=('lif', run_lif_forward, [(d,s,*o) for d in REAL for s in (d,'uint8') for o in itertools.product(range(4), (0,1), (0,1))]),
+    lif_backward=('lif', run_lif_backward, [(d,m,*o) for d in REAL for m in (d,'int32') for o in itertools.product(range(4), range(5), (0,1), ('s','sp','p',''))]),
+    lif_int_forward=('lif', run_lif_int_forward, list(itertools.product(('uint8','float32'), (0,8), range(4), (0,1), (0,1)))),
+    quantize_nonary=('nonary', run_quantize_nonary, [(d,) for d in REAL]),
+    pack_nits=('nonary', run_pack_nits, [()]),
+    unpack_nits=('nonary', run_unpack_nits, [()]))
+
+
+def results(kernel, level, sizes, threads=1):
+    name,run,options = CASES[kernel]
+    mod = load(name, level)
+    return [bits(run(mod, np.random.default_rng(i), *sizes, threads, *o)) for i,o in enumerate(options)]
+
+
+def test_is_compiled():
+    assert kernels.isa() in LEVELS
+    assert kernels.compiled()==dict.fromkeys(NAMES, True)
+
+
+@pytest.mark.parametrize('level', LEVELS)
+@pytest.mark.parametrize('name', NAMES)
+def test_same_names(name, level): assert load(name, level).__all__==load(name).__all__
+
+
+def test_every_kernel_has_a_case(): assert sorted(CASES)==sorted(k for n in NAMES for k in load(n).__all__)
+
+
+@pytest.mark.parametrize('level', LEVELS)
+@pytest.mark.parametrize('kernel', CASES)
+def test_compiled_is_the_source(kernel, level): assert results(kernel, level, (4,2,5))==results(kernel, 'source', (4,2,5))
+
+
+@pytest.mark.parametrize('kernel', CASES)
+def test_levels_agree(kernel):
+    "Over several tiles, and rows that do not fill a vector"
+    first = results(kernel, LEVELS[0], (6,3,1061))
+    for level in LEVELS[1:]: assert results(kernel, level, (6,3,1061))==first, level
+
+
+@pytest.mark.parametrize('kernel', ('lif_forward','lif_backward','lif_int_forward'))
+def test_threads_change_nothing(kernel):
+    one = results(kernel, LEVELS[-1], (3,3,700))
+    for threads in 2,5,16: assert results(kernel, LEVELS[-1], (3,3,700), threads)==one, threads
+
+
+@pytest.mark.parametrize('level', ['source',*LEVELS])
+@pytest.mark.parametrize('sizes', [(0,2,3), (3,0,3), (3,2,0), (0,0,0)])
+@pytest.mark.parametrize('kernel', CASES)
+def test_nothing_to_do(kernel, sizes, level): assert results(kernel, level, sizes)==results(kernel, 'source', sizes)
+
+
+def test_no_steps():
+    "Without a step the state stays, and no gradient is left unwritten"
+    v = np.array([[1.,2.]])
+    load('lif').lif_forward(np.ones((1,1,2)), np.ones(2), np.ones(2), v, np.empty((0,1,2)), np.empty((0,1,2)), 0)
+    assert v.tolist()==[[1,2]]
+    for mod in load('lif'),load('lif', LEVELS[-1]):
+        out = run_lif_backward(mod, np.random.default_rng(0), 0, 2, 3, 1, 'float32', 'float32', 0, 0, 1, 'sp')
+        assert not any(a.any() for a in out)
+
+
+@pytest.mark.parametrize('level', ['source',*LEVELS])
+def test_shapes_are_checked(level):
+    mod,f,i = load('lif', level),lambda *s: np.zeros(s, np.float32),lambda *s: np.zeros(s, np.int32)
+    good = dict(x=f(4,2,3), beta=f(3), theta=f(3), v=f(2,3), spk=f(4,2,3), pre=f(4,2,3), reset=0, num_threads=1)
+    mod.lif_forward(**good)
+    for bad in (dict(x=f(2,2,3)), dict(x=f(4,2,4)), dict(beta=f(4)), dict(theta=f(2)), dict(v=f(3,3)), dict(pre=f(3,2,3)), dict(reset=4), dict(reset=-1), dict(num_threads=0)):
+        with pytest.raises(ValueError, match=f'`{next(iter(bad))}`'): mod.lif_forward(**good|bad)
+    good = dict(x=i(4,2,3), guard=0, bias=i(3), m=i(3), theta=i(3), v=i(2,3), spk=f(4,2,3), pre=i(4,2,3), reset=0, num_threads=1)
+    mod.lif_int_forward(**good)
+    for bad in (dict(x=i(2,2,3)), dict(guard=31), dict(guard=-1), dict(bias=i(4)), dict(m=i(2)), dict(theta=i(2)), dict(v=i(2,2)), dict(pre=i(1,2,3)), dict(reset=4), dict(num_threads=0)):
+        with pytest.raises(ValueError, match=f'`{next(iter(bad))}`'): mod.lif_int_forward(**good|bad)
+    good = dict(gs=f(4,2,3), gpre=f(4,2,3), pre=f(4,2,3), unit=f(3), v0=f(2,3), beta=f(3), theta=f(3), gx=f(4,2,3), gbeta=f(2,3), gtheta=f(2,3), gv0=f(2,3),
+                reset=0, surrogate=0, slope=25., num_threads=1)
+    mod.lif_backward(**good)
+    for bad in (dict(gs=f(1,2,3)), dict(gpre=f(4,2,2)), dict(unit=f(2)), dict(beta=f(2)), dict(theta=f(2)), dict(v0=f(2,2)), dict(gx=f(2,2,3)),
+                dict(gbeta=f(1,3)), dict(gtheta=f(1,3)), dict(gv0=f(1,3)), dict(reset=4), dict(surrogate=5), dict(slope=0.), dict(num_threads=0)):
+        with pytest.raises(ValueError, match=f'`{next(iter(bad))}`'): mod.lif_backward(**good|bad)
+
+
+def child(code, isa): return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env={**os.environ, 'QUARANTION_ISA':isa})
+
+
+@pytest.mark.parametrize('level', LEVELS)
+def test_level_by_environment(level):
+    out = child('from quarantion import kernels; import quarantion.kernels.lif as l; print(kernels.isa(), l.__name__, l.__file__)', level).stdout.split()
+    assert out[:2]==[level,'quarantion.kernels.lif']
+    assert Path(out[2]).parent.samefile(FOLDERS[level])
+
+
+def test_unknown_level():
+    r = child('import quarantion.kernels', 'x86-64-v9')
+    assert r.returncode and "`QUARANTION_ISA`: expected baseline" in r.stderr and "found 'x86-64-v9' (not a level)" in r.stderr
+
+
+def test_light():
+    r = child("import sys, quarantion.kernels; print(sorted({'numpy','torch'} & set(sys.modules)))", '')
+    assert r.stdout=='[]\n', r.stderr
