@@ -20,13 +20,15 @@ lab: build ## JupyterLab on the tutorials
 	@$(BIN)/jupyter lab nbs/tutorials
 
 install: $(INSTALLED) ## .venv with the versions of requirements.lock
+	@:
+
 build: $(BUILT) ## compile the kernels and install the package in .venv
+	@:
 
 notebooks: build ## export and execute every notebook, store its outputs, clean it
 	@$(BIN)/nbdev_export
 	@$(MAKE) build
-	@IN_TEST=1 OMP_NUM_THREADS=1; export IN_TEST OMP_NUM_THREADS; \
-	for nb in $(NOTEBOOKS); do echo $$nb; $(BIN)/exec_nb $$nb --dest $$nb --exc_stop || exit 1; done
+	@echo $(NOTEBOOKS) | IN_TEST=1 OMP_NUM_THREADS=1 xargs -n1 -P2 sh -c 'echo $$0; $(BIN)/exec_nb $$0 --dest $$0 --exc_stop || exit 255'
 	@$(BIN)/nbdev_clean
 
 docs: build ## the site in _docs, and README.md from nbs/index.ipynb
@@ -38,19 +40,19 @@ lock: build ## write requirements.lock from .venv
 clean: ## remove what was built, but not .venv and runs
 	@rm -rf build dist _docs _proc *.egg-info .pytest_cache .ruff_cache .hypothesis
 	@find quarantion -name '*.so' -delete
-	@find nbs quarantion tests tools -name __pycache__ -prune -exec rm -rf {} +
+	@find nbs quarantion tests tools \( -name __pycache__ -o -name .hypothesis \) -prune -exec rm -rf {} +
 
 help:
-	@sed -n 's/^\([a-z]*\):.* ## /  make \1  /p' Makefile
+	@sed -n 's/^\([a-z]*\):.* ## /\1\t/p' Makefile | while IFS='	' read -r a b; do printf '  make %-10s %s\n' "$$a" "$$b"; done
 
 $(INSTALLED): requirements.lock
 	@$(PYTHON) tools/python.py
 	@echo 'Installing into .venv (some minutes the first time)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet -r requirements.lock
+	@$(BIN)/python -m pip install -qq -r requirements.lock
 	@touch $@
 
 $(BUILT): $(INSTALLED) pyproject.toml setup.py settings.ini $(KERNELS)
 	@echo 'Compiling the kernels'
-	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip install -qq --no-deps --no-build-isolation -e .
 	@mkdir -p $(@D) && touch $@

@@ -6,7 +6,7 @@
 __all__ = ['app', 'KEYS', 'run_', 'verify', 'report', 'info', 'main']
 
 # %% ../nbs/cli.ipynb #7f29ccb2
-import json, platform, sys
+import errno, json, platform, shlex, sys
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 from . import __version__
 from .checks import CheckError, fail
 
@@ -22,11 +23,13 @@ from .checks import CheckError, fail
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, help='Low-bit spiking networks that you can see into and trust.')
 _err = Console(stderr=True, highlight=False)
 
+def _say(text): _err.print(text, markup=False, soft_wrap=True) # a path stays whole, whatever it holds
+
 KEYS = ('run','data','policy','seed','float_accuracy','test_accuracy','samples','spikes','mismatches','spike_rate','bytes','seconds')
 
 def _table(result):
     "The short table that ends a run"
-    t = Table(title=f"{result['run']}", title_justify='left', show_header=False)
+    t = Table(title=Text(Path(result['run']).name), title_justify='left', show_header=False)
     row = lambda k,v: t.add_row(k, v)
     row('float accuracy', f"{result['float_accuracy']:.2%}")
     if result['policy']=='float': row('lowering and proof', 'skipped: policy float')
@@ -56,103 +59,125 @@ def _progress():
 # %% ../nbs/cli.ipynb #37a596ab
 def _finished(run): return (run/'manifest.json').exists()
 
-def _work(run):
+def _work(run, split):
     "Train, or go on; lower, prove, report, and seal the directory"
     from quarantion.inspect.report import write_report
     from quarantion.train.files import Lock, audit, write_manifest
-    from quarantion.train.job import finish, load_data, settings, train
+    from quarantion.train.job import finish, train
     bar,move = _progress()
+    on = f'go on with: quarantion run --resume {shlex.quote(str(run))}'
     with Lock(run):
-        cfg = settings(run)
-        split = load_data(cfg)
-        with bar: net,q,acc = train(run, split, move)
-        result = finish(run, split, net, q, acc)
-        write_report(run)
-        audit(run/'audit.jsonl', 'finished', test_accuracy=result['test_accuracy'])
-        write_manifest(run)
+        try:
+            with bar: net,q,acc = train(run, split, move)
+            result = finish(run, split, net, q, acc)
+            write_report(run)
+            audit(run/'audit.jsonl', 'finished', test_accuracy=result['test_accuracy'])
+            write_manifest(run)
+        except KeyboardInterrupt:
+            _say(f'interrupted; {on}')
+            raise typer.Exit(130)
+        except CheckError as e:
+            if getattr(e.__context__, 'errno', None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG): _say(f'the disk is full; what was saved is whole; {on}')
+            raise
     return result
 
 def _result(run):
-    path = Path(run)/'result.json'
-    try: return json.loads(path.read_text())
+    path = run/'result.json'
+    try: d = json.loads(path.read_text())
     except OSError as e: fail('result', str(path), 'a finished run', e.strerror)
     except ValueError as e: fail('result', str(path), 'JSON', str(e))
+    lost = [k for k in (*KEYS,'float_bytes') if k not in d] if isinstance(d, dict) else KEYS
+    if lost: fail('result', str(path), f'an object with {", ".join(lost)}', 'none')
+    return d | dict(run=str(run)) # wherever it is now
+
+def _config(path, given): # Settings of a file, those of the command line over them
+    from quarantion.train.files import read_toml
+    from quarantion.train.job import config_of
+    values = read_toml(path) if path else {}
+    try: return config_of(values|given)
+    except CheckError:
+        if path: config_of({k:v for k,v in values.items() if k not in given}, str(path)) # the file is what is wrong: name it
+        raise
 
 def _resume(run):
     from quarantion.train.files import check_manifest
-    from quarantion.train.job import settings
+    from quarantion.train.job import load_data, settings
     if not (run/'config.toml').exists(): fail('run', str(run), 'a run directory', 'no config.toml')
-    settings(run)
-    if not _finished(run): return _work(run)
-    if any(bad := check_manifest(run).values()): fail('run', str(run), 'the files of a finished run, unchanged', '; '.join(' '.join(b) for b in bad if b))
-    _err.print(f'{run} is finished; nothing to do')
+    cfg = settings(run)
+    if not _finished(run): return _work(run, load_data(cfg))
+    bad = [f'{f} ({kind})' for kind,files in check_manifest(run).items() for f in files]
+    if bad: fail('run', str(run), 'the files of a finished run, unchanged', ', '.join(bad))
+    _say(f'{run} is finished; nothing to do')
     return _result(run)
 
-@app.command('run')
+@app.command('run', help='Encode, train, quantize, lower to integers, and prove every spike.')
 def run_(
-    config:Annotated[Path, typer.Option(help='TOML file with any of these settings.')]=None,
+    config:Annotated[Path, typer.Option(help='TOML file with any of the settings below, up to --device.')]=None,
     dump_config:Annotated[bool, typer.Option('--dump-config', help='Print the settings as TOML, and stop.')]=False,
-    data:Annotated[str, typer.Option(help='digits (ships with scikit-learn) or mnist.')]=None,
-    data_dir:Annotated[str, typer.Option(help='Folder with the IDX files of MNIST; fetched if not given.')]=None,
-    encode:Annotated[str, typer.Option(help='direct, rate or latency.')]=None,
-    steps:Annotated[int, typer.Option(help='Time steps.')]=None,
-    hidden:Annotated[int, typer.Option(help='Neurons of the hidden layer.')]=None,
-    policy:Annotated[str, typer.Option(help='float, int8, int4, nonary or ternary.')]=None,
-    reset:Annotated[str, typer.Option(help='subtract, subtract_delayed, zero or none.')]=None,
-    beta:Annotated[float, typer.Option(help='Leak a step, in [0, 1].')]=None,
-    threshold:Annotated[float, typer.Option(help='Firing threshold, above 0.')]=None,
-    epochs:Annotated[int, typer.Option(help='Epochs of the float network.')]=None,
-    qat_epochs:Annotated[int, typer.Option(help='Epochs of the quantized network.')]=None,
-    batch:Annotated[int, typer.Option(help='Samples a step of the optimizer.')]=None,
-    lr:Annotated[float, typer.Option(help='Learning rate; a quarter of it for the quantized network.')]=None,
-    seed:Annotated[int, typer.Option(help='Of weights, order and encoder.')]=None,
-    device:Annotated[str, typer.Option(help='cpu or cuda.')]=None,
-    out:Annotated[Path, typer.Option(help='Folder of runs.')]=Path('runs'),
-    resume:Annotated[Path, typer.Option(help='Go on with this run; its settings are kept.')]=None,
+    data:Annotated[str, typer.Option(help='digits (ships with scikit-learn) or mnist; default digits.')]=None,
+    data_dir:Annotated[str, typer.Option(help='Folder with the IDX files of MNIST; downloaded if not given.')]=None,
+    encode:Annotated[str, typer.Option(help='direct, rate or latency; default direct.')]=None,
+    steps:Annotated[int, typer.Option(help='Time steps; default 25.')]=None,
+    hidden:Annotated[int, typer.Option(help='Neurons of the hidden layer; default 256.')]=None,
+    policy:Annotated[str, typer.Option(help='float, int8, int4, nonary or ternary; default nonary.')]=None,
+    reset:Annotated[str, typer.Option(help='subtract, subtract_delayed, zero or none; default subtract.')]=None,
+    beta:Annotated[float, typer.Option(help='Leak a step, in [0, 1]; default 0.95.')]=None,
+    threshold:Annotated[float, typer.Option(help='Firing threshold, above 0; default 1.0.')]=None,
+    epochs:Annotated[int, typer.Option(help='Epochs of the float network; default 30.')]=None,
+    qat_epochs:Annotated[int, typer.Option(help='Epochs of the quantized network; default 15.')]=None,
+    batch:Annotated[int, typer.Option(help='Samples a step of the optimizer; default 64.')]=None,
+    lr:Annotated[float, typer.Option(help='Learning rate, a quarter of it for the quantized network; default 0.002.')]=None,
+    seed:Annotated[int, typer.Option(help='Of weights, order and encoder; default 0.')]=None,
+    device:Annotated[str, typer.Option(help='cpu or cuda; default cpu.')]=None,
+    out:Annotated[Path, typer.Option(help='Folder of runs; default runs.')]=None,
+    resume:Annotated[Path, typer.Option(help='Go on with this run; it keeps its settings.')]=None,
     as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
 ):
-    "Encode, train, quantize, lower to integers, and prove that every spike is the same."
+    "Encode, train, quantize, lower to integers, and prove that every spike is the same"
     given = dict(data=data, data_dir=data_dir, encode=encode, steps=steps, hidden=hidden, policy=policy, reset=reset, beta=beta, threshold=threshold,
         epochs=epochs, qat_epochs=qat_epochs, batch=batch, lr=lr, seed=seed, device=device)
     given = {k:v for k,v in given.items() if v is not None}
-    from quarantion.train.files import dump_toml, read_toml
-    from quarantion.train.job import config_of, start
     if resume is not None:
-        if given or config: fail('`--resume`', 'run', 'no other settings: a run keeps its own', ', '.join(f'--{k.replace("_","-")}' for k in [*given, *(['config'] if config else [])]))
+        more = [k for k,v in dict(config=config, dump_config=dump_config, **given, out=out).items() if v not in (None, False) or k in given]
+        if more: fail('`--resume`', expected='no other settings, as a run keeps its own', found=', '.join(f'--{k.replace("_", "-")}' for k in more))
         result = _resume(resume)
     else:
-        values = read_toml(config) if config else {}
-        cfg = config_of({**values, **given}, str(config or 'settings'))
-        if dump_config: return print(dump_toml(asdict(cfg)), end='')
-        run = start(cfg, out)
-        _err.print(f'run {run}')
-        try: result = _work(run)
-        except KeyboardInterrupt:
-            _err.print(f'interrupted; go on with: quarantion run --resume {run}')
-            raise typer.Exit(130)
+        cfg = _config(config, given)
+        if dump_config:
+            from quarantion.train.files import dump_toml
+            return print(dump_toml({k:v for k,v in asdict(cfg).items() if k!='version'}), end='')
+        from quarantion.train.job import load_data, start
+        split = load_data(cfg) # if that fails, no run is left behind
+        run = start(cfg, out or 'runs')
+        _say(f'run {run}')
+        result = _work(run, split)
     _print(result, as_json)
+    _say(f'report: {Path(result["run"])/"report.html"}')
     if result.get('problems'):
-        for p in result['problems']: _err.print(f'NOT PROVED: {p}')
+        for p in result['problems']: _say(f'NOT PROVED: {p}')
         raise typer.Exit(1)
 
 # %% ../nbs/cli.ipynb #09189396
-@app.command()
+@app.command(help='Check the files of a run, and prove its integers again.')
 def verify(
     run:Annotated[Path, typer.Argument(help='A finished run directory.')],
     as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
 ):
-    "Check manifest and audit chain of a run, and prove its integer network again, from the files."
+    "Check manifest and audit chain of a run, and prove its integer network again, from the files"
     from quarantion.train.files import Lock, check_audit, check_manifest
     from quarantion.train.job import load_data, prove, settings
-    cfg,problems = settings(run),[]
-    if not _finished(run): fail('manifest', str(run), 'a finished run (go on with: quarantion run --resume)', 'none')
+    problems = []
+    if not run.is_dir(): fail('run', str(run), 'a run directory', 'none')
+    lost = not (run/'config.toml').exists() and _finished(run)
+    cfg = None if lost else settings(run)
+    if not _finished(run): fail('manifest.json', str(run), 'that of a finished run', f'none; go on with: quarantion run --resume {shlex.quote(str(run))}')
     try:
         for kind,files in check_manifest(run).items(): problems += [f'{kind}: {f}' for f in files]
     except CheckError as e: problems.append(str(e))
     try: check_audit(run/'audit.jsonl')
     except CheckError as e: problems.append(str(e))
-    out = dict(run=str(run), policy=cfg.policy, samples=0, spikes=0, mismatches=None)
-    if cfg.policy!='float':
+    out = dict(run=str(run), policy=None if lost else cfg.policy, samples=0, spikes=0, mismatches=None)
+    if not lost and cfg.policy!='float':
         try:
             with Lock(run): proof = prove(run, load_data(cfg))
             problems += proof.problems
@@ -160,17 +185,17 @@ def verify(
         except CheckError as e: problems.append(str(e))
     if as_json: print(json.dumps(out | dict(problems=problems)))
     else:
-        print(f"{out['spikes']:,} spike values compared over {out['samples']:,} samples: {out['mismatches']:,} mismatches" if out['mismatches'] is not None else 'no proof: ' + ('policy float' if cfg.policy=='float' else 'see below'))
+        print(f"{out['spikes']:,} spike values compared over {out['samples']:,} samples: {out['mismatches']:,} mismatches" if out['mismatches'] is not None else 'no proof: ' + ('policy float' if not lost and cfg.policy=='float' else 'see below'))
         print('\n'.join(f'PROBLEM: {p}' for p in problems) or 'manifest and audit chain are whole')
     if problems: raise typer.Exit(1)
 
-@app.command()
+@app.command(help='Show what came out of a run.')
 def report(
     run:Annotated[Path, typer.Argument(help='A finished run directory.')],
     html:Annotated[Path, typer.Option(help='Write a fresh report to this file.')]=None,
     as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
 ):
-    "Show what came out of a run."
+    "Show what came out of a run"
     from quarantion.train.job import settings
     settings(run)
     result = _result(run)
@@ -178,35 +203,47 @@ def report(
         from quarantion.inspect.report import write_report
         write_report(run, html)
     _print(result, as_json)
-    _err.print(f'report: {html or run/"report.html"}')
+    _say(f'report: {html or run/"report.html"}')
 
 def _version(name):
     try: return version(name)
     except PackageNotFoundError: return None
 
-@app.command()
+@app.command(help='Say what is installed: versions, kernels, threads.')
 def info(as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False):
-    "Say what is installed: versions, compiled or not, instruction set, threads."
+    "Say what is installed: versions, compiled or not, instruction set, threads"
     from quarantion.kernels import available, compiled, isa
     import torch
     out = dict(quarantion=__version__, python=platform.python_version(), platform=platform.platform(),
         **{n:_version(n) for n in ('torch','numpy','snntorch','safetensors','scikit-learn','matplotlib')},
         compiled=compiled(), isa=isa(), isas=list(available()), threads=torch.get_num_threads(), cuda=torch.cuda.is_available())
     if as_json: return print(json.dumps(out))
-    for k,v in out.items(): print(f'{k:14}{", ".join(v) if isinstance(v, list) else v}')
+    out['compiled'] = [k if c else f'{k} (no: runs as Python)' for k,c in out['compiled'].items()]
+    for k,v in out.items(): print(f'{k:14}{", ".join(v) if isinstance(v, list) else "not installed" if v is None else v}')
 
 # %% ../nbs/cli.ipynb #e0aa029b
+def _wrong(e):
+    _say(f'quarantion: {e}')
+    return 2
+
 def main(
     args:list=None # Words of the command line; those of the process if absent
 ):
     "The `quarantion` command"
-    try: code = app(args, standalone_mode=False)
-    except CheckError as e: _err.print(f'quarantion: {e}', markup=False, soft_wrap=True); code = 2
+    try:
+        try: import quarantion.kernels
+        except ValueError as e: raise CheckError(str(e)) from None # a level of instructions that is not there
+        code = app(args, standalone_mode=False)
+    except CheckError as e: code = _wrong(e)
     except KeyboardInterrupt: code = 130
     except Exception as e:
-        if not hasattr(e, 'format_message'): raise
-        _err.print(f'quarantion: {e.format_message()}', markup=False, soft_wrap=True); code = 2
+        if isinstance(e, typer.Abort): code = 130
+        elif not hasattr(e, 'format_message'): raise
+        elif getattr(e, 'ctx', None) is not None and type(e).__name__=='NoArgsIsHelpError':
+            _say(e.format_message())
+            code = 2
+        else: code = _wrong(e.format_message())
     sys.exit(code or 0)
 
 # %% ../nbs/cli.ipynb #8aa16ba6
-if __name__=='__main__': main()
+if __name__=='__main__' and '__file__' in globals(): main() # not in a notebook

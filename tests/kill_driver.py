@@ -1,53 +1,51 @@
 "Kill runs at many moments and resume them. One process imports everything once; each run is a fork of it. Prints one JSON object."
-import contextlib, hashlib, io, json, os, random, signal, sys, time
+import hashlib, json, os, random, signal, sys, time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import quarantion.cli as cli
-import quarantion.inspect.report, quarantion.train.job, torch # noqa: E401,F401  (imported before the forks)
+import matplotlib.backends.backend_agg, sklearn.datasets, sklearn.model_selection, torch._dynamo # noqa: E401,F401  (imported once, before the forks)
+import quarantion.inspect.report, quarantion.train.job # noqa: E401,F401
 
 torch.set_num_threads(1) # a forked child cannot ask OpenMP for more
-ARGS = ['run', '--epochs', '4', '--qat-epochs', '3', '--hidden', '24', '--json']
+ARGS = ['run', '--epochs', '3', '--qat-epochs', '2', '--hidden', '16', '--steps', '10', '--json']
+CHECKPOINT = 'last.safetensors'
 out = Path(sys.argv[1])
 
 
-def child(args, prepare):
+def child(args, prepare=lambda: None):
     "Run the command in a fork; returns its exit status, or minus the signal"
     pid = os.fork()
     if pid==0:
-        prepare()
-        sys.stdout = sys.stderr = open(os.devnull, 'w')
         code = 99
-        try: cli.main([str(a) for a in args])
+        try:
+            prepare()
+            sys.stdout = sys.stderr = open(os.devnull, 'w')
+            cli.main([str(a) for a in args])
         except SystemExit as e: code = e.code
         finally: os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def die_in_save(n, before):
-    "Die at the n-th fsync: before it, or right after it (the rename has not happened yet)"
-    real,count = os.fsync,[0]
-    def fsync(fd):
-        count[0] += 1
-        if count[0]==n and before: os.kill(os.getpid(), signal.SIGKILL)
-        real(fd)
-        if count[0]==n: os.kill(os.getpid(), signal.SIGKILL)
-    os.fsync = fsync
-
-
-def die_torn(n):
-    "Die in the middle of writing the n-th line of a log"
-    real,count = os.fsync,[0]
-    def fsync(fd):
-        count[0] += 1
-        name = os.readlink(f'/proc/self/fd/{fd}')
-        if count[0]>=n and name.endswith('metrics.jsonl'):
-            os.ftruncate(fd, os.fstat(fd).st_size-7)
+def die_in_save(name, n, how):
+    "Die at the n-th fsync of this file: before it, after it (the new file is not in its place yet), or with a line torn"
+    def prepare():
+        real,count = os.fsync,[0]
+        def fsync(fd):
+            count[0] += name in Path(os.readlink(f'/proc/self/fd/{fd}')).name
+            if count[0]<n: return real(fd)
+            if how=='torn': os.ftruncate(fd, os.fstat(fd).st_size-7)
+            if how=='after': real(fd)
             os.kill(os.getpid(), signal.SIGKILL)
-        real(fd)
-    os.fsync = fsync
+        os.fsync = fsync
+    return prepare
 
 
-def die_later(seconds): signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL)); signal.setitimer(signal.ITIMER_REAL, seconds)
+def die_later(seconds):
+    def prepare():
+        signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+    return prepare
 
 
 def facts(run):
@@ -56,25 +54,31 @@ def facts(run):
     return dict(model=sha('model.safetensors'), integer=sha('integer.safetensors'), metrics=metrics)
 
 
-def run_of(folder): return next(p for p in folder.iterdir() if p.is_dir())
+def lines(run, log): return (run/log).read_bytes().count(b'\n') if (run/log).exists() else 0
+
+def run_of(folder): return next((p for p in folder.glob('*') if (p/'config.toml').exists()), None)
+
+
+def one(i, kind, name, prepare):
+    "Kill, resume, verify"
+    folder = out/f'kill{i}'
+    first = child([*ARGS, '--out', folder], prepare)
+    run = run_of(folder)
+    if run is None: return dict(moment=name, kind=kind, first=first, resumed=None) # killed before there was anything to resume
+    state = dict(checkpoint=(run/'checkpoints'/CHECKPOINT).exists(), metrics=lines(run, 'metrics.jsonl'), audit=lines(run, 'audit.jsonl'),
+        torn=any((run/l).exists() and not (run/l).read_bytes().endswith(b'\n') for l in ('metrics.jsonl','audit.jsonl')), left=[p.name for p in run.rglob('.*.tmp')])
+    again = child(['run', '--resume', run, '--json'])
+    return dict(moment=name, kind=kind, first=first, **state, resumed=again, verified=child(['verify', run]), same=again==0 and facts(run)==whole)
 
 
 t0 = time.perf_counter()
-assert child([*ARGS, '--out', out/'whole'], lambda: None)==0
+assert child([*ARGS, '--out', out/'whole'])==0
 whole,took = facts(run_of(out/'whole')),time.perf_counter()-t0
+saves = [(CHECKPOINT,1,'before'), (CHECKPOINT,2,'after'), (CHECKPOINT,4,'before'), (CHECKPOINT,5,'after'), ('checkpoints',2,'after'), ('audit.jsonl',3,'before'),
+         ('model.safetensors',1,'after'), ('integer.safetensors',1,'before'), ('.png',3,'before'), ('manifest.json',1,'after')]
+moments = [('save', f'{how} fsync {n} of {f}', die_in_save(f, n, how)) for f,n,how in saves]
+moments += [('torn', f'in line {n} of {f}', die_in_save(f, n, 'torn')) for f,n in (('metrics.jsonl',2), ('metrics.jsonl',5), ('audit.jsonl',1))]
 random.seed(0)
-moments = [(f'save {n} {"before" if b else "after"} fsync', lambda n=n,b=b: die_in_save(n, b)) for n,b in [(1,True),(2,False),(3,True),(6,True),(9,False),(14,True),(19,False),(24,True),(33,False),(41,True)]]
-moments += [(f'torn line {n}', lambda n=n: die_torn(n)) for n in (8,22)]
-moments += [(f'{s:.2f} s', lambda s=s: die_later(s)) for s in (random.uniform(.02, .95*took) for _ in range(5))]
-results = []
-for i,(name,how) in enumerate(moments):
-    folder = out/f'kill{i}'
-    first = child([*ARGS, '--out', folder], how)
-    made = folder.exists() and any(folder.iterdir())
-    if not made or not (run_of(folder)/'config.toml').exists():
-        results.append(dict(moment=name, first=first, resumed=None, same=None)) # killed before there was anything to resume
-        continue
-    again = child(['run', '--resume', run_of(folder), '--json'], lambda: None)
-    ok = child(['verify', run_of(folder)], lambda: None)
-    results.append(dict(moment=name, first=first, resumed=again, verified=ok, same=facts(run_of(folder))==whole))
-print(json.dumps(dict(took=took, results=results)))
+moments += [('time', f'after {s:.2f} s', die_later(s)) for s in (random.uniform(*part)*took for part in ((.04,.1), (.1,.2), (.3,.9)))]
+with ThreadPoolExecutor(2) as two: results = list(two.map(one, range(len(moments)), *zip(*moments))) # each thread waits for its forks
+print(json.dumps(dict(took=took, seconds=time.perf_counter()-t0, results=results)))

@@ -107,7 +107,7 @@ def plain(q, x, spikes):
         u = s*(q.in_scale if n==0 else 1.)/2**l.guard
         b,th,beta = ste(p['bias']/u)*u,ste(p['threshold']/u)*u,ste(p['beta']*65536)/65536
         v,ss,us = torch.zeros(x.shape[-2], len(w), dtype=torch.float64),[],[]
-        ints = l.eval().codes()
+        l.eval()
         vi = torch.zeros_like(v)
         for t in range(len(spk)):
             i = (s_in if s_in.ndim==2 else s_in[t])@w.T+b
@@ -273,3 +273,21 @@ def test_cuda_runs_the_same_integers(reset):
         g = copy.deepcopy(q).cuda()
         for b in g.eval().integers(x.cuda()),g.train().integers(x.cuda()):
             for r,s in zip(a, b): assert torch.equal(r.spk, s.spk.cpu()) and torch.equal(r.mem, s.mem.cpu())
+
+
+def test_what_cannot_be_compared_is_named():
+    torch.manual_seed(0)
+    x = torch.rand(8,6)
+    q = prepare(mlp(), preset('nonary'), x).train()
+    program = lower(q)
+    with pytest.raises(CheckError, match='`loader`: expected batches'): verify(q, program, x)
+    with pytest.raises(CheckError, match='labels: expected 8 whole numbers from 0 to 3'): verify(q, program, [(x,x)])
+    with pytest.raises(CheckError, match='labels'): verify(q, program, [(x,torch.full((8,), 4))])
+    assert q.training                                   # a failed comparison leaves the mode as it was
+    with pytest.raises(CheckError, match='`q`: expected a QuantNetwork'): lower(mlp())
+    with pytest.raises(CheckError, match='layers: expected 2'): verify(q, lower(prepare(conv_net(), preset('nonary'), torch.rand(2,1,8,8))), [x])
+
+
+def test_a_threshold_beyond_int32_is_refused():
+    x = (torch.rand(4,3,6)<.5).float()
+    with pytest.raises(CheckError, match=r'membranes: expected \|v\| < 2\^31'): prepare(mlp(threshold=1e9), preset('int8'), x)(x)

@@ -57,7 +57,7 @@ def lint(): run('ruff', 'check', '--quiet', '--output-format', 'concise', 'quara
 def notebooks(): run('nbdev_test', '--n_workers', '2', '--timing', OMP_NUM_THREADS='1')
 
 
-def tests(): run('pytest', '-q', '-m', 'not browser', '--durations=12')
+def tests(): run('pytest', '-q', '-m', 'not browser', '--durations=12', OMP_NUM_THREADS='1') # small layers gain nothing from two threads, and lose much where a core is busy
 
 
 def wheel():
@@ -70,14 +70,14 @@ def wheel():
         assert scripts
         def venv(name, *what):
             run('python', '-m', 'venv', '--without-pip', d/name)
-            for w in what: run('python', '-m', 'pip', '--python', d/name/'bin/python', 'install', '--quiet', '--no-compile', *w, cwd=d)
+            for w in what: run('python', '-m', 'pip', '--python', d/name/'bin/python', 'install', '-qq', '--no-compile', *w, cwd=d, quiet=True)
             return d/name/'bin'
         full = venv('full', ['-c', ROOT/'requirements.lock', whl])
         made = json.loads(run(full/'quarantion', 'run', '--epochs', '1', '--qat-epochs', '1', '--json', '--out', d/'runs', cwd=d, quiet=True))
         assert made['mismatches']==0 and made['spikes']>0, made
         run(full/'quarantion', 'verify', made['run'], cwd=d, quiet=True)
         run(full/'python', 'wheel_store.py', made['run'], d/'stored', cwd=d)
-        bare = venv('bare', ['--no-deps', whl], ['-c', ROOT/'requirements.lock', 'numpy', 'safetensors', 'cython'])
+        bare = venv('bare', ['-c', ROOT/'requirements.lock', 'numpy', 'safetensors', 'cython'], ['--no-deps', whl])
         run(bare/'python', 'wheel_replay.py', d/'stored', cwd=d)
 
 

@@ -60,7 +60,7 @@ nbdev.showdoc.BasicMarkdownRenderer = Documented # in the workers of `proc_nbs` 
 
 
 def take_offline(site:Path):
-    "Ask no other host: KaTeX comes from a copy in `site`, and text is set in the reader's own fonts"
+    "Ask no other host: KaTeX comes from a copy (`dist/` of the npm package katex 0.16.47), and text is set in the reader's own fonts"
     libs = site/'site_libs/katex'
     shutil.copytree(Path(__file__).parent/'katex', libs)
     for page in site.rglob('*.html'):
@@ -77,7 +77,7 @@ def write_readme(cfg, site:str):
     shutil.rmtree(figures, ignore_errors=True)
     if shown.exists(): shutil.copytree(shown, figures)
     md = md.replace(f']({shown.name}/', ']({figures}/').replace('](images/', ']({nbs}/images/')
-    md = re.sub(r'\]\((?!\w+:|#|\{)', f']({site}', md).replace('.llms.md', '.html')
+    md = re.sub(r'\]\((?!\w+:|#|\{)/?', f']({site}', md).replace('.llms.md', '.html')
     (cfg.config_path/'README.md').write_text(md.replace('{figures}', figures.name).replace('{nbs}', cfg.nbs_path.name) + '\n')
 
 

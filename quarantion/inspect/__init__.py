@@ -1,4 +1,4 @@
 "Figures of arrays, the live inspector and the report"
 from quarantion import _room
 
-__all__ = _room(__name__, figures='plot_raster plot_membrane plot_observer', membrane='MembraneInspector', report='write_report')
+__all__ = _room(__name__, figures='plot_raster plot_membrane plot_readout plot_observer plot_codes plot_curve plot_confusion', membrane='MembraneInspector', report='write_report')

@@ -9,7 +9,7 @@ __all__ = ['MembraneInspector']
 import base64, html
 from contextlib import contextmanager
 import numpy as np
-from ..checks import check_in, check_shape, fail
+from ..checks import check_shape, fail
 from .figures import new_axes, plot_membrane, plot_raster, png
 
 # %% ../../nbs/inspect/membrane.ipynb #c4d07f17

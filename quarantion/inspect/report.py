@@ -235,7 +235,7 @@ def _weights(t, names, panel):
         out.append(_figure([panel(f'weights_{i}', f'Layer {name}: weights on the grid', lambda ax: plot_observer(w, s if len(s)>1 else s[0], -q, q, ax=ax)),
                             panel(f'codes_{i}', f'Layer {name}: codes', lambda ax: plot_codes(c, range(-q, q+1), ax))],
             f'The {_int(w.size)} weights of layer {name} before they were rounded, in units of their scale ({per}), and how often each of the {2*q+1} codes was used; '
-            'red weights lie beyond the last code and are clipped to it.', 'row two'))
+            'red weights lie beyond the last code and are clipped to it; the outermost bars hold all that lie further out.', 'row two'))
     return out
 
 def _body(run, r, metrics, config, t, panel):
@@ -253,7 +253,7 @@ def write_report(
     run, # The run directory
     path=None # Where the page goes; `report.html` in the run directory by default
 )->Path: # The page
-    "Make the report, and its figures as PNG files in `figures/`; a file that is missing or damaged raises `CheckError`"
+    "Make the report, and beside it in the run its figures as PNG files in `figures/`; a file that is missing or damaged raises `CheckError`"
     run = Path(run)
     path = run/'report.html' if path is None else Path(path)
     config,metrics,r = read_toml(run/'config.toml'),_metrics(run),_result(run)
@@ -262,7 +262,7 @@ def write_report(
         ax = new_axes(size)
         draw(ax)
         data = png(ax.figure, 170)
-        write_atomic(run/'figures'/f'{name}.png', data)
+        if path.parent==run: write_atomic(run/'figures'/f'{name}.png', data) # a copy elsewhere leaves the run as it is
         source = base64.b64encode(data).decode()
         return f'<div class=panel><p>{_e(title)}</p><img alt="{_e(title)}" src="data:image/png;base64,{source}"></div>'
     with matplotlib.style.context('default'): body = _body(run, r, metrics, config, t, panel)

@@ -6,7 +6,7 @@
 __all__ = ['lower']
 
 # %% ../../nbs/quant/lower.ipynb #4554a758
-import numpy as np
+from ..checks import fail
 from .prepare import QuantNetwork
 from ..runtime.network import IntegerNetwork, IntLayer
 
@@ -17,6 +17,7 @@ def lower(
     q:QuantNetwork, # A prepared network; it is frozen, if it was not
 )->IntegerNetwork: # Its integer program
     "Copy the codes of `q` into an integer network; raises `CheckError` if integers cannot hold them"
+    if not isinstance(q, QuantNetwork): fail('`q`', 'lower', 'a QuantNetwork (prepare makes one)', type(q).__name__)
     q.freeze()
     a = lambda t: t.detach().cpu().numpy().copy()
     return IntegerNetwork(tuple(IntLayer(a(l.weight_code), a(l.bias_code), a(l.theta_code), a(l.leak_code), a(l.unit_code), l.guard, l.reset,

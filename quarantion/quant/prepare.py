@@ -149,7 +149,7 @@ class QuantLayer(nn.Module):
         s = s.double()
         if len(self.scale)>1: s = torch.where((k==0).flatten(1).all(1), threshold.detach()/(self.in_scale*2**15), s) # an all-zero row
         u = s*(self.in_scale/2**self.guard)
-        b,th,m = (round_ste(x) for x in (self.bias.double()/u, threshold/u, self.beta.clamp(0, 1).expand(c).double()*65536))
+        b,th,m = (round_ste(x.clamp(-2**31+1, 2**31-1)) for x in (self.bias.double()/u, threshold/u, self.beta.clamp(0, 1).expand(c).double()*65536))
         return Codes(stand_for(k, real, s.detach().to(dt).reshape(shape)), *(x.detach().to(torch.int32) for x in (b,th,m)), u*b, u*th, m/65536, u)
 
     def _check(self, k, steps):

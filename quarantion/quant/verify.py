@@ -62,6 +62,27 @@ class Proof:
         return '\n'.join([head]+[f'NOT PROVED: {p}' for p in self.problems])
 
 # %% ../../nbs/quant/verify.ipynb #ee8b0412
+def _compare(q, program, batch, proof):
+    "Add one batch to `proof`"
+    x,y = batch if isinstance(batch, (tuple,list)) else (batch,None)
+    theirs,ours = q.integers(x.to(q.layers[0].weight.device)),program.record(x.cpu().numpy())
+    for l,a,b in zip(proof.layers, theirs, ours):
+        spk,mem = a.spk.cpu().numpy(),a.mem.cpu().numpy()
+        if spk.shape!=b.spk.shape: fail(f'layer {l.name}', 'verify', f'spikes of shape {spk.shape}', b.spk.shape)
+        l.spikes += spk.size
+        l.fired += int(np.count_nonzero(spk))
+        l.mismatches += int(np.count_nonzero((spk!=b.spk)|(mem!=b.mem)))
+    n = ours[-1].spk.shape[1]
+    proof.samples += n
+    if y is not None:
+        said,y = program.decide(ours[-1].spk, ours[-1].mem),np.asarray(y.cpu() if hasattr(y, 'cpu') else y)
+        if y.dtype.kind not in 'iu' or y.shape!=said.shape or y.min(initial=0)<0 or y.max(initial=0)>=ours[-1].spk.shape[2]:
+            fail('labels', 'verify', f'{n} whole numbers from 0 to {ours[-1].spk.shape[2]-1}', f'{y.dtype} of shape {list(y.shape)}')
+        if proof.confusion is None: proof.confusion = np.zeros((ours[-1].spk.shape[2],)*2, np.int64)
+        np.add.at(proof.confusion, (y,said), 1)
+        proof.right += int((said==y).sum())
+        proof.labelled += n
+
 @torch.no_grad()
 def verify(
     q:QuantNetwork, # The trained network; frozen, if it was not
@@ -69,6 +90,7 @@ def verify(
     loader # Batches: `x`, or `(x, y)` with labels; `x` is `[B, …]` or `[T, B, …]`
 )->Proof: # Its `mismatches` are 0, and it is `ok`, if all is equal and something was shown
     "Compare two programs spike by spike; raises `CheckError` if they do not have the same layers"
+    if hasattr(loader, 'shape'): fail('`loader`', 'verify', 'batches, such as [x] or x.split(100)', f'one array of shape {list(loader.shape)}')
     q.freeze()
     if len(q.layers)!=len(program.layers): fail('layers', 'verify', f'{len(q.layers)}, as in the trained network', len(program.layers))
     training,proof = q.training,Proof([LayerProof(n, reset=l.reset) for n,l in zip(q.names, q.layers)])
@@ -76,23 +98,7 @@ def verify(
         for k in 'weight','bias','theta','leak':
             if not np.array_equal(getattr(a, f'{k}_code').cpu().numpy(), getattr(b, k)): proof.parameters.append(f'{k} of layer {q.names[i]}')
     q.eval()
-    device = q.layers[0].weight.device
-    for batch in loader:
-        x,y = batch if isinstance(batch, (tuple,list)) else (batch,None)
-        theirs,ours = q.integers(x.to(device)),program.record(x.cpu().numpy())
-        for l,a,b in zip(proof.layers, theirs, ours):
-            spk,mem = a.spk.cpu().numpy(),a.mem.cpu().numpy()
-            if spk.shape!=b.spk.shape: fail(f'layer {l.name}', 'verify', f'spikes of shape {spk.shape}', b.spk.shape)
-            l.spikes += spk.size
-            l.fired += int(np.count_nonzero(spk))
-            l.mismatches += int(np.count_nonzero((spk!=b.spk)|(mem!=b.mem)))
-        n = ours[-1].spk.shape[1]
-        proof.samples += n
-        if y is not None:
-            said,y = program.decide(ours[-1].spk, ours[-1].mem),np.asarray(y.cpu() if hasattr(y, 'cpu') else y)
-            if proof.confusion is None: proof.confusion = np.zeros((ours[-1].spk.shape[2],)*2, np.int64)
-            np.add.at(proof.confusion, (y,said), 1)
-            proof.right += int((said==y).sum())
-            proof.labelled += n
-    q.train(training)
+    try:
+        for batch in loader: _compare(q, program, batch, proof)
+    finally: q.train(training)
     return proof

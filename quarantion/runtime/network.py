@@ -7,9 +7,8 @@ __all__ = ['RESETS', 'FORMAT', 'VERSION', 'Op', 'IntLayer', 'membrane_bound', 'p
            'save', 'load']
 
 # %% ../../nbs/runtime/network.ipynb #5d62ac16
-import json
+from dataclasses import asdict, dataclass
 import numpy as np
-from dataclasses import asdict, dataclass, replace
 from ..checks import check_finite, check_in, check_time, fail
 from ..files import load_tensors, save_tensors
 from ..kernels.lif import lif_int_forward

@@ -8,7 +8,7 @@ __all__ = ['RESETS', 'per_neuron', 'lif', 'LIF', 'Diagonal', 'RecurrentLIF']
 # %% ../../nbs/spikes/neuron.ipynb #c4f46c06
 import torch
 from torch import Tensor, nn
-from ..checks import check_in, check_range, check_shape, fail
+from ..checks import check_in, check_range, fail
 from ..kernels.lif import lif_backward, lif_forward
 from .surrogate import SURROGATES, spike, surrogate_grad
 
@@ -144,7 +144,7 @@ def lif(
     spk,pre,theta = _lif_pre(x, beta, threshold, mem, reset, surrogate, slope, steps)
     return spk, _to_state(spk, pre, theta, reset)
 
-# %% ../../nbs/spikes/neuron.ipynb #d902e5de
+# %% ../../nbs/spikes/neuron.ipynb #8c791419
 class LIF(nn.Module):
     "A layer of leaky integrate-and-fire neurons"
     def __init__(self,
@@ -178,7 +178,7 @@ class LIF(nn.Module):
         f = lambda p: f'{p.item():g}' if p.numel()==1 else f'[{p.numel()}]'
         return f'beta={f(self.beta)}, threshold={f(self.threshold)}, reset={self.reset!r}'
 
-# %% ../../nbs/spikes/neuron.ipynb #12b1e874
+# %% ../../nbs/spikes/neuron.ipynb #52475274
 class Diagonal(nn.Module):
     "A recurrent connection from each neuron to itself alone"
     def __init__(self, weight:float|Tensor=1.): # One weight, or one for each neuron

@@ -15,7 +15,7 @@ def spike_rate(
     spk:Tensor # Spikes `[T, B, …]`, 0 or 1
 )->float: # Mean spikes a neuron and step, in [0, 1]
     "How often a neuron fires"
-    return float(spk.float().mean()) if spk.numel() else 0.
+    return float(spk.detach().float().mean()) if spk.numel() else 0.
 
 # %% ../../nbs/spikes/stats.ipynb #30ab3c71
 def silent(
@@ -32,4 +32,4 @@ def agreement(
     "1 − differing spikes / spikes of `b`; raises `CheckError` where the shapes differ or `b` is silent"
     if a.shape!=b.shape: fail('`a`', expected=f'shape {tuple(b.shape)}', found=f'{tuple(a.shape)}')
     if not b.any(): fail('`b`', expected='at least one spike', found='none')
-    return 1-float((a!=b).sum()/b.sum())
+    return 1-float((a!=b).sum()/b.detach().sum())

@@ -173,7 +173,8 @@ def check_manifest(
     "Compare a run directory with its manifest; a manifest that is damaged or of another version raises `CheckError`"
     run = Path(run)
     where = str(run/'manifest.json')
-    try: d = _parse(_read(where))
+    data = _read(where)
+    try: d = _parse(data)
     except ValueError as e: fail('contents', where, 'JSON', str(e))
     if not isinstance(d, dict): fail('contents', where, 'an object', type(d).__name__)
     for k,want in (('format','quarantion run'), ('version',MANIFEST), ('digest',_hash({k:v for k,v in d.items() if k!='digest'}))):
@@ -205,7 +206,8 @@ def read_toml(
     path # File to read
 )->dict: # Name -> str, int, float, bool
     "Flat settings from a TOML file; raises `CheckError` for anything else in it"
-    try: d = tomllib.loads(_read(path).decode())
+    data = _read(path)
+    try: d = tomllib.loads(data.decode())
     except ValueError as e: fail('contents', str(path), 'TOML', str(e))
     for k,v in d.items():
         if not isinstance(v, (str, int, float)): fail(f'`{k}`', str(path), 'a string, a number, true or false', type(v).__name__)

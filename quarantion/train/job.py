@@ -7,15 +7,15 @@ __all__ = ['VERSION', 'CHECKPOINT', 'MODEL', 'SAMPLE', 'Config', 'config_of', 'l
            'start', 'settings', 'train', 'restored', 'prove', 'finish']
 
 # %% ../../nbs/train/job.ipynb #0255a329
-import json, platform, sys, time
-from dataclasses import asdict, dataclass, fields
+import json, platform, re, time
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 import numpy as np
 import torch
 from safetensors.numpy import save as _bytes
 from torch import nn
 from .. import __version__
-from ..checks import check_in, check_range, fail
+from ..checks import CheckError, check_in, check_range, fail
 from ..data.digits import load_digits
 from ..data.idx import load_mnist
 from ..data.split import Split
@@ -33,6 +33,8 @@ from .fit import batches, cosine, evaluate, load_optimizer, optimizer_tensors, s
 
 # %% ../../nbs/train/job.ipynb #e3618300
 VERSION = 1 # Of the run directory
+
+_TYPES = {str:'a string', int:'a whole number', float:'a number'}
 
 @dataclass(frozen=True)
 class Config:
@@ -58,16 +60,20 @@ class Config:
         for f in fields(self):
             v = getattr(self, f.name)
             if f.type is float and type(v) is int: object.__setattr__(self, f.name, float(v))
-            elif type(v) is not f.type: fail(f'`{f.name}`', 'settings', f'a {f.type.__name__}', repr(v))
-        if self.version!=VERSION: fail('`version`', 'settings', f'a run directory of version {VERSION}', self.version)
+            elif type(v) is not f.type: fail(f'`{f.name}`', expected=_TYPES[f.type], found=repr(v))
+        if self.version!=VERSION: fail('`version`', expected=f'a run directory of version {VERSION}', found=self.version)
         check_in(self.data, ('digits','mnist'), 'data'); check_in(self.encode, ENCODERS, 'encode')
         check_in(self.policy, ('float',*PRESETS), 'policy'); check_in(self.reset, RESETS, 'reset')
-        for k,lo in dict(steps=1, hidden=1, epochs=1, qat_epochs=0, batch=1, seed=0).items(): check_range(getattr(self, k), lo, name=k)
+        for k,lo in dict(steps=1, hidden=1, epochs=1, qat_epochs=0, batch=1, seed=0).items():
+            v,hi = getattr(self, k),2**32-1 if k=='seed' else 10**6
+            check_range(v, lo, name=k)
+            if v>hi: fail(f'`{k}`', expected=f'at most {hi:,}', found=f'{v:,}')
         check_range(self.beta, 0, 1, 'beta')
         for k in 'threshold','lr': check_range(getattr(self, k), 0, 1e6, name=k, above=True)
-        try: torch.device(self.device)
-        except RuntimeError: fail('`device`', 'settings', 'a device of torch, such as cpu or cuda', repr(self.device))
-        if self.device.startswith('cuda') and not torch.cuda.is_available(): fail('`device`', 'settings', 'a CUDA device that is there', repr(self.device))
+        if self.data_dir and self.data!='mnist': fail('`data_dir`', expected='none, as only mnist is read from a folder', found=repr(self.data_dir))
+        if not re.fullmatch('cpu|cuda(:[0-9]+)?', self.device): fail('`device`', expected='cpu, cuda or cuda:N', found=repr(self.device))
+        n = torch.cuda.device_count() if self.device!='cpu' else 1
+        if int(self.device.partition(':')[2] or 0)>=n: fail('`device`', expected='a CUDA device that is there', found=f'{self.device!r}, and there are {n}')
 
 def config_of(
     values:dict, # Settings by name
@@ -76,8 +82,9 @@ def config_of(
     "Settings from a dictionary; raises `CheckError` that names an unknown key"
     names = [f.name for f in fields(Config)]
     for k in values:
-        if k not in names: fail(f'key `{k}`', where, f'one of {", ".join(names)}', k)
-    return Config(**values)
+        if k not in names: fail(f'key `{k}`', where, f'one of {", ".join(n for n in names if n!="version")}', k)
+    try: return Config(**values)
+    except CheckError as e: raise CheckError(f'{where}: {e}') from None
 
 # %% ../../nbs/train/job.ipynb #6b444bbc
 def load_data(cfg:Config)->Split: # Training and test samples
@@ -137,7 +144,8 @@ def start(
         try: run.mkdir(parents=True)
         except FileExistsError: continue
         except OSError as e: fail('run directory', str(run), 'a folder that can be made', e.strerror)
-        write_atomic(run/'config.toml', dump_toml(asdict(cfg)).encode())
+        whole = replace(cfg, data_dir=str(Path(cfg.data_dir).absolute()) if cfg.data_dir else '') # so that it is found from any folder
+        write_atomic(run/'config.toml', dump_toml(asdict(whole)).encode())
         return run
     fail('run directory', str(out), 'a free name', base)
 

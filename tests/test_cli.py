@@ -1,0 +1,369 @@
+"The command line, from end to end: what it prints, what it leaves on disk, and what it refuses"
+import hashlib, json, os, re, shutil, signal, subprocess, sys, time, tomllib
+from dataclasses import asdict
+import numpy as np, pytest
+from quarantion.checks import CheckError
+from quarantion.cli import KEYS, main
+from quarantion.data.idx import write_idx
+from quarantion.files import load_tensors
+from quarantion.runtime import load
+from quarantion.train.files import check_audit, read_jsonl
+from quarantion.train.job import CHECKPOINT, VERSION, Config, load_data, start
+
+SMALL = '--epochs', '2', '--qat-epochs', '1', '--hidden', '16', '--steps', '10'
+MAIN = 'import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from quarantion.cli import main; main()'
+# QAT with so few epochs may warn of a coarse threshold
+pytestmark = pytest.mark.filterwarnings('default:a threshold of')
+
+
+def command(*args, before='', **kw):
+    "Run `quarantion` as another process; returns exit code, stdout and stderr"
+    r = subprocess.run([sys.executable, '-c', f'{before}\n{MAIN}', *map(str, args)], capture_output=True, text=True, timeout=300,
+        env=os.environ|dict(OMP_NUM_THREADS='1')|kw.pop('env', {}), **kw)
+    return r.returncode,r.stdout,r.stderr
+
+@pytest.fixture
+def here(capsys):
+    "Run `quarantion` in this process, the same way"
+    def run(*args):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as e: main([str(a) for a in args])
+        return (e.value.code, *capsys.readouterr())
+    return run
+
+def refused(answer, *words):
+    "One line, exit code 2, nothing on stdout"
+    code,out,err = answer
+    assert (code,out)==(2,''), answer
+    assert err.startswith('quarantion: ') and err.count('\n')==1 and err.endswith('\n'), err
+    for w in words: assert w in err, err
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+    "A finished run, and what its process answered"
+    out = tmp_path_factory.mktemp('runs')
+    answer = command('run', *SMALL, '--json', '--out', out)
+    assert answer[0]==0, answer
+    return next(out.iterdir()),answer
+
+@pytest.fixture(scope='module')
+def done(whole): return whole[0] # Not to be changed
+
+@pytest.fixture
+def copy(done, tmp_path): return shutil.copytree(done, tmp_path/'copy') # To be changed
+
+@pytest.fixture
+def begun(tmp_path): return start(Config(epochs=2, qat_epochs=1, hidden=16, steps=10), tmp_path) # Killed before its first checkpoint, as it were
+
+def sha(run, *names): return [hashlib.sha256((run/f).read_bytes()).hexdigest() for f in names or ('model.safetensors','integer.safetensors')]
+
+
+# run: what it prints
+
+def test_json_is_one_object_alone(whole):
+    run,(code,out,err) = whole
+    d = json.loads(out)
+    assert out.count('\n')==1 and list(d)==list(KEYS)=='run data policy seed float_accuracy test_accuracy samples spikes mismatches spike_rate bytes seconds'.split()
+    assert (d['run'],d['data'],d['policy'],d['seed'],d['samples'],d['mismatches'])==(str(run),'digits','nonary',0,360,0)
+    assert d['spikes']==360*10*(16+10) and 0<d['spike_rate']<1 and 0<d['test_accuracy']<=1 and d['seconds']>0
+    assert d['bytes']==(run/'integer.safetensors').stat().st_size
+
+def test_stderr_is_quiet_where_it_is_no_terminal(whole):
+    run,(_,_,err) = whole
+    assert err==f'run {run}\nreport: {run}/report.html\n'
+
+def test_bars_in_a_terminal(tmp_path):
+    ours,theirs = os.openpty()
+    with subprocess.Popen([sys.executable, '-c', MAIN, 'run', *SMALL, '--json', '--out', tmp_path], stdout=subprocess.PIPE, stderr=theirs, text=True,
+        env=os.environ|dict(OMP_NUM_THREADS='1', TERM='xterm', COLUMNS='140')) as p:
+        os.close(theirs)
+        seen = b''
+        try:
+            while part := os.read(ours, 4096): seen += part
+        except OSError: pass # how a terminal ends
+        os.close(ours)
+        out,_ = p.communicate(timeout=60)
+    seen = re.sub(r'\x1b\[[0-9;?]*[A-Za-z]', '', seen.decode())
+    assert p.returncode==0 and json.loads(out)['mismatches']==0
+    for word in r'float .*epoch 2/2 loss \d\.\d+  accuracy 0\.\d+  spikes 0\.\d+', r'qat .*epoch 1/1 loss': assert re.search(word, seen), seen[-2000:]
+
+def test_table(here, done):
+    code,out,err = here('report', done)
+    assert code==0 and err==f'report: {done}/report.html\n'
+    d = json.loads((done/'result.json').read_text())
+    for row in ('float accuracy',f"{d['float_accuracy']:.2%}"), ('nonary accuracy','of 360 test samples'), ('spikes compared','93,600'), ('mismatches','0'), \
+        ('size on disk',f"{d['bytes']:,} bytes"), ('spike rate','%'), ('time',' s'):
+        assert any(all(w in l for w in row) for l in out.splitlines()), row
+
+def test_a_run_ends_with_the_table(here, tmp_path):
+    code,out,err = here('run', '--epochs', 1, '--qat-epochs', 0, '--hidden', 8, '--steps', 4, '--out', tmp_path/'[bold]a long folder name, to be seen whole, however long it may be')
+    run = next(next(tmp_path.iterdir()).iterdir())
+    assert code==0 and re.search('mismatches +│ 0', out) and err.splitlines()==[f'run {run}', f'report: {run}/report.html']
+
+def test_run_directory(done):
+    assert {p.name for p in done.iterdir()}-{'.lock'}=={'config.toml','metrics.jsonl','audit.jsonl','checkpoints','model.safetensors','integer.safetensors',
+        'report.html','figures','manifest.json','result.json','sample.safetensors'}
+    assert [(m['phase'],m['epoch']) for m in read_jsonl(done/'metrics.jsonl')]==[('float',0),('float',1),('qat',0)]
+    assert [a['event'] for a in read_jsonl(done/'audit.jsonl')]==['started','epoch','epoch','epoch','trained','lowered','proved','finished']
+    assert json.loads((done/'manifest.json').read_text())['audit']==check_audit(done/'audit.jsonl')
+    assert not [p for p in done.rglob('*') if p.name.endswith('.tmp')] and len(list((done/'figures').glob('*.png')))>=8
+
+def test_report_is_one_file(done):
+    page = (done/'report.html').read_text()
+    links = re.findall(r'''(?:src|href|srcset|action|data)\s*=\s*["']?([^"'\s>]+)''', page)
+    assert len(links)>=8 and all(l.startswith('data:image/png;base64,') for l in links)
+    assert not re.search(r'@import|url\(|<script|<link|<iframe', page)
+    for word in ('Accuracy','Confusion matrix','Mismatches','Spikes compared','Compression','Spike rate','integer.safetensors','membrane','spikes of the first layer'): assert word.lower() in page.lower(), word
+
+@pytest.mark.parametrize('encode,reset,policy', [('direct','subtract','int8'), ('rate','subtract_delayed','int4'), ('latency','zero','ternary'), ('direct','none','nonary')])
+def test_encoders_resets_and_policies(here, tmp_path, encode, reset, policy):
+    code,out,err = here('run', '--epochs', 2, '--qat-epochs', 1, '--hidden', 24, '--steps', 12, '--lr', .01, '--encode', encode, '--reset', reset, '--policy', policy, '--json', '--out', tmp_path)
+    assert code==0, err
+    d = json.loads(out)
+    assert d['mismatches']==0 and d['spikes']==360*12*34 and d['policy']==policy
+    run = next(tmp_path.iterdir())
+    assert f'encode = "{encode}"\n' in (run/'config.toml').read_text() and load(run/'integer.safetensors').layers[0].reset==reset
+
+def test_float_skips_lowering_and_proof(here, tmp_path):
+    code,out,err = here('run', *SMALL, '--policy', 'float', '--out', tmp_path)
+    run = next(tmp_path.iterdir())
+    assert code==0 and 'skipped' in out and not (run/'integer.safetensors').exists()
+    assert 'skipped' in (run/'report.html').read_text()
+    code,out,_ = here('report', run, '--json')
+    d = json.loads(out)
+    assert code==0 and d['mismatches'] is None and d['spikes']==0 and d['test_accuracy']==d['float_accuracy']
+    code,out,_ = here('verify', run)
+    assert code==0 and 'no proof: policy float' in out and 'whole' in out
+
+
+# run: its settings
+
+def test_config_file_and_overrides(here, tmp_path):
+    file = tmp_path/'run.toml'
+    file.write_text('hidden = 12\nsteps = 7\nbeta = 1\npolicy = "int4"\n')
+    code,out,err = here('run', '--config', file, '--steps', 9, '--seed', 3, '--dump-config')
+    assert (code,err)==(0,'')
+    assert tomllib.loads(out)=={k:v for k,v in asdict(Config(hidden=12, steps=9, beta=1., policy='int4', seed=3)).items() if k!='version'}
+
+def test_dumped_settings_are_a_config_file(here, tmp_path):
+    file = tmp_path/'run.toml'
+    file.write_text(first := here('run', '--encode', 'rate', '--lr', .003, '--data', 'mnist', '--data-dir', 'a "b" ü', '--dump-config')[1])
+    assert here('run', '--config', file, '--dump-config')==(0, first, '')
+
+def test_the_settings_of_a_run_are_a_config_file(here, done):
+    code,out,_ = here('run', '--config', done/'config.toml', '--dump-config')
+    assert code==0 and out+f'version = {VERSION}\n'==(done/'config.toml').read_text()
+
+def test_each_setting_is_an_option_and_help_tells_its_default(here):
+    code,text,_ = here('run', '--help')
+    text = ' '.join(text.split())
+    assert code==0 and '--version' not in text
+    for k,v in asdict(Config()).items():
+        if k=='version': continue
+        said = re.search(rf'--{k.replace("_", "-")} <\w+> (.*?)(?= --|$)', text)[1]
+        assert v=='' or said.endswith(f'default {v}.'), (k,v,said)
+
+@pytest.mark.parametrize('args,words', [
+    (('--steps',0), ('`steps`','>= 1','found 0')), (('--hidden',0), ('`hidden`','>= 1')), (('--epochs',0), ('`epochs`',)), (('--qat-epochs',-1), ('`qat_epochs`','>= 0')),
+    (('--batch',0), ('`batch`',)), (('--seed',-1), ('`seed`',)), (('--seed',10**30), ('`seed`','at most')), (('--hidden',10**12), ('`hidden`','at most 1,000,000')),
+    (('--beta',1.5), ('`beta`','[0, 1]','1.5')), (('--beta',-.1), ('`beta`','-0.1')), (('--beta','nan'), ('`beta`','nan')), (('--threshold',0), ('`threshold`','0')),
+    (('--threshold',-1), ('`threshold`','-1')), (('--threshold','inf'), ('`threshold`','inf')), (('--lr',0), ('`lr`',)), (('--policy','int5'), ('`policy`','nonary',"'int5'")),
+    (('--encode','morse'), ('`encode`','latency',"'morse'")), (('--reset','hard'), ('`reset`','subtract_delayed',"'hard'")), (('--data','cifar'), ('`data`','mnist',"'cifar'")),
+    (('--device','abacus'), ('`device`','cpu',"'abacus'")), (('--device','cuda:99'), ('`device`','cuda:99')), (('--data-dir','x'), ('`data_dir`','mnist',"'x'")),
+    (('--flavour','sweet'), ('--flavour',)), (('--epochs','many'), ('--epochs','integer')), (('--steps',), ('--steps','requires')), (('more',), ('more',)),
+    (('--config','nowhere.toml'), ('nowhere.toml','No such file'))])
+def test_refused(here, tmp_path, args, words):
+    refused(here('run', '--out', tmp_path/'runs', *args), *words)
+    assert not (tmp_path/'runs').exists()
+
+@pytest.mark.parametrize('text,words', [
+    ('stepz = 3', ('key `stepz`','one of data, ','device, found stepz')), ('steps = "3"', ('`steps`','a whole number',"'3'")), ('steps = 2.0', ('`steps`','2.0')), ('beta = true', ('`beta`','True')),
+    ('steps = 0', ('`steps`','>= 1')), ('policy = 3', ('`policy`','a string','3')), ('[run]\nsteps = 3', ('`run`','dict')), ('steps = ', ('TOML',)), ('version = 2', ('version','1','2')), ('seed = [1]', ('`seed`','list'))])
+def test_refused_config_files(here, tmp_path, text, words):
+    file = tmp_path/'bad.toml'
+    file.write_text(text)
+    refused(here('run', '--config', file, '--epochs', 3, '--out', tmp_path/'runs'), 'bad.toml: ', *words)
+
+def test_an_option_may_mend_a_file_and_is_blamed_for_itself(here, tmp_path):
+    file = tmp_path/'run.toml'
+    file.write_text('steps = 0')
+    assert here('run', '--config', file, '--steps', 5, '--dump-config')[0]==0
+    file.write_text('steps = 5')
+    answer = here('run', '--config', file, '--steps', 0, '--dump-config')
+    refused(answer, 'settings: `steps`')
+    assert 'run.toml' not in answer[2]
+
+def test_usage(here):
+    code,out,err = here()
+    assert code==2 and out=='' and err.startswith('Usage:') and all(v in err for v in ('run','verify','report','info'))
+    refused(here('fly'), "'fly'")
+    refused(here('verify'), "'run'")
+
+def test_an_instruction_set_that_is_not_there():
+    refused(command('info', env=dict(QUARANTION_ISA='x86-64-v9')), 'QUARANTION_ISA', 'x86-64-v9')
+
+
+# verify, report, info
+
+def test_verify(here, done):
+    before = sorted((p.name, p.stat().st_mtime_ns) for p in done.rglob('*') if p.name!='.lock')
+    code,out,_ = here('verify', done)
+    assert code==0 and out=='93,600 spike values compared over 360 samples: 0 mismatches\nmanifest and audit chain are whole\n'
+    code,out,_ = here('verify', done, '--json')
+    d = json.loads(out)
+    assert code==0 and (d['run'],d['spikes'],d['mismatches'],d['samples'],d['problems'])==(str(done),93_600,0,360,[])
+    assert before==sorted((p.name, p.stat().st_mtime_ns) for p in done.rglob('*') if p.name!='.lock')
+
+def problems(here, run):
+    code,out,_ = here('verify', run, '--json')
+    assert code==1
+    return json.loads(out)['problems']
+
+def test_verify_names_changed_missing_and_extra_files(here, copy):
+    (copy/'report.html').write_text('<p>all is well</p>')
+    (copy/'checkpoints'/'last.safetensors').unlink()
+    (copy/'figures'/'notes.txt').write_text('mine')
+    assert problems(here, copy)==['changed: report.html', 'missing: checkpoints/last.safetensors', 'extra: figures/notes.txt']
+    code,out,_ = here('verify', copy)
+    assert code==1 and '0 mismatches' in out and 'PROBLEM: changed: report.html' in out
+    refused(here('run', '--resume', copy), 'report.html (changed)', 'notes.txt (extra)')
+
+@pytest.mark.parametrize('name', ['config.toml','model.safetensors','integer.safetensors','audit.jsonl','metrics.jsonl','result.json'])
+def test_verify_names_what_is_missing(here, copy, name):
+    (copy/name).unlink()
+    assert f'missing: {name}' in problems(here, copy)
+
+def test_verify_names_a_broken_audit_line(here, copy):
+    log = copy/'audit.jsonl'
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text(''.join(lines[:2]+[lines[2].replace('"loss":', '"loss":1')]+lines[3:]))
+    found = problems(here, copy)
+    assert 'changed: audit.jsonl' in found and any('audit.jsonl, line 3' in p for p in found)
+
+def test_verify_finds_one_threshold_that_is_one_too_high(here, copy):
+    path = copy/'integer.safetensors'
+    program = load(path)
+    fires = program.record(load_data(Config()).x_test.numpy())[0].spk.sum((0,1))
+    theta = np.array(program.layers[0].theta)
+    theta[fires.argmax()] += 1
+    object.__setattr__(program.layers[0], 'theta', theta)
+    program.save(path)
+    code,out,_ = here('verify', copy, '--json')
+    d = json.loads(out)
+    assert code==1 and d['mismatches']>0 and 'changed: integer.safetensors' in d['problems'] and any('differ' in p for p in d['problems'])
+
+def test_report(here, done, copy, tmp_path):
+    code,out,_ = here('report', done, '--json')
+    assert code==0 and list(json.loads(out))==list(KEYS)
+    assert here('report', done, '--html', tmp_path/'page.html')==(0, here('report', done)[1], f'report: {tmp_path}/page.html\n')
+    assert (tmp_path/'page.html').read_text()==(done/'report.html').read_text() and here('verify', done)[0]==0
+    assert json.loads(here('report', copy, '--json')[1])['run']==str(copy) # it was moved
+
+def test_info(here):
+    code,out,_ = here('info', '--json')
+    d = json.loads(out)
+    assert code==0 and {'quarantion','python','torch','numpy','snntorch','compiled','isa','isas','threads','cuda'}<=d.keys()
+    assert set(d['compiled'])=={'lif','nonary'} and isinstance(d['threads'], int)
+    code,out,_ = here('info')
+    assert code==0 and 'torch' in out and 'isa' in out and '{' not in out
+
+@pytest.mark.parametrize('verb', [('run','--resume'), ('verify',), ('report',)])
+def test_another_version(here, copy, verb):
+    config = copy/'config.toml'
+    config.write_text(config.read_text().replace(f'version = {VERSION}', 'version = 2'))
+    refused(here(*verb, copy), 'config.toml: `version`', 'version 1', 'found 2')
+
+def test_what_is_no_run_or_not_finished(here, begun, tmp_path):
+    for verb in ('run','--resume'), ('verify',), ('report',): refused(here(*verb, tmp_path/'nowhere'), 'nowhere')
+    refused(here('verify', begun), 'manifest.json', f'quarantion run --resume {begun}')
+    refused(here('report', begun), 'result.json', 'a finished run')
+
+
+# resume
+
+def test_resume_of_a_finished_run_prints_its_result(here, done, whole):
+    code,out,err = here('run', '--resume', done, '--json')
+    assert (code,out)==(0,whole[1][1]) and f'{done} is finished; nothing to do' in err
+
+@pytest.mark.parametrize('more', [('--epochs','9'), ('--policy','int8'), ('--config','x.toml'), ('--out','x'), ('--dump-config',), ('--qat-epochs','2','--seed','0')])
+def test_resume_with_other_settings(here, done, more):
+    refused(here('run', '--resume', done, *more), '--resume', *(m for m in more if m.startswith('--')))
+
+def test_two_processes_on_one_run(here, begun):
+    code = 'import sys; from quarantion.train.files import Lock\nwith Lock(sys.argv[1]): print("held", flush=True); sys.stdin.read()'
+    with subprocess.Popen([sys.executable, '-c', code, begun], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline()=='held\n'
+        refused(here('run', '--resume', begun), str(begun), 'no other process', f'process {other.pid}')
+        other.stdin.close()
+    code,out,_ = here('run', '--resume', begun, '--json')
+    assert code==0 and json.loads(out)['mismatches']==0
+
+def test_disk_full_while_saving(here, done, tmp_path):
+    limit = (done/'checkpoints'/'last.safetensors').stat().st_size-1 # the float phase fits, the first quantized checkpoint does not
+    code,out,err = command('run', *SMALL, '--out', tmp_path, before=f'import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit},{limit}))')
+    run = next(tmp_path.iterdir())
+    assert (code,out)==(2,'') and err.splitlines()[1:]==[f'the disk is full; what was saved is whole; go on with: quarantion run --resume {run}',
+        f'quarantion: {run}/checkpoints/last.safetensors: saving: expected to write {limit+1} bytes, found File too large']
+    _,head = load_tensors(run/'checkpoints'/'last.safetensors', CHECKPOINT, VERSION)
+    assert (head['phase'],head['epoch'])==('float',2) and not list(run.rglob('*.tmp'))
+    code,out,err = command('run', '--resume', run, '--json')
+    assert code==0 and sha(run)==sha(done) and json.loads(out)['mismatches']==0
+    assert here('verify', run)[0]==0
+
+def test_interrupted_by_hand(tmp_path):
+    with subprocess.Popen([sys.executable, '-c', MAIN, 'run', '--epochs', '100000', '--hidden', '16', '--steps', '5', '--out', tmp_path/'a b'],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ|dict(OMP_NUM_THREADS='1')) as p:
+        run,end = None,time.monotonic()+100
+        while time.monotonic()<end and p.poll() is None and not list(tmp_path.glob('*/*/checkpoints/last.safetensors')): time.sleep(.1)
+        p.send_signal(signal.SIGINT)
+        out,err = p.communicate(timeout=60)
+    run = next((tmp_path/'a b').iterdir())
+    assert (p.returncode,out)==(130,'') and err==f"run {run}\ninterrupted; go on with: quarantion run --resume '{run}'\n"
+    assert load_tensors(run/'checkpoints'/'last.safetensors', CHECKPOINT, VERSION)[1]['epoch']>=1
+
+
+# data and numbers
+
+def mnist(folder, n=60, test=20):
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for part,k in ('train',n), ('t10k',test):
+        y = np.arange(k)%10
+        x = rng.integers(0, 60, (k,28,28))
+        for i,c in enumerate(y): x[i, 2*c:2*c+4] += 180 # a bar at a height of its own
+        write_idx(folder/f'{part}-images-idx3-ubyte.gz', x.astype(np.uint8))
+        write_idx(folder/f'{part}-labels-idx1-ubyte.gz', y.astype(np.uint8))
+    return folder
+
+def test_mnist(here, tmp_path, monkeypatch):
+    folder = mnist(tmp_path/'mnist')
+    monkeypatch.chdir(tmp_path)
+    code,out,err = here('run', '--data', 'mnist', '--data-dir', 'mnist', *SMALL, '--batch', 10, '--json', '--out', tmp_path/'runs')
+    assert code==0, err
+    d = json.loads(out)
+    assert (d['data'],d['samples'],d['spikes'],d['mismatches'])==('mnist',20,20*10*26,0)
+    monkeypatch.chdir('/')
+    assert f'data_dir = "{folder}"\n' in (run := next((tmp_path/'runs').iterdir())).joinpath('config.toml').read_text()
+    assert here('verify', run)[0]==0
+
+def test_bad_data_leaves_no_run(here, tmp_path):
+    folder = mnist(tmp_path/'mnist')
+    name = folder/'train-labels-idx1-ubyte.gz'
+    name.write_bytes(name.read_bytes()[:-9])
+    for where,words in ((folder, ('train-labels-idx1-ubyte.gz','gzip')), (tmp_path/'nowhere', ('nowhere','no folder'))):
+        refused(here('run', '--data', 'mnist', '--data-dir', where, '--out', tmp_path/'runs'), *words)
+    assert not (tmp_path/'runs').exists()
+
+def test_numbers_that_integers_cannot_hold(here, tmp_path):
+    code,out,err = here('run', '--epochs', 1, '--qat-epochs', 0, '--hidden', 8, '--steps', 4, '--threshold', 1e6, '--out', tmp_path)
+    assert (code,out)==(2,'') and err.splitlines()[1].startswith('quarantion: ') and 'threshold' in err and err.count('\n')==2
+
+def test_weights_that_overflow_the_integer_range():
+    import torch
+    from quarantion.quant import lower, preset, prepare
+    from quarantion.spikes.network import Network
+    from quarantion.spikes.neuron import LIF
+    net = Network(torch.nn.Linear(64, 4), LIF(1., 1., 'subtract'), torch.nn.Linear(4, 3), LIF(1., 1., 'none'), steps=25)
+    with torch.no_grad(): net.layers[0].bias[:] = 1e6
+    x = load_data(Config()).x_test[:8]
+    with pytest.raises(CheckError, match=r'2\^31|int32'): lower(prepare(net, preset('nonary'), x))
