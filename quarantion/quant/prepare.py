@@ -6,7 +6,7 @@
 __all__ = ['Codes', 'QuantLayer', 'QuantNetwork', 'prepare']
 
 # %% ../../nbs/quant/prepare.ipynb #fba5e8ba
-import warnings
+import math, warnings
 from functools import partial
 from typing import NamedTuple
 import torch
@@ -157,7 +157,9 @@ class QuantLayer(nn.Module):
         with torch.no_grad():
             p = k.weight.abs().flatten(1).sum(1).double()*self.max_in
             bound = float(membrane_bound(p, k.bias.double(), k.theta.double(), k.leak.double(), self.guard, steps).max())
-            if not bound<2**31: fail('membranes', 'QuantLayer', '|v| < 2^31', f'up to {bound:.4g}; smaller weights, or a stronger leak, would fit')
+            if not bound<2**31:
+                fits = self.guard-math.ceil(math.log2(bound/2**31)+1e-9) if bound<math.inf else -1 # the bound is proportional to 2^f
+                fail('membranes', 'QuantLayer', f'|v| < 2^31 (the largest guard that fits: {f"f = {fits}" if fits>=0 else "none"})', f'up to {bound:.4g} at f = {self.guard}')
             return float(p.max())<2**24 and torch.get_float32_matmul_precision()=='highest'
 
     def forward(self,
