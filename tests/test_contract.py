@@ -290,4 +290,6 @@ def test_what_cannot_be_compared_is_named():
 
 def test_a_threshold_beyond_int32_is_refused():
     x = (torch.rand(4,3,6)<.5).float()
-    with pytest.raises(CheckError, match=r'membranes: expected \|v\| < 2\^31'): prepare(mlp(threshold=1e9), preset('int8'), x)(x)
+    q = prepare(mlp(threshold=1e9), preset('int8'), x)
+    for f in lambda: q(x),q.freeze:
+        with pytest.raises(CheckError, match=r'threshold: expected less than 2\^31 units of the membrane'): f()

@@ -158,6 +158,7 @@ class QuantLayer(nn.Module):
             p = k.weight.abs().flatten(1).sum(1).double()*self.max_in
             bound = float(membrane_bound(p, k.bias.double(), k.theta.double(), k.leak.double(), self.guard, steps).max())
             if not bound<2**31:
+                if int(k.theta.max())==2**31-1: fail('threshold', 'QuantLayer', 'less than 2^31 units of the membrane', 'more')
                 fits = self.guard-math.ceil(math.log2(bound/2**31)+1e-9) if bound<math.inf else -1 # the bound is proportional to 2^f
                 fail('membranes', 'QuantLayer', f'|v| < 2^31 (the largest guard that fits: {f"f = {fits}" if fits>=0 else "none"})', f'up to {bound:.4g} at f = {self.guard}')
             return float(p.max())<2**24 and torch.get_float32_matmul_precision()=='highest'
@@ -189,7 +190,8 @@ class QuantLayer(nn.Module):
         if self.frozen: return
         k = self.codes()
         threshold = self.threshold.clamp(min=1e-6).expand(len(self.weight)).double()
-        ratio = float((threshold/k.unit).min())
+        ratio,top = float((threshold/k.unit).min()),float((threshold/k.unit).max())
+        if top>=2**31-1: fail('threshold', 'QuantLayer', 'less than 2^31 units of the membrane', f'{top:.3g} units')
         if int(k.theta.min())<1: fail('threshold', 'QuantLayer', 'more than half a unit of the membrane', f'{ratio:.3g} units')
         if ratio<16: warnings.warn(f'a threshold of {ratio:.3g} membrane units is rounded with an error of {float(((k.theta_real-threshold)/threshold).abs().max()):.1%}')
         for n in 'weight','bias','theta','leak','unit': getattr(self, f'{n}_code').copy_(getattr(k, n))
