@@ -90,11 +90,13 @@ def _result(run):
     if lost: fail('result', str(path), f'an object with {", ".join(lost)}', 'none')
     return d | dict(run=str(run)) # wherever it is now
 
-def _config(path, given): # Settings of a file, those of the command line over them
+def _config(path, given): # Settings of a file, those of the command line over them; and the folder of runs
     from quarantion.train.files import read_toml
     from quarantion.train.job import config_of
     values = read_toml(path) if path else {}
-    try: return config_of(values|given)
+    out = values.pop('out', 'runs')
+    if not isinstance(out, str): fail('`out`', str(path), 'the name of a folder', repr(out))
+    try: return config_of(values|given),Path(out)
     except CheckError:
         if path: config_of({k:v for k,v in values.items() if k not in given}, str(path)) # the file is what is wrong: name it
         raise
@@ -112,7 +114,7 @@ def _resume(run):
 
 @app.command('run', help='Encode, train, quantize, lower to integers, and prove every spike.')
 def run_(
-    config:Annotated[Path, typer.Option(help='TOML file with any of the settings below, up to --device.')]=None,
+    config:Annotated[Path, typer.Option(help='TOML file with any of the settings below, up to --out.')]=None,
     dump_config:Annotated[bool, typer.Option('--dump-config', help='Print the settings as TOML, and stop.')]=False,
     data:Annotated[str, typer.Option(help='digits (ships with scikit-learn) or mnist; default digits.')]=None,
     data_dir:Annotated[str, typer.Option(help='Folder with the IDX files of MNIST; downloaded if not given.')]=None,
@@ -142,13 +144,14 @@ def run_(
         if more: fail('`--resume`', expected='no other settings, as a run keeps its own', found=', '.join(f'--{k.replace("_", "-")}' for k in more))
         result = _resume(resume)
     else:
-        cfg = _config(config, given)
+        cfg,folder = _config(config, given)
+        folder = out or folder
         if dump_config:
             from quarantion.train.files import dump_toml
-            return print(dump_toml({k:v for k,v in asdict(cfg).items() if k!='version'}), end='')
+            return print(dump_toml({k:v for k,v in asdict(cfg).items() if k!='version'}|dict(out=str(folder))), end='')
         from quarantion.train.job import load_data, start
         split = load_data(cfg) # if that fails, no run is left behind
-        run = start(cfg, out or 'runs')
+        run = start(cfg, folder)
         _say(f'run {run}')
         result = _work(run, split)
     _print(result, as_json)
@@ -164,7 +167,7 @@ def verify_(
     as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
 ):
     "Check manifest and audit chain of a run, and prove its integer network again, from the files"
-    from quarantion.train.files import Lock, check_audit, check_manifest
+    from quarantion.train.files import check_audit, check_manifest
     from quarantion.train.job import load_data, prove, settings
     problems = []
     if not run.is_dir(): fail('run', str(run), 'a run directory', 'none')
@@ -179,7 +182,7 @@ def verify_(
     out = dict(run=str(run), policy=None if lost else cfg.policy, samples=0, spikes=0, mismatches=None)
     if not lost and cfg.policy!='float':
         try:
-            with Lock(run): proof = prove(run, load_data(cfg))
+            proof = prove(run, load_data(cfg))
             problems += proof.problems
             out |= dict(samples=proof.samples, spikes=proof.spikes, mismatches=proof.mismatches, test_accuracy=proof.accuracy)
         except CheckError as e: problems.append(str(e))

@@ -69,7 +69,7 @@ def save_tensors(
 def _header(data, where): # The JSON that `save_tensors` wrote, out of the bytes of a file
     try:
         meta = json.loads(data[8:8+int.from_bytes(data[:8], 'little')]).get('__metadata__', {})
-        return json.loads(meta['quarantion'])
+        return dict(json.loads(meta['quarantion']))
     except (ValueError, KeyError, AttributeError, TypeError): fail('header', where, 'one that quarantion wrote', 'none')
 
 # %% ../nbs/files.ipynb #1fed093d
@@ -86,7 +86,7 @@ def load_tensors(
     except (SafetensorError, ValueError, KeyError, TypeError) as e: fail('contents', where, 'a whole safetensors file', f'{e} ({len(data)} bytes)')
     header = _header(data, where)
     for k,want in (('format',format), ('version',version)):
-        if header.get(k)!=want: fail(k, where, want, header.get(k))
+        if header.get(k)!=want or type(header[k]) is not type(want): fail(k, where, want, header.get(k))
     if finite:
         for name,x in arrays.items(): check_finite(x, name, where)
     arrays = {k:x.copy() for k,x in arrays.items()} # what safetensors gives are views of read-only bytes

@@ -69,15 +69,15 @@ def take_offline(site:Path):
     for css in (site/'site_libs/themes').glob('*.css'): css.write_text(re.sub(r'@import url\(https:[^)]*\);', '', css.read_text()))
 
 
-def write_readme(cfg, site:str):
-    "Turn smalldocs' Markdown copy of the front page into README.md: pictures beside it, links to the published site"
+def write_readme(cfg):
+    "Turn smalldocs' Markdown copy of the front page into README.md: pictures beside it, links to the notebooks"
     page = cfg.doc_path/Path(cfg.readme_nb).stem
     md = page.with_suffix('.llms.md').read_text()
     figures,shown = cfg.config_path/'README_files',page.with_name(f'{page.name}_files')
     shutil.rmtree(figures, ignore_errors=True)
     if shown.exists(): shutil.copytree(shown, figures)
     md = md.replace(f']({shown.name}/', ']({figures}/').replace('](images/', ']({nbs}/images/')
-    md = re.sub(r'\]\((?!\w+:|#|\{)/?', f']({site}', md).replace('.llms.md', '.html')
+    md = re.sub(r'\]\((?!\w+:|#|\{)/?([\w/]+)\.llms\.md(?:#[^)]*)?\)', r']({nbs}/\1.ipynb)', md) # links to pages go to their notebooks
     (cfg.config_path/'README.md').write_text(md.replace('{figures}', figures.name).replace('{nbs}', cfg.nbs_path.name) + '\n')
 
 
@@ -92,7 +92,7 @@ def main():
     shutil.rmtree(cfg.doc_path, ignore_errors=True)
     shutil.move(cache/cfg.doc_path.name, cfg.doc_path)
     take_offline(cfg.doc_path)
-    write_readme(cfg, site)
+    write_readme(cfg)
     if shutil.which('quarto'):
         shutil.rmtree(cache) # else nbdev keeps what was edited above
         nbdev_docs.__wrapped__()

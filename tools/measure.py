@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -21,11 +22,13 @@ def cpu():
 
 
 def one(args):
+    start = time.perf_counter()
     with tempfile.TemporaryDirectory() as out:
         r = subprocess.run([sys.executable, '-m', 'quarantion.cli', 'run', *args, '--out', out, '--json'], capture_output=True, text=True)
         if r.returncode: raise SystemExit(f'{" ".join(args)}:\n{r.stderr}')
         row = json.loads(r.stdout) | dict(float_bytes=json.loads((next(Path(out).iterdir())/'result.json').read_text())['float_bytes'])
     row.pop('run')
+    row['wall_s'] = round(time.perf_counter()-start, 1) # the whole command, imports, data and report included
     print(f"{row['policy']:8} seed {row['seed']}: float {row['float_accuracy']:.2%}, quantized {row['test_accuracy']:.2%}, {row['mismatches']} mismatches, {row['seconds']:.0f} s", flush=True)
     return row
 

@@ -6,6 +6,7 @@
 __all__ = ['lower']
 
 # %% ../../nbs/quant/lower.ipynb #4554a758
+import numpy as np
 from ..checks import fail
 from .prepare import QuantNetwork
 from ..runtime.network import IntegerNetwork, IntLayer
@@ -20,5 +21,5 @@ def lower(
     if not isinstance(q, QuantNetwork): fail('`q`', 'lower', 'a QuantNetwork (prepare makes one)', type(q).__name__)
     q.freeze()
     a = lambda t: t.detach().cpu().numpy().copy()
-    return IntegerNetwork(tuple(IntLayer(a(l.weight_code), a(l.bias_code), a(l.theta_code), a(l.leak_code), a(l.unit_code), l.guard, l.reset,
+    return IntegerNetwork(tuple(IntLayer(a(l.weight_code), a(l.bias_code), a(l.theta_code), a(l.leak_code), a(l.unit_code).astype(np.float64), l.guard, l.reset,
         l.lv.quant_max, l.before, l.after, _pairs(l.conv)) for l in q.layers), q.in_shape, q.steps, float(q.in_scale), q.in_min, q.in_max)

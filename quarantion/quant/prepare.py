@@ -98,6 +98,11 @@ def _conv(x, w, stride, padding, dilation, groups):
     cols = F.unfold(x, (kh,kw), dilation, padding, stride).reshape(n, groups, -1, size[0]*size[1])
     return (w.reshape(groups, len(w)//groups, -1)@cols).reshape(n, len(w), *size)
 
+def _precise():
+    "Are float32 products what they say?"
+    try: return torch.get_float32_matmul_precision()=='highest'
+    except RuntimeError: return False # set through torch's newer interface, which may allow less
+
 class QuantLayer(nn.Module):
     "Weights and neurons that train in real numbers and run in integers"
     def __init__(self,
@@ -109,9 +114,13 @@ class QuantLayer(nn.Module):
         guard:int, # f
         before:tuple=(), # `Op`s on the input codes
         after:tuple=(), # `Op`s on the products
-        per_tensor:bool=False # One weight scale, as the readout needs
+        per_tensor:bool=False, # One weight scale, as the readout needs
+        name:str='layer' # What errors call it
     ):
         super().__init__()
+        self.name = name
+        for k,v in (('weight',synapse.weight),('bias',synapse.bias),('beta',neurons.beta),('threshold',neurons.threshold)):
+            if v is not None: check_finite(v, k, name)
         self.lv,self.guard,self.before,self.after = levels(policy.weight),guard,tuple(before),tuple(after)
         self.reset,self.surrogate,self.slope = neurons.reset,neurons.surrogate,neurons.slope
         self.conv = (synapse.stride,synapse.padding,synapse.dilation,synapse.groups) if isinstance(synapse, nn.Conv2d) else ()
@@ -119,14 +128,17 @@ class QuantLayer(nn.Module):
         w = synapse.weight.detach().clone()
         c = len(w)
         self.weight = nn.Parameter(w)
-        self.bias = nn.Parameter(w.new_zeros(c) if synapse.bias is None else synapse.bias.detach().clone(), requires_grad=synapse.bias is not None)
+        self.has_bias = synapse.bias is not None
+        self.bias = nn.Parameter(synapse.bias.detach().clone() if self.has_bias else w.new_zeros(c), requires_grad=self.has_bias)
         for k in 'beta','threshold':
             v = getattr(neurons, k).detach().clone()
-            if v.numel() not in (1,c): fail(f'`{k}`', type(neurons).__name__, f'one value, or one for each of {c} channels', f'{v.numel()} values')
+            if v.numel() not in (1,c): fail(f'`{k}`', name, f'one value, or one for each of {c} channels', f'{v.numel()} values')
             if isinstance(getattr(neurons, k), nn.Parameter): setattr(self, k, nn.Parameter(v))
             else: self.register_buffer(k, v)
         s = mse_scale(w, self.lv, None if per_tensor else 0).reshape(-1)
-        s = torch.where(s>0, s, (self.threshold/(self.in_scale*2**15)).reshape(-1)[:len(s)].to(s))
+        theta = self.threshold.detach().reshape(-1).to(s)
+        least = (theta.min() if per_tensor else theta)/self.in_scale
+        s = torch.where(s<least/2**18, least/2**15, s) # rows of zeros, or as good as zeros beside the threshold
         self.scale = nn.Parameter(s)
         self.register_buffer('scale_min', s/16)
         for k,d in ('weight',torch.int8),('bias',torch.int32),('theta',torch.int32),('leak',torch.int32),('unit',torch.float64):
@@ -140,7 +152,7 @@ class QuantLayer(nn.Module):
         if self.frozen:
             u = self.unit_code
             return Codes(self.weight_code.to(dt), self.bias_code, self.theta_code, self.leak_code, u*self.bias_code, u*self.theta_code, self.leak_code/65536., u)
-        s = torch.maximum(self.scale, self.scale_min).expand(c)
+        s = (self.scale+(torch.maximum(self.scale, self.scale_min)-self.scale).detach()).expand(c) # clamped, but not without a gradient
         shape = [-1]+[1]*(self.weight.ndim-1)
         z = self.weight/s.reshape(shape)
         with torch.no_grad(): k = torch.round(z).clamp(self.lv.quant_min, self.lv.quant_max)
@@ -158,10 +170,10 @@ class QuantLayer(nn.Module):
             p = k.weight.abs().flatten(1).sum(1).double()*self.max_in
             bound = float(membrane_bound(p, k.bias.double(), k.theta.double(), k.leak.double(), self.guard, steps).max())
             if not bound<2**31:
-                if int(k.theta.max())==2**31-1: fail('threshold', 'QuantLayer', 'less than 2^31 units of the membrane', 'more')
+                if int(k.theta.max())==2**31-1: fail('threshold', self.name, 'less than 2^31 units of the membrane', 'more')
                 fits = self.guard-math.ceil(math.log2(bound/2**31)+1e-9) if bound<math.inf else -1 # the bound is proportional to 2^f
-                fail('membranes', 'QuantLayer', f'|v| < 2^31 (the largest guard that fits: {f"f = {fits}" if fits>=0 else "none"})', f'up to {bound:.4g} at f = {self.guard}')
-            return float(p.max())<2**24 and torch.get_float32_matmul_precision()=='highest'
+                fail('membranes', self.name, f'|v| < 2^31 (the largest guard that fits: {f"f = {fits}" if fits>=0 else "none"})', f'up to {bound:.4g} at f = {self.guard}')
+            return float(p.max())<2**24 and _precise()
 
     def forward(self,
         x:Tensor, # Codes `[T or 1, B, …]`, float
@@ -178,7 +190,7 @@ class QuantLayer(nn.Module):
             for op in self.after: y = _pool(y, op)
         feat,tb = y.shape[1:],x.shape[:2]
         p = [per_neuron(v, feat) for v in (k.bias_real,k.theta_real,k.beta_real,k.unit.detach().to(self.weight.dtype),k.bias,k.theta,k.leak)]
-        spk,pre,v = _lif_int(y.reshape(*tb, -1), *p, self.guard, steps, self.reset, self.surrogate, self.slope, self.training, real)
+        spk,pre,v = _lif_int(y.reshape(*tb, feat.numel()), *p, self.guard, steps, self.reset, self.surrogate, self.slope, self.training, real)
         if self.training and self.membrane.enabled and len(pre):
             with torch.no_grad(): self.membrane(torch.stack(pre.flatten(0, 1).aminmax(dim=0))*p[3])
         shape = steps,tb[1],*feat
@@ -188,16 +200,21 @@ class QuantLayer(nn.Module):
     def freeze(self):
         "Store the codes; from here on they do not change"
         if self.frozen: return
+        for n,p in self.named_parameters(recurse=False): check_finite(p, n, self.name)
         k = self.codes()
         threshold = self.threshold.clamp(min=1e-6).expand(len(self.weight)).double()
         ratio,top = float((threshold/k.unit).min()),float((threshold/k.unit).max())
-        if top>=2**31-1: fail('threshold', 'QuantLayer', 'less than 2^31 units of the membrane', f'{top:.3g} units')
-        if int(k.theta.min())<1: fail('threshold', 'QuantLayer', 'more than half a unit of the membrane', f'{ratio:.3g} units')
-        if ratio<16: warnings.warn(f'a threshold of {ratio:.3g} membrane units is rounded with an error of {float(((k.theta_real-threshold)/threshold).abs().max()):.1%}')
+        if top>=2**31-1: fail('threshold', self.name, 'less than 2^31 units of the membrane', f'{top:.3g} units')
+        if int(k.theta.min())<1: fail('threshold', self.name, 'more than half a unit of the membrane', f'{ratio:.3g} units')
+        if ratio<16: warnings.warn(f'{self.name}: a threshold of {ratio:.3g} membrane units is rounded with an error of {float(((k.theta_real-threshold)/threshold).abs().max()):.1%}')
         for n in 'weight','bias','theta','leak','unit': getattr(self, f'{n}_code').copy_(getattr(k, n))
         self.frozen.fill_(True)
         self.membrane.disable_observer()
         for p in self.parameters(): p.requires_grad_(False)
+
+    def _load_from_state_dict(self, *args):
+        super()._load_from_state_dict(*args)
+        for n,p in self.named_parameters(recurse=False): p.requires_grad_(not self.frozen and (n!='bias' or self.has_bias))
 
     def extra_repr(self): return f'{self.lv.name}, {"conv2d" if self.conv else "linear"} {tuple(self.weight.shape)}, guard={self.guard}, reset={self.reset!r}'
 
@@ -217,16 +234,26 @@ class QuantNetwork(OverTime):
         super().__init__()
         self.layers,self.names,self.in_shape,self.steps = nn.ModuleList(layers),list(names),tuple(in_shape),steps
         self.input,self.in_scale,self.in_min,self.in_max = input,in_scale,in_min,in_max
+        self.register_buffer('input_codes', torch.tensor([in_scale,in_min,in_max], dtype=torch.float64))
+
+    def _load_from_state_dict(self, state, prefix, *args):
+        theirs = state.get(prefix+'input_codes')
+        if theirs is not None and not torch.allclose(theirs.double().cpu(), self.input_codes.double().cpu(), rtol=1e-6):
+            fail('`input_codes`', 'load_state_dict', f'scale, smallest and largest code {self.input_codes.tolist()} (prepare both from the same sample)', theirs.tolist())
+        super()._load_from_state_dict(state, prefix, *args)
 
     def encode(self,
         x:Tensor # Real numbers, or integer codes
     )->Tensor: # Codes, float
         "Real numbers are rounded to input codes (half to even) and clipped; integers are codes already"
+        if not isinstance(x, Tensor): fail('`x`', 'encode', 'a tensor', type(x).__name__)
         if not x.is_floating_point():
             if x.numel() and not (self.in_min<=x.min() and x.max()<=self.in_max): fail('`x`', expected=f'codes in [{self.in_min}, {self.in_max}]', found=f'{x.min()} … {x.max()}')
             return x.to(self.layers[0].weight.dtype)
         if not torch.isfinite(x).all(): check_finite(x, 'x')
+        if self.in_max==1 and not ((x==0)|(x==1)).all(): fail('`x`', 'encode', 'spikes, 0 or 1, as in the sample', f'{float(x.min()):g} … {float(x.max()):g}')
         z = x.double()/self.in_scale
+        if x.numel() and not (self.in_min-.5<=z.min() and z.max()<=self.in_max+.5): warnings.warn(f'input beyond what the sample of `prepare` held is clipped to [{self.in_min*self.in_scale:g}, {self.in_max*self.in_scale:g}]')
         k = torch.round(z).clamp(self.in_min, self.in_max)
         return (z+(k-z).detach() if x.requires_grad else k).to(self.layers[0].weight.dtype)
 
@@ -308,13 +335,28 @@ def _stages(net):
             syn = _fold(syn, m)
         elif isinstance(m, (nn.AvgPool2d,nn.MaxPool2d,nn.Flatten)):
             if syn is not None and isinstance(m, nn.Flatten): fail('Flatten', name, 'neurons before it', 'weights')
-            (before if syn is None else after).append(_op(m, name))
+            op = _op(m, name)
+            if syn is not None and op.kind=='sum' and op.padding!=(0,0): fail('AvgPool2d', name, 'no padding between weights and neurons, as a bias would be averaged with it', f'padding {op.padding}')
+            (before if syn is None else after).append(op)
         elif isinstance(m, LIF):
             if syn is None: fail('neurons', name, 'weights before them', 'none')
             out.append((str(i), m, syn, before, after))
             before,after,syn = [],[],None
         else: fail('layer', name, 'Linear, Conv2d, BatchNorm, AvgPool2d, MaxPool2d, Flatten, Dropout or LIF', type(m).__name__)
     return out
+
+@torch.no_grad()
+def _check_shapes(stages, in_shape):
+    "Pass one sample of zeros through the weights and poolings"
+    x = torch.zeros(1, *in_shape)
+    for name,_,syn,before,after in stages:
+        x = x.to(syn.weight)
+        try:
+            for op in before: x = _pool(x, op)
+            if isinstance(syn, nn.Linear) and x.ndim!=2: fail('Linear', f'layer {name}', 'one axis of features before it (nn.Flatten makes one)', f'shape {list(x.shape[1:])}')
+            x = syn(x)
+            for op in after: x = _pool(x, op)
+        except RuntimeError as e: fail('shapes', f'layer {name}', f'weights and poolings that fit {list(x.shape[1:])}', str(e).splitlines()[0])
 
 def prepare(
     net:Network, # A float network, trained or not; it is left as it is
@@ -323,17 +365,21 @@ def prepare(
 )->QuantNetwork: # To be trained further, and then lowered
     "Make the quantized training network; raises `CheckError` that names the layer that cannot be quantized"
     if not isinstance(net, Network): fail('`net`', 'prepare', 'a Network (from_snntorch makes one)', type(net).__name__)
+    if not isinstance(policy, Policy): fail('`policy`', 'prepare', 'a Policy (preset makes one)', type(policy).__name__)
     sample = torch.as_tensor(sample)
     check_time(check_finite(sample, 'sample'), net.in_shape, net.steps)
+    if not sample.any(): fail('`sample`', 'prepare', 'input that is not all zeros, from which codes can be chosen', f'shape {list(sample.shape)}')
     lo,hi = float(sample.min()),float(sample.max())
     spikes = bool(((sample==0)|(sample==1)).all())
     in_min,in_max,guard = (0,1,8) if spikes else (0,255,0) if lo>=0 else (-127,127,0)
     observer = MinMax(in_max)
     observer(sample.float())
-    in_scale = 1. if spikes else max(hi, -lo)/in_max
+    if not sample.is_floating_point() and (lo<-127 or hi>(255 if lo>=0 else 127)): fail('`sample`', 'prepare', 'integer codes of 8 bits', f'{lo:g} … {hi:g}')
+    in_scale = 1. if spikes or not sample.is_floating_point() else max(hi, -lo)/in_max # integers are codes already
     layers,stages = [],_stages(net)
+    _check_shapes(stages, net.in_shape)
     for i,(name,neurons,syn,before,after) in enumerate(stages):
         s,m,f = (in_scale,max(in_max, -in_min),guard) if i==0 else (1.,1,8)
-        layers.append(QuantLayer(syn, neurons, policy, s, m, f, before, after, per_tensor=i==len(stages)-1))
+        layers.append(QuantLayer(syn, neurons, policy, s, m, f, before, after, per_tensor=i==len(stages)-1, name=f'layer {name}'))
     q = QuantNetwork(layers, [s[0] for s in stages], net.in_shape, net.steps, observer, in_scale, in_min, in_max)
     return q.to(next(net.parameters()).device).train(net.training)

@@ -53,7 +53,7 @@ class Proof:
         out = [f'layer {l.name}: {l.mismatches:,} of {l.spikes:,} values differ' for l in self.layers if l.mismatches]
         out += [f'{p} differs from the trained network' for p in self.parameters]
         out += [f'layer {l.name}: {"never fires" if l.fired==0 else "always fires"}' for l in self.layers if l.reset!='none' and l.fired in (0,l.spikes)]
-        return out if self.samples else ['no samples']
+        return out
     @property
     def ok(self)->bool: return not self.problems
 
@@ -65,6 +65,7 @@ class Proof:
 def _compare(q, program, batch, proof):
     "Add one batch to `proof`"
     x,y = batch if isinstance(batch, (tuple,list)) else (batch,None)
+    if not hasattr(x, 'cpu'): x = torch.as_tensor(x)
     theirs,ours = q.integers(x.to(q.layers[0].weight.device)),program.record(x.cpu().numpy())
     for l,a,b in zip(proof.layers, theirs, ours):
         spk,mem = a.spk.cpu().numpy(),a.mem.cpu().numpy()
@@ -89,7 +90,9 @@ def verify(
     program:IntegerNetwork, # Its integer program, best as loaded from its file
     loader # Batches: `x`, or `(x, y)` with labels; `x` is `[B, …]` or `[T, B, …]`
 )->Proof: # Its `mismatches` are 0, and it is `ok`, if all is equal and something was shown
-    "Compare two programs spike by spike; raises `CheckError` if they do not have the same layers"
+    "Compare two programs spike by spike; raises `CheckError` if they do not have the same layers, or if there was nothing to compare"
+    for name,v,kind in ('q',q,QuantNetwork),('program',program,IntegerNetwork):
+        if not isinstance(v, kind): fail(f'`{name}`', 'verify', f'a {kind.__name__}', type(v).__name__)
     if hasattr(loader, 'shape'): fail('`loader`', 'verify', 'batches, such as [x] or x.split(100)', f'one array of shape {list(loader.shape)}')
     q.freeze()
     if len(q.layers)!=len(program.layers): fail('layers', 'verify', f'{len(q.layers)}, as in the trained network', len(program.layers))
@@ -101,4 +104,5 @@ def verify(
     try:
         for batch in loader: _compare(q, program, batch, proof)
     finally: q.train(training)
+    if not proof.samples: fail('`loader`', 'verify', 'at least one sample', 'none')
     return proof

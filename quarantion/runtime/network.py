@@ -86,7 +86,7 @@ def _pool(x, op):
     return np.maximum.reduce(parts) if op.kind=='max' else np.add.reduce(parts, dtype=x.dtype)
 
 def _apply(x, ops):
-    for op in ops: x = x.reshape(len(x), -1) if op.kind=='flatten' else _pool(x, op)
+    for op in ops: x = x.reshape(len(x), int(np.prod(x.shape[1:]))) if op.kind=='flatten' else _pool(x, op)
     return x
 
 def _columns(x, conv, kh, kw):
@@ -95,7 +95,7 @@ def _columns(x, conv, kh, kw):
     x = np.pad(x, ((0,0),(0,0),(ph,ph),(pw,pw)))
     win = np.lib.stride_tricks.sliding_window_view(x, ((kh-1)*dh+1, (kw-1)*dw+1), axis=(2,3))[:, :, ::sh, ::sw, ::dh, ::dw]
     n,c,oh,ow = win.shape[:4]
-    return win.reshape(n, g, c//g, oh*ow, kh*kw).transpose(0, 1, 3, 2, 4).reshape(n, g, oh*ow, -1), (oh,ow)
+    return win.reshape(n, g, c//g, oh*ow, kh*kw).transpose(0, 1, 3, 2, 4).reshape(n, g, oh*ow, c//g*kh*kw), (oh,ow)
 
 def _products(x, layer, max_in):
     "Σ w·x over `[n, …]` codes, exactly, as int32"
@@ -135,15 +135,20 @@ class IntegerNetwork:
         "Prove that nothing overflows in `steps` steps; raises `CheckError`"
         return [prove_range(l, self._max_in(i), steps, f'layer {i}') for i,l in enumerate(self.layers)]
 
-    def codes(self, x)->np.ndarray: # int32 codes
+    def codes(self,
+        x # Real numbers or codes, `[T, B, *in_shape]` or `[B, *in_shape]`
+    )->np.ndarray: # int32 codes, of the same shape
         "Real numbers are rounded to input codes (half to even) and clipped; integers are codes already"
-        x = np.asarray(x)
+        x = np.asarray(x.detach().cpu() if hasattr(x, 'detach') else x)
+        if x.dtype.kind=='f' and self.in_max==1 and not ((x==0)|(x==1)).all(): fail('`x`', expected='finite numbers, and spikes: 0 or 1', found=f'{x.min()} … {x.max()}')
         if x.dtype.kind=='f': return np.clip(np.rint(check_finite(x, '`x`').astype(np.float64)/self.in_scale), self.in_min, self.in_max).astype(np.int32)
         if x.size and (x.min()<self.in_min or x.max()>self.in_max): fail('`x`', expected=f'codes in [{self.in_min}, {self.in_max}]', found=f'{x.min()} … {x.max()}')
         return x.astype(np.int32)
 
-    def record(self, x)->list: # A `Record` for each layer
-        "Run `[T, B, …]` or constant `[B, …]` input and keep what every layer did"
+    def record(self,
+        x # `[T, B, *in_shape]`, or constant `[B, *in_shape]`; real numbers or codes
+    )->list: # A `Record` for each layer
+        "Run over time and keep what every layer did"
         x,steps = check_time(self.codes(x), self.in_shape, self.steps)
         if steps>self.steps: self.prove(steps)
         out = []
@@ -153,7 +158,7 @@ class IntegerNetwork:
             a = _apply(_products(before, l, self._max_in(i)*_pool_area(l.before)), l.after)
             feat = a.shape[1:]
             per = [np.ascontiguousarray(np.broadcast_to(p.reshape(-1, *[1]*(len(feat)-1)), feat).reshape(-1)) for p in (l.bias,l.leak,l.theta)]
-            a = np.ascontiguousarray(a).reshape(tx, b, -1)
+            a = np.ascontiguousarray(a).reshape(tx, b, int(np.prod(feat)))
             spk,pre = (np.empty((steps,b,a.shape[2]), d) for d in (np.uint8,np.int32))
             lif_int_forward(a, l.guard, *per, np.zeros((b,a.shape[2]), np.int32), spk, pre, RESETS.index(l.reset), self.threads)
             mem = pre-spk*per[2] if l.reset=='subtract' else pre*(1-spk.astype(np.int32)) if l.reset=='zero' else pre
@@ -168,7 +173,10 @@ class IntegerNetwork:
         last = self.record(x)[-1]
         return last.spk,last.mem
 
-    def decide(self, spk, mem)->np.ndarray: # Class of each sample `[B]`
+    def decide(self,
+        spk, # Spikes of the last layer `[T, B, C]`
+        mem # Its states `[T, B, C]`
+    )->np.ndarray: # Class of each sample `[B]`
         "The class with the largest Σ v (readouts) or Σ s, in int64; the lowest index on a tie"
         return (mem if self.layers[-1].reset=='none' else spk).sum(0, dtype=np.int64).argmax(-1)
 
@@ -215,6 +223,17 @@ def save(
     save_tensors(path, tensors, dict(format=FORMAT, version=VERSION, in_shape=list(net.in_shape), steps=net.steps,
         in_scale=net.in_scale, in_min=net.in_min, in_max=net.in_max, layers=layers))
 
+def _whole(v, lo, hi=2**31-1): return type(v) is int and lo<=v<=hi
+
+def _pair(v, lo): return isinstance(v, list) and len(v)==2 and all(_whole(i, lo, 2**20) for i in v)
+
+def _ops(items, where):
+    for o in items:
+        good = isinstance(o, dict) and set(o)=={'kind','kernel','stride','padding'} and o['kind'] in ('max','sum','flatten')
+        if not good or not (_pair(o['kernel'], 1) and _pair(o['stride'], 1) and _pair(o['padding'], 0)):
+            fail('operation', where, 'max, sum or flatten, with pairs of whole numbers for kernel, stride and padding', o)
+    return tuple(Op(o['kind'], *(tuple(o[k]) for k in ('kernel','stride','padding'))) for o in items)
+
 def _field(d, key, kind, where):
     if key not in d: fail(f'header field `{key}`', where, kind.__name__ if isinstance(kind, type) else 'a number', 'nothing')
     if not isinstance(d[key], kind): fail(f'header field `{key}`', where, getattr(kind, '__name__', 'a number'), repr(d[key]))
@@ -231,7 +250,13 @@ def load(
     layers = []
     for i,h in enumerate(_field(head, 'layers', list, path)):
         where = f'{path}, layer {i}'
+        if not isinstance(h, dict): fail('layer', where, 'an object', h)
         shape = tuple(_field(h, 'shape', list, where))
+        conv = _field(h, 'conv', list, where)
+        if len(shape)!=(4 if conv else 2) or not all(_whole(n, 1) for n in shape): fail('header field `shape`', where, f'{4 if conv else 2} whole numbers above 0', list(shape))
+        if conv and not (len(conv)==4 and _pair(conv[0], 1) and _pair(conv[1], 0) and _pair(conv[2], 1) and _whole(conv[3], 1)): fail('header field `conv`', where, 'stride, padding, dilation (pairs) and groups', conv)
+        if not _whole(guard := _field(h, 'guard', int, where), 0, 30): fail('header field `guard`', where, '0 to 30', guard)
+        if not _whole(h.get('quant_max'), 1, 127): fail('header field `quant_max`', where, '1 to 127', h.get('quant_max'))
         packing = check_in(_field(h, 'packing', str, where), ('trits','nits','nibbles','bytes'), 'packing')
         n,word,dt = int(np.prod(shape)),dict(trits=10, nits=5, nibbles=2, bytes=1)[packing],dict(trits='uint16', nits='uint16', nibbles='uint8', bytes='int8')[packing]
         def tensor(k, dtype, sizes):
@@ -245,11 +270,21 @@ def load(
         p = {k:np.broadcast_to(tensor(k, d, (1,shape[0])), shape[:1]).copy() for k,d in _PARAMS.items()}
         if (p['theta']<1).any(): fail(f'tensor `{i}.theta`', path, 'thresholds > 0', int(p['theta'].min()))
         if ((p['leak']<0)|(p['leak']>65536)).any(): fail(f'tensor `{i}.leak`', path, 'in [0, 65536]', int(p['leak'].max()))
-        ops = [tuple(Op(o['kind'], *(tuple(o[k]) for k in ('kernel','stride','padding'))) for o in _field(h, k, list, where)) for k in ('before','after')]
-        layers.append(IntLayer(w, **p, guard=_field(h, 'guard', int, where), reset=check_in(_field(h, 'reset', str, where), RESETS, 'reset'),
-            quant_max=q, before=ops[0], after=ops[1], conv=_tuples(_field(h, 'conv', list, where))))
-    return IntegerNetwork(tuple(layers), tuple(_field(head, 'in_shape', list, path)), _field(head, 'steps', int, path),
-        float(_field(head, 'in_scale', (int,float), path)), _field(head, 'in_min', int, path), _field(head, 'in_max', int, path))
+        ops = [_ops(_field(h, k, list, where), where) for k in ('before','after')]
+        layers.append(IntLayer(w, **p, guard=guard, reset=check_in(_field(h, 'reset', str, where), RESETS, 'reset'),
+            quant_max=q, before=ops[0], after=ops[1], conv=_tuples(conv)))
+    if not layers: fail('header field `layers`', path, 'at least one', 'none')
+    more = set(tensors)-{f'{i}.{k}' for i in range(len(layers)) for k in ('weight',*_PARAMS)}
+    if more: fail('tensors', path, f'those of {len(layers)} layers', f'also {", ".join(sorted(more))}')
+    in_shape,steps,lo,hi = (_field(head, k, t, path) for k,t in (('in_shape',list),('steps',int),('in_min',int),('in_max',int)))
+    if not in_shape or not all(_whole(n, 1) for n in in_shape): fail('header field `in_shape`', path, 'whole numbers above 0', in_shape)
+    if not _whole(steps, 1): fail('header field `steps`', path, 'a whole number above 0', steps)
+    if not (_whole(lo, -127, 0) and _whole(hi, 1, 255)): fail('header fields `in_min` and `in_max`', path, 'codes from -127 … 0 to 1 … 255', f'{lo} and {hi}')
+    if not 0<_field(head, 'in_scale', (int,float), path)<float('inf'): fail('header field `in_scale`', path, 'a number above 0', head['in_scale'])
+    net = IntegerNetwork(tuple(layers), tuple(in_shape), steps, float(head['in_scale']), lo, hi)
+    try: net.record(np.zeros((1,1,*in_shape), np.int32))
+    except (ValueError, IndexError, ZeroDivisionError) as e: fail('layers', path, f'shapes that fit each other and samples of {in_shape}', str(e).splitlines()[0])
+    return net
 
 # %% ../../nbs/runtime/network.ipynb #3395fa12
 IntegerNetwork.save = save

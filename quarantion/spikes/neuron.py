@@ -116,13 +116,18 @@ def per_neuron(
 def _lif_pre(x, beta, threshold, mem, reset, surrogate, slope, steps):
     "`lif` up to the membrane before the reset: spikes and `pre`, and the spread threshold"
     check_in(reset, RESETS, 'reset'); check_in(surrogate, SURROGATES, 'surrogate')
+    if not x.is_floating_point(): fail('`x`', expected='a floating dtype', found=x.dtype)
+    check_range(slope, 0, name='slope', above=True)
+    if not isinstance(beta, Tensor): check_range(beta, 0, 1, 'beta') # tensors are not read on the way: they may be on a GPU
+    if not isinstance(threshold, Tensor): check_range(threshold, 0, name='threshold', above=True)
+    if mem is not None and mem.shape!=x.shape[1:]: fail('`mem`', expected=f'shape {tuple(x.shape[1:])}', found=tuple(mem.shape))
     if x.ndim<3: fail('`x`', expected='axes `t b n` or `t b c h w`', found=f'shape {tuple(x.shape)}')
     if steps is None: steps = len(x)
     elif len(x)!=1 and len(x)!=steps: fail('`x`', expected=f'{steps} steps, or one for a constant current', found=f'shape {tuple(x.shape)}')
     b,feat = x.shape[1],x.shape[2:]
     beta,theta = (per_neuron(torch.as_tensor(p, dtype=x.dtype, device=x.device), feat, n) for p,n in ((beta,'beta'),(threshold,'threshold')))
-    v0 = x.new_zeros(b, beta.numel()) if mem is None else mem.reshape(b, -1).to(x.dtype)
-    spk,pre = _lif(x.reshape(len(x), b, -1), beta, theta, v0, steps, reset, surrogate, float(slope))
+    v0 = x.new_zeros(b, beta.numel()) if mem is None else mem.reshape(b, beta.numel()).to(x.dtype)
+    spk,pre = _lif(x.reshape(len(x), b, beta.numel()), beta, theta, v0, steps, reset, surrogate, float(slope))
     return spk.reshape(steps, b, *feat), pre.reshape(steps, b, *feat), theta.reshape(feat)
 
 def _to_state(spk, pre, theta, reset): # the reset is detached: gradients pass through `pre` and `theta` alone

@@ -110,7 +110,10 @@ def quantized(
     "The quantized network of a run"
     return prepare(net, preset(cfg.policy), encode(split.x_train[:256], cfg.encode, cfg.steps, cfg.seed).to(cfg.device))
 
-def test_batches(cfg:Config, split:Split):
+def test_batches(
+    cfg:Config, # Settings
+    split:Split # Its data
+): # Yields encoded samples and labels
     "The test samples, encoded alike for every network of a run"
     return batches(split.x_test, split.y_test, 500, cfg.encode, cfg.steps, seed_of(cfg.seed, 10**6), device=cfg.device)
 
@@ -206,7 +209,10 @@ def train(
     return net,q,float_accuracy
 
 # %% ../../nbs/train/job.ipynb #66bb6208
-def restored(run, split:Split)->tuple: # The float network, and the quantized one (`None` for policy `float`)
+def restored(
+    run, # A finished run directory
+    split:Split # Its data
+)->tuple: # The float network, and the quantized one (`None` for policy `float`)
     "The trained networks of a finished run"
     run,cfg = Path(run),settings(run)
     path = run/'model.safetensors'
