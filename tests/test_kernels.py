@@ -83,6 +83,88 @@ def run_unpack_nits(mod, rng, T, B, N, threads):
     return nits,
 
 
+def run_encode_digits(mod, rng, T, B, N, threads, D):
+    h = (9**20-1)//2
+    x,digits = rng.integers(-h, h, T*B*N, endpoint=True),np.full((T*B*N,D), 7, np.int8)
+    x[:1],x[1:2] = -h,h
+    mod.encode_digits(x, digits)
+    return digits,
+
+
+def run_decode_digits(mod, rng, T, B, N, threads, D):
+    out = np.full(T*B*N, 7)
+    mod.decode_digits(rng.integers(-4, 5, (T*B*N,D), np.int8), out)
+    return out,
+
+
+def two_numbers(rng, n, D):
+    h = (9**D-1)//2
+    a,b = rng.integers(-h, h, (2,n), endpoint=True)
+    a[::5],b[::5] = h*rng.integers(-1, 2, len(a[::5])),rng.integers(-1, 2, len(a[::5])) # long chains of carries
+    return h,a,b
+
+
+def run_add_nonary(mod, rng, T, B, N, threads, D, saturate):
+    h,a,b = two_numbers(rng, T*B*N, D)
+    out,carry = np.full(T*B*N, 7),np.full(T*B*N, 7, np.int8)
+    mod.add_nonary(a, b, h, saturate, out, carry)
+    mod.add_nonary(out, b, h, saturate, out, carry.copy()) # in place
+    return out,carry
+
+
+def run_multiply_nonary(mod, rng, T, B, N, threads, D):
+    _,a,b = two_numbers(rng, T*B*N, D)
+    low,high = np.full((2,T*B*N), 7)
+    mod.multiply_nonary(a, b, D, low, high)
+    mod.multiply_nonary(low, b, D, low, high.copy()) # in place
+    return low,high
+
+
+def run_dot_nits(mod, rng, T, B, N, threads):
+    x = rng.choice((-2**31,2**31-1,-7,12345), (5,N)).astype(np.int32)
+    out = np.full(T*B, 7)
+    mod.dot_nits(rng.integers(0, 9**5, (T*B,N), np.uint16), x, out)
+    return out,
+
+
+def run_level_bounds(mod, rng, T, B, N, threads, size):
+    bounds = np.full(size-1, 7, np.float32)
+    mod.level_bounds(np.sort(rng.normal(0, 1, size)).astype(np.float32), bounds)
+    return bounds,
+
+
+def run_uniform_rate(mod, rng, T, B, N, threads, size):
+    levels,bounds = np.linspace(-1, 1.2, size, dtype=np.float32),np.full(size-1, 7, np.float32)
+    mod.level_bounds(levels, bounds)
+    return np.array([mod.uniform_rate(levels, bounds), mod.uniform_rate(levels**3, bounds)]),
+
+
+def run_nearest_level(mod, rng, T, B, N, threads, size, uniform, codes, count):
+    levels,bounds = np.linspace(-1, 1.2, size, dtype=np.float32),np.empty(size-1, np.float32)
+    mod.level_bounds(levels, bounds)
+    table = np.arange(size, dtype=np.uint8) if codes else levels
+    x = rng.normal(0, 1, T*B*N).astype(np.float32)
+    x[5::97] = np.nan
+    out,clipped = np.full(x.shape, 7, table.dtype),np.full(3 if count else 0, 7, np.int64)
+    mod.nearest_level(x, levels, bounds, table, out, clipped, mod.uniform_rate(levels, bounds) if uniform else 0, threads)
+    return out,clipped
+
+
+def run_fake_quantize_rows(mod, rng, T, B, N, threads, look):
+    x,scale = rng.normal(0, 1, (B,T*N)).astype(np.float32),rng.uniform(.01, .5, B).astype(np.float32)
+    x[:,5::97] = np.nan
+    out,ends = np.full_like(x, 7),[np.full(B if look else 0, 7, np.float32) for _ in range(2)]
+    mod.fake_quantize_rows(x, scale, -7, 7, out, *ends, threads)
+    return out,*ends
+
+
+def run_event_products(mod, rng, T, B, N, threads, density):
+    spk,weight = (rng.random((T*B,N))<density).astype(np.uint8),rng.integers(-128, 128, (N,37)).astype(np.int8)
+    out = np.full((T*B,37), 7, np.int32)
+    mod.event_products(spk, weight, out, threads)
+    return out,
+
+
 REAL = 'float32','float64'
 CASES = dict(
     lif_forward=('lif', run_lif_forward, [(d,s,*o) for d in REAL for s in (d,'uint8') for o in itertools.product(range(4), (0,1), (0,1))]),
@@ -90,7 +172,17 @@ CASES = dict(
     lif_int_forward=('lif', run_lif_int_forward, list(itertools.product(('uint8','float32'), (0,8), range(4), (0,1), (0,1)))),
     quantize_nonary=('nonary', run_quantize_nonary, [(d,) for d in REAL]),
     pack_nits=('nonary', run_pack_nits, [()]),
-    unpack_nits=('nonary', run_unpack_nits, [()]))
+    unpack_nits=('nonary', run_unpack_nits, [()]),
+    encode_digits=('digits', run_encode_digits, [(D,) for D in (0,1,5,9,10,11,20)]),
+    decode_digits=('digits', run_decode_digits, [(D,) for D in (0,1,5,9,10,11,20)]),
+    add_nonary=('digits', run_add_nonary, list(itertools.product((1,10,19,20), (0,1)))),
+    multiply_nonary=('digits', run_multiply_nonary, [(D,) for D in (1,9,10,11,19,20)]),
+    dot_nits=('digits', run_dot_nits, [()]),
+    level_bounds=('levels', run_level_bounds, [(2,),(9,),(255,)]),
+    uniform_rate=('levels', run_uniform_rate, [(2,),(9,),(255,)]),
+    nearest_level=('levels', run_nearest_level, [(n,u,c,k) for n in (2,9,16,255) for u in (0,1) for c in (0,1) for k in (0,1)]),
+    fake_quantize_rows=('levels', run_fake_quantize_rows, [(0,),(1,)]),
+    event_products=('events', run_event_products, [(.05,),(.5,),(1.,)]))
 
 
 def results(kernel, level, sizes, threads=1):
@@ -124,7 +216,7 @@ def test_levels_agree(kernel):
     for level in LEVELS[1:]: assert results(kernel, level, (6,3,1061))==first, level
 
 
-@pytest.mark.parametrize('kernel', ('lif_forward','lif_backward','lif_int_forward'))
+@pytest.mark.parametrize('kernel', ('lif_forward','lif_backward','lif_int_forward','nearest_level','fake_quantize_rows','event_products'))
 def test_threads_change_nothing(kernel):
     one = results(kernel, LEVELS[-1], (3,3,700))
     for threads in 2,5,16: assert results(kernel, LEVELS[-1], (3,3,700), threads)==one, threads

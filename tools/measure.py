@@ -1,10 +1,12 @@
 """Measure the accuracies that README shows: each policy and seed is one `quarantion run`; results go to nbs/measured/NAME.json.
 
     python tools/measure.py digits                                    # 5 seeds, 4 policies, on the CPU
+    python tools/measure.py time                                      # the default job, five times
     python tools/measure.py mnist --jobs 5 -- --data-dir FOLDER --device cuda
 """
 import argparse
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -16,37 +18,51 @@ from pathlib import Path
 JOBS = dict(digits=['--data','digits'], mnist='--data mnist --hidden 1000 --epochs 10 --qat-epochs 8 --batch 256 --lr 0.0015'.split())
 
 
+MEASURED = Path(__file__).parent.parent/'nbs'/'measured'
+
+
 def cpu():
     try: return next(l.split(':')[1].strip() for l in open('/proc/cpuinfo') if l.startswith('model name'))
     except (OSError, StopIteration): return platform.processor() or platform.machine()
 
 
 def one(args):
-    start = time.perf_counter()
     with tempfile.TemporaryDirectory() as out:
         r = subprocess.run([sys.executable, '-m', 'quarantion.cli', 'run', *args, '--out', out, '--json'], capture_output=True, text=True)
         if r.returncode: raise SystemExit(f'{" ".join(args)}:\n{r.stderr}')
         row = json.loads(r.stdout) | dict(float_bytes=json.loads((next(Path(out).iterdir())/'result.json').read_text())['float_bytes'])
     row.pop('run')
-    row['wall_s'] = round(time.perf_counter()-start, 1) # the whole command, imports, data and report included
     print(f"{row['policy']:8} seed {row['seed']}: float {row['float_accuracy']:.2%}, quantized {row['test_accuracy']:.2%}, {row['mismatches']} mismatches, {row['seconds']:.0f} s", flush=True)
     return row
 
 
+def clock(times, path):
+    "How long the default job takes, as a whole process"
+    wall = []
+    for _ in range(times):
+        with tempfile.TemporaryDirectory() as out:
+            start = time.perf_counter()
+            subprocess.run([sys.executable, '-m', 'quarantion.cli', 'run', '--out', out], capture_output=True, check=True)
+            wall.append(round(time.perf_counter()-start, 2))
+    path.write_text(json.dumps(dict(command='quarantion run', machine=f'{cpu()}, {os.cpu_count()} cores', wall_s=wall), indent=1)+'\n')
+    print(wall)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('name', choices=JOBS)
+    p.add_argument('name', choices=[*JOBS, 'time'])
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')
     p.add_argument('--out', type=Path, help='file to write')
     a,more = p.parse_known_args()
     more = [m for m in more if m!='--']
+    if a.name=='time': return clock(a.seeds, a.out or MEASURED/'time.json')
     runs = [[*JOBS[a.name], '--policy', q, '--seed', str(s), *more] for s in range(a.seeds) for q in a.policies]
     import torch
     where = torch.cuda.get_device_name() if 'cuda' in more else f'{cpu()}, {torch.get_num_threads()} threads'
     shown = [m for i,m in enumerate(more) if m!='--data-dir' and (i==0 or more[i-1]!='--data-dir')]
-    path = a.out or Path(__file__).parent.parent/'nbs'/'measured'/f'{a.name}.json'
+    path = a.out or MEASURED/f'{a.name}.json'
     path.parent.mkdir(exist_ok=True)
     rows = []
     with ThreadPoolExecutor(a.jobs) as pool:

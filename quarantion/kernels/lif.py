@@ -12,7 +12,9 @@ from cython.parallel import prange
 from cython.cimports.libc.math import exp
 
 # %% ../../nbs/kernels/lif.ipynb #c62b5328
-_TILE = 512 # neurons
+_CHUNK = 65536 # neurons of all rows that one thread takes through time together, forward
+_TILE = 512 # neurons of one row, backward
+_SHARE = 2**20 # updates that are worth another thread
 
 _real = cython.fused_type(cython.float, cython.double)
 _spike = cython.fused_type(cython.float, cython.double, cython.uchar)
@@ -23,47 +25,57 @@ _membrane = cython.fused_type(cython.float, cython.double, cython.int)
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+@cython.cdivision(True)
 def _forward_tile(
     x:cython.const[_real][:, :, ::1], beta:cython.const[_real][::1], theta:cython.const[_real][::1], v:_real[:, ::1],
-    spk:_spike[:, :, ::1], pre:_real[:, :, ::1], reset:cython.int, b:cython.Py_ssize_t, start:cython.Py_ssize_t, stop:cython.Py_ssize_t
+    spk:_spike[:, :, ::1], pre:_real[:, :, ::1], reset:cython.int, start:cython.Py_ssize_t, stop:cython.Py_ssize_t
 )->cython.void:
     t: cython.Py_ssize_t
     i: cython.Py_ssize_t
+    b: cython.Py_ssize_t
     n: cython.Py_ssize_t
+    first: cython.Py_ssize_t
+    last: cython.Py_ssize_t
+    N: cython.Py_ssize_t = spk.shape[2]
     u: _real
+    h: _real
     s: cython.bint
     zero: _real = 0
     keep: cython.bint = pre.shape[0]>0
     for t in range(spk.shape[0]):
         i = t if x.shape[0]>1 else 0
-        if reset==0:
-            for n in range(start, stop):
-                u = beta[n]*v[b,n] + x[i,b,n]
-                s = u>theta[n]
-                if keep: pre[t,b,n] = u
-                spk[t,b,n] = s
-                v[b,n] = u - theta[n]*s
-        elif reset==1:
-            for n in range(start, stop):
-                s = v[b,n]>theta[n]
-                u = beta[n]*v[b,n] + x[i,b,n]
-                u = u - theta[n]*s
-                if keep: pre[t,b,n] = u
-                spk[t,b,n] = u>theta[n]
-                v[b,n] = u
-        elif reset==2:
-            for n in range(start, stop):
-                u = beta[n]*v[b,n] + x[i,b,n]
-                s = u>theta[n]
-                if keep: pre[t,b,n] = u
-                spk[t,b,n] = s
-                v[b,n] = zero if s else u
-        else:
-            for n in range(start, stop):
-                u = beta[n]*v[b,n] + x[i,b,n]
-                if keep: pre[t,b,n] = u
-                spk[t,b,n] = u>theta[n]
-                v[b,n] = u
+        for b in range(start//N, (stop+N-1)//N):
+            first = max(start-b*N, 0)
+            last = min(stop-b*N, N)
+            if reset==0:
+                for n in range(first, last):
+                    u = beta[n]*v[b,n] + x[i,b,n]
+                    h = theta[n]
+                    s = u>h
+                    if keep: pre[t,b,n] = u
+                    spk[t,b,n] = s
+                    v[b,n] = u - h*s
+            elif reset==1:
+                for n in range(first, last):
+                    s = v[b,n]>theta[n]
+                    u = beta[n]*v[b,n] + x[i,b,n]
+                    u = u - theta[n]*s
+                    if keep: pre[t,b,n] = u
+                    spk[t,b,n] = u>theta[n]
+                    v[b,n] = u
+            elif reset==2:
+                for n in range(first, last):
+                    u = beta[n]*v[b,n] + x[i,b,n]
+                    s = u>theta[n]
+                    if keep: pre[t,b,n] = u
+                    spk[t,b,n] = s
+                    v[b,n] = zero if s else u
+            else:
+                for n in range(first, last):
+                    u = beta[n]*v[b,n] + x[i,b,n]
+                    if keep: pre[t,b,n] = u
+                    spk[t,b,n] = u>theta[n]
+                    v[b,n] = u
 
 # %% ../../nbs/kernels/lif.ipynb #a76f7bc4
 @cython.cdivision(True)
@@ -88,10 +100,12 @@ def lif_forward(
     if reset<0 or reset>3: raise ValueError(f'`reset` must be 0, 1, 2 or 3, not {reset}')
     if num_threads<1: raise ValueError(f'`num_threads` must be at least 1, not {num_threads}')
     k: cython.Py_ssize_t
-    tile: cython.Py_ssize_t = _TILE
-    tiles: cython.Py_ssize_t = (N+tile-1)//tile
-    for k in prange(B*tiles, nogil=True, schedule='static', num_threads=num_threads):
-        _forward_tile(x, beta, theta, v, spk, pre, reset, k//tiles, (k%tiles)*tile, min((k%tiles+1)*tile, N))
+    M: cython.Py_ssize_t = B*N
+    threads: cython.int = min(num_threads, 1+T*M//_SHARE)
+    chunk: cython.Py_ssize_t = threads*_CHUNK
+    chunks: cython.Py_ssize_t = threads*((M+chunk-1)//chunk)
+    for k in prange(chunks, nogil=True, schedule='static', num_threads=threads):
+        _forward_tile(x, beta, theta, v, spk, pre, reset, M*k//chunks, M*(k+1)//chunks)
 
 # %% ../../nbs/kernels/lif.ipynb #d28e30b3
 @cython.cfunc
@@ -287,9 +301,9 @@ def lif_backward(
     w: cython.Py_ssize_t
     tile: cython.Py_ssize_t = _TILE
     tiles: cython.Py_ssize_t = (N+tile-1)//tile
-    threads: cython.Py_ssize_t = num_threads
+    threads: cython.int = min(num_threads, 1+T*B*N//_SHARE)
     work: _real[:, :, ::1] = np.empty((threads, 5, tile), np.asarray(beta).dtype)
-    for w in prange(threads, nogil=True, schedule='static', num_threads=num_threads):
+    for w in prange(threads, nogil=True, schedule='static', num_threads=threads):
         for k in range(B*tiles*w//threads, B*tiles*(w+1)//threads):
             _backward_tile(gs, gpre, pre, unit, v0, beta, theta, gx, gbeta, gtheta, gv0, work, w,
                            reset, surrogate, slope, k//tiles, (k%tiles)*tile, min((k%tiles+1)*tile, N))
@@ -306,47 +320,55 @@ def _leak(v:cython.int, m:cython.int) -> cython.int:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+@cython.cdivision(True)
 def _int_tile(
     x:cython.const[cython.int][:, :, ::1], guard:cython.int, bias:cython.const[cython.int][::1], m:cython.const[cython.int][::1],
     theta:cython.const[cython.int][::1], v:cython.int[:, ::1], spk:_int_spike[:, :, ::1], pre:cython.int[:, :, ::1],
-    reset:cython.int, b:cython.Py_ssize_t, start:cython.Py_ssize_t, stop:cython.Py_ssize_t
+    reset:cython.int, start:cython.Py_ssize_t, stop:cython.Py_ssize_t
 )->cython.void:
     t: cython.Py_ssize_t
     i: cython.Py_ssize_t
+    b: cython.Py_ssize_t
     n: cython.Py_ssize_t
+    first: cython.Py_ssize_t
+    last: cython.Py_ssize_t
+    N: cython.Py_ssize_t = spk.shape[2]
     u: cython.int
     s: cython.bint
     keep: cython.bint = pre.shape[0]>0
     for t in range(spk.shape[0]):
         i = t if x.shape[0]>1 else 0
-        if reset==0:
-            for n in range(start, stop):
-                u = _leak(v[b,n], m[n]) + (cython.cast(cython.int, x[i,b,n])<<guard) + bias[n]
-                s = u>theta[n]
-                if keep: pre[t,b,n] = u
-                spk[t,b,n] = s
-                v[b,n] = u-theta[n] if s else u
-        elif reset==1:
-            for n in range(start, stop):
-                s = v[b,n]>theta[n]
-                u = _leak(v[b,n], m[n]) + (cython.cast(cython.int, x[i,b,n])<<guard) + bias[n]
-                u = u-theta[n] if s else u
-                if keep: pre[t,b,n] = u
-                spk[t,b,n] = u>theta[n]
-                v[b,n] = u
-        elif reset==2:
-            for n in range(start, stop):
-                u = _leak(v[b,n], m[n]) + (cython.cast(cython.int, x[i,b,n])<<guard) + bias[n]
-                s = u>theta[n]
-                if keep: pre[t,b,n] = u
-                spk[t,b,n] = s
-                v[b,n] = 0 if s else u
-        else:
-            for n in range(start, stop):
-                u = _leak(v[b,n], m[n]) + (cython.cast(cython.int, x[i,b,n])<<guard) + bias[n]
-                if keep: pre[t,b,n] = u
-                spk[t,b,n] = u>theta[n]
-                v[b,n] = u
+        for b in range(start//N, (stop+N-1)//N):
+            first = max(start-b*N, 0)
+            last = min(stop-b*N, N)
+            if reset==0:
+                for n in range(first, last):
+                    u = _leak(v[b,n], m[n]) + (cython.cast(cython.int, x[i,b,n])<<guard) + bias[n]
+                    s = u>theta[n]
+                    if keep: pre[t,b,n] = u
+                    spk[t,b,n] = s
+                    v[b,n] = u-theta[n] if s else u
+            elif reset==1:
+                for n in range(first, last):
+                    s = v[b,n]>theta[n]
+                    u = _leak(v[b,n], m[n]) + (cython.cast(cython.int, x[i,b,n])<<guard) + bias[n]
+                    u = u-theta[n] if s else u
+                    if keep: pre[t,b,n] = u
+                    spk[t,b,n] = u>theta[n]
+                    v[b,n] = u
+            elif reset==2:
+                for n in range(first, last):
+                    u = _leak(v[b,n], m[n]) + (cython.cast(cython.int, x[i,b,n])<<guard) + bias[n]
+                    s = u>theta[n]
+                    if keep: pre[t,b,n] = u
+                    spk[t,b,n] = s
+                    v[b,n] = 0 if s else u
+            else:
+                for n in range(first, last):
+                    u = _leak(v[b,n], m[n]) + (cython.cast(cython.int, x[i,b,n])<<guard) + bias[n]
+                    if keep: pre[t,b,n] = u
+                    spk[t,b,n] = u>theta[n]
+                    v[b,n] = u
 
 # %% ../../nbs/kernels/lif.ipynb #c6379c7f
 @cython.cdivision(True)
@@ -374,7 +396,9 @@ def lif_int_forward(
     if reset<0 or reset>3: raise ValueError(f'`reset` must be 0, 1, 2 or 3, not {reset}')
     if num_threads<1: raise ValueError(f'`num_threads` must be at least 1, not {num_threads}')
     k: cython.Py_ssize_t
-    tile: cython.Py_ssize_t = _TILE
-    tiles: cython.Py_ssize_t = (N+tile-1)//tile
-    for k in prange(B*tiles, nogil=True, schedule='static', num_threads=num_threads):
-        _int_tile(x, guard, bias, m, theta, v, spk, pre, reset, k//tiles, (k%tiles)*tile, min((k%tiles+1)*tile, N))
+    M: cython.Py_ssize_t = B*N
+    threads: cython.int = min(num_threads, 1+T*M//_SHARE)
+    chunk: cython.Py_ssize_t = threads*_CHUNK
+    chunks: cython.Py_ssize_t = threads*((M+chunk-1)//chunk)
+    for k in prange(chunks, nogil=True, schedule='static', num_threads=threads):
+        _int_tile(x, guard, bias, m, theta, v, spk, pre, reset, M*k//chunks, M*(k+1)//chunks)

@@ -20,7 +20,7 @@ from .observers import MinMax, MovingAverage
 from .policy import Policy
 from ..runtime.network import Op, membrane_bound
 from ..spikes.network import Network, OverTime, Record
-from ..spikes.neuron import LIF, RESETS, RecurrentLIF, _lif_bw, _to_state, per_neuron
+from ..spikes.neuron import LIF, RESETS, RecurrentLIF, _empty, _lif_bw, _to_state, per_neuron
 
 # %% ../../nbs/quant/prepare.ipynb #c5695305
 def _int_loop(a, guard, bias, leak, theta, steps, reset):
@@ -40,7 +40,7 @@ def _int_loop(a, guard, bias, leak, theta, steps, reset):
 def _lif_int(a:Tensor, bias_real:Tensor, theta_real:Tensor, beta_real:Tensor, unit:Tensor, bias:Tensor, theta:Tensor, leak:Tensor, guard:int,
              steps:int, reset:str, surrogate:str, slope:float, kernel:bool, real:bool)->tuple[Tensor,Tensor,Tensor]:
     if kernel and a.device.type=='cpu':
-        spk,pre = (torch.empty((steps,*a.shape[1:]), dtype=d) for d in (torch.float32,torch.int32))
+        spk,pre = (_empty((steps,*a.shape[1:]), d) for d in (torch.float32,torch.int32))
         ints = (p.to(torch.int32).contiguous().numpy() for p in (bias,leak,theta))
         lif_int_forward(a.detach().to(torch.int32).contiguous().numpy(), guard, *ints, torch.zeros(a.shape[1:], dtype=torch.int32).numpy(),
             spk.numpy(), pre.numpy(), RESETS.index(reset), torch.get_num_threads())

@@ -6,6 +6,7 @@
 __all__ = ['RESETS', 'per_neuron', 'lif', 'LIF', 'Diagonal', 'RecurrentLIF']
 
 # %% ../../nbs/spikes/neuron.ipynb #c4f46c06
+import numpy as np
 import torch
 from torch import Tensor, nn
 from ..checks import check_in, check_range, fail
@@ -61,10 +62,13 @@ def _on_cpu(x): return x.device.type=='cpu' and x.dtype in (torch.float32, torch
 
 def _np(x): return x.detach().contiguous().numpy()
 
+def _empty(shape, dtype): # numpy asks for huge pages where torch does not: on fresh small ones, faults cost more than the arithmetic
+    return torch.from_numpy(np.empty(shape, {torch.float32:np.float32, torch.float64:np.float64, torch.int32:np.int32}[dtype]))
+
 @torch.library.custom_op('quarantion::lif', mutates_args=())
 def _lif(x:Tensor, beta:Tensor, theta:Tensor, v0:Tensor, steps:int, reset:str, surrogate:str, slope:float)->tuple[Tensor,Tensor]:
     if not _on_cpu(x): return _forward_loop(x, beta, theta, v0, steps, reset)
-    spk,pre = (x.new_empty((steps,*x.shape[1:])) for _ in range(2))
+    spk,pre = (_empty((steps,*x.shape[1:]), x.dtype) for _ in range(2))
     lif_forward(_np(x), _np(beta), _np(theta), _np(v0.clone()), spk.numpy(), pre.numpy(), RESETS.index(reset), torch.get_num_threads())
     return spk,pre
 
@@ -75,7 +79,7 @@ def _(x, beta, theta, v0, steps, reset, surrogate, slope): return x.new_empty((s
 def _lif_bw(gs:Tensor|None, gpre:Tensor|None, pre:Tensor, unit:Tensor, v0:Tensor, beta:Tensor, theta:Tensor,
             reset:str, surrogate:str, slope:float, constant:bool)->tuple[Tensor,Tensor,Tensor,Tensor]:
     if not _on_cpu(v0): return _backward_loop(gs, gpre, pre, unit, v0, beta, theta, reset, surrogate, slope, constant)
-    gx = v0.new_empty((1 if constant else len(pre), *pre.shape[1:]))
+    gx = _empty((1 if constant else len(pre), *pre.shape[1:]), v0.dtype)
     gbeta,gtheta,gv0 = (torch.empty_like(v0) for _ in range(3))
     none = v0.new_empty((0,*v0.shape)).numpy()
     lif_backward(*(none if g is None else _np(g) for g in (gs,gpre)), _np(pre), _np(unit), _np(v0), _np(beta), _np(theta), gx.numpy(),
