@@ -20,7 +20,7 @@ from .observers import MinMax, MovingAverage
 from .policy import Policy
 from ..runtime.network import Op, membrane_bound
 from ..spikes.network import Network, OverTime, Record
-from ..spikes.neuron import LIF, RESETS, RecurrentLIF, _empty, _lif_bw, _to_state, per_neuron
+from ..spikes.neuron import LIF, RESETS, RecurrentLIF, _empty, _lif_bw, _to_state, op_name, per_neuron
 
 # %% ../../nbs/quant/prepare.ipynb #c5695305
 def _int_loop(a, guard, bias, leak, theta, steps, reset):
@@ -36,7 +36,7 @@ def _int_loop(a, guard, bias, leak, theta, steps, reset):
         v = p-theta*s if reset=='subtract' else p*~s if reset=='zero' else p
     return spk,pre
 
-@torch.library.custom_op('quarantion::lif_int', mutates_args=())
+@torch.library.custom_op(op_name('lif_int'), mutates_args=())
 def _lif_int(a:Tensor, bias_real:Tensor, theta_real:Tensor, beta_real:Tensor, unit:Tensor, bias:Tensor, theta:Tensor, leak:Tensor, guard:int,
              steps:int, reset:str, surrogate:str, slope:float, kernel:bool, real:bool)->tuple[Tensor,Tensor,Tensor]:
     if kernel and a.device.type=='cpu':
