@@ -168,8 +168,8 @@ def run_event_products(mod, rng, T, B, N, threads, density):
 REAL = 'float32','float64'
 CASES = dict(
     lif_forward=('lif', run_lif_forward, [(d,s,*o) for d in REAL for s in (d,'uint8') for o in itertools.product(range(4), (0,1), (0,1))]),
-    lif_backward=('lif', run_lif_backward, [(d,m,*o) for d in REAL for m in (d,'int32') for o in itertools.product(range(4), range(5), (0,1), ('s','sp','p',''))]),
-    lif_int_forward=('lif', run_lif_int_forward, list(itertools.product(('uint8','float32'), (0,8), range(4), (0,1), (0,1)))),
+    lif_backward=('bptt', run_lif_backward, [(d,m,*o) for d in REAL for m in (d,'int32') for o in itertools.product(range(4), range(5), (0,1), ('s','sp','p',''))]),
+    lif_int_forward=('lif_int', run_lif_int_forward, list(itertools.product(('uint8','float32'), (0,8), range(4), (0,1), (0,1)))),
     quantize_nonary=('nonary', run_quantize_nonary, [(d,) for d in REAL]),
     pack_nits=('nonary', run_pack_nits, [()]),
     unpack_nits=('nonary', run_unpack_nits, [()]),
@@ -233,7 +233,7 @@ def test_no_steps():
     v = np.array([[1.,2.]])
     load('lif').lif_forward(np.ones((1,1,2)), np.ones(2), np.ones(2), v, np.empty((0,1,2)), np.empty((0,1,2)), 0)
     assert v.tolist()==[[1,2]]
-    for mod in load('lif'),load('lif', LEVELS[-1]):
+    for mod in load('bptt'),load('bptt', LEVELS[-1]):
         out = run_lif_backward(mod, np.random.default_rng(0), 0, 2, 3, 1, 'float32', 'float32', 0, 0, 1, 'sp')
         assert not any(a.any() for a in out)
 
@@ -241,20 +241,21 @@ def test_no_steps():
 @pytest.mark.parametrize('level', ['source',*LEVELS])
 def test_shapes_are_checked(level):
     mod,f,i = load('lif', level),lambda *s: np.zeros(s, np.float32),lambda *s: np.zeros(s, np.int32)
+    bptt,ints = load('bptt', level),load('lif_int', level)
     good = dict(x=f(4,2,3), beta=f(3), theta=f(3), v=f(2,3), spk=f(4,2,3), pre=f(4,2,3), reset=0, num_threads=1)
     mod.lif_forward(**good)
     for bad in (dict(x=f(2,2,3)), dict(x=f(4,2,4)), dict(beta=f(4)), dict(theta=f(2)), dict(v=f(3,3)), dict(pre=f(3,2,3)), dict(reset=4), dict(reset=-1), dict(num_threads=0)):
         with pytest.raises(ValueError, match=f'`{next(iter(bad))}`'): mod.lif_forward(**good|bad)
     good = dict(x=i(4,2,3), guard=0, bias=i(3), m=i(3), theta=i(3), v=i(2,3), spk=f(4,2,3), pre=i(4,2,3), reset=0, num_threads=1)
-    mod.lif_int_forward(**good)
+    ints.lif_int_forward(**good)
     for bad in (dict(x=i(2,2,3)), dict(guard=31), dict(guard=-1), dict(bias=i(4)), dict(m=i(2)), dict(theta=i(2)), dict(v=i(2,2)), dict(pre=i(1,2,3)), dict(reset=4), dict(num_threads=0)):
-        with pytest.raises(ValueError, match=f'`{next(iter(bad))}`'): mod.lif_int_forward(**good|bad)
+        with pytest.raises(ValueError, match=f'`{next(iter(bad))}`'): ints.lif_int_forward(**good|bad)
     good = dict(gs=f(4,2,3), gpre=f(4,2,3), pre=f(4,2,3), unit=f(3), v0=f(2,3), beta=f(3), theta=f(3), gx=f(4,2,3), gbeta=f(2,3), gtheta=f(2,3), gv0=f(2,3),
                 reset=0, surrogate=0, slope=25., num_threads=1)
-    mod.lif_backward(**good)
+    bptt.lif_backward(**good)
     for bad in (dict(gs=f(1,2,3)), dict(gpre=f(4,2,2)), dict(unit=f(2)), dict(beta=f(2)), dict(theta=f(2)), dict(v0=f(2,2)), dict(gx=f(2,2,3)),
                 dict(gbeta=f(1,3)), dict(gtheta=f(1,3)), dict(gv0=f(1,3)), dict(reset=4), dict(surrogate=5), dict(slope=0.), dict(num_threads=0)):
-        with pytest.raises(ValueError, match=f'`{next(iter(bad))}`'): mod.lif_backward(**good|bad)
+        with pytest.raises(ValueError, match=f'`{next(iter(bad))}`'): bptt.lif_backward(**good|bad)
 
 
 def child(code, isa): return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env={**os.environ, 'QUARANTION_ISA':isa})

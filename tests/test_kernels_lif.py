@@ -7,7 +7,9 @@ import snntorch as snn
 import torch
 from hypothesis import given, settings, strategies as st
 
-from quarantion.kernels.lif import lif_backward, lif_forward, lif_int_forward
+from quarantion.kernels.bptt import lif_backward
+from quarantion.kernels.lif import lif_forward
+from quarantion.kernels.lif_int import lif_int_forward
 
 RESETS = 'subtract','subtract_delayed','zero','none'
 SURROGATES = 'fast_sigmoid','atan','sigmoid','triangular','rectangular'

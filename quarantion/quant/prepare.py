@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from ..checks import check_finite, check_time, fail
-from ..kernels.lif import lif_int_forward
+from ..kernels.lif_int import lif_int_forward
 from .fake import round_ste, stand_for
 from .levels import levels, mse_scale
 from .observers import MinMax, MovingAverage

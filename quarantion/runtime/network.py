@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from ..checks import check_finite, check_in, check_time, fail
 from ..files import load_tensors, save_tensors
-from ..kernels.lif import lif_int_forward
+from ..kernels.lif_int import lif_int_forward
 from ..nonary.nits import pack, pack_trits, unpack, unpack_trits
 
 # %% ../../nbs/runtime/network.ipynb #1c7e246a

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from ..checks import check_in, check_range, fail
-from ..kernels.lif import lif_backward, lif_forward
+from ..kernels.bptt import lif_backward
+from ..kernels.lif import lif_forward
 from .surrogate import SURROGATES, spike, surrogate_grad
 
 # %% ../../nbs/spikes/neuron.ipynb #fe891052
