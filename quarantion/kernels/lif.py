@@ -5,10 +5,9 @@
 # %% auto #0
 __all__ = ['lif_forward']
 
-# %% ../../nbs/kernels/lif.ipynb #9f53277e
+# %% ../../nbs/kernels/lif.ipynb #96a24b94
 import cython
 from cython.parallel import prange
-import matplotlib.pyplot as plt
 
 # %% ../../nbs/kernels/lif.ipynb #32cbc038
 _CHUNK = 65536 # neurons of all rows that one thread takes through time together
