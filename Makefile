@@ -8,13 +8,20 @@ NOTEBOOKS = $$(find nbs -name '*.ipynb' -not -path '*/.*' | sort)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help run test lab install build notebooks docs lock clean
+.PHONY: help run test bench memcheck lab install build notebooks docs lock clean
 
 run: build ## install what is missing and run the main job on the digits (ARGS='--policy int4')
 	@$(BIN)/quarantion run $(ARGS)
 
 test: ## everything that CI checks, in stages (ARGS='docs browser' for some of them)
 	@$(PYTHON) tools/check.py $(ARGS)
+
+bench: build ## install the peers, and measure every benchmark (ARGS=--quick for less)
+	@$(BIN)/python -m pip install -qq -c requirements.lock --no-build-isolation -e '.[bench]'
+	@for b in lif bptt levels nonary fakequant events; do $(BIN)/quarantion bench $$b $(ARGS) || exit 1; done
+
+memcheck: build ## the kernel tests, with kernels that watch every read and write
+	@$(BIN)/python tools/memcheck.py
 
 lab: build ## JupyterLab on the tutorials
 	@$(BIN)/jupyter lab nbs/tutorials

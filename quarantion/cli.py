@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['app', 'KEYS', 'BENCHES', 'run_', 'verify_', 'report_', 'info_', 'bench_', 'main']
 
-# %% ../nbs/cli.ipynb #7f29ccb2
+# %% ../nbs/cli.ipynb #31817270
 import errno, json, platform, shlex, sys
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -19,7 +19,7 @@ from rich.text import Text
 from . import __version__
 from .checks import CheckError, fail
 
-# %% ../nbs/cli.ipynb #f5c4422b
+# %% ../nbs/cli.ipynb #971f7551
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, help='Low-bit spiking networks that you can see into and trust.')
 _err = Console(stderr=True, highlight=False)
 
@@ -56,7 +56,7 @@ def _progress():
         bar.update(tasks[phase], completed=epoch*total+done, epoch=epoch+1, **stats)
     return bar,move
 
-# %% ../nbs/cli.ipynb #37a596ab
+# %% ../nbs/cli.ipynb #7cef2654
 def _finished(run): return (run/'manifest.json').exists()
 
 def _work(run, split):
@@ -121,7 +121,7 @@ def run_(
     encode:Annotated[str, typer.Option(help='direct, rate or latency; default direct.')]=None,
     steps:Annotated[int, typer.Option(help='Time steps; default 25.')]=None,
     hidden:Annotated[int, typer.Option(help='Neurons of the hidden layer; default 256.')]=None,
-    policy:Annotated[str, typer.Option(help='float, int8, int4, nonary or ternary; default nonary.')]=None,
+    policy:Annotated[str, typer.Option(help='float, int8, int4, nonary, ternary or mixed; default nonary.')]=None,
     reset:Annotated[str, typer.Option(help='subtract, subtract_delayed, zero or none; default subtract.')]=None,
     beta:Annotated[float, typer.Option(help='Leak a step, in [0, 1]; default 0.95.')]=None,
     threshold:Annotated[float, typer.Option(help='Firing threshold, above 0; default 1.0.')]=None,
@@ -129,6 +129,8 @@ def run_(
     qat_epochs:Annotated[int, typer.Option(help='Epochs of the quantized network; default 15.')]=None,
     batch:Annotated[int, typer.Option(help='Samples a step of the optimizer; default 64.')]=None,
     lr:Annotated[float, typer.Option(help='Learning rate, a quarter of it for the quantized network; default 0.002.')]=None,
+    max_rate:Annotated[float, typer.Option(help='Spikes a neuron and step beyond which training pays, 1 for none; default 1.0.')]=None,
+    l1:Annotated[float, typer.Option(help='Price of weight codes, for small files; default 0.0.')]=None,
     seed:Annotated[int, typer.Option(help='Of weights, order and encoder; default 0.')]=None,
     device:Annotated[str, typer.Option(help='cpu or cuda; default cpu.')]=None,
     out:Annotated[Path, typer.Option(help='Folder of runs; default runs.')]=None,
@@ -137,7 +139,7 @@ def run_(
 ):
     "Encode, train, quantize, lower to integers, and prove that every spike is the same"
     given = dict(data=data, data_dir=data_dir, encode=encode, steps=steps, hidden=hidden, policy=policy, reset=reset, beta=beta, threshold=threshold,
-        epochs=epochs, qat_epochs=qat_epochs, batch=batch, lr=lr, seed=seed, device=device)
+        epochs=epochs, qat_epochs=qat_epochs, batch=batch, lr=lr, max_rate=max_rate, l1=l1, seed=seed, device=device)
     given = {k:v for k,v in given.items() if v is not None}
     if resume is not None:
         more = [k for k,v in dict(config=config, dump_config=dump_config, **given, out=out).items() if v not in (None, False) or k in given]
@@ -160,7 +162,7 @@ def run_(
         for p in result['problems']: _say(f'NOT PROVED: {p}')
         raise typer.Exit(1)
 
-# %% ../nbs/cli.ipynb #09189396
+# %% ../nbs/cli.ipynb #4fa14710
 @app.command('verify', help='Check the files of a run, and prove its integers again.')
 def verify_(
     run:Annotated[Path, typer.Argument(help='A finished run directory.')],
@@ -224,32 +226,31 @@ def info_(as_json:Annotated[bool, typer.Option('--json', help='Print one JSON ob
     out['compiled'] = [k if c else f'{k} (no: runs as Python)' for k,c in out['compiled'].items()]
     for k,v in out.items(): print(f'{k:14}{", ".join(v) if isinstance(v, list) else "not installed" if v is None else v}')
 
-# %% ../nbs/cli.ipynb #e0aa029b
-BENCHES = dict(lif='bench_lif', bptt='bench_bptt')
+# %% ../nbs/cli.ipynb #f74b0ad3
+BENCHES = 'lif','bptt','levels','nonary','fakequant','events'
 
 @app.command('bench', help='Measure against peers, side by side, and print the ratios.')
 def bench_(
-    name:Annotated[str, typer.Argument(help='lif (forward) or bptt (forward and backward).')],
+    name:Annotated[str, typer.Argument(help='lif (neurons, forward), bptt (and backward), levels, nonary, fakequant or events (integer inference).')],
     threads:Annotated[int, typer.Option(help='Threads for ours and for the peers.')]=2,
-    quick:Annotated[bool, typer.Option('--quick', help='Fewer repeats.')]=False,
-    check:Annotated[bool, typer.Option('--check', help='Exit with 1 if a row stays under 60 % of its goal.')]=False,
+    quick:Annotated[bool, typer.Option('--quick', help='Fewer repeats; ends within 40 s.')]=False,
+    check:Annotated[bool, typer.Option('--check', help='Exit with 1 if a row stays under 60 % of its goal, or a peer is not installed.')]=False,
     as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
 ):
     "Measure ours and every installed peer in turn, and print the ratios"
     from importlib import import_module
     from quarantion.checks import check_in, check_range
     check_in(name, BENCHES, 'bench'); check_range(threads, 1, 1024, 'threads')
-    rows = getattr(import_module('quarantion.bench.lif'), BENCHES[name])(threads, quick)
-    from quarantion.bench.measure import machine, verdict
+    from quarantion.bench.measure import machine, table
+    with _err.status(f'measuring {name}'): rows = getattr(import_module(f'quarantion.bench.{name}'), f'bench_{name}')(threads, quick)
     if as_json: print(json.dumps(dict(bench=name, machine=machine(), rows=[asdict(r) for r in rows])))
-    else:
-        print(machine())
-        for r in rows: print(f'{r.work:64} {r.peer:14} {verdict(r)}')
-    bad = [r for r in rows if r.ok is False]
-    for r in bad: _say(f'under 60 % of its goal: {r.work}: {r.ratio:.3g}× against {r.goal:g}×')
+    else: print(f'{machine()}; {threads} thread{"s"*(threads>1)}; medians of ours and of the peer\n{table(rows)}')
+    bad = [f'under 60 % of its goal: {r.work}, {r.peer}: {r.ratio:.3g} against {r.goal:g}' for r in rows if r.ok is False]
+    bad += [f'not installed: {p} (make bench installs the peers)' for p in sorted({r.peer for r in rows if r.ok is None})]
+    for b in bad: _say(b)
     if check and bad: raise typer.Exit(1)
 
-# %% ../nbs/cli.ipynb #6ff98245
+# %% ../nbs/cli.ipynb #b3d07af3
 def _wrong(e):
     _say(f'quarantion: {e}')
     return 2
@@ -273,5 +274,5 @@ def main(
         else: code = _wrong(e.format_message())
     sys.exit(code or 0)
 
-# %% ../nbs/cli.ipynb #a3e7d822
+# %% ../nbs/cli.ipynb #b441a3d2
 if __name__=='__main__' and '__file__' in globals(): main() # not in a notebook

@@ -34,31 +34,44 @@ def bits(arrays): return [(a.shape, a.dtype.str, a.tobytes()) for a in arrays]
 
 # A case takes a module, a random generator, sizes and a number of threads, and gives the arrays that a kernel wrote
 
-def run_lif_forward(mod, rng, T, B, N, threads, dtype, spikes, reset, constant, keep):
+def outputs(T, B, N, spikes, membrane, wanted):
+    "Buffers for spikes, their bits, membranes and counts, without steps or rows when their letter is not in `wanted`"
+    t = lambda c: T if c in wanted else 0
+    return (np.full((t('s'),B,N), 7, spikes), np.full((t('b'),B,-(-N//8)), 7, np.uint8),
+            np.full((t('m'),B,N), 7, membrane), np.full((B if 'c' in wanted else 0,N), 7, np.int32))
+
+
+def run_lif_forward(mod, rng, T, B, N, threads, dtype, spikes, reset, constant, wanted):
     x = rng.normal(.3, 1, (1 if constant else T,B,N)).astype(dtype)
-    beta,theta = rng.uniform(.5, 1, N).astype(dtype),rng.uniform(.3, 1.5, N).astype(dtype)
-    v,spk,pre = rng.normal(0, 1, (B,N)).astype(dtype),np.full((T,B,N), 7, spikes),np.full((T if keep else 0,B,N), 7, dtype)
-    mod.lif_forward(x, beta, theta, v, spk, pre, reset, threads)
-    return v,spk,pre
+    n = N if 's' in wanted else 1 # per neuron, or one for all
+    beta,theta = rng.uniform(.5, 1, n).astype(dtype),rng.uniform(.3, 1.5, n).astype(dtype)
+    v,out = rng.normal(0, 1, (B,N)).astype(dtype),outputs(T, B, N, spikes, dtype, wanted)
+    mod.lif_forward(x, beta, theta, v, *out, T, reset, threads)
+    return v,*out
 
 
-def run_lif_backward(mod, rng, T, B, N, threads, dtype, membrane, reset, surrogate, constant, given):
-    gs,gpre = (rng.normal(0, 1, (T if g in given else 0,B,N)).astype(dtype) for g in 'sp')
-    unit = rng.uniform(1e-3, 2e-3, N).astype(dtype) if membrane=='int32' else np.ones(N, dtype)
-    pre = rng.normal(.5, 1, (T,B,N))
-    pre = (pre*1000).astype(membrane) if membrane=='int32' else pre.astype(membrane)
+def run_lif_backward(mod, rng, T, B, N, threads, dtype, source, reset, surrogate, detach, constant, given):
+    "`source` is x, or the dtype of membranes; `given` names gradients of spikes and of V, and whether β and θ learn"
+    gs,gpre = (rng.normal(0, 1, (T if g in given else 0,B,N)).astype(dtype) for g in 'sv')
+    unit = rng.uniform(1e-3, 2e-3, N if source=='int32' else 0).astype(dtype)
+    x = rng.normal(.3, 1, (1 if constant else T,B,N)).astype(dtype) if source=='x' else np.empty((0,0,0), dtype)
+    pre = rng.normal(.5, 1, (0 if source=='x' else T,B,N))
+    pre = (pre*1000).astype(source) if source=='int32' else pre.astype(dtype)
     v0,beta,theta = rng.normal(0, 1, (B,N)).astype(dtype),rng.uniform(.5, 1, N).astype(dtype),rng.uniform(.3, 1.5, N).astype(dtype)
-    gx,rest = np.full((1 if constant else T,B,N), 7, dtype),[np.full((B,N), 7, dtype) for _ in range(3)]
-    mod.lif_backward(gs, gpre, pre, unit, v0, beta, theta, gx, *rest, reset, surrogate, .7, threads)
-    return gx,*rest
+    gx = np.full((1 if constant else T,B,N), 7, dtype)
+    gv0,*rest = np.full((B,N), 7, dtype),*(np.full((B if g in given else 0,N), 7.) for g in 'bt')
+    if not T: x = np.empty((0,B,N), dtype)
+    mod.lif_backward(gs, gpre, x, pre, unit, v0, beta, theta, gx, *rest, gv0, T, reset, surrogate, .7, detach, threads)
+    return gx,*rest,gv0
 
 
-def run_lif_int_forward(mod, rng, T, B, N, threads, spikes, guard, reset, constant, keep):
+def run_lif_int_forward(mod, rng, T, B, N, threads, spikes, guard, reset, constant, wanted):
     x = rng.integers(-900, 1000, (1 if constant else T,B,N), np.int32)
-    bias,m,theta = rng.integers(-50, 50, N, np.int32),rng.integers(0, 65537, N, np.int32),rng.integers(1, 2000<<guard, N, np.int32)
-    v,spk,pre = rng.integers(-3000, 3000, (B,N), np.int32),np.full((T,B,N), 7, spikes),np.full((T if keep else 0,B,N), 7, np.int32)
-    mod.lif_int_forward(x, guard, bias, m, theta, v, spk, pre, reset, threads)
-    return v,spk,pre
+    n = N if 's' in wanted else 1
+    bias,m,theta = rng.integers(-50, 50, n, np.int32),rng.integers(0, 65537, n, np.int32),rng.integers(1, 2000<<guard, n, np.int32)
+    v,out = rng.integers(-3000, 3000, (B,N), np.int32),outputs(T, B, N, spikes, np.int32, wanted)
+    mod.lif_int_forward(x, guard, bias, m, theta, v, *out, T, reset, threads)
+    return v,*out
 
 
 def run_quantize_nonary(mod, rng, T, B, N, threads, dtype):
@@ -66,20 +79,19 @@ def run_quantize_nonary(mod, rng, T, B, N, threads, dtype):
     x[::3] = (2*x[::3]).round()/2
     x[5::97] = np.nan
     out = np.full(x.shape, 7, np.int8)
-    mod.quantize_nonary(x, 1. if threads==1 else .3, out)
-    return out,
+    bad = mod.quantize_nonary(x, np.array([.5,1.5,2.5,3.5], dtype), out, threads)
+    return out,np.array(bad)
 
 
-def run_pack_nits(mod, rng, T, B, N, threads):
-    nits = rng.integers(-4, 5, T*B*N, np.int8)
-    words = np.full(-(-len(nits)//5), 7, np.uint16)
-    mod.pack_nits(nits, words)
+def run_pack(mod, rng, T, B, N, threads, name):
+    words = np.full(T*B*N, 7, np.uint16)
+    getattr(mod, name)(rng.integers(-4, 5, 5*T*B*N, np.int8), words, threads)
     return words,
 
 
-def run_unpack_nits(mod, rng, T, B, N, threads):
-    nits = np.full(T*B*N, 7, np.int8)
-    mod.unpack_nits(rng.integers(0, 9**5, -(-len(nits)//5), np.uint16), nits)
+def run_unpack(mod, rng, T, B, N, threads, name):
+    nits = np.full(5*T*B*N, 7, np.int8)
+    getattr(mod, name)(rng.integers(0, 9**5, T*B*N, np.uint16), nits, threads)
     return nits,
 
 
@@ -87,13 +99,13 @@ def run_encode_digits(mod, rng, T, B, N, threads, D):
     h = (9**20-1)//2
     x,digits = rng.integers(-h, h, T*B*N, endpoint=True),np.full((T*B*N,D), 7, np.int8)
     x[:1],x[1:2] = -h,h
-    mod.encode_digits(x, digits)
+    mod.encode_digits(x, digits, threads)
     return digits,
 
 
 def run_decode_digits(mod, rng, T, B, N, threads, D):
     out = np.full(T*B*N, 7)
-    mod.decode_digits(rng.integers(-4, 5, (T*B*N,D), np.int8), out)
+    mod.decode_digits(rng.integers(-4, 5, (T*B*N,D), np.int8), out, threads)
     return out,
 
 
@@ -104,26 +116,27 @@ def two_numbers(rng, n, D):
     return h,a,b
 
 
-def run_add_nonary(mod, rng, T, B, N, threads, D, saturate):
+def run_add(mod, rng, T, B, N, threads, name, D):
     h,a,b = two_numbers(rng, T*B*N, D)
-    out,carry = np.full(T*B*N, 7),np.full(T*B*N, 7, np.int8)
-    mod.add_nonary(a, b, h, saturate, out, carry)
-    mod.add_nonary(out, b, h, saturate, out, carry.copy()) # in place
-    return out,carry
+    out,carry = np.full(T*B*N, 7),[np.full(T*B*N, 7, np.int8)] if name=='add_carries' else []
+    f = getattr(mod, name)
+    bad = [f(a, b, h, out, *carry, threads),f(out, b, h, out, *[c.copy() for c in carry], threads)] # the second in place
+    a[1:2] = h+1
+    return out,*carry,np.array([*bad,f(a, b, h, out.copy(), *[c.copy() for c in carry], threads)])
 
 
 def run_multiply_nonary(mod, rng, T, B, N, threads, D):
     _,a,b = two_numbers(rng, T*B*N, D)
     low,high = np.full((2,T*B*N), 7)
-    mod.multiply_nonary(a, b, D, low, high)
-    mod.multiply_nonary(low, b, D, low, high.copy()) # in place
+    mod.multiply_nonary(a, b, D, low, high, threads)
+    mod.multiply_nonary(low, b, D, low, high.copy(), threads) # in place
     return low,high
 
 
 def run_dot_nits(mod, rng, T, B, N, threads):
     x = rng.choice((-2**31,2**31-1,-7,12345), (5,N)).astype(np.int32)
     out = np.full(T*B, 7)
-    mod.dot_nits(rng.integers(0, 9**5, (T*B,N), np.uint16), x, out)
+    mod.dot_nits(rng.integers(0, 9**5, (T*B,N), np.uint16), x, out, threads)
     return out,
 
 
@@ -139,50 +152,90 @@ def run_uniform_rate(mod, rng, T, B, N, threads, size):
     return np.array([mod.uniform_rate(levels, bounds), mod.uniform_rate(levels**3, bounds)]),
 
 
-def run_nearest_level(mod, rng, T, B, N, threads, size, uniform, codes, count):
-    levels,bounds = np.linspace(-1, 1.2, size, dtype=np.float32),np.empty(size-1, np.float32)
+def run_level_cells(mod, rng, T, B, N, threads, size):
+    levels,bounds,cells = np.linspace(-1, 1.2, size, dtype=np.float32)**3,np.full(size-1, 7, np.float32),np.full(1028, 7, np.int32)
+    mod.level_bounds(levels, bounds)
+    mod.level_cells(levels, bounds, cells)
+    return cells,
+
+
+def run_nearest_level(mod, rng, T, B, N, threads, size, way, codes, count):
+    levels,bounds = np.linspace(-1, 1.2, size, dtype=np.float32)**(3 if way==2 else 1),np.empty(size-1, np.float32)
     mod.level_bounds(levels, bounds)
     table = np.arange(size, dtype=np.uint8) if codes else levels
     x = rng.normal(0, 1, T*B*N).astype(np.float32)
     x[5::97] = np.nan
-    out,clipped = np.full(x.shape, 7, table.dtype),np.full(3 if count else 0, 7, np.int64)
-    mod.nearest_level(x, levels, bounds, table, out, clipped, mod.uniform_rate(levels, bounds) if uniform else 0, threads)
+    out,clipped,cells = np.full(x.shape, 7, table.dtype),np.full(3 if count else 0, 7, np.int64),np.zeros(4100 if way==2 else 0, np.int32)
+    if way==2: mod.level_cells(levels, bounds, cells)
+    mod.nearest_level(x, levels, bounds, table, out, clipped, mod.uniform_rate(levels, bounds) if way==1 else 0, cells, threads)
     return out,clipped
 
 
-def run_fake_quantize_rows(mod, rng, T, B, N, threads, look):
-    x,scale = rng.normal(0, 1, (B,T*N)).astype(np.float32),rng.uniform(.01, .5, B).astype(np.float32)
-    x[:,5::97] = np.nan
-    out,ends = np.full_like(x, 7),[np.full(B if look else 0, 7, np.float32) for _ in range(2)]
-    mod.fake_quantize_rows(x, scale, -7, 7, out, *ends, threads)
-    return out,*ends
+def run_fake_quantize_rows(mod, rng, T, B, N, threads, look, bins):
+    x,scale = rng.normal(0, 1, (B,T,N)).astype(np.float32),rng.uniform(.01, .5, T).astype(np.float32)
+    x[:,:,5::97] = np.nan
+    out,ends = np.full_like(x, 7),[np.full(T if look else 0, 7, np.float32) for _ in range(2)]
+    low,counts = np.full(T if bins else 0, -1, np.float32),np.full((T if bins else 0,bins+2 if bins else 0), 7, np.int64)
+    mod.fake_quantize_rows(x, scale, -7, 7, out, *ends, low, -low*2, counts, threads)
+    return out,*ends,counts
 
 
-def run_event_products(mod, rng, T, B, N, threads, density):
-    spk,weight = (rng.random((T*B,N))<density).astype(np.uint8),rng.integers(-128, 128, (N,37)).astype(np.int8)
-    out = np.full((T*B,37), 7, np.int32)
-    mod.event_products(spk, weight, out, threads)
+def run_fake_quantize_back(mod, rng, T, B, N, threads, learn):
+    g,x = rng.normal(0, 1, (2,B,T,N)).astype(np.float32)
+    gx,gscale = np.full_like(x, 7),np.full(T if learn else 0, 7.)
+    mod.fake_quantize_back(g, x, rng.uniform(.01, .5, T).astype(np.float32), -7, 7, gx, gscale, threads)
+    return gx,gscale
+
+
+def run_stream(mod, rng, T, B, N, threads, dtype):
+    out = np.full(T*B*N, 7, dtype)
+    mod.stream(rng.normal(0, 1, T*B*N).astype(np.float32), out, threads)
     return out,
 
 
+def run_event_products(mod, rng, T, B, N, threads, name, density):
+    spk,weight = (rng.random((T*B,N))<density).astype(np.uint8),rng.integers(-128, 128, (N,37)).astype(np.int8)
+    out = np.full((T*B,37), 7, np.int32)
+    getattr(mod, name)(spk, weight, out, threads)
+    return out,
+
+
+def run_packed_event_products(mod, rng, T, B, N, threads, density):
+    spk,words = (rng.random((T*B,N))<density).astype(np.uint8),rng.integers(0, 9**5, (N,8), np.uint16)
+    out = np.full((T*B,37), 7, np.int32)
+    mod.packed_event_products(spk, words, out, threads)
+    return out,
+
+
+def run_pack_rows(mod, rng, T, B, N, threads):
+    words = np.full((B,-(-N//5)), 7, np.uint16)
+    mod.pack_rows(rng.integers(-4, 5, (B,N), np.int8), words)
+    return words,
+
+
 REAL = 'float32','float64'
+WANTED = 'sbmc','s','b','m','c',''
 CASES = dict(
-    lif_forward=('lif', run_lif_forward, [(d,s,*o) for d in REAL for s in (d,'uint8') for o in itertools.product(range(4), (0,1), (0,1))]),
-    lif_backward=('bptt', run_lif_backward, [(d,m,*o) for d in REAL for m in (d,'int32') for o in itertools.product(range(4), range(5), (0,1), ('s','sp','p',''))]),
-    lif_int_forward=('lif_int', run_lif_int_forward, list(itertools.product(('uint8','float32'), (0,8), range(4), (0,1), (0,1)))),
+    stream=('stream', run_stream, [('float32',),('uint8',),('int8',)]),
+    lif_forward=('lif', run_lif_forward, [(d,s,*o) for d in REAL for s in (d,'uint8') for o in itertools.product(range(4), (0,1), WANTED)]),
+    lif_backward=('bptt', run_lif_backward, [(d,m,*o) for d in REAL for m in ('x',d,'int32') for o in itertools.product(range(4), range(5), (0,1), (0,1), ('s','svbt','vt','b'))]),
+    lif_int_forward=('lif_int', run_lif_int_forward, list(itertools.product(('uint8','float32'), (0,8), range(4), (0,1), WANTED))),
     quantize_nonary=('nonary', run_quantize_nonary, [(d,) for d in REAL]),
-    pack_nits=('nonary', run_pack_nits, [()]),
-    unpack_nits=('nonary', run_unpack_nits, [()]),
+    **{k: ('nonary', run_unpack if 'un' in k else run_pack, [(k,)]) for k in ('pack_nits','unpack_nits','pack_planes','unpack_planes')},
     encode_digits=('digits', run_encode_digits, [(D,) for D in (0,1,5,9,10,11,20)]),
     decode_digits=('digits', run_decode_digits, [(D,) for D in (0,1,5,9,10,11,20)]),
-    add_nonary=('digits', run_add_nonary, list(itertools.product((1,10,19,20), (0,1)))),
+    **{k: ('digits', run_add, [(k,D) for D in (1,10,19,20)]) for k in ('add_saturate','add_carries')},
     multiply_nonary=('digits', run_multiply_nonary, [(D,) for D in (1,9,10,11,19,20)]),
     dot_nits=('digits', run_dot_nits, [()]),
     level_bounds=('levels', run_level_bounds, [(2,),(9,),(255,)]),
     uniform_rate=('levels', run_uniform_rate, [(2,),(9,),(255,)]),
-    nearest_level=('levels', run_nearest_level, [(n,u,c,k) for n in (2,9,16,255) for u in (0,1) for c in (0,1) for k in (0,1)]),
-    fake_quantize_rows=('levels', run_fake_quantize_rows, [(0,),(1,)]),
-    event_products=('events', run_event_products, [(.05,),(.5,),(1.,)]))
+    level_cells=('levels', run_level_cells, [(2,),(9,),(255,)]),
+    nearest_level=('levels', run_nearest_level, [(n,w,c,k) for n in (2,9,16,255) for w in (0,1,2) for c in (0,1) for k in (0,1)]),
+    fake_quantize_rows=('fake', run_fake_quantize_rows, [(0,0),(1,0),(0,4),(1,30)]),
+    fake_quantize_back=('fake', run_fake_quantize_back, [(0,),(1,)]),
+    **{k: ('events', run_event_products, [(k,d) for d in (.05,.5,1.)]) for k in ('event_products','dense_products')},
+    packed_event_products=('events', run_packed_event_products, [(.05,),(.5,),(1.,)]),
+    pack_rows=('events', run_pack_rows, [()]))
 
 
 def results(kernel, level, sizes, threads=1):
@@ -216,7 +269,8 @@ def test_levels_agree(kernel):
     for level in LEVELS[1:]: assert results(kernel, level, (6,3,1061))==first, level
 
 
-@pytest.mark.parametrize('kernel', ('lif_forward','lif_backward','lif_int_forward','nearest_level','fake_quantize_rows','event_products'))
+@pytest.mark.parametrize('kernel', ('lif_forward','lif_backward','lif_int_forward','nearest_level','fake_quantize_rows','fake_quantize_back','event_products','dense_products','packed_event_products','quantize_nonary','pack_nits','unpack_nits','pack_planes','unpack_planes',
+                                    'encode_digits','decode_digits','add_saturate','add_carries','multiply_nonary','dot_nits'))
 def test_threads_change_nothing(kernel):
     one = results(kernel, LEVELS[-1], (3,3,700))
     for threads in 2,5,16: assert results(kernel, LEVELS[-1], (3,3,700), threads)==one, threads
@@ -231,30 +285,32 @@ def test_nothing_to_do(kernel, sizes, level): assert results(kernel, level, size
 def test_no_steps():
     "Without a step the state stays, and no gradient is left unwritten"
     v = np.array([[1.,2.]])
-    load('lif').lif_forward(np.ones((1,1,2)), np.ones(2), np.ones(2), v, np.empty((0,1,2)), np.empty((0,1,2)), 0)
+    load('lif').lif_forward(np.ones((1,1,2)), np.ones(2), np.ones(2), v, *outputs(0, 1, 2, 'uint8', 'float64', 'sbmc'), 0, 0)
     assert v.tolist()==[[1,2]]
     for mod in load('bptt'),load('bptt', LEVELS[-1]):
-        out = run_lif_backward(mod, np.random.default_rng(0), 0, 2, 3, 1, 'float32', 'float32', 0, 0, 1, 'sp')
+        out = run_lif_backward(mod, np.random.default_rng(0), 0, 2, 3, 1, 'float32', 'float32', 0, 0, 1, 1, 'svbt')
         assert not any(a.any() for a in out)
 
 
 @pytest.mark.parametrize('level', ['source',*LEVELS])
 def test_shapes_are_checked(level):
     mod,f,i = load('lif', level),lambda *s: np.zeros(s, np.float32),lambda *s: np.zeros(s, np.int32)
-    bptt,ints = load('bptt', level),load('lif_int', level)
-    good = dict(x=f(4,2,3), beta=f(3), theta=f(3), v=f(2,3), spk=f(4,2,3), pre=f(4,2,3), reset=0, num_threads=1)
+    d,bptt,ints = lambda *s: np.zeros(s),load('bptt', level),load('lif_int', level)
+    out = lambda d: dict(zip(('spk','bits','pre','count'), outputs(4, 2, 3, 'float32', d, 'sbmc')))
+    bad_out = [dict(spk=f(3,2,3)), dict(spk=f(4,2,4)), dict(bits=np.zeros((4,2,3), np.uint8)), dict(count=i(3,3)), dict(count=i(2,2)), dict(steps=-1), dict(reset=4), dict(reset=-1), dict(num_threads=0)]
+    good = dict(x=f(4,2,3), beta=f(3), theta=f(3), v=f(2,3), **out('float32'), steps=4, reset=0, num_threads=1)
     mod.lif_forward(**good)
-    for bad in (dict(x=f(2,2,3)), dict(x=f(4,2,4)), dict(beta=f(4)), dict(theta=f(2)), dict(v=f(3,3)), dict(pre=f(3,2,3)), dict(reset=4), dict(reset=-1), dict(num_threads=0)):
+    for bad in (dict(x=f(2,2,3)), dict(beta=f(4)), dict(theta=f(2)), dict(v=f(3,3)), dict(pre=f(3,2,3)), *bad_out):
         with pytest.raises(ValueError, match=f'`{next(iter(bad))}`'): mod.lif_forward(**good|bad)
-    good = dict(x=i(4,2,3), guard=0, bias=i(3), m=i(3), theta=i(3), v=i(2,3), spk=f(4,2,3), pre=i(4,2,3), reset=0, num_threads=1)
+    good = dict(x=i(4,2,3), guard=0, bias=i(3), m=i(3), theta=i(3), v=i(2,3), **out('int32'), steps=4, reset=0, num_threads=1)
     ints.lif_int_forward(**good)
-    for bad in (dict(x=i(2,2,3)), dict(guard=31), dict(guard=-1), dict(bias=i(4)), dict(m=i(2)), dict(theta=i(2)), dict(v=i(2,2)), dict(pre=i(1,2,3)), dict(reset=4), dict(num_threads=0)):
+    for bad in (dict(x=i(2,2,3)), dict(guard=31), dict(guard=-1), dict(bias=i(4)), dict(m=i(2)), dict(theta=i(2)), dict(v=i(2,2)), dict(pre=i(1,2,3)), *bad_out):
         with pytest.raises(ValueError, match=f'`{next(iter(bad))}`'): ints.lif_int_forward(**good|bad)
-    good = dict(gs=f(4,2,3), gpre=f(4,2,3), pre=f(4,2,3), unit=f(3), v0=f(2,3), beta=f(3), theta=f(3), gx=f(4,2,3), gbeta=f(2,3), gtheta=f(2,3), gv0=f(2,3),
-                reset=0, surrogate=0, slope=25., num_threads=1)
+    good = dict(gs=f(4,2,3), gpre=f(4,2,3), x=f(4,2,3), pre=f(0,2,3), unit=f(3), v0=f(2,3), beta=f(3), theta=f(3), gx=f(4,2,3), gbeta=d(2,3), gtheta=d(2,3), gv0=f(2,3),
+                steps=4, reset=0, surrogate=0, slope=25., detach_reset=1, num_threads=1)
     bptt.lif_backward(**good)
-    for bad in (dict(gs=f(1,2,3)), dict(gpre=f(4,2,2)), dict(unit=f(2)), dict(beta=f(2)), dict(theta=f(2)), dict(v0=f(2,2)), dict(gx=f(2,2,3)),
-                dict(gbeta=f(1,3)), dict(gtheta=f(1,3)), dict(gv0=f(1,3)), dict(reset=4), dict(surrogate=5), dict(slope=0.), dict(num_threads=0)):
+    for bad in (dict(gs=f(2,2,3)), dict(gpre=f(4,2,2)), dict(x=f(2,2,3)), dict(x=f(0,2,3)), dict(x=f(4,3,2)), dict(pre=f(3,2,3)), dict(pre=f(4,2,2)), dict(unit=f(2)), dict(beta=f(2)), dict(theta=f(2)),
+                dict(gx=f(2,2,3)), dict(gbeta=d(1,3)), dict(gtheta=d(2,2)), dict(gv0=f(1,3)), dict(steps=-1), dict(reset=4), dict(surrogate=5), dict(slope=0.), dict(detach_reset=2), dict(num_threads=0)):
         with pytest.raises(ValueError, match=f'`{next(iter(bad))}`'): bptt.lif_backward(**good|bad)
 
 

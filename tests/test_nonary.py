@@ -1,4 +1,5 @@
 "Nonary arithmetic against Python's integers, and encoders against their definitions."
+from decimal import Decimal, localcontext
 from fractions import Fraction
 
 import numpy as np
@@ -7,8 +8,8 @@ from hypothesis import given, settings, strategies as st
 
 from quarantion.checks import CheckError
 from quarantion.nonary import arithmetic as A
-from quarantion.nonary.encoders import ROUNDINGS, compand, encode_complex, encode_uniform, expand, overflows
-from quarantion.nonary.nits import pack, quantize
+from quarantion.nonary.encoders import compand, encode_complex, expand, overflows
+from quarantion.nonary.nits import ROUNDINGS, nit_edges, pack, pack_planar, pack_trits, quantize, unpack, unpack_planar, unpack_trits
 
 widths = st.integers(1, 20)
 pairs = widths.flatmap(lambda D: st.tuples(st.just(D), *[st.lists(number(D), min_size=1, max_size=8)]*2))
@@ -143,6 +144,9 @@ def test_shapes():
     for v in a.T,a[:, ::-1, ::2],a.astype(np.int16),a.astype('>i4'),np.asfortranarray(a):
         assert (A.add(v, v, 4)==2*v).all() and (A.from_digits(A.to_digits(v, 4))==v).all() and (A.multiply(v, v, 4)==v.astype(int)**2).all()
         assert (A.from_digits(A.to_digits(v, 4)[..., ::-1][..., ::-1])==v).all()
+    for v in np.arange(40)[::3],np.arange(40)[::-1],np.int64(7): # one axis, with gaps
+        assert (A.to_digits(v, 4)==A.to_digits(np.array(v), 4)).all() and (A.from_digits(A.to_digits(v, 4))==v).all()
+    assert A.from_digits(A.to_digits(np.arange(7), 4).T.copy().T).tolist()==list(range(7)) and A.from_digits(A.to_digits(np.arange(12), 4)[::3]).tolist()==[0,3,6,9]
     assert A.add(a, a[0,0], 5).shape==(2,3,4) and A.multiply(a[:, :1], a[0], 5).shape==(2,3,4)
     a.flags.writeable = False
     assert (A.add(a, a)==2*a).all()
@@ -161,7 +165,7 @@ def test_shapes():
     (lambda: A.to_digits(1.5), '`x`: expected integers within int64, found float64'),
     (lambda: A.to_digits(2**63), '`x`: expected integers within int64, found 9223372036854775808'),
     (lambda: A.to_digits(2**64), '`x`: expected integers within int64, found object'),
-    (lambda: A.from_digits([1,-5]), '`digits`: expected nits, in [-4, 4], found -5'),
+    (lambda: A.from_digits([1,-5]), '`digits`: expected in [-4, 4], found -5'),
     (lambda: A.from_digits(np.int8(1)), '`digits`: expected axes `... d`, found shape ()'),
     (lambda: A.from_digits(np.zeros((2,21), int)), '`digits.shape[-1]`: expected in [0, 20], found 21'),
     (lambda: A.add(5, 1, 1), '`a`: expected in [-4, 4] for D=1, found 5'),
@@ -171,7 +175,7 @@ def test_shapes():
     (lambda: A.add(1, 1, overflow='carry'), "`overflow`: expected one of saturate, wrap, raise, found 'carry'"),
     (lambda: A.shift(1, 21), '`k`: expected in [-20, 20], found 21'),
     (lambda: A.shift(1, .5), '`k`: expected an integer, found 0.5'),
-    (lambda: A.product_gate(1, 5), '`b`: expected nits, in [-4, 4], found 5'),
+    (lambda: A.product_gate(1, 5), '`b`: expected in [-4, 4], found 5'),
     (lambda: A.dot(np.zeros((2,1), np.int16), [1]), '`words`: expected dtype uint16, found int16'),
     (lambda: A.dot(np.array([59049], np.uint16), [1]), '`words`: expected in [0, 59048], found 59049'),
     (lambda: A.dot(np.zeros((2,1), np.uint16), [2**31]), '`x`: expected integers within int32, found 2147483648'),
@@ -181,10 +185,31 @@ def test_shapes():
     (lambda: encode_complex(np.ones(2)), '`z`: expected dtype complex64 or complex128, found float64'),
     (lambda: encode_complex(np.array([1j*np.inf])), '`z`: expected finite numbers'),
     (lambda: overflows(np.ones(2, complex), 0), '`scale`: expected > 0, found 0'),
-    (lambda: encode_uniform(np.ones(2), rounding='up'), "`rounding`: expected one of half_even, half_away, half_to_zero, found 'up'")])
+    (lambda: quantize(np.ones(2), rounding='up'), "`rounding`: expected one of half_even, half_away, half_to_zero, found 'up'")])
 def test_errors(call, text):
     with pytest.raises(CheckError) as e: call()
     assert text in str(e.value)
+
+
+@pytest.mark.parametrize('threads', [2,7])
+def test_threads(threads):
+    "More threads give the same, over more blocks than one"
+    rng = np.random.default_rng(0)
+    a,b = rng.integers(-A.span(20)//2, A.span(20)//2, (2,9001))
+    t = dict(num_threads=threads)
+    for f in A.add,A.subtract,A.multiply: assert (f(a, b, **t)==f(a, b)).all()
+    for f in A.add_carry,A.subtract_carry,A.multiply_carry: assert np.array_equal(f(a, b, **t), f(a, b))
+    assert (A.to_digits(a, **t)==A.to_digits(a)).all() and (A.from_digits(A.to_digits(a), **t)==a).all()
+    a[7777] = A.span(20)+1
+    with pytest.raises(CheckError, match=f'`a`: expected in .* for D=20, found {A.span(20)+1}'): A.add(a, b, **t)
+    with pytest.raises(CheckError, match=f'`b`: expected in .* for D=20, found {A.span(20)+1}'): A.add_carry(b, a, **t)
+    w,x = rng.integers(-4, 5, (9,40)),rng.integers(-9, 9, 40)
+    assert (A.dot(np.stack([pack(r) for r in w]), x, **t)==w@x).all()
+    x,nits,trits = rng.normal(0, 2, 9001).astype(np.float32),rng.integers(-4, 5, 9001),rng.integers(-1, 2, 9001)
+    assert (quantize(x, .3, **t)==quantize(x, .3)).all() and (compand(x, **t)==compand(x)).all() and (encode_complex(x+1j, **t)==encode_complex(x+1j)).all()
+    for p,u,d in (pack,unpack,nits),(pack_trits,unpack_trits,trits): assert (p(d, **t)==p(d)).all() and (u(p(d), d.shape, **t)==d).all()
+    d = nits[:9000].reshape(5, -1)
+    assert (pack_planar(d, **t)==pack_planar(d)).all() and (unpack_planar(pack_planar(d), **t)==d).all()
 
 
 # Gates
@@ -230,16 +255,60 @@ def nearest(y, rounding):
 @given(st.lists(st.one_of(st.floats(-6, 6), st.integers(-13, 13).map(lambda k: k/2), st.integers(-10, 10).flatmap(
     lambda k: st.sampled_from((float(np.nextafter(k/2, -9)),float(np.nextafter(k/2, 9))))), st.floats(allow_nan=False, allow_infinity=False))), st.sampled_from(ROUNDINGS))
 def test_uniform(x, rounding):
-    got = encode_uniform(np.array(x), rounding=rounding)
+    got = quantize(np.array(x), rounding=rounding)
     assert got.dtype==np.int8 and got.tolist()==[nearest(Fraction(v), rounding) for v in x]
     assert encode_complex(np.array(x)+1j).tolist()==[nearest(Fraction(v), 'half_to_zero') for v in x]
 
 
 def test_roundings_differ_at_ties_alone():
     x = np.random.default_rng(0).normal(0, 2, 10_000).astype(np.float32)
-    for s in .1,.7,3.: assert all((encode_uniform(x, s, r)==quantize(x, s)).all() for r in ROUNDINGS)
-    for r in ROUNDINGS: assert encode_uniform(np.array([1e308,-1e308]), 1e-9, r).tolist()==[4,-4]
-    for r in ROUNDINGS: assert (encode_uniform(x[:9990].reshape(30,333).T[::2], .5, r)==encode_uniform(x[:9990], .5, r).reshape(30,333).T[::2]).all()
+    for s in .1,.7,3.: assert all((quantize(x, s, r)==quantize(x, s)).all() for r in ROUNDINGS)
+    for r in ROUNDINGS: assert quantize(np.array([1e308,-1e308]), 1e-9, r).tolist()==[4,-4]
+    for r in ROUNDINGS: assert (quantize(x[:9990].reshape(30,333).T[::2], .5, r)==quantize(x[:9990], .5, r).reshape(30,333).T[::2]).all()
+
+
+@settings(max_examples=300)
+@given(st.one_of(st.floats(1e-30, 1e30), st.floats(0, 3e38, exclude_min=True), st.sampled_from((1e-45,3e-45,1e-38,3.4e38))), st.sampled_from(ROUNDINGS), st.sampled_from(('float32','float64')))
+def test_edges_are_exact(scale, rounding, dtype):
+    "An edge is the first number whose quotient, rounded to the type, has the digit; quantizing is then dividing, rounding and clipping"
+    t = np.dtype(dtype).type
+    if not t(scale)>0: return
+    e = nit_edges(scale, rounding, dtype)
+    x = np.concatenate([e, np.nextafter(e, t(0)), np.nextafter(e, t(np.inf)), -e, np.nextafter(-e, t(0)), np.zeros(1, dtype)])
+    x = x[np.isfinite(x)]
+    with np.errstate(all='ignore'): y = x/t(scale)
+    assert quantize(x, scale, rounding).tolist()==[nearest(Fraction(float(np.clip(v, -9, 9))), rounding) for v in y]
+
+
+@pytest.mark.parametrize('dtype', ['float32','float64'])
+def test_compand_edges_are_exact(dtype):
+    "The digit is that of the exact tangent: exp(2v) against (7+2k)/(9−2k), in 50 places"
+    with localcontext() as c:
+        c.prec = 50
+        for k in range(1, 5):
+            near = np.dtype(dtype).type(np.arctanh((k-.5)/4))
+            for _ in range(4): near = np.nextafter(near, near.dtype.type(0))
+            for _ in range(8):
+                up = (2*Decimal(float(near))).exp()>=Decimal(7+2*k)/(9-2*k)
+                assert compand(np.array([near,-near])).tolist()==[k-1+up,1-k-up]
+                near = np.nextafter(near, near.dtype.type(9))
+
+
+def test_given_buffer():
+    x = np.linspace(-6, 6, 24).reshape(4, 6)
+    for f in quantize,compand:
+        out = np.full((4,6), 7, np.int8)
+        assert f(x, out=out) is out and (out==f(x)).all()
+        for bad in np.zeros((4,6)),np.zeros((4,5), np.int8),np.zeros((6,4), np.int8).T,np.zeros(24, np.int8):
+            with pytest.raises(CheckError, match='`out`: expected int8, contiguous, writeable, shape'): f(x, out=bad)
+
+
+def test_sum_into_a_buffer():
+    a,b = np.arange(6).reshape(2, 3),np.arange(3)
+    out = np.zeros((2,3), np.int64)
+    assert A.add(a, b, 4, out=out) is out and out.tolist()==[[0,2,4],[3,5,7]]
+    assert A.subtract(out, b, 4, out=out) is out and (out==a).all() # in place
+    with pytest.raises(CheckError, match='`out`: expected int64, contiguous, writeable, shape'): A.add(a, b, 4, out=out[0])
 
 
 def test_golden_ties():

@@ -1,7 +1,8 @@
-"""Measure the accuracies that README shows: each policy and seed is one `quarantion run`; results go to nbs/measured/NAME.json.
+"""Measure what README and the site show. Accuracies: each policy and seed is one `quarantion run`; results go to nbs/measured/NAME.json.
 
     python tools/measure.py digits                                    # 5 seeds, 4 policies, on the CPU
     python tools/measure.py time                                      # the default job, five times
+    python tools/measure.py bench                                     # every benchmark, or those named after it
     python tools/measure.py mnist --jobs 5 -- --data-dir FOLDER --device cuda
 """
 import argparse
@@ -48,15 +49,27 @@ def clock(times, path):
     print(wall)
 
 
+def bench(names, path):
+    "Rows of each benchmark, kept as soon as they are there"
+    from quarantion.cli import BENCHES
+    for name in names or BENCHES:
+        r = subprocess.run([sys.executable, '-m', 'quarantion.cli', 'bench', name, '--json'], stdout=subprocess.PIPE, text=True, check=True)
+        d = json.loads(r.stdout)
+        all = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps(all | {d.pop('bench'): dict(command=f'quarantion bench {name}', **d)}, indent=1)+'\n')
+        print(name, len(d['rows']), 'rows', flush=True)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('name', choices=[*JOBS, 'time'])
+    p.add_argument('name', choices=[*JOBS, 'time', 'bench'])
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')
     p.add_argument('--out', type=Path, help='file to write')
     a,more = p.parse_known_args()
     more = [m for m in more if m!='--']
+    if a.name=='bench': return bench(more, a.out or MEASURED/'bench.json')
     if a.name=='time': return clock(a.seeds, a.out or MEASURED/'time.json')
     runs = [[*JOBS[a.name], '--policy', q, '--seed', str(s), *more] for s in range(a.seeds) for q in a.policies]
     import torch

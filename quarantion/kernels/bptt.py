@@ -11,37 +11,103 @@ import numpy as np
 from cython.parallel import prange
 from cython.cimports.libc.math import exp
 
-# %% ../../nbs/kernels/bptt.ipynb #08c83461
-_TILE = 512 # neurons of one row
-_SHARE = 2**20 # updates that are worth another thread
+# %% ../../nbs/kernels/bptt.ipynb #01135740
+_TILE = 1024 # neurons that go through time together, at most
+_BLOCK = 2**20 # rebuilt membranes that a thread holds, at most (over very long times a tile of 16 neurons holds more)
+_SHARE = 2**18 # updates that are worth another thread
 
 _real = cython.fused_type(cython.float, cython.double)
 _membrane = cython.fused_type(cython.float, cython.double, cython.int)
 
-# %% ../../nbs/kernels/bptt.ipynb #c666a2cf
+# %% ../../nbs/kernels/bptt.ipynb #11553901
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def _membrane_row(
-    pre:cython.const[_membrane][:, :, ::1], unit:cython.const[_real][::1], work:_real[:, :, ::1], w:cython.Py_ssize_t, row:cython.Py_ssize_t,
-    t:cython.Py_ssize_t, b:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
+def _rebuild(
+    x:cython.const[_real][:, ::1], work:_real[:, :, ::1], w:cython.Py_ssize_t,
+    reset:cython.int, steps:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
 )->cython.void:
-    "V of step `t` into row `row` of the scratch, in real units"
+    "V of every step into rows 5, 6, … of the scratch, from U₋₁ in row 2"
+    t: cython.Py_ssize_t
+    i: cython.Py_ssize_t
     j: cython.Py_ssize_t
-    for j in range(size):
-        work[w,row,j] = pre[t,b,start+j] # an integer becomes a real number here, so that it is multiplied as one
-        work[w,row,j] = work[w,row,j]*unit[start+j]
+    u: _real
+    h: _real
+    zero: _real = 0
+    for t in range(steps):
+        i = t if x.shape[0]>1 else 0
+        if reset==0:
+            for j in range(size):
+                u = work[w,0,j]*work[w,2,j] + x[i,start+j]
+                h = work[w,1,j]
+                work[w,5+t,j] = u
+                work[w,2,j] = u-h if u>h else u
+        elif reset==1:
+            for j in range(size):
+                h = work[w,1,j]
+                u = work[w,0,j]*work[w,2,j] + x[i,start+j]
+                u = u-h if work[w,2,j]>h else u
+                work[w,5+t,j] = u
+                work[w,2,j] = u
+        elif reset==2:
+            for j in range(size):
+                u = work[w,0,j]*work[w,2,j] + x[i,start+j]
+                work[w,5+t,j] = u
+                work[w,2,j] = zero if u>work[w,1,j] else u
+        else:
+            for j in range(size):
+                u = work[w,0,j]*work[w,2,j] + x[i,start+j]
+                work[w,5+t,j] = u
+                work[w,2,j] = u
 
-# %% ../../nbs/kernels/bptt.ipynb #f16c8e37
+# %% ../../nbs/kernels/bptt.ipynb #20a48212
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _read_row(
+    pre:cython.const[_membrane][:, ::1], scaled:cython.bint, work:_real[:, :, ::1], w:cython.Py_ssize_t,
+    t:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
+)->cython.void:
+    "V of step `t` into row 5 or 6, in real units"
+    j: cython.Py_ssize_t
+    r: cython.Py_ssize_t = 5+(t&1)
+    for j in range(size): work[w,r,j] = pre[t,start+j] # an integer becomes a real number here, so that it is multiplied as one
+    if scaled:
+        for j in range(size): work[w,r,j] = work[w,r,j]*work[w,4,j]
+
+# %% ../../nbs/kernels/bptt.ipynb #40d8120c
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _reach_row(
+    gs:cython.const[_real][:, ::1], g:_real[::1], work:_real[:, :, ::1], w:cython.Py_ssize_t, v:cython.Py_ssize_t,
+    reset:cython.int, detach:cython.int, t:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
+)->cython.void:
+    "h of step `t`, whose V is in row `v`, into row 3; `g` is G of the step after it"
+    j: cython.Py_ssize_t
+    i: cython.Py_ssize_t = t if gs.shape[0]>1 else 0
+    zero: _real = 0
+    if t>=0 and gs.shape[0]>0:
+        for j in range(size): work[w,3,j] = gs[i,start+j]
+    else:
+        for j in range(size): work[w,3,j] = zero
+    if detach==0:
+        if reset==0:
+            for j in range(size): work[w,3,j] = work[w,3,j] - work[w,1,j]*(work[w,0,j]*g[start+j])
+        elif reset==1:
+            for j in range(size): work[w,3,j] = work[w,3,j] - work[w,1,j]*g[start+j]
+        elif reset==2:
+            for j in range(size): work[w,3,j] = work[w,3,j] - work[w,v,j]*(work[w,0,j]*g[start+j])
+
+# %% ../../nbs/kernels/bptt.ipynb #732b5d8e
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 @cython.cdivision(True)
-def _spike_row(
-    gs:cython.const[_real][:, :, ::1], theta:cython.const[_real][::1], work:_real[:, :, ::1], w:cython.Py_ssize_t, row:cython.Py_ssize_t,
-    surrogate:cython.int, slope:cython.double, t:cython.Py_ssize_t, b:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
+def _surrogate_row(
+    work:_real[:, :, ::1], w:cython.Py_ssize_t, v:cython.Py_ssize_t, surrogate:cython.int, slope:cython.double, size:cython.Py_ssize_t
 )->cython.void:
-    "gˢσ' of step `t` into row 3 of the scratch"
+    "h in row 3 becomes h·σ', of V in row `v`"
     j: cython.Py_ssize_t
     k: _real = slope
     turn: _real = 1.5707963267948966*slope # π/2·slope
@@ -52,169 +118,246 @@ def _spike_row(
     z: _real
     d: _real
     e: cython.double
-    if gs.shape[0]==0:
-        for j in range(size): work[w,3,j] = 0
-    elif surrogate==0:
+    if surrogate==0:
         for j in range(size):
-            z = k*abs(work[w,row,j]-theta[start+j]) + one
-            work[w,3,j] = gs[t,b,start+j]/(z*z)
+            z = k*abs(work[w,v,j]-work[w,1,j]) + one
+            work[w,3,j] = work[w,3,j]/(z*z)
     elif surrogate==1:
         for j in range(size):
-            z = turn*(work[w,row,j]-theta[start+j])
-            work[w,3,j] = half_slope/(one+z*z)*gs[t,b,start+j]
+            z = turn*(work[w,v,j]-work[w,1,j])
+            work[w,3,j] = half_slope/(one+z*z)*work[w,3,j]
     elif surrogate==2:
         for j in range(size):
-            e = exp(-slope*cython.cast(cython.double, abs(work[w,row,j]-theta[start+j]))) # σ' is even: |x| cannot overflow
+            e = exp(-slope*cython.cast(cython.double, abs(work[w,v,j]-work[w,1,j]))) # σ' is even: |x| cannot overflow
             d = slope*e/((1+e)*(1+e))
-            work[w,3,j] = gs[t,b,start+j]*d
+            work[w,3,j] = work[w,3,j]*d
     elif surrogate==3:
         for j in range(size):
-            d = one - k*abs(work[w,row,j]-theta[start+j])
+            d = one - k*abs(work[w,v,j]-work[w,1,j])
             d = d if d>zero else zero
-            work[w,3,j] = gs[t,b,start+j]*d
+            work[w,3,j] = work[w,3,j]*d
     else:
         for j in range(size):
-            z = k*abs(work[w,row,j]-theta[start+j])
+            z = k*abs(work[w,v,j]-work[w,1,j])
             d = k if z<half else zero
-            work[w,3,j] = gs[t,b,start+j]*d
+            work[w,3,j] = work[w,3,j]*d
 
-# %% ../../nbs/kernels/bptt.ipynb #13726a8e
+# %% ../../nbs/kernels/bptt.ipynb #0ad475fa
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _carry_row(
+    gpre:cython.const[_real][:, ::1], gx:_real[:, ::1], g:_real[::1], work:_real[:, :, ::1], w:cython.Py_ssize_t, v:cython.Py_ssize_t,
+    reset:cython.int, t:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
+)->cython.void:
+    "G of step `t` into `g` and `gx`, from hσ' in row 3"
+    j: cython.Py_ssize_t
+    a: _real
+    zero: _real = 0
+    if gpre.shape[0]>0:
+        for j in range(size): work[w,3,j] = work[w,3,j] + gpre[t,start+j]
+    if gx.shape[0]==1:
+        for j in range(size):
+            a = work[w,0,j]*g[start+j]
+            if reset==2: a = zero if work[w,v,j]>work[w,1,j] else a
+            a = work[w,3,j] + a
+            g[start+j] = a
+            gx[0,start+j] = gx[0,start+j] + a
+    elif reset==2:
+        for j in range(size):
+            a = work[w,0,j]*g[start+j]
+            a = zero if work[w,v,j]>work[w,1,j] else a
+            a = work[w,3,j] + a
+            g[start+j] = a
+            gx[t,start+j] = a
+    else:
+        for j in range(size):
+            a = work[w,3,j] + work[w,0,j]*g[start+j]
+            g[start+j] = a
+            gx[t,start+j] = a
+
+# %% ../../nbs/kernels/bptt.ipynb #0ed6e497
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def _state_row(
-    v0:cython.const[_real][:, ::1], theta:cython.const[_real][::1], work:_real[:, :, ::1], w:cython.Py_ssize_t, row:cython.Py_ssize_t,
-    reset:cython.int, t:cython.Py_ssize_t, b:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
+    v0:cython.const[_real][::1], work:_real[:, :, ::1], w:cython.Py_ssize_t, v:cython.Py_ssize_t,
+    reset:cython.int, t:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
 )->cython.void:
-    "U of step `t`-1, whose V is in row `row`, into row 2 of the scratch"
+    "U of step `t`-1, whose V is in row `v`, into row 2"
     j: cython.Py_ssize_t
-    s: cython.bint
     u: _real
+    h: _real
     zero: _real = 0
     if t==0:
-        for j in range(size): work[w,2,j] = v0[b,start+j]
+        for j in range(size): work[w,2,j] = v0[start+j]
     elif reset==0:
         for j in range(size):
-            s = work[w,row,j]>theta[start+j]
-            work[w,2,j] = work[w,row,j] - theta[start+j]*s
+            u = work[w,v,j]
+            h = work[w,1,j]
+            work[w,2,j] = u-h if u>h else u
     elif reset==2:
         for j in range(size):
-            u = work[w,row,j]
-            work[w,2,j] = zero if u>theta[start+j] else u
+            u = work[w,v,j]
+            work[w,2,j] = zero if u>work[w,1,j] else u
     else:
-        for j in range(size): work[w,2,j] = work[w,row,j]
+        for j in range(size): work[w,2,j] = work[w,v,j]
 
-# %% ../../nbs/kernels/bptt.ipynb #9c61c3f4
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def _theta_row(
+    gtheta:cython.double[::1], g:_real[::1], work:_real[:, :, ::1], w:cython.Py_ssize_t, v:cython.Py_ssize_t,
+    reset:cython.int, start:cython.Py_ssize_t, size:cython.Py_ssize_t
+)->cython.void:
+    "Subtract hσ' in row 3 from θ's gradient, and for `subtract` the share of the spike; `g` is G of the step after"
+    j: cython.Py_ssize_t
+    s: cython.bint
+    a: _real
+    if reset==0:
+        for j in range(size):
+            s = work[w,v,j]>work[w,1,j]
+            a = work[w,0,j]*g[start+j]
+            a = work[w,3,j] + a*s
+            gtheta[start+j] = gtheta[start+j] - a
+    else:
+        for j in range(size): gtheta[start+j] = gtheta[start+j] - work[w,3,j]
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _delayed_row(
+    gtheta:cython.double[::1], g:_real[::1], work:_real[:, :, ::1], w:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
+)->cython.void:
+    "Subtract from θ's gradient what `subtract_delayed` took off where U₋₁, in row 2, was above it"
+    j: cython.Py_ssize_t
+    s: cython.bint
+    for j in range(size):
+        s = work[w,2,j]>work[w,1,j]
+        gtheta[start+j] = gtheta[start+j] - g[start+j]*s
+
+# %% ../../nbs/kernels/bptt.ipynb #550c4721
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+@cython.cdivision(True)
 def _backward_tile(
-    gs:cython.const[_real][:, :, ::1], gpre:cython.const[_real][:, :, ::1], pre:cython.const[_membrane][:, :, ::1],
-    unit:cython.const[_real][::1], v0:cython.const[_real][:, ::1], beta:cython.const[_real][::1], theta:cython.const[_real][::1],
-    gx:_real[:, :, ::1], gbeta:_real[:, ::1], gtheta:_real[:, ::1], gv0:_real[:, ::1], work:_real[:, :, ::1], w:cython.Py_ssize_t,
-    reset:cython.int, surrogate:cython.int, slope:cython.double, b:cython.Py_ssize_t, start:cython.Py_ssize_t, stop:cython.Py_ssize_t
+    gs:cython.const[_real][:, ::1], gpre:cython.const[_real][:, ::1], x:cython.const[_real][:, ::1], pre:cython.const[_membrane][:, ::1],
+    unit:cython.const[_real][::1], v0:cython.const[_real][::1], beta:cython.const[_real][::1], theta:cython.const[_real][::1],
+    gx:_real[:, ::1], gbeta:cython.double[::1], gtheta:cython.double[::1], g:_real[::1], work:_real[:, :, ::1], w:cython.Py_ssize_t, steps:cython.Py_ssize_t,
+    reset:cython.int, surrogate:cython.int, slope:cython.double, detach:cython.int, start:cython.Py_ssize_t, stop:cython.Py_ssize_t
 )->cython.void:
     t: cython.Py_ssize_t
     j: cython.Py_ssize_t
     n: cython.Py_ssize_t
-    T: cython.Py_ssize_t = pre.shape[0]
+    v: cython.Py_ssize_t
+    prev: cython.Py_ssize_t
     size: cython.Py_ssize_t = stop-start
-    now: cython.Py_ssize_t
-    s: cython.bint
-    a: _real
-    g: _real
-    zero: _real = 0
-    for n in range(start, stop):
-        gbeta[b,n] = 0
-        gtheta[b,n] = 0
-        gv0[b,n] = 0 # carries `a`
+    stored: cython.bint = pre.shape[0]>0
+    scaled: cython.bint = unit.shape[0]>0
+    wants_beta: cython.bint = gbeta.shape[0]>0
+    wants_theta: cython.bint = gtheta.shape[0]>0
+    n = start%beta.shape[0]
+    for j in range(size):
+        work[w,0,j] = beta[n]
+        work[w,1,j] = theta[n]
+        work[w,2,j] = v0[start+j]
+        if scaled: work[w,4,j] = unit[n]
+        g[start+j] = 0
+        n = n+1 if n+1<beta.shape[0] else 0
     if gx.shape[0]==1:
-        for n in range(start, stop): gx[0,b,n] = 0
-    if T>0: _membrane_row(pre, unit, work, w, (T-1)&1, T-1, b, start, size)
-    for t in range(T-1, -1, -1):
-        now = t&1
-        if t>0: _membrane_row(pre, unit, work, w, 1-now, t-1, b, start, size)
-        _state_row(v0, theta, work, w, 1-now, reset, t, b, start, size)
-        _spike_row(gs, theta, work, w, now, surrogate, slope, t, b, start, size)
-        for j in range(size): work[w,4,j] = work[w,3,j]
-        if gpre.shape[0]>0:
-            for j in range(size): work[w,4,j] = work[w,4,j] + gpre[t,b,start+j]
-        if reset==0:
-            for j in range(size):
-                n = start+j
-                a = gv0[b,n]
-                s = work[w,now,j]>theta[n]
-                gtheta[b,n] = gtheta[b,n] - work[w,3,j] - a*s
-                work[w,4,j] = work[w,4,j] + a
-        elif reset==1:
-            for j in range(size):
-                n = start+j
-                g = work[w,4,j] + gv0[b,n]
-                s = work[w,2,j]>theta[n]
-                gtheta[b,n] = gtheta[b,n] - work[w,3,j] - g*s
-                work[w,4,j] = g
-        elif reset==2:
-            for j in range(size):
-                n = start+j
-                a = gv0[b,n]
-                a = zero if work[w,now,j]>theta[n] else a
-                gtheta[b,n] = gtheta[b,n] - work[w,3,j]
-                work[w,4,j] = work[w,4,j] + a
-        else:
-            for j in range(size):
-                n = start+j
-                gtheta[b,n] = gtheta[b,n] - work[w,3,j]
-                work[w,4,j] = work[w,4,j] + gv0[b,n]
-        for j in range(size):
-            n = start+j
-            g = work[w,4,j]
-            gbeta[b,n] = gbeta[b,n] + g*work[w,2,j]
-            gv0[b,n] = beta[n]*g
-        if gx.shape[0]==1:
-            for j in range(size): gx[0,b,start+j] = gx[0,b,start+j] + work[w,4,j]
-        else:
-            for j in range(size): gx[t,b,start+j] = work[w,4,j]
+        for j in range(size): gx[0,start+j] = 0
+    if wants_beta:
+        for j in range(size): gbeta[start+j] = 0
+    if wants_theta:
+        for j in range(size): gtheta[start+j] = 0
+    if not stored: _rebuild(x, work, w, reset, steps, start, size)
+    elif steps>0: _read_row(pre, scaled, work, w, steps-1, start, size)
+    for t in range(steps-1, -1, -1):
+        v = 5+t
+        prev = 4+t
+        if stored:
+            v = 5+(t&1)
+            prev = 6-(t&1)
+            if t>0: _read_row(pre, scaled, work, w, t-1, start, size)
+        _reach_row(gs, g, work, w, v, reset, detach, t, start, size)
+        if gs.shape[0]>0 or detach==0: _surrogate_row(work, w, v, surrogate, slope, size)
+        if wants_theta: _theta_row(gtheta, g, work, w, v, reset, start, size)
+        _carry_row(gpre, gx, g, work, w, v, reset, t, start, size)
+        if wants_beta or (wants_theta and reset==1): _state_row(v0, work, w, prev, reset, t, start, size)
+        if wants_theta and reset==1: _delayed_row(gtheta, g, work, w, start, size)
+        if wants_beta:
+            for j in range(size): gbeta[start+j] = gbeta[start+j] + g[start+j]*work[w,2,j]
+    if reset==1 and detach==0:
+        for j in range(size): work[w,5,j] = v0[start+j]
+        _reach_row(gs, g, work, w, 5, reset, detach, -1, start, size)
+        _surrogate_row(work, w, 5, surrogate, slope, size)
+        if wants_theta: _theta_row(gtheta, g, work, w, 5, reset, start, size)
+    else:
+        for j in range(size): work[w,3,j] = 0
+    for j in range(size): g[start+j] = work[w,0,j]*g[start+j] + work[w,3,j]
 
-# %% ../../nbs/kernels/bptt.ipynb #4688ad22
+# %% ../../nbs/kernels/bptt.ipynb #ef7cc435
 @cython.cdivision(True)
 def lif_backward(
-    gs:cython.const[_real][:, :, ::1], # Gradient of the spikes, `[T, B, N]`, or `[0, B, N]` if there is none
+    gs:cython.const[_real][:, :, ::1], # Gradient of the spikes, `[T, B, N]`, `[1, B, N]` if it is the same at every step, as that of a count is, or `[0, B, N]` if there is none
     gpre:cython.const[_real][:, :, ::1], # Gradient of V as an output, `[T, B, N]`, or `[0, B, N]` if there is none
-    pre:cython.const[_membrane][:, :, ::1], # V of the forward pass, `[T, B, N]`, floating or int32
-    unit:cython.const[_real][::1], # What 1 in `pre` is worth, `[N]`; ones if it is in real units already
+    x:cython.const[_real][:, :, ::1], # Current of the forward pass, `[T, B, N]`, or `[1, B, N]` if constant; not read where there is `pre`
+    pre:cython.const[_membrane][:, :, ::1], # V of the forward pass, `[T, B, N]`, floating or int32, or `[0, B, N]`: rebuild it from `x`
+    unit:cython.const[_real][::1], # What 1 in `pre` is worth, `[N]`, or `[0]` if it is in real units already
     v0:cython.const[_real][:, ::1], # U before the first step, `[B, N]`, real units
     beta:cython.const[_real][::1], # Decay per step, `[N]`
     theta:cython.const[_real][::1], # Threshold, `[N]`, real units
     gx:_real[:, :, ::1], # Out: gradient of the current, `[T, B, N]`, or `[1, B, N]`: summed over time, for a constant current
-    gbeta:_real[:, ::1], # Out: gradient of β, `[B, N]`
-    gtheta:_real[:, ::1], # Out: gradient of θ, `[B, N]`
+    gbeta:cython.double[:, ::1], # Out: gradient of β, `[B, N]`, float64, or `[0, N]` if nobody asks
+    gtheta:cython.double[:, ::1], # Out: gradient of θ, `[B, N]`, float64, or `[0, N]` if nobody asks
     gv0:_real[:, ::1], # Out: gradient of `v0`, `[B, N]`
+    steps:cython.Py_ssize_t, # T, ≥ 0
     reset:cython.int, # 0 subtract, 1 subtract_delayed, 2 zero, 3 none
     surrogate:cython.int, # 0 fast_sigmoid, 1 atan, 2 sigmoid, 3 triangular, 4 rectangular
     slope:cython.double, # Steepness of the surrogate, > 0
+    detach_reset:cython.int=1, # 1: the spike in a reset is a constant; 0: gradients pass through it
     num_threads:cython.int=1 # Threads to share the tiles; does not change the result
 ):
-    "Gradients of a layer; float32 or float64, all alike but `pre`; raises `ValueError` for shapes that do not fit"
-    T: cython.Py_ssize_t = pre.shape[0]
-    B: cython.Py_ssize_t = pre.shape[1]
-    N: cython.Py_ssize_t = pre.shape[2]
-    if gs.shape[1]!=B or gs.shape[2]!=N or (gs.shape[0]!=T and gs.shape[0]!=0): raise ValueError('`gs` must have axes `t b n` of `pre`, or no time steps')
-    if gpre.shape[1]!=B or gpre.shape[2]!=N or (gpre.shape[0]!=T and gpre.shape[0]!=0): raise ValueError('`gpre` must have axes `t b n` of `pre`, or no time steps')
-    if unit.shape[0]!=N or beta.shape[0]!=N or theta.shape[0]!=N: raise ValueError('`unit`, `beta` and `theta` must have axis `n` of `pre`')
-    if v0.shape[0]!=B or v0.shape[1]!=N or gv0.shape[0]!=B or gv0.shape[1]!=N: raise ValueError('`v0` and `gv0` must have axes `b n` of `pre`')
-    if gx.shape[1]!=B or gx.shape[2]!=N or (gx.shape[0]!=T and gx.shape[0]!=1): raise ValueError('`gx` must have axes `t b n` of `pre`, or one time step')
-    if gbeta.shape[0]!=B or gbeta.shape[1]!=N or gtheta.shape[0]!=B or gtheta.shape[1]!=N: raise ValueError('`gbeta` and `gtheta` must have axes `b n` of `pre`')
+    "Gradients of a layer; float32 or float64, all alike but `pre`, `gbeta` and `gtheta`; raises `ValueError` for shapes that do not fit"
+    T: cython.Py_ssize_t = steps
+    B: cython.Py_ssize_t = v0.shape[0]
+    N: cython.Py_ssize_t = v0.shape[1]
+    if T<0: raise ValueError(f'`steps` must be at least 0, not {steps}')
+    if gs.shape[1]!=B or gs.shape[2]!=N or (gs.shape[0]!=T and gs.shape[0]>1): raise ValueError('`gs` must have `steps` steps, one or none, and axes `b n` of `v0`')
+    if gpre.shape[1]!=B or gpre.shape[2]!=N or (gpre.shape[0]!=T and gpre.shape[0]!=0): raise ValueError('`gpre` must have `steps` steps, or none, and axes `b n` of `v0`')
+    if pre.shape[1]!=B or pre.shape[2]!=N or (pre.shape[0]!=T and pre.shape[0]!=0): raise ValueError('`pre` must have `steps` steps, or none, and axes `b n` of `v0`')
+    if pre.shape[0]==0 and (x.shape[1]!=B or x.shape[2]!=N or (x.shape[0]!=T and x.shape[0]!=1)): raise ValueError('`x` must have `steps` steps, or one, and axes `b n` of `v0`')
+    if (unit.shape[0]!=N and unit.shape[0]!=0): raise ValueError('`unit` must have axis `n` of `v0`, or no element')
+    if beta.shape[0]!=N or theta.shape[0]!=N: raise ValueError('`beta` and `theta` must have axis `n` of `v0`')
+    if gx.shape[1]!=B or gx.shape[2]!=N or (gx.shape[0]!=T and gx.shape[0]!=1): raise ValueError('`gx` must have `steps` steps, or one, and axes `b n` of `v0`')
+    if gbeta.shape[1]!=N or (gbeta.shape[0]!=B and gbeta.shape[0]!=0): raise ValueError('`gbeta` must have axes `b n` of `v0`, or no rows')
+    if gtheta.shape[1]!=N or (gtheta.shape[0]!=B and gtheta.shape[0]!=0): raise ValueError('`gtheta` must have axes `b n` of `v0`, or no rows')
+    if gv0.shape[0]!=B or gv0.shape[1]!=N: raise ValueError('`gv0` must have axes `b n` of `v0`')
     if reset<0 or reset>3: raise ValueError(f'`reset` must be 0, 1, 2 or 3, not {reset}')
     if surrogate<0 or surrogate>4: raise ValueError(f'`surrogate` must be 0, 1, 2, 3 or 4, not {surrogate}')
     if not slope>0: raise ValueError(f'`slope` must be above 0, not {slope}')
+    if detach_reset<0 or detach_reset>1: raise ValueError(f'`detach_reset` must be 0 or 1, not {detach_reset}')
     if num_threads<1: raise ValueError(f'`num_threads` must be at least 1, not {num_threads}')
     k: cython.Py_ssize_t
     w: cython.Py_ssize_t
-    tile: cython.Py_ssize_t = _TILE
-    tiles: cython.Py_ssize_t = (N+tile-1)//tile
-    threads: cython.int = min(num_threads, 1+T*B*N//_SHARE)
-    work: _real[:, :, ::1] = np.empty((threads, 5, tile), np.asarray(beta).dtype)
+    M: cython.Py_ssize_t = B*N # rows and neurons are one axis from here on
+    stored: cython.bint = pre.shape[0]>0
+    rows: cython.Py_ssize_t = 2 if stored else max(T, 1)
+    threads: cython.int = min(num_threads, 1+T*M//_SHARE)
+    tile: cython.Py_ssize_t = max(16, min(_TILE, _BLOCK//rows, (M+threads-1)//threads))
+    tiles: cython.Py_ssize_t = (M+tile-1)//tile
+    fgs: cython.const[_real][:, ::1] = np.asarray(gs).reshape(gs.shape[0], M)
+    fgpre: cython.const[_real][:, ::1] = np.asarray(gpre).reshape(gpre.shape[0], M)
+    fx: cython.const[_real][:, ::1] = np.asarray(x).reshape(x.shape[0], x.shape[1]*x.shape[2])
+    fpre: cython.const[_membrane][:, ::1] = np.asarray(pre).reshape(pre.shape[0], M)
+    fgx: _real[:, ::1] = np.asarray(gx).reshape(gx.shape[0], M)
+    fv0: cython.const[_real][::1] = np.asarray(v0).reshape(M)
+    fbeta: cython.double[::1] = np.asarray(gbeta).reshape(gbeta.shape[0]*N)
+    ftheta: cython.double[::1] = np.asarray(gtheta).reshape(gtheta.shape[0]*N)
+    fg: _real[::1] = np.asarray(gv0).reshape(M)
+    work: _real[:, :, ::1] = np.empty((threads, 5+rows, tile), np.asarray(beta).dtype)
     for w in prange(threads, nogil=True, schedule='static', num_threads=threads):
-        for k in range(B*tiles*w//threads, B*tiles*(w+1)//threads):
-            _backward_tile(gs, gpre, pre, unit, v0, beta, theta, gx, gbeta, gtheta, gv0, work, w,
-                           reset, surrogate, slope, k//tiles, (k%tiles)*tile, min((k%tiles+1)*tile, N))
+        for k in range(tiles*w//threads, tiles*(w+1)//threads):
+            _backward_tile(fgs, fgpre, fx, fpre, unit, fv0, beta, theta, fgx, fbeta, ftheta, fg, work, w, T,
+                           reset, surrogate, slope, detach_reset, k*tile, min((k+1)*tile, M))

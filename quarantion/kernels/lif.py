@@ -5,99 +5,229 @@
 # %% auto #0
 __all__ = ['lif_forward']
 
-# %% ../../nbs/kernels/lif.ipynb #96a24b94
+# %% ../../nbs/kernels/lif.ipynb #bf62965d
 import cython
+import numpy as np
 from cython.parallel import prange
 
-# %% ../../nbs/kernels/lif.ipynb #32cbc038
-_CHUNK = 65536 # neurons of all rows that one thread takes through time together
+# %% ../../nbs/kernels/lif.ipynb #4aa91f67
+_STRIP = 1024 # neurons that take a step together
+_CHUNK = 131072 # neurons that one thread takes through time together
 _SHARE = 2**20 # updates that are worth another thread
 
 _real = cython.fused_type(cython.float, cython.double)
 _spike = cython.fused_type(cython.float, cython.double, cython.uchar)
 
-# %% ../../nbs/kernels/lif.ipynb #0c7abe46
+# %% ../../nbs/kernels/lif.ipynb #90130f4a
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def _charge(U:_real, beta:_real, x:_real, h:_real, reset:cython.int)->_real:
+    "V of the next step"
+    V: _real = beta*U + x
+    if reset==1: V = V-h if U>h else V
+    return V
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def _after(V:_real, h:_real, reset:cython.int)->_real:
+    "U, after the reset"
+    zero: _real = 0
+    if reset==0: V = V-h if V>h else V
+    elif reset==2: V = zero if V>h else V
+    return V
+
+# %% ../../nbs/kernels/lif.ipynb #2c4fea98
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def _advance(
+    x:cython.const[_real][::1], per:cython.const[_real][:, ::1], u:_real[:, ::1], fired:cython.uchar[:, ::1], pre:_real[::1],
+    reset:cython.int, keep:cython.bint, four:cython.bint, k:cython.int,
+    i:cython.Py_ssize_t, d:cython.Py_ssize_t, o:cython.Py_ssize_t, M:cython.Py_ssize_t, c:cython.Py_ssize_t, j:cython.Py_ssize_t, W:cython.Py_ssize_t
+)->cython.void:
+    "One step, or four, of `W` neurons: input from place `i` of `x`, the next step `d` on; `pre` from `o`, the next step `M` on"
+    n: cython.Py_ssize_t
+    h: _real
+    a: _real
+    V: _real
+    U: _real
+    if four:
+        for n in range(W):
+            a = per[0,c+n]
+            h = per[1,c+n]
+            V = _charge(u[k,j+n], a, x[i+n], h, reset)
+            fired[k,n] = V>h
+            if keep: pre[o+n] = V
+            U = _after(V, h, reset)
+            V = _charge(U, a, x[i+d+n], h, reset)
+            fired[k,1024+n] = V>h
+            if keep: pre[o+M+n] = V
+            U = _after(V, h, reset)
+            V = _charge(U, a, x[i+2*d+n], h, reset)
+            fired[k,2048+n] = V>h
+            if keep: pre[o+2*M+n] = V
+            U = _after(V, h, reset)
+            V = _charge(U, a, x[i+3*d+n], h, reset)
+            fired[k,3072+n] = V>h
+            if keep: pre[o+3*M+n] = V
+            u[k,j+n] = _after(V, h, reset)
+    else:
+        for n in range(W):
+            h = per[1,c+n]
+            V = _charge(u[k,j+n], per[0,c+n], x[i+n], h, reset)
+            fired[k,n] = V>h
+            if keep: pre[o+n] = V
+            u[k,j+n] = _after(V, h, reset)
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _steps(
+    x:cython.const[_real][::1], per:cython.const[_real][:, ::1], u:_real[:, ::1], fired:cython.uchar[:, ::1], pre:_real[::1],
+    reset:cython.int, four:cython.bint, k:cython.int,
+    i:cython.Py_ssize_t, d:cython.Py_ssize_t, o:cython.Py_ssize_t, M:cython.Py_ssize_t, c:cython.Py_ssize_t, j:cython.Py_ssize_t, W:cython.Py_ssize_t
+)->cython.void:
+    "`_advance`, once for each reset, with a membrane trace and without"
+    keep: cython.bint = pre.shape[0]>0
+    if keep and reset==0: _advance(x, per, u, fired, pre, 0, True, four, k, i, d, o, M, c, j, W)
+    elif keep and reset==1: _advance(x, per, u, fired, pre, 1, True, four, k, i, d, o, M, c, j, W)
+    elif keep and reset==2: _advance(x, per, u, fired, pre, 2, True, four, k, i, d, o, M, c, j, W)
+    elif keep: _advance(x, per, u, fired, pre, 3, True, four, k, i, d, o, M, c, j, W)
+    elif reset==0: _advance(x, per, u, fired, pre, 0, False, four, k, i, d, o, M, c, j, W)
+    elif reset==1: _advance(x, per, u, fired, pre, 1, False, four, k, i, d, o, M, c, j, W)
+    elif reset==2: _advance(x, per, u, fired, pre, 2, False, four, k, i, d, o, M, c, j, W)
+    else: _advance(x, per, u, fired, pre, 3, False, four, k, i, d, o, M, c, j, W)
+
+# %% ../../nbs/kernels/lif.ipynb #fc4a85a6
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 @cython.cdivision(True)
-def _forward_tile(
-    x:cython.const[_real][:, :, ::1], beta:cython.const[_real][::1], theta:cython.const[_real][::1], v:_real[:, ::1],
-    spk:_spike[:, :, ::1], pre:_real[:, :, ::1], reset:cython.int, start:cython.Py_ssize_t, stop:cython.Py_ssize_t
+def _write(
+    fired:cython.uchar[:, ::1], spk:_spike[:, ::1], bits:cython.uchar[:, ::1], count:cython.int[::1],
+    k:cython.int, f:cython.Py_ssize_t, t:cython.Py_ssize_t, p:cython.Py_ssize_t, byte:cython.Py_ssize_t, W:cython.Py_ssize_t
 )->cython.void:
-    t: cython.Py_ssize_t
-    i: cython.Py_ssize_t
-    b: cython.Py_ssize_t
+    "Flags of one step, from column `f`, into the outputs that are wanted, `byte` being the first of their bytes in `bits`"
     n: cython.Py_ssize_t
-    first: cython.Py_ssize_t
-    last: cython.Py_ssize_t
-    N: cython.Py_ssize_t = spk.shape[2]
-    u: _real
-    h: _real
-    s: cython.bint
-    zero: _real = 0
-    keep: cython.bint = pre.shape[0]>0
-    for t in range(spk.shape[0]):
-        i = t if x.shape[0]>1 else 0
-        for b in range(start//N, (stop+N-1)//N):
-            first = max(start-b*N, 0)
-            last = min(stop-b*N, N)
-            if reset==0:
-                for n in range(first, last):
-                    u = beta[n]*v[b,n] + x[i,b,n]
-                    h = theta[n]
-                    s = u>h
-                    if keep: pre[t,b,n] = u
-                    spk[t,b,n] = s
-                    v[b,n] = u - h*s
-            elif reset==1:
-                for n in range(first, last):
-                    s = v[b,n]>theta[n]
-                    u = beta[n]*v[b,n] + x[i,b,n]
-                    u = u - theta[n]*s
-                    if keep: pre[t,b,n] = u
-                    spk[t,b,n] = u>theta[n]
-                    v[b,n] = u
-            elif reset==2:
-                for n in range(first, last):
-                    u = beta[n]*v[b,n] + x[i,b,n]
-                    s = u>theta[n]
-                    if keep: pre[t,b,n] = u
-                    spk[t,b,n] = s
-                    v[b,n] = zero if s else u
-            else:
-                for n in range(first, last):
-                    u = beta[n]*v[b,n] + x[i,b,n]
-                    if keep: pre[t,b,n] = u
-                    spk[t,b,n] = u>theta[n]
-                    v[b,n] = u
+    if spk.shape[0]>0:
+        for n in range(W): spk[t,p+n] = fired[k,f+n]
+    if count.shape[0]>0:
+        for n in range(W): count[p+n] += fired[k,f+n]
+    if bits.shape[0]>0:
+        for n in range(W, (W+7)//8*8): fired[k,f+n] = 0
+        W = (W+7)//8
+        for n in range(4*W): fired[k,4096+n] = fired[k,f+2*n] | fired[k,f+2*n+1]<<1
+        for n in range(2*W): fired[k,5120+n] = fired[k,4096+2*n] | fired[k,4096+2*n+1]<<2
+        for n in range(W): bits[t,byte+n] = fired[k,5120+2*n] | fired[k,5120+2*n+1]<<4
 
-# %% ../../nbs/kernels/lif.ipynb #e2564b79
+# %% ../../nbs/kernels/lif.ipynb #c8930471
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+@cython.cdivision(True)
+def _share(
+    x:cython.const[_real][::1], per:cython.const[_real][:, ::1], v:_real[::1], u:_real[:, ::1], fired:cython.uchar[:, ::1],
+    spk:_spike[:, ::1], bits:cython.uchar[:, ::1], pre:_real[::1], count:cython.int[::1], steps:cython.Py_ssize_t, reset:cython.int,
+    k:cython.int, start:cython.Py_ssize_t, stop:cython.Py_ssize_t, N:cython.Py_ssize_t, L:cython.Py_ssize_t, W:cython.Py_ssize_t
+)->cython.void:
+    "Strips `start` to `stop` through all of time, as many at once as there is room for in `u`"
+    t: cython.Py_ssize_t
+    g: cython.Py_ssize_t
+    s: cython.Py_ssize_t
+    q: cython.Py_ssize_t
+    n: cython.Py_ssize_t
+    c: cython.Py_ssize_t
+    j: cython.Py_ssize_t
+    p: cython.Py_ssize_t
+    w: cython.Py_ssize_t
+    last: cython.Py_ssize_t
+    M: cython.Py_ssize_t = v.shape[0]
+    d: cython.Py_ssize_t = M if x.shape[0]>M else 0
+    S: cython.Py_ssize_t = (L+W-1)//W
+    while start<stop:
+        last = min(stop, start+u.shape[1]//W)
+        t = 0
+        while t<steps:
+            g = 4 if steps-t>=4 else 1
+            for q in range(start, last):
+                c = q%S*W
+                j = (q-start)*W
+                p = q//S*L + c
+                w = min(W, L-c, M-p)
+                if t==0:
+                    for n in range(w): u[k,j+n] = v[p+n]
+                _steps(x, per, u, fired, pre, reset, g==4, k, p+t*d, d, p+t*M, M, c, j, w)
+                for s in range(g): _write(fired, spk, bits, count, k, 1024*s, t+s, p, p//N*((N+7)//8) + p%N//8, w)
+                if t+g==steps:
+                    for n in range(w): v[p+n] = u[k,j+n]
+            t += g
+        start = last
+
+# %% ../../nbs/kernels/lif.ipynb #19bb50ae
+def _aligned(rows, columns, dtype):
+    "An empty array that begins at a multiple of 64 bytes"
+    a = np.empty(rows*columns+64, dtype)
+    skip = -a.__array_interface__['data'][0]//a.itemsize%64
+    return a[skip:skip+rows*columns].reshape(rows, columns)
+
+# %% ../../nbs/kernels/lif.ipynb #61381e9e
 @cython.cdivision(True)
 def lif_forward(
     x:cython.const[_real][:, :, ::1], # Input current, `[T, B, N]`, or constant `[1, B, N]`
-    beta:cython.const[_real][::1], # Decay per step, `[N]`
-    theta:cython.const[_real][::1], # Threshold, `[N]`
+    beta:cython.const[_real][::1], # Decay per step, `[N]` or `[1]`
+    theta:cython.const[_real][::1], # Threshold, `[N]` or `[1]`
     v:_real[:, ::1], # State `[B, N]`: U before the first step; overwritten with U after the last
-    spk:_spike[:, :, ::1], # Out: spikes, 0 or 1, `[T, B, N]`, floating or uint8; its length is T
-    pre:_real[:, :, ::1], # Out: V, the membrane before the reset of its step, `[T, B, N]`, or `[0, B, N]` if it is not wanted
+    spk:_spike[:, :, ::1], # Out: spikes, 0 or 1, `[T, B, N]`, floating or uint8
+    bits:cython.uchar[:, :, ::1], # Out: spikes, `[T, B, ⌈N/8⌉]`, neuron n as bit n%8 of byte n//8
+    pre:_real[:, :, ::1], # Out: V, the membrane before the reset of its step, `[T, B, N]`
+    count:cython.int[:, ::1], # Out: spikes of each neuron over all steps, `[B, N]`
+    steps:cython.Py_ssize_t, # T
     reset:cython.int, # 0 subtract, 1 subtract_delayed, 2 zero, 3 none
-    num_threads:cython.int=1 # Threads to share the tiles; does not change the result
+    num_threads:cython.int=1 # Threads to share the strips; does not change the result
 ):
-    "Run a layer over time; float32 or float64, all alike but `spk`; raises `ValueError` for shapes that do not fit"
-    T: cython.Py_ssize_t = spk.shape[0]
-    B: cython.Py_ssize_t = spk.shape[1]
-    N: cython.Py_ssize_t = spk.shape[2]
-    if x.shape[1]!=B or x.shape[2]!=N or (x.shape[0]!=T and x.shape[0]!=1): raise ValueError('`x` must have axes `t b n` of `spk`, or one time step')
-    if beta.shape[0]!=N or theta.shape[0]!=N: raise ValueError('`beta` and `theta` must have axis `n` of `spk`')
-    if v.shape[0]!=B or v.shape[1]!=N: raise ValueError('`v` must have axes `b n` of `spk`')
-    if pre.shape[1]!=B or pre.shape[2]!=N or (pre.shape[0]!=T and pre.shape[0]!=0): raise ValueError('`pre` must have axes `t b n` of `spk`, or no time steps')
+    "Run a layer over time; an output whose first axis has length 0 is not wanted; raises `ValueError` for shapes that do not fit"
+    T: cython.Py_ssize_t = steps
+    B: cython.Py_ssize_t = x.shape[1]
+    N: cython.Py_ssize_t = x.shape[2]
+    if T<0: raise ValueError(f'`steps` must be at least 0, not {T}')
+    if x.shape[0]!=T and x.shape[0]!=1: raise ValueError(f'`x` must have {T} time steps or one, not {x.shape[0]}')
+    if beta.shape[0]!=N and beta.shape[0]!=1: raise ValueError(f'`beta` must have length {N} or 1, not {beta.shape[0]}')
+    if theta.shape[0]!=N and theta.shape[0]!=1: raise ValueError(f'`theta` must have length {N} or 1, not {theta.shape[0]}')
+    if v.shape[0]!=B or v.shape[1]!=N: raise ValueError('`v` must have axes `b n` of `x`')
+    if spk.shape[0] and (spk.shape[0]!=T or spk.shape[1]!=B or spk.shape[2]!=N): raise ValueError('`spk` must have axes `t b n` of `x`, or no time steps')
+    if bits.shape[0] and (bits.shape[0]!=T or bits.shape[1]!=B or bits.shape[2]!=(N+7)//8): raise ValueError('`bits` must have axes `t b` of `x` and a byte for each 8 neurons, or no time steps')
+    if pre.shape[0] and (pre.shape[0]!=T or pre.shape[1]!=B or pre.shape[2]!=N): raise ValueError('`pre` must have axes `t b n` of `x`, or no time steps')
+    if count.shape[0] and (count.shape[0]!=B or count.shape[1]!=N): raise ValueError('`count` must have axes `b n` of `x`, or no rows')
     if reset<0 or reset>3: raise ValueError(f'`reset` must be 0, 1, 2 or 3, not {reset}')
     if num_threads<1: raise ValueError(f'`num_threads` must be at least 1, not {num_threads}')
-    k: cython.Py_ssize_t
+    if count.shape[0]: np.asarray(count)[:] = 0
     M: cython.Py_ssize_t = B*N
+    if T*M==0: return
     threads: cython.int = min(num_threads, 1+T*M//_SHARE)
-    chunk: cython.Py_ssize_t = threads*_CHUNK
-    chunks: cython.Py_ssize_t = threads*((M+chunk-1)//chunk)
-    for k in prange(chunks, nogil=True, schedule='static', num_threads=threads):
-        _forward_tile(x, beta, theta, v, spk, pre, reset, M*k//chunks, M*(k+1)//chunks)
+    rows: cython.Py_ssize_t = 1 if bits.shape[0] and N%8 else min(B, max(1, _STRIP//N))
+    L: cython.Py_ssize_t = rows*N
+    R: cython.Py_ssize_t = (B+rows-1)//rows
+    S: cython.Py_ssize_t = max((L+_STRIP-1)//_STRIP, (threads+R-1)//R)
+    W: cython.Py_ssize_t = (L+64*S-1)//(64*S)*64
+    strips: cython.Py_ssize_t = R*((L+W-1)//W)
+    dtype = np.asarray(v).dtype
+    both = _aligned(2, (L+63)//64*64, dtype)
+    both[0,:L].reshape(rows, N)[:] = beta
+    both[1,:L].reshape(rows, N)[:] = theta
+    per: cython.const[_real][:, ::1] = both
+    u: _real[:, ::1] = _aligned(threads, W*max(1, min(_CHUNK//W, (strips+threads-1)//threads)), dtype)
+    fired: cython.uchar[:, ::1] = _aligned(threads, 6144, np.uint8)
+    x_: cython.const[_real][::1] = np.asarray(x).reshape(-1)
+    v_: _real[::1] = np.asarray(v).reshape(M)
+    spk_: _spike[:, ::1] = np.asarray(spk).reshape(len(spk), M if spk.shape[0] else 0)
+    bits_: cython.uchar[:, ::1] = np.asarray(bits).reshape(len(bits), B*((N+7)//8) if bits.shape[0] else 0)
+    pre_: _real[::1] = np.asarray(pre).reshape(T*M if pre.shape[0] else 0)
+    count_: cython.int[::1] = np.asarray(count).reshape(M if count.shape[0] else 0)
+    k: cython.int
+    for k in prange(threads, nogil=True, schedule='static', num_threads=threads):
+        _share(x_, per, v_, u, fired, spk_, bits_, pre_, count_, T, reset, k, strips*k//threads, strips*(k+1)//threads, N, L, W)

@@ -7,15 +7,17 @@ __all__ = ['OVERFLOWS', 'span', 'to_digits', 'from_digits', 'split', 'fit', 'add
            'multiply_carry', 'multiply', 'negate', 'compare', 'shift', 'min_gate', 'max_gate', 'negate_gate',
            'sum_gate', 'product_gate', 'dot']
 
-# %% ../../nbs/nonary/arithmetic.ipynb #10a25229
+# %% ../../nbs/nonary/arithmetic.ipynb #000cb091
 import numpy as np
 from ..checks import check_in, check_range, check_shape, fail
-from ..kernels.digits import add_nonary, decode_digits, dot_nits, encode_digits, multiply_nonary
+from ..kernels.digits import add_carries, add_saturate, decode_digits, dot_nits, encode_digits, multiply_nonary
+from .nits import _buffer, check_nits
 
-# %% ../../nbs/nonary/arithmetic.ipynb #8e5a08de
+# %% ../../nbs/nonary/arithmetic.ipynb #50f87d38
 def _width(D):
     if not isinstance(D, (int,np.integer)): fail('`D`', expected='an integer', found=repr(D))
-    return int(check_range(D, 1, 20, 'D'))
+    if not 1<=D<=20: fail('`D`', expected='in [1, 20]', found=D)
+    return int(D)
 
 def span(
     D:int # Digits, 1 to 20
@@ -23,7 +25,7 @@ def span(
     "The largest number of `D` digits; the smallest is its negative; raises `CheckError`"
     return (9**_width(D)-1)//2
 
-# %% ../../nbs/nonary/arithmetic.ipynb #92ede1b2
+# %% ../../nbs/nonary/arithmetic.ipynb #7d877968
 def _ints(x, name):
     "`x` as an int64 array"
     x = np.asarray(x)
@@ -37,35 +39,31 @@ def _numbers(x, D, name):
     if x.size and (x.min()<-h or x.max()>h): fail(f'`{name}`', expected=f'in [-{h}, {h}] for D={D}', found=str(x[(x<-h)|(x>h)][0]))
     return x
 
-def _nits(x, name):
-    x = np.asarray(x)
-    if x.dtype.kind not in 'iu': fail(f'`{name}`', expected='integers', found=x.dtype)
-    if x.size and (x.min()<-4 or x.max()>4): fail(f'`{name}`', expected='nits, in [-4, 4]', found=str(x[(x<-4)|(x>4)][0]))
-    return x.astype(np.int8, copy=False)
-
 def to_digits(
     x:np.ndarray, # Integers within ±`span(D)`, any shape
-    D:int=20 # Digits, 1 to 20
+    D:int=20, # Digits, 1 to 20
+    num_threads:int=1 # Threads to use
 )->np.ndarray: # Digits, least significant first, int8, `[..., D]`
     "The digits of each number; raises `CheckError` for one that has more"
     x = _numbers(x, D, 'x')
     out = np.empty((*x.shape,D), np.int8)
-    encode_digits(x.reshape(-1), out.reshape(x.size, D))
+    encode_digits(np.ascontiguousarray(x).reshape(-1), out.reshape(x.size, D), num_threads)
     return out
 
-# %% ../../nbs/nonary/arithmetic.ipynb #4710e708
+# %% ../../nbs/nonary/arithmetic.ipynb #f55cc3f8
 def from_digits(
-    digits:np.ndarray # Digits −4 to 4, least significant first, integers, `[..., D]`, D ≤ 20
+    digits:np.ndarray, # Digits −4 to 4, least significant first, integers, `[..., D]`, D ≤ 20
+    num_threads:int=1 # Threads to use
 )->np.ndarray: # Integers, int64, `[...]`
     "Undo `to_digits`; raises `CheckError`"
-    d = _nits(digits, 'digits')
+    d = check_nits(digits, 'digits')
     D, = check_shape(d, '... d', 'digits')
     check_range(D, 0, 20, 'digits.shape[-1]')
     out = np.empty(d.shape[:-1], np.int64)
-    decode_digits(d.reshape(out.size, D), out.reshape(-1))
+    decode_digits(np.ascontiguousarray(d.reshape(out.size, D)), out.reshape(-1), num_threads)
     return out
 
-# %% ../../nbs/nonary/arithmetic.ipynb #44b684dc
+# %% ../../nbs/nonary/arithmetic.ipynb #e02208c4
 OVERFLOWS = 'saturate','wrap','raise'
 
 def split(
@@ -96,78 +94,95 @@ def fit(
     "Make integers have `D` digits; raises `CheckError`"
     return _settle(*split(x, D), D, overflow, '`x`')
 
-# %% ../../nbs/nonary/arithmetic.ipynb #bfa31cf0
+# %% ../../nbs/nonary/arithmetic.ipynb #c7ebfca5
 def _broadcast(a, b):
+    if a.shape==b.shape: return a,b
     try: return np.broadcast_arrays(a, b)
     except ValueError: fail('`a` and `b`', expected='shapes that broadcast', found=f'{a.shape} and {b.shape}')
 
-def _pair(a, b, D):
-    a,b = _broadcast(_numbers(a, D, 'a'), _numbers(b, D, 'b'))
+def _pair(a, b):
+    "Flat, of one shape, and that shape"
+    a,b = _broadcast(a, b)
     return np.ascontiguousarray(a).reshape(-1),np.ascontiguousarray(b).reshape(-1),a.shape
 
-def _sum(a, b, D, saturate):
-    a,b,shape = _pair(a, b, D)
-    out,carry = np.empty(shape, np.int64),np.empty(shape, np.int8)
-    add_nonary(a, b, span(D), saturate, out.reshape(-1), carry.reshape(-1))
+def _sum(a, b, D, out, num_threads):
+    "Saturated"
+    (x,y,shape),h = _pair(_ints(a, 'a'), _ints(b, 'b')),span(D)
+    out = _buffer(out, shape, 'int64')
+    if add_saturate(x, y, h, out.reshape(-1), num_threads): _numbers(a, D, 'a'),_numbers(b, D, 'b') # the loop has looked at all
+    return out
+
+def _sum_carry(a, b, D, out, num_threads):
+    (x,y,shape),h = _pair(_ints(a, 'a'), _ints(b, 'b')),span(D)
+    out,carry = _buffer(out, shape, 'int64'),np.empty(shape, np.int8)
+    if add_carries(x, y, h, out.reshape(-1), carry.reshape(-1), num_threads): _numbers(a, D, 'a'),_numbers(b, D, 'b')
     return out,carry
 
 def add(
     a:np.ndarray, # Numbers of `D` digits, any shape
     b:np.ndarray, # Numbers of `D` digits, a shape that broadcasts with it
     D:int=20, # Digits, 1 to 20
-    overflow:str='saturate' # `saturate`, `wrap` or `raise`
+    overflow:str='saturate', # `saturate`, `wrap` or `raise`
+    out:np.ndarray=None, # Where to put the result: int64, contiguous, of its shape, `a` or `b` itself if need be; a new array if absent
+    num_threads:int=1 # Threads to use
 )->np.ndarray: # Numbers of `D` digits, int64
     "a + b in `D` digits; raises `CheckError`"
-    out,carry = _sum(a, b, D, check_in(overflow, OVERFLOWS, 'overflow')=='saturate')
-    return _settle(out, carry, D, overflow, 'the sum') if overflow=='raise' else out
+    if check_in(overflow, OVERFLOWS, 'overflow')=='saturate': return _sum(a, b, D, out, num_threads)
+    return _settle(*_sum_carry(a, b, D, out, num_threads), D, overflow, 'the sum')
 
 def add_carry(
     a:np.ndarray, # Numbers of `D` digits, any shape
     b:np.ndarray, # Numbers of `D` digits, a shape that broadcasts with it
-    D:int=20 # Digits, 1 to 20
+    D:int=20, # Digits, 1 to 20
+    num_threads:int=1 # Threads to use
 )->tuple[np.ndarray,np.ndarray]: # The `D` lower digits of the sum, int64, and the carry −1, 0 or 1, int8
     "a + b = low + carry · 9ᴰ; raises `CheckError`"
-    return _sum(a, b, D, 0)
+    return _sum_carry(a, b, D, None, num_threads)
 
 def subtract(
     a:np.ndarray, # Numbers of `D` digits, any shape
     b:np.ndarray, # Numbers of `D` digits, a shape that broadcasts with it
     D:int=20, # Digits, 1 to 20
-    overflow:str='saturate' # `saturate`, `wrap` or `raise`
+    overflow:str='saturate', # `saturate`, `wrap` or `raise`
+    out:np.ndarray=None, # Where to put the result: int64, contiguous, of its shape, `a` or `b` itself if need be; a new array if absent
+    num_threads:int=1 # Threads to use
 )->np.ndarray: # Numbers of `D` digits, int64
     "a − b in `D` digits; raises `CheckError`"
-    return add(a, -_numbers(b, D, 'b'), D, overflow)
+    return add(a, -_numbers(b, D, 'b'), D, overflow, out, num_threads)
 
 def subtract_carry(
     a:np.ndarray, # Numbers of `D` digits, any shape
     b:np.ndarray, # Numbers of `D` digits, a shape that broadcasts with it
-    D:int=20 # Digits, 1 to 20
+    D:int=20, # Digits, 1 to 20
+    num_threads:int=1 # Threads to use
 )->tuple[np.ndarray,np.ndarray]: # The `D` lower digits of the difference, int64, and the carry −1, 0 or 1, int8
     "a − b = low + carry · 9ᴰ; raises `CheckError`"
-    return add_carry(a, -_numbers(b, D, 'b'), D)
+    return add_carry(a, -_numbers(b, D, 'b'), D, num_threads)
 
-# %% ../../nbs/nonary/arithmetic.ipynb #457ee31c
+# %% ../../nbs/nonary/arithmetic.ipynb #25dd1d36
 def multiply_carry(
     a:np.ndarray, # Numbers of `D` digits, any shape
     b:np.ndarray, # Numbers of `D` digits, a shape that broadcasts with it
-    D:int=20 # Digits, 1 to 20
+    D:int=20, # Digits, 1 to 20
+    num_threads:int=1 # Threads to use
 )->tuple[np.ndarray,np.ndarray]: # The `D` lower and the `D` upper digits of the product, int64
     "a · b = low + carry · 9ᴰ; raises `CheckError`"
-    a,b,shape = _pair(a, b, D)
+    a,b,shape = _pair(_numbers(a, D, 'a'), _numbers(b, D, 'b'))
     low,high = np.empty(shape, np.int64),np.empty(shape, np.int64)
-    multiply_nonary(a, b, D, low.reshape(-1), high.reshape(-1))
+    multiply_nonary(a, b, D, low.reshape(-1), high.reshape(-1), num_threads)
     return low,high
 
 def multiply(
     a:np.ndarray, # Numbers of `D` digits, any shape
     b:np.ndarray, # Numbers of `D` digits, a shape that broadcasts with it
     D:int=20, # Digits, 1 to 20
-    overflow:str='saturate' # `saturate`, `wrap` or `raise`
+    overflow:str='saturate', # `saturate`, `wrap` or `raise`
+    num_threads:int=1 # Threads to use
 )->np.ndarray: # Numbers of `D` digits, int64
     "a · b in `D` digits; raises `CheckError`"
-    return _settle(*multiply_carry(a, b, D), D, overflow, 'the product')
+    return _settle(*multiply_carry(a, b, D, num_threads), D, overflow, 'the product')
 
-# %% ../../nbs/nonary/arithmetic.ipynb #fb5d364a
+# %% ../../nbs/nonary/arithmetic.ipynb #243b124e
 def negate(
     x:np.ndarray, # Numbers of `D` digits, any shape
     D:int=20 # Digits, 1 to 20
@@ -181,10 +196,10 @@ def compare(
     D:int=20 # Digits, 1 to 20
 )->np.ndarray: # −1 where a < b, 0 where they are equal, 1 where a > b; int8
     "Which is larger; raises `CheckError`"
-    a,b,shape = _pair(a, b, D)
-    return ((a>b).astype(np.int8)-(a<b)).reshape(shape)
+    a,b = _broadcast(_numbers(a, D, 'a'), _numbers(b, D, 'b'))
+    return (a>b).astype(np.int8)-(a<b)
 
-# %% ../../nbs/nonary/arithmetic.ipynb #c9638457
+# %% ../../nbs/nonary/arithmetic.ipynb #e1137721
 def shift(
     x:np.ndarray, # Numbers of `D` digits, any shape
     k:int, # Places up, or down if negative; −20 to 20
@@ -200,9 +215,9 @@ def shift(
     low,carry = split(x, D-k) if k<D else (np.zeros_like(x),x)
     return _settle(low*9**k if k<D else low, carry, D, overflow, 'the shifted number')
 
-# %% ../../nbs/nonary/arithmetic.ipynb #b3661e11
+# %% ../../nbs/nonary/arithmetic.ipynb #04aa72fd
 def _gate(f, a, b):
-    return f(*_broadcast(_nits(a, 'a'), _nits(b, 'b')))
+    return f(*_broadcast(check_nits(a, 'a'), check_nits(b, 'b')))
 
 def min_gate(
     a:np.ndarray, # Nits, any shape
@@ -222,7 +237,7 @@ def negate_gate(
     a:np.ndarray # Nits, any shape
 )->np.ndarray: # Nits, int8
     "−a, which is *not*; raises `CheckError`"
-    return -_nits(a, 'a')
+    return -check_nits(a, 'a')
 
 def sum_gate(
     a:np.ndarray, # Nits, any shape
@@ -238,10 +253,11 @@ def product_gate(
     "a · b, clamped; raises `CheckError`"
     return _gate(lambda a,b: np.clip(a*b, -4, 4), a, b)
 
-# %% ../../nbs/nonary/arithmetic.ipynb #43226844
+# %% ../../nbs/nonary/arithmetic.ipynb #a72eb425
 def dot(
     words:np.ndarray, # Weights, each row packed by `pack`, uint16, `[..., ⌈n/5⌉]`
-    x:np.ndarray # Integers within int32, `[n]`
+    x:np.ndarray, # Integers within int32, `[n]`
+    num_threads:int=1 # Threads to use
 )->np.ndarray: # Exact sums of weight · x, int64, `[...]`
     "Product of packed rows and a vector; raises `CheckError`"
     words,x = np.asarray(words),_ints(x, 'x')
@@ -254,5 +270,5 @@ def dot(
     places = np.zeros((m,5), np.int32)
     places.reshape(-1)[:n] = x
     out = np.empty(words.shape[:-1], np.int64)
-    dot_nits(np.ascontiguousarray(words).reshape(out.size, m), np.ascontiguousarray(places.T), out.reshape(-1))
+    dot_nits(np.ascontiguousarray(words).reshape(out.size, m), np.ascontiguousarray(places.T), out.reshape(-1), num_threads)
     return out

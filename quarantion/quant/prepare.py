@@ -5,24 +5,25 @@
 # %% auto #0
 __all__ = ['Codes', 'QuantLayer', 'QuantNetwork', 'prepare']
 
-# %% ../../nbs/quant/prepare.ipynb #fba5e8ba
+# %% ../../nbs/quant/prepare.ipynb #3f80de99
 import math, warnings
 from functools import partial
 from typing import NamedTuple
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from ..checks import check_finite, check_time, fail
 from ..kernels.lif_int import lif_int_forward
 from .fake import round_ste, stand_for
-from .levels import levels, mse_scale
+from .levels import levels, max_scale, mse_scale, percentile_scale
 from .observers import MinMax, MovingAverage
-from .policy import Policy
+from .policy import Policy, check_supported
 from ..runtime.network import Op, membrane_bound
 from ..spikes.network import Network, OverTime, Record
 from ..spikes.neuron import LIF, RESETS, RecurrentLIF, _empty, _lif_bw, _to_state, op_name, per_neuron
 
-# %% ../../nbs/quant/prepare.ipynb #c5695305
+# %% ../../nbs/quant/prepare.ipynb #bcbb6a1e
 def _int_loop(a, guard, bias, leak, theta, steps, reset):
     "The integer neuron with int64 torch operations: spikes (float) and pre-reset membranes (int32)"
     v = torch.zeros(a.shape[1:], dtype=torch.int64, device=a.device)
@@ -38,38 +39,40 @@ def _int_loop(a, guard, bias, leak, theta, steps, reset):
 
 @torch.library.custom_op(op_name('lif_int'), mutates_args=())
 def _lif_int(a:Tensor, bias_real:Tensor, theta_real:Tensor, beta_real:Tensor, unit:Tensor, bias:Tensor, theta:Tensor, leak:Tensor, guard:int,
-             steps:int, reset:str, surrogate:str, slope:float, kernel:bool, real:bool)->tuple[Tensor,Tensor,Tensor]:
+             steps:int, reset:str, surrogate:str, slope:float, detach_reset:bool, kernel:bool, real:bool)->tuple[Tensor,Tensor,Tensor]:
     if kernel and a.device.type=='cpu':
         spk,pre = (_empty((steps,*a.shape[1:]), d) for d in (torch.float32,torch.int32))
         ints = (p.to(torch.int32).contiguous().numpy() for p in (bias,leak,theta))
         lif_int_forward(a.detach().to(torch.int32).contiguous().numpy(), guard, *ints, torch.zeros(a.shape[1:], dtype=torch.int32).numpy(),
-            spk.numpy(), pre.numpy(), RESETS.index(reset), torch.get_num_threads())
+            spk.numpy(), np.empty((0,0,0), np.uint8), pre.numpy(), np.empty((0,0), np.int32), steps, RESETS.index(reset), torch.get_num_threads())
     else: spk,pre = _int_loop(a.long(), guard, bias, leak, theta, steps, reset)
     return spk.to(unit.dtype), pre, pre*unit if real else unit.new_empty(0)
 
 @_lif_int.register_fake
-def _(a, bias_real, theta_real, beta_real, unit, bias, theta, leak, guard, steps, reset, surrogate, slope, kernel, real):
+def _(a, bias_real, theta_real, beta_real, unit, bias, theta, leak, guard, steps, reset, surrogate, slope, detach_reset, kernel, real):
     shape = steps,*a.shape[1:]
     return unit.new_empty(shape), unit.new_empty(shape, dtype=torch.int32), unit.new_empty(shape if real else 0)
 
 def _setup(ctx, inputs, output):
-    a,bias,_,_,unit,_,theta,leak,ctx.guard,_,ctx.reset,ctx.surrogate,ctx.slope,_,_ = inputs
+    a,bias,_,_,unit,_,theta,leak,ctx.guard,_,ctx.reset,ctx.surrogate,ctx.slope,ctx.detach_reset,_,_ = inputs
     ctx.constant,ctx.dtypes = len(a)==1,(a.dtype,bias.dtype)
     ctx.save_for_backward(unit, theta, leak, output[1])
     ctx.set_materialize_grads(False)
 
 def _backward(ctx, gs, _, gpre):
     unit,theta,leak,pre = ctx.saved_tensors
-    if gs is None and (gpre is None or not gpre.numel()): return (None,)*15
+    if gs is None and (gpre is None or not gpre.numel()): return (None,)*16
     if gpre is not None and not gpre.numel(): gpre = None
     v0 = unit.new_zeros(pre.shape[1:])
-    gx,gbeta,gtheta,_ = _lif_bw(gs, gpre, pre, unit, v0, (leak/65536.).to(unit.dtype), unit*theta.to(unit.dtype), ctx.reset, ctx.surrogate, ctx.slope, ctx.constant)
-    reals = [g.sum(0).to(ctx.dtypes[1]) for g in (gx.sum(0),gtheta,gbeta)]
-    return (gx*(unit*2.**ctx.guard)).to(ctx.dtypes[0]), *reals, *(None,)*11
+    _,*learn = ctx.needs_input_grad[:4] # of a; bias, theta and beta
+    gx,gbeta,gtheta,_ = _lif_bw(gs, gpre, None, pre, unit, v0, (leak/65536.).to(unit.dtype), unit*theta.to(unit.dtype), len(pre),
+        ctx.reset, ctx.surrogate, ctx.slope, ctx.detach_reset, ctx.constant, learn[2], learn[1])
+    reals = (g.sum(0).to(ctx.dtypes[1]) if l else None for g,l in zip((gx.sum(0) if learn[0] else None,gtheta,gbeta), learn))
+    return (gx*(unit*2.**ctx.guard)).to(ctx.dtypes[0]), *reals, *(None,)*12
 
 _lif_int.register_autograd(_backward, setup_context=_setup)
 
-# %% ../../nbs/quant/prepare.ipynb #4ca1458b
+# %% ../../nbs/quant/prepare.ipynb #4324091d
 class Codes(NamedTuple):
     "The integers of a layer, and the real values whose gradients they carry"
     weight:Tensor # Weight codes, float, `[C, …]`
@@ -103,12 +106,18 @@ def _precise():
     try: return torch.get_float32_matmul_precision()=='highest'
     except RuntimeError: return False # set through torch's newer interface, which may allow less
 
+def _first_scale(w, lv, rule, ch_axis):
+    "The scale that training begins with, or keeps"
+    if rule in ('max','percentile'): return (max_scale if rule=='max' else percentile_scale)(w, lv, ch_axis)
+    s = mse_scale(w, lv, ch_axis)
+    return torch.where(s>0, torch.exp2(torch.round(torch.log2(s))), s) if rule=='pow2' else s
+
 class QuantLayer(nn.Module):
     "Weights and neurons that train in real numbers and run in integers"
     def __init__(self,
         synapse:nn.Module, # `nn.Linear` or `nn.Conv2d`, batch norm folded
         neurons:LIF, # Its neurons
-        policy:Policy, # How numbers are represented
+        policy:Policy, # How its numbers are represented, without exceptions
         in_scale:float, # s_x, before `before`
         max_in:int, # Largest |input code|, before `before`
         guard:int, # f
@@ -122,7 +131,7 @@ class QuantLayer(nn.Module):
         for k,v in (('weight',synapse.weight),('bias',synapse.bias),('beta',neurons.beta),('threshold',neurons.threshold)):
             if v is not None: check_finite(v, k, name)
         self.lv,self.guard,self.before,self.after = levels(policy.weight),guard,tuple(before),tuple(after)
-        self.reset,self.surrogate,self.slope = neurons.reset,neurons.surrogate,neurons.slope
+        self.reset,self.surrogate,self.slope,self.detach_reset = neurons.reset,neurons.surrogate,neurons.slope,neurons.detach_reset
         self.conv = (synapse.stride,synapse.padding,synapse.dilation,synapse.groups) if isinstance(synapse, nn.Conv2d) else ()
         self.max_in,self.in_scale = max_in*_area(before)*_area(after),in_scale/_area(before)/_area(after)
         w = synapse.weight.detach().clone()
@@ -135,11 +144,12 @@ class QuantLayer(nn.Module):
             if v.numel() not in (1,c): fail(f'`{k}`', name, f'one value, or one for each of {c} channels', f'{v.numel()} values')
             if isinstance(getattr(neurons, k), nn.Parameter): setattr(self, k, nn.Parameter(v))
             else: self.register_buffer(k, v)
-        s = mse_scale(w, self.lv, None if per_tensor else 0).reshape(-1)
+        self.rule,per_tensor = policy.scale,per_tensor or not policy.per_channel
+        s = _first_scale(w, self.lv, self.rule, None if per_tensor else 0).reshape(-1)
         theta = self.threshold.detach().reshape(-1).to(s)
         least = (theta.min() if per_tensor else theta)/self.in_scale
         s = torch.where(s<least/2**18, least/2**15, s) # rows of zeros, or as good as zeros beside the threshold
-        self.scale = nn.Parameter(s)
+        self.scale = nn.Parameter(s, requires_grad=self.rule in ('lsq','pact'))
         self.register_buffer('scale_min', s/16)
         for k,d in ('weight',torch.int8),('bias',torch.int32),('theta',torch.int32),('leak',torch.int32),('unit',torch.float64):
             self.register_buffer(f'{k}_code', torch.zeros(w.shape if k=='weight' else c, dtype=d))
@@ -156,7 +166,8 @@ class QuantLayer(nn.Module):
         shape = [-1]+[1]*(self.weight.ndim-1)
         z = self.weight/s.reshape(shape)
         with torch.no_grad(): k = torch.round(z).clamp(self.lv.quant_min, self.lv.quant_max)
-        real = round_ste(z).clamp(self.lv.quant_min, self.lv.quant_max)*s.reshape(shape)
+        if self.rule=='pact': real = torch.where(z.abs()<=self.lv.quant_max, self.weight+(k*s.reshape(shape)-self.weight).detach(), k*s.reshape(shape)) # only what is clipped moves the scale
+        else: real = round_ste(z).clamp(self.lv.quant_min, self.lv.quant_max)*s.reshape(shape)
         threshold = self.threshold.clamp(min=1e-6).expand(c).double()
         s = s.double()
         if len(self.scale)>1: s = torch.where((k==0).flatten(1).all(1), threshold.detach()/(self.in_scale*2**15), s) # an all-zero row
@@ -190,7 +201,7 @@ class QuantLayer(nn.Module):
             for op in self.after: y = _pool(y, op)
         feat,tb = y.shape[1:],x.shape[:2]
         p = [per_neuron(v, feat) for v in (k.bias_real,k.theta_real,k.beta_real,k.unit.detach().to(self.weight.dtype),k.bias,k.theta,k.leak)]
-        spk,pre,v = _lif_int(y.reshape(*tb, feat.numel()), *p, self.guard, steps, self.reset, self.surrogate, self.slope, self.training, real)
+        spk,pre,v = _lif_int(y.reshape(*tb, feat.numel()), *p, self.guard, steps, self.reset, self.surrogate, self.slope, self.detach_reset, self.training, real)
         if self.training and self.membrane.enabled and len(pre):
             with torch.no_grad(): self.membrane(torch.stack(pre.flatten(0, 1).aminmax(dim=0))*p[3])
         shape = steps,tb[1],*feat
@@ -214,11 +225,12 @@ class QuantLayer(nn.Module):
 
     def _load_from_state_dict(self, *args):
         super()._load_from_state_dict(*args)
-        for n,p in self.named_parameters(recurse=False): p.requires_grad_(not self.frozen and (n!='bias' or self.has_bias))
+        learned = dict(bias=self.has_bias, scale=self.rule in ('lsq','pact'))
+        for n,p in self.named_parameters(recurse=False): p.requires_grad_(not bool(self.frozen) and learned.get(n, True))
 
     def extra_repr(self): return f'{self.lv.name}, {"conv2d" if self.conv else "linear"} {tuple(self.weight.shape)}, guard={self.guard}, reset={self.reset!r}'
 
-# %% ../../nbs/quant/prepare.ipynb #a44b22ed
+# %% ../../nbs/quant/prepare.ipynb #9df8d8cc
 class QuantNetwork(OverTime):
     "The network that `prepare` makes; call it as the one that it was made from"
     def __init__(self,
@@ -267,7 +279,7 @@ class QuantNetwork(OverTime):
 
     def _run(self, x, every):
         for n,l,spk,_,v,theta in self._layers(x, every or None):
-            yield n,l,spk,partial(_to_state, spk, v, theta.to(v.dtype), l.reset)
+            yield n,l,spk,partial(_to_state, spk, v, theta.to(v.dtype), l.reset, l.detach_reset)
 
     @torch.no_grad()
     def integers(self, x:Tensor)->list[Record]: # One for each layer, states in int32
@@ -292,7 +304,7 @@ class QuantNetwork(OverTime):
 
     def extra_repr(self): return f'in_shape={self.in_shape}, steps={self.steps}, in_scale={self.in_scale:.6g}, codes {self.in_min} … {self.in_max}'
 
-# %% ../../nbs/quant/prepare.ipynb #85983a10
+# %% ../../nbs/quant/prepare.ipynb #7daacf5c
 def _pair(v): return (v,v) if isinstance(v, int) else tuple(v)
 
 def _op(m, name):
@@ -366,6 +378,7 @@ def prepare(
     "Make the quantized training network; raises `CheckError` that names the layer that cannot be quantized"
     if not isinstance(net, Network): fail('`net`', 'prepare', 'a Network (from_snntorch makes one)', type(net).__name__)
     if not isinstance(policy, Policy): fail('`policy`', 'prepare', 'a Policy (preset makes one)', type(policy).__name__)
+    check_supported(policy)
     sample = torch.as_tensor(sample)
     check_time(check_finite(sample, 'sample'), net.in_shape, net.steps)
     if not sample.any(): fail('`sample`', 'prepare', 'input that is not all zeros, from which codes can be chosen', f'shape {list(sample.shape)}')
@@ -380,6 +393,7 @@ def prepare(
     _check_shapes(stages, net.in_shape)
     for i,(name,neurons,syn,before,after) in enumerate(stages):
         s,m,f = (in_scale,max(in_max, -in_min),guard) if i==0 else (1.,1,8)
-        layers.append(QuantLayer(syn, neurons, policy, s, m, f, before, after, per_tensor=i==len(stages)-1, name=f'layer {name}'))
+        own = policy.at(name, *['first']*(i==0), *['last']*(i==len(stages)-1))
+        layers.append(QuantLayer(syn, neurons, own, s, m, f, before, after, per_tensor=i==len(stages)-1, name=f'layer {name}'))
     q = QuantNetwork(layers, [s[0] for s in stages], net.in_shape, net.steps, observer, in_scale, in_min, in_max)
     return q.to(next(net.parameters()).device).train(net.training)

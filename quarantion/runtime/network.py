@@ -6,15 +6,19 @@
 __all__ = ['RESETS', 'FORMAT', 'VERSION', 'Op', 'IntLayer', 'membrane_bound', 'prove_range', 'Record', 'IntegerNetwork', 'packed',
            'save', 'load']
 
-# %% ../../nbs/runtime/network.ipynb #5d62ac16
+# %% ../../nbs/runtime/network.ipynb #59c657a2
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
 import numpy as np
 from ..checks import check_finite, check_in, check_time, fail
 from ..files import load_tensors, save_tensors
+from ..kernels import compiled
+from ..kernels.events import dense_products, event_products
 from ..kernels.lif_int import lif_int_forward
 from ..nonary.nits import pack, pack_trits, unpack, unpack_trits
 
-# %% ../../nbs/runtime/network.ipynb #1c7e246a
+# %% ../../nbs/runtime/network.ipynb #5a4d88e9
 RESETS = ('subtract', 'subtract_delayed', 'zero', 'none')
 
 @dataclass(frozen=True)
@@ -40,7 +44,13 @@ class IntLayer:
     after:tuple=() # `Op`s on the products
     conv:tuple=() # stride, padding, dilation (each h, w) and groups; empty for a linear layer
 
-# %% ../../nbs/runtime/network.ipynb #9193a353
+    @cached_property
+    def rows(self):
+        "What each input adds, `[J, C]`, and columns of zeros to a multiple of 32"
+        w = self.weight.reshape(len(self.weight), -1)
+        return np.ascontiguousarray(np.pad(w, ((0,-len(w)%32),(0,0))).T)
+
+# %% ../../nbs/runtime/network.ipynb #6d6ee920
 def membrane_bound(
     products, # Largest |Σ w·x| of each channel `[C]`
     bias, # b `[C]`
@@ -57,7 +67,7 @@ def membrane_bound(
     far = theta+i
     return v+(far-v)*(far>v)
 
-# %% ../../nbs/runtime/network.ipynb #ff2a6706
+# %% ../../nbs/runtime/network.ipynb #bdef6c56
 def _pool_area(ops): return int(np.prod([np.prod(o.kernel) for o in ops if o.kind=='sum'], initial=1))
 
 def _sums(w): return np.abs(w.astype(np.int64)).reshape(len(w), -1).sum(1)
@@ -75,15 +85,34 @@ def prove_range(
     fits = [f for f in range(layer.guard) if worst(f, 2.**(f-layer.guard)) < 2**31]
     fail('membranes', name, f'|v| < 2^31 (the largest guard that fits: {f"f = {max(fits)}" if fits else "none"})', f'up to {bound:.4g} at f = {layer.guard}')
 
-# %% ../../nbs/runtime/network.ipynb #3b03f61a
+# %% ../../nbs/runtime/network.ipynb #4889dcca
+_BREAK_EVEN = .25,28.,16. # L, R₀ and S
+_COMPILED = compiled()['events']
+
+@lru_cache(1024)
+def _break_even(
+    rows:int, # R
+    channels:int # C
+)->float: # Density of spikes above which `dense_products` is faster
+    l,r,s = _BREAK_EVEN
+    return l*(-(-channels//32)*32/max(channels, 1))*(1+r/max(rows, 1))-s/max(channels, 1)
+
+def _spike_products(spk, rows, channels, threads):
+    "Sums of the rows of those inputs that fired, for uint8 spikes `[n, J]`; int32 `[n, channels]`"
+    spk,out = np.ascontiguousarray(spk),np.empty((len(spk),channels), np.int32)
+    many = np.count_nonzero(spk.view(bool))>_break_even(*out.shape)*spk.size
+    (dense_products if many else event_products)(spk, rows, out, threads)
+    return out
+
+# %% ../../nbs/runtime/network.ipynb #57109e2c
 def _pool(x, op):
-    "Pool `[n, c, h, w]` int32 codes"
+    "Pool `[n, c, h, w]` codes"
     (kh,kw),(sh,sw),(ph,pw) = op.kernel,op.stride,op.padding
     low = np.iinfo(x.dtype).min if op.kind=='max' else 0
     if ph or pw: x = np.pad(x, ((0,0),(0,0),(ph,ph),(pw,pw)), constant_values=low)
     h,w = (x.shape[2]-kh)//sh+1,(x.shape[3]-kw)//sw+1
     parts = [x[:, :, i:i+sh*(h-1)+1:sh, j:j+sw*(w-1)+1:sw] for i in range(kh) for j in range(kw)]
-    return np.maximum.reduce(parts) if op.kind=='max' else np.add.reduce(parts, dtype=x.dtype)
+    return np.maximum.reduce(parts) if op.kind=='max' else np.add.reduce(parts, dtype=np.int32)
 
 def _apply(x, ops):
     for op in ops: x = x.reshape(len(x), int(np.prod(x.shape[1:]))) if op.kind=='flatten' else _pool(x, op)
@@ -97,18 +126,22 @@ def _columns(x, conv, kh, kw):
     n,c,oh,ow = win.shape[:4]
     return win.reshape(n, g, c//g, oh*ow, kh*kw).transpose(0, 1, 3, 2, 4).reshape(n, g, oh*ow, c//g*kh*kw), (oh,ow)
 
-def _products(x, layer, max_in):
-    "Σ w·x over `[n, …]` codes, exactly, as int32"
+def _products(x, layer, max_in, threads=1):
+    "Σ w·x over `[n, …]` codes, exactly, as int32; codes in uint8 are spikes"
     w = layer.weight
-    exact = _sums(w).max(initial=0)*max_in < 2**24
-    dt = np.float32 if exact else np.float64
-    if not layer.conv: return (x.astype(dt)@w.astype(dt).T).astype(np.int32)
-    cols,(oh,ow) = _columns(x.astype(dt), layer.conv, *w.shape[2:])
-    g = layer.conv[3]
-    out = cols@w.reshape(g, len(w)//g, -1).transpose(0, 2, 1).astype(dt)
-    return out.transpose(0, 1, 3, 2).reshape(len(x), len(w), oh, ow).astype(np.int32)
+    events = x.dtype==np.uint8 and _COMPILED and (not layer.conv or layer.conv[3]==1)
+    if not events: x = x.astype(np.float32 if _sums(w).max(initial=0)*max_in < 2**24 else np.float64)
+    if not layer.conv: return _spike_products(x, layer.rows, len(w), threads) if events else (x@w.astype(x.dtype).T).astype(np.int32)
+    cols,(oh,ow) = _columns(x, layer.conv, *w.shape[2:])
+    n,g,k,j = cols.shape
+    if events: out = _spike_products(cols.reshape(n*k, j), layer.rows, len(w), threads).reshape(n, 1, k, len(w))
+    else: out = cols@w.reshape(g, len(w)//g, j).transpose(0, 2, 1).astype(x.dtype)
+    return out.transpose(0, 1, 3, 2).reshape(n, len(w), oh, ow).astype(np.int32, copy=False)
 
-# %% ../../nbs/runtime/network.ipynb #9a0d5b97
+# %% ../../nbs/runtime/network.ipynb #6760cbee
+_BLOCK = 2**19 # products that a cache holds
+_NO_SPIKES,_NO_STATES,_NO_COUNTS = np.empty((0,0,0), np.uint8),np.empty((0,0,0), np.int32),np.empty((0,0), np.int32)
+
 @dataclass
 class Record:
     "What a layer did"
@@ -118,7 +151,7 @@ class Record:
 
 @dataclass(frozen=True)
 class IntegerNetwork:
-    "A network of integers; call it for the last layer's spikes and states, or `record` every layer"
+    "A network of integers; call it for the last layer's spikes and states, `record` every layer, or `classify`"
     layers:tuple # `IntLayer`s in order
     in_shape:tuple # Shape of one sample
     steps:int # T of constant input
@@ -135,43 +168,100 @@ class IntegerNetwork:
         "Prove that nothing overflows in `steps` steps; raises `CheckError`"
         return [prove_range(l, self._max_in(i), steps, f'layer {i}') for i,l in enumerate(self.layers)]
 
+    def _codes(self, x):
+        "Codes, checked: uint8 if they are spikes, else int32"
+        x = np.asarray(x.detach().cpu() if hasattr(x, 'detach') else x)
+        spikes = self.in_min==0 and self.in_max==1
+        if x.dtype.kind=='f' and self.in_max==1 and not ((x==0)|(x==1)).all(): fail('`x`', expected='finite numbers, and spikes: 0 or 1', found=f'{x.min()} … {x.max()}')
+        if x.dtype.kind=='f': x = np.clip(np.rint(check_finite(x, '`x`').astype(np.float64)/self.in_scale), self.in_min, self.in_max)
+        elif x.size and ((x.dtype.kind!='u' and x.min()<self.in_min) or x.max()>self.in_max): fail('`x`', expected=f'codes in [{self.in_min}, {self.in_max}]', found=f'{x.min()} … {x.max()}')
+        return x.astype(np.uint8 if spikes else np.int32, copy=False)
+
     def codes(self,
         x # Real numbers or codes, `[T, B, *in_shape]` or `[B, *in_shape]`
     )->np.ndarray: # int32 codes, of the same shape
         "Real numbers are rounded to input codes (half to even) and clipped; integers are codes already"
-        x = np.asarray(x.detach().cpu() if hasattr(x, 'detach') else x)
-        if x.dtype.kind=='f' and self.in_max==1 and not ((x==0)|(x==1)).all(): fail('`x`', expected='finite numbers, and spikes: 0 or 1', found=f'{x.min()} … {x.max()}')
-        if x.dtype.kind=='f': return np.clip(np.rint(check_finite(x, '`x`').astype(np.float64)/self.in_scale), self.in_min, self.in_max).astype(np.int32)
-        if x.size and (x.min()<self.in_min or x.max()>self.in_max): fail('`x`', expected=f'codes in [{self.in_min}, {self.in_max}]', found=f'{x.min()} … {x.max()}')
-        return x.astype(np.int32)
+        return self._codes(x).astype(np.int32)
+
+    def _products(self, i, x, threads):
+        "Products of layer `i` for codes `[n, …]`, `[n, …features]`"
+        l = self.layers[i]
+        return _apply(_products(_apply(x, l.before), l, self._largest[i], threads), l.after)
+
+    @cached_property
+    def _largest(self): return [self._max_in(i)*_pool_area(l.before) for i,l in enumerate(self.layers)]
+
+    @cached_property
+    def _features(self):
+        "Of each layer, the shape of a sample, the number of neurons, and bias, leak and threshold of each"
+        x,out = np.zeros((1,*self.in_shape), np.int32),[]
+        for i,l in enumerate(self.layers):
+            feat = self._products(i, x, 1).shape[1:]
+            out.append((feat, int(np.prod(feat)), [np.ascontiguousarray(np.broadcast_to(p.reshape(-1, *[1]*(len(feat)-1)), feat).reshape(-1)) for p in (l.bias,l.leak,l.theta)]))
+            x = np.zeros((1,*feat), np.int32)
+        return out
+
+    @cached_property
+    def _widest(self): return max(n for _,n,_ in self._features)
+
+    def _start(self, x):
+        "Codes over time, and T; longer runs than promised are proved"
+        x,steps = check_time(self._codes(x), self.in_shape, self.steps)
+        if steps>self.steps: self.prove(steps)
+        return x,steps
+
+    def _run(self, i, x, steps, threads, keep):
+        "Layer `i` over time: what is in `keep` of spikes, membranes before the reset (`[T, B, …]`) and counts of spikes (`[B, …]`)"
+        l,(feat,n,per),b = self.layers[i],self._features[i],x.shape[1]
+        a = np.ascontiguousarray(self._products(i, x.reshape(len(x)*b, *x.shape[2:]), threads)).reshape(len(x), b, n)
+        spk = np.empty((steps,b,n), np.uint8) if 'spk' in keep else _NO_SPIKES
+        pre = np.empty((steps,b,n), np.int32) if 'pre' in keep else _NO_STATES
+        count = np.empty((b,n), np.int32) if 'count' in keep else _NO_COUNTS
+        lif_int_forward(a, l.guard, *per, np.zeros((b,n), np.int32), spk, _NO_SPIKES, pre, count, steps, RESETS.index(l.reset), threads)
+        return [o.reshape(*o.shape[:-1], *feat) for k,o in (('spk',spk),('pre',pre),('count',count)) if k in keep]
+
+    def _state(self, i, spk, pre):
+        "States after the reset"
+        l,(feat,_,(_,_,theta)) = self.layers[i],self._features[i]
+        return pre-spk*theta.reshape(feat) if l.reset=='subtract' else pre*(1-spk.astype(np.int32)) if l.reset=='zero' else pre
 
     def record(self,
         x # `[T, B, *in_shape]`, or constant `[B, *in_shape]`; real numbers or codes
     )->list: # A `Record` for each layer
         "Run over time and keep what every layer did"
-        x,steps = check_time(self.codes(x), self.in_shape, self.steps)
-        if steps>self.steps: self.prove(steps)
+        x,steps = self._start(x)
         out = []
-        for i,l in enumerate(self.layers):
-            tx,b = x.shape[:2]
-            before = _apply(x.reshape(tx*b, *x.shape[2:]), l.before)
-            a = _apply(_products(before, l, self._max_in(i)*_pool_area(l.before)), l.after)
-            feat = a.shape[1:]
-            per = [np.ascontiguousarray(np.broadcast_to(p.reshape(-1, *[1]*(len(feat)-1)), feat).reshape(-1)) for p in (l.bias,l.leak,l.theta)]
-            a = np.ascontiguousarray(a).reshape(tx, b, int(np.prod(feat)))
-            spk,pre = (np.empty((steps,b,a.shape[2]), d) for d in (np.uint8,np.int32))
-            lif_int_forward(a, l.guard, *per, np.zeros((b,a.shape[2]), np.int32), spk, pre, RESETS.index(l.reset), self.threads)
-            mem = pre-spk*per[2] if l.reset=='subtract' else pre*(1-spk.astype(np.int32)) if l.reset=='zero' else pre
-            x = spk.reshape(steps, b, *feat)
-            out.append(Record(str(i), x, mem.reshape(x.shape)))
+        for i in range(len(self.layers)):
+            x,pre = self._run(i, x, steps, self.threads, ('spk','pre'))
+            out.append(Record(str(i), x, self._state(i, x, pre)))
         return out
 
     def __call__(self,
         x # `[T, B, *in_shape]`, or constant `[B, *in_shape]`; real numbers or codes
     )->tuple: # Spikes (uint8) and states (int32) of the last layer, `[T, B, …]`
         "Run over time"
-        last = self.record(x)[-1]
-        return last.spk,last.mem
+        x,steps = self._start(x)
+        last = len(self.layers)-1
+        for i in range(last): x, = self._run(i, x, steps, self.threads, ('spk',))
+        spk,pre = self._run(last, x, steps, self.threads, ('spk','pre'))
+        return spk,self._state(last, spk, pre)
+
+    def _classify(self, x, steps, threads):
+        last = len(self.layers)-1
+        for i in range(last): x, = self._run(i, x, steps, threads, ('spk',))
+        if self.layers[last].reset=='none': return np.add.reduce(self._run(last, x, steps, threads, ('pre',))[0], 0, np.int64).argmax(-1)
+        return self._run(last, x, steps, threads, ('count',))[0].argmax(-1)
+
+    def classify(self,
+        x # `[T, B, *in_shape]`, or constant `[B, *in_shape]`; real numbers or codes
+    )->np.ndarray: # Class of each sample `[B]`
+        "What `decide` says of a run, of which nothing is kept"
+        x,steps = self._start(x)
+        b,size = x.shape[1],max(1, _BLOCK//(steps*self._widest))
+        if b<=size: return self._classify(x, steps, self.threads)
+        blocks = [x[:,k:k+size] for k in range(0, b, size)]
+        if self.threads==1: return np.concatenate([self._classify(v, steps, 1) for v in blocks])
+        with ThreadPoolExecutor(self.threads) as pool: return np.concatenate(list(pool.map(lambda v: self._classify(v, steps, 1), blocks)))
 
     def decide(self,
         spk, # Spikes of the last layer `[T, B, C]`
@@ -180,7 +270,7 @@ class IntegerNetwork:
         "The class with the largest Σ v (readouts) or Σ s, in int64; the lowest index on a tie"
         return (mem if self.layers[-1].reset=='none' else spk).sum(0, dtype=np.int64).argmax(-1)
 
-# %% ../../nbs/runtime/network.ipynb #4384e4ee
+# %% ../../nbs/runtime/network.ipynb #5da1821f
 FORMAT,VERSION = 'quarantion.integer',1
 
 def _packing(quant_max): return 'trits' if quant_max<=1 else 'nits' if quant_max<=4 else 'nibbles' if quant_max<=7 else 'bytes'
@@ -206,7 +296,7 @@ def _unpack(a, packing, shape):
 
 def _squeeze(p): return p[:1] if len(p) and (p==p[0]).all() else p
 
-# %% ../../nbs/runtime/network.ipynb #38328a85
+# %% ../../nbs/runtime/network.ipynb #82f92532
 _PARAMS = dict(bias='int32', theta='int32', leak='int32', unit='float64')
 
 def save(
@@ -286,5 +376,5 @@ def load(
     except (ValueError, IndexError, ZeroDivisionError) as e: fail('layers', path, f'shapes that fit each other and samples of {in_shape}', str(e).splitlines()[0])
     return net
 
-# %% ../../nbs/runtime/network.ipynb #3395fa12
+# %% ../../nbs/runtime/network.ipynb #9b02ed1b
 IntegerNetwork.save = save

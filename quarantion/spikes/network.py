@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['Record', 'readout', 'OverTime', 'Network']
 
-# %% ../../nbs/spikes/network.ipynb #1293cd1c
+# %% ../../nbs/spikes/network.ipynb #c5a1970b
 from dataclasses import dataclass
 from functools import partial
 import torch
 from torch import Tensor, nn
 from ..checks import check_range, check_time, fail
-from .neuron import LIF, _to_state
+from .neuron import LIF
 
-# %% ../../nbs/spikes/network.ipynb #d169811e
+# %% ../../nbs/spikes/network.ipynb #2ba16f02
 @dataclass
 class Record:
     "What a layer of neurons did"
@@ -21,7 +21,7 @@ class Record:
     spk:Tensor # Spikes `[T, B, …]`
     mem:Tensor # States after each step `[T, B, …]`
 
-# %% ../../nbs/spikes/network.ipynb #ad29111a
+# %% ../../nbs/spikes/network.ipynb #b27384d8
 def readout(
     spk:Tensor, # Spikes of the last layer `[T, B, C]`
     mem:Tensor, # Its states `[T, B, C]`
@@ -31,7 +31,7 @@ def readout(
     return mem.sum(0) if reset=='none' else spk.sum(0)
 
 class OverTime(nn.Module):
-    "What networks over time share. A subclass has `_run(x, every)`, which yields the name, layer, spikes, and a function that makes the states, of each layer of neurons"
+    "What networks over time share. A subclass has `_run(x, every)`, which yields the name, layer and spikes of each layer of neurons, and a function that makes its states (if `every`, or of the last layer)"
     def forward(self,
         x:Tensor # `[T, B, *in_shape]`, or constant `[B, *in_shape]`
     )->tuple[Tensor,Tensor]: # Spikes and states of the last layer, `[T, B, …]`
@@ -47,11 +47,11 @@ class OverTime(nn.Module):
 
     def answer(self,
         x:Tensor # `[T, B, *in_shape]`, or constant `[B, *in_shape]`
-    )->tuple[Tensor,Tensor]: # Score of each class `[B, C]`, a mean over steps; and spikes a neuron and step of the layers that fire
+    )->tuple[Tensor,Tensor]: # Score of each class `[B, C]`, a mean over steps; and spikes a neuron and step of the layers that fire, both with gradients
         "Run over time and read out"
         fired,total = x.new_zeros((), dtype=torch.float64),0
         for _,layer,spk,mem in self._run(x, False):
-            if layer.reset!='none': fired,total = fired+spk.detach().sum(dtype=torch.float64),total+spk.numel()
+            if layer.reset!='none': fired,total = fired+spk.sum(dtype=torch.float64),total+spk.numel()
         return readout(spk, mem(), layer.reset)/len(spk), fired/max(1, total)
 
 class Network(OverTime):
@@ -73,9 +73,10 @@ class Network(OverTime):
         x,steps = check_time(x, self.in_shape, self.steps)
         for i,layer in enumerate(self.layers):
             if isinstance(layer, LIF):
-                spk,pre,theta = layer.pre(x, steps=steps)
-                yield str(i),layer,spk,partial(_to_state, spk, pre, theta, layer.reset)
-                x = spk
+                if every or layer is self.layers[-1]: got = layer.pre(x, steps=steps)
+                else: got = layer.spikes(x, steps=steps), # membranes that nobody asked for are never made
+                x = got[0]
+                yield str(i),layer,x,partial(layer.states, *got)
             else: x = layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
     def extra_repr(self): return f'in_shape={self.in_shape}, steps={self.steps}'

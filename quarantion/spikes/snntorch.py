@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['from_snntorch', 'to_snntorch']
 
-# %% ../../nbs/spikes/snntorch.ipynb #9adf5e26
+# %% ../../nbs/spikes/snntorch.ipynb #f9553893
 import copy, functools, inspect
 import snntorch as snn
 import torch
@@ -15,7 +15,7 @@ from .network import Network
 from .neuron import LIF, Diagonal, RecurrentLIF
 from .surrogate import SURROGATES, spike, surrogate_grad
 
-# %% ../../nbs/spikes/snntorch.ipynb #c44a4844
+# %% ../../nbs/spikes/snntorch.ipynb #ebd1796a
 _LAYERS = nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.Flatten, nn.Dropout, nn.Identity
 _NEURONS = snn.Leaky, snn.RLeaky
 
@@ -35,7 +35,7 @@ def _is_row(m): return type(m) in _LAYERS+_NEURONS or type(m) is nn.Sequential a
 
 def _is_neuron(m): return isinstance(m, (snn.SpikingNeuron, LIF))
 
-# %% ../../nbs/spikes/snntorch.ipynb #5eae56c8
+# %% ../../nbs/spikes/snntorch.ipynb #5152304e
 def _tensors(x):
     if isinstance(x, Tensor): yield x
     elif isinstance(x, (dict, list, tuple)):
@@ -66,7 +66,7 @@ def _twin(net):
         for m in neurons[:-1]: m.init_hidden,m.output = True,False # else the next layer gets a tuple
     return new
 
-# %% ../../nbs/spikes/snntorch.ipynb #afba6f73
+# %% ../../nbs/spikes/snntorch.ipynb #9524c51d
 def _shapes(leaves, in_shape):
     "Shape of a sample at each layer of neurons"
     x,res = torch.zeros(1, *in_shape, dtype=torch.float64),{}
@@ -90,7 +90,7 @@ def _spread(p, feat, name):
     if len(feat)>1 and q.shape==(feat[0], *[1]*(len(feat)-1)): return q.flatten()
     fail(f'`{name}`', expected=f'one value, shape {tuple(feat)}' + (f' or {(feat[0], *[1]*(len(feat)-1))}' if len(feat)>1 else ''), found=f'shape {tuple(p.shape)}')
 
-# %% ../../nbs/spikes/snntorch.ipynb #5fae5c9f
+# %% ../../nbs/spikes/snntorch.ipynb #20ad81d8
 def _slope_at(f, x):
     x = x.detach().requires_grad_()
     with torch.enable_grad(): return torch.autograd.grad(f(x).sum(), x)[0]
@@ -107,7 +107,7 @@ def _read_surrogate(f, where):
     except Exception: pass # `surrogate_disable`, LSO and others have no derivative at all
     fail('`spike_grad`', where, f'the derivative of {", ".join(SURROGATES)}; or pass `surrogate=` and `slope=`', 'none of them')
 
-# %% ../../nbs/spikes/snntorch.ipynb #98505beb
+# %% ../../nbs/spikes/snntorch.ipynb #a3556b1b
 def _read_reset(n, where):
     ran = dict(_base_sub='subtract', _base_zero='zero', _base_int='none').get(n.state_function.__name__)
     said = list(n.reset_dict)[int(n.reset_mechanism_val)]
@@ -135,7 +135,9 @@ def _read_neuron(n, feat, name, surrogate, slope):
     ps = {k:_spread(getattr(n, k), feat, f'{name}.{k}') for k in ('beta','threshold')}
     check_range(ps['threshold'], 0, name=f'{name}.threshold', above=True)
     learn = {k:isinstance(getattr(n, k), nn.Parameter) for k in ps}
-    kw = dict(reset=_read_reset(n, where), surrogate=surrogate, slope=slope, learn_beta=learn['beta'], learn_threshold=learn['threshold'])
+    reset = _read_reset(n, where)
+    kw = dict(reset=reset, surrogate=surrogate, slope=slope, learn_beta=learn['beta'], learn_threshold=learn['threshold'],
+        detach_reset=reset!='zero' or n.reset_delay) # without delay snnTorch resets by the spike itself
     if type(n) is snn.RLeaky:
         r = n.recurrent
         if type(r) not in (nn.Linear, nn.Conv2d): # one to one
@@ -149,7 +151,7 @@ def _read_neuron(n, feat, name, surrogate, slope):
         setattr(lif, k, nn.Parameter(v, requires_grad=p.requires_grad) if learn[k] else v.clamp(0, 1) if k=='beta' else v)
     return lif
 
-# %% ../../nbs/spikes/snntorch.ipynb #d5db86fc
+# %% ../../nbs/spikes/snntorch.ipynb #22f25a2e
 def _calls(net, run):
     "Spikes and membranes of each neuron at each call, and the order in which layers were first called"
     calls,order,seen = {},[],dict(_leaves(net))
@@ -193,7 +195,7 @@ def _run(net, x, shapes, ways=None):
     fail('`forward`', type(net).__name__, f'a loop over x [T, B, …] or over a constant x [B, …], or one step; with B={x.shape[1]}, T={len(x)}, '
         + ', '.join(f'`{k}` {(x.shape[1], *s)}' for k,s in shapes.items()), '. '.join(why))
 
-# %% ../../nbs/spikes/snntorch.ipynb #d827852e
+# %% ../../nbs/spikes/snntorch.ipynb #d9361dd9
 def _agree(theirs, ours, steps):
     "Compare a network of snnTorch with `ours` on random input; returns the number of steps if it chooses them itself, else `steps`"
     theirs,ours = _twin(theirs),_copy(ours).cpu().double().eval()
@@ -224,7 +226,7 @@ def _agree(theirs, ours, steps):
     if apart: fail(*apart)
     return len(x) if way[3] or len(x)!=max(steps, 8) else steps
 
-# %% ../../nbs/spikes/snntorch.ipynb #a6d9c0e0
+# %% ../../nbs/spikes/snntorch.ipynb #4389b956
 def from_snntorch(
     net:nn.Module, # A network of snnTorch; it is copied, and not changed in any way
     in_shape:tuple=None, # Shape of one sample, such as `(1,28,28)`; known by itself if the first layer is `nn.Linear`
@@ -257,11 +259,12 @@ def from_snntorch(
     for m in (res, res.layers, *(l for l in layers if _is_neuron(l))): m.training = net.training
     return res
 
-# %% ../../nbs/spikes/snntorch.ipynb #b71949f0
+# %% ../../nbs/spikes/snntorch.ipynb #a452421e
 def _write_neuron(l, feat, name, last):
     "The neuron of snnTorch that fires as `l` does"
     where = f'layer `{name}` ({type(l).__name__})'
     if l.reset=='subtract': fail('`reset`', where, "'subtract_delayed', which snnTorch calls 'subtract', 'zero' or 'none'", "'subtract', which snnTorch does not have")
+    if l.reset=='subtract_delayed' and not l.detach_reset: fail('`detach_reset`', where, 'True, since snnTorch detaches this reset', False)
     def values(k):
         p = getattr(l, k)
         if len(feat)>1 and p.numel()>1 and p.shape==feat[:1]: p = p.reshape(-1, *[1]*(len(feat)-1))
@@ -282,9 +285,9 @@ def _write_neuron(l, feat, name, last):
     for k in ('beta','threshold'): getattr(n, k).requires_grad_(getattr(l, k).requires_grad)
     return n.to(l.beta.device)
 
-# %% ../../nbs/spikes/snntorch.ipynb #609c6940
+# %% ../../nbs/spikes/snntorch.ipynb #1dd8e762
 def to_snntorch(
-    net:Network # Neurons reset by `subtract_delayed`, `zero` or `none`; it is copied
+    net:Network # Neurons reset by `subtract_delayed` (detached), `zero` (which is not detached there) or `none`; it is copied
 )->nn.Sequential: # One call is one step; the last layer returns spikes and membrane
     "Hand a network to snnTorch; raises `CheckError` for what it does not have, and if any spike differs on random input"
     if not isinstance(net, Network): fail('`net`', expected='a Network', found=type(net).__name__)

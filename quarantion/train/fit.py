@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['seed_of', 'cosine', 'batches', 'train_epoch', 'evaluate', 'optimizer_tensors', 'load_optimizer']
 
-# %% ../../nbs/train/fit.ipynb #ae484b86
+# %% ../../nbs/train/fit.ipynb #d57455c0
 import math
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..checks import fail
 from ..spikes.encode import encode
 
-# %% ../../nbs/train/fit.ipynb #5d0adbb6
+# %% ../../nbs/train/fit.ipynb #a67799c7
 def seed_of(*parts:int)->int: # In [0, 2^31)
     "One seed from several numbers, such as run, epoch and batch"
     s = 0
@@ -28,7 +28,7 @@ def cosine(
     "A learning rate that falls along half a cosine to nearly zero"
     return lr*.5*(1+math.cos(math.pi*epoch/max(1, epochs)))
 
-# %% ../../nbs/train/fit.ipynb #5120e1d6
+# %% ../../nbs/train/fit.ipynb #124496a6
 def batches(
     x:Tensor, # Samples `[N, P]`
     y:Tensor, # Labels `[N]`
@@ -44,23 +44,24 @@ def batches(
     for b,i in enumerate(order.split(size)):
         yield encode(x[i], encoder, steps, seed_of(seed, b)).to(device),y[i].to(device)
 
-# %% ../../nbs/train/fit.ipynb #fdd5e8d6
+# %% ../../nbs/train/fit.ipynb #bca40306
 def train_epoch(
     net:nn.Module, # A network with `answer`, float or quantized
     opt:torch.optim.Optimizer, # Its optimizer
     data, # Batches of inputs and labels
-    each=lambda done,stats: None # Called after each batch with the number of samples done and the means so far
+    each=lambda done,stats: None, # Called after each batch with the number of samples done and the means so far
+    penalty=lambda net,rate: 0. # What is added to the loss: a function of the network and its spike rate, with gradients
 )->dict: # `loss`, `accuracy` and `spike_rate`, means over the epoch
     "Train on each batch once; raises `CheckError` if the loss is not finite"
     net.train()
     n,sums = 0,torch.zeros(3, dtype=torch.float64)
     for x,y in data:
         scores,rate = net.answer(x)
-        loss = F.cross_entropy(scores, y)
+        loss = F.cross_entropy(scores, y)+penalty(net, rate)
         opt.zero_grad(set_to_none=True)
         loss.backward()
         opt.step()
-        sums += len(y)*torch.stack([loss.detach().double(), (scores.detach().argmax(-1)==y).double().mean(), rate.double()]).cpu()
+        sums += len(y)*torch.stack([loss.detach().double(), (scores.detach().argmax(-1)==y).double().mean(), rate.detach().double()]).cpu()
         n += len(y)
         if not torch.isfinite(sums[0]): fail('loss', 'train_epoch', 'a finite number; a smaller learning rate may help', f'{loss.item()} after {n} samples')
         each(n, dict(zip(('loss','accuracy','spike_rate'), (sums/n).tolist())))
@@ -80,7 +81,7 @@ def evaluate(
     net.train(training)
     return dict(accuracy=right/max(1, n), spike_rate=rates/max(1, n))
 
-# %% ../../nbs/train/fit.ipynb #a37aef6a
+# %% ../../nbs/train/fit.ipynb #85acda59
 def optimizer_tensors(opt:torch.optim.Optimizer)->dict: # Name -> tensor
     "The state of an optimizer, named by the position of each parameter"
     return {f'{i}.{k}':torch.as_tensor(v) for i,s in opt.state_dict()['state'].items() for k,v in s.items()}

@@ -6,9 +6,10 @@
 __all__ = ['VERSION', 'CHECKPOINT', 'MODEL', 'SAMPLE', 'Config', 'config_of', 'load_data', 'build', 'quantized', 'test_batches',
            'start', 'settings', 'train', 'restored', 'prove', 'finish']
 
-# %% ../../nbs/train/job.ipynb #0255a329
+# %% ../../nbs/train/job.ipynb #d751f13c
 import json, platform, re, time
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 import numpy as np
 import torch
@@ -28,10 +29,11 @@ from ..runtime.network import load, packed
 from ..spikes.encode import ENCODERS, encode
 from ..spikes.network import Network
 from ..spikes.neuron import LIF, RESETS
+from .losses import code_l1, rate_ceiling, ste_codes
 from .files import append_jsonl, audit, cut_jsonl, dump_toml, read_jsonl, read_toml
 from .fit import batches, cosine, evaluate, load_optimizer, optimizer_tensors, seed_of, train_epoch
 
-# %% ../../nbs/train/job.ipynb #e3618300
+# %% ../../nbs/train/job.ipynb #41ca3462
 VERSION = 1 # Of the run directory
 
 _TYPES = {str:'a string', int:'a whole number', float:'a number'}
@@ -44,7 +46,7 @@ class Config:
     encode:str='direct' # `direct`, `rate` or `latency`
     steps:int=25 # T, ≥ 1
     hidden:int=256 # Neurons of the hidden layer, ≥ 1
-    policy:str='nonary' # `float`, or a preset: `int8`, `int4`, `nonary`, `ternary`
+    policy:str='nonary' # `float`, or a preset: `int8`, `int4`, `nonary`, `ternary`, `mixed`
     reset:str='subtract' # Of the hidden layer: `subtract`, `subtract_delayed`, `zero` or `none`
     beta:float=.95 # Leak a step, in [0, 1]
     threshold:float=1. # θ, > 0
@@ -52,6 +54,8 @@ class Config:
     qat_epochs:int=15 # Of the quantized network, ≥ 0
     batch:int=64 # Samples a step of the optimizer, ≥ 1
     lr:float=2e-3 # Learning rate of the float network; a quarter of it for the quantized one
+    max_rate:float=1. # Spikes a hidden neuron and step beyond which a penalty grows, in (0, 1]; 1 for none
+    l1:float=0. # Price of the mean |weight code| of a layer, while the quantized network trains; small codes make small files, ≥ 0
     seed:int=0 # Of weights, order and encoder
     device:str='cpu' # Of torch
     version:int=VERSION # Of the run directory
@@ -68,7 +72,7 @@ class Config:
             v,hi = getattr(self, k),2**32-1 if k=='seed' else 10**6
             check_range(v, lo, name=k)
             if v>hi: fail(f'`{k}`', expected=f'at most {hi:,}', found=f'{v:,}')
-        check_range(self.beta, 0, 1, 'beta')
+        check_range(self.beta, 0, 1, 'beta'); check_range(self.max_rate, 0, 1, 'max_rate', above=True); check_range(self.l1, 0, 1e6, 'l1')
         for k in 'threshold','lr': check_range(getattr(self, k), 0, 1e6, name=k, above=True)
         if self.data_dir and self.data!='mnist': fail('`data_dir`', expected='none, as only mnist is read from a folder', found=repr(self.data_dir))
         if not re.fullmatch('cpu|cuda(:[0-9]+)?', self.device): fail('`device`', expected='cpu, cuda or cuda:N', found=repr(self.device))
@@ -86,7 +90,7 @@ def config_of(
     try: return Config(**values)
     except CheckError as e: raise CheckError(f'{where}: {e}') from None
 
-# %% ../../nbs/train/job.ipynb #6b444bbc
+# %% ../../nbs/train/job.ipynb #0d20d657
 def load_data(cfg:Config)->Split: # Training and test samples
     "The data set of a run"
     return load_digits() if cfg.data=='digits' else load_mnist(cfg.data_dir or None)
@@ -117,7 +121,7 @@ def test_batches(
     "The test samples, encoded alike for every network of a run"
     return batches(split.x_test, split.y_test, 500, cfg.encode, cfg.steps, seed_of(cfg.seed, 10**6), device=cfg.device)
 
-# %% ../../nbs/train/job.ipynb #6d3b006f
+# %% ../../nbs/train/job.ipynb #b230b43d
 CHECKPOINT,MODEL,SAMPLE = 'quarantion.checkpoint','quarantion.model','quarantion.sample'
 
 def _state(prefix, m): return {f'{prefix}.{k}':v for k,v in m.state_dict().items()}
@@ -178,6 +182,11 @@ def _restore(run, cfg, split):
     audit(run/'audit.jsonl', 'resumed', phase=head['phase'], epoch=head['epoch'])
     return net,q,_part(tensors, 'opt'),head['phase'],head['epoch'],head['float_accuracy']
 
+def _penalty(cfg, net, rate):
+    "What a busy network pays, and a quantized one for the size of its codes"
+    p = 2*rate_ceiling(rate, cfg.max_rate) if cfg.max_rate<1 else 0.
+    return p+cfg.l1*code_l1(ste_codes(l.weight, l.scale, l.lv.quant_min, l.lv.quant_max) for l in net.layers) if cfg.l1 and isinstance(net, QuantNetwork) else p
+
 def train(
     run:Path, # A run directory, new or interrupted; hold its `Lock`
     split:Split, # Its data
@@ -201,14 +210,14 @@ def train(
             for g,share in zip(opt.param_groups, shares): g['lr'] = cosine(lr, epoch, epochs)*share
             seed = seed_of(cfg.seed, phase=='qat', epoch)
             data = batches(split.x_train, split.y_train, cfg.batch, cfg.encode, cfg.steps, seed, shuffle=True, device=cfg.device)
-            stats = train_epoch(model, opt, data, lambda n,s: progress(phase, epoch, epochs, n, len(split.x_train), s))
+            stats = train_epoch(model, opt, data, lambda n,s: progress(phase, epoch, epochs, n, len(split.x_train), s), partial(_penalty, cfg))
             if phase=='float' and epoch==epochs-1: float_accuracy = evaluate(net, test_batches(cfg, split))['accuracy']
             append_jsonl(run/'metrics.jsonl', dict(phase=phase, epoch=epoch, lr=cosine(lr, epoch, epochs), **stats, time_s=round(time.perf_counter()-t0, 3)))
             audit(run/'audit.jsonl', 'epoch', phase=phase, epoch=epoch, loss=stats['loss'])
             _checkpoint(run, net, q, opt, phase=phase, epoch=epoch+1, float_accuracy=float_accuracy)
     return net,q,float_accuracy
 
-# %% ../../nbs/train/job.ipynb #66bb6208
+# %% ../../nbs/train/job.ipynb #112855f3
 def restored(
     run, # A finished run directory
     split:Split # Its data
@@ -282,7 +291,7 @@ def finish(
             bytes=packed(w.weight, w.quant_max).nbytes) for l,m,w in zip(proof.layers, q.layers, program.layers)]
         result |= dict(test_accuracy=proof.accuracy, samples=proof.samples, spikes=proof.spikes, mismatches=proof.mismatches, spike_rate=proof.spike_rate,
             bytes=(run/'integer.safetensors').stat().st_size, layers=layers, problems=proof.problems)
-    head = dict(format=SAMPLE, version=VERSION, policy=cfg.policy, quant_max=0 if q is None else q.layers[0].lv.quant_max)
+    head = dict(format=SAMPLE, version=VERSION, policy=cfg.policy, quant_max=0 if q is None else max(l.lv.quant_max for l in q.layers))
     save_tensors(run/'sample.safetensors', _sample(cfg, split, net, q, confusion), head)
     result |= dict(float_bytes=float_bytes, seconds=round(sum(m['time_s'] for m in read_jsonl(run/'metrics.jsonl'))+time.perf_counter()-t0, 2))
     write_atomic(run/'result.json', (json.dumps(result, indent=1)+'\n').encode())
