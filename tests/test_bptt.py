@@ -242,6 +242,7 @@ def test_operators(keep, trace, constant):
     torch.library.opcheck(_lif_bw, (gs,gmem if keep else None,*kept,None,v0.detach(),beta.detach(),theta.detach(),6,'zero','atan',2.,False,constant,keep,trace))
 
 
+@pytest.mark.filterwarnings('ignore:The .grad attribute of a Tensor')
 def test_compiles_around():
     "Layers without a break in the graph, and networks, with the same gradients"
     x,beta = torch.rand(5, 2, 6),torch.full((6,), .9, requires_grad=True)

@@ -91,14 +91,16 @@ def verdict(r:Row)->str: # A few words
     if r.peer.startswith('roofline'): return f'{r.ratio:.2f} of it'+goal.replace('×', '')
     return 'no difference beyond the noise'+goal if r.noise else f'{r.ratio:.3g}×'+goal
 
-# %% ../../nbs/bench/measure.ipynb #ea11ee83
+# %% ../../nbs/bench/measure.ipynb #49f0d123
 def measured(
     name:str, # Name of a benchmark
-    path='../measured/bench.json' # Where runs are stored, seen from a notebook
+    path=None # Where runs are stored; `measured/bench.json` of the notebooks, here or in a folder above, if absent
 )->list: # A `Row` for each comparison; none if it was not run
     "The rows that a page shows"
-    p = Path(path)
-    return [Row(**r) for r in json.loads(p.read_text()).get(name, {}).get('rows', [])] if p.exists() else []
+    here = Path.cwd()
+    found = [Path(path)] if path else [d/s/'bench.json' for d in (here,*here.parents) for s in ('measured','nbs/measured')]
+    p = next((p for p in found if p.exists()), None)
+    return [Row(**r) for r in json.loads(p.read_text()).get(name, {}).get('rows', [])] if p else []
 
 def table(
     rows:list # `Row`s
