@@ -192,6 +192,20 @@ def test_allocation_is_a_policy():
     assert q.at('1','first')==Policy('int8', noise=.5) and q.at('3')==Policy('ternary', scale='max') and q.at('5').weight=='int8'
     assert q.weight=='int4'
 
+def test_a_mixture_is_prepared_lowered_and_proved():
+    from quarantion.quant import lower, prepare, verify
+    torch.manual_seed(0)
+    net,x = Network(nn.Linear(12,40), LIF(.9), nn.Linear(40,40), LIF(.9), nn.Linear(40,3), LIF(.9, reset='none'), steps=10),torch.rand(60,12)*2
+    y = torch.randint(0, 3, (60,))
+    for s in hawq_sensitivity(net, x, y, probes=4),sqnr_sensitivity(net, x),agreement_sensitivity(net, x):
+        p = allocate(s, .11)
+        q = prepare(net, p, x)
+        assert [l.lv.name for l in q.layers]==[p.at(n).weight for n in s.names] and len({l.lv.name for l in q.layers})>1
+        program = lower(q)
+        assert sum(packed(l.weight, l.quant_max).nbytes for l in program.layers)<=.11*s.float_bytes.sum()
+        proof = verify(q, program, [x])
+        assert proof.ok and proof.mismatches==0
+
 def test_budgets_that_cannot_be_kept():
     s = table([[9,1]], [[20,100]])
     with pytest.raises(CheckError, match='`budget`: expected at least 0.05.*found 0.01'): allocate(s, .01)
