@@ -1,5 +1,5 @@
 "Quantization: policies, training with integers, lowering and its proof"
 from quarantion import _room
 
-__all__ = _room(__name__, levels='levels quantize max_scale percentile_scale mse_scale LevelTable', states='uniform_levels centred_levels clipped_levels fitted_levels lif_levels', fake='fake_quantize fake_quantize_observed', observers='MinMax MovingAverage PerStep find_observers', histograms='Histogram Percentile mse_range percentile_range entropy_range', policy='Policy preset', prepare='prepare', lower='lower', verify='verify',
+__all__ = _room(__name__, levels='levels quantize max_scale percentile_scale mse_scale LevelTable', states='uniform_levels centred_levels clipped_levels fitted_levels lif_levels', fake='fake_quantize fake_quantize_observed', observers='MinMax MovingAverage PerStep find_observers', histograms='Histogram Percentile mse_range percentile_range entropy_range', policy='Policy preset', prepare='prepare', prune='activity_scores magnitude_scores keep_top remove_neurons zero_smallest hold_zeros free_zeros', lower='lower', verify='verify',
     sensitivity='hessian_traces hawq_sensitivity sqnr_sensitivity agreement_sensitivity allocate plot_sensitivity', advice='recommend lint')
