@@ -18,7 +18,7 @@ test: ## everything that CI checks, in stages (ARGS='docs browser' for some of t
 
 bench: build ## install the peers, and measure every benchmark (ARGS=--quick for less)
 	@$(BIN)/python -m pip install -qq -c requirements.lock --no-build-isolation -e '.[bench]'
-	@for b in lif bptt levels nonary fakequant events; do $(BIN)/quarantion bench $$b $(ARGS) || exit 1; done
+	@for b in $$($(BIN)/python -c 'from quarantion.cli import BENCHES; print(*BENCHES)'); do $(BIN)/quarantion bench $$b $(ARGS) || exit 1; done
 
 memcheck: build ## the kernel tests, with kernels that watch every read and write
 	@$(BIN)/python tools/memcheck.py

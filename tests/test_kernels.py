@@ -233,7 +233,7 @@ CASES = dict(
     nearest_level=('levels', run_nearest_level, [(n,w,c,k) for n in (2,9,16,255) for w in (0,1,2) for c in (0,1) for k in (0,1)]),
     fake_quantize_rows=('fake', run_fake_quantize_rows, [(0,0),(1,0),(0,4),(1,30)]),
     fake_quantize_back=('fake', run_fake_quantize_back, [(0,),(1,)]),
-    **{k: ('events', run_event_products, [(k,d) for d in (.05,.5,1.)]) for k in ('event_products','dense_products')},
+    **{k: (m, run_event_products, [(k,d) for d in (.05,.5,1.)]) for k,m in (('event_products','events'),('dense_products','dense'))},
     packed_event_products=('events', run_packed_event_products, [(.05,),(.5,),(1.,)]),
     pack_rows=('events', run_pack_rows, [()]))
 

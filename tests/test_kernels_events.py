@@ -4,14 +4,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quarantion.kernels import events
+from quarantion.kernels import dense, events
 
 KERNELS = 'event_products','dense_products'
 
 
+def kernel(name): return getattr(dense if name=='dense_products' else events, name)
+
+
 def products(name, spk, weight, threads=1, channels=None):
     out = np.full((len(spk),weight.shape[1] if channels is None else channels), 7, np.int32)
-    getattr(events, name)(spk, weight, out, threads)
+    kernel(name)(spk, weight, out, threads)
     return out
 
 
@@ -72,7 +75,7 @@ def test_any_code_is_a_spike(name): assert products(name, np.uint8([[0,1,7,255]]
 @pytest.mark.parametrize('name', KERNELS)
 def test_shapes_are_checked(name):
     good = dict(spk=np.zeros((2,3), np.uint8), weight=np.zeros((3,4), np.int8), out=np.zeros((2,4), np.int32), num_threads=1)
-    fn = getattr(events, name)
+    fn = kernel(name)
     fn(**good)
     for bad in (dict(weight=np.zeros((4,4), np.int8)), dict(out=np.zeros((3,4), np.int32)), dict(out=np.zeros((2,5), np.int32)), dict(num_threads=0)):
         with pytest.raises(ValueError, match=f'`{next(iter(bad))}`'): fn(**good|bad)

@@ -70,3 +70,14 @@ def test_exceptions(tmp_path):
     assert [l.lv.name for l in q.layers]==['nonary','int8']
     _,q,_ = trained(Policy('ternary', layers={q.names[0]: dict(weight='int4', scale='max')}), tmp_path)
     assert [(l.lv.name,l.rule) for l in q.layers]==[('int4','max'),('ternary','lsq')]
+
+
+def test_a_weight_that_is_not_finite_is_refused_parametrized_or_not():
+    "A parametrized weight is no parameter of its layer; it would become code 0 in silence"
+    from quarantion.quant.prune import hold_zeros
+    for hold in False,True:
+        q = prepare(net(), preset('nonary'), torch.rand(4,20))
+        if hold: hold_zeros(q)
+        w = q.layers[0].parametrizations.weight.original if hold else q.layers[0].weight
+        with torch.no_grad(): w[0,0] = torch.nan
+        with pytest.raises(ValueError, match='weight.*finite'): q.freeze()

@@ -3,12 +3,14 @@
     python tools/measure.py digits                                    # 5 seeds, 4 policies, on the CPU
     python tools/measure.py time                                      # the default job, five times
     python tools/measure.py bench                                     # every benchmark, or those named after it
+    python tools/measure.py break-even                                # the constants by which the runtime chooses, into its notebook
     python tools/measure.py mnist --jobs 5 -- --data-dir FOLDER --device cuda
 """
 import argparse
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -60,15 +62,26 @@ def bench(names, path):
         print(name, len(d['rows']), 'rows', flush=True)
 
 
+def break_even(path):
+    "Measure the constants, and write them into the notebook of the runtime; export it afterwards"
+    from quarantion.bench.events import break_even
+    found = ','.join(f'{v:.3g}' for v in break_even())
+    text,n = re.subn(r'"_BREAK_EVEN = [^#]*#', f'"_BREAK_EVEN = {found} #', path.read_text())
+    assert n==1, path
+    path.write_text(text)
+    print(f'_BREAK_EVEN = {found}')
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('name', choices=[*JOBS, 'time', 'bench'])
+    p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even'])
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')
     p.add_argument('--out', type=Path, help='file to write')
     a,more = p.parse_known_args()
     more = [m for m in more if m!='--']
+    if a.name=='break-even': return break_even(MEASURED.parent/'runtime'/'network.ipynb')
     if a.name=='bench': return bench(more, a.out or MEASURED/'bench.json')
     if a.name=='time': return clock(a.seeds, a.out or MEASURED/'time.json')
     runs = [[*JOBS[a.name], '--policy', q, '--seed', str(s), *more] for s in range(a.seeds) for q in a.policies]

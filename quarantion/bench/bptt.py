@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['bench_bptt']
 
-# %% ../../nbs/bench/bptt.ipynb #90fd48af
+# %% ../../nbs/bench/bptt.ipynb #6fa5b630
 import torch
 from .lif import BETA, SHAPES, norse_loop, snntorch_loop, spikingjelly_layer
-from .measure import race
+from .measure import race, torch_threads
 from ..spikes.neuron import lif_counts, lif_spikes
 
-# %% ../../nbs/bench/bptt.ipynb #da1f324a
+# %% ../../nbs/bench/bptt.ipynb #cec82d8d
 def _steps(x, T): return x.unbind(0) if len(x)==T else [x[0]]*T
 
 def bench_bptt(
@@ -19,9 +19,8 @@ def bench_bptt(
     quick:bool=False # Fewer repeats
 )->list: # A `Row` for each shape and peer
     "Spikes forward, gradient of the current backward"
-    old,rows = torch.get_num_threads(),[]
-    torch.set_num_threads(threads)
-    try:
+    rows = []
+    with torch_threads(threads):
         for shape,goal,constant in zip((*SHAPES,SHAPES[0]), (5,8,100,15), (False,False,False,True)):
             T,B,N = shape
             x = torch.randn((1 if constant else T,B,N), generator=torch.Generator().manual_seed(0)).mul_(.5).add_(.1*constant).requires_grad_()
@@ -37,5 +36,4 @@ def bench_bptt(
             ours(); mine = x.grad.clone(); peers['snnTorch loop'][0]()
             if not torch.allclose(mine, x.grad, rtol=1e-3, atol=1e-4*float(mine.abs().max())): raise AssertionError('gradients differ from those of snnTorch')
             rows += race(f'LIF forward + backward T={T} B={B} N={N}, {"constant current, counts" if constant else "spikes"}, float32, huge pages', threads, ours, peers, 2. if quick else 60.)
-    finally: torch.set_num_threads(old)
     return rows

@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['bench_events', 'break_even']
 
-# %% ../../nbs/bench/events.ipynb #74c17ed8
+# %% ../../nbs/bench/events.ipynb #72ddf5ef
 import warnings
 import numpy as np
 import torch
-from .measure import interleaved, race
-from ..kernels.events import dense_products, event_products, pack_rows, packed_event_products
+from .measure import interleaved, race, torch_threads
+from ..kernels.dense import dense_products
+from ..kernels.events import event_products, pack_rows, packed_event_products
 from ..runtime.network import IntegerNetwork, IntLayer
 
 # %% ../../nbs/bench/events.ipynb #00259f75
@@ -124,17 +125,13 @@ def _sweep_rows(threads, seconds, rows=25*256):
         out += race(f'784→1000, {rows} rows, {density:.0%} spikes, reused', threads, events, {'ours, looked up':(dense,0), 'ours, packed nonary':(packed,0), 'torch._int_mm, default':(theirs,0)}, seconds)
     return out
 
-# %% ../../nbs/bench/events.ipynb #8654d086
+# %% ../../nbs/bench/events.ipynb #de2ba9f0
 def bench_events(
     threads:int=2, # Threads for torch and for ours
     quick:bool=False # Fewer repeats
 )->list: # A `Row` for each work and peer
     "Whole networks and a sweep over densities; raises `AssertionError` where results differ from those of a peer"
-    old = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with torch.no_grad(): return _network_rows(threads, 3. if quick else 60.)+_sweep_rows(threads, .7 if quick else 20.)
-    finally: torch.set_num_threads(old)
+    with torch_threads(threads), torch.no_grad(): return _network_rows(threads, 3. if quick else 60.)+_sweep_rows(threads, .7 if quick else 20.)
 
 # %% ../../nbs/bench/events.ipynb #1b9f8d2a
 def break_even(

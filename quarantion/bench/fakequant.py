@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['ROWS', 'bench_fakequant']
 
-# %% ../../nbs/bench/fakequant.ipynb #a743ba18
+# %% ../../nbs/bench/fakequant.ipynb #62a36d3d
 import numpy as np
 import torch
-from .measure import race
+from .measure import race, torch_threads
 from ..kernels.fake import fake_quantize_rows
 from ..kernels.stream import stream
 from ..quant.fake import fake_quantize
 
-# %% ../../nbs/bench/fakequant.ipynb #7657997b
+# %% ../../nbs/bench/fakequant.ipynb #1522a097
 ROWS = ('one scale',(1,10_000_000),'torch.fake_quantize_per_tensor_affine',7),('a scale for each of 1000 channels',(1000,10_000),'torch.fake_quantize_per_channel_affine',10) # shapes, peers and ratios to reach
 
 def _torch(x, s):
@@ -60,10 +60,8 @@ def bench_fakequant(
     quick:bool=False # Fewer repeats
 )->list: # A `Row` for each comparison
     "Fake quantization of 1e7 numbers to 8 bits"
-    old,rows = torch.get_num_threads(),[]
-    torch.set_num_threads(threads)
-    try:
+    rows = []
+    with torch_threads(threads):
         for r in ROWS:
             for f in _forward,_backward: rows += f(*r, threads, 2. if quick else 60.)
-    finally: torch.set_num_threads(old)
     return rows

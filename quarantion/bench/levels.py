@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['TABLES', 'state_quant_peer', 'bench_levels']
 
-# %% ../../nbs/bench/levels.ipynb #327a3bd5
+# %% ../../nbs/bench/levels.ipynb #ded4f146
 import numpy as np
 import torch
-from .measure import race
+from .measure import race, torch_threads
 from ..kernels.levels import nearest_level
 from ..kernels.stream import stream
 from ..quant.levels import LevelTable
 
-# %% ../../nbs/bench/levels.ipynb #a1928e93
+# %% ../../nbs/bench/levels.ipynb #374c8c65
 TABLES = ('uniform, 256 levels',8,True,2000),('uniform, 16 levels',4,True,200),('threshold-centred, 256 levels',8,False,500),('threshold-centred, 16 levels',4,False,250) # and the ratios to reach
 
 def state_quant_peer(
@@ -32,9 +32,8 @@ def bench_levels(
     quick:bool=False # Fewer repeats
 )->list: # A `Row` for each table and peer
     "The nearest of a table's levels, for a million numbers"
-    old,rows = torch.get_num_threads(),[]
-    torch.set_num_threads(threads)
-    try:
+    rows = []
+    with torch_threads(threads):
         x = torch.randn(1_000_000, generator=torch.Generator().manual_seed(0))
         out,none = torch.empty_like(x),np.empty(0, np.int64)
         for name,bits,uniform,goal in TABLES:
@@ -50,5 +49,4 @@ def bench_levels(
             peers = {'snnTorch state_quant':(theirs and (lambda: theirs(x)), goal), 'torch.bucketize + index':(search, 0)}
             rows += race(f'{name}, 1e6, reused', threads, ours, peers|{'numpy searchsorted + take':(by_numpy, 0), 'roofline (same bytes)':(lambda: stream(args[0], args[4], threads), 0)}, 2. if quick else 60.)
             if bits==4: rows += race(f'{name}, 1e6, LevelTable, default', threads, lambda: t(x), {n:(f, 0) for n,(f,_) in peers.items()}, 2. if quick else 60.)
-    finally: torch.set_num_threads(old)
     return rows

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['SHAPES', 'BETA', 'snntorch_loop', 'spikingjelly_layer', 'norse_loop', 'torch_loop', 'bench_lif']
 
-# %% ../../nbs/bench/lif.ipynb #377298df
+# %% ../../nbs/bench/lif.ipynb #d7e9b7a0
 import numpy as np
 import torch
-from .measure import race
+from .measure import race, torch_threads
 from ..kernels.lif import lif_forward
 from ..kernels.stream import stream
 
-# %% ../../nbs/bench/lif.ipynb #4f8265e7
+# %% ../../nbs/bench/lif.ipynb #7db44ba2
 SHAPES = (100,128,1024),(25,64,1000),(1000,1,1000) # T, B, N
 BETA = .95
 
@@ -68,9 +68,8 @@ def bench_lif(
 )->list: # A `Row` for each shape and peer
     "Forward: uint8 spikes into a buffer"
     goals = {SHAPES[0]:(20,16,16,.6), SHAPES[1]:(40,0,0,0), SHAPES[2]:(400,0,0,0)}
-    old,rows = torch.get_num_threads(),[]
-    torch.set_num_threads(threads)
-    try:
+    rows = []
+    with torch_threads(threads):
         for shape in SHAPES:
             T,B,N = shape
             x = torch.randn(shape, generator=torch.Generator().manual_seed(0))*.5
@@ -88,5 +87,4 @@ def bench_lif(
                     'snnTorch loop':(lambda: snn(x.unbind(0)), g[0]), 'SpikingJelly LIFNode':(jelly and (lambda: jelly(x)), g[1]),
                     'SpikingJelly SimpleLIFNode':(simple and (lambda: simple(x)), g[2]), 'Norse LIFBoxCell loop':(norse and (lambda: norse(x.unbind(0))), 0),
                     'torch loop':(lambda: torch_loop(x.unbind(0)), 0), 'roofline (same bytes)':(lambda: stream(x.numpy().reshape(-1), spk.reshape(-1), threads), g[3])}, 2. if quick else 60.)
-    finally: torch.set_num_threads(old)
     return rows

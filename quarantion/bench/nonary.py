@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['bench_nonary']
 
-# %% ../../nbs/bench/nonary.ipynb #ff46ceaf
+# %% ../../nbs/bench/nonary.ipynb #5aa60f92
 import numpy as np
 import torch
-from .measure import compare, race
+from .measure import compare, race, torch_threads
 from ..kernels.nonary import pack_nits, pack_planes, unpack_nits, unpack_planes
 from ..kernels.stream import stream
 from ..nonary.arithmetic import add, from_digits, span, to_digits
@@ -87,13 +87,10 @@ def _add_rows(threads, seconds, n=100_000, D=20):
     return (race('add, 1e5 × 20 nits, reused', threads, ours, {'Python integers':(with_python,60), 'numpy, digit by digit':(lambda: _ripple(*digits[:2]),0)}, seconds)
           + race('add 44…4 + 1, 1e5 × 20 nits, reused', threads, ours_chain, {'numpy, digit by digit':(lambda: _ripple(*digits[2:]),1), 'ours on random numbers':(ours,0)}, seconds))
 
-# %% ../../nbs/bench/nonary.ipynb #71202104
+# %% ../../nbs/bench/nonary.ipynb #bf02df85
 def bench_nonary(
     threads:int=2, # Threads for torch and for ours
     quick:bool=False # Fewer repeats
 )->list: # A `Row` for each work and peer
     "Quantize, pack, unpack and add; raises `AssertionError` where results differ from those of a peer"
-    old = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try: return [r for f in (_quantize_rows,_pack_rows,_add_rows) for r in f(threads, 2. if quick else 60.)]
-    finally: torch.set_num_threads(old)
+    with torch_threads(threads): return [r for f in (_quantize_rows,_pack_rows,_add_rows) for r in f(threads, 2. if quick else 60.)]

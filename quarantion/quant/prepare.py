@@ -72,7 +72,7 @@ def _backward(ctx, gs, _, gpre):
 
 _lif_int.register_autograd(_backward, setup_context=_setup)
 
-# %% ../../nbs/quant/prepare.ipynb #4324091d
+# %% ../../nbs/quant/prepare.ipynb #cda36c28
 class Codes(NamedTuple):
     "The integers of a layer, and the real values whose gradients they carry"
     weight:Tensor # Weight codes, float, `[C, …]`
@@ -211,7 +211,7 @@ class QuantLayer(nn.Module):
     def freeze(self):
         "Store the codes; from here on they do not change"
         if self.frozen: return
-        for n,p in self.named_parameters(recurse=False): check_finite(p, n, self.name)
+        for n,p in (('weight',self.weight),*self.named_parameters(recurse=False)): check_finite(p, n, self.name) # a parametrized weight is no parameter
         k = self.codes()
         threshold = self.threshold.clamp(min=1e-6).expand(len(self.weight)).double()
         ratio,top = float((threshold/k.unit).min()),float((threshold/k.unit).max())

@@ -6,7 +6,7 @@
 __all__ = ['RESETS', 'FORMAT', 'VERSION', 'Op', 'IntLayer', 'membrane_bound', 'prove_range', 'Record', 'IntegerNetwork', 'packed',
            'save', 'load']
 
-# %% ../../nbs/runtime/network.ipynb #59c657a2
+# %% ../../nbs/runtime/network.ipynb #f03cee40
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
@@ -14,7 +14,8 @@ import numpy as np
 from ..checks import check_finite, check_in, check_time, fail
 from ..files import load_tensors, save_tensors
 from ..kernels import compiled
-from ..kernels.events import dense_products, event_products
+from ..kernels.dense import dense_products
+from ..kernels.events import event_products
 from ..kernels.lif_int import lif_int_forward
 from ..nonary.nits import pack, pack_trits, unpack, unpack_trits
 
@@ -85,8 +86,8 @@ def prove_range(
     fits = [f for f in range(layer.guard) if worst(f, 2.**(f-layer.guard)) < 2**31]
     fail('membranes', name, f'|v| < 2^31 (the largest guard that fits: {f"f = {max(fits)}" if fits else "none"})', f'up to {bound:.4g} at f = {layer.guard}')
 
-# %% ../../nbs/runtime/network.ipynb #4889dcca
-_BREAK_EVEN = .25,28.,16. # L, R₀ and S
+# %% ../../nbs/runtime/network.ipynb #3f32436f
+_BREAK_EVEN = 0.235,25.5,12.6 # L, R₀ and S
 _COMPILED = compiled()['events']
 
 @lru_cache(1024)
