@@ -56,7 +56,7 @@ def _progress():
         bar.update(tasks[phase], completed=epoch*total+done, epoch=epoch+1, **stats)
     return bar,move
 
-# %% ../nbs/cli.ipynb #7cef2654
+# %% ../nbs/cli.ipynb #affc204d
 def _finished(run): return (run/'manifest.json').exists()
 
 def _work(run, split):
@@ -92,7 +92,7 @@ def _result(run):
 
 def _config(path, given): # Settings of a file, those of the command line over them; and the folder of runs
     from quarantion.train.files import read_toml
-    from quarantion.train.job import config_of
+    from quarantion.train.config import config_of
     values = read_toml(path) if path else {}
     out = values.pop('out', 'runs')
     if not isinstance(out, str): fail('`out`', str(path), 'the name of a folder', repr(out))
@@ -121,7 +121,8 @@ def run_(
     encode:Annotated[str, typer.Option(help='direct, rate or latency; default direct.')]=None,
     steps:Annotated[int, typer.Option(help='Time steps; default 25.')]=None,
     hidden:Annotated[int, typer.Option(help='Neurons of the hidden layer; default 256.')]=None,
-    policy:Annotated[str, typer.Option(help='float, int8, int4, nonary, ternary or mixed; default nonary.')]=None,
+    policy:Annotated[str, typer.Option(help='float, int8, int4, nonary, ternary, mint2, mint4, tcq4, current8, mixed, or a TOML file; default nonary.')]=None,
+    budget:Annotated[float, typer.Option(help='With policy mixed: weights in bytes as a share of float32; 0 for none; default 0.0.')]=None,
     reset:Annotated[str, typer.Option(help='subtract, subtract_delayed, zero or none; default subtract.')]=None,
     beta:Annotated[float, typer.Option(help='Leak a step, in [0, 1]; default 0.95.')]=None,
     threshold:Annotated[float, typer.Option(help='Firing threshold, above 0; default 1.0.')]=None,
@@ -131,6 +132,13 @@ def run_(
     lr:Annotated[float, typer.Option(help='Learning rate, a quarter of it for the quantized network; default 0.002.')]=None,
     max_rate:Annotated[float, typer.Option(help='Spikes a neuron and step beyond which training pays, 1 for none; default 1.0.')]=None,
     l1:Annotated[float, typer.Option(help='Price of weight codes, for small files; default 0.0.')]=None,
+    neurons:Annotated[str, typer.Option(help='lif, synaptic, recurrent or recurrent_synaptic; default lif.')]=None,
+    alpha:Annotated[float, typer.Option(help='Leak of the current of synaptic neurons, in [0, 1]; default 0.8.')]=None,
+    learn:Annotated[str, typer.Option(help='What hidden neurons learn: beta,threshold,slope,alpha or some of them; default none.')]=None,
+    calibrate:Annotated[str, typer.Option(help='What precedes quantized training, or replaces it where that has no epochs: none, bias or round; default none.')]=None,
+    distill:Annotated[float, typer.Option(help='Share of the float teacher in the quantized loss, in [0, 1]; default 0.0.')]=None,
+    prune:Annotated[float, typer.Option(help='Part of the weights that stays zero, in [0, 1); default 0.0.')]=None,
+    gates:Annotated[str, typer.Option(help='What is asked of the result, such as max_drop=0.01,min_sqnr=10; default none.')]=None,
     seed:Annotated[int, typer.Option(help='Of weights, order and encoder; default 0.')]=None,
     device:Annotated[str, typer.Option(help='cpu or cuda; default cpu.')]=None,
     out:Annotated[Path, typer.Option(help='Folder of runs; default runs.')]=None,
@@ -138,7 +146,7 @@ def run_(
     as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
 ):
     "Encode, train, quantize, lower to integers, and prove that every spike is the same"
-    given = dict(data=data, data_dir=data_dir, encode=encode, steps=steps, hidden=hidden, policy=policy, reset=reset, beta=beta, threshold=threshold,
+    given = dict(data=data, data_dir=data_dir, encode=encode, steps=steps, hidden=hidden, policy=policy, budget=budget, neurons=neurons, alpha=alpha, learn=learn, calibrate=calibrate, distill=distill, prune=prune, gates=gates, reset=reset, beta=beta, threshold=threshold,
         epochs=epochs, qat_epochs=qat_epochs, batch=batch, lr=lr, max_rate=max_rate, l1=l1, seed=seed, device=device)
     given = {k:v for k,v in given.items() if v is not None}
     if resume is not None:
@@ -159,10 +167,10 @@ def run_(
     _print(result, as_json)
     _say(f'report: {Path(result["run"])/"report.html"}')
     if result.get('problems'):
-        for p in result['problems']: _say(f'NOT PROVED: {p}')
+        for p in result['problems']: _say(p if p.startswith('gate ') else f'NOT PROVED: {p}')
         raise typer.Exit(1)
 
-# %% ../nbs/cli.ipynb #4fa14710
+# %% ../nbs/cli.ipynb #82138f9a
 @app.command('verify', help='Check the files of a run, and prove its integers again.')
 def verify_(
     run:Annotated[Path, typer.Argument(help='A finished run directory.')],
@@ -194,16 +202,54 @@ def verify_(
         print('\n'.join(f'PROBLEM: {p}' for p in problems) or 'manifest and audit chain are whole')
     if problems: raise typer.Exit(1)
 
+def _show_size(run, cfg, result):
+    "Bytes by tensor: float32, packed, entropy-coded"
+    from quarantion.runtime.files import sizes
+    from quarantion.runtime.network import load
+    if not (run/'integer.safetensors').exists(): fail('--show size', str(run), 'a run with an integer program', f'policy {cfg.policy}')
+    rows = [asdict(r)|dict(shape=list(r.shape)) for r in sizes(load(run/'integer.safetensors'))]
+    t = Table(title=Text(f'{run.name}: bytes by tensor'), title_justify='left')
+    for c in 'tensor','shape','float32','packed','entropy-coded': t.add_column(c, justify='left' if c in ('tensor','shape') else 'right')
+    for r in rows: t.add_row(r['name'], '×'.join(map(str, r['shape'])), *(f'{r[k]:,}' for k in ('real','packed','coded')))
+    t.add_row('all', '', *(f'{sum(r[k] for r in rows):,}' for k in ('real','packed','coded')), style='bold')
+    return rows,t
+
+def _show_sensitivity(run, cfg, result):
+    "How much the loss minds coarser weights, layer by layer; the figure is written beside the others"
+    import copy
+    from quarantion.quant.sensitivity import hawq_sensitivity, plot_sensitivity
+    from quarantion.spikes.learn import settle
+    from quarantion.train.job import few, load_data, restored
+    split = load_data(cfg)
+    net,_ = restored(run, split)
+    s = hawq_sensitivity(settle(copy.deepcopy(net)), few(cfg, split), split.y_train[:256].to(cfg.device))
+    rows = [dict(layer=n, levels=c, score=float(s.score[i,k]), bytes=int(s.bytes[i,k])) for i,n in enumerate(s.names) for k,c in enumerate(s.choices)]
+    t = Table(title=Text(f'{run.name}: {s.measure}'), title_justify='left')
+    for c in 'layer','levels','score','packed bytes': t.add_column(c, justify='left' if c in ('layer','levels') else 'right')
+    for r in rows: t.add_row(r['layer'], r['levels'], f"{r['score']:.3g}", f"{r['bytes']:,}")
+    path = Path(f'{run.name}-sensitivity.png')
+    plot_sensitivity(s).figure.savefig(path, dpi=120)
+    _say(f'figure: {path}')
+    return rows,t
+
+_SHOW = dict(size=_show_size, sensitivity=_show_sensitivity)
+
 @app.command('report', help='Show what came out of a run.')
 def report_(
     run:Annotated[Path, typer.Argument(help='A finished run directory.')],
+    show:Annotated[str, typer.Option(help='One section: size (bytes by tensor) or sensitivity (of the loss to coarser weights).')]=None,
     html:Annotated[Path, typer.Option(help='Write a fresh report to this file.')]=None,
     as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
 ):
     "Show what came out of a run"
+    from quarantion.checks import check_in
     from quarantion.train.job import settings
-    settings(run)
-    result = _result(run)
+    cfg,result = settings(run),_result(run)
+    if show is not None:
+        rows,table = _SHOW[check_in(show, tuple(_SHOW), '--show')](run, cfg, result)
+        if as_json: print(json.dumps({'run':str(run), show:rows}))
+        else: Console(width=100 if not sys.stdout.isatty() else None, highlight=False).print(table)
+        return
     if html is not None:
         from quarantion.inspect.report import write_report
         write_report(run, html)

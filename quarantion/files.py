@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['write_atomic', 'save_tensors', 'load_tensors']
 
-# %% ../nbs/files.ipynb #03254c5b
+# %% ../nbs/files.ipynb #cd755cda
 import json, os
 from pathlib import Path
 import numpy as np
@@ -13,13 +13,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as _load, save as _save
 from .checks import check_finite, fail
 
-# %% ../nbs/files.ipynb #c1a49d0d
+# %% ../nbs/files.ipynb #b3d7320d
 def _sync(folder): # So that a rename survives a power cut
     fd = os.open(folder, os.O_RDONLY)
     try: os.fsync(fd)
     finally: os.close(fd)
 
-# %% ../nbs/files.ipynb #0c5489ad
+# %% ../nbs/files.ipynb #1fe2b6dd
 def write_atomic(
     path, # File to write; its folder is made if need be
     data:bytes # What it will hold
@@ -39,12 +39,12 @@ def write_atomic(
     finally:
         if tmp.exists(): tmp.unlink()
 
-# %% ../nbs/files.ipynb #96bd928f
+# %% ../nbs/files.ipynb #baf9aa54
 def _read(path):
     try: return Path(path).read_bytes()
     except OSError as e: fail('file', str(path), 'a file that can be read', e.strerror)
 
-# %% ../nbs/files.ipynb #0527c211
+# %% ../nbs/files.ipynb #0343f996
 def save_tensors(
     path, # File to write
     tensors:dict, # Name -> array or tensor; bfloat16 has no numpy dtype and is refused
@@ -61,18 +61,18 @@ def save_tensors(
             except TypeError: fail(f'`{name}`', where, 'a dtype that numpy has', x.dtype)
         arrays[name] = np.asarray(x, order='C')
         if finite: check_finite(arrays[name], name, where)
-    try: head = json.dumps(header, sort_keys=True, allow_nan=False)
+    try: head = json.dumps(header, sort_keys=True, allow_nan=False, separators=(',',':'))
     except (TypeError, ValueError) as e: fail('header', where, 'what JSON can hold', str(e))
     write_atomic(path, _save(arrays, {'quarantion': head}))
 
-# %% ../nbs/files.ipynb #6de8c7ce
+# %% ../nbs/files.ipynb #8f0a3df4
 def _header(data, where): # The JSON that `save_tensors` wrote, out of the bytes of a file
     try:
         meta = json.loads(data[8:8+int.from_bytes(data[:8], 'little')]).get('__metadata__', {})
         return dict(json.loads(meta['quarantion']))
     except (ValueError, KeyError, AttributeError, TypeError): fail('header', where, 'one that quarantion wrote', 'none')
 
-# %% ../nbs/files.ipynb #1fed093d
+# %% ../nbs/files.ipynb #7eee31f7
 def load_tensors(
     path, # File to read
     format:str, # The `format` that its header must have

@@ -55,40 +55,68 @@ def conv(x, w, spec):
     return out
 
 
-def step(v, i, m, theta, reset):
-    "One neuron, one step: the spike, and the new state"
-    p = leak(v, m)+i
-    if reset=='subtract_delayed': p -= theta if v>theta else 0
-    s = int(p>theta)
-    if reset=='subtract': return s, p-theta*s
-    if reset=='zero': return s, 0 if s else p
-    return s,p
+def current(a, l, c):
+    "What goes into the neuron of channel `c`, from its sum of products"
+    if l.requant:
+        m0,n,top = int(l.requant.m0[c]),int(l.requant.shift[c]),l.requant.quant_max
+        a = min(top, max(-top, (2*a*m0+2**n)//2**(n+1)))
+    return a*2**l.guard+int(l.bias[c])
+
+
+def kept(v, l, theta):
+    "The value that a membrane may have: within the limit, or the nearest level, the lower of two"
+    if l.clip: return min(l.clip, max(-l.clip, v))
+    if len(l.levels): return min(((theta*t+32768)//65536 for t in l.levels.tolist()), key=lambda k: (abs(v-k), k))
+    return v
+
+
+def step(v, j, a, l, c):
+    "One neuron of channel `c`, one step, from state and sum of products: the spike, the membrane before all, and the new state"
+    theta,i = int(l.theta[c]),current(a, l, c)
+    j = i+leak(j, int(l.current_leak[c])) if len(l.current_leak) else i
+    p = leak(v, int(l.leak[c]))+j
+    if l.reset=='subtract_delayed' and v>theta: p -= theta
+    new = kept(p, l, theta) if l.before_fire else p
+    s = int(new>theta)
+    if s and l.reset=='subtract': new -= theta
+    if s and l.reset=='zero': new = 0
+    return s,p,new if l.before_fire else kept(new, l, theta),j
+
+
+def returned(l, s):
+    "What the spikes of the step before, shaped as the layer, add to each neuron's sum"
+    r,f = l.recurrent.tolist(),flat(s)
+    if l.recurrent.ndim==4: back = flat(conv(s, r, l.recurrent_conv))
+    elif l.recurrent.ndim==2: back = linear(f, r)
+    else: back = [r[n*len(r)//len(f)]*f[n] for n in range(len(f))]
+    return [l.gain*b for b in back]
 
 
 def run(net, x):
     "One sample, codes `[T][…]`; for each layer the flat spikes and states of each step"
+    return [(spikes,states) for spikes,states,_ in trace(net, x)]
+
+
+def trace(net, x):
+    "As `run`, with the membranes before they are limited and reset"
     out = []
     for l in net.layers:
-        w,b,th,m = l.weight.tolist(),l.bias.tolist(),l.theta.tolist(),l.leak.tolist()
-        v,spikes,states,shaped = None,[],[],[]
+        w = l.weight.tolist()
+        v,spikes,states,raw,shaped = None,[],[],[],[]
         for xt in x:
             a = apply(xt, l.before)
             a = conv(a, w, l.conv) if l.conv else linear(a, w)
             a = apply(a, l.after)
-            per = len(flat(a))//len(w)
             f = flat(a)
-            if v is None: v = [0]*len(f)
-            s = []
-            for n in range(len(f)):
-                c = n//per
-                fired,v[n] = step(v[n], (f[n]<<l.guard)+b[c], m[c], th[c], l.reset)
-                s.append(fired)
-            spikes.append(s)
-            states.append(list(v))
-            it = iter(s)
-            shaped.append(like(a, it))
+            per = len(f)//len(w)
+            if v is None: v,j = [0]*len(f),[0]*len(f)
+            elif l.recurrent.size: f = [n+b for n,b in zip(f, returned(l, shaped[-1]))]
+            new = [step(v[n], j[n], f[n], l, n//per) for n in range(len(f))]
+            s,p,v,j = (list(k) for k in zip(*new))
+            for k,to in (s,spikes),(v,states),(p,raw): to.append(k)
+            shaped.append(like(a, iter(s)))
         x = shaped
-        out.append((spikes, states))
+        out.append((spikes, states, raw))
     return out
 
 

@@ -92,7 +92,7 @@ def test_deepcopy(digits):
     a = prepare(small(), preset('nonary'), x)
     b = copy.deepcopy(a)
     assert torch.equal(a(x)[1], b(x)[1])
-    with torch.no_grad(): b.layers[0].weight.mul_(-1)
+    with torch.no_grad(): b.layers[0].latent.mul_(-1)
     assert not torch.equal(a(x)[1], b(x)[1])
 
 

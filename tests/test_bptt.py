@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import snntorch as snn
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from quarantion.kernels.bptt import lif_backward
 from quarantion.spikes.network import Network
-from quarantion.spikes.neuron import LIF, RESETS, SAVES, Diagonal, RecurrentLIF, _lif, _lif_bw, lif, lif_spikes
+from quarantion.spikes import neuron
+from quarantion.spikes.neuron import LIF, RESETS, SAVES, Diagonal, RecurrentLIF, _lif, _lif_bw, lif, lif_counts, lif_spikes
 from quarantion.spikes.surrogate import SURROGATES
 
 
@@ -195,6 +197,7 @@ def test_no_array_over_time_but_the_spikes(constant):
     "All that torch and numpy allocate, forward and backward, is the spikes and the gradient of the input"
     T,B,N = 100,16,1024
     x,g = torch.randn(1 if constant else T, B, N, requires_grad=True),torch.randn(T, B, N)
+    torch.ones(1, requires_grad=True).mul(1).backward(torch.ones(1)) # torch imports much on its first way back
     tracemalloc.start()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as p:
         lif_spikes(x, steps=T).backward(g)
@@ -295,3 +298,25 @@ def test_refusals():
     for bad,match in (dict(save='all'),"`save`"),(dict(surrogate='step'),'`surrogate`'),(dict(reset='soft'),'`reset`'),(dict(slope=0),'`slope`'):
         with pytest.raises(ValueError, match=match): lif_spikes(x, **bad)
     with pytest.raises(ValueError, match='`save`'): LIF(save='all')
+
+
+@pytest.mark.parametrize('f', (lif_spikes,lif_counts))
+def test_operators_and_plain_autograd_agree(f, monkeypatch):
+    "What runs where nothing is compiled is what the operators do, and tensors that stand for others still meet the operators"
+    x,beta = torch.rand(9, 2, 5),torch.rand(5)
+    def run():
+        a,b = x.clone().requires_grad_(),beta.clone().requires_grad_()
+        out = f(a, b)
+        out.square().sum().backward()
+        return out.detach(),a.grad,b.grad
+    plain = run()
+    monkeypatch.setattr(neuron, '_is_eager', lambda x: False)
+    for a,b in zip(plain, run()): assert torch.equal(a, b)
+    monkeypatch.undo()
+    with FakeTensorMode(allow_non_fake_inputs=False): assert f(torch.empty(9, 2, 5)).shape==plain[0].shape
+
+
+def test_second_derivatives_are_refused():
+    x = torch.rand(9, 2, 5, requires_grad=True)
+    g, = torch.autograd.grad(lif_spikes(x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError): g.sum().backward()

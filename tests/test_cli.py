@@ -102,7 +102,7 @@ def test_a_run_ends_with_the_table(here, tmp_path):
 
 def test_run_directory(done):
     assert {p.name for p in done.iterdir()}-{'.lock'}=={'config.toml','metrics.jsonl','audit.jsonl','checkpoints','model.safetensors','integer.safetensors',
-        'report.html','figures','manifest.json','result.json','sample.safetensors'}
+        'report.html','figures','manifest.json','result.json','sample.safetensors','policy.toml'}
     assert [(m['phase'],m['epoch']) for m in read_jsonl(done/'metrics.jsonl')]==[('float',0),('float',1),('qat',0)]
     assert [a['event'] for a in read_jsonl(done/'audit.jsonl')]==['started','epoch','epoch','epoch','trained','lowered','proved','finished']
     assert json.loads((done/'manifest.json').read_text())['audit']==check_audit(done/'audit.jsonl')
@@ -179,7 +179,7 @@ def test_refused(here, tmp_path, args, words):
 
 @pytest.mark.parametrize('text,words', [
     ('stepz = 3', ('key `stepz`','one of data, ','device, found stepz')), ('steps = "3"', ('`steps`','a whole number',"'3'")), ('steps = 2.0', ('`steps`','2.0')), ('beta = true', ('`beta`','True')),
-    ('steps = 0', ('`steps`','>= 1')), ('policy = 3', ('`policy`','a string','3')), ('[run]\nsteps = 3', ('`run`','dict')), ('steps = ', ('TOML',)), ('version = 2', ('version','1','2')), ('seed = [1]', ('`seed`','list'))])
+    ('steps = 0', ('`steps`','>= 1')), ('policy = 3', ('`policy`','a string','3')), ('[run]\nsteps = 3', ('`run`','dict')), ('steps = ', ('TOML',)), ('version = 3', ('version','2','3')), ('seed = [1]', ('`seed`','list'))])
 def test_refused_config_files(here, tmp_path, text, words):
     file = tmp_path/'bad.toml'
     file.write_text(text)
@@ -271,8 +271,8 @@ def test_info(here):
 @pytest.mark.parametrize('verb', [('run','--resume'), ('verify',), ('report',)])
 def test_another_version(here, copy, verb):
     config = copy/'config.toml'
-    config.write_text(config.read_text().replace(f'version = {VERSION}', 'version = 2'))
-    refused(here(*verb, copy), 'config.toml: `version`', 'version 1', 'found 2')
+    config.write_text(config.read_text().replace(f'version = {VERSION}', 'version = 3'))
+    refused(here(*verb, copy), 'config.toml: `version`', 'version 2', 'found 3')
 
 def test_what_is_no_run_or_not_finished(here, begun, tmp_path):
     for verb in ('run','--resume'), ('verify',), ('report',): refused(here(*verb, tmp_path/'nowhere'), 'nowhere')

@@ -4,7 +4,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -15,6 +15,8 @@ from quarantion.quant.lower import lower
 from quarantion.quant.policy import PRESETS, preset
 from quarantion.quant.prepare import prepare
 from quarantion.quant.verify import verify
+from quarantion.runtime.coding import decode_ints, encode_ints
+from quarantion.runtime.files import FORMAT, VERSION
 from quarantion.runtime.network import load, membrane_bound
 from quarantion.spikes.network import Network
 from quarantion.spikes.neuron import LIF, RESETS
@@ -59,16 +61,21 @@ def three(q, x, path):
     kind=st.sampled_from(['pixels','signed','spikes']), bias=st.booleans())
 def test_random_networks(tmp_path, seed, reset, policy, beta, threshold, kind, bias):
     torch.manual_seed(seed)
+    assume((policy,reset)!=('mint2','subtract_delayed'))    # refused by name
     net = mlp(reset=reset, beta=beta, threshold=threshold, bias=bias)
     x = dict(pixels=lambda: torch.rand(3,6), signed=lambda: torch.randn(3,6), spikes=lambda: (torch.rand(9,3,6)<.4).float())[kind]()
     assert three(prepare(net, preset(policy), x), x, tmp_path/'net.safetensors')==0
 
 
+@pytest.mark.filterwarnings('ignore:.*a threshold of')
 @pytest.mark.parametrize('reset', RESETS)
 @pytest.mark.parametrize('policy', PRESETS)
 def test_convolutions(tmp_path, reset, policy):
     torch.manual_seed(1)
     x = torch.rand(2,1,8,8)*2
+    if (policy,reset)==('mint2','subtract_delayed'):
+        with pytest.raises(CheckError, match='never reset'): prepare(conv_net(reset), preset(policy), x)
+        return
     assert three(prepare(conv_net(reset), preset(policy), x), x, tmp_path/'net.safetensors')==0
 
 
@@ -100,10 +107,10 @@ def plain(q, x, spikes):
     k = torch.round(x.double()/q.in_scale).clamp(q.in_min, q.in_max)*q.in_scale
     s_in,params,out = k,[],[]
     for n,(l,spk) in enumerate(zip(q.layers, spikes)):
-        p = {a:getattr(l, a).detach().double().requires_grad_() for a in ('weight','scale','bias','beta','threshold')}
+        p = {a:getattr(l, a).detach().double().requires_grad_() for a in ('latent','scale','bias','beta','threshold')}
         params.append(p)
-        s = p['scale'].expand(len(l.weight))
-        w = ste(p['weight']/s[:,None]).clamp(l.lv.quant_min, l.lv.quant_max)*s[:,None]
+        s = p['scale'].expand(len(l.bias))
+        w = ste(p['latent']/s[:,None]).clamp(l.lv.quant_min, l.lv.quant_max)*s[:,None]
         u = s*(q.in_scale if n==0 else 1.)/2**l.guard
         b,th,beta = ste(p['bias']/u)*u,ste(p['threshold']/u)*u,ste(p['beta']*65536)/65536
         v,ss,us = torch.zeros(x.shape[-2], len(w), dtype=torch.float64),[],[]
@@ -210,25 +217,28 @@ def test_codes_are_frozen_once():
     q = prepare(mlp(), preset('nonary'), x)
     program = lower(q)
     before = [t.clone() for t in (q.layers[0].weight_code,q.layers[0].theta_code)]
-    with torch.no_grad(): q.layers[0].weight.mul_(7); q.layers[0].threshold.mul_(3)
+    with torch.no_grad(): q.layers[0].latent.mul_(7); q.layers[0].threshold.mul_(3)
     again = lower(q)
     assert torch.equal(before[0], q.layers[0].weight_code) and torch.equal(before[1], q.layers[0].theta_code)
     np.testing.assert_array_equal(program.layers[0].weight, again.layers[0].weight)
     assert verify(q, again, [x]).mismatches==0
 
 
+@pytest.mark.filterwarnings('ignore:.*a threshold of')
+@pytest.mark.filterwarnings('ignore:.*a threshold of')
 @pytest.mark.parametrize('policy', PRESETS)
 def test_a_mutated_file_is_found(tmp_path, policy):
     torch.manual_seed(0)
     x = torch.rand(200,6)
+    if policy.startswith('mint'): x = x.round()     # a sum of pixels is far beyond a membrane of few bits, and one more or less in θ changes nothing
     q = prepare(mlp(), preset(policy), x)
     lower(q).save(tmp_path/'net.safetensors')
     assert verify(q, load(tmp_path/'net.safetensors'), x.split(50)).ok
-    tensors,head = load_tensors(tmp_path/'net.safetensors', 'quarantion.integer', 1)
+    tensors,head = load_tensors(tmp_path/'net.safetensors', FORMAT, VERSION)
     i = int(q.integers(x)[0].spk.mean((0,1)).argmax())        # a neuron that fires
-    theta = np.broadcast_to(tensors['0.theta'], (8,)).copy()
+    theta = decode_ints(tensors['0.theta'], 8)
     theta[i] += 1
-    save_tensors(tmp_path/'bad.safetensors', tensors | {'0.theta':theta}, head)
+    save_tensors(tmp_path/'bad.safetensors', tensors | {'0.theta':encode_ints(theta)}, head)
     proof = verify(q, load(tmp_path/'bad.safetensors'), x.split(50))
     assert proof.mismatches > 0 and not proof.ok
 
@@ -237,19 +247,20 @@ def test_a_mutated_file_is_found(tmp_path, policy):
     ('layers', None, 'header field `layers`'), ('steps', 'x', 'header field `steps`'), ('in_scale', 'x', 'header field `in_scale`')])
 def test_damaged_headers_are_named(tmp_path, field, value, message):
     lower(prepare(mlp(), preset('nonary'), torch.rand(2,6))).save(tmp_path/'net.safetensors')
-    tensors,head = load_tensors(tmp_path/'net.safetensors', 'quarantion.integer', 1)
+    tensors,head = load_tensors(tmp_path/'net.safetensors', FORMAT, VERSION)
     head = {k:v for k,v in head.items() if k!=field} | ({} if value is None else {field:value})
     save_tensors(tmp_path/'net.safetensors', tensors, head)
     with pytest.raises(CheckError, match=message): load(tmp_path/'net.safetensors')
 
 
 @pytest.mark.parametrize('name,change,message', [
-    ('0.weight', lambda a: a[:-1], r'tensor `0.weight`: expected uint16 of'), ('0.theta', lambda a: a*0, 'thresholds > 0'),
-    ('0.leak', lambda a: a*0+70000, r'tensor `0.leak`: expected in \[0, 65536\]'), ('0.bias', lambda a: a.astype(np.int64), 'tensor `0.bias`: expected int32'),
-    ('1.weight', None, 'tensor `1.weight`: expected uint16 .*, found nothing')])
+    ('0.weight', lambda a: a[:-1], 'tensor `0.weight`: expected .* whole words'), ('0.theta', lambda a: encode_ints(np.zeros(8, np.int32)), 'tensor `0.theta`: expected thresholds > 0, found 0'),
+    ('0.leak', lambda a: encode_ints(np.full(8, 70000, np.int32)), r'tensor `0.leak`: expected in \[0, 65536\], found 70000'), ('0.bias', lambda a: a.astype(np.int64), 'tensor `0.bias`: expected dtype uint8, found int64'),
+    ('0.bias', lambda a: encode_ints(np.arange(7, dtype=np.int32)), 'tensor `0.bias`: expected values and bytes with CRC-32'), ('0.weight', lambda a: a^(np.arange(len(a))==len(a)//2).astype(np.uint8), 'tensor `0.weight`: expected'),
+    ('0.worth', lambda a: a[:0], 'tensor `0.worth`: expected one value'), ('1.weight', None, 'tensor `1.weight`: expected uint8.*, found nothing')])
 def test_damaged_tensors_are_named(tmp_path, name, change, message):
     lower(prepare(mlp(), preset('nonary'), torch.rand(2,6))).save(tmp_path/'net.safetensors')
-    tensors,head = load_tensors(tmp_path/'net.safetensors', 'quarantion.integer', 1)
+    tensors,head = load_tensors(tmp_path/'net.safetensors', FORMAT, VERSION)
     if change is None: del tensors[name]
     else: tensors[name] = change(tensors[name])
     save_tensors(tmp_path/'net.safetensors', tensors, head)
@@ -258,9 +269,11 @@ def test_damaged_tensors_are_named(tmp_path, name, change, message):
 
 def test_another_version_is_refused(tmp_path):
     lower(prepare(mlp(), preset('nonary'), torch.rand(2,6))).save(tmp_path/'net.safetensors')
-    tensors,head = load_tensors(tmp_path/'net.safetensors', 'quarantion.integer', 1)
-    save_tensors(tmp_path/'net.safetensors', tensors, head | dict(version=2))
-    with pytest.raises(CheckError, match='version: expected 1, found 2'): load(tmp_path/'net.safetensors')
+    tensors,head = load_tensors(tmp_path/'net.safetensors', FORMAT, VERSION)
+    save_tensors(tmp_path/'net.safetensors', tensors, head | dict(version=3))
+    with pytest.raises(CheckError, match='net.safetensors: version: expected 2, found 3'): load(tmp_path/'net.safetensors')
+    save_tensors(tmp_path/'net.safetensors', tensors, head | dict(version=1))       # what it says, but not what it holds
+    with pytest.raises(CheckError, match='net.safetensors, layer 0'): load(tmp_path/'net.safetensors')
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
@@ -292,6 +305,6 @@ def test_a_threshold_beyond_int32_is_refused():
     x = (torch.rand(4,3,6)<.5).float()
     q = prepare(mlp(), preset('int8'), x)
     with torch.no_grad():
-        for p in q.layers[0].scale,q.layers[0].scale_min,q.layers[0].weight: p.mul_(1e-9)
+        for p in q.layers[0].scale,q.layers[0].scale_min,q.layers[0].latent: p.mul_(1e-9)
     for f in lambda: q(x),q.freeze:
         with pytest.raises(CheckError, match=r'threshold: expected less than 2\^31 units of the membrane'): f()

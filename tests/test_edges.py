@@ -12,6 +12,7 @@ from quarantion.quant.lower import lower
 from quarantion.quant.policy import preset
 from quarantion.quant.prepare import prepare
 from quarantion.quant.verify import verify
+from quarantion.runtime.files import FORMAT, VERSION
 from quarantion.runtime.network import load
 from quarantion.spikes.network import Network
 from quarantion.spikes.neuron import LIF, RESETS, lif
@@ -34,7 +35,8 @@ def test_learned_neurons_train_step_after_step_and_are_copied(x):
     opt = torch.optim.Adam(q.parameters(), 1e-2)
     for _ in range(3):
         opt.zero_grad(); q(x)[1].pow(2).sum().backward(); opt.step()
-    for k in 'beta','threshold','scale','weight': assert not torch.equal(before[f'layers.0.{k}'], getattr(q.layers[0], k)), k
+    for k,v in q.state_dict().items():
+        if k.endswith(('0.beta','0.threshold','original','.scale')): assert not torch.equal(before[k], v), k
     assert torch.equal(copy.deepcopy(q)(x)[1], q(x)[1])
 
 
@@ -121,7 +123,7 @@ def test_nan_parameters_are_named(x, name):
     with torch.no_grad(): getattr(net.layers[0 if name in ('weight','bias') else 1], name).view(-1)[0] = torch.nan
     with pytest.raises(CheckError, match=f'layer 1: `{name}`: expected finite numbers'): prepare(net, P, x)
     q = prepare(mlp(learn_beta=True, learn_threshold=True), P, x)
-    with torch.no_grad(): getattr(q.layers[0], name).view(-1)[0] = torch.nan
+    with torch.no_grad(): getattr(q.layers[0], 'latent' if name=='weight' else name).view(-1)[0] = torch.nan
     with pytest.raises(CheckError, match=f'layer 1: `{name}`: expected finite numbers'): q.freeze()
 
 
@@ -140,11 +142,11 @@ def test_a_nearly_dead_row_does_not_refuse_the_network(x, layer, tiny):
     ('layers','x'),('version',True),('version',1.)])
 def test_damaged_fields(x, tmp_path, field, value):
     lower(prepare(mlp(), P, x)).save(tmp_path/'net.safetensors')
-    tensors,head = load_tensors(tmp_path/'net.safetensors', 'quarantion.integer', 1)
+    tensors,head = load_tensors(tmp_path/'net.safetensors', FORMAT, VERSION)
     if field!='version': save_tensors(tmp_path/'bad.safetensors', tensors, head | {field:value})
     else:
         data = (tmp_path/'net.safetensors').read_bytes()
-        (tmp_path/'bad.safetensors').write_bytes(data.replace(b'\\"version\\": 1', b'\\"version\\": 2'))
+        (tmp_path/'bad.safetensors').write_bytes(data.replace(b'\\"version\\": 2', b'\\"version\\": 3'))
     with pytest.raises(CheckError, match='bad.safetensors'): load(tmp_path/'bad.safetensors')
 
 
@@ -153,7 +155,7 @@ def test_damaged_fields(x, tmp_path, field, value):
     ('after',[dict(kind='max', kernel=[2,2], stride=[2,2], padding=[0,0])])])
 def test_damaged_layers(x, tmp_path, field, value):
     lower(prepare(mlp(), P, x)).save(tmp_path/'net.safetensors')
-    tensors,head = load_tensors(tmp_path/'net.safetensors', 'quarantion.integer', 1)
+    tensors,head = load_tensors(tmp_path/'net.safetensors', FORMAT, VERSION)
     head['layers'][0][field] = value
     save_tensors(tmp_path/'bad.safetensors', tensors, head)
     with pytest.raises(CheckError): load(tmp_path/'bad.safetensors')
@@ -161,7 +163,7 @@ def test_damaged_layers(x, tmp_path, field, value):
 
 def test_tensors_of_nobody_are_refused(x, tmp_path):
     lower(prepare(mlp(), P, x)).save(tmp_path/'net.safetensors')
-    tensors,head = load_tensors(tmp_path/'net.safetensors', 'quarantion.integer', 1)
+    tensors,head = load_tensors(tmp_path/'net.safetensors', FORMAT, VERSION)
     save_tensors(tmp_path/'bad.safetensors', tensors | {'2.weight':np.zeros(3)}, head)
     with pytest.raises(CheckError, match='also 2.weight'): load(tmp_path/'bad.safetensors')
 

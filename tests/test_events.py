@@ -88,7 +88,7 @@ def test_nothing_is_taken_twice(monkeypatch):
     x = np.ones((4,8), np.uint8)
     net.classify(x)
     rows = [l.rows for l in net.layers]
-    monkeypatch.setattr(nw, '_products', lambda x, *a, f=nw._products: (seen.append(x.shape), f(x, *a))[1])
+    monkeypatch.setattr(nw, '_spike_products', lambda x, *a, f=nw._spike_products: (seen.append(x.shape), f(x, *a))[1])
     net.classify(x)
     assert seen==[(4,8),(100,3)] and all(a is l.rows for a,l in zip(rows, net.layers))
 

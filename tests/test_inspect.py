@@ -188,7 +188,7 @@ def sample(hidden=(12,), quantized=True, T=9, C=4, q=4, seed=0):
 
 def make(run, policy='nonary', result=None, **kw):
     quantized = policy!='float'
-    save_tensors(run/'sample.safetensors', sample(quantized=quantized, **kw), dict(format='quarantion.sample', version=1, **(dict(quant_max=4) if quantized else {})))
+    save_tensors(run/'sample.safetensors', sample(quantized=quantized, **kw), dict(format='quarantion.sample', version=2, **(dict(quant_max=4) if quantized else {})))
     write_atomic(run/'config.toml', dump_toml(dict(policy=policy, steps=9, note='<script>alert(1)</script>')).encode())
     for i in range(4): append_jsonl(run/'metrics.jsonl', dict(phase='float' if i<2 else 'qat', epoch=i%2, loss=1/(i+1), accuracy=.9, spike_rate=.1, lr=.1, time_s=1.))
     r = dict(run='r<1>', data='digits', policy=policy, seed=0, float_accuracy=.95, test_accuracy=.95 if quantized else None, samples=20, spikes=2880 if quantized else None,
@@ -262,10 +262,10 @@ def test_bad_metrics(tmp_path, key, value, say):
     ({'quant.spk.1': None}, {}, '`quant.spk.1`: expected a tensor, found none'), ({'float.spk.0': np.full((9,12), 2, np.uint8)}, {}, '`float.spk.0`: expected in [0, 1], found 2'),
     ({'quant.mem.0': np.zeros((8,12), np.float32)}, {}, '`quant.mem.0`: expected axes `t n` with t=9, n=12'), ({'scale.0': np.ones(3, np.float32)}, {}, '`scale.0`: expected 1 or 12 scales, found 3'),
     ({'scale.1': np.zeros(4, np.float32)}, {}, '`scale.1`: expected scales > 0'), ({'codes.0': np.full((12,64), 5, np.int8)}, {}, '`codes.0`: expected in [-4, 4], found 5'), ({}, dict(quant_max=None), '`quant_max` of the header'),
-    ({}, dict(version=2), 'version: expected 1, found 2'), ({}, dict(format='other'), 'format: expected quarantion.sample, found other')])
+    ({}, dict(version=3), 'version: expected 2, found 3'), ({}, dict(format='other'), 'format: expected quarantion.sample, found other')])
 def test_bad_samples(tmp_path, change, head, say):
     run = make(tmp_path/'run')
-    t,h = load_tensors(run/'sample.safetensors', 'quarantion.sample', 1)
+    t,h = load_tensors(run/'sample.safetensors', 'quarantion.sample', 2)
     save_tensors(run/'sample.safetensors', {k:v for k,v in (t|change).items() if v is not None}, h|head)
     with pytest.raises(CheckError, match='sample.safetensors: '+re.escape(say)): write_report(run)
 

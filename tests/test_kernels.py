@@ -74,6 +74,18 @@ def run_lif_int_forward(mod, rng, T, B, N, threads, spikes, guard, reset, consta
     return v,*out
 
 
+def run_lif_states_forward(mod, rng, T, B, N, threads, kept, before, reset, given, constant):
+    "`kept` is how membranes are limited; `given` names a rescaled current (q), a second leak (j), and outputs (s, p, m)"
+    x = rng.integers(-900, 1000, (1 if constant else T,B,N), np.int32)
+    per = lambda lo, hi, c='': rng.integers(lo, hi, N if not c or c in given else 0, np.int32)
+    theta,levels = per(1, 3000),{'levels2':[-65536,0], 'levels9':[k*20000 for k in range(-4, 5)], 'levels256':[k*700-30000 for k in range(256)]}.get(kept, [])
+    out = [np.full((T if c in given else 0,B,N), 7, d) for c,d in (('s',np.uint8),('p',np.int32),('m',np.int32))]
+    v,j = rng.integers(-3000, 3000, (2,B,N), np.int32)
+    mod.lif_states_forward(x, 2, per(-50, 50), per(0, 65537), theta, rng.integers(2**30, 2**31, N if 'q' in given else 0, np.int64).astype(np.int32), per(28, 36, 'q'), 127, per(0, 65537, 'j'),
+                           np.array(levels, np.int32), 127 if kept=='clip' else 0, before, v, j, *out, T, reset, threads)
+    return v,j,*out
+
+
 def run_quantize_nonary(mod, rng, T, B, N, threads, dtype):
     x = rng.normal(0, 1.5, T*B*N).astype(dtype)
     x[::3] = (2*x[::3]).round()/2
@@ -220,6 +232,7 @@ CASES = dict(
     lif_forward=('lif', run_lif_forward, [(d,s,*o) for d in REAL for s in (d,'uint8') for o in itertools.product(range(4), (0,1), WANTED)]),
     lif_backward=('bptt', run_lif_backward, [(d,m,*o) for d in REAL for m in ('x',d,'int32') for o in itertools.product(range(4), range(5), (0,1), (0,1), ('s','svbt','vt','b'))]),
     lif_int_forward=('lif_int', run_lif_int_forward, list(itertools.product(('uint8','float32'), (0,8), range(4), (0,1), WANTED))),
+    lif_states_forward=('states', run_lif_states_forward, list(itertools.product(('all','clip','levels2','levels9','levels256'), (0,1), range(4), ('qjspm','s','jm','qp',''), (0,1)))),
     quantize_nonary=('nonary', run_quantize_nonary, [(d,) for d in REAL]),
     **{k: ('nonary', run_unpack if 'un' in k else run_pack, [(k,)]) for k in ('pack_nits','unpack_nits','pack_planes','unpack_planes')},
     encode_digits=('digits', run_encode_digits, [(D,) for D in (0,1,5,9,10,11,20)]),
@@ -269,7 +282,7 @@ def test_levels_agree(kernel):
     for level in LEVELS[1:]: assert results(kernel, level, (6,3,1061))==first, level
 
 
-@pytest.mark.parametrize('kernel', ('lif_forward','lif_backward','lif_int_forward','nearest_level','fake_quantize_rows','fake_quantize_back','event_products','dense_products','packed_event_products','quantize_nonary','pack_nits','unpack_nits','pack_planes','unpack_planes',
+@pytest.mark.parametrize('kernel', ('lif_forward','lif_backward','lif_int_forward','lif_states_forward','nearest_level','fake_quantize_rows','fake_quantize_back','event_products','dense_products','packed_event_products','quantize_nonary','pack_nits','unpack_nits','pack_planes','unpack_planes',
                                     'encode_digits','decode_digits','add_saturate','add_carries','multiply_nonary','dot_nits'))
 def test_threads_change_nothing(kernel):
     one = results(kernel, LEVELS[-1], (3,3,700))
@@ -306,6 +319,12 @@ def test_shapes_are_checked(level):
     ints.lif_int_forward(**good)
     for bad in (dict(x=i(2,2,3)), dict(guard=31), dict(guard=-1), dict(bias=i(4)), dict(m=i(2)), dict(theta=i(2)), dict(v=i(2,2)), dict(pre=i(1,2,3)), *bad_out):
         with pytest.raises(ValueError, match=f'`{next(iter(bad))}`'): ints.lif_int_forward(**good|bad)
+    none,states = np.zeros((0,2,3), np.uint8),load('states', level)
+    good = dict(x=i(4,2,3), guard=0, bias=i(3), m=i(3), theta=i(3), m0=i(3), shift=i(3)+1, quant_max=7, m2=i(3), levels=i(0), clip=7, before_fire=0, v=i(2,3), j=i(2,3), spk=none, pre=i(4,2,3), mem=i(4,2,3), steps=4, reset=0, num_threads=1)
+    states.lif_states_forward(**good)
+    for bad in (dict(x=i(2,2,3)), dict(guard=31), dict(guard=-1), dict(bias=i(4)), dict(m=i(1)), dict(theta=i(2)), dict(m0=i(2)), dict(shift=i(0)), dict(quant_max=0), dict(m2=i(2)), dict(clip=-1), dict(clip=7, levels=i(2)),
+                dict(before_fire=2), dict(v=i(2,2)), dict(j=i(0,0)), dict(spk=np.zeros((3,2,3), np.uint8)), dict(pre=i(4,1,3)), dict(mem=i(3,2,3)), dict(steps=-1), dict(reset=4), dict(num_threads=0)):
+        with pytest.raises(ValueError, match=f'`{next(iter(bad))}`'): states.lif_states_forward(**good|bad)
     good = dict(gs=f(4,2,3), gpre=f(4,2,3), x=f(4,2,3), pre=f(0,2,3), unit=f(3), v0=f(2,3), beta=f(3), theta=f(3), gx=f(4,2,3), gbeta=d(2,3), gtheta=d(2,3), gv0=f(2,3),
                 steps=4, reset=0, surrogate=0, slope=25., detach_reset=1, num_threads=1)
     bptt.lif_backward(**good)

@@ -54,6 +54,33 @@ def test_outputs_agree(kind, constant, B, N, monkeypatch):
             else: assert not a.size
 
 
+@pytest.mark.parametrize('kind', (real,ints))
+def test_parts_of_larger_arrays(kind):
+    "Inputs and outputs may be parts of larger arrays, whose other places stay as they were"
+    T,B,N,rng = 6,3,37,np.random.default_rng(1)
+    dtype = np.float32 if kind is real else np.int32
+    draw = lambda s: rng.normal(.2, .7, s).astype(dtype) if kind is real else rng.integers(-90, 130, s, dtype)
+    x,v0 = draw((T+2,B,N)),draw((B+2,N))
+    leak,theta = (np.array([7,a,7], dtype) for a in ((.9,1) if kind is real else (60000,900)))
+    want = outputs(kind, x[1:-1].copy(), leak[1:2].copy(), theta[1:2].copy(), v0[1:-1], T, 'sbmc', 1)
+    room = [np.full((len(a)+2,*a.shape[1:]), 7, a.dtype) for a in want]
+    room[-1][1:-1] = v0[1:-1]
+    parts = [a[1:-1] for a in room]
+    def run(x, leak, theta, spk, bits, pre, count, v):
+        if kind is real: lif_forward(x, leak, theta, v, spk, bits, pre, count, T, 1, 2)
+        else: lif_int_forward(x, 3, np.zeros(1, np.int32), leak, theta, v, spk, bits, pre, count, T, 0, 2)
+    run(x[1:-1], leak[1:2], theta[1:2], *parts)
+    for a,b,whole in zip(parts, want, room):
+        np.testing.assert_array_equal(a, b)
+        assert (whole[[0,-1]]==7).all()
+    for a in parts: a[:] = 7
+    parts[-1][:] = v0[1:-1]
+    run(memoryview(x)[1:-1], memoryview(leak)[1:2], memoryview(theta)[1:2], *(memoryview(a)[1:-1] for a in room)) # buffers that are not arrays
+    for a,b,whole in zip(parts, want, room):
+        np.testing.assert_array_equal(a, b)
+        assert (whole[[0,-1]]==7).all()
+
+
 @pytest.mark.parametrize('per_neuron', (False,True))
 @pytest.mark.parametrize('reset', ('subtract_delayed','zero','none'))
 def test_equals_snntorch(reset, per_neuron):

@@ -6,7 +6,7 @@ from hypothesis import given, settings, strategies as st
 from torch import nn
 from quarantion.checks import CheckError
 from quarantion.quant.advice import Finding, lint, recommend
-from quarantion.quant.policy import PRESETS, SCALES, Policy, check_supported, dump_policy, membrane_of, policy_of, preset, read_policy
+from quarantion.quant.policy import PRESETS, SCALES, Policy, dump_policy, membrane_of, policy_of, preset, read_policy
 from quarantion.quant.prepare import prepare
 from quarantion.spikes.network import Network
 from quarantion.spikes.neuron import LIF
@@ -35,12 +35,6 @@ def test_presets(name):
     assert isinstance(p, Policy) and policy_of(dict(weight=p.weight, membrane=p.membrane, current=p.current, layers=dict((k,dict(v)) for k,v in p.layers)))==p
     if name in ('int8','int4','nonary','ternary'): assert p==Policy(name) and name in PRESETS
 
-def test_offered_are_the_supported():
-    for n in NAMES:
-        try: ok = bool(check_supported(preset(n)))
-        except CheckError as e: ok = False; assert 'prepare' in str(e) and '`' in str(e)
-        assert ok==(n in PRESETS)
-
 def test_a_policy_is_frozen():
     with pytest.raises(FrozenInstanceError): preset('int8').weight = 'int4'
 
@@ -55,7 +49,7 @@ def test_an_exception_changes_only_what_it_names():
 
 @pytest.mark.parametrize('field,bad', [('weight','int9'), ('weight','int1'), ('weight',4), ('current','int1'), ('current','float'), ('membrane','clipped(17)'), ('membrane','levels(2)'),
     ('membrane','levels(257)'), ('membrane','clipped(4, sideways)'), ('membrane','levels(4, before_fire)'), ('membrane',None), ('leak',8), ('leak',16.), ('leak',True), ('scale','median'),
-    ('per_channel','yes'), ('per_channel',1), ('noise',-.1), ('noise',float('nan')), ('noise','0'), ('noise',True), ('layers',3), ('layers',{'a':{'weight':'x'}}), ('layers',{'':{}}),
+    ('observer','max'), ('per_channel','yes'), ('per_channel',1), ('noise',-.1), ('noise',float('nan')), ('noise','0'), ('noise',True), ('layers',3), ('layers',{'a':{'weight':'x'}}), ('layers',{'':{}}),
     ('layers',{'a':{'layers':()}}), ('layers',[('a',{}),('a',{})]), ('layers',['ab','cd','e'])])
 def test_errors_name_the_field(field, bad):
     with pytest.raises(CheckError, match=field) as e: Policy(**dict(weight='int8')|{field:bad})
@@ -142,9 +136,10 @@ def test_rules_of_the_plan(plan, rule):
 def test_a_fixed_scale_without_training_is_still_little_training():
     assert [r for r,_,_ in rules(mlp(20, 40, 10), Policy('int8', scale='mse'), qat_epochs=0)]==['qat-epochs']
 
-def test_rule_unsupported():
-    f, = [f for f in lint(mlp(20, 40, 10), Policy('float')) if f.rule=='unsupported']
-    assert f.severity=='error' and '`weight`' in f.message
+@pytest.mark.parametrize('policy', [Policy('float'), Policy('int8', membrane='float')])
+def test_rule_no_program(policy):
+    found = [f for f in lint(mlp(20, 40, 10), policy) if f.rule=='no-program']
+    assert len(found)==2 and all(f.severity=='warning' for f in found)
 
 def test_rule_pattern():
     assert rules(mlp(20, 40, 10), Policy('int8', layers={'2': dict(weight='int4')}))==[('pattern','error','')]

@@ -53,16 +53,16 @@ def test_only_clipped_weights_move_a_pact_scale():
     l = q.layers[0]
     with torch.no_grad(): l.scale.mul_(.5)
     (k := l.codes()).weight.sum().backward()
-    z,s = (l.weight/l.scale[:,None]).detach(),l.scale.detach()
+    z,s = (l.latent/l.scale[:,None]).detach(),l.scale.detach()
     out = torch.where(z.abs()>4, k.weight.detach(), torch.zeros(())).sum(1)/s # ∂code = ∂(code·s)/s, and ∂(code·s)/∂s = code where clipped
     assert torch.allclose(l.scale.grad, out, atol=1e-3*out.abs().max().item()) and out.abs().max()>0
-    assert torch.equal(l.weight.grad!=0, z.abs()<=4)
+    assert torch.equal(l.latent.grad!=0, z.abs()<=4)
 
 
 def test_fixed_scales_stay_fixed_when_loaded():
     q = prepare(net(), Policy('int4', scale='max'), torch.rand(4,20))
     q.load_state_dict(q.state_dict())
-    assert not any(l.scale.requires_grad for l in q.layers) and all(l.weight.requires_grad for l in q.layers)
+    assert not any(l.scale.requires_grad for l in q.layers) and all(l.latent.requires_grad for l in q.layers)
 
 
 def test_exceptions(tmp_path):
@@ -78,6 +78,6 @@ def test_a_weight_that_is_not_finite_is_refused_parametrized_or_not():
     for hold in False,True:
         q = prepare(net(), preset('nonary'), torch.rand(4,20))
         if hold: hold_zeros(q)
-        w = q.layers[0].parametrizations.weight.original if hold else q.layers[0].weight
+        w = q.layers[0].parametrizations.weight.parametrizations.original.original if hold else q.layers[0].latent
         with torch.no_grad(): w[0,0] = torch.nan
         with pytest.raises(ValueError, match='weight.*finite'): q.freeze()

@@ -300,8 +300,8 @@ class Scale(nn.Module):
 class MyLeaky(snn.Leaky): pass
 
 @pytest.mark.parametrize('make,found', [
-    (lambda: snn.Synaptic(.9, .8, init_hidden=True), 'Synaptic'), (lambda: snn.Alpha(.9, .8, init_hidden=True), 'Alpha'), (lambda: snn.Lapicque(.9, init_hidden=True), 'Lapicque'),
-    (lambda: snn.RSynaptic(.9, .8, linear_features=12, init_hidden=True), 'RSynaptic'), (lambda: nn.RNN(12,12), 'RNN'), (lambda: nn.ReLU(), 'ReLU'), (lambda: nn.Conv1d(1,1,1), 'Conv1d'),
+    (lambda: snn.Alpha(.9, .8, init_hidden=True), 'Alpha'), (lambda: snn.Lapicque(.9, init_hidden=True), 'Lapicque'),
+    (lambda: nn.RNN(12,12), 'RNN'), (lambda: nn.ReLU(), 'ReLU'), (lambda: nn.Conv1d(1,1,1), 'Conv1d'),
     (lambda: nn.LayerNorm(12), 'LayerNorm'), (Scale, 'Scale'), (lambda: MyLeaky(.9), 'MyLeaky'), (lambda: nn.utils.parametrizations.weight_norm(nn.Linear(12,12)), 'ParametrizedLinear'),
 ])
 def test_unknown_layers_are_named(make, found): refused(nn.Sequential(row(snn.Leaky(**hidden())), make()), 'layer `1`: expected one of Linear', f'found {found}')
@@ -310,6 +310,9 @@ def test_unknown_layers_are_named(make, found): refused(nn.Sequential(row(snn.Le
     (lambda: snn.Leaky(.9, reset_delay=False), ['`reset_mechanism`', 'subtract_delayed', 'adds the threshold back']),
     (lambda: snn.RLeaky(.9, linear_features=12, reset_delay=False), ['(RLeaky)', 'subtract_delayed', 'adds the threshold back']),
     (lambda: snn.RLeaky(.9, linear_features=12, reset_mechanism='zero'), ['(RLeaky)', 'reset_delay=False', 'loses the current']),
+    (lambda: snn.Synaptic(.8, .9, reset_mechanism='zero'), ['(Synaptic)', 'reset_delay=False', 'loses the current']),
+    (lambda: snn.RSynaptic(.8, .9, linear_features=12, reset_mechanism='zero'), ['(RSynaptic)', "'subtract' or 'none'"]),
+    (lambda: snn.RSynaptic(.8, .9, linear_features=12, reset_delay=False), ['(RSynaptic)', 'subtract_delayed']),
     (lambda: snn.Leaky(.9, state_quant=quant.state_quant(4)), ['`state_quant`', 'False']),
     (lambda: snn.Leaky(.9, graded_spikes_factor=.5), ['`graded_spikes_factor`', '0.5']),
     (lambda: snn.Leaky(.9, graded_spikes_factor=torch.linspace(1, 2, 12)), ['`graded_spikes_factor`', '(12,)']),

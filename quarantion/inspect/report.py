@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['write_report']
 
-# %% ../../nbs/inspect/report.ipynb #d1fc4358
+# %% ../../nbs/inspect/report.ipynb #3dd1fb4e
 import base64, html, json, re
 from pathlib import Path
 import numpy as np
@@ -16,7 +16,7 @@ from quarantion.inspect.figures import (new_axes, plot_codes, plot_confusion, pl
     plot_readout, png)
 from ..train.files import read_jsonl, read_toml, _parse
 
-# %% ../../nbs/inspect/report.ipynb #5862734b
+# %% ../../nbs/inspect/report.ipynb #8e07cdd2
 _RESULT = dict(run=str, data=str, policy=str, seed=int, float_accuracy=float, test_accuracy=float, samples=int, spikes=int, mismatches=int,
                spike_rate=float, bytes=int, seconds=float)
 _LAYER = dict(name=str, rate=float, compared=int, mismatches=int, levels=int, weights=int, bytes=int)
@@ -64,11 +64,11 @@ def _metrics(run):
         for k in 'loss','accuracy','spike_rate': _field(m, k, float, at)
     return out
 
-# %% ../../nbs/inspect/report.ipynb #fdbf7763
+# %% ../../nbs/inspect/report.ipynb #5d12b453
 def _sample(run, quantized, r):
     "Tensors of `sample.safetensors`, checked; with `layers` and `quant_max`"
     where = str(run/'sample.safetensors')
-    t,head = load_tensors(where, 'quarantion.sample', 1)
+    t,head = load_tensors(where, 'quarantion.sample', 2)
     def get(name, axes, **sizes):
         if name not in t: fail(f'`{name}`', where, 'a tensor', 'none')
         try: return t[name],check_shape(t[name], axes, name, **sizes)
@@ -105,7 +105,7 @@ def _sample(run, quantized, r):
         within(get(f'codes.{i}', 'c j', c=c, j=j)[0], f'codes.{i}', -q, q)
     return t|dict(layers=L, quant_max=head.get('quant_max'))
 
-# %% ../../nbs/inspect/report.ipynb #1bcf2381
+# %% ../../nbs/inspect/report.ipynb #d146badd
 def _pick(a, b=None): # Up to three neurons: `[(number, why)]`
     n,out = a.sum(0, dtype=np.int64),[]
     if b is not None and (a!=b).any(): out.append((int((a!=b).sum(0).argmax()),'differs most'))
@@ -115,7 +115,7 @@ def _pick(a, b=None): # Up to three neurons: `[(number, why)]`
     if len(on)>2 and len(out)<3: out.append((int(on[0]),'fires least'))
     return out or [(0,'silent, as all are')]
 
-# %% ../../nbs/inspect/report.ipynb #27f1466d
+# %% ../../nbs/inspect/report.ipynb #1ea4649a
 _CSS = '''
 :root{color-scheme:light dark;--bg:#fff;--fg:#1a1a1a;--soft:#5a5a5a;--line:#d9d9d9;--card:#f5f5f5;--good:#006b4f;--bad:#b00020}
 @media(prefers-color-scheme:dark){:root{--bg:#16181b;--fg:#e8e8e8;--soft:#a8a8a8;--line:#3a3d42;--card:#202328;--good:#4fd1a5;--bad:#ff8a80}}
@@ -148,7 +148,7 @@ def _figure(panels, text, kind='row'): return f'<figure><div class="{kind}">{"".
 
 def _card(number, text, kind=''): return f'<div><b class="{kind}">{_e(number)}</b><span>{_e(text)}</span></div>'
 
-# %% ../../nbs/inspect/report.ipynb #72dbab08
+# %% ../../nbs/inspect/report.ipynb #b36e25b0
 def _numbers(run, r, quantized): # Cards and table
     acc = r['test_accuracy'] if quantized else r['float_accuracy']
     cards = [_card(_pct(acc), f'of {_int(r["samples"])} test samples right, {"quantized" if quantized else "float"}')]
@@ -178,7 +178,7 @@ def _layers(layers):
     show = lambda v: f'{v:.4f}' if isinstance(v, float) else _int(v) if isinstance(v, int) else v
     return _table([t for _,t in keys], [[show(l[k]) for k,_ in keys] for l in layers], range(1, len(keys)))
 
-# %% ../../nbs/inspect/report.ipynb #8572ba67
+# %% ../../nbs/inspect/report.ipynb #7efdf92d
 def _proof(r): # In a sentence
     if r['policy']=='float': return '<p>The policy of this run is <b>float</b>: nothing was quantized, so lowering to integers and the proof were skipped.</p>'
     bad = r['mismatches']
@@ -196,7 +196,7 @@ def _mistakes(t, panel):
     return _figure([panel('confusion', 'Confusion matrix', lambda ax: plot_confusion(t['confusion'], ax), (4,4))],
         'How often each true class (row) got each answer (column) on the test samples: right answers are on the diagonal, in blue, and mistakes are red.', 'one')
 
-# %% ../../nbs/inspect/report.ipynb #878ae7f0
+# %% ../../nbs/inspect/report.ipynb #9db7249e
 def _one_sample(t, quantized, panel):
     label,last = int(t['label'].reshape(-1)[0]),t['layers']-1
     answer = lambda net: int(t[f'{net}.mem.{last}'].sum(0, dtype=np.float64).argmax())
@@ -248,7 +248,7 @@ def _body(run, r, metrics, config, t, panel):
     if quantized: out += ['<h2>Weights</h2>', *_weights(t, names, panel)]
     return out+['<h2>Settings</h2>', _table(('Setting','Value'), [(k, json.dumps(v, ensure_ascii=False)) for k,v in config.items()])]
 
-# %% ../../nbs/inspect/report.ipynb #a59073d2
+# %% ../../nbs/inspect/report.ipynb #9547f2e3
 def write_report(
     run, # The run directory
     path=None # Where the page goes; `report.html` in the run directory by default

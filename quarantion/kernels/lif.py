@@ -125,7 +125,7 @@ def _write(
         for n in range(2*W): fired[k,5120+n] = fired[k,4096+2*n] | fired[k,4096+2*n+1]<<2
         for n in range(W): bits[t,byte+n] = fired[k,5120+2*n] | fired[k,5120+2*n+1]<<4
 
-# %% ../../nbs/kernels/lif.ipynb #c8930471
+# %% ../../nbs/kernels/lif.ipynb #3a8b5494
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -161,6 +161,8 @@ def _share(
                 w = min(W, L-c, M-p)
                 if t==0:
                     for n in range(w): u[k,j+n] = v[p+n]
+                    if count.shape[0]>0:
+                        for n in range(w): count[p+n] = 0
                 _steps(x, per, u, fired, pre, reset, g==4, k, p+t*d, d, p+t*M, M, c, j, w)
                 for s in range(g): _write(fired, spk, bits, count, k, 1024*s, t+s, p, p//N*((N+7)//8) + p%N//8, w)
                 if t+g==steps:
@@ -168,14 +170,34 @@ def _share(
             t += g
         start = last
 
-# %% ../../nbs/kernels/lif.ipynb #19bb50ae
-def _aligned(rows, columns, dtype):
-    "An empty array that begins at a multiple of 64 bytes"
-    a = np.empty(rows*columns+64, dtype)
-    skip = -a.__array_interface__['data'][0]//a.itemsize%64
-    return a[skip:skip+rows*columns].reshape(rows, columns)
+# %% ../../nbs/kernels/lif.ipynb #88636ddf
+_NO_ROWS = np.empty((0,0), np.uint8)
 
-# %% ../../nbs/kernels/lif.ipynb #61381e9e
+def _room(n, dtype):
+    "`n` numbers that begin at a multiple of 64 bytes"
+    a = np.empty(n+16, dtype)
+    skip = -a.__array_interface__['data'][0]%64//a.itemsize
+    return a[skip:skip+n]
+
+def _array(a):
+    "The array behind a memoryview that a caller gave; taking its base is faster than wrapping it anew, but the base of a part is the whole"
+    if not cython.compiled: return a
+    whole = a.base
+    return whole if isinstance(whole, np.ndarray) and whole.size==a.size and whole.flags.c_contiguous else np.asarray(a)
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+@cython.cdivision(True)
+def _spread(a:cython.const[_real][::1], per:_real[:, ::1], k:cython.int, N:cython.Py_ssize_t, L:cython.Py_ssize_t)->cython.void:
+    "Row `k` of `per`: what belongs to each of `L` neurons, for rows of `N`"
+    n: cython.Py_ssize_t
+    r: cython.Py_ssize_t
+    one: cython.bint = a.shape[0]==1
+    for r in range(L//N):
+        for n in range(N): per[k,r*N+n] = a[0] if one else a[n]
+
+# %% ../../nbs/kernels/lif.ipynb #8ba64727
 @cython.cdivision(True)
 def lif_forward(
     x:cython.const[_real][:, :, ::1], # Input current, `[T, B, N]`, or constant `[1, B, N]`
@@ -205,9 +227,10 @@ def lif_forward(
     if count.shape[0] and (count.shape[0]!=B or count.shape[1]!=N): raise ValueError('`count` must have axes `b n` of `x`, or no rows')
     if reset<0 or reset>3: raise ValueError(f'`reset` must be 0, 1, 2 or 3, not {reset}')
     if num_threads<1: raise ValueError(f'`num_threads` must be at least 1, not {num_threads}')
-    if count.shape[0]: np.asarray(count)[:] = 0
     M: cython.Py_ssize_t = B*N
-    if T*M==0: return
+    if T*M==0:
+        if count.shape[0]: np.asarray(count)[:] = 0
+        return
     threads: cython.int = min(num_threads, 1+T*M//_SHARE)
     rows: cython.Py_ssize_t = 1 if bits.shape[0] and N%8 else min(B, max(1, _STRIP//N))
     L: cython.Py_ssize_t = rows*N
@@ -215,19 +238,21 @@ def lif_forward(
     S: cython.Py_ssize_t = max((L+_STRIP-1)//_STRIP, (threads+R-1)//R)
     W: cython.Py_ssize_t = (L+64*S-1)//(64*S)*64
     strips: cython.Py_ssize_t = R*((L+W-1)//W)
-    dtype = np.asarray(v).dtype
-    both = _aligned(2, (L+63)//64*64, dtype)
-    both[0,:L].reshape(rows, N)[:] = beta
-    both[1,:L].reshape(rows, N)[:] = theta
-    per: cython.const[_real][:, ::1] = both
-    u: _real[:, ::1] = _aligned(threads, W*max(1, min(_CHUNK//W, (strips+threads-1)//threads)), dtype)
-    fired: cython.uchar[:, ::1] = _aligned(threads, 6144, np.uint8)
-    x_: cython.const[_real][::1] = np.asarray(x).reshape(-1)
-    v_: _real[::1] = np.asarray(v).reshape(M)
-    spk_: _spike[:, ::1] = np.asarray(spk).reshape(len(spk), M if spk.shape[0] else 0)
-    bits_: cython.uchar[:, ::1] = np.asarray(bits).reshape(len(bits), B*((N+7)//8) if bits.shape[0] else 0)
-    pre_: _real[::1] = np.asarray(pre).reshape(T*M if pre.shape[0] else 0)
-    count_: cython.int[::1] = np.asarray(count).reshape(M if count.shape[0] else 0)
+    P: cython.Py_ssize_t = (L+63)//64*64
+    U: cython.Py_ssize_t = W*max(1, min(_CHUNK//W, (strips+threads-1)//threads))
+    state = _array(v)
+    room = _room(2*P + threads*(U+1536), state.dtype)
+    per: _real[:, ::1] = room[:2*P].reshape(2, P)
+    u: _real[:, ::1] = room[2*P:2*P+threads*U].reshape(threads, U)
+    fired: cython.uchar[:, ::1] = room[2*P+threads*U:].view(np.uint8).reshape(threads, -1)
+    x_: cython.const[_real][::1] = _array(x).reshape(-1)
+    v_: _real[::1] = state.reshape(M)
+    spk_: _spike[:, ::1] = _array(spk).reshape(T, M) if spk.shape[0] else _array(spk).reshape(0, 0)
+    bits_: cython.uchar[:, ::1] = _array(bits).reshape(T, B*((N+7)//8)) if bits.shape[0] else _NO_ROWS
+    pre_: _real[::1] = _array(pre).reshape(-1)
+    count_: cython.int[::1] = _array(count).reshape(-1)
+    _spread(beta, per, 0, N, L)
+    _spread(theta, per, 1, N, L)
     k: cython.int
     for k in prange(threads, nogil=True, schedule='static', num_threads=threads):
         _share(x_, per, v_, u, fired, spk_, bits_, pre_, count_, T, reset, k, strips*k//threads, strips*(k+1)//threads, N, L, W)

@@ -134,7 +134,7 @@ def _write(
         for n in range(2*W): fired[k,5120+n] = fired[k,4096+2*n] | fired[k,4096+2*n+1]<<2
         for n in range(W): bits[t,byte+n] = fired[k,5120+2*n] | fired[k,5120+2*n+1]<<4
 
-# %% ../../nbs/kernels/lif_int.ipynb #7f0aef8b
+# %% ../../nbs/kernels/lif_int.ipynb #03904406
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -170,6 +170,8 @@ def _share(
                 w = min(W, L-c, M-p)
                 if t==0:
                     for n in range(w): u[k,j+n] = v[p+n]
+                    if count.shape[0]>0:
+                        for n in range(w): count[p+n] = 0
                 _steps(x, guard, per, u, fired, pre, reset, g==4, k, p+t*d, d, p+t*M, M, c, j, w)
                 for s in range(g): _write(fired, spk, bits, count, k, 1024*s, t+s, p, p//N*((N+7)//8) + p%N//8, w)
                 if t+g==steps:
@@ -177,14 +179,35 @@ def _share(
             t += g
         start = last
 
-# %% ../../nbs/kernels/lif_int.ipynb #19bb50ae
-def _aligned(rows, columns, dtype):
-    "An empty array that begins at a multiple of 64 bytes"
-    a = np.empty(rows*columns+64, dtype)
-    skip = -a.__array_interface__['data'][0]//a.itemsize%64
-    return a[skip:skip+rows*columns].reshape(rows, columns)
+# %% ../../nbs/kernels/lif_int.ipynb #d0b6d2b0
+_NONE = np.empty(0, np.int32)
+_NO_ROWS = np.empty((0,0), np.uint8)
 
-# %% ../../nbs/kernels/lif_int.ipynb #85521dd2
+def _room(n):
+    "`n` int32 that begin at a multiple of 64 bytes"
+    a = np.empty(n+16, np.int32)
+    skip = -a.__array_interface__['data'][0]//4%16
+    return a[skip:skip+n]
+
+def _array(a):
+    "The array behind a memoryview that a caller gave; taking its base is faster than wrapping it anew, but the base of a part is the whole"
+    if not cython.compiled: return a
+    whole = a.base
+    return whole if isinstance(whole, np.ndarray) and whole.size==a.size and whole.flags.c_contiguous else np.asarray(a)
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+@cython.cdivision(True)
+def _spread(a:cython.const[cython.int][::1], per:cython.int[:, ::1], k:cython.int, N:cython.Py_ssize_t, L:cython.Py_ssize_t)->cython.void:
+    "Row `k` of `per`: what belongs to each of `L` neurons, for rows of `N`"
+    n: cython.Py_ssize_t
+    r: cython.Py_ssize_t
+    one: cython.bint = a.shape[0]==1
+    for r in range(L//N):
+        for n in range(N): per[k,r*N+n] = a[0] if one else a[n]
+
+# %% ../../nbs/kernels/lif_int.ipynb #6c419226
 @cython.cdivision(True)
 def lif_int_forward(
     x:cython.const[cython.int][:, :, ::1], # Sums of products of codes, A, `[T, B, N]`, or constant `[1, B, N]`
@@ -218,9 +241,10 @@ def lif_int_forward(
     if guard<0 or guard>30: raise ValueError(f'`guard` must be 0 to 30, not {guard}')
     if reset<0 or reset>3: raise ValueError(f'`reset` must be 0, 1, 2 or 3, not {reset}')
     if num_threads<1: raise ValueError(f'`num_threads` must be at least 1, not {num_threads}')
-    if count.shape[0]: np.asarray(count)[:] = 0
     M: cython.Py_ssize_t = B*N
-    if T*M==0: return
+    if T*M==0:
+        if count.shape[0]: np.asarray(count)[:] = 0
+        return
     threads: cython.int = min(num_threads, 1+T*M//_SHARE)
     rows: cython.Py_ssize_t = 1 if bits.shape[0] and N%8 else min(B, max(1, _STRIP//N))
     L: cython.Py_ssize_t = rows*N
@@ -228,19 +252,21 @@ def lif_int_forward(
     S: cython.Py_ssize_t = max((L+_STRIP-1)//_STRIP, (threads+R-1)//R)
     W: cython.Py_ssize_t = (L+64*S-1)//(64*S)*64
     strips: cython.Py_ssize_t = R*((L+W-1)//W)
-    both = _aligned(3, (L+63)//64*64, np.int32)
-    both[0,:L].reshape(rows, N)[:] = m
-    both[1,:L].reshape(rows, N)[:] = theta
-    both[2,:L].reshape(rows, N)[:] = bias
-    per: cython.const[cython.int][:, ::1] = both
-    u: cython.int[:, ::1] = _aligned(threads, W*max(1, min(_CHUNK//W, (strips+threads-1)//threads)), np.int32)
-    fired: cython.uchar[:, ::1] = _aligned(threads, 6144, np.uint8)
-    x_: cython.const[cython.int][::1] = np.asarray(x).reshape(-1)
-    v_: cython.int[::1] = np.asarray(v).reshape(M)
-    spk_: _spike[:, ::1] = np.asarray(spk).reshape(len(spk), M if spk.shape[0] else 0)
-    bits_: cython.uchar[:, ::1] = np.asarray(bits).reshape(len(bits), B*((N+7)//8) if bits.shape[0] else 0)
-    pre_: cython.int[::1] = np.asarray(pre).reshape(T*M if pre.shape[0] else 0)
-    count_: cython.int[::1] = np.asarray(count).reshape(M if count.shape[0] else 0)
+    P: cython.Py_ssize_t = (L+63)//64*64
+    U: cython.Py_ssize_t = W*max(1, min(_CHUNK//W, (strips+threads-1)//threads))
+    room = _room(3*P + threads*(U+1536))
+    per: cython.int[:, ::1] = room[:3*P].reshape(3, P)
+    u: cython.int[:, ::1] = room[3*P:3*P+threads*U].reshape(threads, U)
+    fired: cython.uchar[:, ::1] = room[3*P+threads*U:].view(np.uint8).reshape(threads, 6144)
+    x_: cython.const[cython.int][::1] = _array(x).reshape(-1)
+    v_: cython.int[::1] = _array(v).reshape(M)
+    spk_: _spike[:, ::1] = _array(spk).reshape(T, M) if spk.shape[0] else _array(spk).reshape(0, 0)
+    bits_: cython.uchar[:, ::1] = _array(bits).reshape(T, B*((N+7)//8)) if bits.shape[0] else _NO_ROWS
+    pre_: cython.int[::1] = _array(pre).reshape(T*M) if pre.shape[0] else _NONE
+    count_: cython.int[::1] = _array(count).reshape(M) if count.shape[0] else _NONE
+    _spread(m, per, 0, N, L)
+    _spread(theta, per, 1, N, L)
+    _spread(bias, per, 2, N, L)
     k: cython.int
     for k in prange(threads, nogil=True, schedule='static', num_threads=threads):
         _share(x_, guard, per, v_, u, fired, spk_, bits_, pre_, count_, T, reset, k, strips*k//threads, strips*(k+1)//threads, N, L, W)

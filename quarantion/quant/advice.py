@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WIDE', 'Reason', 'Recommendation', 'recommend', 'Finding', 'lint']
 
-# %% ../../nbs/quant/advice.ipynb #919e0b34
+# %% ../../nbs/quant/advice.ipynb #78f8a085
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..checks import CheckError, check_in, check_range, fail
 from .levels import levels, mse_scale, quantize
 from .observers import MinMax
-from .policy import Policy, check_supported, membrane_of
+from .policy import Policy, membrane_of
 from .prepare import QuantNetwork
 from .sensitivity import weighted_layers
 from ..spikes.network import Network
@@ -97,10 +97,8 @@ def _layers_of(model, policy):
             if isinstance(m, LIF): area,gain = 1,None
     return [_Layer(*f, policy.at(f[0], *['first']*(i==0), *['last']*(i==len(found)-1))) for i,f in enumerate(found)]
 
-# %% ../../nbs/quant/advice.ipynb #dfb76a17
+# %% ../../nbs/quant/advice.ipynb #e320a4a9
 def _check_policy(policy, layers):
-    try: check_supported(policy)
-    except CheckError as e: yield Finding('unsupported', 'error', '', str(e), 'choose what can be prepared')
     names = [l.name for l in layers]+['first','last']
     for p,_ in policy.layers:
         if not any(fnmatchcase(n, p) for n in names): yield Finding('pattern', 'error', '', f'no layer is called {p!r}', f'one of {", ".join(names)}')

@@ -5,14 +5,23 @@
 # %% auto #0
 __all__ = ['lower']
 
-# %% ../../nbs/quant/lower.ipynb #4554a758
+# %% ../../nbs/quant/lower.ipynb #cc1ae2ea
 import numpy as np
 from ..checks import fail
 from .prepare import QuantNetwork
-from ..runtime.network import IntegerNetwork, IntLayer
+from ..runtime.network import IntegerNetwork, IntLayer, Requant
 
-# %% ../../nbs/quant/lower.ipynb #af0428ec
+# %% ../../nbs/quant/lower.ipynb #02415451
 def _pairs(conv): return tuple((v,v) if isinstance(v, int) else tuple(v) for v in conv[:3])+(conv[3],) if conv else ()
+
+def _layer(l):
+    a = lambda t: t.detach().cpu().numpy().copy()
+    more = dict(clip=l.kept.clip, before_fire=l.kept.before_fire, gain=l.gain)
+    if l.quant_max: more['requant'] = Requant(a(l.m0_code), a(l.shift_code), l.quant_max)
+    if l.alpha is not None: more['current_leak'] = a(l.current_leak_code)
+    if l.recurrent is not None: more |= dict(recurrent=a(l.recurrent_code), recurrent_conv=_pairs(l.recurrent_conv))
+    if l.kept.levels is not None: more['levels'] = a(l.kept.levels)
+    return IntLayer(a(l.weight_code), a(l.bias_code), a(l.theta_code), a(l.leak_code), a(l.unit_code), l.guard, l.reset, l.lv.quant_max, l.before, l.after, _pairs(l.conv), **more)
 
 def lower(
     q:QuantNetwork, # A prepared network; it is frozen, if it was not
@@ -20,6 +29,6 @@ def lower(
     "Copy the codes of `q` into an integer network; raises `CheckError` if integers cannot hold them"
     if not isinstance(q, QuantNetwork): fail('`q`', 'lower', 'a QuantNetwork (prepare makes one)', type(q).__name__)
     q.freeze()
-    a = lambda t: t.detach().cpu().numpy().copy()
-    return IntegerNetwork(tuple(IntLayer(a(l.weight_code), a(l.bias_code), a(l.theta_code), a(l.leak_code), a(l.unit_code).astype(np.float64), l.guard, l.reset,
-        l.lv.quant_max, l.before, l.after, _pairs(l.conv)) for l in q.layers), q.in_shape, q.steps, float(q.in_scale), q.in_min, q.in_max)
+    for l in q.layers:
+        if l.float_membrane: fail('`membrane`', l.name, 'one of integers', 'float, which has no integer program')
+    return IntegerNetwork(tuple(map(_layer, q.layers)), q.in_shape, q.steps, float(q.in_scale), q.in_min, q.in_max)

@@ -118,7 +118,7 @@ def remove_neurons(
         setattr(reads, 'in_channels' if isinstance(reads, nn.Conv2d) else 'in_features', len(columns))
     return net
 
-# %% ../../nbs/quant/prune.ipynb #f730ea97
+# %% ../../nbs/quant/prune.ipynb #63754d5d
 class Held(nn.Module):
     "A parametrization: weights are 0 where `mask` is"
     def __init__(self, mask:Tensor): # bool, of the shape of the weights
@@ -126,41 +126,44 @@ class Held(nn.Module):
         self.register_buffer('mask', mask)
     def forward(self, weight): return torch.where(self.mask, weight, 0)
 
-def _held(m): return parametrize.is_parametrized(m, 'weight') and isinstance(m.parametrizations.weight[0], Held)
+def _slot(m): # where the real weights of a layer are: a module, and their name in it
+    return (m.parametrizations.weight,'original') if isinstance(m, QuantLayer) else (m,'weight')
+
+def _held(m, name): return parametrize.is_parametrized(m, name) and isinstance(m.parametrizations[name][0], Held)
 
 def _weighted(net):
     if not isinstance(net, OverTime): fail('`net`', expected='a Network, or what prepare makes of it', found=type(net).__name__)
     layers = [m for m in net.layers if isinstance(m, (nn.Linear,nn.Conv2d,QuantLayer))]
     for i,m in enumerate(layers):
         if isinstance(m, QuantLayer) and m.frozen: fail('weights', m.name, 'codes that are not frozen yet', 'frozen ones')
-    return layers
+    return [_slot(m) for m in layers]
 
 @torch.no_grad()
 def zero_smallest(
-    net:OverTime, # A float or a prepared network; its weights are changed
+    net:OverTime, # A float or a prepared network; its real weights are changed
     fraction:float # Part of the weights of each layer that is zero afterwards, at least, in [0, 1); zeros that were there count
 ):
     "Make the weights of least magnitude zero, layer by layer; raises `CheckError`"
     if not 0<=fraction<1: check_range(fraction, 0, name='fraction'); fail('`fraction`', expected='in [0, 1)', found=fraction)
-    for m in _weighted(net):
-        w = check_finite(m.weight, 'weight')
+    for m,n in _weighted(net):
+        w = check_finite(getattr(m, n), 'weight')
         least = w.abs().flatten().argsort(stable=True)[:round(fraction*w.numel())]
-        latent = m.parametrizations.weight.original if _held(m) else m.weight
+        latent = m.parametrizations[n].original if _held(m, n) else w
         latent.copy_(w.flatten().index_fill(0, least, 0).reshape(w.shape))
 
 def hold_zeros(
     net:OverTime # A float or a prepared network; its layers are changed
 ):
-    "Weights that are zero now stay zero, until `free_zeros`; those of `RecurrentLIF` are not touched. Raises `CheckError`"
-    layers = _weighted(net)
-    for m in layers:
-        if parametrize.is_parametrized(m, 'weight') and not _held(m): fail('weights', 'hold_zeros', 'no other parametrization', type(m.parametrizations.weight[0]).__name__)
+    "Weights that are zero now stay zero, until `free_zeros`; recurrent ones are not touched. Raises `CheckError`"
+    slots = _weighted(net)
+    for m,n in slots:
+        if parametrize.is_parametrized(m, n) and not _held(m, n): fail('weights', 'hold_zeros', 'no other parametrization', type(m.parametrizations[n][0]).__name__)
     free_zeros(net)
-    for m in layers: parametrize.register_parametrization(m, 'weight', Held(m.weight.detach()!=0))
+    for m,n in slots: parametrize.register_parametrization(m, n, Held(getattr(m, n).detach()!=0))
 
 def free_zeros(
     net:OverTime # A network that was held, or not
 ):
     "Plain weights again, with the zeros in them, in the same parameters"
-    for m in net.layers:
-        if _held(m): parametrize.remove_parametrizations(m, 'weight', leave_parametrized=True)
+    for m,n in map(_slot, net.layers):
+        if _held(m, n): parametrize.remove_parametrizations(m, n, leave_parametrized=True)

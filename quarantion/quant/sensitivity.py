@@ -6,7 +6,7 @@
 __all__ = ['CHOICES', 'Weighted', 'weighted_layers', 'Sensitivity', 'Trace', 'hessian_traces', 'hawq_sensitivity',
            'sqnr_sensitivity', 'agreement_sensitivity', 'knapsack', 'allocate', 'plot_sensitivity']
 
-# %% ../../nbs/quant/sensitivity.ipynb #af96fe82
+# %% ../../nbs/quant/sensitivity.ipynb #8e8a8468
 import copy
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +21,7 @@ from .policy import Policy
 from ..runtime.network import packed
 from ..spikes.network import Network
 from ..spikes.neuron import LIF, RecurrentLIF
+from ..spikes.synaptic import RecurrentSynaptic, Synaptic
 
 # %% ../../nbs/quant/sensitivity.ipynb #a134daec
 class Weighted(NamedTuple):
@@ -119,7 +120,7 @@ def _table(net, x, choices, measure, score):
     plain = np.array([4*sum(k.numel() for k in l[0].codes) for l in coded], np.int64)
     return Sensitivity(measure, tuple(l.name for l in weighted_layers(net)), choices, np.asarray(score(coded), np.float64), size, ops, plain, dense)
 
-# %% ../../nbs/quant/sensitivity.ipynb #0617deae
+# %% ../../nbs/quant/sensitivity.ipynb #82dfbd4d
 class _NoCurrent(nn.Module):
     def forward(self, s): return 0.
 
@@ -129,7 +130,9 @@ def _twice(net, surrogate, slope):
     for i,l in enumerate(out.layers):
         if not isinstance(l, LIF): continue
         if not isinstance(l, RecurrentLIF):
-            out.layers[i] = RecurrentLIF(_NoCurrent(), beta=l.beta, threshold=l.threshold, reset=l.reset, detach_reset=l.detach_reset).double()
+            more = dict(alpha=l.alpha) if isinstance(l, Synaptic) else {}
+            kind = RecurrentSynaptic if more else RecurrentLIF
+            out.layers[i] = kind(_NoCurrent(), beta=l.beta, threshold=l.threshold, reset=l.reset, detach_reset=l.detach_reset, **more).double()
         out.layers[i].surrogate,out.layers[i].slope = surrogate,slope
     return out
 

@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['RESETS', 'SAVES', 'op_name', 'per_neuron', 'lif', 'lif_spikes', 'lif_counts', 'LIF', 'Diagonal', 'RecurrentLIF']
 
-# %% ../../nbs/spikes/neuron.ipynb #5fe9a38e
+# %% ../../nbs/spikes/neuron.ipynb #eca9a47c
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from ..checks import check_in, check_range, fail
 from ..kernels.bptt import lif_backward
 from ..kernels.lif import lif_forward
-from .surrogate import SURROGATES, spike, surrogate_grad
+from .surrogate import SURROGATES, slope_grad, spike, surrogate_grad
 
 # %% ../../nbs/spikes/neuron.ipynb #830a43b9
 RESETS = ('subtract', 'subtract_delayed', 'zero', 'none')
@@ -61,8 +62,8 @@ def _backward_loop(gs, gpre, x, pre, unit, v0, beta, theta, steps, reset, surrog
     d = reach(v0, torch.zeros_like(v0)) if reset=='subtract_delayed' else torch.zeros_like(v0)
     return gx, gbeta, gtheta-d, beta*g+d
 
-# %% ../../nbs/spikes/neuron.ipynb #fbf75f0d
-def _on_cpu(x): return x.device.type=='cpu' and x.dtype in (torch.float32, torch.float64)
+# %% ../../nbs/spikes/neuron.ipynb #26b01482
+def _on_cpu(x): return x.is_cpu and x.dtype in (torch.float32, torch.float64)
 
 def _np(x): return x.detach().contiguous().numpy()
 
@@ -76,9 +77,8 @@ def op_name(
     while hasattr(torch.ops.quarantion, name): name += '_'
     return f'quarantion::{name}'
 
-@torch.library.custom_op(op_name('lif'), mutates_args=())
-def _lif(x:Tensor, beta:Tensor, theta:Tensor, v0:Tensor, steps:int, reset:str, surrogate:str, slope:float,
-         detach_reset:bool, trace:bool, keep:bool)->tuple[Tensor,Tensor]: # membranes have no steps unless `keep`
+def _forward(x:Tensor, beta:Tensor, theta:Tensor, v0:Tensor, steps:int, reset:str, surrogate:str, slope:float,
+             detach_reset:bool, trace:bool, keep:bool)->tuple[Tensor,Tensor]: # membranes have no steps unless `keep`
     if not _on_cpu(x):
         spk,pre = _forward_loop(x, beta, theta, v0, steps, reset)
         return spk,pre if keep and steps else pre.new_empty((steps if keep else 0,*v0.shape))
@@ -87,13 +87,14 @@ def _lif(x:Tensor, beta:Tensor, theta:Tensor, v0:Tensor, steps:int, reset:str, s
         steps, RESETS.index(reset), torch.get_num_threads())
     return spk,pre
 
+_lif = torch.library.custom_op(op_name('lif'), _forward, mutates_args=())
+
 @_lif.register_fake
 def _(x, beta, theta, v0, steps, reset, surrogate, slope, detach_reset, trace, keep):
     return x.new_empty((steps,*v0.shape)), x.new_empty((steps if keep else 0,*v0.shape))
 
-@torch.library.custom_op(op_name('lif_backward'), mutates_args=())
-def _lif_bw(gs:Tensor|None, gpre:Tensor|None, x:Tensor|None, pre:Tensor|None, unit:Tensor|None, v0:Tensor, beta:Tensor, theta:Tensor, steps:int,
-            reset:str, surrogate:str, slope:float, detach_reset:bool, constant:bool, learn_beta:bool, learn_theta:bool)->tuple[Tensor,Tensor,Tensor,Tensor]:
+def _gradients(gs:Tensor|None, gpre:Tensor|None, x:Tensor|None, pre:Tensor|None, unit:Tensor|None, v0:Tensor, beta:Tensor, theta:Tensor, steps:int,
+               reset:str, surrogate:str, slope:float, detach_reset:bool, constant:bool, learn_beta:bool, learn_theta:bool)->tuple[Tensor,Tensor,Tensor,Tensor]:
     "Gradients of x, for each row of β and θ (float64; no rows unless they learn), and of v0; from `x`, or from `pre` in units of `unit`"
     if not _on_cpu(v0):
         gx,gbeta,gtheta,gv0 = _backward_loop(gs, gpre, x, pre, unit, v0, beta, theta, steps, reset, surrogate, slope, detach_reset)
@@ -104,6 +105,8 @@ def _lif_bw(gs:Tensor|None, gpre:Tensor|None, x:Tensor|None, pre:Tensor|None, un
     lif_backward(*(none if g is None else _np(g) for g in (gs,gpre,x,pre)), none.reshape(-1)[:0] if unit is None else _np(unit), *map(_np, (v0,beta,theta)), gx.numpy(),
         gbeta.numpy(), gtheta.numpy(), gv0.numpy(), steps, RESETS.index(reset), SURROGATES.index(surrogate), slope, detach_reset, torch.get_num_threads())
     return gx,gbeta,gtheta,gv0
+
+_lif_bw = torch.library.custom_op(op_name('lif_backward'), _gradients, mutates_args=())
 
 @_lif_bw.register_fake
 def _(gs, gpre, x, pre, unit, v0, beta, theta, steps, reset, surrogate, slope, detach_reset, constant, learn_beta, learn_theta):
@@ -116,22 +119,31 @@ def _setup(ctx, inputs, output):
     ctx.save_for_backward(beta, theta, v0, output[1] if ctx.trace else x)
     ctx.set_materialize_grads(False)
 
-def _backward(ctx, gs, gpre):
+def _backward(ctx, gs, gpre, gradients=_lif_bw):
     beta,theta,v0,kept = ctx.saved_tensors
     if gs is None and gpre is None: return (None,)*11
     _,*learn = ctx.needs_input_grad[:3]
-    gx,gbeta,gtheta,gv0 = _lif_bw(gs, gpre, *((None,kept) if ctx.trace else (kept,None)), None, v0, beta, theta, ctx.steps,
+    gx,gbeta,gtheta,gv0 = gradients(gs, gpre, *((None,kept) if ctx.trace else (kept,None)), None, v0, beta, theta, ctx.steps,
         ctx.reset, ctx.surrogate, ctx.slope, ctx.detach_reset, ctx.constant, *learn)
     return gx, *(g.sum(0).to(beta.dtype) if l else None for g,l in zip((gbeta,gtheta), learn)), gv0, *(None,)*7
 
 _lif.register_autograd(_backward, setup_context=_setup)
 
-@torch.library.custom_op(op_name('lif_counts'), mutates_args=())
-def _lif_counts(x:Tensor, beta:Tensor, theta:Tensor, v0:Tensor, steps:int, reset:str, surrogate:str, slope:float, detach_reset:bool)->Tensor:
+class _Eager(torch.autograd.Function):
+    "`_lif` where nothing is compiled"
+    @staticmethod
+    def forward(ctx, *args): # a context that is set up apart costs more than all of the rest
+        _setup(ctx, args, out := _forward(*args))
+        return out
+    backward = staticmethod(once_differentiable(lambda ctx, gs, gpre: _backward(ctx, gs, gpre, _gradients)))
+
+def _counts(x:Tensor, beta:Tensor, theta:Tensor, v0:Tensor, steps:int, reset:str, surrogate:str, slope:float, detach_reset:bool)->Tensor:
     if not _on_cpu(x): return _forward_loop(x, beta, theta, v0, steps, reset)[0].sum(0)
     none,count = np.empty((0,0,0), np.uint8),np.empty(v0.shape, np.int32)
     lif_forward(_np(x), _np(beta), _np(theta), _np(v0.clone()), none, none, _np(v0.new_empty((0,0,0))), count, steps, RESETS.index(reset), torch.get_num_threads())
     return torch.from_numpy(count).to(x.dtype)
+
+_lif_counts = torch.library.custom_op(op_name('lif_counts'), _counts, mutates_args=())
 
 @_lif_counts.register_fake
 def _(x, beta, theta, v0, steps, reset, surrogate, slope, detach_reset): return x.new_empty(v0.shape)
@@ -140,15 +152,67 @@ def _setup_counts(ctx, inputs, output):
     x,beta,theta,v0,*ctx.rest = inputs
     ctx.save_for_backward(x, beta, theta, v0)
 
-def _backward_counts(ctx, g):
+def _backward_counts(ctx, g, gradients=_lif_bw):
     x,beta,theta,v0 = ctx.saved_tensors
     _,*learn = ctx.needs_input_grad[:3]
-    gx,gbeta,gtheta,gv0 = _lif_bw(g[None], None, x, None, None, v0, beta, theta, *ctx.rest, len(x)==1, *learn)
+    gx,gbeta,gtheta,gv0 = gradients(g[None], None, x, None, None, v0, beta, theta, *ctx.rest, len(x)==1, *learn)
     return gx, *(g.sum(0).to(beta.dtype) if l else None for g,l in zip((gbeta,gtheta), learn)), gv0, *(None,)*5
 
 _lif_counts.register_autograd(_backward_counts, setup_context=_setup_counts)
 
-# %% ../../nbs/spikes/neuron.ipynb #caf9074c
+class _EagerCounts(torch.autograd.Function):
+    "`_lif_counts` where nothing is compiled"
+    @staticmethod
+    def forward(ctx, *args):
+        _setup_counts(ctx, args, None)
+        return _counts(*args)
+    backward = staticmethod(once_differentiable(lambda ctx, g: _backward_counts(ctx, g, _gradients)))
+
+def _is_eager(x): return not torch.compiler.is_compiling() and type(x) in (Tensor, nn.Parameter) # tensors that stand for others know operators alone
+
+# %% ../../nbs/spikes/neuron.ipynb #442abe0d
+@torch.library.custom_op(op_name('lif_slope'), mutates_args=())
+def _lif_slope(x:Tensor, beta:Tensor, theta:Tensor, v0:Tensor, slope:Tensor, steps:int, reset:str, surrogate:str, detach_reset:bool, keep:bool)->tuple[Tensor,Tensor]:
+    return _lif(x, beta, theta, v0, steps, reset, surrogate, 1., detach_reset, False, keep)
+
+@_lif_slope.register_fake
+def _(x, beta, theta, v0, slope, steps, reset, surrogate, detach_reset, keep): return x.new_empty((steps,*v0.shape)), x.new_empty((steps if keep else 0,*v0.shape))
+
+@torch.library.custom_op(op_name('lif_slope_backward'), mutates_args=())
+def _lif_slope_bw(gs:Tensor|None, gpre:Tensor|None, x:Tensor, beta:Tensor, theta:Tensor, v0:Tensor, slope:Tensor, steps:int, reset:str, surrogate:str,
+                  detach_reset:bool, learn_beta:bool, learn_theta:bool)->tuple[Tensor,Tensor,Tensor,Tensor,Tensor]:
+    "As `_lif_bw`, and the gradient of the slope"
+    k,v = slope.item(),_lif(x, beta, theta, v0, steps, reset, surrogate, 1., detach_reset, False, True)[1]
+    gx,gbeta,gtheta,gv0 = _lif_bw(gs, gpre, None, v, None, v0, beta, theta, steps, reset, surrogate, k, detach_reset, False, learn_beta, learn_theta)
+    h,gk = torch.zeros_like(v) if gs is None else gs.clone(),0.
+    if not detach_reset:
+        if reset=='subtract': h[:-1] -= theta*beta*gx[1:]
+        elif reset=='zero': h[:-1] -= v[:-1]*beta*gx[1:]
+        elif reset=='subtract_delayed':
+            h[:-1] -= theta*gx[1:]
+            if steps: gk = -(theta*gx[0]*slope_grad(v0-theta, surrogate, k)).sum(dtype=torch.float64)
+    gk = gk+(h*slope_grad(v-theta, surrogate, k)).sum(dtype=torch.float64)
+    return gx.sum(0, keepdim=True) if len(x)==1!=steps else gx, gbeta, gtheta, gv0, gk.to(slope.dtype).reshape(slope.shape)
+
+@_lif_slope_bw.register_fake
+def _(gs, gpre, x, beta, theta, v0, slope, steps, reset, surrogate, detach_reset, learn_beta, learn_theta):
+    rows = lambda learn: v0.new_empty((len(v0) if learn else 0, v0.shape[1]), dtype=torch.float64)
+    return x.new_empty(x.shape), rows(learn_beta), rows(learn_theta), v0.new_empty(v0.shape), slope.new_empty(slope.shape)
+
+def _setup_slope(ctx, inputs, output):
+    *kept,ctx.steps,ctx.reset,ctx.surrogate,ctx.detach_reset,_ = inputs
+    ctx.save_for_backward(*kept)
+    ctx.set_materialize_grads(False)
+
+def _backward_slope(ctx, gs, gpre):
+    if gs is None and gpre is None: return (None,)*10
+    beta,learn = ctx.saved_tensors[1],ctx.needs_input_grad[1:3]
+    gx,gbeta,gtheta,gv0,gk = _lif_slope_bw(gs, gpre, *ctx.saved_tensors, ctx.steps, ctx.reset, ctx.surrogate, ctx.detach_reset, *learn)
+    return gx, *(g.sum(0).to(beta.dtype) if l else None for g,l in zip((gbeta,gtheta), learn)), gv0, gk, *(None,)*5
+
+_lif_slope.register_autograd(_backward_slope, setup_context=_setup_slope)
+
+# %% ../../nbs/spikes/neuron.ipynb #e7336b93
 def per_neuron(
     p:Tensor, # One value, or one for each neuron or channel
     shape:tuple, # Shape of a layer's features, channels first, such as `(100,)` or `(8,14,14)`
@@ -165,7 +229,7 @@ def _arguments(x, beta, threshold, mem, reset, surrogate, slope, steps, detach_r
     "Checked, with neurons in one axis and parameters spread over them: what the operators take"
     check_in(reset, RESETS, 'reset'); check_in(surrogate, SURROGATES, 'surrogate')
     if not x.is_floating_point(): fail('`x`', expected='a floating dtype', found=x.dtype)
-    if not slope>0: check_range(slope, 0, name='slope', above=True) # compared here, since numpy's checks would break a compiled graph
+    if not isinstance(slope, Tensor) and not slope>0: check_range(slope, 0, name='slope', above=True) # compared here, since numpy's checks would break a compiled graph
     if not isinstance(beta, Tensor) and not 0<=beta<=1: check_range(beta, 0, 1, 'beta') # tensors are not read on the way: they may be on a GPU
     if not isinstance(threshold, Tensor) and not threshold>0: check_range(threshold, 0, name='threshold', above=True)
     if mem is not None and mem.shape!=x.shape[1:]: fail('`mem`', expected=f'shape {tuple(x.shape[1:])}', found=tuple(mem.shape))
@@ -175,13 +239,15 @@ def _arguments(x, beta, threshold, mem, reset, surrogate, slope, steps, detach_r
     b,feat = x.shape[1],x.shape[2:]
     beta,theta = (per_neuron(torch.as_tensor(p, dtype=x.dtype, device=x.device), feat, n) for p,n in ((beta,'beta'),(threshold,'threshold')))
     v0 = x.new_zeros(b, beta.numel()) if mem is None else mem.reshape(b, beta.numel()).to(x.dtype)
-    return x.reshape(len(x), b, beta.numel()), beta, theta, v0, steps, reset, surrogate, float(slope), bool(detach_reset)
+    return x if x.ndim==3 else x.reshape(len(x), b, beta.numel()), beta, theta, v0, steps, reset, surrogate, slope if isinstance(slope, Tensor) else float(slope), bool(detach_reset)
 
 def _lif_pre(x, beta, threshold, mem, reset, surrogate, slope, steps, detach_reset, save, keep):
     "`lif` up to the membrane before the reset: spikes and `pre` (of no steps unless `keep` or 'trace'), and the spread threshold"
     trace = check_in(save, SAVES, 'save')=='trace'
     args = _arguments(x, beta, threshold, mem, reset, surrogate, slope, steps, detach_reset)
-    spk,pre = _lif(*args, trace, keep or trace)
+    if isinstance(slope, Tensor): spk,pre = _lif_slope(*args[:4], slope, *args[4:7], args[8], keep)
+    else: spk,pre = (_Eager.apply if _is_eager(x) else _lif)(*args, trace, keep or trace)
+    if x.ndim==3: return spk, pre, args[2] # a view would be one more node on the way back
     return spk.reshape(len(spk), *x.shape[1:]), pre.reshape(len(pre), *x.shape[1:]), args[2].reshape(x.shape[2:])
 
 def _to_state(spk, pre, theta, reset, detach_reset=True): # gradients pass through `pre` and `theta`, and through a spike only if the reset is not detached
@@ -222,7 +288,7 @@ def lif_spikes(
     "The spikes of `lif`; nothing but its input is kept for the backward pass. Raises `CheckError`"
     return _lif_pre(x, beta, threshold, mem, reset, surrogate, slope, steps, detach_reset, save, False)[0]
 
-# %% ../../nbs/spikes/neuron.ipynb #3093f8c0
+# %% ../../nbs/spikes/neuron.ipynb #fdce2f71
 def lif_counts(
     x:Tensor, # Input current `[T, B, N]` or `[T, B, C, H, W]`; T = 1 with `steps` is a constant current
     beta:Tensor|float=.95, # Leak a step, in [0, 1]: one value, or one for each neuron or channel
@@ -235,9 +301,10 @@ def lif_counts(
     detach_reset:bool=True # Is the spike in a reset a constant to the gradient?
 )->Tensor: # Spikes of each neuron, `[B, N]` or `[B, C, H, W]`, of the dtype of `x`
     "How often the neurons of `lif` fire; nothing but its input is kept for the backward pass. Raises `CheckError`"
-    return _lif_counts(*_arguments(x, beta, threshold, mem, reset, surrogate, slope, steps, detach_reset)).reshape(x.shape[1:])
+    if isinstance(slope, Tensor): return lif_spikes(x, beta, threshold, mem, reset, surrogate, slope, steps, detach_reset).sum(0)
+    return (_EagerCounts.apply if _is_eager(x) else _lif_counts)(*_arguments(x, beta, threshold, mem, reset, surrogate, slope, steps, detach_reset)).reshape(x.shape[1:])
 
-# %% ../../nbs/spikes/neuron.ipynb #15610541
+# %% ../../nbs/spikes/neuron.ipynb #8d4a86f9
 class LIF(nn.Module):
     "A layer of leaky integrate-and-fire neurons"
     def __init__(self,
@@ -256,10 +323,12 @@ class LIF(nn.Module):
         self.reset,self.surrogate = check_in(reset, RESETS, 'reset'),check_in(surrogate, SURROGATES, 'surrogate')
         self.slope = float(check_range(slope, 0, name='slope', above=True))
         self.detach_reset,self.save = bool(detach_reset),check_in(save, SAVES, 'save')
-        for n,v,learn in (('beta',beta,learn_beta),('threshold',threshold,learn_threshold)):
-            v = torch.as_tensor(v, dtype=torch.get_default_dtype()).detach().clone()
-            if learn: setattr(self, n, nn.Parameter(v))
-            else: self.register_buffer(n, v)
+        self._keep('beta', beta, learn_beta); self._keep('threshold', threshold, learn_threshold)
+
+    def _keep(self, name, v, learn):
+        v = torch.as_tensor(v, dtype=torch.get_default_dtype()).detach().clone()
+        if learn: setattr(self, name, nn.Parameter(v))
+        else: self.register_buffer(name, v)
 
     def _run(self, x, mem, steps, keep):
         return _lif_pre(x, self.beta.clamp(0, 1), self.threshold.clamp(min=1e-6), mem, self.reset, self.surrogate, self.slope, steps, self.detach_reset, self.save, keep)
@@ -284,7 +353,7 @@ class LIF(nn.Module):
         f = lambda p: f'{p.item():g}' if p.numel()==1 else f'[{p.numel()}]'
         return f'beta={f(self.beta)}, threshold={f(self.threshold)}, reset={self.reset!r}'
 
-# %% ../../nbs/spikes/neuron.ipynb #2442b060
+# %% ../../nbs/spikes/neuron.ipynb #c611dea5
 class Diagonal(nn.Module):
     "A recurrent connection from each neuron to itself alone"
     def __init__(self, weight:float|Tensor=1.): # One weight, or one for each neuron
@@ -301,14 +370,16 @@ class RecurrentLIF(LIF):
         super().__init__(**kwargs)
         self.recurrent = recurrent
 
+    def _drive(self, u, j, i, beta): return beta*u+i[0]+i[1],j # βU, with the current of the input and of the spikes
+
     def _run(self, x, mem, steps, keep):
-        feat,s,ss,vs = x.shape[2:],torch.zeros_like(x[0]),[],[]
+        feat,s,j,ss,vs = x.shape[2:],torch.zeros_like(x[0]),torch.zeros_like(x[0]),[],[]
         theta = per_neuron(self.threshold.clamp(min=1e-6), feat, 'threshold').reshape(feat)
         u = torch.zeros_like(x[0]) if mem is None else mem
         for t in range(steps or len(x)):
             i = x[t if len(x)>1 else 0]
             beta = per_neuron(self.beta.clamp(0, 1), feat).reshape(feat)
-            v = beta*u+i+self.recurrent(s)
+            v,j = self._drive(u, j, (i,self.recurrent(s)), beta)
             if self.reset=='subtract_delayed': v = v-((u>theta).to(v.dtype) if self.detach_reset else spike(u-theta, self.surrogate, self.slope))*theta
             s = spike(v-theta, self.surrogate, self.slope)
             u = self.states(s, v, theta)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['from_snntorch', 'to_snntorch']
 
-# %% ../../nbs/spikes/snntorch.ipynb #f9553893
+# %% ../../nbs/spikes/snntorch.ipynb #8065e94a
 import copy, functools, inspect
 import snntorch as snn
 import torch
@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from ..checks import CheckError, check_finite, check_in, check_range, fail
 from .network import Network
 from .neuron import LIF, Diagonal, RecurrentLIF
+from .synaptic import RecurrentSynaptic, Synaptic
 from .surrogate import SURROGATES, spike, surrogate_grad
 
-# %% ../../nbs/spikes/snntorch.ipynb #ebd1796a
+# %% ../../nbs/spikes/snntorch.ipynb #be2c6c29
 _LAYERS = nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.Flatten, nn.Dropout, nn.Identity
-_NEURONS = snn.Leaky, snn.RLeaky
+_NEURONS = snn.Leaky, snn.RLeaky, snn.Synaptic, snn.RSynaptic
 
 def _leaves(net, prefix=''):
     "Name and layer of each, in the order of the children"
@@ -33,9 +34,11 @@ def _is_block(m): # a module of the user's own, made of others
 
 def _is_row(m): return type(m) in _LAYERS+_NEURONS or type(m) is nn.Sequential and all(map(_is_row, m))
 
+def _leaks(m): return ('alpha','beta') if hasattr(m, 'alpha') else ('beta',)
+
 def _is_neuron(m): return isinstance(m, (snn.SpikingNeuron, LIF))
 
-# %% ../../nbs/spikes/snntorch.ipynb #5152304e
+# %% ../../nbs/spikes/snntorch.ipynb #3526afee
 def _tensors(x):
     if isinstance(x, Tensor): yield x
     elif isinstance(x, (dict, list, tuple)):
@@ -58,7 +61,7 @@ def _twin(net):
         f = m.spike_grad
         m._modules.pop('spike_grad', None)
         m.spike_grad = lambda x, f=f: f(x).to(x.dtype) # snnTorch's return float32, whatever x is
-        for k in ('beta','threshold'): # `threshold=1` is an int64 buffer
+        for k in _leaks(m)+('threshold',): # `threshold=1` is an int64 buffer
             if not getattr(m, k).is_floating_point(): setattr(m, k, getattr(m, k).double())
         v = getattr(getattr(m, 'recurrent', None), 'V', None)
         if v is not None and not isinstance(v, nn.Parameter): m.recurrent.V = v.cpu().double() # not registered
@@ -107,7 +110,7 @@ def _read_surrogate(f, where):
     except Exception: pass # `surrogate_disable`, LSO and others have no derivative at all
     fail('`spike_grad`', where, f'the derivative of {", ".join(SURROGATES)}; or pass `surrogate=` and `slope=`', 'none of them')
 
-# %% ../../nbs/spikes/snntorch.ipynb #a3556b1b
+# %% ../../nbs/spikes/snntorch.ipynb #da776a3a
 def _read_reset(n, where):
     ran = dict(_base_sub='subtract', _base_zero='zero', _base_int='none').get(n.state_function.__name__)
     said = list(n.reset_dict)[int(n.reset_mechanism_val)]
@@ -116,12 +119,14 @@ def _read_reset(n, where):
         if n.reset_delay: return 'subtract_delayed'
         fail('`reset_mechanism`', where, "'subtract' with reset_delay=True (`subtract_delayed` here)",
             "'subtract' with reset_delay=False, which adds the threshold back after a double crossing")
-    if ran=='zero' and n.reset_delay and type(n) is snn.RLeaky:
+    if type(n) is snn.RSynaptic and (ran=='zero' or not n.reset_delay):
+        fail('`reset_mechanism`', where, "'subtract' or 'none', with reset_delay=True", f'{ran!r}, reset_delay={n.reset_delay}: with a delay zero loses a current, without one RSynaptic does not run')
+    if ran=='zero' and n.reset_delay and type(n) is not snn.Leaky:
         fail('`reset_mechanism`', where, "'zero' with reset_delay=False", "'zero' with reset_delay=True, which loses the current of the step after a spike")
     return ran
 
 def _read_neuron(n, feat, name, surrogate, slope):
-    "The `LIF` or `RecurrentLIF` that fires as `n` does"
+    "The layer of neurons that fires as `n` does"
     where = f'layer `{name}` ({type(n).__name__})'
     for k in ('inhibition','state_quant'):
         if getattr(n, k): fail(f'`{k}`', where, 'False', 'True' if k=='inhibition' else 'a quantizer')
@@ -132,23 +137,23 @@ def _read_neuron(n, feat, name, surrogate, slope):
     except Exception as e: fires = _line(e)
     if fires!=[0,0,1]: fail('`spike_grad`', where, 'spikes [0, 0, 1] below, at and above the threshold', fires)
     if surrogate is None: surrogate,slope = _read_surrogate(n.spike_grad, where)
-    ps = {k:_spread(getattr(n, k), feat, f'{name}.{k}') for k in ('beta','threshold')}
+    ps = {k:_spread(getattr(n, k), feat, f'{name}.{k}') for k in _leaks(n)+('threshold',)}
     check_range(ps['threshold'], 0, name=f'{name}.threshold', above=True)
     learn = {k:isinstance(getattr(n, k), nn.Parameter) for k in ps}
     reset = _read_reset(n, where)
     kw = dict(reset=reset, surrogate=surrogate, slope=slope, learn_beta=learn['beta'], learn_threshold=learn['threshold'],
         detach_reset=reset!='zero' or n.reset_delay) # without delay snnTorch resets by the spike itself
-    if type(n) is snn.RLeaky:
+    if hasattr(n, 'recurrent'):
         r = n.recurrent
         if type(r) not in (nn.Linear, nn.Conv2d): # one to one
             d = Diagonal(r.V).to(r.V.device, r.V.dtype if r.V.is_floating_point() else None)
             r = d.requires_grad_(r.V.requires_grad)
-        lif = RecurrentLIF(r, **kw)
-    else: lif = LIF(**kw)
+        lif = (RecurrentSynaptic if 'alpha' in ps else RecurrentLIF)(r, **kw)
+    else: lif = (Synaptic if 'alpha' in ps else LIF)(**kw)
     for k,p in ps.items():
         v = p.detach().clone()
         if not v.is_floating_point(): v = v.to(torch.get_default_dtype())
-        setattr(lif, k, nn.Parameter(v, requires_grad=p.requires_grad) if learn[k] else v.clamp(0, 1) if k=='beta' else v)
+        setattr(lif, k, nn.Parameter(v, requires_grad=p.requires_grad) if learn[k] else v if k=='threshold' else v.clamp(0, 1))
     return lif
 
 # %% ../../nbs/spikes/snntorch.ipynb #22f25a2e
@@ -226,7 +231,7 @@ def _agree(theirs, ours, steps):
     if apart: fail(*apart)
     return len(x) if way[3] or len(x)!=max(steps, 8) else steps
 
-# %% ../../nbs/spikes/snntorch.ipynb #4389b956
+# %% ../../nbs/spikes/snntorch.ipynb #8bc14442
 def from_snntorch(
     net:nn.Module, # A network of snnTorch; it is copied, and not changed in any way
     in_shape:tuple=None, # Shape of one sample, such as `(1,28,28)`; known by itself if the first layer is `nn.Linear`
@@ -241,11 +246,11 @@ def from_snntorch(
     new = _copy(net)
     leaves = list(_leaves(new))
     neurons = [m for _,m in leaves if _is_neuron(m)]
-    if not neurons: fail(f'`{type(net).__name__}`', expected='neurons: Leaky or RLeaky', found=', '.join(type(m).__name__ for _,m in leaves) or 'no layers')
+    if not neurons: fail(f'`{type(net).__name__}`', expected='neurons: Leaky, RLeaky, Synaptic or RSynaptic', found=', '.join(type(m).__name__ for _,m in leaves) or 'no layers')
     for i,(name,m) in enumerate(leaves):
         twice = next((n for n,o in leaves[:i] if o is m and _is_neuron(m)), None)
         if twice: fail(f'layer `{name}` ({type(m).__name__})', expected='neurons of its own', found=f'those of `{twice}`')
-    if not _is_neuron(leaves[-1][1]): fail(f'layer `{leaves[-1][0]}`, the last', expected='neurons: Leaky or RLeaky', found=type(leaves[-1][1]).__name__)
+    if not _is_neuron(leaves[-1][1]): fail(f'layer `{leaves[-1][0]}`, the last', expected='neurons: Leaky, RLeaky, Synaptic or RSynaptic', found=type(leaves[-1][1]).__name__)
     for k,t in new.state_dict().items(): check_finite(t, k)
     if in_shape is None:
         first = next(m for _,m in leaves if type(m) not in (nn.Dropout, nn.Identity))
@@ -259,7 +264,7 @@ def from_snntorch(
     for m in (res, res.layers, *(l for l in layers if _is_neuron(l))): m.training = net.training
     return res
 
-# %% ../../nbs/spikes/snntorch.ipynb #a452421e
+# %% ../../nbs/spikes/snntorch.ipynb #a9647243
 def _write_neuron(l, feat, name, last):
     "The neuron of snnTorch that fires as `l` does"
     where = f'layer `{name}` ({type(l).__name__})'
@@ -273,27 +278,31 @@ def _write_neuron(l, feat, name, last):
     kw = dict(beta=values('beta'), threshold=values('threshold'), spike_grad=grad(l.slope) if grad else functools.partial(spike, surrogate=l.surrogate, slope=l.slope),
         learn_beta=isinstance(l.beta, nn.Parameter), learn_threshold=isinstance(l.threshold, nn.Parameter), init_hidden=True, output=last,
         reset_mechanism='subtract' if l.reset=='subtract_delayed' else l.reset, reset_delay=l.reset!='zero')
-    if type(l) is LIF: n = snn.Leaky(**kw)
-    elif type(l) is RecurrentLIF:
+    second = type(l) in (Synaptic,RecurrentSynaptic)
+    if second: kw |= dict(alpha=values('alpha'), learn_alpha=isinstance(l.alpha, nn.Parameter))
+    if type(l) in (LIF,Synaptic): n = (snn.Synaptic if second else snn.Leaky)(**kw)
+    elif type(l) in (RecurrentLIF,RecurrentSynaptic):
+        if second and l.reset=='zero': fail('`reset`', where, "'subtract_delayed' or 'none'", "'zero', which RSynaptic only has with a delay that loses a current")
+        make = snn.RSynaptic if second else snn.RLeaky
         r = l.recurrent
-        if type(r) is Diagonal: n = snn.RLeaky(V=r.weight.detach().clone(), all_to_all=False, learn_recurrent=r.weight.requires_grad, **kw)
-        elif type(r) is nn.Linear: n = snn.RLeaky(linear_features=r.in_features, **kw)
-        elif type(r) is nn.Conv2d: n = snn.RLeaky(conv2d_channels=r.in_channels, kernel_size=r.kernel_size, **kw)
+        if type(r) is Diagonal: n = make(V=r.weight.detach().clone(), all_to_all=False, learn_recurrent=r.weight.requires_grad, **kw)
+        elif type(r) is nn.Linear: n = make(linear_features=r.in_features, **kw)
+        elif type(r) is nn.Conv2d: n = make(conv2d_channels=r.in_channels, kernel_size=r.kernel_size, **kw)
         else: fail('`recurrent`', where, 'Linear, Conv2d or Diagonal', type(r).__name__)
         if type(r) is not Diagonal: n.recurrent,n.learn_recurrent = r,r.weight.requires_grad
-    else: fail(f'layer `{name}`', expected='LIF or RecurrentLIF', found=type(l).__name__)
-    for k in ('beta','threshold'): getattr(n, k).requires_grad_(getattr(l, k).requires_grad)
+    else: fail(f'layer `{name}`', expected='LIF, RecurrentLIF, Synaptic or RecurrentSynaptic', found=type(l).__name__)
+    for k in _leaks(l)+('threshold',): getattr(n, k).requires_grad_(getattr(l, k).requires_grad)
     return n.to(l.beta.device)
 
-# %% ../../nbs/spikes/snntorch.ipynb #1dd8e762
+# %% ../../nbs/spikes/snntorch.ipynb #f917699e
 def to_snntorch(
     net:Network # Neurons reset by `subtract_delayed` (detached), `zero` (which is not detached there) or `none`; it is copied
-)->nn.Sequential: # One call is one step; the last layer returns spikes and membrane
+)->nn.Sequential: # One call is one step; the last layer returns spikes and membrane (with a second leak, its current between them)
     "Hand a network to snnTorch; raises `CheckError` for what it does not have, and if any spike differs on random input"
     if not isinstance(net, Network): fail('`net`', expected='a Network', found=type(net).__name__)
     new = _copy(net)
     for i,l in enumerate(new.layers):
-        if type(l) not in _LAYERS and not _is_neuron(l): fail(f'layer `{i}`', expected=f'one of {", ".join(t.__name__ for t in _LAYERS+(LIF,RecurrentLIF))}', found=type(l).__name__)
+        if type(l) not in _LAYERS and not _is_neuron(l): fail(f'layer `{i}`', expected=f'one of {", ".join(t.__name__ for t in _LAYERS+(LIF,RecurrentLIF,Synaptic,RecurrentSynaptic))}', found=type(l).__name__)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         shapes = _shapes([(str(i),l) for i,l in enumerate(_copy(net).cpu().double().eval().layers)], net.in_shape)
         last = len(new.layers)-1
