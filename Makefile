@@ -23,8 +23,8 @@ bench: build ## install the peers, and measure every benchmark (ARGS=--quick for
 memcheck: build ## the kernel tests, with kernels that watch every read and write
 	@$(BIN)/python tools/memcheck.py
 
-lab: build ## JupyterLab on the tutorials
-	@$(BIN)/jupyter lab nbs/tutorials
+lab: build ## JupyterLab on a copy of the tutorials
+	@$(BIN)/quarantion lab
 
 install: $(INSTALLED) ## .venv with the versions of requirements.lock
 	@:

@@ -7,6 +7,9 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
+# the tutorials go with the package, for `quarantion lab`
+if Path('nbs/tutorials').exists(): shutil.copytree('nbs/tutorials', 'quarantion/tutorials', dirs_exist_ok=True, ignore=lambda _,names: [n for n in names if not n.endswith('.ipynb')])
+
 # `-ffp-contract=off` keeps a compiled kernel bit-equal to the same module run as plain Python;
 # loops over many arrays vectorize only if gcc may test all pairs of them for overlap,
 # and a choice between two floats only if arithmetic cannot trap (which changes no value)

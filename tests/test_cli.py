@@ -368,3 +368,13 @@ def test_weights_that_overflow_the_integer_range():
     with torch.no_grad(): net.layers[0].bias[:] = 1e6
     x = load_data(Config()).x_test[:8]
     with pytest.raises(CheckError, match=r'2\^31|int32'): lower(prepare(net, preset('nonary'), x))
+
+
+def test_lab_copies_the_tutorials_and_keeps_what_is_there(tmp_path):
+    import subprocess
+    import sys
+    (tmp_path/'t').mkdir()
+    (tmp_path/'t'/'01_first_spikes.ipynb').write_text('mine')
+    r = subprocess.run([sys.executable, '-m', 'quarantion.cli', 'lab', 't', '--version'], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert r.returncode==0 and r.stdout.strip()[0].isdigit(), r.stderr
+    assert len(list((tmp_path/'t').glob('*.ipynb')))>=6 and (tmp_path/'t'/'01_first_spikes.ipynb').read_text()=='mine'

@@ -114,7 +114,7 @@ def test_inspector_says_what_went_wrong_and_goes_on():
     assert 'expected a neuron whose spikes differ, found none' in mi.message.value
     mi._a[0][2][0,1,:] = np.nan
     mi.sample.value = 1
-    assert 'CheckError: `mem`: expected finite numbers' in mi.message.value
+    assert 'CheckError: `traces[0].mem`: expected finite numbers' in mi.message.value
     mi._guard(fail_with, '<script>')
     assert '&lt;script&gt;' in mi.message.value and '<script' not in mi.message.value
     mi.sample.value = 2
@@ -127,7 +127,7 @@ def test_close_frees_callbacks_and_recordings():
     layer,sample,button,image = mi.layer,mi.sample,mi.differing,mi.image
     kept,before = weakref.ref(mi),image.value
     mi.close(); mi.close()
-    assert mi._a is mi._b is mi.net is None and repr(mi)=='MembraneInspector (closed)' and list(mi._repr_mimebundle_())==['text/plain']
+    assert not {'_a','_b','net'} & set(vars(mi)) and repr(mi)=='MembraneInspector (closed)' and list(mi._repr_mimebundle_())==['text/plain']
     sample.value = 1; layer.value = 1; button.click()
     assert image.value==before
     del mi; gc.collect()

@@ -57,7 +57,7 @@ def lint(): run('ruff', 'check', '--quiet', '--output-format', 'concise', 'quara
 def notebooks(): run('nbdev_test', '--n_workers', '2', '--timing', OMP_NUM_THREADS='1')
 
 
-def tests(): run('pytest', '-q', '-m', 'not browser', '--durations=12', OMP_NUM_THREADS='1') # small layers gain nothing from two threads, and lose much where a core is busy
+def tests(): run('pytest', '-q', '-n', '2', '--dist', 'loadfile', '-m', 'not browser', '--durations=12', OMP_NUM_THREADS='1') # small layers gain nothing from two threads, and lose much where a core is busy
 
 
 def wheel():

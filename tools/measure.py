@@ -4,21 +4,31 @@
     python tools/measure.py time                                      # the default job, five times
     python tools/measure.py bench                                     # every benchmark, or those named after it
     python tools/measure.py break-even                                # the constants by which the runtime chooses, into its notebook
+    python tools/measure.py accuracy                                  # ours, snnTorch and Brevitas on the digits, 5 seeds, one thread
     python tools/measure.py mnist --jobs 5 -- --data-dir FOLDER --device cuda
+    python tools/measure.py frontier --seeds 3 --jobs 12 --data-dir FOLDER --device cuda   # bytes against accuracy
+        --save DIR                                                    # trains only, for a machine without the coder of files
+        --from DIR                                                    # writes, loads and proves the files of what was trained
 """
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 JOBS = dict(digits=['--data','digits'], mnist='--data mnist --hidden 1000 --epochs 10 --qat-epochs 8 --batch 256 --lr 0.0015'.split())
+
+
+FRONTIER = [f'{p}:{l1}:{rate}' for p,l1,rate in (('nonary',.2,.1),('nonary',.2,.04),('nonary',.4,.1),('ternary',.3,.05),
+    ('int8',0,1),('nonary',0,1),('ternary',0,1),('int4',.1,.1))]+[f'{p}:0:.1:6' for p in ('mint2','mint4','tcq4','current8')]
 
 
 MEASURED = Path(__file__).parent.parent/'nbs'/'measured'
@@ -72,16 +82,132 @@ def break_even(path):
     print(f'_BREAK_EVEN = {found}')
 
 
+def accuracy(seeds, path):
+    "Every contender with every seed, on one thread"
+    from importlib.metadata import PackageNotFoundError, version
+    import torch
+    from quarantion.bench.accuracy import SETTINGS, bench_accuracy, contenders
+    torch.set_num_threads(1)
+    def found(name):
+        try: return version(name)
+        except PackageNotFoundError: return None
+    rows,order = [],[c[:4] for c in contenders()]
+    place = lambda r: (order.index(tuple(r[k] for k in ('who','weight','membrane','note'))), r['seed'])
+    def keep(row):
+        rows.append(row)
+        out = dict(command='python tools/measure.py accuracy', machine=f'{cpu()}, 1 thread', versions={n:found(n) for n in ('torch','snntorch','brevitas')}, settings=SETTINGS, rows=sorted(rows, key=place))
+        path.write_text(json.dumps(out, indent=1)+'\n')
+        print(f"seed {row['seed']} {row['who']:10} {row['weight']:8} {row['membrane']:12} {row['note']:30}", row.get('why') or f"{row['at_once']:.2%} at once, {row['test_accuracy']:.2%}, spikes {row['spike_rate']:.2%}, {row['mismatches']} mismatches", flush=True)
+    for s in range(seeds): bench_accuracy(s, keep)
+
+
+def frontier_float(values, out):
+    "Train the float network that policies share"
+    import torch
+    from quarantion.train.config import Config
+    from quarantion.train.job import load_data, start, train
+    torch.set_num_threads(1)
+    cfg,began = Config(**values),time.perf_counter()
+    run = start(cfg, out)
+    *_,accuracy = train(run, load_data(cfg))
+    print(f'float    max_rate {cfg.max_rate:g} seed {cfg.seed}: {accuracy:.2%}, {time.perf_counter()-began:.0f} s', flush=True)
+    return run
+
+
+def frontier_train(values, trained, folder):
+    "Go on from the run `trained` of a float network, freeze, and compare the program in memory with the network on every held-out sample; writes the codes and what came out, `folder`/NAME.safetensors"
+    import torch
+    from safetensors.numpy import save
+    from quarantion.files import save_tensors
+    from quarantion.quant.lower import lower
+    from quarantion.quant.verify import verify
+    from quarantion.train.config import Config
+    from quarantion.train.job import load_data, start, test_batches, train
+    torch.set_num_threads(1)
+    cfg,began = Config(**values),time.perf_counter()
+    split = load_data(cfg)
+    with tempfile.TemporaryDirectory() as out:
+        run = start(cfg, out)
+        for part in 'checkpoints','metrics.jsonl','audit.jsonl': (shutil.copytree if (trained/part).is_dir() else shutil.copy2)(trained/part, run/part)
+        net,q,float_accuracy = train(run, split)
+    proof = verify(q, lower(q), test_batches(cfg, split))
+    row = dict(accuracy=proof.accuracy, spike_rate=proof.spike_rate, fired=[l.fired for l in proof.layers], spikes=proof.spikes, mismatches=proof.mismatches, problems=proof.problems,
+        float_accuracy=float_accuracy, float_bytes=len(save({k:v.cpu().numpy() for k,v in net.state_dict().items()})), seconds=round(time.perf_counter()-began, 1),
+        machine=torch.cuda.get_device_name() if cfg.device!='cpu' else cpu(), torch=torch.__version__)
+    codes = {k:v for k,v in q.state_dict().items() if not k.endswith('weight.original')} # frozen: the real weights are not needed any more
+    values = {k:v for k,v in values.items() if k not in ('data_dir','device')}
+    save_tensors(folder/f'{cfg.policy}-l{cfg.l1:g}-r{cfg.max_rate:g}-s{cfg.seed}.safetensors', codes, dict(format='quarantion.frontier', version=1, config=values, trained=row))
+    print(f'{cfg.policy:8} l1 {cfg.l1:g} max_rate {cfg.max_rate:g} seed {cfg.seed}: float {float_accuracy:.2%}, quantized {proof.accuracy:.2%}, rate {proof.spike_rate:.2%}, {proof.mismatches} mismatches, {row["seconds"]:.0f} s', flush=True)
+
+
+def frontier_prove(path, data_dir):
+    "Write the file of a trained network, load it, and compare it with the restored network on every held-out sample: a row"
+    import torch
+    from quarantion.files import load_tensors
+    from quarantion.quant.lower import lower
+    from quarantion.quant.prepare import prepare
+    from quarantion.quant.verify import verify
+    from quarantion.runtime.files import load, save
+    from quarantion.train.config import Config, policy_named
+    from quarantion.train.job import build, few, load_data, test_batches
+    tensors,head = load_tensors(path, 'quarantion.frontier', 1)
+    cfg = Config(**head['config'], data_dir=data_dir)
+    split,trained = load_data(cfg),head['trained']
+    q = prepare(build(cfg, split), policy_named(cfg.policy), few(cfg, split))
+    q.load_state_dict(q.state_dict() | {k:torch.from_numpy(v) for k,v in tensors.items()})
+    with tempfile.TemporaryDirectory() as out:
+        save(lower(q), f'{out}/net')
+        size,proof = os.path.getsize(f'{out}/net'),verify(q, load(f'{out}/net'), test_batches(cfg, split))
+    row = dict(policy=cfg.policy, l1=cfg.l1, max_rate=cfg.max_rate, seed=cfg.seed, epochs=cfg.epochs, qat_epochs=cfg.qat_epochs, accuracy=proof.accuracy, float_accuracy=trained['float_accuracy'],
+        spike_rate=proof.spike_rate, bytes=size, float_bytes=trained['float_bytes'], mismatches=proof.mismatches, spikes=proof.spikes, fired=[l.fired for l in proof.layers], problems=proof.problems, machine=cpu(), trained=trained)
+    print(f'{path.stem}: {size:,} bytes, {trained["float_bytes"]/size:.1f}×, {proof.accuracy:.2%}, rate {proof.spike_rate:.2%}, {proof.mismatches} mismatches', flush=True)
+    return row
+
+
+def frontier(a, path):
+    "Train what `--settings` names with each seed, then write and prove the files"
+    from quarantion.train.config import Config
+    kind = multiprocessing.get_context('spawn')
+    with tempfile.TemporaryDirectory() as tmp:
+        folder = a.from_ or a.save or Path(tmp)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not a.from_:
+            values = [dict(data='mnist', data_dir=a.data_dir, hidden=1000, epochs=a.epochs, qat_epochs=int(*more) if more else 12, batch=256, lr=.0015, policy=p, l1=float(l1), max_rate=float(rate), seed=s, device=a.device)
+                for s in range(a.seeds) for p,l1,rate,*more in (t.split(':') for t in a.settings)]
+            for v in values: Config(**v) # before hours are spent
+            first = {(v['max_rate'],v['seed']):v | dict(policy='float', l1=0.) for v in values}
+            with ProcessPoolExecutor(a.jobs, kind) as pool:
+                runs = {k:pool.submit(frontier_float, v, tmp) for k,v in first.items()}
+                jobs = [pool.submit(frontier_train, v, runs[v['max_rate'],v['seed']].result(), folder) for v in values]
+                for job in as_completed(jobs): job.result()
+        if a.save: return
+        rows = json.loads(path.read_text())['rows'] if a.from_ and path.exists() else []
+        for f in sorted(folder.glob('*.safetensors')):
+            row = frontier_prove(f, a.data_dir)
+            same = lambda r: all(r[k]==row[k] for k in ('policy','l1','max_rate','seed'))
+            rows = sorted([*(r for r in rows if not same(r)), row], key=lambda r: (r['policy'], r['l1'], r['max_rate'], r['seed']))
+            path.write_text(json.dumps(dict(command='python tools/measure.py frontier --seeds 3 --jobs 12 --data-dir FOLDER --device cuda --save DIR; python tools/measure.py frontier --data-dir FOLDER --from DIR', rows=rows), indent=1)+'\n')
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even'])
+    p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'frontier'])
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')
     p.add_argument('--out', type=Path, help='file to write')
+    f = p.add_argument_group('frontier')
+    f.add_argument('--settings', nargs='+', default=FRONTIER, metavar='POLICY:L1:MAX_RATE[:EPOCHS]', help='the epochs are those of the quantized network, 12 if they are not said')
+    f.add_argument('--epochs', type=int, default=10)
+    f.add_argument('--data-dir', default='', help='with the files of MNIST')
+    f.add_argument('--device', default='cpu')
+    f.add_argument('--save', type=Path, help='folder: train only')
+    f.add_argument('--from', dest='from_', type=Path, help='folder: what was trained')
     a,more = p.parse_known_args()
     more = [m for m in more if m!='--']
     if a.name=='break-even': return break_even(MEASURED.parent/'runtime'/'network.ipynb')
+    if a.name=='accuracy': return accuracy(a.seeds, a.out or MEASURED/'accuracy.json')
+    if a.name=='frontier': return frontier(a, a.out or MEASURED/'frontier.json')
     if a.name=='bench': return bench(more, a.out or MEASURED/'bench.json')
     if a.name=='time': return clock(a.seeds, a.out or MEASURED/'time.json')
     runs = [[*JOBS[a.name], '--policy', q, '--seed', str(s), *more] for s in range(a.seeds) for q in a.policies]

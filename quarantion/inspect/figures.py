@@ -10,6 +10,7 @@ __all__ = ['BLUE', 'ORANGE', 'RED', 'GREEN', 'BLACK', 'GREY', 'new_axes', 'png',
 import io
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -32,7 +33,7 @@ def png(
 )->bytes: # The file
     "A figure as a PNG file; equal figures give equal bytes"
     out = io.BytesIO()
-    fig.savefig(out, format='png', dpi=dpi, facecolor='white', metadata=dict(Software=None))
+    fig.savefig(out, format='png', dpi=dpi, facecolor=fig.get_facecolor(), metadata=dict(Software=None))
     return out.getvalue()
 
 # %% ../../nbs/inspect/figures.ipynb #f92f27e2
@@ -42,13 +43,17 @@ def _array(x, axes, name, **sizes):
     if not x.size: fail(f'`{name}`', expected='at least one value', found=f'shape {x.shape}')
     return check_finite(x, name)
 
+def _dark(ax): return sum(to_rgb(ax.get_facecolor()))<1.5 # the paper
+
+def _ink(ax): return '#e6e6e6' if _dark(ax) else BLACK
+
 def _axes(ax, figsize=(6,2.5), grid=None):
     if ax is None:
         import matplotlib.pyplot as plt # for people in a notebook, who want to see it at once
         _,ax = plt.subplots(figsize=figsize, layout='constrained')
     ax.spines[['top','right']].set_visible(False)
     ax.tick_params(labelsize=8)
-    if grid: ax.grid(axis=grid, lw=.5, color='#dddddd')
+    if grid: ax.grid(axis=grid, lw=.5, color='#3a3a3a' if _dark(ax) else '#dddddd')
     ax.set_axisbelow(True)
     return ax
 
@@ -73,14 +78,14 @@ def plot_raster(
     spk = check_range(_array(spk, 't n', 'spk'), 0, 1, 'spk')>0
     T,N = spk.shape
     ax = _axes(ax)
-    image = np.full((N,T,3), 255, dtype=np.uint8)
+    image = np.full((N,T,3), [int(255*c) for c in to_rgb(ax.get_facecolor())], dtype=np.uint8)
     rgb = lambda c: [int(c[i:i+2], 16) for i in (1,3,5)]
-    image[spk.T] = rgb(BLACK)
+    image[spk.T] = rgb(_ink(ax))
     if other is not None:
         other = check_range(_array(other, 't n', 'other', t=T, n=N), 0, 1, 'other')>0
         only = (spk&~other),(other&~spk)
         for m,c in zip(only, (BLUE,ORANGE)): image[m.T] = rgb(c)
-        _legend(ax, [Patch(color=BLACK, label=f'both {(spk&other).sum()}')]+
+        _legend(ax, [Patch(color=_ink(ax), label=f'both {(spk&other).sum()}')]+
                     [Patch(color=c, label=f'only {l} {m.sum()}') for l,c,m in zip(labels, (BLUE,ORANGE), only)], 3)
     image = image.repeat(-(-600//N), 0).repeat(-(-1200//T), 1) # finer than the screen, which then shows even rows, and all of them
     ax.imshow(image, aspect='auto', origin='lower', interpolation='antialiased', interpolation_stage='rgba', extent=(-.5,T-.5,-.5,N-.5))
@@ -109,7 +114,7 @@ def plot_membrane(
     for m,s,c,style,l,n in ((mem,spk,BLUE,'-',labels[0] if other is not None else 'membrane','spk'), (other,other_spk,ORANGE,'--',labels[1],'other_spk')):
         if m is not None: ax.plot(_array(m, 't', 'other', t=T), style, color=c, lw=1.5, marker='.', ms=3.5, label=l)
         if s is not None: rows.append((check_range(_array(s, 't', n, t=T), 0, 1, n)>0, c))
-    if threshold is not None: ax.axhline(float(threshold), color=BLACK, lw=1, ls=':', label='threshold')
+    if threshold is not None: ax.axhline(float(threshold), color=_ink(ax), lw=1, ls=':', label='threshold')
     if rows:
         lo,hi = ax.get_ylim()
         ax.set_ylim(lo, hi+(hi-lo)*(.1+.1*len(rows)))

@@ -46,7 +46,7 @@ def uniform_rate(
 ): # Levels per unit; 0 if the table is not uniform enough, or has less than two levels
     "The rate for `nearest_level` to find levels by arithmetic"
     if len(levels)<2: return 0.
-    rate = np.float32((len(levels)-1)/(float(levels[-1])-float(levels[0])))
+    rate = np.float32((len(levels)-1)/(float(levels[len(levels)-1])-float(levels[0])))
     if not (np.isfinite(rate) and rate>0): return 0.
     i = np.arange(len(bounds))
     with np.errstate(over='ignore'): last,first = ((x-levels[0])*rate for x in (bounds,_ranked(_rank(bounds)+1)))

@@ -137,7 +137,7 @@ class QuantNetwork(OverTime):
 
     def extra_repr(self): return f'in_shape={self.in_shape}, steps={self.steps}, in_scale={self.in_scale:.6g}, codes {self.in_min} … {self.in_max}'
 
-# %% ../../nbs/quant/prepare.ipynb #2c4db646
+# %% ../../nbs/quant/prepare.ipynb #a9de6614
 def _pair(v): return (v,v) if isinstance(v, int) else tuple(v)
 
 def _op(m, name):
@@ -217,7 +217,7 @@ def prepare(
     spikes = bool(((sample==0)|(sample==1)).all())
     in_min,in_max,guard = (0,1,8) if spikes else (0,255,0) if lo>=0 else (-127,127,0)
     observer = MinMax(in_max)
-    observer(sample.float())
+    observer(sample.float().cpu())
     if not sample.is_floating_point() and (lo<-127 or hi>(255 if lo>=0 else 127)): fail('`sample`', 'prepare', 'integer codes of 8 bits', f'{lo:g} … {hi:g}')
     in_scale = 1. if spikes or not sample.is_floating_point() else max(hi, -lo)/in_max # integers are codes already
     layers,stages = [],_stages(net)
