@@ -61,7 +61,7 @@ def tests(): run('pytest', '-q', '-n', '2', '--dist', 'loadfile', '-m', 'not bro
 
 
 def wheel():
-    "The wheel, made from the sdist, does the main job without dev tools, and runs a saved network without torch"
+    "The wheel, made from the sdist, does the main job without dev tools, and runs a saved network with numpy, safetensors and constriction alone"
     with TemporaryDirectory() as d:
         d = Path(d)
         run('python', '-m', 'build', '--no-isolation', '--outdir', d, quiet=True)
@@ -77,7 +77,7 @@ def wheel():
         assert made['mismatches']==0 and made['spikes']>0, made
         run(full/'quarantion', 'verify', made['run'], cwd=d, quiet=True)
         run(full/'python', 'wheel_store.py', made['run'], d/'stored', cwd=d)
-        bare = venv('bare', ['-c', ROOT/'requirements.lock', 'numpy', 'safetensors', 'cython'], ['--no-deps', whl])
+        bare = venv('bare', ['-c', ROOT/'requirements.lock', 'numpy', 'safetensors', 'constriction', 'cython'], ['--no-deps', whl])
         run(bare/'python', 'wheel_replay.py', d/'stored', cwd=d)
 
 
