@@ -64,7 +64,8 @@ def test_random_networks(tmp_path, seed, reset, policy, beta, threshold, kind, b
     assume((policy,reset)!=('mint2','subtract_delayed'))    # refused by name
     net = mlp(reset=reset, beta=beta, threshold=threshold, bias=bias)
     x = dict(pixels=lambda: torch.rand(3,6), signed=lambda: torch.randn(3,6), spikes=lambda: (torch.rand(9,3,6)<.4).float())[kind]()
-    assert three(prepare(net, preset(policy), x), x, tmp_path/'net.safetensors')==0
+    try: assert three(prepare(net, preset(policy), x), x, tmp_path/'net.safetensors')==0
+    except CheckError as e: assert policy.startswith('mint') and 'half a unit' in str(e)     # weights that dwarf a threshold have no membrane of few bits
 
 
 @pytest.mark.filterwarnings('ignore:.*a threshold of')

@@ -63,7 +63,7 @@ def _multiplier(r, where):
 _WATCH = dict(ema=MovingAverage, adaptive=partial(MovingAverage, adaptive=True), spike_aware=partial(MovingAverage, adaptive=True, spike_aware=True),
     minmax=MinMax, percentile=Percentile, mse=Histogram, entropy=partial(Histogram, rule=entropy_range))
 
-# %% ../../nbs/quant/layer.ipynb #2b769aff
+# %% ../../nbs/quant/layer.ipynb #3d46f229
 class Ran(NamedTuple):
     "What a layer did"
     spk:Tensor # Spikes `[T, B, …]`, differentiable
@@ -209,7 +209,7 @@ class QuantLayer(nn.Module):
         worth = s*self.in_scale
         u = worth/2**self.guard
         if self.quant_max and self.current.count.any():
-            s_i = torch.maximum(self.current.calculate_qparams()[0].double(), threshold.detach().max()/2**12) # currents that are next to nothing
+            s_i = self._current_scale(threshold.detach())
             more |= dict(zip(('m0','shift'), _multiplier(worth/s_i, self.name)))
             u = (s_i/2**self.guard).expand(c)
         leaks = [x.clamp(0, 1).reshape(-1).expand(c).double()*65536 for x in (self.beta,self.alpha) if x is not None]
@@ -217,6 +217,13 @@ class QuantLayer(nn.Module):
         i = lambda x: x.detach().to(torch.int32)
         if m2: more |= dict(current_leak=i(m2[0]), alpha_real=m2[0]/65536)
         return Codes(stand_for(k, real, sh.detach()), i(b), i(th), i(m), u*b, u*th, m/65536, u, worth.detach(), **more)
+
+    def _current_scale(self, threshold):
+        "What the observer says, but thresholds are whole numbers that a membrane can be near"
+        clip = self.kept.clip
+        least = threshold.max()/(2**12 if not clip else clip-1 if self._tight else 4*clip)
+        s = torch.maximum(self.current.calculate_qparams()[0].double(), least)
+        return torch.minimum(s, threshold.min()) if clip else s
 
     def _check(self, k, steps):
         "Prove that nothing overflows; may float32 be used for the products?"
