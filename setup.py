@@ -12,9 +12,10 @@ if Path('nbs/tutorials').exists(): shutil.copytree('nbs/tutorials', 'quarantion/
 
 # `-ffp-contract=off` keeps a compiled kernel bit-equal to the same module run as plain Python;
 # loops over many arrays vectorize only if gcc may test all pairs of them for overlap,
-# and a choice between two floats only if arithmetic cannot trap (which changes no value)
+# a choice between two floats only if arithmetic cannot trap (which changes no value),
+# and the inner of two loops only if it does not join turns of the outer one first
 opt = ['/O2'] if sys.platform=='win32' else ['-O3', '-g0', '-ffp-contract=off']
-if sys.platform=='linux': opt += ['-fno-trapping-math', '--param', 'vect-max-version-for-alias-checks=64']
+if sys.platform=='linux': opt += ['-fno-trapping-math', '-fno-loop-unroll-and-jam', '--param', 'vect-max-version-for-alias-checks=64']
 omp = {'win32': ['/openmp'], 'darwin': []}.get(sys.platform, ['-fopenmp'])
 levels = {'': []}
 if sys.platform=='linux' and platform.machine()=='x86_64': levels.update({'_x86_64_v3.': ['-march=x86-64-v3'], '_x86_64_v4.': ['-march=x86-64-v4', '-mprefer-vector-width=512']}) # gcc would use half of a v4 register

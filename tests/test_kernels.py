@@ -212,6 +212,15 @@ def run_event_products(mod, rng, T, B, N, threads, name, density):
     return out,
 
 
+def run_fused_forward(mod, rng, T, B, N, threads, reset, density, wanted):
+    J = 7*T+2
+    x,weight = (rng.random((T,B,J))<density).astype(np.uint8),rng.integers(-128, 128, (J,-(-N//32)*32)).astype(np.int8)
+    per = np.stack([rng.integers(lo, hi, weight.shape[1]) for lo,hi in ((-50,50),(0,65537),(1,9000))]).astype(np.int32)
+    out = np.full((T if 's' in wanted else 0,B,N), 7, np.uint8),np.full((B if 'c' in wanted else 0,N), 7, np.int32),np.full((B if 'm' in wanted else 0,N), 7, np.int64)
+    mod.fused_forward(x, weight, 3, per, *out, reset, threads)
+    return out
+
+
 def run_packed_event_products(mod, rng, T, B, N, threads, density):
     spk,words = (rng.random((T*B,N))<density).astype(np.uint8),rng.integers(0, 9**5, (N,8), np.uint16)
     out = np.full((T*B,37), 7, np.int32)
@@ -247,6 +256,7 @@ CASES = dict(
     fake_quantize_rows=('fake', run_fake_quantize_rows, [(0,0),(1,0),(0,4),(1,30)]),
     fake_quantize_back=('fake', run_fake_quantize_back, [(0,),(1,)]),
     **{k: (m, run_event_products, [(k,d) for d in (.05,.5,1.)]) for k,m in (('event_products','events'),('dense_products','dense'))},
+    fused_forward=('fused', run_fused_forward, list(itertools.product(range(4), (.05,.5,1.), ('scm','s','cm','')))),
     packed_event_products=('events', run_packed_event_products, [(.05,),(.5,),(1.,)]),
     pack_rows=('events', run_pack_rows, [()]))
 
@@ -282,7 +292,7 @@ def test_levels_agree(kernel):
     for level in LEVELS[1:]: assert results(kernel, level, (6,3,1061))==first, level
 
 
-@pytest.mark.parametrize('kernel', ('lif_forward','lif_backward','lif_int_forward','lif_states_forward','nearest_level','fake_quantize_rows','fake_quantize_back','event_products','dense_products','packed_event_products','quantize_nonary','pack_nits','unpack_nits','pack_planes','unpack_planes',
+@pytest.mark.parametrize('kernel', ('lif_forward','lif_backward','lif_int_forward','lif_states_forward','nearest_level','fake_quantize_rows','fake_quantize_back','event_products','dense_products','packed_event_products','fused_forward','quantize_nonary','pack_nits','unpack_nits','pack_planes','unpack_planes',
                                     'encode_digits','decode_digits','add_saturate','add_carries','multiply_nonary','dot_nits'))
 def test_threads_change_nothing(kernel):
     one = results(kernel, LEVELS[-1], (3,3,700))

@@ -5,13 +5,15 @@
 # %% auto #0
 __all__ = ['bench_bptt']
 
-# %% ../../nbs/bench/bptt.ipynb #6fa5b630
+# %% ../../nbs/bench/bptt.ipynb #5f0f17b2
+import numpy as np
 import torch
 from .lif import BETA, SHAPES, norse_loop, snntorch_loop, spikingjelly_layer
 from .measure import race, torch_threads
+from ..kernels.stream import stream
 from ..spikes.neuron import lif_counts, lif_spikes
 
-# %% ../../nbs/bench/bptt.ipynb #cec82d8d
+# %% ../../nbs/bench/bptt.ipynb #443660ad
 def _steps(x, T): return x.unbind(0) if len(x)==T else [x[0]]*T
 
 def bench_bptt(
@@ -32,8 +34,12 @@ def bench_bptt(
                 f().backward(g)
             def ours(): back(lambda: (lif_counts if constant else lif_spikes)(x, BETA, reset='subtract_delayed', steps=T))
             peers = {'snnTorch loop':(lambda: back(lambda: read(snn(_steps(x, T)))), goal), 'Norse LIFBoxCell loop':(norse and (lambda: back(lambda: read(norse(_steps(x, T))))), 0)}
-            if not constant: peers['SpikingJelly LIFNode'] = jelly and (lambda: back(lambda: jelly(x))),0 # it takes an array over T alone
+            if not constant:
+                peers['SpikingJelly LIFNode'] = jelly and (lambda: back(lambda: jelly(x))),0 # it takes an array over T alone
+                flat,flat_g,outs = x.detach().numpy().ravel(),g.numpy().ravel(),np.empty((2,x.numel()), np.float32)
+                def bytes_alone(): stream(flat, outs[0], threads); stream(flat_g, outs[1], threads)
+                peers['roofline (same bytes)'] = bytes_alone,0
             ours(); mine = x.grad.clone(); peers['snnTorch loop'][0]()
             if not torch.allclose(mine, x.grad, rtol=1e-3, atol=1e-4*float(mine.abs().max())): raise AssertionError('gradients differ from those of snnTorch')
-            rows += race(f'LIF forward + backward T={T} B={B} N={N}, {"constant current, counts" if constant else "spikes"}, float32, huge pages', threads, ours, peers, 2. if quick else 60.)
+            rows += race(f'LIF forward + backward T={T} B={B} N={N}, {"constant current, counts" if constant else "spikes"}, float32, reused', threads, ours, peers, 2. if quick else 60.)
     return rows

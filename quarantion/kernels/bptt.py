@@ -11,23 +11,24 @@ import numpy as np
 from cython.parallel import prange
 from cython.cimports.libc.math import exp
 
-# %% ../../nbs/kernels/bptt.ipynb #01135740
+# %% ../../nbs/kernels/bptt.ipynb #537912c2
 _TILE = 1024 # neurons that go through time together, at most
 _BLOCK = 2**20 # rebuilt membranes that a thread holds, at most (over very long times a tile of 16 neurons holds more)
+_PLACE = 2**19 # membranes in the place of gradients, at most, that a thread goes through together
 _SHARE = 2**18 # updates that are worth another thread
 
 _real = cython.fused_type(cython.float, cython.double)
 _membrane = cython.fused_type(cython.float, cython.double, cython.int)
 
-# %% ../../nbs/kernels/bptt.ipynb #11553901
+# %% ../../nbs/kernels/bptt.ipynb #1a1126d2
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def _rebuild(
-    x:cython.const[_real][:, ::1], work:_real[:, :, ::1], w:cython.Py_ssize_t,
+    x:cython.const[_real][:, ::1], work:_real[:, :, ::1], w:cython.Py_ssize_t, to:_real[:, ::1], row:cython.Py_ssize_t, column:cython.Py_ssize_t,
     reset:cython.int, steps:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
 )->cython.void:
-    "V of every step into rows 5, 6, … of the scratch, from U₋₁ in row 2"
+    "V of every step into rows of `to` from `row`, from `column` on, and U₋₁ in row 2 of the scratch"
     t: cython.Py_ssize_t
     i: cython.Py_ssize_t
     j: cython.Py_ssize_t
@@ -40,24 +41,24 @@ def _rebuild(
             for j in range(size):
                 u = work[w,0,j]*work[w,2,j] + x[i,start+j]
                 h = work[w,1,j]
-                work[w,5+t,j] = u
+                to[row+t,column+j] = u
                 work[w,2,j] = u-h if u>h else u
         elif reset==1:
             for j in range(size):
                 h = work[w,1,j]
                 u = work[w,0,j]*work[w,2,j] + x[i,start+j]
                 u = u-h if work[w,2,j]>h else u
-                work[w,5+t,j] = u
+                to[row+t,column+j] = u
                 work[w,2,j] = u
         elif reset==2:
             for j in range(size):
                 u = work[w,0,j]*work[w,2,j] + x[i,start+j]
-                work[w,5+t,j] = u
+                to[row+t,column+j] = u
                 work[w,2,j] = zero if u>work[w,1,j] else u
         else:
             for j in range(size):
                 u = work[w,0,j]*work[w,2,j] + x[i,start+j]
-                work[w,5+t,j] = u
+                to[row+t,column+j] = u
                 work[w,2,j] = u
 
 # %% ../../nbs/kernels/bptt.ipynb #20a48212
@@ -236,7 +237,55 @@ def _delayed_row(
         s = work[w,2,j]>work[w,1,j]
         gtheta[start+j] = gtheta[start+j] - g[start+j]*s
 
-# %% ../../nbs/kernels/bptt.ipynb #550c4721
+# %% ../../nbs/kernels/bptt.ipynb #64f71f35
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+@cython.cdivision(True)
+def _plain(
+    gs:cython.const[_real][:, ::1], gx:_real[:, ::1], g:_real[::1], work:_real[:, :, ::1], w:cython.Py_ssize_t, v:cython.Py_ssize_t,
+    surrogate:cython.int, constant:cython.bint, slope:cython.double, t:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
+)->cython.void:
+    j: cython.Py_ssize_t
+    i: cython.Py_ssize_t = t if gs.shape[0]>1 else 0
+    o: cython.Py_ssize_t = 0 if constant else t
+    k: _real = slope
+    turn: _real = 1.5707963267948966*slope
+    half_slope: _real = slope/2
+    one: _real = 1
+    z: _real
+    a: _real
+    for j in range(size):
+        z = work[w,v,j] if constant else gx[o,start+j]
+        z = z-work[w,1,j]
+        if surrogate==0:
+            z = k*abs(z) + one
+            a = gs[i,start+j]/(z*z)
+        else:
+            z = turn*z
+            a = half_slope/(one+z*z)*gs[i,start+j]
+        a = a + work[w,0,j]*g[start+j]
+        g[start+j] = a
+        if constant: gx[o,start+j] = gx[o,start+j] + a
+        else: gx[o,start+j] = a
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _plain_row(
+    gs:cython.const[_real][:, ::1], gx:_real[:, ::1], g:_real[::1], work:_real[:, :, ::1], w:cython.Py_ssize_t, v:cython.Py_ssize_t,
+    surrogate:cython.int, slope:cython.double, t:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
+)->cython.void:
+    "G of step `t` into `g` and `gx`, from V in row `v` if the current is constant, else in `gx`; `_plain`, once for each surrogate and kind of input"
+    if surrogate==0:
+        if gx.shape[0]==1: _plain(gs, gx, g, work, w, v, 0, True, slope, t, start, size)
+        else: _plain(gs, gx, g, work, w, v, 0, False, slope, t, start, size)
+    else:
+        if gx.shape[0]==1: _plain(gs, gx, g, work, w, v, 1, True, slope, t, start, size)
+        else: _plain(gs, gx, g, work, w, v, 1, False, slope, t, start, size)
+
+# %% ../../nbs/kernels/bptt.ipynb #6ec62731
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -244,8 +293,8 @@ def _delayed_row(
 def _backward_tile(
     gs:cython.const[_real][:, ::1], gpre:cython.const[_real][:, ::1], x:cython.const[_real][:, ::1], pre:cython.const[_membrane][:, ::1],
     unit:cython.const[_real][::1], v0:cython.const[_real][::1], beta:cython.const[_real][::1], theta:cython.const[_real][::1],
-    gx:_real[:, ::1], gbeta:cython.double[::1], gtheta:cython.double[::1], g:_real[::1], work:_real[:, :, ::1], w:cython.Py_ssize_t, steps:cython.Py_ssize_t,
-    reset:cython.int, surrogate:cython.int, slope:cython.double, detach:cython.int, start:cython.Py_ssize_t, stop:cython.Py_ssize_t
+    gx:_real[:, ::1], gbeta:cython.double[::1], gtheta:cython.double[::1], g:_real[::1], work:_real[:, :, ::1], scratch:_real[:, ::1], w:cython.Py_ssize_t, steps:cython.Py_ssize_t,
+    plain:cython.bint, reset:cython.int, surrogate:cython.int, slope:cython.double, detach:cython.int, start:cython.Py_ssize_t, stop:cython.Py_ssize_t
 )->cython.void:
     t: cython.Py_ssize_t
     j: cython.Py_ssize_t
@@ -271,8 +320,12 @@ def _backward_tile(
         for j in range(size): gbeta[start+j] = 0
     if wants_theta:
         for j in range(size): gtheta[start+j] = 0
-    if not stored: _rebuild(x, work, w, reset, steps, start, size)
+    if plain and gx.shape[0]>1: _rebuild(x, work, w, gx, 0, start, reset, steps, start, size)
+    elif not stored: _rebuild(x, work, w, scratch, w*work.shape[1]+5, 0, reset, steps, start, size)
     elif steps>0: _read_row(pre, scaled, work, w, steps-1, start, size)
+    if plain:
+        for t in range(steps-1, -1, -1): _plain_row(gs, gx, g, work, w, 5+t, surrogate, slope, t, start, size)
+        steps = 0
     for t in range(steps-1, -1, -1):
         v = 5+t
         prev = 4+t
@@ -297,7 +350,7 @@ def _backward_tile(
         for j in range(size): work[w,3,j] = 0
     for j in range(size): g[start+j] = work[w,0,j]*g[start+j] + work[w,3,j]
 
-# %% ../../nbs/kernels/bptt.ipynb #ef7cc435
+# %% ../../nbs/kernels/bptt.ipynb #9861758a
 @cython.cdivision(True)
 def lif_backward(
     gs:cython.const[_real][:, :, ::1], # Gradient of the spikes, `[T, B, N]`, `[1, B, N]` if it is the same at every step, as that of a count is, or `[0, B, N]` if there is none
@@ -343,9 +396,10 @@ def lif_backward(
     w: cython.Py_ssize_t
     M: cython.Py_ssize_t = B*N # rows and neurons are one axis from here on
     stored: cython.bint = pre.shape[0]>0
-    rows: cython.Py_ssize_t = 2 if stored else max(T, 1)
+    plain: cython.bint = gs.shape[0]>0 and gpre.shape[0]==0 and detach_reset==1 and reset!=2 and surrogate<2 and not (stored or gbeta.shape[0]>0 or gtheta.shape[0]>0)
+    rows: cython.Py_ssize_t = 2 if stored or (plain and gx.shape[0]>1) else max(T, 1)
     threads: cython.int = min(num_threads, 1+T*M//_SHARE)
-    tile: cython.Py_ssize_t = max(16, min(_TILE, _BLOCK//rows, (M+threads-1)//threads))
+    tile: cython.Py_ssize_t = max(16, min(_TILE, (_PLACE//max(T, 1) if plain else _BLOCK//rows), (M+threads-1)//threads))
     tiles: cython.Py_ssize_t = (M+tile-1)//tile
     fgs: cython.const[_real][:, ::1] = np.asarray(gs).reshape(gs.shape[0], M)
     fgpre: cython.const[_real][:, ::1] = np.asarray(gpre).reshape(gpre.shape[0], M)
@@ -357,7 +411,8 @@ def lif_backward(
     ftheta: cython.double[::1] = np.asarray(gtheta).reshape(gtheta.shape[0]*N)
     fg: _real[::1] = np.asarray(gv0).reshape(M)
     work: _real[:, :, ::1] = np.empty((threads, 5+rows, tile), np.asarray(beta).dtype)
+    scratch: _real[:, ::1] = np.asarray(work).reshape(threads*(5+rows), tile)
     for w in prange(threads, nogil=True, schedule='static', num_threads=threads):
         for k in range(tiles*w//threads, tiles*(w+1)//threads):
-            _backward_tile(fgs, fgpre, fx, fpre, unit, fv0, beta, theta, fgx, fbeta, ftheta, fg, work, w, T,
-                           reset, surrogate, slope, detach_reset, k*tile, min((k+1)*tile, M))
+            _backward_tile(fgs, fgpre, fx, fpre, unit, fv0, beta, theta, fgx, fbeta, ftheta, fg, work, scratch, w, T,
+                           plain, reset, surrogate, slope, detach_reset, k*tile, min((k+1)*tile, M))

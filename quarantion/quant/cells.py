@@ -15,7 +15,8 @@ from ..kernels.lif_int import lif_int_forward
 from .fake import stand_for
 from .policy import Membrane
 from .states import centred_levels, uniform_levels
-from ..spikes.neuron import RESETS, _empty, _lif_bw, op_name
+from ..spikes.buffers import empty
+from ..spikes.neuron import RESETS, _lif_bw, op_name
 from ..spikes.surrogate import spike
 
 # %% ../../nbs/quant/cells.ipynb #abe54598
@@ -56,7 +57,7 @@ def _int_loop(a, guard, bias, leak, theta, steps, reset):
 def _lif_int(a:Tensor, bias_real:Tensor, theta_real:Tensor, beta_real:Tensor, unit:Tensor, bias:Tensor, theta:Tensor, leak:Tensor, guard:int,
              steps:int, reset:str, surrogate:str, slope:float, detach_reset:bool, kernel:bool, real:bool)->tuple[Tensor,Tensor,Tensor]:
     if kernel and a.device.type=='cpu':
-        spk,pre = (_empty((steps,*a.shape[1:]), d) for d in (torch.float32,torch.int32))
+        spk,pre = (empty((steps,*a.shape[1:]), d) for d in (torch.float32,torch.int32))
         ints = (p.to(torch.int32).contiguous().numpy() for p in (bias,leak,theta))
         lif_int_forward(a.detach().to(torch.int32).contiguous().numpy(), guard, *ints, torch.zeros(a.shape[1:], dtype=torch.int32).numpy(),
             spk.numpy(), np.empty((0,0,0), np.uint8), pre.numpy(), np.empty((0,0), np.int32), steps, RESETS.index(reset), torch.get_num_threads())

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from ..checks import check_range, fail
 from ..kernels.fake import fake_quantize_back, fake_quantize_rows
-from ..spikes.neuron import _empty, _np, op_name
+from ..spikes.buffers import empty
+from ..spikes.neuron import _np, op_name
 
 # %% ../../nbs/quant/fake.ipynb #52a7fb75
 def round_ste(
@@ -55,7 +56,7 @@ def _count(rows, low, high, bins):
 def _fake(x:Tensor, scale:Tensor, quant_min:int, quant_max:int, axis:int, look:bool, low:Tensor, high:Tensor, bins:int)->tuple[Tensor,Tensor,Tensor,Tensor]:
     rows,c = _to_rows(x.detach(), axis),len(scale)
     if _fits(x):
-        out,ends,counts = _empty(rows.shape, x.dtype),[torch.empty(c if look else 0) for _ in range(2)],torch.empty((c if bins else 0,bins+2 if bins else 0), dtype=torch.int64)
+        out,ends,counts = empty(rows.shape, x.dtype),[torch.empty(c if look else 0) for _ in range(2)],torch.empty((c if bins else 0,bins+2 if bins else 0), dtype=torch.int64)
         fake_quantize_rows(rows.numpy(), _np(scale), quant_min, quant_max, out.numpy(), *(e.numpy() for e in ends), _np(low), _np(high), counts.numpy(), torch.get_num_threads())
         return _from_rows(out, x, axis),*ends,counts
     flat = rows.movedim(1, 0).reshape(c, rows.shape[0]*rows.shape[2])
@@ -74,7 +75,7 @@ def _(x, scale, quant_min, quant_max, axis, look, low, high, bins):
 def _fake_bw(g:Tensor, x:Tensor, scale:Tensor, quant_min:int, quant_max:int, axis:int, learn:bool)->tuple[Tensor,Tensor]:
     rows,grad,c = _to_rows(x.detach(), axis),_to_rows(g.detach(), axis),len(scale)
     if _fits(x):
-        gx,gs = _empty(rows.shape, x.dtype),torch.empty(c if learn else 0, dtype=torch.float64)
+        gx,gs = empty(rows.shape, x.dtype),torch.empty(c if learn else 0, dtype=torch.float64)
         fake_quantize_back(grad.numpy(), rows.numpy(), _np(scale), quant_min, quant_max, gx.numpy(), gs.numpy(), torch.get_num_threads())
         return _from_rows(gx, x, axis),gs.to(scale.dtype)
     flat,grad = (v.movedim(1, 0).reshape(c, v.shape[0]*v.shape[2]) for v in (rows,grad))

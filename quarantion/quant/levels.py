@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from ..checks import check_finite, check_range, fail
 from ..kernels.levels import level_bounds, level_cells, nearest_level, uniform_rate
+from ..spikes.buffers import empty
 from ..spikes.neuron import _np, op_name
 
 # %% ../../nbs/quant/levels.ipynb #94e7bc5b
@@ -93,7 +94,7 @@ def _nearest(x:Tensor, levels:Tensor, bounds:Tensor, cells:Tensor, table:Tensor,
     clipped = torch.empty(3 if look else 0, dtype=torch.int64, device=x.device)
     flat = x.detach().reshape(-1).float().contiguous()
     if x.device.type=='cpu':
-        out = torch.from_numpy(np.empty(len(flat), np.uint8 if table.dtype==torch.uint8 else np.float32))
+        out = empty((len(flat),), torch.uint8 if table.dtype==torch.uint8 else torch.float32)
         nearest_level(flat.numpy(), _np(levels), _np(bounds), _np(table), out.numpy(), clipped.numpy(), rate, _np(cells), torch.get_num_threads())
     else:
         if look: clipped.copy_(torch.stack([(flat<levels[0]).sum(), (flat>levels[-1]).sum(), flat.isnan().sum()]))

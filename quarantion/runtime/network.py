@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Record', 'IntegerNetwork']
 
-# %% ../../nbs/runtime/network.ipynb #34c01574
+# %% ../../nbs/runtime/network.ipynb #e6b3e658
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -14,9 +14,11 @@ from ..checks import check_finite, check_time, fail
 from ..kernels import compiled
 from ..kernels.dense import dense_products
 from ..kernels.events import event_products
+from ..kernels.fused import fused_forward
 from ..kernels.lif_int import lif_int_forward
 from ..kernels.states import lif_states_forward
 from .layer import RESETS, IntLayer, Op, Requant, membrane_bound, prove_range, _pool_area, _sums
+from .tables import html_table
 
 # %% ../../nbs/runtime/network.ipynb #60e7e40f
 _BREAK_EVEN = 0.235,25.5,12.6 # L, R₀ and S
@@ -30,11 +32,12 @@ def _break_even(
     l,r,s = _BREAK_EVEN
     return l*(-(-channels//32)*32/max(channels, 1))*(1+r/max(rows, 1))-s/max(channels, 1)
 
+def _many(spk, rows, channels): return np.count_nonzero(spk)>_break_even(rows, channels)*spk.size
+
 def _spike_products(spk, rows, channels, threads):
     "Sums of the rows of those inputs that fired, for uint8 spikes `[n, J]`; int32 `[n, channels]`"
     spk,out = np.ascontiguousarray(spk),np.empty((len(spk),channels), np.int32)
-    many = np.count_nonzero(spk.view(np.bool_))>_break_even(*out.shape)*spk.size
-    (dense_products if many else event_products)(spk, rows, out, threads)
+    (dense_products if _many(spk, *out.shape) else event_products)(spk, rows, out, threads)
     return out
 
 # %% ../../nbs/runtime/network.ipynb #57109e2c
@@ -71,9 +74,24 @@ def _products(x, layer, max_in, threads=1):
     else: out = cols@w.reshape(g, len(w)//g, j).transpose(0, 2, 1).astype(x.dtype)
     return out.transpose(0, 1, 3, 2).reshape(n, len(w), oh, ow).astype(np.int32, copy=False)
 
-# %% ../../nbs/runtime/network.ipynb #e5451646
+# %% ../../nbs/runtime/network.ipynb #3514de1a
 _BLOCK = 2**19 # products that a cache holds
-_NO_SPIKES,_NO_STATES,_NO_COUNTS = np.empty((0,0,0), np.uint8),np.empty((0,0,0), np.int32),np.empty((0,0), np.int32)
+_WIDE = 2**20 # channels: where no products are kept, the list of events pays in narrow layers too
+_NO_SPIKES,_NO_STATES,_NO_COUNTS,_NO_SUMS = np.empty((0,0,0), np.uint8),np.empty((0,0,0), np.int32),np.empty((0,0), np.int32),np.empty((0,0), np.int64)
+
+def _times(shape): return ' × '.join(map(str, shape))
+
+def _span(v, show='{:,}'): return show.format(v.min()) if v.min()==v.max() else f'{show.format(v.min())} … {show.format(v.max())}'
+
+def _row(i, l, features):
+    "What a table says of a layer; bytes are those of a device: codes packed, and parameters, one where all are the same"
+    from quarantion.runtime.files import _parameters, _squeeze, packed
+    codes,params = [w for w in (l.weight,l.recurrent) if w.size],{k:_squeeze(v) for k,v in _parameters(l).items()}
+    kind = ' → '.join([*(o.kind if o.kind=='flatten' else f'{o.kind} {_times(o.kernel)}' for o in l.before), f'{"recurrent " if l.recurrent.size else ""}{"conv" if l.conv else "linear"}', *(f'{o.kind} {_times(o.kernel)}' for o in l.after)])
+    small,n = sum(packed(w, l.quant_max).nbytes for w in codes),sum(w.size for w in codes)
+    membrane = f'±{l.clip:,}' if l.clip else f'{len(l.levels)} levels' if l.levels.size else f'int32, {l.guard} guard bits'
+    return (str(i), kind, _times(features), _times(l.weight.shape), f'±{l.quant_max}', f'{8*small/n:.3g}', _span(l.theta), _span(l.leak/65536, '{:.4g}'), l.reset,
+        f'±{l.requant.quant_max:,}' if l.requant else 'exact', membrane, small+sum(v.nbytes for v in params.values()), 4*(n+sum(v.size for k,v in params.items() if k not in ('m0','shift','levels'))))
 
 @dataclass
 class Record:
@@ -142,8 +160,12 @@ class IntegerNetwork:
 
     @cached_property
     def _direct(self):
-        "Of each layer, whether spikes meet its weights as they are, and its reset as a number where nothing else is done to its membranes"
-        return [(_COMPILED and not (l.before or l.after or l.conv), RESETS.index(l.reset) if l.plain else None) for l in self.layers]
+        "Of each layer, whether spikes meet its weights as they are, its reset as a number where nothing else is done to its membranes, and where both hold, bias, leak and threshold for `fused_forward`"
+        out = []
+        for l,(_,n,per) in zip(self.layers, self._features):
+            linear,reset = _COMPILED and not (l.before or l.after or l.conv),RESETS.index(l.reset) if l.plain else None
+            out.append((linear, reset, np.pad(per[:3], ((0,0),(0,l.rows.shape[1]-n))) if linear and reset is not None else None))
+        return out
 
     def _start(self, x):
         "Codes over time, and T; longer runs than promised are proved"
@@ -152,8 +174,11 @@ class IntegerNetwork:
         return x,steps
 
     def _run(self, i, x, steps, threads, keep):
-        "Layer `i` over time: what is in `keep` of spikes and states (`spk` and `mem`, `[T, B, …]`) and counts of spikes (`count`, `[B, …]`)"
-        l,(feat,n,per),(linear,reset),(t,b) = self.layers[i],self._features[i],self._direct[i],x.shape[:2]
+        "Layer `i` over time: what is in `keep` of spikes and states (`spk` and `mem`, `[T, B, …]`) and of counts of spikes and sums of states (`count` and `total`, `[B, …]`)"
+        l,(feat,n,per),(linear,reset,padded),(t,b) = self.layers[i],self._features[i],self._direct[i],x.shape[:2]
+        sparse = padded is not None and t==steps and x.dtype==np.uint8 and not _many(x[t//2], t*b, _WIDE)
+        if sparse and 'mem' not in keep: return self._fused(i, x, threads, keep)
+        if 'total' in keep: return [v if k=='mem' else np.add.reduce(v, 0, np.int64) for k,v in zip(keep, self._run(i, x, steps, threads, ['mem' if k=='total' else k for k in keep]))]
         x = x.reshape(t*b, *x.shape[2:])
         a = (_spike_products(x, l.rows, n, threads) if linear and x.dtype==np.uint8 else np.ascontiguousarray(self._products(i, x, threads))).reshape(t, b, n)
         fired = 'count' in keep or l.recurrent.size if reset is None else 'mem' in keep and reset in (0,2) # are spikes needed on the way?
@@ -168,6 +193,14 @@ class IntegerNetwork:
             if 'mem' in keep and reset==0: mem -= spk*per[2]
             if 'mem' in keep and reset==2: mem *= 1-spk.astype(np.int32)
         return [o if len(feat)==1 else o.reshape(*o.shape[:-1], *feat) for k,o in (('spk',spk),('mem',mem),('count',count)) if k in keep]
+
+    def _fused(self, i, x, threads, keep):
+        "What `_run` gives, without products of all steps; for few spikes over time, and layers that do nothing special"
+        (_,n,_),(_,reset,per),(t,b) = self._features[i],self._direct[i],x.shape[:2]
+        out = dict(spk=_NO_SPIKES, count=_NO_COUNTS, total=_NO_SUMS)
+        for k in keep: out[k] = np.empty((t,b,n), np.uint8) if k=='spk' else np.zeros((b,n), np.int32 if k=='count' else np.int64)
+        fused_forward(np.ascontiguousarray(x), self.layers[i].rows, self.layers[i].guard, per, *out.values(), reset, threads)
+        return [out[k] for k in keep]
 
     def _run_states(self, i, a, spk, mem, threads):
         "Spikes and states of layer `i`, which is not plain, from its products `[T or 1, B, N]`, into `spk` and `mem`"
@@ -210,8 +243,7 @@ class IntegerNetwork:
     def _classify(self, x, steps, threads):
         last = len(self.layers)-1
         for i in range(last): x, = self._run(i, x, steps, threads, ('spk',))
-        if self.layers[last].reset=='none': return np.add.reduce(self._run(last, x, steps, threads, ('mem',))[0], 0, np.int64).argmax(-1)
-        return self._run(last, x, steps, threads, ('count',))[0].argmax(-1)
+        return self._run(last, x, steps, threads, ('total' if self.layers[last].reset=='none' else 'count',))[0].argmax(-1)
 
     def classify(self,
         x # `[T, B, *in_shape]`, or constant `[B, *in_shape]`; real numbers or codes
@@ -237,6 +269,17 @@ class IntegerNetwork:
         "Write the network as one safetensors file; raises `CheckError`"
         from quarantion.runtime.files import save
         save(self, path)
+
+    def __repr__(self): # a line; `_repr_html_` is what a notebook shows
+        path = ' → '.join(_times(s) for s in (self.in_shape, *(f for f,*_ in self._features)))
+        return f'IntegerNetwork({path}, {sum(l.weight.size+l.recurrent.size for l in self.layers):,} weights, T = {self.steps})'
+
+    def _repr_html_(self):
+        rows = [_row(i, l, f) for i,(l,(f,*_)) in enumerate(zip(self.layers, self._features))]
+        small,big = (sum(r[i] for r in rows) for i in (-2,-1))
+        head = 'layer','kind','neurons','weights','codes','bits','θ','leak','reset','current','membrane','bytes','float32'
+        return html_table(head, rows, ('all', *['']*10, small, big), f'input {_times(self.in_shape)}, codes {self.in_min} … {self.in_max}, T = {self.steps}; '
+            f'weight codes packed and parameters, {big/small:.1f} times smaller than the same numbers as float32')
 
 # %% ../../nbs/runtime/network.ipynb #38b4a7dc
 def __getattr__(name):

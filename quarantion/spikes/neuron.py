@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RESETS', 'SAVES', 'op_name', 'per_neuron', 'lif', 'lif_spikes', 'lif_counts', 'LIF', 'Diagonal', 'RecurrentLIF']
 
-# %% ../../nbs/spikes/neuron.ipynb #eca9a47c
+# %% ../../nbs/spikes/neuron.ipynb #7367d9ab
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from ..checks import check_in, check_range, fail
 from ..kernels.bptt import lif_backward
 from ..kernels.lif import lif_forward
+from .buffers import empty
 from .surrogate import SURROGATES, slope_grad, spike, surrogate_grad
 
 # %% ../../nbs/spikes/neuron.ipynb #830a43b9
@@ -62,13 +63,10 @@ def _backward_loop(gs, gpre, x, pre, unit, v0, beta, theta, steps, reset, surrog
     d = reach(v0, torch.zeros_like(v0)) if reset=='subtract_delayed' else torch.zeros_like(v0)
     return gx, gbeta, gtheta-d, beta*g+d
 
-# %% ../../nbs/spikes/neuron.ipynb #26b01482
+# %% ../../nbs/spikes/neuron.ipynb #b22eba40
 def _on_cpu(x): return x.is_cpu and x.dtype in (torch.float32, torch.float64)
 
 def _np(x): return x.detach().contiguous().numpy()
-
-def _empty(shape, dtype): # numpy asks for huge pages where torch does not: on fresh small ones, faults cost more than the arithmetic
-    return torch.from_numpy(np.empty(shape, {torch.float32:np.float32, torch.float64:np.float64, torch.int32:np.int32}[dtype]))
 
 def op_name(
     name:str # Such as `lif`
@@ -82,7 +80,7 @@ def _forward(x:Tensor, beta:Tensor, theta:Tensor, v0:Tensor, steps:int, reset:st
     if not _on_cpu(x):
         spk,pre = _forward_loop(x, beta, theta, v0, steps, reset)
         return spk,pre if keep and steps else pre.new_empty((steps if keep else 0,*v0.shape))
-    spk,pre = _empty((steps,*v0.shape), x.dtype),_empty((steps if keep else 0,*v0.shape), x.dtype)
+    spk,pre = empty((steps,*v0.shape), x.dtype),empty((steps if keep else 0,*v0.shape), x.dtype)
     lif_forward(_np(x), _np(beta), _np(theta), _np(v0.clone()), spk.numpy(), np.empty((0,0,0), np.uint8), pre.numpy(), np.empty((0,0), np.int32),
         steps, RESETS.index(reset), torch.get_num_threads())
     return spk,pre
@@ -99,7 +97,7 @@ def _gradients(gs:Tensor|None, gpre:Tensor|None, x:Tensor|None, pre:Tensor|None,
     if not _on_cpu(v0):
         gx,gbeta,gtheta,gv0 = _backward_loop(gs, gpre, x, pre, unit, v0, beta, theta, steps, reset, surrogate, slope, detach_reset)
         return gx.sum(0, keepdim=True) if constant else gx, *(g.to(torch.float64, copy=True) if l else g.new_empty((0,g.shape[1]), dtype=torch.float64) for g,l in ((gbeta,learn_beta),(gtheta,learn_theta))), gv0
-    gx,gv0 = _empty((1 if constant else steps,*v0.shape), v0.dtype),torch.empty_like(v0, memory_format=torch.contiguous_format)
+    gx,gv0 = empty((1 if constant else steps,*v0.shape), v0.dtype),torch.empty_like(v0, memory_format=torch.contiguous_format)
     gbeta,gtheta = (v0.new_empty((len(v0) if learn else 0,v0.shape[1]), dtype=torch.float64) for learn in (learn_beta,learn_theta))
     none = v0.new_empty((0,*v0.shape)).numpy()
     lif_backward(*(none if g is None else _np(g) for g in (gs,gpre,x,pre)), none.reshape(-1)[:0] if unit is None else _np(unit), *map(_np, (v0,beta,theta)), gx.numpy(),
