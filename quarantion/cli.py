@@ -5,23 +5,26 @@
 # %% auto #0
 __all__ = ['app', 'KEYS', 'BENCHES', 'run_', 'verify_', 'report_', 'lab_', 'info_', 'bench_', 'main']
 
-# %% ../nbs/cli.ipynb #31817270
-import errno, json, platform, shlex, sys
+# %% ../nbs/cli.ipynb #87432778
+import errno, json, os, platform, shlex, sys
+from contextlib import nullcontext
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 from . import __version__
 from .checks import CheckError, fail
 
-# %% ../nbs/cli.ipynb #971f7551
+# %% ../nbs/cli.ipynb #b48e5568
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, help='Low-bit spiking networks that you can see into and trust.')
-_err = Console(stderr=True, highlight=False)
+_PLAIN = dict(force_terminal=False) if 'JPY_PARENT_PID' in os.environ else {} # a notebook keeps what a terminal would overwrite, colours included
+_err = Console(stderr=True, highlight=False, **_PLAIN)
+
+def _show(table): Console(width=None if sys.stdout.isatty() and not _PLAIN else 100, highlight=False, **_PLAIN).print(table)
 
 def _say(text): _err.print(text, markup=False, soft_wrap=True) # a path stays whole, whatever it holds
 
@@ -44,31 +47,21 @@ def _table(result):
 
 def _print(result, as_json):
     if as_json: print(json.dumps({k:result[k] for k in KEYS}))
-    else: Console(width=100 if not sys.stdout.isatty() else None, highlight=False).print(_table(result))
+    else: _show(_table(result))
 
-def _progress():
-    "A bar on stderr, where that is a terminal, and the function that moves it"
-    bar = Progress(SpinnerColumn(), TextColumn('{task.description:8}'), BarColumn(), TextColumn('epoch {task.fields[epoch]}/{task.fields[epochs]}'),
-        TextColumn('loss {task.fields[loss]:.3f}  accuracy {task.fields[accuracy]:.3f}  spikes {task.fields[spike_rate]:.3f}'), TimeRemainingColumn(), console=_err, disable=not _err.is_terminal)
-    tasks = {}
-    def move(phase, epoch, epochs, done, total, stats):
-        if phase not in tasks: tasks[phase] = bar.add_task(phase, total=epochs*total, epoch=0, epochs=epochs, loss=0., accuracy=0., spike_rate=0.)
-        bar.update(tasks[phase], completed=epoch*total+done, epoch=epoch+1, **stats)
-    return bar,move
-
-# %% ../nbs/cli.ipynb #affc204d
+# %% ../nbs/cli.ipynb #d2fc1bc5
 def _finished(run): return (run/'manifest.json').exists()
 
 def _work(run, split):
     "Train, or go on; lower, prove, report, and seal the directory"
     from quarantion.inspect.report import write_report
     from quarantion.train.files import Lock, audit, write_manifest
+    from quarantion.train.fit import watching
     from quarantion.train.job import finish, train
-    bar,move = _progress()
     on = f'go on with: quarantion run --resume {shlex.quote(str(run))}'
     with Lock(run):
         try:
-            with bar: net,q,acc = train(run, split, move)
+            with watching() as move: net,q,acc = train(run, split, move)
             result = finish(run, split, net, q, acc)
             write_report(run)
             audit(run/'audit.jsonl', 'finished', test_accuracy=result['test_accuracy'])
@@ -170,7 +163,7 @@ def run_(
         for p in result['problems']: _say(p if p.startswith('gate ') else f'NOT PROVED: {p}')
         raise typer.Exit(1)
 
-# %% ../nbs/cli.ipynb #d8b6a235
+# %% ../nbs/cli.ipynb #43e83829
 @app.command('verify', help='Check the files of a run, and prove its integers again.')
 def verify_(
     run:Annotated[Path, typer.Argument(help='A finished run directory.')],
@@ -248,7 +241,7 @@ def report_(
     if show is not None:
         rows,table = _SHOW[check_in(show, tuple(_SHOW), '--show')](run, cfg, result)
         if as_json: print(json.dumps({'run':str(run), show:rows}))
-        else: Console(width=100 if not sys.stdout.isatty() else None, highlight=False).print(table)
+        else: _show(table)
         return
     if html is not None:
         from quarantion.inspect.report import write_report
@@ -256,10 +249,11 @@ def report_(
     _print(result, as_json)
     _say(f'report: {html or run/"report.html"}')
 
+# %% ../nbs/cli.ipynb #83b7b460
 def _tutorials():
-    "Where they are: in the installed package, or in a checkout"
+    "Where they are: in a checkout, whose package may hold an older copy, or in the installed package"
     here = Path(__file__).parent
-    return next((p for p in (here/'tutorials',here.parent/'nbs'/'tutorials') if any(p.glob('*.ipynb'))), None)
+    return next((p for p in (here.parent/'nbs'/'tutorials',here/'tutorials') if any(p.glob('*.ipynb'))), None)
 
 @app.command('lab', help='Open JupyterLab on a copy of the tutorials.', context_settings=dict(allow_extra_args=True, ignore_unknown_options=True))
 def lab_(
@@ -267,18 +261,21 @@ def lab_(
     folder:Annotated[Path, typer.Argument(help='Where the copy goes; notebooks that are there already stay as they are.')]=Path('tutorials'),
 ):
     "Copy the tutorials, and open JupyterLab there; what else is on the command line is for JupyterLab"
-    import os, shutil
+    import shutil
     from importlib.util import find_spec
     if find_spec('jupyterlab') is None: fail('jupyterlab', 'lab', 'this package (pip install quarantion[lab])', 'none')
     source = _tutorials()
     if source is None: fail('tutorials', 'lab', 'those that come with the package', 'none')
-    folder.mkdir(parents=True, exist_ok=True)
-    for nb in sorted(source.glob('*.ipynb')):
-        if not (folder/nb.name).exists(): shutil.copy(nb, folder)
-    _say(f'tutorials in {folder}')
+    new = [nb for nb in sorted(source.glob('*.ipynb')) if not (folder/nb.name).exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for nb in new: shutil.copyfile(nb, folder/nb.name)
+    except OSError as e: fail('tutorials', str(folder), 'a folder that can be written to', e.strerror)
+    _say(f'tutorials in {folder}: {len(new)} copied, {len(list(source.glob("*.ipynb")))-len(new)} there already and left as they are')
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, '-m', 'jupyterlab', f'--ServerApp.root_dir={folder.absolute()}', *ctx.args])
 
+# %% ../nbs/cli.ipynb #8d4e229c
 def _version(name):
     try: return version(name)
     except PackageNotFoundError: return None
@@ -295,7 +292,7 @@ def info_(as_json:Annotated[bool, typer.Option('--json', help='Print one JSON ob
     out['compiled'] = [k if c else f'{k} (no: runs as Python)' for k,c in out['compiled'].items()]
     for k,v in out.items(): print(f'{k:14}{", ".join(v) if isinstance(v, list) else "not installed" if v is None else v}')
 
-# %% ../nbs/cli.ipynb #f74b0ad3
+# %% ../nbs/cli.ipynb #da156e2d
 BENCHES = 'lif','bptt','levels','nonary','fakequant','events'
 
 @app.command('bench', help='Measure against peers, side by side, and print the ratios.')
@@ -311,7 +308,7 @@ def bench_(
     from quarantion.checks import check_in, check_range
     check_in(name, BENCHES, 'bench'); check_range(threads, 1, 1024, 'threads')
     from quarantion.bench.measure import machine, table
-    with _err.status(f'measuring {name}'): rows = getattr(import_module(f'quarantion.bench.{name}'), f'bench_{name}')(threads, quick)
+    with _err.status(f'measuring {name}') if _err.is_terminal else nullcontext(): rows = getattr(import_module(f'quarantion.bench.{name}'), f'bench_{name}')(threads, quick)
     if as_json: print(json.dumps(dict(bench=name, machine=machine(), rows=[asdict(r) for r in rows])))
     else: print(f'{machine()}; {threads} thread{"s"*(threads>1)}; medians of ours and of the peer\n{table(rows)}')
     bad = [f'under 60 % of its goal: {r.work}, {r.peer}: {r.ratio:.3g} against {r.goal:g}' for r in rows if r.ok is False]

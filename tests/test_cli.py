@@ -85,7 +85,7 @@ def test_bars_in_a_terminal(tmp_path):
         out,_ = p.communicate(timeout=60)
     seen = re.sub(r'\x1b\[[0-9;?]*[A-Za-z]', '', seen.decode())
     assert p.returncode==0 and json.loads(out)['mismatches']==0
-    for word in r'float .*epoch 2/2 loss \d\.\d+  accuracy 0\.\d+  spikes 0\.\d+', r'qat .*epoch 1/1 loss': assert re.search(word, seen), seen[-2000:]
+    for word in r'float .*epoch 2/2, loss \d\.\d+, accuracy 0\.\d+, spikes 0\.\d+', r'qat .*epoch 1/1, loss': assert re.search(word, seen), seen[-2000:]
 
 def test_table(here, done):
     code,out,err = here('report', done)
@@ -378,3 +378,16 @@ def test_lab_copies_the_tutorials_and_keeps_what_is_there(tmp_path):
     r = subprocess.run([sys.executable, '-m', 'quarantion.cli', 'lab', 't', '--version'], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert r.returncode==0 and r.stdout.strip()[0].isdigit(), r.stderr
     assert len(list((tmp_path/'t').glob('*.ipynb')))>=6 and (tmp_path/'t'/'01_first_spikes.ipynb').read_text()=='mine'
+    assert re.search(r'tutorials in t: [5-9] copied, 1 there already', r.stderr)
+
+
+def test_lab_refuses_a_folder_that_is_a_file(tmp_path, here):
+    (tmp_path/'t').write_text('a file')
+    refused(here('lab', tmp_path/'t'), 'tutorials', 'a folder that can be written to')
+
+
+def test_lab_copies_what_is_newest_in_a_checkout(): # the package may hold the copy of an older build
+    from pathlib import Path
+    from quarantion.cli import _tutorials
+    root = Path(__file__).parent.parent
+    assert _tutorials()==root/'nbs'/'tutorials'

@@ -17,6 +17,7 @@ from quarantion.inspect.grids import average_range, fit_grid, plot_grid, plot_hi
 from quarantion.inspect.membrane import MembraneInspector
 from quarantion.inspect.observe import TENSORS, ObserverInspector, policy_in, what_if
 from quarantion.inspect.traces import Trace, plot_occupancy, plot_spread, plot_traces
+from quarantion.inspect.widget import draw_png
 from quarantion.quant import lower, prepare
 from quarantion.quant.observers import MovingAverage
 from quarantion.quant.policy import Policy
@@ -162,6 +163,16 @@ def test_promises(make):
     assert set(widget._instances)==before and repr(w).endswith('(closed)') and list(w._repr_mimebundle_())==['text/plain']
     del w; gc.collect()
     assert kept() is None
+
+
+def test_nothing_of_the_last_picture_is_left():
+    "The paper is used again; the picture is that of a new one"
+    net,q,x = networks(POLICIES['levels'])
+    mi = MembraneInspector(net, x, q)
+    for layer,neuron,step,dark in (0,3,2,False),(1,4,8,False),(0,20,0,True),(1,0,5,True),(0,7,7,False):
+        mi.layer.value,mi.neuron.value,mi.step.value,mi.dark.value = layer,neuron,step,dark
+        assert mi.message.value=='' and mi.picture==draw_png(mi.paint, mi.size, dark)
+    mi.close()
 
 
 def test_redraw_is_quick():

@@ -1,4 +1,4 @@
-"The site in headless Chromium, from loopback and nowhere else: a front page, API pages and mathematics with real content, no errors."
+"The site in headless Chromium, from loopback and nowhere else: a front page, API pages and mathematics with real content; on every page, at desktop and phone width, in light and dark, no errors, nothing that scrolls sideways, names for pictures, colours that can be read, links that lead somewhere."
 import functools
 import http.server
 import re
@@ -14,6 +14,10 @@ ROOT = Path(__file__).parent.parent
 CHROMIUM = Path('/usr/bin/chromium')
 FLAGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
          '--disable-component-update', '--disable-sync']
+
+
+VIEWS = dict(desktop=dict(viewport=dict(width=1280, height=900), color_scheme='light'), phone=dict(viewport=dict(width=390, height=844), color_scheme='dark', is_mobile=True, has_touch=True))
+LOOK = (Path(__file__).parent/'look.js').read_text()
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -41,9 +45,9 @@ def browser():
 
 
 @pytest.fixture
-def page(browser, site):
-    "A page that may ask `site` only, and must not complain"
-    context = browser.new_context()
+def page(browser, site, request):
+    "A page that may ask `site` only, and must not complain; a test's parameter `view` says how it is shown"
+    context = browser.new_context(**VIEWS[request.node.callspec.params['view'] if hasattr(request.node, 'callspec') else 'desktop'])
     wrong = []
     def route(r):
         if r.request.url.startswith((site, 'data:', 'blob:')): r.continue_()
@@ -102,3 +106,50 @@ def test_search(page, site):
     page.locator('input[type=search], #quarto-search input').first.fill('mse_scale')
     hit = page.locator('a[href*="quant/levels.html"]:visible', has_text=re.compile('scale', re.I)).first
     hit.wait_for()
+
+
+def documents(): return sorted(p.relative_to(ROOT/'_docs').as_posix() for p in (ROOT/'_docs').rglob('*.html'))
+
+
+@pytest.mark.parametrize('view', VIEWS)
+def test_every_page(page, site, view):
+    "What can be seen of all pages, by tests/look.js"
+    wrong,names,links = [],{},{}
+    for path in documents():
+        page.goto(f'{site}/{path}')
+        seen = page.evaluate(LOOK)
+        names[path],links[path] = set(seen['names']),seen['links']
+        must = dict(title=seen['title'], language=seen['lang']=='en', viewport=seen['viewport'], description=seen['description'], heading=seen['headings']==1, wide=seen['width']<=seen['inner'])
+        wrong += [f'{path}: {k}' for k,v in must.items() if not v]
+        wrong += [f'{path}: {x}' for k in ('outside','unnamed','faint','mathematics') for x in seen[k]]
+    assert not wrong, '\n'.join(wrong[:40])
+    for path,targets in links.items():
+        for t in targets:
+            where,_,name = t.partition('#')
+            if where not in names: wrong.append(f'{path}: no page {where}')
+            elif name and name not in names[where]: wrong.append(f'{path}: no place {t}')
+    assert not wrong, '\n'.join(wrong[:40])
+    assert len(names)>80 and sum(map(len, links.values()))>1000
+
+
+def test_moving_picture(page, site):
+    "It moves, over and over, and does not for readers who want no motion"
+    from PIL import Image
+    page.goto(f'{site}/index.html')
+    shown = lambda: page.locator('main picture img').evaluate('i => [i.currentSrc.split("/").pop(), i.naturalWidth, i.alt]')
+    assert shown()[0]=='film.gif' and shown()[1]>500 and len(shown()[2])>50
+    page.emulate_media(reduced_motion='reduce')
+    page.wait_for_function('document.querySelector("main picture img").currentSrc.endsWith("film.png")')
+    with Image.open(ROOT/'nbs/images/film.gif') as film:
+        assert film.n_frames>90 and film.info['loop']==0 and (ROOT/'nbs/images/film.gif').stat().st_size<400_000
+
+
+def test_map_of_rooms():
+    "The lines of the map are the imports of the modules, and they go up"
+    sys.path.insert(0, str(ROOT/'tools'))
+    try: import docs
+    finally: sys.path.pop(0)
+    drawn = set(re.findall(r'<title>(\w+) imports (\w+)</title>', (ROOT/'nbs/images/rooms.svg').read_text()))
+    assert drawn=={(a,b) for a,below in docs.imports(ROOT/'quarantion').items() for b in below}
+    assert all(docs.ROOMS.index(b)<docs.ROOMS.index(a) for a,b in drawn) and len(drawn)>20
+    assert {p.stem for p in (ROOT/'quarantion').iterdir() if p.suffix=='.py' or (p/'__init__.py').exists()}-{'__init__','_modidx','tutorials'}==set(docs.ROOMS)

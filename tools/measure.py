@@ -5,6 +5,7 @@
     python tools/measure.py bench                                     # every benchmark, or those named after it
     python tools/measure.py break-even                                # the constants by which the runtime chooses, into its notebook
     python tools/measure.py accuracy                                  # ours, snnTorch and Brevitas on the digits, 5 seeds, one thread
+    python tools/measure.py claims --data-dir FOLDER                  # the training part of MNIST counted, and peak memory; Linux
     python tools/measure.py mnist --jobs 5 -- --data-dir FOLDER --device cuda
     python tools/measure.py frontier --seeds 3 --jobs 12 --data-dir FOLDER --device cuda   # bytes against accuracy
         --save DIR                                                    # trains only, for a machine without the coder of files
@@ -101,6 +102,97 @@ def accuracy(seeds, path):
     for s in range(seeds): bench_accuracy(s, keep)
 
 
+def _held(key): return int(re.search(rf'{key}:\s+(\d+)', Path('/proc/self/status').read_text())[1])*1024 # bytes of memory of this process
+
+
+def _clear(): # the peak starts again from here
+    Path('/proc/self/clear_refs').write_text('5')
+    return _held('VmRSS')
+
+
+def peak_training(batch, policy=None):
+    "Bytes above those of an idle process with torch, at the peak of three steps of the optimizer: 784-1000-10, 25 steps of constant input"
+    import torch
+    import torch.nn.functional as F
+    from torch import nn
+    from quarantion import prepare, preset
+    from quarantion.spikes import LIF, Network
+    torch.set_num_threads(1)
+    torch.randn(64, 64)@torch.randn(64, 64)
+    base = _clear()
+    net,x,y = Network(nn.Linear(784,1000), LIF(), nn.Linear(1000,10), LIF(reset='none'), steps=25),torch.rand(batch, 784),torch.arange(batch)%10
+    net = prepare(net, preset(policy), x) if policy else net
+    opt = torch.optim.Adam(net.parameters(), 1e-3)
+    for _ in range(3):
+        loss = F.cross_entropy(net(x)[1].mean(0), y)
+        opt.zero_grad(); loss.backward(); opt.step()
+    return _held('VmHWM')-base
+
+
+def peak_float(batch):
+    "The same, of inference with the float network: while it is made and runs, and while it runs"
+    import torch
+    from torch import nn
+    from quarantion.spikes import LIF, Network
+    torch.set_num_threads(1)
+    torch.randn(64, 64)@torch.randn(64, 64)
+    base = _clear()
+    net,x = Network(nn.Linear(784,1000), LIF(), nn.Linear(1000,10), LIF(reset='none'), steps=25),torch.rand(batch, 784)
+    made = _held('VmHWM')-base
+    _clear()
+    with torch.no_grad(): net(x)[1].sum(0).argmax(-1)
+    run = _held('VmHWM')-base
+    return max(made, run),run
+
+
+def peak_integer(batch, path):
+    "The same, with the program in `path`, without torch: while it is loaded and runs, and while it runs"
+    import constriction  # noqa: F401  before the count, as torch is above
+    import numpy as np
+    from quarantion import load
+    from quarantion.runtime import IntegerNetwork  # noqa: F401
+    np.random.rand(64, 64)@np.random.rand(64, 64)
+    base = _clear()
+    net,x = load(path),np.random.default_rng(0).random((batch, 784), np.float32)
+    loaded = _held('VmHWM')-base
+    _clear()
+    net.classify(x)
+    run = _held('VmHWM')-base
+    assert 'torch' not in sys.modules
+    return max(loaded, run),run
+
+
+def write_program(policy, path):
+    "A program of the size of the claims'; nothing is learned, since no size depends on it"
+    import torch
+    from torch import nn
+    from quarantion import lower, prepare, preset
+    from quarantion.spikes import LIF, Network
+    torch.manual_seed(0)
+    net = Network(nn.Linear(784,1000), LIF(), nn.Linear(1000,10), LIF(reset='none'), steps=25)
+    lower(prepare(net, preset(policy), torch.rand(16, 784))).save(path)
+
+
+def claims(data_dir, times, path):
+    "What the page of claims needs beside runs: the classes and pixels of MNIST, and the peak of memory, each in processes of its own"
+    import numpy as np
+    from quarantion.data.idx import read_idx
+    part = lambda kind: read_idx(next(f for f in sorted(Path(data_dir).iterdir()) if f.name.startswith(f'train-{kind}')))
+    x,y,many = part('images'),part('labels'),256
+    def alone(f, *args): # each in a new process, as many times as asked for
+        with ProcessPoolExecutor(1, multiprocessing.get_context('spawn'), max_tasks_per_child=1) as pool: return [pool.submit(f, *args).result() for _ in range(times)]
+    rows = []
+    with tempfile.TemporaryDirectory() as d:
+        for p in 'int8','nonary':
+            write_program(p, f'{d}/{p}')
+            for b in 1,many: rows.append(dict(work=f'{p} program, inference', batch=b) | dict(zip(('peak','run'), map(list, zip(*alone(peak_integer, b, f'{d}/{p}'))))))
+    for b in 1,many: rows.append(dict(work='float32, inference', batch=b) | dict(zip(('peak','run'), map(list, zip(*alone(peak_float, b))))))
+    rows += [dict(work=f'{p or "float32"}, training', batch=many, peak=alone(peak_training, many, p)) for p in (None,'int8')]
+    for r in rows: print(f'{r["work"]:26} batch {r["batch"]:3}: {", ".join(f"{k} {sorted(r[k])[times//2]/1e6:.2f} MB" for k in ("peak","run") if k in r)}', flush=True)
+    out = dict(command='python tools/measure.py claims --data-dir FOLDER', machine=f'{cpu()}, 1 thread', classes=np.bincount(y).tolist(), mean=float(x.mean()/255), std=float(x.std()/255), memory=rows)
+    path.write_text(json.dumps(out, indent=1)+'\n')
+
+
 def frontier_float(values, out):
     "Train the float network that policies share"
     import torch
@@ -191,7 +283,7 @@ def frontier(a, path):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'frontier'])
+    p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'frontier'])
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')
@@ -207,6 +299,7 @@ def main():
     more = [m for m in more if m!='--']
     if a.name=='break-even': return break_even(MEASURED.parent/'runtime'/'network.ipynb')
     if a.name=='accuracy': return accuracy(a.seeds, a.out or MEASURED/'accuracy.json')
+    if a.name=='claims': return claims(a.data_dir, a.seeds, a.out or MEASURED/'claims.json')
     if a.name=='frontier': return frontier(a, a.out or MEASURED/'frontier.json')
     if a.name=='bench': return bench(more, a.out or MEASURED/'bench.json')
     if a.name=='time': return clock(a.seeds, a.out or MEASURED/'time.json')

@@ -26,15 +26,18 @@ def raster_kinds(
     b = check_range(other, 0, 1, 'other')>0
     return np.ascontiguousarray((a&b)+2*(a&~b)+np.uint8(3)*(b&~a)).T.astype(np.uint8, order='C')
 
-# %% ../../nbs/inspect/canvas.ipynb #26914ce7
+# %% ../../nbs/inspect/canvas.ipynb #26d81142
 _ESM = r'''
 function render({model, el}) {
   const c = document.createElement('canvas'), back = document.createElement('canvas');
   c.tabIndex = 0; c.setAttribute('role', 'img'); c.style.cssText = 'width:100%;height:260px;display:block;cursor:crosshair;touch-action:none';
   el.appendChild(c);
-  let seq = 0, left = 46, right = 14, bottom = 20;
+  let seq = 0, left = 46, right = 14;
+  const bottom = 20;
   const shape = () => model.get('shape');
+  function margins() { const [a,b] = model.get('margins'); left = Math.max(46, a*c.clientWidth); right = Math.max(14, b*c.clientWidth); }
   function raster() {                                   // spikes, in pixels of the screen; at least one for each
+    margins();
     const d = model.get('data'), a = new Uint8Array(d.buffer, d.byteOffset, d.byteLength), [N,T] = shape();
     if (a.length !== N*T) return;                       // the shape, or the data, is still to come
     const r = window.devicePixelRatio || 1, W = Math.max(1, Math.round((c.clientWidth-left-right)*r)), H = Math.max(1, Math.round((c.clientHeight-bottom)*r));
@@ -51,7 +54,7 @@ function render({model, el}) {
     g.putImageData(im, 0, 0);
     draw();
   }
-  function draw() {
+  function draw() {                                     // everything else, around and over them
     const r = window.devicePixelRatio || 1, [N,T] = shape(), w = c.clientWidth, h = c.clientHeight, col = model.get('colours');
     c.width = w*r; c.height = h*r;
     const g = c.getContext('2d'); g.scale(r, r);
@@ -61,12 +64,17 @@ function render({model, el}) {
     g.fillStyle = col[1]; g.font = '11px sans-serif'; g.textBaseline = 'middle'; g.textAlign = 'right';
     for (const k of [0, N-1]) g.fillText(k, left-5, Math.min(H-6, Math.max(6, H-(k+.5)*H/N)));
     g.save(); g.translate(9, H/2); g.rotate(-Math.PI/2); g.textAlign = 'center'; g.fillText('neuron', 0, 0); g.restore();
-    g.textAlign = 'center'; const every = Math.max(1, Math.ceil(T/10));
+    g.textAlign = 'center'; let every = T;
+    for (const ten of [.1, 1, 10, 100, 1000]) for (const k of [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8]) { const e = k*ten; // as the picture below
+      if (e < every && e%1 === 0 && T/e <= Math.min(8, W/40)) every = e; }
     for (let k=0; k<T; k+=every) g.fillText(k, left+(k+.5)*W/T, H+11);
-    g.strokeStyle = col[4]; g.globalAlpha = .8; g.lineWidth = 1.5;
+    if (right > 90) model.get('names').forEach((s, i) => { const [name,many] = s.split(': '), px = left+W+22, py = 10+34*i;
+      g.textAlign = 'left'; g.fillStyle = col[1+i]; g.fillRect(px, py-5, 10, 10); g.fillStyle = col[1];
+      g.fillText(name, px+15, py, right-40); g.fillText(many, px+15, py+14, right-40); });
+    g.fillStyle = col[4]; g.strokeStyle = col[4]; g.globalAlpha = .8; g.lineWidth = 1.5;
     const x = left+(t+.5)*W/T, y = H-(n+.5)*H/N;
     g.beginPath(); g.moveTo(x, 0); g.lineTo(x, H); g.stroke(); g.globalAlpha = 1;
-    g.fillStyle = col[4]; g.beginPath(); g.moveTo(left+W+2, y); g.lineTo(left+W+12, y-5); g.lineTo(left+W+12, y+5); g.fill();
+    g.beginPath(); g.moveTo(left+W+2, y); g.lineTo(left+W+12, y-5); g.lineTo(left+W+12, y+5); g.fill();
     c.setAttribute('aria-label', model.get('label')+`; neuron ${n}, step ${t}. Arrow keys move.`);
     c.dataset.seq = ++seq;
   }
@@ -94,14 +102,19 @@ class RasterCanvas(anywidget.AnyWidget):
     shape = traitlets.List([1,1]).tag(sync=True)
     colours = traitlets.List(list(LIGHT_INK)).tag(sync=True)
     label = traitlets.Unicode('Spikes').tag(sync=True)
+    names = traitlets.List([]).tag(sync=True) # of the colours, with their numbers of spikes
+    margins = traitlets.List([0.,0.]).tag(sync=True) # left and right, as shares of the width
     neuron = traitlets.Int(0).tag(sync=True)
     step = traitlets.Int(0).tag(sync=True)
 
     def show(self,
         kinds, # As `raster_kinds` makes them, uint8 `[N, T]`
-        dark:bool=False # Light spikes on dark paper
+        dark:bool=False, # Light spikes on dark paper
+        names:tuple=() # What the kinds 1, 2 and 3 are called; none where there is only one
     ):
         "Draw other spikes"
         check_shape(kinds, 'n t', 'kinds')
+        many = np.bincount(kinds.ravel(), minlength=4)[1:]
         with self.hold_sync(): # one message: the browser never sees a shape without its data
             self.shape,self.data,self.colours = list(kinds.shape),np.ascontiguousarray(kinds, dtype=np.uint8).tobytes(),list(DARK_INK if dark else LIGHT_INK)
+            self.names = [f'{n}: {m:,}' for n,m in zip(names, many.tolist())]

@@ -6,7 +6,7 @@
 __all__ = ['BLUE', 'ORANGE', 'RED', 'GREEN', 'BLACK', 'GREY', 'new_axes', 'png', 'plot_raster', 'plot_membrane', 'plot_readout',
            'plot_observer', 'plot_codes', 'plot_curve', 'plot_confusion']
 
-# %% ../../nbs/inspect/figures.ipynb #e6451aee
+# %% ../../nbs/inspect/figures.ipynb #d02b97ba
 import io
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from ..checks import check_finite, check_in, check_range, check_shape, fail
 
-# %% ../../nbs/inspect/figures.ipynb #a01859e4
+# %% ../../nbs/inspect/figures.ipynb #a2080825
 BLUE,ORANGE,RED,GREEN,BLACK,GREY = '#0072B2','#E69F00','#D55E00','#009E73','#000000','#999999' # Okabe-Ito, and a grey
 
 def new_axes(
@@ -36,7 +36,7 @@ def png(
     fig.savefig(out, format='png', dpi=dpi, facecolor=fig.get_facecolor(), metadata=dict(Software=None))
     return out.getvalue()
 
-# %% ../../nbs/inspect/figures.ipynb #f92f27e2
+# %% ../../nbs/inspect/figures.ipynb #dead9cd6
 def _array(x, axes, name, **sizes):
     x = np.asarray(x.detach().cpu() if hasattr(x, 'detach') else x)
     check_shape(x, axes, name, **sizes)
@@ -66,7 +66,7 @@ def _legend(ax, handles=None, ncols=4):
 
 def _whole(axis, n=8): axis.set_major_locator(MaxNLocator(n, integer=True))
 
-# %% ../../nbs/inspect/figures.ipynb #1a8eba3d
+# %% ../../nbs/inspect/figures.ipynb #ced45332
 def plot_raster(
     spk, # Spikes `[T, N]`, 0 or 1
     other=None, # Spikes of another network on the same input, `[T, N]`
@@ -96,7 +96,7 @@ def plot_raster(
     _label(ax, 'step', 'neuron')
     return ax
 
-# %% ../../nbs/inspect/figures.ipynb #b24d231d
+# %% ../../nbs/inspect/figures.ipynb #3f20cce8
 def plot_membrane(
     mem, # Membrane after each step `[T]`
     threshold:float=None, # Firing threshold θ, drawn as a line
@@ -130,7 +130,7 @@ def plot_membrane(
     _legend(ax)
     return ax
 
-# %% ../../nbs/inspect/figures.ipynb #30aa0530
+# %% ../../nbs/inspect/figures.ipynb #944b0ca5
 def plot_readout(
     mem, # Membranes of the readout after each step `[T, C]`
     label:int=None, # True class
@@ -153,7 +153,7 @@ def plot_readout(
     _legend(ax)
     return ax
 
-# %% ../../nbs/inspect/figures.ipynb #4905b4e0
+# %% ../../nbs/inspect/figures.ipynb #886eab33
 def plot_observer(
     x, # Values, of any shape
     scale, # What one code is worth, > 0: one number, or one for each row of `x`
@@ -194,7 +194,7 @@ def plot_observer(
     _legend(ax)
     return ax
 
-# %% ../../nbs/inspect/figures.ipynb #2d0d95cd
+# %% ../../nbs/inspect/figures.ipynb #c71e7478
 def plot_codes(
     codes, # Integer codes, of any shape
     levels, # The codes that there are, such as `range(-4, 5)`
@@ -217,7 +217,7 @@ def plot_codes(
     _label(ax, 'code', '% of all')
     return ax
 
-# %% ../../nbs/inspect/figures.ipynb #99a498bb
+# %% ../../nbs/inspect/figures.ipynb #0ee5d21b
 def plot_curve(
     metrics:list, # One dict for each epoch, in order, with `phase` (`'float'` or `'qat'`) and the quantity
     what:str='accuracy', # `'loss'`, `'accuracy'` or `'spike_rate'`
@@ -240,7 +240,7 @@ def plot_curve(
     _legend(ax)
     return ax
 
-# %% ../../nbs/inspect/figures.ipynb #d3be3b7a
+# %% ../../nbs/inspect/figures.ipynb #d253c535
 def plot_confusion(
     matrix, # How often each class (row) got each answer (column), `[C, C]`, whole numbers
     ax=None # Where to draw; new axes by default

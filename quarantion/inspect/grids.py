@@ -73,7 +73,7 @@ def plot_grid(
     _legend(ax)
     return ax
 
-# %% ../../nbs/inspect/grids.ipynb #929bdf92
+# %% ../../nbs/inspect/grids.ipynb #3235581d
 def average_range(
     low, # Smallest value of each batch `[n]`
     high, # Largest value of each batch `[n]`
@@ -99,8 +99,8 @@ def plot_history(
     low,high = _array(low, 'n', 'low'),_array(high, 'n', 'high', n=len(low))
     m,x = average_range(low, high, averaging_constant),first+np.arange(len(low))
     ax = _axes(ax, grid='y')
-    ax.fill_between(x, low, high, step='mid', color=BLUE, alpha=.25, lw=0, label='batch')
-    for k in 0,1: ax.plot(x, m[:,k], color=ORANGE, lw=1.8, ls='-', marker='.' if len(x)<30 else None, ms=4, label=f'average, c = {averaging_constant:g}' if k else None)
+    ax.stairs(high, np.append(x-.5, x[-1]+.5), baseline=low, fill=True, color=BLUE, alpha=.25, lw=0, label='batch')
+    for k in 0,1: ax.plot(x, m[:,k], color=ORANGE, lw=1.8, ls='-', marker='.' if len(x)<30 else None, ms=4, label=f'average, c = {averaging_constant:.3g}' if k else None)
     if scale is not None:
         s = ax.twinx()
         s.plot(x, _array(scale, 'n', 'scale', n=len(x)), color=GREEN, lw=1.4, ls='--')
@@ -108,6 +108,7 @@ def plot_history(
         s.set_ylabel('scale', fontsize=9); s.set_ylim(0, 1.25*max(float(np.max(scale)), 1e-12))
         ax.plot([], [], color=GREEN, lw=1.4, ls='--', label='scale')
     _whole(ax.xaxis); _label(ax, 'batch', 'smallest, largest')
-    ax.set_xlim(x[0]-.6, x[-1]+.6)
+    pad = .08*max(float(high.max()-low.min()), 1e-9)
+    ax.set(xlim=(x[0]-.6,x[-1]+.6), ylim=(low.min()-pad,high.max()+pad))
     _legend(ax)
     return ax

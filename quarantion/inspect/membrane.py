@@ -5,14 +5,19 @@
 # %% auto #0
 __all__ = ['MembraneInspector']
 
-# %% ../../nbs/inspect/membrane.ipynb #ea2bd42d
+# %% ../../nbs/inspect/membrane.ipynb #27234a97
+import io
 from contextlib import contextmanager
 from typing import NamedTuple
+import matplotlib as mpl
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import imsave
 from ..checks import check_shape, fail
 from .figures import RED, plot_raster
 from .traces import Trace, plot_occupancy, plot_spread, plot_traces
-from .widget import Inspector, draw_png
+from .widget import DARK, LIGHT, Inspector, draw_png
 
 # %% ../../nbs/inspect/membrane.ipynb #ab0e441a
 @contextmanager
@@ -84,7 +89,7 @@ def _record(net, x, name, integers=False):
             out.append(_Seen(str(r.name), spk, mem, _theta(layer, r, spk.shape[2]), grid))
     return out
 
-# %% ../../nbs/inspect/membrane.ipynb #5e683cf7
+# %% ../../nbs/inspect/membrane.ipynb #f734c287
 def _places(fig, **heights): # Axes at fixed places, in inches; to look for places takes longer than to draw
     fig.set_layout_engine('none')
     (w,h),out = fig.get_size_inches(),{}
@@ -95,6 +100,27 @@ def _places(fig, **heights): # Axes at fixed places, in inches; to look for plac
         if name=='trace': out['bar'] = fig.add_axes(((w-1.3)/w, y/h, 1.15/w, tall/h))
         y -= .13
     return out
+
+def _empty(ax): # as new, except for the ticks
+    if ax.get_legend(): ax.get_legend().remove()
+    for a in (*ax.lines, *ax.collections, *ax.patches, *ax.images, *ax.texts): a.remove()
+    ax.set_title(''); ax.relim(); ax.set_autoscale_on(True)
+
+class _Paper: # Used again for the next picture: to make axes and ticks takes longer than to draw
+    def __init__(self, size, dark, **heights):
+        self.dark,self.look = dark,DARK if dark else LIGHT
+        with mpl.rc_context(self.look):
+            self.canvas = FigureCanvasAgg(Figure(figsize=size, dpi=110))
+            self.axes = _places(self.canvas.figure, **heights)
+
+    def draw(self, details): # As `draw_png`
+        out = io.BytesIO()
+        with mpl.rc_context(self.look):
+            for a in self.axes.values(): _empty(a)
+            details(self.axes)
+            self.canvas.draw()
+            imsave(out, self.canvas.buffer_rgba(), format='png', metadata=dict(Software=None), pil_kwargs=dict(compress_level=3))
+        return out.getvalue()
 
 class MembraneInspector(Inspector):
     "Look into a layer of neurons, live in Jupyter: choose with `layer`, `sample`, `neuron` and `step`, or click into the raster"
@@ -110,6 +136,7 @@ class MembraneInspector(Inspector):
         import ipywidgets as W
         from quarantion.inspect.canvas import RasterCanvas
         self.net,self.other,self.program,self.x,self.labels = net,other,program,x,labels
+        self._paper = None
         self._see()
         wide = dict(description_width='4em')
         whole = lambda name: W.BoundedIntText(0, 0, 0, description=name, style=wide, layout=W.Layout(width='10em'))
@@ -117,13 +144,14 @@ class MembraneInspector(Inspector):
             sample=whole('sample'), neuron=whole('neuron'), step=W.IntSlider(0, 0, 0, description='step', continuous_update=False, style=wide, layout=W.Layout(width='20em')))
         self.differing = W.Button(description='next that differs', tooltip='The next neuron whose spikes differ', layout=W.Layout(width='10em'))
         self.play = W.Play(value=0, min=0, max=0, interval=250, tooltip='Move the cursor', layout=W.Layout(width='auto'))
-        self.raster = RasterCanvas(layout=W.Layout(width='100%', max_width=f'{100*self.size[0]:.0f}px'))
+        self.raster = RasterCanvas(layout=W.Layout(width='100%', max_width=f'{100*self.size[0]:.0f}px'), margins=[.6/self.size[0],1.5/self.size[0]]) # as wide as the trace below
         n = self._a[0].spk[:,0].sum(0)
         on = [k for k in np.argsort(n, kind='stable') if n[k]]
         controls['neuron'].max = self._a[0].spk.shape[2]-1
         if on: controls['neuron'].value = int(on[len(on)//2]) # one that has something to show
         super().__init__(controls)
         self.row.children = (*controls.values(), self.play, *[self.differing]*(other is not None), self.explain, self.dark)
+        self.row.layout.align_items = 'center'
         self.box.children = (self.row, self.message, self.words, self.raster, self.image)
         self.play.observe(self._on_play, 'value')
         self.raster.observe(self._on_click, ['neuron','step'])
@@ -180,11 +208,18 @@ class MembraneInspector(Inspector):
         dark,key = self.dark.value,(id(self._a),i,b,self.dark.value)
         if getattr(self, '_shown', None)!=key:
             from quarantion.inspect.canvas import raster_kinds
-            self.raster.show(raster_kinds(self._a[i].spk[:,b], None if self._b is None else self._b[i].spk[:,b]), dark)
+            names = () if self._b is None else ('both',*(f'only {l}' for l in self.labels))
+            self.raster.show(raster_kinds(self._a[i].spk[:,b], None if self._b is None else self._b[i].spk[:,b]), dark, names)
             self._shown = key
         with self.raster.hold_trait_notifications(): self.raster.neuron,self.raster.step = n,t
+        self.play.value = t # from where it goes on
         self.raster.label = f'Spikes of layer {self._a[i].name}, sample {b}'
-        super().draw()
+        if self._paper is None or self._paper.dark!=dark: self._paper = _Paper(self.size, dark, trace=2.75, spread=1.35)
+        try: self.picture = self._paper.draw(self._details)
+        except Exception:
+            self._paper = None # half a picture may be on it
+            raise
+        self._caption()
 
     def paint(self, fig):
         self._details(_places(fig, trace=2.75, spread=1.35))

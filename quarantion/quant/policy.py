@@ -6,14 +6,15 @@
 __all__ = ['SCALES', 'OBSERVERS', 'PRESETS', 'Membrane', 'membrane_of', 'Policy', 'policy_of', 'dump_policy', 'read_policy',
            'preset']
 
-# %% ../../nbs/quant/policy.ipynb #34cae87b
-import json, re, tomllib
+# %% ../../nbs/quant/policy.ipynb #4dcc712a
+import json, math, re, tomllib
 from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 from ..checks import CheckError, check_in, check_range, fail
 from ..files import _read
 from .levels import levels
+from ..runtime.tables import html_table
 
 # %% ../../nbs/quant/policy.ipynb #bbebd0ce
 class Membrane(NamedTuple):
@@ -41,7 +42,7 @@ def membrane_of(
     if not lo<=int(m[2])<=hi: fail('`membrane`', expected=want, found=repr(word))
     return Membrane(m[1], int(m[2]), m[3]=='before_fire')
 
-# %% ../../nbs/quant/policy.ipynb #035f9e55
+# %% ../../nbs/quant/policy.ipynb #ed271c1a
 SCALES = ('lsq', 'pact', 'max', 'percentile', 'mse', 'pow2')
 OBSERVERS = ('adaptive', 'ema', 'minmax', 'spike_aware', 'percentile', 'mse', 'entropy')
 _CURRENTS = ('exact', *(f'int{b}' for b in range(2, 17)))
@@ -83,8 +84,24 @@ class Policy:
             if any(fnmatchcase(n, pattern) for n in names): out = replace(out, **dict(values))
         return out
 
-    def __str__(self): # Only what is not the default
+    def __repr__(self): # Only what is not the default
         return f'Policy({", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if getattr(self, f.name)!=f.default)})'
+
+    def _repr_html_(self):
+        rows = [('all' if not self.layers else 'all others', *(_word(self, f.name) for f in fields(self)[:-1]))]
+        for pattern,values in self.layers:
+            new = replace(self, layers=(), **dict(values))
+            rows.append((pattern, *(_word(new, f.name) if f.name in dict(values) else '' for f in fields(self)[:-1])))
+        note = 'An empty cell is as in the first row; where several patterns fit a layer, later ones win.' if self.layers else ''
+        return html_table(('layers','weights','currents','membranes','leak','scale rule','scales','noise','observer'), rows, note=note)
+
+def _word(policy, name):
+    "What a table says of a field"
+    v = getattr(policy, name)
+    if name=='weight' and v!='float': return f'{v}: {len(levels(v))} levels, {math.log2(len(levels(v))):.3g} bits'
+    if name=='weight': return 'float: 32 bits'
+    if name=='leak': return f'm / 2^{v}'
+    return ('one a channel' if v else 'one a layer') if name=='per_channel' else str(v)
 
 def _exceptions(policy):
     "`policy.layers` as tuples; each must make a policy"

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Record', 'IntegerNetwork']
 
-# %% ../../nbs/runtime/network.ipynb #e6b3e658
+# %% ../../nbs/runtime/network.ipynb #99295e05
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -20,7 +20,7 @@ from ..kernels.states import lif_states_forward
 from .layer import RESETS, IntLayer, Op, Requant, membrane_bound, prove_range, _pool_area, _sums
 from .tables import html_table
 
-# %% ../../nbs/runtime/network.ipynb #60e7e40f
+# %% ../../nbs/runtime/network.ipynb #11907eac
 _BREAK_EVEN = 0.235,25.5,12.6 # L, R₀ and S
 _COMPILED = compiled()['events']
 
@@ -40,7 +40,7 @@ def _spike_products(spk, rows, channels, threads):
     (dense_products if _many(spk, *out.shape) else event_products)(spk, rows, out, threads)
     return out
 
-# %% ../../nbs/runtime/network.ipynb #57109e2c
+# %% ../../nbs/runtime/network.ipynb #4f170744
 def _pool(x, op):
     "Pool `[n, c, h, w]` codes"
     (kh,kw),(sh,sw),(ph,pw) = op.kernel,op.stride,op.padding
@@ -62,11 +62,13 @@ def _columns(x, conv, kh, kw):
     n,c,oh,ow = win.shape[:4]
     return win.reshape(n, g, c//g, oh*ow, kh*kw).transpose(0, 1, 3, 2, 4).reshape(n, g, oh*ow, c//g*kh*kw), (oh,ow)
 
-def _products(x, layer, max_in, threads=1):
-    "Σ w·x over `[n, …]` codes, exactly, as int32; codes in uint8 are spikes"
+def _real(layer, max_in): return np.float32 if _sums(layer.weight).max(initial=0)*max_in < 2**24 else np.float64 # holds every sum
+
+def _products(x, layer, real, threads=1):
+    "Σ w·x over `[n, …]` codes, exactly, as int32; codes in uint8 are spikes, others are multiplied as `real`"
     w = layer.weight
     events = x.dtype==np.uint8 and _COMPILED and (not layer.conv or layer.conv[3]==1)
-    if not events: x = x.astype(np.float32 if _sums(w).max(initial=0)*max_in < 2**24 else np.float64)
+    if not events: x = x.astype(real)
     if not layer.conv: return _spike_products(x, layer.rows, len(w), threads) if events else (x@w.astype(x.dtype).T).astype(np.int32)
     cols,(oh,ow) = _columns(x, layer.conv, *w.shape[2:])
     n,g,k,j = cols.shape
@@ -74,7 +76,7 @@ def _products(x, layer, max_in, threads=1):
     else: out = cols@w.reshape(g, len(w)//g, j).transpose(0, 2, 1).astype(x.dtype)
     return out.transpose(0, 1, 3, 2).reshape(n, len(w), oh, ow).astype(np.int32, copy=False)
 
-# %% ../../nbs/runtime/network.ipynb #3514de1a
+# %% ../../nbs/runtime/network.ipynb #0f38c3b5
 _BLOCK = 2**19 # products that a cache holds
 _WIDE = 2**20 # channels: where no products are kept, the list of events pays in narrow layers too
 _NO_SPIKES,_NO_STATES,_NO_COUNTS,_NO_SUMS = np.empty((0,0,0), np.uint8),np.empty((0,0,0), np.int32),np.empty((0,0), np.int32),np.empty((0,0), np.int64)
@@ -137,10 +139,13 @@ class IntegerNetwork:
     def _products(self, i, x, threads):
         "Products of layer `i` for codes `[n, …]`, `[n, …features]`"
         l = self.layers[i]
-        return _apply(_products(_apply(x, l.before), l, self._largest[i], threads), l.after)
+        return _apply(_products(_apply(x, l.before), l, self._reals[i], threads), l.after)
 
     @cached_property
-    def _largest(self): return [self._max_in(i)*_pool_area(l.before) for i,l in enumerate(self.layers)]
+    def _reals(self): return [_real(l, self._max_in(i)*_pool_area(l.before)) for i,l in enumerate(self.layers)]
+
+    @cached_property
+    def _reals_back(self): return [_real(l.back, 1) if l.recurrent.ndim>1 else None for l in self.layers]
 
     @cached_property
     def _features(self):
@@ -218,7 +223,7 @@ class IntegerNetwork:
         l,(feat,n,_) = self.layers[i],self._features[i]
         r = l.recurrent
         if r.ndim==1: return spk*(np.repeat(r, n//len(r)).astype(np.int32)*np.int32(l.gain))
-        return _products(spk.reshape(-1, *feat) if r.ndim==4 else spk, l.back, 1, threads).reshape(spk.shape)*np.int32(l.gain)
+        return _products(spk.reshape(-1, *feat) if r.ndim==4 else spk, l.back, self._reals_back[i], threads).reshape(spk.shape)*np.int32(l.gain)
 
     def record(self,
         x # `[T, B, *in_shape]`, or constant `[B, *in_shape]`; real numbers or codes

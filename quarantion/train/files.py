@@ -4,15 +4,17 @@
 
 # %% auto #0
 __all__ = ['MANIFEST', 'Lock', 'append_jsonl', 'read_jsonl', 'cut_jsonl', 'audit', 'check_audit', 'sha256', 'write_manifest',
-           'check_manifest', 'dump_toml', 'read_toml']
+           'check_manifest', 'dump_toml', 'read_toml', 'Run', 'read_run']
 
-# %% ../../nbs/train/files.ipynb #c8a03c3b
+# %% ../../nbs/train/files.ipynb #bf60acc1
 import contextlib, fcntl, hashlib, json, math, os, re, tomllib, warnings
+from dataclasses import dataclass
 from pathlib import Path
 from ..checks import fail
 from ..files import write_atomic, _read
+from ..runtime.tables import html_table
 
-# %% ../../nbs/train/files.ipynb #1132affa
+# %% ../../nbs/train/files.ipynb #8c03f620
 class Lock:
     "Keep a run directory to one process, as a context; a second one is refused with `CheckError`"
     def __init__(self,
@@ -39,7 +41,7 @@ class Lock:
 
     def __exit__(self, *args): self.file.close()
 
-# %% ../../nbs/train/files.ipynb #abb0060a
+# %% ../../nbs/train/files.ipynb #f8d6b48f
 def _json(x): return json.dumps(x, sort_keys=True, separators=(',', ':'), allow_nan=False)
 
 def _refuse(word): raise ValueError(f'{word} is not JSON')
@@ -50,7 +52,7 @@ def _lines(data): # Whole lines, and the torn rest
     *lines,torn = data.split(b'\n')
     return lines,torn
 
-# %% ../../nbs/train/files.ipynb #fc89d203
+# %% ../../nbs/train/files.ipynb #5cf5109e
 def append_jsonl(
     path, # File to add to; made if need be
     record:dict # What JSON can hold; NaN is refused
@@ -73,7 +75,7 @@ def append_jsonl(
                 raise
     except OSError as e: fail('saving', str(path), f'to add {len(line)} bytes', e.strerror)
 
-# %% ../../nbs/train/files.ipynb #8a6c7ec9
+# %% ../../nbs/train/files.ipynb #9625dfb0
 def read_jsonl(
     path # File to read
 )->list: # One record for each line
@@ -86,7 +88,7 @@ def read_jsonl(
         except ValueError: fail(f'line {i}', str(path), 'JSON', repr(l[:40].decode(errors='replace')))
     return out
 
-# %% ../../nbs/train/files.ipynb #92ce8b98
+# %% ../../nbs/train/files.ipynb #3b1e4ad0
 def cut_jsonl(
     path, # File to cut; one that does not exist has no lines
     keep:int # Lines to keep; that many must be whole
@@ -99,12 +101,12 @@ def cut_jsonl(
     write_atomic(path, b''.join(l+b'\n' for l in lines[:keep]))
     return len(lines)-keep+bool(torn)
 
-# %% ../../nbs/train/files.ipynb #1ba7894e
+# %% ../../nbs/train/files.ipynb #ea08ecea
 _START = '0'*64
 
 def _hash(x): return hashlib.sha256(_json(x).encode()).hexdigest()
 
-# %% ../../nbs/train/files.ipynb #7ea47cc1
+# %% ../../nbs/train/files.ipynb #8056cf35
 def audit(
     path, # The log, usually `audit.jsonl`; made if need be
     event:str, # What happened
@@ -121,7 +123,7 @@ def audit(
     append_jsonl(path, line)
     return line['hash']
 
-# %% ../../nbs/train/files.ipynb #0ba8beab
+# %% ../../nbs/train/files.ipynb #19b507dc
 def check_audit(
     path # The log
 )->str: # Hash of its last line; 64 zeros if it has none
@@ -139,7 +141,7 @@ def check_audit(
     if torn: fail('last line', f'{path}, line {len(lines)+1}', 'its newline', 'none')
     return prev
 
-# %% ../../nbs/train/files.ipynb #a555246b
+# %% ../../nbs/train/files.ipynb #614a6fe0
 def sha256(
     path # File to read
 )->str: # 64 hexadecimal digits
@@ -148,13 +150,13 @@ def sha256(
         with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
     except OSError as e: fail('file', str(path), 'a file that can be read', e.strerror)
 
-# %% ../../nbs/train/files.ipynb #350aa9ba
+# %% ../../nbs/train/files.ipynb #55503608
 MANIFEST = 1 # Version of the manifest, and of the run directory
 
 def _listing(run): return {p.relative_to(run).as_posix():p for p in sorted(run.rglob('*'))
                            if p.is_file() and p.relative_to(run).as_posix() not in ('.lock', 'manifest.json')}
 
-# %% ../../nbs/train/files.ipynb #f6fe94ff
+# %% ../../nbs/train/files.ipynb #746adb08
 def write_manifest(
     run # The run directory; it must hold `audit.jsonl`
 )->dict: # What was written
@@ -166,7 +168,7 @@ def write_manifest(
     write_atomic(run/'manifest.json', json.dumps(d, indent=1, sort_keys=True).encode()+b'\n')
     return d
 
-# %% ../../nbs/train/files.ipynb #ab6b877e
+# %% ../../nbs/train/files.ipynb #c3e04b09
 def check_manifest(
     run # The run directory
 )->dict: # `changed`, `missing` and `extra`: sorted names of files
@@ -186,7 +188,7 @@ def check_manifest(
         if head!=d['audit']: fail('audit', where, head, d['audit'])
     return dict(changed=sorted(changed), missing=sorted(want.keys()-have.keys()), extra=sorted(have.keys()-want.keys()))
 
-# %% ../../nbs/train/files.ipynb #1bec8517
+# %% ../../nbs/train/files.ipynb #879da6e8
 def dump_toml(
     config:dict # Name -> str, int, float, bool; a value of `None` is left out
 )->str: # One line for each, in the order of `config`
@@ -201,7 +203,7 @@ def dump_toml(
         out.append(f'{k if re.fullmatch("[A-Za-z0-9_-]+", k) else json.dumps(k)} = {v}\n')
     return ''.join(out)
 
-# %% ../../nbs/train/files.ipynb #cc8b4fa6
+# %% ../../nbs/train/files.ipynb #32898930
 def read_toml(
     path # File to read
 )->dict: # Name -> str, int, float, bool
@@ -212,3 +214,55 @@ def read_toml(
     for k,v in d.items():
         if not isinstance(v, (str, int, float)): fail(f'`{k}`', str(path), 'a string, a number, true or false', type(v).__name__)
     return d
+
+# %% ../../nbs/train/files.ipynb #4074fb00
+def _say(r, key, show='{:,}'): return show.format(r[key]) if isinstance(r.get(key), (int,float)) else '–'
+
+@dataclass(frozen=True)
+class Run:
+    "What is in a run directory"
+    path:Path # The directory
+    config:dict # Its settings, `config.toml`
+    metrics:list # A dict for each epoch, `metrics.jsonl`; empty before the first
+    result:dict # What came out, `result.json`; empty before the end
+
+    @property
+    def name(self)->str: return self.path.resolve().name # Of the directory
+
+    @property
+    def epochs(self)->str: # Done, of those asked for
+        phases = ('float','epochs'), *([('qat','qat_epochs')] if self.config.get('policy')!='float' else [])
+        return ', '.join(f'{p} {sum(m.get("phase")==p for m in self.metrics)} of {self.config.get(k, "?")}' for p,k in phases)
+
+    def __repr__(self):
+        r,said = self.result,f'{self.config.get("policy")} on {self.config.get("data")}'
+        if not r: return f'Run({self.name}: {said}, not finished: epochs {self.epochs})'
+        return f'Run({self.name}: {said}, {_say(r, "test_accuracy", "{:.2%}")} of {_say(r, "samples")} samples, {_say(r, "mismatches")} mismatches, {_say(r, "bytes")} bytes)'
+
+    def _repr_html_(self):
+        r,last = self.result,self.metrics[-1] if self.metrics else {}
+        rows = [('data, policy, seed', f'{self.config.get("data")}, {self.config.get("policy")}, {self.config.get("seed")}'), ('epochs', self.epochs)]
+        if not r: rows += [('loss, accuracy, spike rate', ', '.join(_say(last, k, '{:.4g}') for k in ('loss','accuracy','spike_rate'))), ('result', 'none yet')]
+        else:
+            times = f', {r["float_bytes"]/r["bytes"]:.1f} times smaller than float32 ({r["float_bytes"]:,})' if r.get('float_bytes') and r.get('bytes') else ''
+            rows += [('float accuracy', _say(r, 'float_accuracy', '{:.2%}')), ('test accuracy', f'{_say(r, "test_accuracy", "{:.2%}")} of {_say(r, "samples")} samples'),
+                ('spikes compared, mismatches', f'{_say(r, "spikes")}, {_say(r, "mismatches")}'), ('spikes a neuron and step', _say(r, 'spike_rate', '{:.4f}')), ('bytes', _say(r, 'bytes')+times), ('seconds', _say(r, 'seconds'))]
+        keys = [k for k in ('levels','weights','bytes','rate','mismatches') if any(k in l for l in r.get('layers', ()))]
+        layers = html_table(('layer',*keys), [(l.get('name', '–'), *(_say(l, k, '{:.4f}') if k=='rate' else l.get(k, '–') for k in keys)) for l in r['layers']]) if keys else ''
+        return html_table(('run',self.name), rows)+layers
+
+def read_run(
+    run # A run directory, finished or not
+)->Run: # What it holds
+    "Read settings, metrics and result of a run; raises `CheckError` that names the file and what is wrong with it"
+    run = Path(run)
+    path,metrics = run/'result.json',run/'metrics.jsonl'
+    config,lines = read_toml(run/'config.toml'),read_jsonl(metrics) if metrics.exists() else []
+    try: result = _parse(_read(path)) if path.exists() else {}
+    except ValueError as e: fail('contents', str(path), 'JSON', str(e))
+    if not isinstance(result, dict): fail('contents', str(path), 'an object', type(result).__name__)
+    layers = result.setdefault('layers', []) if result else []
+    if not isinstance(layers, list) or not all(isinstance(l, dict) for l in layers): fail('`layers`', str(path), 'a list of objects', repr(layers)[:40])
+    for i,m in enumerate(lines, 1):
+        if not isinstance(m, dict): fail('record', f'{metrics}, line {i}', 'an object', type(m).__name__)
+    return Run(run, config, lines, result)
