@@ -89,7 +89,7 @@ def _record(net, x, name, integers=False):
             out.append(_Seen(str(r.name), spk, mem, _theta(layer, r, spk.shape[2]), grid))
     return out
 
-# %% ../../nbs/inspect/membrane.ipynb #f734c287
+# %% ../../nbs/inspect/membrane.ipynb #133fe1d1
 def _places(fig, **heights): # Axes at fixed places, in inches; to look for places takes longer than to draw
     fig.set_layout_engine('none')
     (w,h),out = fig.get_size_inches(),{}
@@ -104,6 +104,7 @@ def _places(fig, **heights): # Axes at fixed places, in inches; to look for plac
 def _empty(ax): # as new, except for the ticks
     if ax.get_legend(): ax.get_legend().remove()
     for a in (*ax.lines, *ax.collections, *ax.patches, *ax.images, *ax.texts): a.remove()
+    ax.containers.clear() # of bars; they would keep them
     ax.set_title(''); ax.relim(); ax.set_autoscale_on(True)
 
 class _Paper: # Used again for the next picture: to make axes and ticks takes longer than to draw

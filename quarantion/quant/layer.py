@@ -102,7 +102,7 @@ class QuantLayer(nn.Module):
             else: self.register_buffer(k, new)
         self.membrane,self.weights,self.current = MovingAverage(),MovingAverage(),None
         self._represent(policy)
-        parametrize.register_parametrization(self, 'weight', WeightCodes(self._rows(self.weight), policy, not per_tensor, self._least()))
+        parametrize.register_parametrization(self, 'weight', WeightCodes(self._rows(self.weight), policy, not per_tensor, self._least(), self._guard))
         self._fit()
         for k,d in ('bias',torch.int32),('theta',torch.int32),('leak',torch.int32),('current_leak',torch.int32),('m0',torch.int32),('shift',torch.int32),('unit',torch.float64),('worth',torch.float64):
             self.register_buffer(f'{k}_code', torch.zeros(c, dtype=d))
@@ -185,7 +185,7 @@ class QuantLayer(nn.Module):
         "Represent this layer in another way; its real parameters stay as they are. Raises `CheckError`"
         if self.frozen: fail('weights', self.name, 'codes that are not frozen yet', 'frozen ones')
         self._represent(policy)
-        self.coder.switch(self._rows(self.latent), policy, self._least())
+        self.coder.switch(self._rows(self.latent), policy, self._least(), self._guard)
         self._fit()
 
     def codes(self)->Codes: # Those that were frozen, or those of the present parameters

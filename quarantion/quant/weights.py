@@ -44,12 +44,13 @@ class WeightCodes(nn.Module):
         w:Tensor, # Real weights `[C, …]`, from which the scale is chosen
         policy:Policy, # Their level set, rule of scale and noise, without exceptions; `float` leaves them real
         per_channel:bool=True, # One scale for each output channel, if the policy has it so?
-        least:Tensor=None # Smaller scales than this are those of rows of zeros, `[C]` or one value
+        least:Tensor=None, # Threshold in input codes, θ/s_x, `[C]` or one value; rows of zeros get 2⁻¹⁵ of it
+        guard:int=8 # Guard bits f: what has a scale below 2^(f−26) of `least` counts as a row of zeros
     ):
         super().__init__()
         self.per_channel = per_channel
         self._choose(policy)
-        s = self._first(w, least)
+        s = self._first(w, least, guard)
         self.scale = nn.Parameter(s, requires_grad=self.learns)
         self.register_buffer('scale_min', s/16)
 
@@ -64,22 +65,23 @@ class WeightCodes(nn.Module):
     @property
     def exact(self)->bool: return not self.real and (self.share==1 or not self.training) # Are all codes whole?
 
-    def _first(self, w, least):
+    def _first(self, w, least, guard):
         s = first_scale(check_finite(w.detach(), 'weight'), self.lv, self.rule, self.per_channel)
         if least is None: return s.clamp(min=torch.finfo(s.dtype).tiny)
         least = least.to(s).reshape(-1) if len(s)>1 else least.to(s).min().reshape(1)
-        return torch.where(s<least/2**18, least/2**15, s) # rows of zeros, or as good as zeros beside the threshold
+        return torch.where(s<least/2**(26-guard), least/2**15, s) # thresholds stay below 2²⁶ units
 
     @torch.no_grad()
     def switch(self,
         w:Tensor, # The real weights
         policy:Policy, # What is wanted now
-        least:Tensor=None # As at the beginning
+        least:Tensor=None, # As at the beginning, and so is `guard`
+        guard:int=8
     ):
         "Take other levels, and a scale that fits them; the parameter stays the same object. Raises `CheckError` if it would change its shape"
         if self.per_channel and not policy.per_channel: fail('`per_channel`', 'switch', 'as it was, True', 'False')
         self._choose(policy)
-        self.scale.copy_(self._first(w, least)); self.scale_min.copy_(self.scale/16)
+        self.scale.copy_(self._first(w, least, guard)); self.scale_min.copy_(self.scale/16)
         self.scale.requires_grad_(self.learns)
 
     def shaped(self, w:Tensor)->Tensor: # `[C or 1, 1, …]`
