@@ -15,8 +15,9 @@ from quarantion.inspect.canvas import RasterCanvas, raster_kinds
 from quarantion.inspect.figures import new_axes
 from quarantion.inspect.grids import average_range, fit_grid, plot_grid, plot_history
 from quarantion.inspect.membrane import MembraneInspector
-from quarantion.inspect.observe import TENSORS, ObserverInspector, policy_in, what_if
+from quarantion.inspect.observe import TENSORS, ObserverInspector, look_at
 from quarantion.inspect.traces import Trace, plot_occupancy, plot_spread, plot_traces
+from quarantion.inspect.whatif import policy_in, policy_words, what_if
 from quarantion.inspect.widget import draw_png
 from quarantion.quant import lower, prepare
 from quarantion.quant.observers import MovingAverage
@@ -204,9 +205,11 @@ def test_every_tensor_and_grid(name, conv):
         for tensor in TENSORS:
             oi.tensor.value = tensor
             assert oi.message.value=='', (tensor,oi.message.value)
-            for g in oi.grid.options[::1 if name=='exact' and not conv else 5]:
+            for g in oi.grid.options[::5]:
                 oi.grid.value = g
                 assert oi.message.value=='', (tensor,g,oi.message.value)
+            if name=='exact':
+                for g in oi.grid.options: assert np.isfinite(look_at(q, x, layer, tensor, g).z).all(), (tensor,g)
     oi.close()
 
 
@@ -225,6 +228,22 @@ def test_what_if_leaves_the_network_alone():
     assert policy_in(q)==policy_in(q) and oi.policy.at('1').current=='int8'
     oi.apply.click()
     assert oi.policy.at('1').current=='int3' and oi.policy.at('1').observer=='percentile' and oi.policy.at('3')==POLICIES['current'].at('3','last') and oi.scale[:2]==(0,'current')
+    oi.close()
+
+
+def test_scales_are_followed():
+    "While it trains: scales of weights and thresholds as they were after each batch"
+    _,q,x = networks(POLICIES['levels'])
+    oi = ObserverInspector(q, [(x,torch.arange(12)%10)])
+    was = float(q.layers[0].scale.detach().mean())
+    with torch.no_grad(): q.layers[0].scale.mul_(2)
+    oi.update()
+    assert oi._scales(7).tolist()==pytest.approx([was,2*was])
+    oi.grid.value = 'ternary'
+    assert oi._scales(1) is None, 'it never had that one'
+    oi.grid.value,oi.tensor.value = 'int4','membrane'
+    assert oi._scales(1).tolist()==pytest.approx(2*[float(q.layers[0].threshold.detach().mean())])
+    assert policy_words(oi.policy)=='weight int4, membrane levels(8); layer 3: membrane exact' and 'levels(8)' in oi.status.value
     oi.close()
 
 

@@ -37,11 +37,24 @@ def make(policy):
     return run
 runs = [make(p) for p in ('float','int8','nonary')]''',
     'spikes = SpikeExplorer(d.x_test[:20], d.y_test[:20])\nspikes', 'nonary = NonaryExplorer()\nnonary', 'surrogates = SurrogateExplorer()\nsurrogates',
-    'compare = RunCompare(runs)\ncompare', "tree = SizeTree(runs[2]/'integer.safetensors')\ntree"]
+    'compare = RunCompare(runs)\ncompare', "tree = SizeTree(runs[2]/'integer.safetensors')\ntree",
+    '''from torch import nn
+from quarantion.inspect import MembraneInspector, ObserverInspector
+from quarantion.quant import Policy, prepare
+from quarantion.spikes.network import Network
+from quarantion.spikes.neuron import LIF
+from quarantion.train.fit import batches, train_epoch
+torch.manual_seed(0)
+net = Network(nn.Linear(64,1000), LIF(), nn.Linear(1000,10), LIF(reset='none'), steps=200)
+q = prepare(net, Policy('int4', membrane='levels(16)', layers={'last': dict(membrane='exact')}), d.x_train[:50])
+membranes = MembraneInspector(net, d.x_test[:3], q)
+membranes''', 'observer = ObserverInspector(q, batches(d.x_test, d.y_test, 20), batches=2)\nobserver']
 SLIDERS = [('SpikeExplorer','sample'), ('SpikeExplorer','steps'), ('SpikeExplorer','gain'), ('SpikeExplorer','beta'), ('SpikeExplorer','seed'), ('SpikeExplorer','pixel'),
-           ('NonaryExplorer','a'), ('NonaryExplorer','b'), ('NonaryExplorer','v'), ('SurrogateExplorer','slope'), ('SurrogateExplorer','current'), ('SurrogateExplorer','beta')]
-CHOICES = [('SurrogateExplorer','surrogate','atan'), ('RunCompare','curve','accuracy'), ('RunCompare','shown',None), ('SizeTree','stage','packed'), ('SizeTree','layer','layer 1')]
-ALL = 'SpikeExplorer', 'NonaryExplorer', 'SurrogateExplorer', 'RunCompare', 'SizeTree'
+           ('NonaryExplorer','a'), ('NonaryExplorer','b'), ('NonaryExplorer','v'), ('SurrogateExplorer','slope'), ('SurrogateExplorer','current'), ('SurrogateExplorer','beta'),
+           ('MembraneInspector','step'), ('ObserverInspector','grid'), ('ObserverInspector','constant')]
+CHOICES = [('SurrogateExplorer','surrogate','atan'), ('RunCompare','curve','accuracy'), ('RunCompare','shown',None), ('SizeTree','stage','packed'), ('SizeTree','layer','layer 1'),
+           ('ObserverInspector','tensor','membrane'), ('ObserverInspector','layer','3'), ('MembraneInspector','layer','3 (10 neurons)')]
+ALL = 'SpikeExplorer', 'NonaryExplorer', 'SurrogateExplorer', 'RunCompare', 'SizeTree', 'MembraneInspector', 'ObserverInspector'
 
 
 @pytest.fixture(scope='module')
@@ -157,9 +170,9 @@ def page(browser, lab):
     assert not wrong
 
 
-def shot(page, name):
+def shot(page, name, more='light'):
     SCREENS.mkdir(parents=True, exist_ok=True)
-    page.locator(f'.{name}').first.screenshot(path=SCREENS/f'{name}-{page.viewport_size["width"]}.png')
+    page.locator(f'.{name}').first.screenshot(path=SCREENS/f'{name}-{page.viewport_size["width"]}-{more}.png')
 
 
 @pytest.mark.parametrize('name,control', SLIDERS)
@@ -174,7 +187,7 @@ def test_slider_by_keyboard(page, name, control):
         page.keyboard.press('ArrowRight')
     said = changes(page, name, act)
     assert readout.inner_text()!=before
-    if control not in ('pixel','v') and (name,control)!=('SurrogateExplorer','beta') and control!='current': assert said[0]!=said[1], said
+    if control not in ('pixel','v') and (name,control)!=('SurrogateExplorer','beta') and control not in ('current','constant'): assert said[0]!=said[1], said
 
 
 @pytest.mark.parametrize('name,control,value', CHOICES)
@@ -209,14 +222,163 @@ def test_dark_and_words(page, name):
     page.locator(f'button.{name}-explain').click()
     page.wait_for_function('c => document.querySelector(c).innerText.trim().length>40', arg=f'.{name}-words')
     assert words.inner_text().strip()==page.locator(f'img.{name}-image').get_attribute('alt')
+    page.set_viewport_size(dict(width=1280, height=1300)) # the whole of it in one picture
     shot(page, name)
     changes(page, name, page.locator(f'button.{name}-dark').click)
-    page.set_viewport_size(dict(width=700, height=900))
+    shot(page, name, 'dark')
+    page.set_viewport_size(dict(width=700, height=1300))
     page.wait_for_function('c => { const i = document.querySelector(c); return i.getBoundingClientRect().width <= 700 }', arg=f'img.{name}-image')
-    shot(page, name)
+    shot(page, name, 'dark')
     page.set_viewport_size(dict(width=1280, height=900))
     changes(page, name, page.locator(f'button.{name}-dark').click)
     page.locator(f'button.{name}-explain').click()
+
+
+def said(page, name): return page.locator(f'img.{name}-image').get_attribute('alt')
+
+
+def drawn(page, kind='both'):
+    "Pixels of the raster: those of one colour, or all that are not paper"
+    return page.evaluate("""k => { const c = document.querySelector('.MembraneInspector-raster canvas'), g = c.getContext('2d'), W = c.clientWidth;
+        const a = new Uint32Array(g.getImageData(Math.ceil(.6/9.6*W)+1, 0, Math.floor(7.5/9.6*W)-2, c.height-20).data.buffer);
+        const rgb = x => [x&255, x>>8&255, x>>16&255].join(), ink = {paper: '255,255,255', both: '0,0,0', float: '0,114,178', quantized: '230,159,0', dark: '22,22,22'}[k];
+        return a.reduce((n, x) => n+(rgb(x) === ink), 0) }""", kind)
+
+
+def test_raster(page):
+    "A click chooses neuron and step, arrow keys move them; all controls are linked, and one neuron follows the other"
+    name,canvas = 'MembraneInspector',page.locator('.MembraneInspector-raster canvas')
+    few = drawn(page)
+    changes(page, name, lambda: page.locator(f'.{name}-layer select').select_option(index=0))
+    idle(page)
+    assert drawn(page)!=few and drawn(page)>100 and drawn(page, 'float')>10 and drawn(page, 'quantized')>10, 'spikes of both, and of each alone'
+    canvas.scroll_into_view_if_needed()
+    b = canvas.bounding_box()
+    changes(page, name, lambda: page.mouse.click(b['x']+.45*b['width'], b['y']+.3*b['height']))
+    idle(page)
+    n,t = eval(kernel(page, 'membranes.chosen()[2:]'))
+    assert 600<n<750 and 90<t<110 and f'neuron {n}, step {t}' in canvas.get_attribute('aria-label')
+    assert page.locator(f'.{name}-neuron input').input_value()==str(n) and page.locator(f'.{name}-step .widget-readout').inner_text()==str(t)
+    for key,(dn,dt) in dict(ArrowUp=(1,0), ArrowRight=(0,1), ArrowDown=(-1,0), ArrowLeft=(0,-1)).items():
+        changes(page, name, lambda: page.keyboard.press(key))
+        n,t = n+dn,t+dt
+        assert f'neuron {n} fires' in said(page, name) and f'step {t},' in said(page, name), key
+    field = page.locator(f'.{name}-neuron input')
+    def typed():
+        field.fill('5')
+        field.press('Enter')
+    changes(page, name, typed)
+    assert 'neuron 5 fires' in said(page, name) and 'neuron 5,' in canvas.get_attribute('aria-label')
+    changes(page, name, page.locator(f'button.{name}-next').click)
+    assert ' 0 of its spikes differ' not in said(page, name) and 'kept on 16 levels' in said(page, name)
+    before = drawn(page)
+    sample = page.locator(f'.{name}-sample input')
+    def typed():
+        sample.fill('2')
+        sample.press('Enter')
+    changes(page, name, typed)
+    idle(page)
+    assert drawn(page)!=before and 'sample 2' in said(page, name)
+
+
+def test_play(page):
+    "The cursor runs, in raster and picture, until it is stopped"
+    name,buttons = 'MembraneInspector',page.locator('.MembraneInspector-play button')
+    at = int(kernel(page, 'membranes.step.value'))
+    buttons.first.click()
+    page.wait_for_function("t => +document.querySelector('.MembraneInspector-step .widget-readout').innerText>t+2", arg=at)
+    buttons.first.click()
+    idle(page)
+    t = int(kernel(page, 'membranes.step.value'))
+    assert at+2<t<at+20 and f'step {t},' in said(page, name) and f'step {t}.' in page.locator(f'.{name}-raster canvas').get_attribute('aria-label')
+
+
+def test_redraw(page):
+    "1,000 neurons over 200 steps: how long a new raster, and a move to another neuron, take from the key to the screen"
+    canvas = page.locator('.MembraneInspector-raster canvas')
+    kernel(page, "[setattr(membranes, 'spare', [__import__('quarantion.inspect.canvas', fromlist=['x']).raster_kinds(s.spk[:,b]) for s in (membranes._a[0],membranes._b[0]) for b in range(3)])]")
+    raster = []
+    for i in range(9):
+        seq,start = canvas.get_attribute('data-seq'),time.perf_counter()
+        kernel(page, f'membranes.raster.show(membranes.spare[{i%6}])')
+        page.wait_for_function("s => document.querySelector('.MembraneInspector-raster canvas').dataset.seq !== s", arg=seq)
+        raster.append(1e3*(time.perf_counter()-start))
+    move = page.evaluate("""async () => { const out = [], c = document.querySelector('.MembraneInspector-raster canvas'), frame = () => new Promise(requestAnimationFrame);
+        const img = () => document.querySelector('img.MembraneInspector-image');
+        for (let i = 0; i<15; i++) { const old = img().src, start = performance.now();
+            c.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowUp', bubbles: true}));
+            while (img().src === old) { if (performance.now()-start>10000) throw Error('no new picture'); await new Promise(r => setTimeout(r, 2)) }
+            await img().decode(); await frame(); out.push(performance.now()-start); await new Promise(r => setTimeout(r, 30)) }
+        return out }""")
+    inside = 200*float(kernel(page, "__import__('timeit').timeit(membranes.draw, number=5)"))
+    print(f'raster: median {sorted(raster)[4]:.0f} ms, longest {max(raster):.0f} ms; another neuron: median {sorted(move)[7]:.0f} ms, longest {max(move):.0f} ms; '
+          f'of which in the kernel {inside:.0f} ms')
+    assert sorted(raster)[4]<400 and sorted(move)[7]<800 # loosely: others use the machine
+
+
+def test_what_if(page):
+    "Tried on a copy, with numbers; then put into the policy; the network as it was"
+    name = 'ObserverInspector'
+    pick = lambda control,value: changes(page, name, lambda: page.locator(f'.{name}-{control} select').select_option(value))
+    pick('layer', '1'); pick('tensor', 'weight')
+    assert ' dB of signal' in said(page, name) and '(int4)' in said(page, name) and 'levels are unused' in said(page, name)
+    state = 'hash(tuple(p.double().sum().item() for p in q.state_dict().values()))'
+    before,slider = kernel(page, state),page.locator(f'.{name}-grid .noUi-handle')
+    def left():
+        slider.focus()
+        page.keyboard.press('ArrowLeft')
+    a,b = changes(page, name, left) # int4 → nonary
+    db = lambda s: float(s.split('Rounding leaves ')[1].split()[0])
+    assert db(a)>db(b) and '(nonary)' in b
+    assert page.locator(f'.{name}-percentile .noUi-target').get_attribute('disabled') is not None
+    pick('rule', 'percentile')
+    handle = page.locator(f'.{name}-percentile .noUi-handle')
+    def clip():
+        handle.focus()
+        for _ in range(5): page.keyboard.press('PageDown')
+    a,b = changes(page, name, clip)
+    idle(page)
+    clipped = lambda s: float(s.split(' % are clipped')[0].split()[-1])
+    assert clipped(said(page, name))>clipped(a)
+    changes(page, name, page.locator(f'button.{name}-whatif').click)
+    assert 'On a copy with this grid the accuracy of the first batch goes from' in said(page, name) and kernel(page, state)==before
+    status = page.locator(f'.{name}-status')
+    assert 'nonary' not in status.inner_text()
+    page.locator(f'button.{name}-apply').click()
+    page.wait_for_function("() => document.querySelector('.ObserverInspector-status').innerText.includes('layer 1: weight nonary, scale percentile')")
+    assert kernel(page, "observer.policy.at('1').weight")=="'nonary'" and kernel(page, state)==before
+
+
+def test_while_training(page):
+    "A callback of training feeds it"
+    name = 'ObserverInspector'
+    changes(page, name, lambda: kernel(page, "train_epoch(q, torch.optim.Adam(q.param_groups(1e-3)), batches(d.x_train[:12], d.y_train[:12], 6), each=observer.update) and None"))
+    idle(page)
+    assert 'value of 4 batches' in said(page, name)
+
+
+def test_errors_of_inspectors(page):
+    "What cannot be tried is said in the widget, in words"
+    changes(page, 'ObserverInspector', lambda: page.locator('.ObserverInspector-tensor select').select_option('input'))
+    page.locator('button.ObserverInspector-whatif').click()
+    page.wait_for_function("() => document.querySelector('.ObserverInspector-message').innerText.includes('`tensor`')")
+    changes(page, 'ObserverInspector', lambda: page.locator('.ObserverInspector-tensor select').select_option('current'))
+    changes(page, 'MembraneInspector', lambda: page.locator('.MembraneInspector-layer select').select_option(index=1))
+    kernel(page, "setattr(membranes, 'labels', None)")
+    page.locator('.MembraneInspector-layer select').select_option(index=0)
+    page.wait_for_function("() => document.querySelector('.MembraneInspector-message').innerText.includes('TypeError')")
+    kernel(page, "setattr(membranes, 'labels', ('float','quantized'))")
+    page.locator('.MembraneInspector-layer select').select_option(index=1)
+    page.wait_for_function("() => document.querySelector('.MembraneInspector-message').innerText.trim()===''")
+
+
+@pytest.mark.parametrize('name', ALL)
+def test_static_figure(page, name):
+    "What a page without widgets shows of it: beside the live view there are the picture and words"
+    w = f"next(v for v in list(globals().values()) if type(v).__name__=='{name}')"
+    assert {'text/plain', 'image/png', 'application/vnd.jupyter.widget-view+json'}==eval(kernel(page, f'set({w}._repr_mimebundle_())'))
+    assert kernel(page, f"__import__('base64').b64decode({w}._repr_mimebundle_()['image/png'])[:4]")==r"b'\x89PNG'"
+    assert name in kernel(page, f"{w}._repr_mimebundle_()['text/plain']")
 
 
 def test_tab_order(page):
@@ -253,11 +415,15 @@ def memory(page):
 def test_memory(page):
     "200 more interactions cost next to nothing"
     def move(n): # one after the other, each when the picture of the last is there
-        page.evaluate('''async n => { for (let i = 0; i<n; i++) {
-            const src = () => document.querySelector('img.NonaryExplorer-image').src, old = src(), start = performance.now()
-            document.querySelector('.NonaryExplorer-v .noUi-handle').dispatchEvent(new KeyboardEvent('keydown', {key: i%2 ? 'ArrowLeft' : 'ArrowRight', bubbles: true}))
-            while (src() === old) { if (performance.now()-start>10000) throw Error('no new picture'); await new Promise(r => setTimeout(r, 5)) } } }''', n)
-    move(20)
+        page.evaluate("""async n => { const M = 'MembraneInspector', O = 'ObserverInspector', raster = k => [M, 'raster canvas', k], words = w => [w, 'explain'];
+            for (let i = 0; i<n; i++) { const [name, part, key] = [raster('ArrowRight'), words(O), raster('ArrowLeft'), words(M), raster('ArrowUp'), words(O), raster('ArrowDown'),
+                    ['NonaryExplorer', 'v .noUi-handle', i>>3&1 ? 'ArrowLeft' : 'ArrowRight']][i%8], c = document.querySelector(`.${name}-${part}`),
+                seen = () => key ? document.querySelector(`img.${name}-image`).src : document.querySelector(`.${name}-words`).innerText, old = seen(), start = performance.now();
+                if (key) c.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true})); else c.click();
+                while (seen() === old) { if (performance.now()-start>10000) throw Error(`nothing new in ${name}`); await new Promise(r => setTimeout(r, 5)) } } }""", n)
+    kernel(page, "[setattr(membranes.neuron, 'value', 5), setattr(membranes.step, 'value', 50)]")
+    idle(page)
+    move(24)
     before = memory(page)
     move(200)
     after = memory(page)
@@ -267,7 +433,7 @@ def test_memory(page):
 
 def test_close(page):
     "Nothing is left in the page; the last test of it"
-    for x in ('spikes','nonary','surrogates','compare','tree'): kernel(page, f'{x}.close()')
+    for x in ('spikes','nonary','surrogates','compare','tree','membranes','observer'): kernel(page, f'{x}.close()')
     page.wait_for_function("() => !document.querySelector('img.SpikeExplorer-image, img.SizeTree-image')")
     assert int(kernel(page, "len(__import__('ipywidgets').widgets.widget._instances)"))==0
 

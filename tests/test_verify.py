@@ -310,12 +310,12 @@ def test_what_a_proof_looks_like(digits):
     assert 'FAILED: gate min_sqnr: expected ≥ 90' in text and 'passed: max_drop: expected ≤ 1' in text and f'{proof.layers[0].change.correlation:.4f}' in text
     assert max(map(len, text.splitlines()))<150
     page = ET.fromstring('<div>'+proof._repr_html_().replace('<br>', '<br/>')+'</div>')
-    assert [len(t.findall('tr')) for t in page.iter('table')]==[4,4] and len(page.findall('.//li'))==6
+    assert [len(list(t.iter('tr'))) for t in page.iter('table')]==[4,4] and len(page.findall('.//li'))==6
     assert all(len({len(r) for r in t})==1 for t in page.iter('table'))
     plain = verify(q, lower(q), [D.x_test])
     assert 'SQNR' not in str(plain) and 'accuracy' not in str(plain) and plain.ok
     proof.layers[0].name = '<b>'
-    assert '<td>&lt;b&gt;</td>' in proof._repr_html_()
+    assert '&lt;b&gt;</td>' in proof._repr_html_() and '<b></td>' not in proof._repr_html_()
 
 
 def test_what_is_refused(digits):

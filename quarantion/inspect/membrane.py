@@ -153,7 +153,7 @@ class MembraneInspector(Inspector):
         super().__init__(controls)
         self.row.children = (*controls.values(), self.play, *[self.differing]*(other is not None), self.explain, self.dark)
         self.row.layout.align_items = 'center'
-        self.box.children = (self.row, self.message, self.words, self.raster, self.image)
+        self.box.children = (self.row, self.message, self.words, self.raster, self.image, self.page)
         self.play.observe(self._on_play, 'value')
         self.raster.observe(self._on_click, ['neuron','step'])
         self.differing.on_click(self._on_next)

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['LIGHT', 'DARK', 'draw_png', 'Inspector']
 
-# %% ../../nbs/inspect/widget.ipynb #8bf3107d
+# %% ../../nbs/inspect/widget.ipynb #55d421d5
 import base64, html, io
+from functools import cache
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -33,7 +34,30 @@ def draw_png(
         imsave(out, canvas.buffer_rgba(), format='png', metadata=dict(Software=None), pil_kwargs=dict(compress_level=3))
         return out.getvalue()
 
-# %% ../../nbs/inspect/widget.ipynb #3a732607
+# %% ../../nbs/inspect/widget.ipynb #404d9746
+_THEME = '''
+function render({model, el}) {
+  const see = () => {
+    const light = document.body.dataset.jpThemeLight
+    if (light !== undefined && model.get('dark') !== (light === 'false')) { model.set('dark', light === 'false'); model.save_changes() }
+  }
+  const watch = new MutationObserver(see)
+  watch.observe(document.body, {attributes: true, attributeFilter: ['data-jp-theme-light']})
+  see()
+  return () => watch.disconnect()
+}
+export default {render}
+'''
+
+@cache
+def _theme(): # a class that is made late, as everything that needs ipywidgets
+    import anywidget, traitlets
+    class Theme(anywidget.AnyWidget):
+        "Shows nothing; `dark` says what paper the page has"
+        _esm,dark = _THEME,traitlets.Bool(False).tag(sync=True)
+    return Theme
+
+# %% ../../nbs/inspect/widget.ipynb #302d89bb
 class Inspector:
     "Controls above a figure; a subclass has `caption`, its controls, and `paint`"
     title,caption,size = '','',(8.6,4.6)
@@ -48,7 +72,9 @@ class Inspector:
         self.explain = W.ToggleButton(False, description='explain', tooltip='Say in words what the figure shows', layout=W.Layout(width='6em'))
         self.picture,self.image,self.message,self.words = b'',W.HTML(layout=W.Layout(max_width='100%')),W.HTML(),W.HTML()
         self.row = W.HBox([*controls.values(), self.explain, self.dark], layout=W.Layout(flex_flow='row wrap'))
-        self.box = W.VBox([self.row, self.message, self.words, self.image], layout=W.Layout(overflow='hidden'))
+        self.page = _theme()()
+        self.page.observe(self._on_theme, 'dark')
+        self.box = W.VBox([self.row, self.message, self.words, self.image, self.page], layout=W.Layout(overflow='hidden'))
         name = type(self).__name__
         self.box.add_class(name)
         for k,w in self._parts().items(): w.add_class(f'{name}-{k}')
@@ -89,6 +115,8 @@ class Inspector:
 
     def _on_change(self, change): self._guard(self.draw)
 
+    def _on_theme(self, change): self.dark.value = change['new']
+
     def _on_explain(self, change): self._guard(self._caption)
 
     def _parts(self): return self.controls|dict(dark=self.dark, explain=self.explain, image=self.image, message=self.message, words=self.words)
@@ -119,7 +147,7 @@ figure{{margin:1em 0}}img{{max-width:100%}}th{{text-align:left;padding-right:1.5
         "Free callbacks, widgets and figure"
         if self.closed: return
         self.closed = True
-        for w in (*self._parts().values(), self.row, self.box):
+        for w in (*self._parts().values(), self.page, self.row, self.box):
             w.unobserve_all()
             for k in 'style','layout': # widgets of their own
                 if w.has_trait(k) and getattr(w, k) is not None: getattr(w, k).close()

@@ -6,7 +6,7 @@
 __all__ = ['QuantNetwork', 'prepare']
 
 # %% ../../nbs/quant/prepare.ipynb #4f47407c
-import html, math, warnings
+import math, warnings
 import torch
 from torch import Tensor, nn
 from ..checks import check_finite, check_time, fail
@@ -14,6 +14,7 @@ from .layer import QuantLayer, _pool
 from .observers import MinMax
 from .policy import Policy
 from ..runtime.network import Op
+from ..runtime.tables import html_table
 from ..spikes.network import Network, OverTime, Record
 from ..spikes.neuron import LIF, Diagonal, RecurrentLIF
 from ..spikes.synaptic import RecurrentSynaptic, Synaptic
@@ -129,11 +130,12 @@ class QuantNetwork(OverTime):
         return [dict(params=[p for p in self.parameters() if id(p) not in ids], lr=lr), dict(params=scales, lr=lr/100)]
 
     def _repr_html_(self): # what a notebook shows
-        row = lambda tag,*cells: '<tr>'+''.join(f'<{tag}>{html.escape(str(c))}</{tag}>' for c in cells)+'</tr>'
-        rows = [row('td', n, 'Conv2d' if l.conv else 'Linear', ' × '.join(map(str, l.latent.shape)), 'float' if l.coder.real else f'{l.lv.name} ({len(l.lv)} levels)', l.policy.current, l.policy.membrane,
-            l.reset, l.guard, f'{math.ceil(l.latent.numel()*math.log2(len(l.lv))/8):,}' if not l.coder.real else f'{4*l.latent.numel():,}') for n,l in zip(self.names, self.layers)]
-        head = row('th', 'layer', 'kind', 'shape', 'weights', 'currents', 'membranes', 'reset', 'guard bits', 'bytes of weights')
-        return f'<table>{head}{"".join(rows)}</table><p>input {list(self.in_shape)}, codes {self.in_min} … {self.in_max}, T = {self.steps}</p>'
+        span = lambda v: f'{v.min():.4g}' if v.min()==v.max() else f'{v.min():.4g} … {v.max():.4g}'
+        rows = [(n, 'Conv2d' if l.conv else 'Linear', ' × '.join(map(str, l.latent.shape)), 'float' if l.coder.real else f'{l.lv.name} ({len(l.lv)} levels)', span(l.threshold.detach()), l.reset, l.policy.current, l.policy.membrane,
+            l.guard, 4*l.latent.numel() if l.coder.real else math.ceil(l.latent.numel()*math.log2(len(l.lv))/8), 4*l.latent.numel()) for n,l in zip(self.names, self.layers)]
+        head = 'layer','kind','weights','levels','θ','reset','current','membrane','guard bits','bytes','float32'
+        small,big = (sum(r[i] for r in rows) for i in (-2,-1))
+        return html_table(head, rows, ('all', *['']*8, small, big), f'input {list(self.in_shape)}, codes {self.in_min} … {self.in_max}, T = {self.steps}; weights alone, {big/small:.1f} times smaller than float32')
 
     def extra_repr(self): return f'in_shape={self.in_shape}, steps={self.steps}, in_scale={self.in_scale:.6g}, codes {self.in_min} … {self.in_max}'
 

@@ -19,6 +19,7 @@ from .prepare import QuantNetwork
 from .sensitivity import _evaluating
 from ..runtime.layer import IntLayer
 from ..runtime.network import IntegerNetwork
+from ..runtime.tables import html_table
 from ..spikes.network import Network, readout
 from ..spikes.neuron import LIF
 
@@ -168,8 +169,7 @@ class Proof:
         return '\n'.join([*out, *['']*bool(ends+failed), *ends, *failed])
 
     def _repr_html_(self):
-        row = lambda r,tag: '<tr>'+''.join(f'<{tag}>{html.escape(v)}</{tag}>' for v in r)+'</tr>'
-        tables = [f'<table>{row(head, "th")}{"".join(row(r, "td") for r in rows)}</table>' for head,*rows in self._tables()]
+        tables = [html_table(head, rows) for head,*rows in self._tables()]
         marks = [f'<li>{"passed" if g.passed else "<b>failed</b>"}: {html.escape(str(g))}</li>' for g in self.gates]
         return f'<p>{"<br>".join(map(html.escape, self._summary()))}</p>{"".join(tables)}<ul>{"".join(marks)}</ul>'
 

@@ -96,7 +96,7 @@ def membrane_bound(
 # %% ../../nbs/runtime/layer.ipynb #c23b395c
 def _pool_area(ops): return int(np.prod([np.prod(o.kernel) for o in ops if o.kind=='sum'], initial=1))
 
-def _sums(w): return np.abs(w.astype(np.int64)).reshape(len(w), -1).sum(1)
+def _sums(w): return np.abs(w.astype(np.int16)).reshape(len(w), -1).sum(1, dtype=np.int64)
 
 def _check_params(l, name):
     "Raise `CheckError` unless the parameters of a layer are those of `IntLayer`"
