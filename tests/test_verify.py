@@ -311,7 +311,7 @@ def test_what_a_proof_looks_like(digits):
     assert max(map(len, text.splitlines()))<150
     page = ET.fromstring('<div>'+proof._repr_html_().replace('<br>', '<br/>')+'</div>')
     assert [len(list(t.iter('tr'))) for t in page.iter('table')]==[4,4] and len(page.findall('.//li'))==6
-    assert all(len({len(r) for r in t})==1 for t in page.iter('table'))
+    assert all(len({len(r) for r in t.iter('tr')})==1 for t in page.iter('table'))
     plain = verify(q, lower(q), [D.x_test])
     assert 'SQNR' not in str(plain) and 'accuracy' not in str(plain) and plain.ok
     proof.layers[0].name = '<b>'
