@@ -234,6 +234,18 @@ def test_dark_and_words(page, name):
     page.locator(f'button.{name}-explain').click()
 
 
+def test_paper_follows_the_theme(page):
+    "Of JupyterLab itself, there and back"
+    theme = lambda name: page.evaluate("n => { window.jupyterapp.commands.execute('apputils:change-theme', {theme: n}) }", name)
+    for name,dark in ('JupyterLab Dark',True),('JupyterLab Light',False):
+        changes(page, 'SurrogateExplorer', lambda: theme(name))
+        for _ in range(50): # each hears of it by itself
+            idle(page)
+            if (now := kernel(page, '[i.dark.value for i in (surrogates,spikes,membranes)]'))==str([dark]*3): break
+            time.sleep(.2)
+        assert now==str([dark]*3)
+
+
 def said(page, name): return page.locator(f'img.{name}-image').get_attribute('alt')
 
 

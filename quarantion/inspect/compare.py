@@ -67,7 +67,8 @@ def plot_run_curves(
         ax.plot([x[k] for k in on], [y[k] for k in on], 'o', color=COLOURS[i%len(COLOURS)], ms=4)
     if what=='loss':
         ax.set_yscale('log')
-        for set_formatter in ax.yaxis.set_major_formatter,ax.yaxis.set_minor_formatter: set_formatter('{x:g}')
+        low,high = ax.get_ylim()
+        ax.yaxis.set_major_formatter('{x:g}'); ax.yaxis.set_minor_formatter('{x:g}' if high<20*low else '')
     _whole(ax.xaxis); _label(ax, 'epoch (dots: quantized)', what.replace('_', ' '))
     return ax
 

@@ -14,23 +14,31 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from ..checks import fail
 
-# %% ../../nbs/inspect/widget.ipynb #224d6622
+# %% ../../nbs/inspect/widget.ipynb #c3343da7
 LIGHT = {'figure.facecolor':'white', 'axes.facecolor':'white', 'text.color':'black', 'axes.labelcolor':'black', 'axes.edgecolor':'#444444',
          'xtick.color':'black', 'ytick.color':'black', 'grid.color':'#dddddd', 'axes.titlesize':10, 'axes.labelsize':9, 'font.size':9}
 DARK = LIGHT|{'figure.facecolor':'#161616', 'axes.facecolor':'#161616', 'text.color':'#e6e6e6', 'axes.labelcolor':'#e6e6e6',
               'axes.edgecolor':'#aaaaaa', 'xtick.color':'#e6e6e6', 'ytick.color':'#e6e6e6', 'grid.color':'#3a3a3a'}
 
+def _around(fig): return tuple((ax.get_visible(), *(t.count('\n') if t else -1 for t in (ax.get_title(), ax.get_title('left'), ax.get_xlabel(), ax.get_ylabel()))) for ax in fig.axes)
+
 def draw_png(
     paint, # Function of a `Figure` that draws into it
     size:tuple=(8.6,4.6), # Width and height in inches
-    dark:bool=False # Light lines on dark paper
+    dark:bool=False, # Light lines on dark paper
+    places:dict=None # Where axes stood in earlier figures, by what is written around them; those of this one are added
 )->bytes: # PNG file
     "What `paint` draws, as a file; pyplot never knows of the figure, so nothing has to be closed"
     with mpl.rc_context(DARK if dark else LIGHT):
         fig,out = Figure(figsize=size, layout='constrained', dpi=110),io.BytesIO()
         canvas = FigureCanvasAgg(fig)
         paint(fig)
+        known,key = {} if places is None else places,_around(fig)
+        if key in known:
+            fig.set_layout_engine('none')
+            for ax,place in zip(fig.axes, known[key]): ax.set_position(place)
         canvas.draw() # once; savefig draws twice where there is a layout
+        known[key] = [ax.get_position() for ax in fig.axes]
         imsave(out, canvas.buffer_rgba(), format='png', metadata=dict(Software=None), pil_kwargs=dict(compress_level=3))
         return out.getvalue()
 
@@ -57,7 +65,7 @@ def _theme(): # a class that is made late, as everything that needs ipywidgets
         _esm,dark = _THEME,traitlets.Bool(False).tag(sync=True)
     return Theme
 
-# %% ../../nbs/inspect/widget.ipynb #302d89bb
+# %% ../../nbs/inspect/widget.ipynb #ce9f7dfd
 class Inspector:
     "Controls above a figure; a subclass has `caption`, its controls, and `paint`"
     title,caption,size = '','',(8.6,4.6)
@@ -70,7 +78,7 @@ class Inspector:
         vars(self).update(controls)
         self.dark = W.ToggleButton(False, description='dark', tooltip='Light lines on dark paper', layout=W.Layout(width='5em'))
         self.explain = W.ToggleButton(False, description='explain', tooltip='Say in words what the figure shows', layout=W.Layout(width='6em'))
-        self.picture,self.image,self.message,self.words = b'',W.HTML(layout=W.Layout(max_width='100%')),W.HTML(),W.HTML()
+        self._places,self.picture,self.image,self.message,self.words = {},b'',W.HTML(layout=W.Layout(max_width='100%')),W.HTML(),W.HTML()
         self.row = W.HBox([*controls.values(), self.explain, self.dark], layout=W.Layout(flex_flow='row wrap'))
         self.page = _theme()()
         self.page.observe(self._on_theme, 'dark')
@@ -95,7 +103,7 @@ class Inspector:
 
     def draw(self):
         "Draw again"
-        self.picture = draw_png(self.paint, self.size, self.dark.value)
+        self.picture = draw_png(self.paint, self.size, self.dark.value, self._places)
         self._caption()
 
     def _caption(self):

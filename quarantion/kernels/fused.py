@@ -10,9 +10,9 @@ import cython
 import numpy as np
 from cython.parallel import prange
 
-# %% ../../nbs/kernels/fused.ipynb #d9f62659
+# %% ../../nbs/kernels/fused.ipynb #2513b55b
 _TILE = 1024 # Neurons that take a step together
-_SHARE = 2**15 # Places of spikes in or out that are worth another thread
+_SHARE = 2**18 # Places of spikes in or out that are worth another thread: a single sample seldom is, as threads may have to wait for each other
 _BITS = np.array([([k for k in range(8) if b>>k&1]+[0]*8)[:8]+[b.bit_count()] for b in range(256)], np.int32).reshape(-1) # of each byte, the places of its bits, and how many
 
 # %% ../../nbs/kernels/fused.ipynb #fa38149e

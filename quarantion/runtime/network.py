@@ -21,7 +21,7 @@ from .layer import RESETS, IntLayer, Op, Requant, membrane_bound, prove_range, _
 from .tables import html_table
 
 # %% ../../nbs/runtime/network.ipynb #11907eac
-_BREAK_EVEN = 0.235,25.5,12.6 # L, R₀ and S
+_BREAK_EVEN = 0.242,25.4,13 # L, R₀ and S
 _COMPILED = compiled()['events']
 
 @lru_cache(1024)
@@ -77,7 +77,7 @@ def _products(x, layer, real, threads=1):
     return out.transpose(0, 1, 3, 2).reshape(n, len(w), oh, ow).astype(np.int32, copy=False)
 
 # %% ../../nbs/runtime/network.ipynb #0f38c3b5
-_BLOCK = 2**19 # products that a cache holds
+_BLOCK = 2**21 # spikes, or products, of a block; a cache holds them
 _WIDE = 2**20 # channels: where no products are kept, the list of events pays in narrow layers too
 _NO_SPIKES,_NO_STATES,_NO_COUNTS,_NO_SUMS = np.empty((0,0,0), np.uint8),np.empty((0,0,0), np.int32),np.empty((0,0), np.int32),np.empty((0,0), np.int64)
 
@@ -258,7 +258,7 @@ class IntegerNetwork:
         b,size = x.shape[1],max(1, _BLOCK//(steps*self._widest))
         if b<=size: return self._classify(x, steps, self.threads)
         blocks = [x[:,k:k+size] for k in range(0, b, size)]
-        if self.threads==1: return np.concatenate([self._classify(v, steps, 1) for v in blocks])
+        if self.threads==1 or all(linear for linear,*_ in self._direct): return np.concatenate([self._classify(v, steps, self.threads) for v in blocks])
         with ThreadPoolExecutor(self.threads) as pool: return np.concatenate(list(pool.map(lambda v: self._classify(v, steps, 1), blocks)))
 
     def decide(self,
