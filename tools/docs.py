@@ -128,12 +128,13 @@ def describe_pictures(site:Path):
 def draw_film(cfg):
     "The moving picture of the front page, and its last frame for readers who want no motion: three digits on their way through a stored integer program"
     from quarantion.data import load_digits
-    from quarantion.inspect.moving import film, follow
+    from quarantion.inspect.moving import TALL, WIDE, film, follow
     from quarantion.runtime.network import load
     digits,prog = load_digits(),load(cfg.nbs_path/'measured/digits.safetensors')
-    stages = [follow(prog, digits.x_test[k].reshape(8,8), 36, '9 levels of weight,\nintegers only') for k in (8,3,21)]
-    (cfg.nbs_path/'images/film.gif').write_bytes(film(stages))
-    stages[0].moment(35).save(cfg.nbs_path/'images/film.png')
+    for name,places,note in ('film',WIDE,'9 levels of weight,\nintegers only'),('film-tall',TALL,''):
+        stages = [follow(prog, digits.x_test[k].reshape(8,8), 36, note, places) for k in (8,3,21)]
+        (cfg.nbs_path/f'images/{name}.gif').write_bytes(film(stages))
+        stages[0].moment(35).save(cfg.nbs_path/f'images/{name}.png')
 
 
 def write_readme(cfg):
