@@ -14,13 +14,16 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from ..checks import fail
 
-# %% ../../nbs/inspect/widget.ipynb #c3343da7
+# %% ../../nbs/inspect/widget.ipynb #bfe08b76
 LIGHT = {'figure.facecolor':'white', 'axes.facecolor':'white', 'text.color':'black', 'axes.labelcolor':'black', 'axes.edgecolor':'#444444',
          'xtick.color':'black', 'ytick.color':'black', 'grid.color':'#dddddd', 'axes.titlesize':10, 'axes.labelsize':9, 'font.size':9}
 DARK = LIGHT|{'figure.facecolor':'#161616', 'axes.facecolor':'#161616', 'text.color':'#e6e6e6', 'axes.labelcolor':'#e6e6e6',
               'axes.edgecolor':'#aaaaaa', 'xtick.color':'#e6e6e6', 'ytick.color':'#e6e6e6', 'grid.color':'#3a3a3a'}
 
-def _around(fig): return tuple((ax.get_visible(), *(t.count('\n') if t else -1 for t in (ax.get_title(), ax.get_title('left'), ax.get_xlabel(), ax.get_ylabel()))) for ax in fig.axes)
+def _around(fig):
+    "What is written around the axes: lines of titles and labels, and letters of the longest number beside them"
+    lines = lambda ax: tuple(t.count('\n') if t else -1 for t in (ax.get_title(), ax.get_title('left'), ax.get_xlabel(), ax.get_ylabel()))
+    return tuple((ax.get_visible(), lines(ax), max((len(t.get_text()) for t in ax.get_yticklabels()), default=0)) for ax in fig.axes)
 
 def draw_png(
     paint, # Function of a `Figure` that draws into it
