@@ -5,6 +5,29 @@ import sys
 from importlib import import_module
 from types import ModuleType
 
+# The plan of the house: storeys from below, and in each its rooms, in the order of imports. A room imports only rooms before it.
+STOREYS = {
+    'ground: numbers, shapes, data': dict(
+        checks='say what an argument should have been, and what it is',
+        files='files whole or not at all, locks, logs that show tampering',
+        tables='a record as a small table in a notebook',
+        kernels='compiled loops on numpy buffers, for several levels of x86-64',
+        nonary='balanced nonary digits: packed five to a word, and arithmetic',
+        data='data sets and their checks'),
+    'what evolves in time': dict(
+        runtime='integer networks: load, prove the range, run; without torch',
+        spikes='spiking neurons, networks, encoders, and snnTorch'),
+    'in few bits, and out': dict(
+        quant='policies, observers, training with integers, lowering and its proof'),
+    'learning and remembering': dict(
+        train='losses, and runs that survive being killed'),
+    'looking': dict(
+        inspect='figures of arrays, inspectors, films and the report',
+        bench='measurements side by side with peers',
+        cli='`quarantion run`, and what one asks of a run afterwards'),
+}
+ROOMS = {room: says for rooms in STOREYS.values() for room,says in rooms.items()}
+
 class _Room(ModuleType):
     "A package that imports its public names when they are first asked for"
     def __getattr__(self, name):
@@ -13,19 +36,15 @@ class _Room(ModuleType):
         setattr(self, name, module if self._where[name]==name else getattr(module, name)) # a room of a package, or what a module holds
         return self.__dict__[name]
 
-    def __setattr__(self, name, value):
-        # Python binds the module `quant/prepare.py` to `prepare` when it is imported; the function of that name stays
-        if isinstance(value, ModuleType) and name in self.__dict__.get('_where', ()): value = getattr(value, name, value)
-        super().__setattr__(name, value)
-
     def __dir__(self): return sorted({*self.__dict__, *self._where})
 
 def _room(package, **modules):
-    "Give `package` the names that `modules` hold, as in `neuron='lif LIF'`; returns its `__all__`"
+    "Give `package` the names that `modules` hold, as in `neuron='lif LIF'`, and its sentence; returns its `__all__`"
     room = sys.modules[package]
     room._where = {n:m for m,names in modules.items() for n in names.split()}
     room.__class__ = _Room
+    room.__doc__ = ROOMS.get(package.rpartition('.')[2], room.__doc__)
     return list(room._where)
 
-__all__ = _room(__name__, runtime='load runtime', spikes='from_snntorch to_snntorch spikes', quant='preset Policy prepare lower verify quant',
-                checks='CheckError checks', files='files', kernels='kernels', nonary='nonary', data='data', train='train', inspect='inspect')
+_NAMES = dict(runtime='load', spikes='from_snntorch to_snntorch', quant='preset Policy prepare lower verify', checks='CheckError')
+__all__ = _room(__name__, **{r:f'{_NAMES.get(r, "")} {r}' for r in ROOMS if r!='cli'})

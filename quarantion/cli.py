@@ -55,7 +55,8 @@ def _finished(run): return (run/'manifest.json').exists()
 def _work(run, split):
     "Train, or go on; lower, prove, report, and seal the directory"
     from quarantion.inspect.report import write_report
-    from quarantion.train.files import Lock, audit, write_manifest
+    from quarantion.files import Lock, audit
+    from quarantion.train.rundir import write_manifest
     from quarantion.train.fit import watching
     from quarantion.train.job import finish, train
     on = f'go on with: quarantion run --resume {shlex.quote(str(run))}'
@@ -84,7 +85,7 @@ def _result(run):
     return d | dict(run=str(run)) # wherever it is now
 
 def _config(path, given): # Settings of a file, those of the command line over them; and the folder of runs
-    from quarantion.train.files import read_toml
+    from quarantion.train.rundir import read_toml
     from quarantion.train.config import config_of
     values = read_toml(path) if path else {}
     out = values.pop('out', 'runs')
@@ -95,7 +96,7 @@ def _config(path, given): # Settings of a file, those of the command line over t
         raise
 
 def _resume(run):
-    from quarantion.train.files import check_manifest
+    from quarantion.train.rundir import check_manifest
     from quarantion.train.job import load_data, settings
     if not (run/'config.toml').exists(): fail('run', str(run), 'a run directory', 'no config.toml')
     cfg = settings(run)
@@ -150,7 +151,7 @@ def run_(
         cfg,folder = _config(config, given)
         folder = out or folder
         if dump_config:
-            from quarantion.train.files import dump_toml
+            from quarantion.train.rundir import dump_toml
             return print(dump_toml({k:v for k,v in asdict(cfg).items() if k!='version'}|dict(out=str(folder))), end='')
         from quarantion.train.job import load_data, start
         split = load_data(cfg) # if that fails, no run is left behind
@@ -170,7 +171,8 @@ def verify_(
     as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
 ):
     "Check manifest and audit chain of a run, and prove its integer network again, from the files"
-    from quarantion.train.files import check_audit, check_manifest
+    from quarantion.files import check_audit
+    from quarantion.train.rundir import check_manifest
     from quarantion.train.job import load_data, prove, settings
     problems = []
     if not run.is_dir(): fail('run', str(run), 'a run directory', 'none')
@@ -197,7 +199,7 @@ def verify_(
 
 def _show_size(run, cfg, result):
     "Bytes by tensor: float32, packed, entropy-coded"
-    from quarantion.runtime.files import sizes
+    from quarantion.runtime.store import sizes
     from quarantion.runtime.network import load
     if not (run/'integer.safetensors').exists(): fail('--show size', str(run), 'a run with an integer program', f'policy {cfg.policy}')
     rows = [asdict(r)|dict(shape=list(r.shape)) for r in sizes(load(run/'integer.safetensors'))]
@@ -211,7 +213,7 @@ def _show_sensitivity(run, cfg, result):
     "How much the loss minds coarser weights, layer by layer; the figure is written beside the others"
     import copy
     from quarantion.quant.sensitivity import hawq_sensitivity, plot_sensitivity
-    from quarantion.spikes.learn import settle
+    from quarantion.spikes.parameters import settle
     from quarantion.train.job import few, load_data, restored
     split = load_data(cfg)
     net,_ = restored(run, split)

@@ -7,7 +7,7 @@ from quarantion.cli import KEYS, main
 from quarantion.data.idx import write_idx
 from quarantion.files import load_tensors
 from quarantion.runtime import load
-from quarantion.train.files import check_audit, read_jsonl
+from quarantion.files import check_audit, read_jsonl
 from quarantion.train.job import CHECKPOINT, VERSION, Config, load_data, start
 
 SMALL = '--epochs', '2', '--qat-epochs', '1', '--hidden', '16', '--steps', '10'
@@ -291,7 +291,7 @@ def test_resume_with_other_settings(here, done, more):
     refused(here('run', '--resume', done, *more), '--resume', *(m for m in more if m.startswith('--')))
 
 def test_two_processes_on_one_run(here, begun):
-    code = 'import sys; from quarantion.train.files import Lock\nwith Lock(sys.argv[1]): print("held", flush=True); sys.stdin.read()'
+    code = 'import sys; from quarantion.files import Lock\nwith Lock(sys.argv[1]): print("held", flush=True); sys.stdin.read()'
     with subprocess.Popen([sys.executable, '-c', code, begun], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline()=='held\n'
         refused(here('run', '--resume', begun), str(begun), 'no other process', f'process {other.pid}')

@@ -12,7 +12,7 @@ from snntorch.functional.quant import state_quant
 
 from quarantion.checks import CheckError
 from quarantion.kernels.levels import level_bounds, level_cells, nearest_level, uniform_rate
-from quarantion.quant.levels import LevelTable, _nearest
+from quarantion.quant.level_sets import LevelTable, _nearest
 
 WAYS = 'uniform','cells','search'
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings, strategies as st
 
 from quarantion.checks import CheckError
 from quarantion.nonary import arithmetic as A
-from quarantion.nonary.encoders import compand, encode_complex, expand, overflows
-from quarantion.nonary.nits import ROUNDINGS, nit_edges, pack, pack_planar, pack_trits, quantize, unpack, unpack_planar, unpack_trits
+from quarantion.nonary.companding import compand, encode_complex, expand, overflows
+from quarantion.nonary.nits import ROUNDINGS, nit_edges, pack, pack_planar, pack_trits, quantize_nits, unpack, unpack_planar, unpack_trits
 
 widths = st.integers(1, 20)
 pairs = widths.flatmap(lambda D: st.tuples(st.just(D), *[st.lists(number(D), min_size=1, max_size=8)]*2))
@@ -185,7 +185,7 @@ def test_shapes():
     (lambda: encode_complex(np.ones(2)), '`z`: expected dtype complex64 or complex128, found float64'),
     (lambda: encode_complex(np.array([1j*np.inf])), '`z`: expected finite numbers'),
     (lambda: overflows(np.ones(2, complex), 0), '`scale`: expected > 0, found 0'),
-    (lambda: quantize(np.ones(2), rounding='up'), "`rounding`: expected one of half_even, half_away, half_to_zero, found 'up'")])
+    (lambda: quantize_nits(np.ones(2), rounding='up'), "`rounding`: expected one of half_even, half_away, half_to_zero, found 'up'")])
 def test_errors(call, text):
     with pytest.raises(CheckError) as e: call()
     assert text in str(e.value)
@@ -206,7 +206,7 @@ def test_threads(threads):
     w,x = rng.integers(-4, 5, (9,40)),rng.integers(-9, 9, 40)
     assert (A.dot(np.stack([pack(r) for r in w]), x, **t)==w@x).all()
     x,nits,trits = rng.normal(0, 2, 9001).astype(np.float32),rng.integers(-4, 5, 9001),rng.integers(-1, 2, 9001)
-    assert (quantize(x, .3, **t)==quantize(x, .3)).all() and (compand(x, **t)==compand(x)).all() and (encode_complex(x+1j, **t)==encode_complex(x+1j)).all()
+    assert (quantize_nits(x, .3, **t)==quantize_nits(x, .3)).all() and (compand(x, **t)==compand(x)).all() and (encode_complex(x+1j, **t)==encode_complex(x+1j)).all()
     for p,u,d in (pack,unpack,nits),(pack_trits,unpack_trits,trits): assert (p(d, **t)==p(d)).all() and (u(p(d), d.shape, **t)==d).all()
     d = nits[:9000].reshape(5, -1)
     assert (pack_planar(d, **t)==pack_planar(d)).all() and (unpack_planar(pack_planar(d), **t)==d).all()
@@ -255,16 +255,16 @@ def nearest(y, rounding):
 @given(st.lists(st.one_of(st.floats(-6, 6), st.integers(-13, 13).map(lambda k: k/2), st.integers(-10, 10).flatmap(
     lambda k: st.sampled_from((float(np.nextafter(k/2, -9)),float(np.nextafter(k/2, 9))))), st.floats(allow_nan=False, allow_infinity=False))), st.sampled_from(ROUNDINGS))
 def test_uniform(x, rounding):
-    got = quantize(np.array(x), rounding=rounding)
+    got = quantize_nits(np.array(x), rounding=rounding)
     assert got.dtype==np.int8 and got.tolist()==[nearest(Fraction(v), rounding) for v in x]
     assert encode_complex(np.array(x)+1j).tolist()==[nearest(Fraction(v), 'half_to_zero') for v in x]
 
 
 def test_roundings_differ_at_ties_alone():
     x = np.random.default_rng(0).normal(0, 2, 10_000).astype(np.float32)
-    for s in .1,.7,3.: assert all((quantize(x, s, r)==quantize(x, s)).all() for r in ROUNDINGS)
-    for r in ROUNDINGS: assert quantize(np.array([1e308,-1e308]), 1e-9, r).tolist()==[4,-4]
-    for r in ROUNDINGS: assert (quantize(x[:9990].reshape(30,333).T[::2], .5, r)==quantize(x[:9990], .5, r).reshape(30,333).T[::2]).all()
+    for s in .1,.7,3.: assert all((quantize_nits(x, s, r)==quantize_nits(x, s)).all() for r in ROUNDINGS)
+    for r in ROUNDINGS: assert quantize_nits(np.array([1e308,-1e308]), 1e-9, r).tolist()==[4,-4]
+    for r in ROUNDINGS: assert (quantize_nits(x[:9990].reshape(30,333).T[::2], .5, r)==quantize_nits(x[:9990], .5, r).reshape(30,333).T[::2]).all()
 
 
 @settings(max_examples=300)
@@ -277,7 +277,7 @@ def test_edges_are_exact(scale, rounding, dtype):
     x = np.concatenate([e, np.nextafter(e, t(0)), np.nextafter(e, t(np.inf)), -e, np.nextafter(-e, t(0)), np.zeros(1, dtype)])
     x = x[np.isfinite(x)]
     with np.errstate(all='ignore'): y = x/t(scale)
-    assert quantize(x, scale, rounding).tolist()==[nearest(Fraction(float(np.clip(v, -9, 9))), rounding) for v in y]
+    assert quantize_nits(x, scale, rounding).tolist()==[nearest(Fraction(float(np.clip(v, -9, 9))), rounding) for v in y]
 
 
 @pytest.mark.parametrize('dtype', ['float32','float64'])
@@ -296,7 +296,7 @@ def test_compand_edges_are_exact(dtype):
 
 def test_given_buffer():
     x = np.linspace(-6, 6, 24).reshape(4, 6)
-    for f in quantize,compand:
+    for f in quantize_nits,compand:
         out = np.full((4,6), 7, np.int8)
         assert f(x, out=out) is out and (out==f(x)).all()
         for bad in np.zeros((4,6)),np.zeros((4,5), np.int8),np.zeros((6,4), np.int8).T,np.zeros(24, np.int8):

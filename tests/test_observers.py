@@ -15,10 +15,10 @@ from torch import nn
 from quarantion.checks import CheckError
 from quarantion.files import load_tensors, save_tensors
 from quarantion.quant.histograms import Histogram, Magnitudes, Percentile, entropy_range, mse_range, percentile_range
-from quarantion.quant.levels import Levels, mse_scale, percentile_scale, quantize
+from quarantion.quant.level_sets import Levels, mse_scale, percentile_scale, quantize
 from quarantion.quant.observers import MinMax, MovingAverage, PerStep, find_observers
 from quarantion.quant.policy import preset
-from quarantion.quant.prepare import prepare
+from quarantion.quant.network import prepare
 from quarantion.spikes.network import Network
 from quarantion.spikes.neuron import LIF
 

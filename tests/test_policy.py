@@ -7,7 +7,7 @@ from torch import nn
 from quarantion.checks import CheckError
 from quarantion.quant.advice import Finding, lint, recommend
 from quarantion.quant.policy import PRESETS, SCALES, Policy, dump_policy, membrane_of, policy_of, preset, read_policy
-from quarantion.quant.prepare import prepare
+from quarantion.quant.network import prepare
 from quarantion.spikes.network import Network
 from quarantion.spikes.neuron import LIF
 

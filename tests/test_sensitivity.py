@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from quarantion.checks import CheckError
-from quarantion.quant.levels import levels, mse_scale, quantize
+from quarantion.quant.level_sets import levels, mse_scale, quantize
 from quarantion.quant.policy import Policy
 from quarantion.quant.sensitivity import (CHOICES, Sensitivity, _twice, agreement_sensitivity, allocate, hawq_sensitivity, hessian_traces, knapsack, plot_sensitivity,
                                           sqnr_sensitivity, weighted_layers)

@@ -128,7 +128,7 @@ def describe_pictures(site:Path):
 def draw_film(cfg):
     "The moving picture of the front page, and its last frame for readers who want no motion: three digits on their way through a stored integer program"
     from quarantion.data import load_digits
-    from quarantion.inspect.moving import TALL, WIDE, film, follow
+    from quarantion.inspect.spike_film import TALL, WIDE, film, follow
     from quarantion.runtime.network import load
     digits,prog = load_digits(),load(cfg.nbs_path/'measured/digits.safetensors')
     for name,places,note in ('film',WIDE,'9 levels of weight,\nintegers only'),('film-tall',TALL,''):

@@ -211,8 +211,8 @@ def frontier_train(values, trained, folder):
     import torch
     from safetensors.numpy import save
     from quarantion.files import save_tensors
-    from quarantion.quant.lower import lower
-    from quarantion.quant.verify import verify
+    from quarantion.quant.lowering import lower
+    from quarantion.quant.proof import verify
     from quarantion.train.config import Config
     from quarantion.train.job import load_data, start, test_batches, train
     torch.set_num_threads(1)
@@ -236,10 +236,10 @@ def frontier_prove(path, data_dir):
     "Write the file of a trained network, load it, and compare it with the restored network on every held-out sample: a row"
     import torch
     from quarantion.files import load_tensors
-    from quarantion.quant.lower import lower
-    from quarantion.quant.prepare import prepare
-    from quarantion.quant.verify import verify
-    from quarantion.runtime.files import load, save
+    from quarantion.quant.lowering import lower
+    from quarantion.quant.network import prepare
+    from quarantion.quant.proof import verify
+    from quarantion.runtime.store import load, save
     from quarantion.train.config import Config, policy_named
     from quarantion.train.job import build, few, load_data, test_batches
     tensors,head = load_tensors(path, 'quarantion.frontier', 1)

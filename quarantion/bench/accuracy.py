@@ -15,11 +15,11 @@ from safetensors.torch import save
 from torch import nn
 from ..checks import fail
 from ..data.digits import load_digits
-from ..quant.levels import LevelTable
-from ..quant.lower import lower
+from ..quant.level_sets import LevelTable
+from ..quant.lowering import lower
 from ..quant.policy import Policy, preset
-from ..quant.prepare import QuantNetwork, prepare
-from ..quant.verify import verify
+from ..quant.network import QuantNetwork, prepare
+from ..quant.proof import verify
 from ..runtime.network import load
 from ..train.config import Config
 from ..train.fit import batches, cosine, evaluate, seed_of, train_epoch

@@ -9,7 +9,7 @@ __all__ = ['ROWS', 'bench_fakequant']
 import numpy as np
 import torch
 from .measure import race, torch_threads
-from ..kernels.fake import fake_quantize_rows
+from ..kernels.fake_rows import fake_quantize_rows
 from ..kernels.stream import stream
 from ..quant.fake import fake_quantize, fake_quantize_observed
 

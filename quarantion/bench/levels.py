@@ -11,7 +11,7 @@ import torch
 from .measure import race, torch_threads
 from ..kernels.levels import nearest_level
 from ..kernels.stream import stream
-from ..quant.levels import LevelTable
+from ..quant.level_sets import LevelTable
 
 # %% ../../nbs/bench/levels.ipynb #374c8c65
 TABLES = ('uniform, 256 levels',8,True,2000),('uniform, 16 levels',4,True,200),('threshold-centred, 256 levels',8,False,500),('threshold-centred, 16 levels',4,False,250) # and the ratios to reach

@@ -12,7 +12,7 @@ from .measure import compare, race, torch_threads
 from ..kernels.nonary import pack_nits, pack_planes, unpack_nits, unpack_planes
 from ..kernels.stream import stream
 from ..nonary.arithmetic import add, from_digits, span, to_digits
-from ..nonary.nits import quantize
+from ..nonary.nits import quantize_nits
 
 # %% ../../nbs/bench/nonary.ipynb #9b5004ab
 def _same(ours, theirs, what):
@@ -21,7 +21,7 @@ def _same(ours, theirs, what):
 def _quantize_rows(threads, seconds, n=10_000_000, scale=.7):
     x,out = np.random.default_rng(0).normal(0, 1.5, n).astype(np.float32),np.zeros(n, np.int8)
     xt,work,digits = torch.from_numpy(x),torch.zeros(n),torch.zeros(n, dtype=torch.int8)
-    def ours(): return quantize(x, scale, out=out, num_threads=threads)
+    def ours(): return quantize_nits(x, scale, out=out, num_threads=threads)
     def with_numpy(): return np.clip(np.rint(x/np.float32(scale)), -4, 4).astype(np.int8)
     def with_torch():
         torch.div(xt, scale, out=work)

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import matplotlib.style
 from ..checks import CheckError, check_range, check_shape, fail
-from ..files import load_tensors, write_atomic, _read
+from ..files import load_tensors, parse_json, read_bytes, read_jsonl, write_atomic
 from quarantion.inspect.figures import (new_axes, plot_codes, plot_confusion, plot_curve, plot_membrane, plot_observer, plot_raster,
     plot_readout, png)
-from ..train.files import read_jsonl, read_toml, _parse
+from ..train.rundir import read_toml
 
 # %% ../../nbs/inspect/report.ipynb #8e07cdd2
 _RESULT = dict(run=str, data=str, policy=str, seed=int, float_accuracy=float, test_accuracy=float, samples=int, spikes=int, mismatches=int,
@@ -38,7 +38,7 @@ def _field(d, k, t, where, empty=False): # Value of a field, of the type it shou
 
 def _result(run):
     where = str(run/'result.json')
-    try: d = _parse(_read(where))
+    try: d = parse_json(read_bytes(where))
     except ValueError as e:
         if isinstance(e, CheckError): raise
         fail('contents', where, 'JSON', str(e))

@@ -10,7 +10,7 @@ __all__ = ['OVERFLOWS', 'span', 'to_digits', 'from_digits', 'split', 'fit', 'add
 # %% ../../nbs/nonary/arithmetic.ipynb #000cb091
 import numpy as np
 from ..checks import check_in, check_range, check_shape, fail
-from ..kernels.digits import add_carries, add_saturate, decode_digits, dot_nits, encode_digits, multiply_nonary
+from ..kernels.numerals import add_carries, add_saturate, decode_digits, dot_nits, encode_digits, multiply_nonary
 from .nits import _buffer, check_nits
 
 # %% ../../nbs/nonary/arithmetic.ipynb #50f87d38

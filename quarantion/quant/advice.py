@@ -12,10 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from ..checks import CheckError, check_in, check_range, fail
-from .levels import levels, mse_scale, quantize
+from .level_sets import levels, mse_scale, quantize
 from .observers import MinMax
 from .policy import Policy, membrane_of
-from .prepare import QuantNetwork
+from .network import QuantNetwork
 from .sensitivity import weighted_layers
 from ..spikes.network import Network
 from ..spikes.neuron import LIF

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from ..checks import check_range, fail
-from ..kernels.fake import fake_quantize_back, fake_quantize_rows
+from ..kernels.fake_rows import fake_quantize_back, fake_quantize_rows
 from ..spikes.buffers import empty
 from ..spikes.neuron import _np, op_name
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from ..checks import check_finite, fail
-from .cells import Codes, _lif_int, keep_ints, kept, level_values, requantize, step_neurons
+from .neurons import Codes, _lif_int, keep_ints, kept, level_values, requantize, step_neurons
 from .fake import round_ste, stand_for
 from .histograms import Histogram, Percentile, entropy_range
 from .observers import MinMax, MovingAverage

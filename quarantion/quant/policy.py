@@ -12,9 +12,9 @@ from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 from ..checks import CheckError, check_in, check_range, fail
-from ..files import _read
-from .levels import levels
-from ..runtime.tables import html_table
+from ..files import read_bytes
+from .level_sets import levels
+from ..tables import html_table
 
 # %% ../../nbs/quant/policy.ipynb #bbebd0ce
 class Membrane(NamedTuple):
@@ -147,7 +147,7 @@ def read_policy(
     path # File to read
 )->Policy: # What it says
     "A policy from a TOML file; raises `CheckError` for what is not one"
-    try: d = tomllib.loads(_read(path).decode())
+    try: d = tomllib.loads(read_bytes(path).decode())
     except ValueError as e: fail('contents', str(path), 'TOML', str(e))
     return policy_of(d, str(path))
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from ..checks import check_in, check_range, fail
-from .levels import levels, mse_scale, quantize
+from .level_sets import levels, mse_scale, quantize
 from .policy import Policy
 from ..runtime.network import packed
 from ..spikes.network import Network

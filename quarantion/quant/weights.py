@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from ..checks import check_finite, fail
 from .fake import round_ste
-from .levels import Levels, levels, max_scale, mse_scale, percentile_scale
+from .level_sets import Levels, levels, max_scale, mse_scale, percentile_scale
 from .policy import Policy
 
 # %% ../../nbs/quant/weights.ipynb #d7cb8ecd

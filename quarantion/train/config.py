@@ -11,8 +11,8 @@ from dataclasses import dataclass, fields
 import torch
 from ..checks import CheckError, check_in, check_range, fail
 from ..quant.policy import PRESETS, Policy, preset, read_policy
-from ..quant.verify import Gates
-from ..spikes.encode import ENCODERS
+from ..quant.proof import Gates
+from ..spikes.encoders import ENCODERS
 from ..spikes.neuron import RESETS
 
 # %% ../../nbs/train/config.ipynb #9846399d

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from ..checks import fail
-from ..spikes.encode import encode
+from ..spikes.encoders import encode
 
 # %% ../../nbs/train/fit.ipynb #a67799c7
 def seed_of(*parts:int)->int: # In [0, 2^31)

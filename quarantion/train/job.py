@@ -20,24 +20,24 @@ from ..checks import fail
 from ..data.digits import load_digits
 from ..data.idx import load_mnist
 from ..data.split import Split
-from ..files import load_tensors, save_tensors, write_atomic
-from ..quant.calibrate import calibrate
-from ..quant.lower import lower
+from ..files import append_jsonl, audit, cut_jsonl, load_tensors, read_jsonl, save_tensors, write_atomic
+from ..quant.calibration import calibrate
+from ..quant.lowering import lower
 from ..quant.policy import Policy, dump_policy, read_policy
 from ..quant.sensitivity import allocate, hawq_sensitivity
-from ..quant.prune import hold_zeros, zero_smallest
-from ..quant.prepare import QuantNetwork, prepare
-from ..quant.verify import Proof, verify
-from ..runtime.files import load, sizes
-from ..spikes.encode import encode
-from ..spikes.learn import learnable, settle
+from ..quant.pruning import hold_zeros, zero_smallest
+from ..quant.network import QuantNetwork, prepare
+from ..quant.proof import Proof, verify
+from ..runtime.store import load, sizes
+from ..spikes.encoders import encode
+from ..spikes.parameters import learnable, settle
 from ..spikes.network import Network
 from ..spikes.neuron import LIF, RecurrentLIF
 from ..spikes.synaptic import RecurrentSynaptic, Synaptic
 from .config import VERSION, Config, config_of, policy_named
-from .distill import taught
+from .distillation import taught
 from .losses import code_l1, rate_ceiling, ste_codes
-from .files import append_jsonl, audit, cut_jsonl, dump_toml, read_jsonl, read_toml
+from .rundir import dump_toml, read_toml
 from .fit import answered, batches, cosine, evaluate, load_optimizer, optimizer_tensors, seed_of, train_epoch
 
 # %% ../../nbs/train/job.ipynb #e9ad1ea6

@@ -1,0 +1,83 @@
+"What all inspectors promise, without a browser: see tests/test_jupyterlab.py for the rest"
+import base64
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from quarantion.inspect import NonaryExplorer, RunCompare, SizeTree, SpikeExplorer, SurrogateExplorer
+
+widget = pytest.importorskip('ipywidgets').widgets.widget
+images = np.linspace(0, 1, 2*64).reshape(2, 64)
+MOVES = [(lambda: SpikeExplorer(images), dict(sample=1, steps=9, gain=.5, beta=.2, seed=3, pixel=7)),
+         (NonaryExplorer, dict(a=-3, b=29524, v=-2.)), (SurrogateExplorer, dict(surrogate='triangular', slope=50., current=.7, beta=.1))]
+
+
+@pytest.mark.parametrize('make,moves', MOVES)
+def test_promises(make, moves):
+    before = set(widget._instances)
+    w = make()
+    assert w.picture.startswith(b'\x89PNG')
+    assert base64.b64decode(w._repr_mimebundle_()['image/png'])==w.picture
+    for k, v in (moves | dict(dark=True)).items():
+        old = w.picture
+        getattr(w, k).value = v
+        assert w.picture!=old and not w.message.value, k
+    w.explain.value = True
+    assert len(w.say())>60 and w.say()[:40].split("'")[0] in w.words.value
+    page = w.to_html()
+    assert re.search(r'<img [^>]*alt="[^"]{60,}"', page) and '<html lang="en">' in page and '<title>' in page and not re.search(r'(src|href)="(?!data:)', page)
+    w.close(); w.close()
+    assert set(widget._instances)==before and repr(w).endswith('(closed)') and list(w._repr_mimebundle_())==['text/plain']
+
+
+def test_error_is_seen_and_goes():
+    w = NonaryExplorer()
+    draw,w.total = w.total,lambda: 1/0
+    w.a.value = 7
+    assert 'ZeroDivisionError' in w.message.value
+    w.total = draw
+    w.a.value = 8
+    assert w.message.value==''
+    w.close()
+
+
+def test_same_settings_same_picture():
+    a,b = SurrogateExplorer(),SurrogateExplorer()
+    assert a.picture==b.picture
+    for w in (a,b): w.close()
+
+
+def test_import_runs_nothing():
+    code = "import sys, quarantion.inspect as q; assert not {'torch','matplotlib','ipywidgets'} & set(sys.modules); q.SizeTree; assert 'matplotlib.pyplot' not in sys.modules"
+    subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_needs_runs_and_networks():
+    from quarantion.checks import CheckError
+    with pytest.raises(CheckError, match='at least one folder of a run'): RunCompare([])
+    with pytest.raises(CheckError, match='nothing.safetensors'): SizeTree('nothing.safetensors')
+
+
+def test_nothing_is_cut_off():
+    "Axes that stand where earlier ones stood leave room for longer numbers"
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from quarantion.inspect import widget
+    from quarantion.inspect.spike_explorer import SurrogateExplorer
+    seen = []
+    class Watched(FigureCanvasAgg):
+        def draw(self):
+            super().draw()
+            box = self.figure.get_tightbbox(self.get_renderer())
+            seen.append((box.x0, box.y0, self.figure.get_figwidth()-box.x1, self.figure.get_figheight()-box.y1))
+    old,widget.FigureCanvasAgg = widget.FigureCanvasAgg,Watched
+    try:
+        e = SurrogateExplorer()
+        for name in dict.fromkeys(v if isinstance(v, str) else v[1] for v in e.surrogate.options): e.surrogate.value = name
+        for w in e.slope,e.current,e.beta:
+            for v in w.min,w.max: w.value = v
+        e.close()
+    finally: widget.FigureCanvasAgg = old
+    assert len(seen)>8 and min(map(min, seen))>-.01, seen # inches

@@ -1,0 +1,203 @@
+"What a hostile user tries: each of these was once a wrong result or a bad message."
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from quarantion.checks import CheckError
+from quarantion.files import load_tensors, save_tensors
+from quarantion.quant.lowering import lower
+from quarantion.quant.policy import preset
+from quarantion.quant.network import prepare
+from quarantion.quant.proof import verify
+from quarantion.runtime.store import FORMAT, VERSION
+from quarantion.runtime.network import load
+from quarantion.spikes.network import Network
+from quarantion.spikes.neuron import LIF, RESETS, lif
+
+P = preset('nonary')
+
+
+def mlp(**kw): return Network(nn.Linear(6,8), LIF(.9, **kw), nn.Linear(8,4), LIF(.9, reset='none'), steps=8)
+
+
+@pytest.fixture
+def x():
+    torch.manual_seed(0)
+    return torch.rand(5,6)*2
+
+
+def test_learned_neurons_train_step_after_step_and_are_copied(x):
+    q = prepare(mlp(learn_beta=True, learn_threshold=True), P, x)
+    before = {k:v.clone() for k,v in q.state_dict().items()}
+    opt = torch.optim.Adam(q.parameters(), 1e-2)
+    for _ in range(3):
+        opt.zero_grad(); q(x)[1].pow(2).sum().backward(); opt.step()
+    for k,v in q.state_dict().items():
+        if k.endswith(('0.beta','0.threshold','original','.scale')): assert not torch.equal(before[k], v), k
+    assert torch.equal(copy.deepcopy(q)(x)[1], q(x)[1])
+
+
+def test_a_scale_below_its_floor_comes_back(x):
+    q = prepare(mlp(), P, x)
+    with torch.no_grad(): q.layers[0].scale.fill_(1e-9)
+    q(x)[1].pow(2).sum().backward()
+    assert (q.layers[0].scale.grad!=0).any()
+
+
+@pytest.mark.parametrize('pool', [nn.AvgPool2d(2, padding=1), nn.AvgPool2d(3, 1, 1)])
+def test_padded_averages_of_products_are_refused(pool):
+    net = Network(nn.Conv2d(1,2,3), pool, LIF(), nn.Flatten(), nn.LazyLinear(2), LIF(reset='none'), in_shape=(1,8,8))
+    net(torch.rand(1,1,8,8))
+    with pytest.raises(CheckError, match=r'layer 1 \(AvgPool2d\): AvgPool2d: expected no padding between weights and neurons'): prepare(net, P, torch.rand(2,1,8,8))
+
+
+@pytest.mark.parametrize('reset', RESETS)
+def test_the_quantized_network_is_close_to_the_float_one(reset):
+    "int8 with padding before weights, groups, dilation and both poolings: states agree within the rounding of the weights"
+    torch.manual_seed(0)
+    net = Network(nn.Conv2d(2,4,3,padding=1,groups=2), LIF(.9, 1., reset), nn.AvgPool2d(2, padding=1), nn.Conv2d(4,4,3,dilation=2,padding=2), nn.MaxPool2d(2),
+        LIF(.9, 50., reset), nn.Flatten(), nn.Linear(16,3), LIF(.9, 50., 'none'), in_shape=(2,8,8), steps=1)
+    x = torch.rand(3,2,8,8)
+    with torch.no_grad(): a,b = net.record(x),prepare(net, preset('int8'), x).eval().record(x)
+    for r,s in zip(a, b): assert (r.mem-s.mem).abs().max() < .02*max(1., float(r.mem.abs().max()))
+
+
+def test_features_that_are_not_flat_are_refused():
+    net = Network(nn.Linear(6,8), LIF(), in_shape=(8,6))
+    with pytest.raises(CheckError, match=r'layer 1: Linear: expected one axis of features before it \(nn.Flatten makes one\), found shape \[8, 6\]'): prepare(net, P, torch.rand(2,8,6))
+    net = Network(nn.Flatten(), nn.Linear(7,8), LIF(), in_shape=(2,3))
+    with pytest.raises(CheckError, match=r'layer 2: shapes: expected weights and poolings that fit \[6\]'): prepare(net, P, torch.rand(2,2,3))
+
+
+def test_a_state_of_other_input_codes_is_refused(x):
+    net = mlp()
+    a,b = prepare(net, P, x),prepare(net, P, x*3)
+    with pytest.raises(CheckError, match='load_state_dict: `input_codes`: expected'): b.load_state_dict(a.state_dict())
+    a.load_state_dict(prepare(net, P, x).state_dict())
+
+
+@pytest.mark.parametrize('cast', ['float','double','half'])
+def test_casts_leave_the_file_readable(x, tmp_path, cast):
+    q = prepare(mlp(), P, x).eval()
+    lower(getattr(q, cast)()).save(tmp_path/'net.safetensors')
+    load(tmp_path/'net.safetensors')
+
+
+def test_samples_that_say_nothing_are_refused(x):
+    for bad,words in ((x*0, 'not all zeros'), (x[:0], 'not all zeros'), (x*torch.nan, 'finite'), (torch.full((2,6), 300), 'integer codes of 8 bits')):
+        with pytest.raises(CheckError, match=words): prepare(mlp(), P, bad)
+    with pytest.raises(CheckError, match='`policy`: expected a Policy'): prepare(mlp(), 'nonary', x)
+    with pytest.raises(CheckError, match='`net`: expected a Network|prepare: `net`'): prepare(nn.Linear(6,8), P, x)
+
+
+def test_integer_samples_are_codes():
+    codes = torch.randint(0, 201, (5,6), dtype=torch.uint8)
+    q = prepare(mlp(), P, codes)
+    assert q.in_scale==1
+    a,b = q.eval().integers(codes),q.integers(codes.float())
+    for r,s in zip(a, b): assert torch.equal(r.mem, s.mem)
+
+
+def test_what_is_not_a_spike_is_refused_and_clipping_is_said(x):
+    q = prepare(mlp(), P, (x>1).float())
+    with pytest.raises(CheckError, match='expected spikes, 0 or 1'): q(x)
+    with pytest.raises(CheckError, match='spikes: 0 or 1'): lower(q)(x.numpy())
+    with pytest.warns(UserWarning, match='is clipped to'): prepare(mlp(), P, x)(x*2)
+    with pytest.raises(CheckError, match='`x`: expected a tensor, found ndarray'): q(x.numpy())
+
+
+def test_neurons_check_what_they_are_given():
+    x = torch.ones(6,1,2)
+    for kw,words in ((dict(beta=2.), '`beta`'), (dict(beta=float('nan')), '`beta`'), (dict(threshold=-1.), '`threshold`'), (dict(slope=0.), '`slope`'),
+                     (dict(mem=torch.zeros(2,1)), r'`mem`: expected shape \(1, 2\)'), (dict(mem=torch.zeros(1,3)), '`mem`')):
+        with pytest.raises(CheckError, match=words): lif(x, **kw)
+    with pytest.raises(CheckError, match='`x`: expected a floating dtype'): lif(x.long())
+
+
+@pytest.mark.parametrize('name', ['weight','bias','beta','threshold'])
+def test_nan_parameters_are_named(x, name):
+    net = mlp(learn_beta=True, learn_threshold=True)
+    with torch.no_grad(): getattr(net.layers[0 if name in ('weight','bias') else 1], name).view(-1)[0] = torch.nan
+    with pytest.raises(CheckError, match=f'layer 1: `{name}`: expected finite numbers'): prepare(net, P, x)
+    q = prepare(mlp(learn_beta=True, learn_threshold=True), P, x)
+    with torch.no_grad(): getattr(q.layers[0], 'latent' if name=='weight' else name).view(-1)[0] = torch.nan
+    with pytest.raises(CheckError, match=f'layer 1: `{name}`: expected finite numbers'): q.freeze()
+
+
+@pytest.mark.parametrize('layer,tiny', [(0,1e-9),(2,1e-7),(2,1e-5)])
+def test_a_nearly_dead_row_does_not_refuse_the_network(x, layer, tiny):
+    net = mlp()
+    with torch.no_grad(): net.layers[layer].weight[0] *= tiny
+    q = prepare(net, preset('int8'), x)
+    assert verify(q, lower(q), [x]).mismatches==0
+    with torch.no_grad(): net.layers[layer].weight *= tiny
+    q = prepare(net, preset('int8'), x)
+    assert verify(q, lower(q), [x]).mismatches==0
+
+
+@pytest.mark.parametrize('field,value', [('steps',0),('steps',-1),('steps',True),('in_scale',0),('in_scale',-1.),('in_min',300),('in_max',-5),('in_shape',[]),('in_shape',[7]),('layers',[]),
+    ('layers','x'),('version',3)])
+def test_damaged_fields(x, tmp_path, field, value):
+    lower(prepare(mlp(), P, x)).save(tmp_path/'net.safetensors')
+    tensors,head = load_tensors(tmp_path/'net.safetensors', FORMAT, VERSION)
+    if field!='version': save_tensors(tmp_path/'bad.safetensors', tensors, head | {field:value})
+    else:
+        data = (tmp_path/'net.safetensors').read_bytes()
+        assert b'\\"version\\":2' in data
+        (tmp_path/'bad.safetensors').write_bytes(data.replace(b'\\"version\\":2', b'\\"version\\":3'))
+    with pytest.raises(CheckError, match='bad.safetensors'): load(tmp_path/'bad.safetensors')
+
+
+@pytest.mark.parametrize('field,value', [('guard',200000),('guard',-1),('guard',None),('shape',['x']),('shape',[8]),('shape',[8,7]),('quant_max',0),('reset','hard'),('packing','zip'),('conv',[1]),('conv',[[1,1],[0,0],[1,1],1]),
+    ('before',['x']),('before',[{}]),('before',[dict(kind='blur', kernel=[1,1], stride=[1,1], padding=[0,0])]),('before',[dict(kind='max', kernel=3, stride=[1,1], padding=[0,0])]),
+    ('after',[dict(kind='max', kernel=[2,2], stride=[2,2], padding=[0,0])])])
+def test_damaged_layers(x, tmp_path, field, value):
+    lower(prepare(mlp(), P, x)).save(tmp_path/'net.safetensors')
+    tensors,head = load_tensors(tmp_path/'net.safetensors', FORMAT, VERSION)
+    head['layers'][0][field] = value
+    save_tensors(tmp_path/'bad.safetensors', tensors, head)
+    with pytest.raises(CheckError): load(tmp_path/'bad.safetensors')
+
+
+def test_tensors_of_nobody_are_refused(x, tmp_path):
+    lower(prepare(mlp(), P, x)).save(tmp_path/'net.safetensors')
+    tensors,head = load_tensors(tmp_path/'net.safetensors', FORMAT, VERSION)
+    save_tensors(tmp_path/'bad.safetensors', tensors | {'2.weight':np.zeros(3)}, head)
+    with pytest.raises(CheckError, match='also 2.weight'): load(tmp_path/'bad.safetensors')
+
+
+def test_newer_precision_settings_of_torch_do_not_crash(x):
+    q = prepare(mlp(), P, x).eval()
+    good = q.integers(x)
+    old = torch.backends.mkldnn.matmul.fp32_precision
+    try:
+        torch.backends.mkldnn.matmul.fp32_precision = 'bf16'
+        for a,b in zip(good, q.integers(x)): assert torch.equal(a.mem, b.mem)
+    finally: torch.backends.mkldnn.matmul.fp32_precision = old
+
+
+@pytest.mark.parametrize('b', [0,1])
+def test_batches_of_none_and_one(b):
+    net = Network(nn.Conv2d(1,2,3), LIF(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(18,3), LIF(reset='none'), in_shape=(1,8,8), steps=4)
+    q = prepare(net, P, torch.rand(2,1,8,8)).eval()
+    x = torch.rand(b,1,8,8)
+    assert net(x)[1].shape==q(x)[1].shape==(4,b,3)
+    assert lower(q)(x)[1].shape==(4,b,3)
+
+
+def test_a_frozen_state_freezes_and_an_open_one_opens(x):
+    a,b = (prepare(mlp(), P, x) for _ in range(2))
+    state = copy.deepcopy(a.state_dict())
+    b.load_state_dict(a.freeze().state_dict())
+    assert not any(p.requires_grad for p in b.parameters())
+    b.load_state_dict(state)
+    assert all(p.requires_grad for p in b.parameters())
+
+
+def test_nothing_compared_is_no_proof(x):
+    q = prepare(mlp(), P, x)
+    with pytest.raises(CheckError, match='`loader`: expected at least one sample'): verify(q, lower(q), [])
+    with pytest.raises(CheckError, match='`q`: expected a QuantNetwork'): verify(mlp(), lower(q), [x])

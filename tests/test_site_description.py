@@ -1,0 +1,91 @@
+"The site has one description, which Quarto reads too, and the pages it lists exist."
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+QUARTO = '''#!{python}
+"Stands in for Quarto: reads the project as Quarto would, checks its sidebar, and renders a page a notebook"
+import re, sys, yaml
+from pathlib import Path
+assert sys.argv[1]=='render', sys.argv
+cfg = yaml.safe_load(Path('_quarto.yml').read_text())
+assert cfg['project']['type']=='website'
+def walk(x):
+    for i in x:
+        if isinstance(i, str): yield i
+        elif isinstance(i['contents'], str): yield i['contents']
+        else: yield from walk(i['contents'])
+for path in walk(cfg['website']['sidebar']['contents']): assert list(Path().glob(path)), path + ' is in the sidebar but not there'
+assert Path(cfg['format']['html']['css']).exists()
+out = Path(cfg['project']['output-dir'])
+for nb in Path().rglob('*.ipynb'):
+    front = re.search(r'output-file: ([^\\\\"]+)', nb.read_text())
+    page = out/nb.parent/(front[1] if front else nb.with_suffix('.html').name)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text('made by the stand-in')
+'''
+
+
+def sidebar(contents):
+    for x in contents:
+        if isinstance(x, str): yield x
+        elif isinstance(x['contents'], str): yield x['contents']
+        else: yield from sidebar(x['contents'])
+
+
+def listed():
+    cfg = yaml.safe_load((ROOT/'_quarto.yml').read_text())
+    return list(sidebar(cfg['website']['sidebar']['contents']))
+
+
+def test_one_description():
+    assert (ROOT/'nbs/_quarto.yml').is_symlink()
+    assert (ROOT/'nbs/_quarto.yml').resolve()==ROOT/'_quarto.yml'
+
+
+@pytest.mark.parametrize('path', listed())
+def test_sidebar_path_exists(path): assert list((ROOT/'nbs').glob(path))
+
+
+def test_every_notebook_is_in_the_sidebar():
+    shown = {p for pat in listed() for p in (ROOT/'nbs').glob(f'{pat}.ipynb' if pat.endswith('*') else pat)}
+    assert {p for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts}==shown
+
+
+def test_settings_agree():
+    from configparser import ConfigParser
+    import tomllib
+    ini = ConfigParser()
+    ini.read(ROOT/'settings.ini')
+    ini,cfg,proj = ini['DEFAULT'],yaml.safe_load((ROOT/'_quarto.yml').read_text()),tomllib.loads((ROOT/'pyproject.toml').read_text())['project']
+    assert cfg['website']['site-url']==ini['doc_host']+ini['doc_baseurl']==proj['urls']['Documentation']
+    assert cfg['website']['repo-url']==ini['git_url']==proj['urls']['Repository']
+    assert cfg['website']['description']==ini['description']==proj['description']
+    assert cfg['project']['output-dir']==ini['doc_path']
+    assert proj['requires-python']==f">={ini['min_python']}"
+    lines = [l for l in (ROOT/'requirements.lock').read_text().splitlines() if not l.startswith('#')]
+    assert lines and all(re.fullmatch(r'[a-z0-9.-]+==[\w.]+', l) for l in lines) and 'torch==2.13.0' in lines
+    locked = {l.split('==')[0] for l in lines}
+    for dep in proj['dependencies']+proj['optional-dependencies']['dev']: assert re.match(r'[\w-]+', dep)[0].lower() in locked, dep
+
+
+def test_with_quarto(tmp_path):
+    "Where a `quarto` is found, it renders the site, and README.md stays as smalldocs made it"
+    for d in 'nbs', 'quarantion', 'tools': shutil.copytree(ROOT/d, tmp_path/d, symlinks=True, ignore=shutil.ignore_patterns('.ipynb_checkpoints', '__pycache__'))
+    for f in 'settings.ini', 'pyproject.toml', '_quarto.yml': shutil.copy(ROOT/f, tmp_path)
+    quarto = tmp_path/'bin/quarto'
+    quarto.parent.mkdir()
+    quarto.write_text(QUARTO.format(python=sys.executable))
+    quarto.chmod(0o755)
+    env = os.environ | dict(PATH=f'{quarto.parent}:{os.environ["PATH"]}', PYTHONPATH=str(tmp_path))
+    p = subprocess.run([sys.executable, 'tools/docs.py'], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert not p.returncode, p.stdout+p.stderr
+    assert (tmp_path/'_docs/index.html').read_text()==(tmp_path/'_docs/quant/level_sets.html').read_text()=='made by the stand-in'
+    assert (tmp_path/'README.md').read_text().startswith('# quarantion')

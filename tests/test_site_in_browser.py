@@ -1,0 +1,155 @@
+"The site in headless Chromium, from loopback and nowhere else: a front page, API pages and mathematics with real content; on every page, at desktop and phone width, in light and dark, no errors, nothing that scrolls sideways, names for pictures, colours that can be read, links that lead somewhere."
+import functools
+import http.server
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.browser
+ROOT = Path(__file__).parent.parent
+CHROMIUM = Path('/usr/bin/chromium')
+FLAGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+         '--disable-component-update', '--disable-sync']
+
+
+VIEWS = dict(desktop=dict(viewport=dict(width=1280, height=900), color_scheme='light'), phone=dict(viewport=dict(width=390, height=844), color_scheme='dark', is_mobile=True, has_touch=True))
+LOOK = (Path(__file__).parent/'look.js').read_text()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args): pass
+
+
+@pytest.fixture(scope='module')
+def site():
+    "Address of the built site"
+    if not (ROOT/'_docs/index.html').exists(): subprocess.run([sys.executable, 'tools/docs.py'], cwd=ROOT, check=True)
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet, directory=ROOT/'_docs')) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f'http://127.0.0.1:{server.server_port}'
+        server.shutdown()
+
+
+@pytest.fixture(scope='module')
+def browser():
+    from playwright.sync_api import sync_playwright
+    assert CHROMIUM.exists(), 'the tests of the site need Chromium; on Debian: apt install chromium'
+    with sync_playwright() as pw:
+        b = pw.chromium.launch(executable_path=str(CHROMIUM), headless=True, args=FLAGS)
+        yield b
+        b.close()
+
+
+@pytest.fixture
+def page(browser, site, request):
+    "A page that may ask `site` only, and must not complain; a test's parameter `view` says how it is shown"
+    context = browser.new_context(**VIEWS[request.node.callspec.params['view'] if hasattr(request.node, 'callspec') else 'desktop'])
+    wrong = []
+    def route(r):
+        if r.request.url.startswith((site, 'data:', 'blob:')): r.continue_()
+        else:
+            wrong.append(f'asked {r.request.url}')
+            r.abort()
+    context.route('**/*', route)
+    page = context.new_page()
+    page.on('console', lambda m: m.type in ('error', 'warning') and wrong.append(f'{m.type}: {m.text}'))
+    page.on('pageerror', lambda e: wrong.append(str(e)))
+    page.on('response', lambda r: r.status>=400 and wrong.append(f'{r.status} {r.url}'))
+    yield page
+    context.close()
+    assert not wrong
+
+
+def test_front_page(page, site):
+    page.goto(f'{site}/index.html')
+    assert page.locator('h1').first.inner_text().strip()=='quarantion'
+    text = page.locator('main').inner_text()
+    assert 'make run' in text and 'make test' in text and len(text)>500
+    links = page.locator('#quarto-sidebar a').evaluate_all('all => all.map(a => a.href)')
+    assert any('quant/level_sets.html' in x for x in links) and any('tutorials/' in x for x in links)
+    sizes = page.locator('main img').evaluate_all('all => all.map(i => i.naturalWidth)')
+    assert all(sizes)
+
+
+def test_api_page(page, site):
+    "Signature, table of parameters, a link to a symbol of another page, and stored outputs"
+    page.goto(f'{site}/quant/level_sets.html')
+    text = page.locator('main').inner_text()
+    assert re.search(r'mse_scale\s*\(', text)
+    tables = page.locator('main table').all_inner_texts()
+    assert any('Type' in t and 'Details' in t for t in tables)
+    assert page.locator('main a[href*="#"]').count()>3
+    assert page.locator('main .cell-output').count()>0
+
+
+def test_follow_the_sidebar(page, site):
+    page.goto(f'{site}/index.html')
+    page.locator('#quarto-sidebar a[href*="spikes/neuron.html"]').first.click()
+    page.wait_for_url('**/spikes/neuron.html')
+    assert 'integrate-and-fire' in page.locator('h1').first.inner_text()
+
+
+def test_mathematics_shows_offline(page, site):
+    page.goto(f'{site}/spikes/neuron.html')
+    page.wait_for_selector('main .katex-html', state='attached')
+    assert page.locator('main .katex').count()>10 and not page.locator('main .katex-error').count()
+    assert page.evaluate('document.fonts.ready.then(() => [...document.fonts].some(f => f.family.startsWith("KaTeX") && f.status=="loaded"))')
+    assert not re.search(r'\\\(|\$\\', page.locator('main p').all_inner_texts()[0])
+
+
+def test_search(page, site):
+    page.goto(f'{site}/index.html')
+    page.locator('input[type=search], #quarto-search input').first.fill('mse_scale')
+    hit = page.locator('a[href*="quant/level_sets.html"]:visible', has_text=re.compile('scale', re.I)).first
+    hit.wait_for()
+
+
+def documents(): return sorted(p.relative_to(ROOT/'_docs').as_posix() for p in (ROOT/'_docs').rglob('*.html'))
+
+
+@pytest.mark.parametrize('view', VIEWS)
+def test_every_page(page, site, view):
+    "What can be seen of all pages, by tests/look.js"
+    wrong,names,links = [],{},{}
+    for path in documents():
+        page.goto(f'{site}/{path}')
+        seen = page.evaluate(LOOK)
+        names[path],links[path] = set(seen['names']),seen['links']
+        must = dict(title=seen['title'], language=seen['lang']=='en', viewport=seen['viewport'], description=seen['description'], heading=seen['headings']==1, wide=seen['width']<=seen['inner'])
+        wrong += [f'{path}: {k}' for k,v in must.items() if not v]
+        wrong += [f'{path}: {x}' for k in ('outside','unnamed','faint','mathematics') for x in seen[k]]
+    assert not wrong, '\n'.join(wrong[:40])
+    for path,targets in links.items():
+        for t in targets:
+            where,_,name = t.partition('#')
+            if where not in names: wrong.append(f'{path}: no page {where}')
+            elif name and name not in names[where]: wrong.append(f'{path}: no place {t}')
+    assert not wrong, '\n'.join(wrong[:40])
+    assert len(names)>80 and sum(map(len, links.values()))>1000
+
+
+def test_moving_picture(page, site):
+    "It moves, over and over, and does not for readers who want no motion"
+    from PIL import Image
+    page.goto(f'{site}/index.html')
+    shown = lambda: page.locator('main picture img').evaluate('i => [i.currentSrc.split("/").pop(), i.naturalWidth, i.alt]')
+    assert shown()[0]=='film.gif' and shown()[1]>500 and len(shown()[2])>50
+    page.emulate_media(reduced_motion='reduce')
+    page.wait_for_function('document.querySelector("main picture img").currentSrc.endsWith("film.png")')
+    with Image.open(ROOT/'nbs/images/film.gif') as film:
+        assert film.n_frames>90 and film.info['loop']==0 and (ROOT/'nbs/images/film.gif').stat().st_size<400_000
+
+
+def test_map_of_rooms():
+    "The lines of the map are the imports of the modules, and they go up"
+    sys.path.insert(0, str(ROOT/'tools'))
+    try: import docs
+    finally: sys.path.pop(0)
+    drawn = set(re.findall(r'<title>(\w+) imports (\w+)</title>', (ROOT/'nbs/images/rooms.svg').read_text()))
+    assert drawn=={(a,b) for a,below in docs.imports(ROOT/'quarantion').items() for b in below}
+    assert all(docs.ROOMS.index(b)<docs.ROOMS.index(a) for a,b in drawn) and len(drawn)>20
+    assert {p.stem for p in (ROOT/'quarantion').iterdir() if p.suffix=='.py' or (p/'__init__.py').exists()}-{'__init__','_modidx','tutorials'}==set(docs.ROOMS)
