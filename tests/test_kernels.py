@@ -241,20 +241,20 @@ CASES = dict(
     lif_forward=('lif', run_lif_forward, [(d,s,*o) for d in REAL for s in (d,'uint8') for o in itertools.product(range(4), (0,1), WANTED)]),
     lif_backward=('bptt', run_lif_backward, [(d,m,*o) for d in REAL for m in ('x',d,'int32') for o in itertools.product(range(4), range(5), (0,1), (0,1), ('s','svbt','vt','b'))]),
     lif_int_forward=('lif_int', run_lif_int_forward, list(itertools.product(('uint8','float32'), (0,8), range(4), (0,1), WANTED))),
-    lif_states_forward=('states', run_lif_states_forward, list(itertools.product(('all','clip','levels2','levels9','levels256'), (0,1), range(4), ('qjspm','s','jm','qp',''), (0,1)))),
+    lif_states_forward=('lif_states', run_lif_states_forward, list(itertools.product(('all','clip','levels2','levels9','levels256'), (0,1), range(4), ('qjspm','s','jm','qp',''), (0,1)))),
     quantize_nonary=('nonary', run_quantize_nonary, [(d,) for d in REAL]),
     **{k: ('nonary', run_unpack if 'un' in k else run_pack, [(k,)]) for k in ('pack_nits','unpack_nits','pack_planes','unpack_planes')},
-    encode_digits=('digits', run_encode_digits, [(D,) for D in (0,1,5,9,10,11,20)]),
-    decode_digits=('digits', run_decode_digits, [(D,) for D in (0,1,5,9,10,11,20)]),
-    **{k: ('digits', run_add, [(k,D) for D in (1,10,19,20)]) for k in ('add_saturate','add_carries')},
-    multiply_nonary=('digits', run_multiply_nonary, [(D,) for D in (1,9,10,11,19,20)]),
-    dot_nits=('digits', run_dot_nits, [()]),
+    encode_digits=('numerals', run_encode_digits, [(D,) for D in (0,1,5,9,10,11,20)]),
+    decode_digits=('numerals', run_decode_digits, [(D,) for D in (0,1,5,9,10,11,20)]),
+    **{k: ('numerals', run_add, [(k,D) for D in (1,10,19,20)]) for k in ('add_saturate','add_carries')},
+    multiply_nonary=('numerals', run_multiply_nonary, [(D,) for D in (1,9,10,11,19,20)]),
+    dot_nits=('numerals', run_dot_nits, [()]),
     level_bounds=('levels', run_level_bounds, [(2,),(9,),(255,)]),
     uniform_rate=('levels', run_uniform_rate, [(2,),(9,),(255,)]),
     level_cells=('levels', run_level_cells, [(2,),(9,),(255,)]),
     nearest_level=('levels', run_nearest_level, [(n,w,c,k) for n in (2,9,16,255) for w in (0,1,2) for c in (0,1) for k in (0,1)]),
-    fake_quantize_rows=('fake', run_fake_quantize_rows, [(0,0),(1,0),(0,4),(1,30)]),
-    fake_quantize_back=('fake', run_fake_quantize_back, [(0,),(1,)]),
+    fake_quantize_rows=('fake_rows', run_fake_quantize_rows, [(0,0),(1,0),(0,4),(1,30)]),
+    fake_quantize_back=('fake_rows', run_fake_quantize_back, [(0,),(1,)]),
     **{k: (m, run_event_products, [(k,d) for d in (.05,.5,1.)]) for k,m in (('event_products','events'),('dense_products','dense'))},
     fused_forward=('fused', run_fused_forward, list(itertools.product(range(4), (.05,.5,1.), ('scm','s','cm','')))),
     packed_event_products=('events', run_packed_event_products, [(.05,),(.5,),(1.,)]),
@@ -329,7 +329,7 @@ def test_shapes_are_checked(level):
     ints.lif_int_forward(**good)
     for bad in (dict(x=i(2,2,3)), dict(guard=31), dict(guard=-1), dict(bias=i(4)), dict(m=i(2)), dict(theta=i(2)), dict(v=i(2,2)), dict(pre=i(1,2,3)), *bad_out):
         with pytest.raises(ValueError, match=f'`{next(iter(bad))}`'): ints.lif_int_forward(**good|bad)
-    none,states = np.zeros((0,2,3), np.uint8),load('states', level)
+    none,states = np.zeros((0,2,3), np.uint8),load('lif_states', level)
     good = dict(x=i(4,2,3), guard=0, bias=i(3), m=i(3), theta=i(3), m0=i(3), shift=i(3)+1, quant_max=7, m2=i(3), levels=i(0), clip=7, before_fire=0, v=i(2,3), j=i(2,3), spk=none, pre=i(4,2,3), mem=i(4,2,3), steps=4, reset=0, num_threads=1)
     states.lif_states_forward(**good)
     for bad in (dict(x=i(2,2,3)), dict(guard=31), dict(guard=-1), dict(bias=i(4)), dict(m=i(1)), dict(theta=i(2)), dict(m0=i(2)), dict(shift=i(0)), dict(quant_max=0), dict(m2=i(2)), dict(clip=-1), dict(clip=7, levels=i(2)),
