@@ -16,30 +16,39 @@ from ..spikes.neuron import lif_counts, lif_spikes
 # %% ../../nbs/bench/bptt.ipynb #443660ad
 def _steps(x, T): return x.unbind(0) if len(x)==T else [x[0]]*T
 
+def _peers(x, g, T, back, goal, threads):
+    "Name -> function of no arguments, and the ratio to reach"
+    snn,norse,jelly,constant = snntorch_loop(),norse_loop(),spikingjelly_layer(),len(x)!=T
+    read = (lambda s: s.sum(0)) if constant else lambda s: s # a loss on the spikes, or on how many there were
+    loop = lambda f: f and (lambda: back(lambda: read(f(_steps(x, T)))))
+    peers = {'snnTorch loop':(loop(snn), goal), 'Norse LIFBoxCell loop':(loop(norse), 0)}
+    if constant: return peers
+    flat,flat_g,outs = x.detach().numpy().ravel(),g.numpy().ravel(),np.empty((2,x.numel()), np.float32)
+    def bytes_alone(): stream(flat, outs[0], threads); stream(flat_g, outs[1], threads)
+    whole = jelly and (lambda: back(lambda: jelly(x))) # it takes an array over T alone
+    return peers | {'SpikingJelly LIFNode':(whole, 0), 'roofline (same bytes)':(bytes_alone, 0)}
+
+# %% ../../nbs/bench/bptt.ipynb #f27c8451
+def _one_shape(shape, goal, constant, threads, seconds):
+    T,B,N = shape
+    x = torch.randn((1 if constant else T,B,N), generator=torch.Generator().manual_seed(0)).mul_(.5).add_(.1*constant)
+    g = torch.randn(shape[1:] if constant else shape, generator=torch.Generator().manual_seed(1))
+    x.requires_grad_()
+    def back(f):
+        x.grad = None
+        f().backward(g)
+    def ours(): back(lambda: (lif_counts if constant else lif_spikes)(x, BETA, reset='subtract_delayed', steps=T))
+    peers = _peers(x, g, T, back, goal, threads)
+    ours(); mine = x.grad.clone(); peers['snnTorch loop'][0]()
+    if not torch.allclose(mine, x.grad, rtol=1e-3, atol=1e-4*float(mine.abs().max())):
+        raise AssertionError('gradients differ from those of snnTorch')
+    what = 'constant current, counts' if constant else 'spikes'
+    return race(f'LIF forward + backward T={T} B={B} N={N}, {what}, float32, reused', threads, ours, peers, seconds)
+
 def bench_bptt(
     threads:int=2, # Threads for torch and for ours
     quick:bool=False # Fewer repeats
 )->list: # A `Row` for each shape and peer
     "Spikes forward, gradient of the current backward"
-    rows = []
-    with torch_threads(threads):
-        for shape,goal,constant in zip((*SHAPES,SHAPES[0]), (5,8,100,15), (False,False,False,True)):
-            T,B,N = shape
-            x = torch.randn((1 if constant else T,B,N), generator=torch.Generator().manual_seed(0)).mul_(.5).add_(.1*constant).requires_grad_()
-            g = torch.randn(shape[1:] if constant else shape, generator=torch.Generator().manual_seed(1))
-            snn,jelly,norse = snntorch_loop(),spikingjelly_layer(),norse_loop()
-            read = (lambda s: s.sum(0)) if constant else lambda s: s # a loss on the spikes, or on how many there were
-            def back(f):
-                x.grad = None
-                f().backward(g)
-            def ours(): back(lambda: (lif_counts if constant else lif_spikes)(x, BETA, reset='subtract_delayed', steps=T))
-            peers = {'snnTorch loop':(lambda: back(lambda: read(snn(_steps(x, T)))), goal), 'Norse LIFBoxCell loop':(norse and (lambda: back(lambda: read(norse(_steps(x, T))))), 0)}
-            if not constant:
-                peers['SpikingJelly LIFNode'] = jelly and (lambda: back(lambda: jelly(x))),0 # it takes an array over T alone
-                flat,flat_g,outs = x.detach().numpy().ravel(),g.numpy().ravel(),np.empty((2,x.numel()), np.float32)
-                def bytes_alone(): stream(flat, outs[0], threads); stream(flat_g, outs[1], threads)
-                peers['roofline (same bytes)'] = bytes_alone,0
-            ours(); mine = x.grad.clone(); peers['snnTorch loop'][0]()
-            if not torch.allclose(mine, x.grad, rtol=1e-3, atol=1e-4*float(mine.abs().max())): raise AssertionError('gradients differ from those of snnTorch')
-            rows += race(f'LIF forward + backward T={T} B={B} N={N}, {"constant current, counts" if constant else "spikes"}, float32, reused', threads, ours, peers, 2. if quick else 60.)
-    return rows
+    works = zip((*SHAPES,SHAPES[0]), (5,8,100,15), (False,False,False,True))
+    with torch_threads(threads): return [r for w in works for r in _one_shape(*w, threads, 2. if quick else 60.)]

@@ -22,10 +22,14 @@ def _network(threads, reset='subtract'):
     rng = np.random.default_rng(0)
     def layer(inputs, outputs, theta, reset):
         full = lambda v: np.full(outputs, v, np.int32)
-        return IntLayer(rng.integers(-127, 128, (outputs,inputs)).astype(np.int8), full(0), full(theta<<8), full(_LEAK), np.ones(outputs), 8, reset, 127)
-    return IntegerNetwork((layer(*_SIZES[:2], _THETA, reset), layer(*_SIZES[1:], _THETA, 'none')), _SIZES[:1], _STEPS, 1., 0, 1, threads)
+        weight = rng.integers(-127, 128, (outputs,inputs)).astype(np.int8)
+        numbers = dict(bias=full(0), theta=full(theta<<8), leak=full(_LEAK), unit=np.ones(outputs))
+        return IntLayer(weight, **numbers, guard=8, reset=reset, quant_max=127)
+    layers = layer(*_SIZES[:2], _THETA, reset),layer(*_SIZES[1:], _THETA, 'none')
+    return IntegerNetwork(layers, _SIZES[:1], _STEPS, 1., 0, 1, threads)
 
-def _spikes(batch, density): return (np.random.default_rng(1).random((_STEPS,batch,_SIZES[0]))<density).astype(np.uint8)
+def _spikes(batch, density):
+    return (np.random.default_rng(1).random((_STEPS,batch,_SIZES[0]))<density).astype(np.uint8)
 
 # %% ../../nbs/bench/events.ipynb #05eef1e8
 def _scan(current, leak, theta):
@@ -35,12 +39,15 @@ def _scan(current, leak, theta):
         for c in current.unbind(0): total.add_(mem.mul_(leak).add_(c))
         return total
     out = torch.empty_like(current)
-    for c,s in zip(current.unbind(0), out.unbind(0)): mem.mul_(leak).add_(c).sub_(torch.gt(mem, theta, out=s), alpha=theta)
+    for c,s in zip(current.unbind(0), out.unbind(0)):
+        mem.mul_(leak).add_(c).sub_(torch.gt(mem, theta, out=s), alpha=theta)
     return out
 
+# %% ../../nbs/bench/events.ipynb #54fc541d
 def _with_snntorch(net):
     import snntorch as snn
-    fcs,neuron,readout = [],snn.Leaky(beta=_LEAK/65536, threshold=float(_THETA)),snn.Leaky(beta=_LEAK/65536, reset_mechanism='none')
+    neuron = snn.Leaky(beta=_LEAK/65536, threshold=float(_THETA))
+    readout,fcs = snn.Leaky(beta=_LEAK/65536, reset_mechanism='none'),[]
     for l in net.layers:
         fc = torch.nn.Linear(l.weight.shape[1], l.weight.shape[0], bias=False)
         fc.weight.data = torch.from_numpy(l.weight).float()
@@ -56,11 +63,13 @@ def _with_snntorch(net):
         return torch.stack(spk),total.argmax(-1)
     return run
 
+# %% ../../nbs/bench/events.ipynb #56bc4d30
 def _with_products(net, product, weights):
     def run(x):
         a = product(torch.from_numpy(x).flatten(0, 1), weights[0]).view(*x.shape[:2], -1)
         s = _scan(a, _LEAK/65536, _THETA)
-        return s,_scan(product(s.flatten(0, 1), weights[1]).view(*x.shape[:2], -1), _LEAK/65536, None).argmax(-1)
+        b = product(s.flatten(0, 1), weights[1]).view(*x.shape[:2], -1)
+        return s,_scan(b, _LEAK/65536, None).argmax(-1)
     return run
 
 def _with_int_mm(net):
@@ -74,7 +83,8 @@ def _with_dynamic(net):
         for l in net.layers:
             fc = torch.nn.Linear(l.weight.shape[1], l.weight.shape[0], bias=False)
             fc.weight.data = torch.from_numpy(l.weight).float()
-            linears.append(torch.ao.quantization.quantize_dynamic(torch.nn.Sequential(fc), {torch.nn.Linear}, dtype=torch.qint8))
+            made = torch.ao.quantization.quantize_dynamic(torch.nn.Sequential(fc), {torch.nn.Linear}, dtype=torch.qint8)
+            linears.append(made)
     return _with_products(net, lambda x, fc: fc(x.float()), linears)
 
 def _peers(net, delayed):
@@ -97,9 +107,11 @@ def _network_rows(threads, seconds):
     for (batch,density),goals in _GOALS.items():
         x = _spikes(batch, density)
         for name,(run,like) in peers.items():
-            if (same := (run(x)[0].numpy()==like.record(x)[0].spk).mean())<.99: raise AssertionError(f'{name}: only {same:.2%} of spikes agree')
-        rows += race(f'784-1000-10, T=25, batch {batch}, {density:.0%} spikes, default', threads, lambda: net.classify(x),
-                     {n:((lambda run=peers[n][0]: run(x)) if n in peers else None, g) for n,g in goals.items()}, seconds)
+            same = (run(x)[0].numpy()==like.record(x)[0].spk).mean()
+            if same<.99: raise AssertionError(f'{name}: only {same:.2%} of spikes agree')
+        theirs = {n:((lambda run=peers[n][0]: run(x)) if n in peers else None, g) for n,g in goals.items()}
+        work = f'784-1000-10, T=25, batch {batch}, {density:.0%} spikes, default'
+        rows += race(work, threads, lambda: net.classify(x), theirs, seconds)
     return rows
 
 # %% ../../nbs/bench/events.ipynb #1dc11056
@@ -108,7 +120,8 @@ _DENSITIES = .02,.05,.1,.15,.2,.3,.5,1.
 def _layer(rows, density):
     "Spikes, transposed nonary weights and room for products of the first layer"
     rng = np.random.default_rng(2)
-    return (rng.random((rows,_SIZES[0]))<density).astype(np.uint8),rng.integers(-4, 5, (_SIZES[0],1024)).astype(np.int8),np.empty((rows,_SIZES[1]), np.int32)
+    spk = (rng.random((rows,_SIZES[0]))<density).astype(np.uint8)
+    return spk,rng.integers(-4, 5, (_SIZES[0],1024)).astype(np.int8),np.empty((rows,_SIZES[1]), np.int32)
 
 def _sweep_rows(threads, seconds, rows=25*256):
     out = []
@@ -121,8 +134,10 @@ def _sweep_rows(threads, seconds, rows=25*256):
         def dense(): dense_products(spk, w, a, threads); return a
         def packed(): packed_event_products(spk, words, a, threads); return a
         def theirs(): return torch._int_mm(x, wt)
-        if not all((f()==theirs().numpy()).all() for f in (events,dense,packed)): raise AssertionError('products differ from those of torch._int_mm')
-        out += race(f'784→1000, {rows} rows, {density:.0%} spikes, reused', threads, events, {'ours, looked up':(dense,0), 'ours, packed nonary':(packed,0), 'torch._int_mm, default':(theirs,0)}, seconds)
+        if not all((f()==theirs().numpy()).all() for f in (events,dense,packed)):
+            raise AssertionError('products differ from those of torch._int_mm')
+        peers = {'ours, looked up':(dense,0), 'ours, packed nonary':(packed,0), 'torch._int_mm, default':(theirs,0)}
+        out += race(f'784→1000, {rows} rows, {density:.0%} spikes, reused', threads, events, peers, seconds)
     return out
 
 # %% ../../nbs/bench/events.ipynb #de2ba9f0
@@ -131,7 +146,8 @@ def bench_events(
     quick:bool=False # Fewer repeats
 )->list: # A `Row` for each work and peer
     "Whole networks and a sweep over densities; raises `AssertionError` where results differ from those of a peer"
-    with torch_threads(threads), torch.no_grad(): return _network_rows(threads, 3. if quick else 60.)+_sweep_rows(threads, .7 if quick else 20.)
+    with torch_threads(threads), torch.no_grad():
+        return _network_rows(threads, 3. if quick else 60.)+_sweep_rows(threads, .7 if quick else 20.)
 
 # %% ../../nbs/bench/events.ipynb #1b9f8d2a
 def break_even(

@@ -14,35 +14,54 @@ from ..kernels.stream import stream
 from ..quant.fake import fake_quantize, fake_quantize_observed
 
 # %% ../../nbs/bench/fakequant.ipynb #8431afd9
-ROWS = ('one scale',(1,10_000_000),'torch.fake_quantize_per_tensor_affine',7),('a scale for each of 1000 channels',(1000,10_000),'torch.fake_quantize_per_channel_affine',10) # shapes, peers and ratios to reach
+ROWS = ( # what, shape, peer, and the ratio to reach
+    ('one scale', (1,10_000_000), 'torch.fake_quantize_per_tensor_affine', 7),
+    ('a scale for each of 1000 channels', (1000,10_000), 'torch.fake_quantize_per_channel_affine', 10))
 
 def _torch(x, s):
-    if len(s)==1: return torch.fake_quantize_per_tensor_affine(x, s, torch.zeros(1, dtype=torch.int32), -127, 127)
-    return torch.fake_quantize_per_channel_affine(x, s, torch.zeros(len(s), dtype=torch.int32), 0, -127, 127)
+    zeros = torch.zeros(len(s), dtype=torch.int32)
+    if len(s)==1: return torch.fake_quantize_per_tensor_affine(x, s, zeros, -127, 127)
+    return torch.fake_quantize_per_channel_affine(x, s, zeros, 0, -127, 127)
 
-def _forward(name, shape, peer, goal, threads, seconds):
-    "With extremes, as called and into fresh and reused outputs, and with a histogram"
-    C,rows = shape[0],[]
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    s = x.abs().amax(1)/127
-    a,scale = x.numpy()[None],s.numpy()
-    out,spare,(lo,hi) = np.empty_like(a),torch.empty_like(x),np.empty((2,C), np.float32)
-    none,low,high,counts,nothing = np.empty(0, np.float32),np.full(C, -4, np.float32),np.full(C, 4, np.float32),np.empty((C,258), np.int64),np.empty((0,0), np.int64)
+# %% ../../nbs/bench/fakequant.ipynb #c1059e68
+def _passes(a, scale, threads):
+    "Ours with extremes into `to`, with a histogram too, and the values that the last one wrote"
+    C,none,nothing = a.shape[1],np.empty(0, np.float32),np.empty((0,0), np.int64)
+    out,(lo,hi) = np.empty_like(a),np.empty((2,C), np.float32)
+    low,high,counts = np.full(C, -4, np.float32),np.full(C, 4, np.float32),np.empty((C,258), np.int64)
     def extremes(to): fake_quantize_rows(a, scale, -127, 127, to, lo, hi, none, none, nothing, threads)
     def histogram(): fake_quantize_rows(a, scale, -127, 127, out, lo, hi, low, high, counts, threads)
-    def chain(): torch.mul(x, 1/s[:,None], out=spare).round_().clamp_(-127, 127).mul_(s[:,None]) # the fewest passes that torch can do it in
+    return extremes,histogram,out,hi,counts
+
+def _same(name, x, s, a, out, hi, spare):
+    same = (_torch(x, s).numpy()==out).all() and (spare.numpy()==out).all() and (x.amax(1).numpy()==hi).all()
+    if not same: raise AssertionError(f'values or extremes differ from those of torch: {name}')
+
+# %% ../../nbs/bench/fakequant.ipynb #7764bf2b
+def _forward(name, shape, peer, goal, threads, seconds):
+    "With extremes, as called and into fresh and reused outputs, and with a histogram"
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    s = x.abs().amax(1)/127
+    a,scale,spare = x.numpy()[None],s.numpy(),torch.empty_like(x)
+    extremes,histogram,out,hi,counts = _passes(a, scale, threads)
+    def chain(): # the fewest passes that torch can do it in
+        torch.mul(x, 1/s[:,None], out=spare).round_().clamp_(-127, 127).mul_(s[:,None])
     def by_numpy(): return np.clip(np.rint(a*(1/scale)[:,None]), -127, 127)*scale[:,None]
-    extremes(out); theirs = _torch(x, s); chain()
-    if not ((theirs.numpy()==out).all() and (spare.numpy()==out).all() and (x.amax(1).numpy()==hi).all()): raise AssertionError(f'values or extremes differ from those of torch: {name}')
+    def roofline(): stream(a.reshape(-1), out.reshape(-1), threads)
+    extremes(out); chain(); _same(name, x, s, a, out, hi, spare)
     histogram()
     if not counts.sum()==a.size: raise AssertionError(f'the histogram lost numbers: {name}')
-    own = {peer:(lambda: _torch(x, s), goal)}
-    rows += race(f'{name}, with min/max, 1e7, as called', threads, lambda: fake_quantize_observed(x, s, -127, 127, 0), own, seconds)
-    rows += race(f'{name}, with min/max, 1e7, huge pages', threads, lambda: extremes(np.empty_like(a)), {peer:(own[peer][0], 0)}, seconds)
-    rows += race(f'{name}, with min/max, 1e7, reused', threads, lambda: extremes(out), own|{'torch in place, without min/max':(chain, 0), 'numpy, without min/max':(by_numpy, 0),
-        'roofline (same bytes)':(lambda: stream(a.reshape(-1), out.reshape(-1), threads), .6)}, seconds)
+    with_them,own = f'{name}, with min/max, 1e7',{peer:(lambda: _torch(x, s), goal)}
+    bare = {'torch in place, without min/max':(chain, 0), 'numpy, without min/max':(by_numpy, 0),
+            'roofline (same bytes)':(roofline, .6)}
+    observed = lambda: fake_quantize_observed(x, s, -127, 127, 0)
+    rows = race(f'{with_them}, as called', threads, observed, own, seconds)
+    fresh = lambda: extremes(np.empty_like(a))
+    rows += race(f'{with_them}, huge pages', threads, fresh, {peer:(own[peer][0], 0)}, seconds)
+    rows += race(f'{with_them}, reused', threads, lambda: extremes(out), own|bare, seconds)
     return rows+race(f'{name}, with min/max and histogram, 1e7, reused', threads, histogram, own, seconds)
 
+# %% ../../nbs/bench/fakequant.ipynb #41e0376c
 def _backward(name, shape, peer, goal, threads, seconds):
     "Forward and backward, as a user calls it"
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
@@ -61,8 +80,6 @@ def bench_fakequant(
     quick:bool=False # Fewer repeats
 )->list: # A `Row` for each comparison
     "Fake quantization of 1e7 numbers to 8 bits"
-    rows = []
+    seconds = 2. if quick else 60.
     with torch_threads(threads):
-        for r in ROWS:
-            for f in _forward,_backward: rows += f(*r, threads, 2. if quick else 60.)
-    return rows
+        return [row for r in ROWS for f in (_forward,_backward) for row in f(*r, threads, seconds)]

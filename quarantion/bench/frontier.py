@@ -24,15 +24,18 @@ def reached(
     rows:list # Runs with the same settings, a dictionary for each seed
 )->bool: # By every seed, without a mismatch?
     "Do all runs reach a goal?"
-    return all(r['float_bytes']>=goal.times*r['bytes'] and r['accuracy']>=goal.accuracy and r['spike_rate']<=goal.rate and not r['mismatches'] and not r['problems'] for r in rows)
+    def one(r):
+        good = r['accuracy']>=goal.accuracy and r['spike_rate']<=goal.rate
+        return good and r['float_bytes']>=goal.times*r['bytes'] and not r['mismatches'] and not r['problems']
+    return all(map(one, rows))
 
 # %% ../../nbs/bench/frontier.ipynb #9d3556a4
 def grouped(
     rows:list # Runs
 )->dict: # Policy, price of codes, ceiling of the rate and epochs -> runs, one for each seed
     "Runs with the same settings, in order of their size"
-    out = {}
-    for r in sorted(rows, key=lambda r: r['seed']): out.setdefault(tuple(r[k] for k in ('policy','l1','max_rate','qat_epochs')), []).append(r)
+    out,keys = {},('policy','l1','max_rate','qat_epochs')
+    for r in sorted(rows, key=lambda r: r['seed']): out.setdefault(tuple(r[k] for k in keys), []).append(r)
     return dict(sorted(out.items(), key=lambda g: sum(r['bytes'] for r in g[1])/len(g[1])))
 
 def _each(values, form): # mean, and every value
@@ -42,51 +45,77 @@ def frontier_table(
     rows:list # Runs
 )->str: # Markdown
     "A line for each setting: means, and in brackets every seed"
-    out = ['| policy | l1 | ceiling | epochs | bytes | times smaller | accuracy, % | float, % | rate, % | mismatches | goals |','|---|---|---|---|---|---|---|---|---|---|---|']
+    head = ('policy | l1 | ceiling | epochs | bytes | times smaller | accuracy, % | float, % | rate, % | '
+            'mismatches | goals')
+    out = [f'| {head} |', '|'+'---|'*11]
     for (policy,l1,ceiling,epochs),rs in grouped(rows).items():
         col = lambda f: [f(r) for r in rs]
+        shares = dict(accuracy='.2f', float_accuracy='.2f', spike_rate='.1f')
         cells = [_each(col(lambda r: r['bytes']), ',.0f'), _each(col(lambda r: r['float_bytes']/r['bytes']), '.1f'),
-            *(_each(col(lambda r: 100*r[k]), f) for k,f in (('accuracy','.2f'),('float_accuracy','.2f'),('spike_rate','.1f'))),
+            *(_each(col(lambda r: 100*r[k]), f) for k,f in shares.items()),
             f'{sum(col(lambda r: r["mismatches"]))}', ', '.join(g.name for g in GOALS if reached(g, rs))]
-        out.append(f'| {policy} | {l1:g} | {"none" if ceiling==1 else f"{ceiling:g}"} | {epochs} | {" | ".join(cells)} |')
+        first = policy,f'{l1:g}','none' if ceiling==1 else f'{ceiling:g}',str(epochs)
+        out.append(f'| {" | ".join([*first, *cells])} |')
     return '\n'.join(out)
 
 # %% ../../nbs/bench/frontier.ipynb #64b2bf4e
-_COLOURS = dict(nonary=BLUE, ternary=ORANGE, int4=GREEN, int8=BLACK, current8=RED, tcq4='#56B4E9', mint4='#CC79A7', mint2='#882255')
+_COLOURS = dict(nonary=BLUE, ternary=ORANGE, int4=GREEN, int8=BLACK, current8=RED, tcq4='#56B4E9', mint4='#CC79A7',
+                mint2='#882255')
 
 def _runs(ax, rs, text, below=True):
     "The runs of one setting, joined, and what they are"
-    c,(y,x,rate) = _COLOURS[rs[0]['policy']],zip(*sorted((100*r['accuracy'],r['bytes'],r['spike_rate']) for r in rs))
+    c = _COLOURS[rs[0]['policy']]
+    y,x,rate = zip(*sorted((100*r['accuracy'],r['bytes'],r['spike_rate']) for r in rs))
     ax.plot(x, y, color=c, lw=1)
     ax.scatter(x, y, s=26, edgecolors=c, facecolors=[c if r<=.05 else 'white' for r in rate], zorder=3)
     at,offset,va = (y[0],-6,'top') if below else (y[-1],6,'bottom')
-    ax.annotate(text, (sum(x)/len(x),at), (0,offset), textcoords='offset points', ha='center', va=va, fontsize=8, color=c, linespacing=1)
+    ax.annotate(text, (sum(x)/len(x),at), (0,offset), textcoords='offset points', ha='center', va=va, fontsize=8,
+                color=c, linespacing=1)
+
+def _twins(ax, rows):
+    "The float networks, and the largest of their files"
+    twins = {(r['float_bytes'],r['float_accuracy']) for r in rows}
+    size = max(b for b,_ in twins)
+    ax.scatter(*zip(*((b,100*a) for b,a in twins)), marker='s', s=18, color=GREY)
+    ax.annotate('float32', (size, 100*min(a for _,a in twins)), (0,-6), textcoords='offset points', ha='center',
+                va='top', fontsize=8, color=GREY)
+    return size
+
+def _corners(ax, left, size, top):
+    "Where the goals begin"
+    for times,accuracy in sorted({(g.times,g.accuracy) for g in GOALS}):
+        ax.plot([left,size/times,size/times], [100*accuracy,100*accuracy,top], color=GREY, lw=1, ls='--', zorder=0)
+        ax.annotate(f'{times:g}×', (size/times, top), (-3,-3), textcoords='offset points', ha='right', va='top',
+                    fontsize=8, color=GREY)
+
+# %% ../../nbs/bench/frontier.ipynb #5e244b5c
+def _bytes_axis(ax, xlim, ylim, ticks):
+    ax.set(xscale='log', xlim=xlim, ylim=ylim)
+    ticks = [t for t in ticks if xlim[0]<=1e3*t<=xlim[1]]
+    ax.set_xticks([1e3*t for t in ticks], [f'{t:,}' for t in ticks]); ax.set_xticks([], minor=True)
+    ax.spines[['top','right']].set_visible(False); ax.tick_params(labelsize=8)
+    ax.grid(axis='y', lw=.5, color='#dddddd'); ax.set_axisbelow(True)
+    ax.set_xlabel('size of the file, kB', fontsize=9)
 
 def plot_frontier(
     rows:list # Runs, some with a price on codes and some without
 ): # Two axes: small files at the left, the others at the right
-    "Bytes, on logarithmic axes, against accuracy: a point for each run, filled where at most 5 % of hidden neurons fire in a step"
+    "Bytes against accuracy: a point a run, filled where at most 5 % of hidden neurons fire in a step"
     import matplotlib.pyplot as plt
-    parts = [{k:rs for k,rs in grouped(rows).items() if (k[1]>0)==priced} for priced in (True,False)]
+    priced,plain = ({k:rs for k,rs in grouped(rows).items() if (k[1]>0)==p} for p in (True,False))
     _,axes = plt.subplots(1, 2, figsize=(9,4.4), layout='constrained', sharey=True)
-    for (policy,l1,ceiling,_),rs in parts[0].items(): _runs(axes[0], rs, f'{policy}\nl1 {l1:g}\n{f"ceiling {ceiling:g}" if ceiling<1 else "no ceiling"}')
-    for i,((policy,*_),rs) in enumerate(parts[1].items()): _runs(axes[1], rs, policy, i%2==0)
-    twins = {(r['float_bytes'],r['float_accuracy']) for r in rows}
-    size = max(b for b,_ in twins)
-    axes[1].scatter(*zip(*((b,100*a) for b,a in twins)), marker='s', s=18, color=GREY)
-    axes[1].annotate('float32', (size, 100*min(a for _,a in twins)), (0,-6), textcoords='offset points', ha='center', va='top', fontsize=8, color=GREY)
-    least = [min(r['bytes'] for rs in p.values() for r in rs) for p in parts]
-    lo,hi = 100*min(*(r['accuracy'] for r in rows),*(g.accuracy for g in GOALS))-.1,100*max(*(r['accuracy'] for r in rows),*(a for _,a in twins))+.15
-    ranges = (.88*least[0], 1.05*size/min(g.times for g in GOALS)),(.72*least[1], 1.5*size)
-    for ax,xlim,ticks in zip(axes, ranges, ((40,50,60,70,80),(100,200,500,1000,2000,3000))):
-        ax.set(xscale='log', xlim=xlim, ylim=(lo,hi))
-        ticks = [t for t in ticks if xlim[0]<=1e3*t<=xlim[1]]
-        ax.set_xticks([1e3*t for t in ticks], [f'{t:,}' for t in ticks]); ax.set_xticks([], minor=True)
-        ax.spines[['top','right']].set_visible(False); ax.tick_params(labelsize=8); ax.grid(axis='y', lw=.5, color='#dddddd'); ax.set_axisbelow(True)
-        ax.set_xlabel('size of the file, kB', fontsize=9)
-    for times,accuracy in sorted({(g.times,g.accuracy) for g in GOALS}):
-        axes[0].plot([ranges[0][0],size/times,size/times], [100*accuracy,100*accuracy,hi], color=GREY, lw=1, ls='--', zorder=0)
-        axes[0].annotate(f'{times:g}×', (size/times, hi), (-3,-3), textcoords='offset points', ha='right', va='top', fontsize=8, color=GREY)
+    for (policy,l1,c,_),rs in priced.items():
+        _runs(axes[0], rs, f'{policy}\nl1 {l1:g}\n{f"ceiling {c:g}" if c<1 else "no ceiling"}')
+    for i,((policy,*_),rs) in enumerate(plain.items()): _runs(axes[1], rs, policy, i%2==0)
+    size,reached_ = _twins(axes[1], rows),[r['accuracy'] for r in rows]
+    lo = 100*min(*reached_, *(g.accuracy for g in GOALS))-.1
+    hi = 100*max(*reached_, *(r['float_accuracy'] for r in rows))+.15
+    least = [min(r['bytes'] for rs in p.values() for r in rs) for p in (priced,plain)]
+    left = .88*least[0]
+    _bytes_axis(axes[0], (left, 1.05*size/min(g.times for g in GOALS)), (lo,hi), (40,50,60,70,80))
+    _bytes_axis(axes[1], (.72*least[1], 1.5*size), (lo,hi), (100,200,500,1000,2000,3000))
+    _corners(axes[0], left, size, hi)
     axes[0].set_ylabel('accuracy, held out, %', fontsize=9)
-    axes[0].set_title('with a price on codes', fontsize=9, loc='left'); axes[1].set_title('without, and float32', fontsize=9, loc='left')
+    axes[0].set_title('with a price on codes', fontsize=9, loc='left')
+    axes[1].set_title('without, and float32', fontsize=9, loc='left')
     return axes

@@ -14,7 +14,9 @@ from ..kernels.stream import stream
 from ..quant.level_sets import LevelTable
 
 # %% ../../nbs/bench/levels.ipynb #374c8c65
-TABLES = ('uniform, 256 levels',8,True,2000),('uniform, 16 levels',4,True,200),('threshold-centred, 256 levels',8,False,500),('threshold-centred, 16 levels',4,False,250) # and the ratios to reach
+TABLES = ( # name, bits, uniform, and the ratio to reach
+    ('uniform, 256 levels',8,True,2000), ('uniform, 16 levels',4,True,200),
+    ('threshold-centred, 256 levels',8,False,500), ('threshold-centred, 16 levels',4,False,250))
 
 def state_quant_peer(
     bits:int, # Of a level's index, 2 to 8
@@ -26,27 +28,32 @@ def state_quant_peer(
     f = state_quant(bits, uniform=uniform, thr_centered=True)
     return f,torch.unique(f.__closure__[0].cell_contents)
 
+# %% ../../nbs/bench/levels.ipynb #5b05f442
+def _one_table(x, name, bits, uniform, goal, threads, seconds):
+    theirs,levels = state_quant_peer(bits, uniform)
+    t,out,none = LevelTable(levels),torch.empty_like(x),np.empty(0, np.int64)
+    args = [v.numpy() for v in (x,t.levels,t.bounds,t.levels,out)]
+    def ours(): nearest_level(*args, none, t._rate, t._cells.numpy(), threads)
+    def search(): return t.levels[torch.bucketize(x, t.bounds)]
+    def by_numpy(): return args[1].take(args[2].searchsorted(args[0]))
+    def roofline(): stream(args[0], args[4], threads)
+    peer = theirs and (lambda: theirs(x))
+    ours()
+    for f,who in (peer,'snnTorch'),(search,'bucketize'),(by_numpy,'numpy'),(lambda: t(x),'LevelTable'):
+        same = not f or (np.asarray(f())==args[4]).all()
+        if not same: raise AssertionError(f'levels differ from those of {who}: {name}')
+    peers = {'snnTorch state_quant':(peer, goal), 'torch.bucketize + index':(search, 0)}
+    more = {'numpy searchsorted + take':(by_numpy, 0), 'roofline (same bytes)':(roofline, 0)}
+    rows = race(f'{name}, 1e6, reused', threads, ours, peers|more, seconds)
+    if bits!=4: return rows
+    peers = {n:(f, 0) for n,(f,_) in peers.items()}
+    return rows+race(f'{name}, 1e6, LevelTable, default', threads, lambda: t(x), peers, seconds)
+
 @torch.no_grad()
 def bench_levels(
     threads:int=2, # Threads for torch and for ours
     quick:bool=False # Fewer repeats
 )->list: # A `Row` for each table and peer
     "The nearest of a table's levels, for a million numbers"
-    rows = []
-    with torch_threads(threads):
-        x = torch.randn(1_000_000, generator=torch.Generator().manual_seed(0))
-        out,none = torch.empty_like(x),np.empty(0, np.int64)
-        for name,bits,uniform,goal in TABLES:
-            theirs,levels = state_quant_peer(bits, uniform)
-            t = LevelTable(levels)
-            args = [v.numpy() for v in (x,t.levels,t.bounds,t.levels,out)]
-            def ours(): nearest_level(*args, none, t._rate, t._cells.numpy(), threads)
-            def search(): return t.levels[torch.bucketize(x, t.bounds)]
-            def by_numpy(): return args[1].take(args[2].searchsorted(args[0]))
-            ours()
-            for f,peer in (((lambda: theirs(x)) if theirs else None,'snnTorch'),(search,'bucketize'),(by_numpy,'numpy'),(lambda: t(x),'LevelTable')):
-                if f and not (np.asarray(f())==args[4]).all(): raise AssertionError(f'levels differ from those of {peer}: {name}')
-            peers = {'snnTorch state_quant':(theirs and (lambda: theirs(x)), goal), 'torch.bucketize + index':(search, 0)}
-            rows += race(f'{name}, 1e6, reused', threads, ours, peers|{'numpy searchsorted + take':(by_numpy, 0), 'roofline (same bytes)':(lambda: stream(args[0], args[4], threads), 0)}, 2. if quick else 60.)
-            if bits==4: rows += race(f'{name}, 1e6, LevelTable, default', threads, lambda: t(x), {n:(f, 0) for n,(f,_) in peers.items()}, 2. if quick else 60.)
-    return rows
+    x = torch.randn(1_000_000, generator=torch.Generator().manual_seed(0))
+    with torch_threads(threads): return [r for t in TABLES for r in _one_table(x, *t, threads, 2. if quick else 60.)]

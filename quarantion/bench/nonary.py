@@ -28,8 +28,9 @@ def _quantize_rows(threads, seconds, n=10_000_000, scale=.7):
         digits.copy_(work.round_().clamp_(-4, 4))
         return digits.numpy()
     for f,name in (with_numpy,'numpy'),(with_torch,'torch'): _same(ours(), f(), f'float32 → nit, {name}')
-    return race('float32 → nit, 1e7, reused', threads, ours, {
-        'numpy clip(rint)':(with_numpy,8), 'torch in place':(with_torch,3), 'roofline (same bytes)':(lambda: stream(x, out, threads),.75)}, seconds)
+    def roofline(): stream(x, out, threads)
+    peers = {'numpy clip(rint)':(with_numpy,8), 'torch in place':(with_torch,3), 'roofline (same bytes)':(roofline,.75)}
+    return race('float32 → nit, 1e7, reused', threads, ours, peers, seconds)
 
 # %% ../../nbs/bench/nonary.ipynb #d99b7e02
 def _numpy_pack(rows, words):
@@ -45,22 +46,27 @@ def _numpy_unpack(words, rows):
         w,r = np.divmod(w, 9)
         np.subtract(r, 4, out=d, casting='unsafe')
 
-def _pack_rows(threads, seconds, n=2_000_000):
+# %% ../../nbs/bench/nonary.ipynb #d3150a63
+def _pack_layout(layout, pack, unpack, goals, threads, seconds, n=2_000_000):
+    words = np.random.default_rng(0).integers(0, 9**5, n, np.uint16)
+    mine,theirs = np.zeros(n, np.uint16),np.zeros(n, np.uint16)
+    nits,other = np.zeros(5*n, np.int8),np.zeros(5*n, np.int8)
+    as_rows = lambda d: d.reshape(5, n) if layout=='planar' else d.reshape(n, 5).T
+    ours = dict(unpack=lambda: unpack(words, nits, threads), pack=lambda: pack(nits, mine, threads))
+    peers = dict(unpack=lambda: _numpy_unpack(words, as_rows(other)), pack=lambda: _numpy_pack(as_rows(nits), theirs))
+    for f in *ours.values(),*peers.values(): f()
+    for what,a,b in ('unpack',nits,other),('pack',mine,theirs),('pack',mine,words): _same(a, b, f'{what}, {layout}')
     rows = []
-    for layout,pack,unpack,goals in ('planar',pack_planes,unpack_planes,(10,4)),('consecutive',pack_nits,unpack_nits,(0,4)):
-        words,mine,theirs = np.random.default_rng(0).integers(0, 9**5, n, np.uint16),np.zeros(n, np.uint16),np.zeros(n, np.uint16)
-        nits,other = np.zeros(5*n, np.int8),np.zeros(5*n, np.int8)
-        as_rows = lambda d: d.reshape(5, n) if layout=='planar' else d.reshape(n, 5).T
-        def ours_pack(): pack(nits, mine, threads)
-        def ours_unpack(): unpack(words, nits, threads)
-        def numpy_pack(): _numpy_pack(as_rows(nits), theirs)
-        def numpy_unpack(): _numpy_unpack(words, as_rows(other))
-        ours_unpack(); numpy_unpack(); ours_pack(); numpy_pack()
-        _same(nits, other, f'unpack, {layout}'); _same(mine, theirs, f'pack, {layout}'); _same(mine, words, f'pack, {layout}')
-        for what,ours,peer,giga in ('pack',ours_pack,numpy_pack,goals[0]),('unpack',ours_unpack,numpy_unpack,goals[1]):
-            r, = race(f'{what} 5 nits per uint16, {layout}, 1e7, reused', threads, ours, {'numpy':(peer,10)}, seconds)
-            rows += [r]+([compare(r.work, threads, [r.ours_s]*2, f'{giga} billion nits a second', [5*n/giga/1e9]*2, 1)] if giga else [])
+    for what,giga in zip(('pack','unpack'), goals):
+        work = f'{what} 5 nits per uint16, {layout}, 1e7, reused'
+        rows += race(work, threads, ours[what], {'numpy':(peers[what],10)}, seconds)
+        pace = f'{giga} billion nits a second'
+        if giga: rows.append(compare(work, threads, [rows[-1].ours_s]*2, pace, [5*n/giga/1e9]*2, 1))
     return rows
+
+def _pack_rows(threads, seconds):
+    layouts = ('planar',pack_planes,unpack_planes,(10,4)),('consecutive',pack_nits,unpack_nits,(0,4))
+    return [r for l in layouts for r in _pack_layout(*l, threads, seconds)]
 
 # %% ../../nbs/bench/nonary.ipynb #0ab7c879
 def _ripple(a, b):
@@ -75,17 +81,21 @@ def _ripple(a, b):
 def _add_rows(threads, seconds, n=100_000, D=20):
     h,rng = span(D),np.random.default_rng(0)
     a,b = rng.integers(-h//2, h//2, (2,n)) # no sum is beyond h, where Python's would have to be clamped as well
-    chain,one = np.full(n, (9**(D-1)-1)//2),np.ones(n, np.int64) # 44…4 + 1: a carry from the first place into the last
+    # 44…4 + 1: a carry from the first place into the last
+    chain,one = np.full(n, (9**(D-1)-1)//2),np.ones(n, np.int64)
     pa,pb = a.tolist(),b.tolist()
     def with_python(): return [x+y for x,y in zip(pa, pb)]
     digits = [np.ascontiguousarray(to_digits(v, D).T) for v in (a,b,chain,one)]
     _same(add(a, b, D), with_python(), 'add')
-    for x,y,p,q in (a,b,*digits[:2]),(chain,one,*digits[2:]): _same(add(x, y, D), from_digits(_ripple(p, q).T), 'add, digits')
+    for x,y,p,q in (a,b,*digits[:2]),(chain,one,*digits[2:]):
+        _same(add(x, y, D), from_digits(_ripple(p, q).T), 'add, digits')
     out = np.zeros(n, np.int64)
     def ours(): add(a, b, D, out=out, num_threads=threads)
     def ours_chain(): add(chain, one, D, out=out, num_threads=threads)
-    return (race('add, 1e5 × 20 nits, reused', threads, ours, {'Python integers':(with_python,60), 'numpy, digit by digit':(lambda: _ripple(*digits[:2]),0)}, seconds)
-          + race('add 44…4 + 1, 1e5 × 20 nits, reused', threads, ours_chain, {'numpy, digit by digit':(lambda: _ripple(*digits[2:]),1), 'ours on random numbers':(ours,0)}, seconds))
+    any_ = {'Python integers':(with_python,60), 'numpy, digit by digit':(lambda: _ripple(*digits[:2]),0)}
+    worst = {'numpy, digit by digit':(lambda: _ripple(*digits[2:]),1), 'ours on random numbers':(ours,0)}
+    return [*race('add, 1e5 × 20 nits, reused', threads, ours, any_, seconds),
+            *race('add 44…4 + 1, 1e5 × 20 nits, reused', threads, ours_chain, worst, seconds)]
 
 # %% ../../nbs/bench/nonary.ipynb #bf02df85
 def bench_nonary(
@@ -93,4 +103,5 @@ def bench_nonary(
     quick:bool=False # Fewer repeats
 )->list: # A `Row` for each work and peer
     "Quantize, pack, unpack and add; raises `AssertionError` where results differ from those of a peer"
-    with torch_threads(threads): return [r for f in (_quantize_rows,_pack_rows,_add_rows) for r in f(threads, 2. if quick else 60.)]
+    seconds = 2. if quick else 60.
+    with torch_threads(threads): return [r for f in (_quantize_rows,_pack_rows,_add_rows) for r in f(threads, seconds)]
