@@ -54,6 +54,9 @@ def sync():
 def lint(): run('ruff', 'check', '--quiet', '--output-format', 'concise', 'quarantion', 'tests', 'tools', 'setup.py')
 
 
+def ratchet(): run('python', 'tools/ratchet.py')
+
+
 def notebooks(): run('nbdev_test', '--n_workers', '2', '--timing', OMP_NUM_THREADS='1')
 
 
@@ -96,7 +99,7 @@ def tree():
 
 
 def main(names):
-    stages = dict(install=install, build=build, sync=sync, lint=lint, notebooks=notebooks, tests=tests, wheel=wheel, docs=docs, browser=browser)
+    stages = dict(install=install, build=build, sync=sync, lint=lint, ratchet=ratchet, notebooks=notebooks, tests=tests, wheel=wheel, docs=docs, browser=browser)
     if unknown := set(names)-set(stages): sys.exit(f'no stage {", ".join(sorted(unknown))}; there are {", ".join(stages)}')
     before,table = tree(),[]
     if os.environ.get('CI') and before[0]: sys.exit(f'CI starts from a clean tree, but:\n{before[0]}')
