@@ -2,46 +2,57 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+TOOLS := .venv/tools
 BUILT := build/built
-KERNELS := $(wildcard quarantion/kernels/[!_]*.py)
+NATIVE := build/native
+KERNELS := $(wildcard quarantion/kernels/[!_]*.py quarantion/kernels/parts/[!_]*.py)
 NOTEBOOKS = $$(find nbs -name '*.ipynb' -not -path '*/.*' | sort)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help run test bench memcheck lab install build notebooks docs lock clean
+.PHONY: help run test soak bench memcheck lab install tools native build notebooks docs lock clean
 
-run: build ## install what is missing and run the main job on the digits (ARGS='--policy int4')
+run: native ## install what the library needs, and run the main job on the digits (ARGS='--policy int4')
 	@$(BIN)/quarantion run $(ARGS)
 
 test: ## everything that CI checks, in stages (ARGS='docs browser' for some of them)
 	@$(PYTHON) tools/check.py $(ARGS)
 
+soak: build $(TOOLS) ## the long forms of tests that have a short one in `make test`: an hour or more
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -m soak $(ARGS)
+
 bench: build ## install the peers, and measure every benchmark (ARGS=--quick for less)
-	@$(BIN)/python -m pip install -qq -c requirements.lock --no-build-isolation -e '.[bench]'
+	@$(BIN)/python -m pip install -qq -c requirements.lock -c requirements-dev.lock --no-build-isolation -e '.[bench]'
 	@for b in $$($(BIN)/python -c 'from quarantion.cli import BENCHES; print(*BENCHES)'); do $(BIN)/quarantion bench $$b $(ARGS) || exit 1; done
 
-memcheck: build ## the kernel tests, with kernels that watch every read and write
+memcheck: build $(TOOLS) ## the kernel tests, with kernels that watch every read and write
 	@$(BIN)/python tools/memcheck.py
 
-lab: build ## JupyterLab on a copy of the tutorials
+lab: build $(TOOLS) ## JupyterLab on a copy of the tutorials
 	@$(BIN)/quarantion lab
 
-install: $(INSTALLED) ## .venv with the versions of requirements.lock
+install: $(INSTALLED) ## .venv with what the library needs, in the versions of requirements.lock
 	@:
 
-build: $(BUILT) ## compile the kernels and install the package in .venv
+tools: $(TOOLS) ## and what work on it needs, in those of requirements-dev.lock
 	@:
 
-notebooks: build ## export and execute every notebook, store its outputs, clean it
+native: $(NATIVE) ## compile the kernels for this processor, and install the package in .venv
+	@:
+
+build: $(BUILT) ## the same for every level of x86-64
+	@:
+
+notebooks: build $(TOOLS) ## export and execute every notebook, store its outputs, clean it
 	@$(BIN)/nbdev_export
 	@$(MAKE) build
 	@echo $(NOTEBOOKS) | IN_TEST=1 OMP_NUM_THREADS=1 xargs -n1 -P2 sh -c 'echo $$0; $(BIN)/exec_nb $$0 --dest $$0 --exc_stop || exit 255'
 	@$(BIN)/nbdev_clean
 
-docs: build ## the site in _docs, and README.md from nbs/index.ipynb
+docs: build $(TOOLS) ## the site in _docs, and README.md from nbs/index.ipynb
 	@$(BIN)/python tools/docs.py
 
-lock: build ## write requirements.lock from .venv
+lock: build $(TOOLS) ## write requirements.lock and requirements-dev.lock from .venv
 	@$(BIN)/python tools/lock.py
 
 clean: ## remove what was built, but not .venv and runs
@@ -54,12 +65,22 @@ help:
 
 $(INSTALLED): requirements.lock
 	@$(PYTHON) tools/python.py
-	@echo 'Installing into .venv (some minutes the first time)'
+	@echo 'Installing into .venv (a minute or two the first time)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -qq -r requirements.lock
 	@touch $@
 
+$(TOOLS): requirements-dev.lock $(INSTALLED)
+	@echo 'Installing what tests and docs need'
+	@$(BIN)/python -m pip install -qq -r requirements-dev.lock
+	@touch $@
+
+$(NATIVE): $(INSTALLED) pyproject.toml setup.py settings.ini $(KERNELS)
+	@echo 'Compiling the kernels for this processor'
+	@QUARANTION_BUILD=native $(BIN)/python -m pip install -qq --no-deps --no-build-isolation -e .
+	@mkdir -p $(@D) && touch $@
+
 $(BUILT): $(INSTALLED) pyproject.toml setup.py settings.ini $(KERNELS)
 	@echo 'Compiling the kernels'
 	@$(BIN)/python -m pip install -qq --no-deps --no-build-isolation -e .
-	@mkdir -p $(@D) && touch $@
+	@mkdir -p $(@D) && touch $(NATIVE) $@

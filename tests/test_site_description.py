@@ -70,10 +70,18 @@ def test_settings_agree():
     assert cfg['website']['description']==ini['description']==proj['description']
     assert cfg['project']['output-dir']==ini['doc_path']
     assert proj['requires-python']==f">={ini['min_python']}"
-    lines = [l for l in (ROOT/'requirements.lock').read_text().splitlines() if not l.startswith('#')]
-    assert lines and all(re.fullmatch(r'[a-z0-9.-]+==[\w.]+', l) for l in lines) and 'torch==2.13.0' in lines
-    locked = {l.split('==')[0] for l in lines}
-    for dep in proj['dependencies']+proj['optional-dependencies']['dev']: assert re.match(r'[\w-]+', dep)[0].lower() in locked, dep
+
+
+def test_the_lock_has_two_parts():
+    import tomllib
+    proj = tomllib.loads((ROOT/'pyproject.toml').read_text())['project']
+    core,dev = ([l for l in (ROOT/f).read_text().splitlines() if not l.startswith('#')] for f in ('requirements.lock','requirements-dev.lock'))
+    assert all(re.fullmatch(r'[a-z0-9.-]+==[\w.]+', l) for l in core+dev) and 'torch==2.13.0' in core
+    core,dev = ({l.split('==')[0] for l in part} for part in (core,dev))
+    assert not core & dev and not core & {'nbdev','pytest','jupyterlab','ruff','playwright','hypothesis'}
+    name = lambda dep: re.match(r'[\w-]+', dep)[0].lower()
+    for dep in proj['dependencies']: assert name(dep) in core, dep
+    for dep in proj['optional-dependencies']['dev']: assert name(dep) in core|dev, dep
 
 
 def test_with_quarto(tmp_path):

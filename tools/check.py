@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +25,7 @@ def run(*cmd, cwd=ROOT, quiet=False, **env):
     return p.stdout
 
 
-def install(): run('make', 'install')
+def install(): run('make', 'install', 'tools')
 
 
 def build(): run('make', 'build')
@@ -60,28 +61,45 @@ def ratchet(): run('python', 'tools/ratchet.py')
 def notebooks(): run('nbdev_test', '--n_workers', '2', '--timing', OMP_NUM_THREADS='1')
 
 
-def tests(): run('pytest', '-q', '-n', '2', '--dist', 'loadfile', '-m', 'not browser', '--durations=12', OMP_NUM_THREADS='1') # small layers gain nothing from two threads, and lose much where a core is busy
+def tests(): run('pytest', '-q', '-n', '2', '--dist', 'loadfile', '-m', 'not browser and not soak', '--durations=12', OMP_NUM_THREADS='1') # small layers gain nothing from two threads, and lose much where a core is busy
+
+
+def made_wheel(d):
+    "The wheel, made from the sdist in `d`; kernels that were compiled from the same text are not compiled again"
+    run('python', '-m', 'build', '--sdist', '--no-isolation', '--outdir', d, quiet=True)
+    sdist, = d.glob('*.tar.gz')
+    shutil.unpack_archive(sdist, d, filter='data')
+    src = d/sdist.name.removesuffix('.tar.gz')
+    shutil.copytree(ROOT/'build', src/'build', ignore=shutil.ignore_patterns('lib*', 'temp*', 'bdist*', 'native', 'built'))
+    lib = src/f'build/lib.{sysconfig.get_platform()}-{sys.implementation.cache_tag}'
+    for so in (ROOT/'quarantion').rglob('*.so'):
+        (lib/so.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(so, lib/so.relative_to(ROOT))
+    run('python', '-m', 'pip', 'wheel', '-qq', '--no-deps', '--no-build-isolation', '-w', d, src, quiet=True)
+    whl, = d.glob('*.whl')
+    return whl
 
 
 def wheel():
-    "The wheel, made from the sdist, does the main job without dev tools, and runs a saved network with numpy, safetensors and constriction alone"
+    "The wheel does the main job without dev tools; and, when torch and most else is gone, runs a saved network"
     with TemporaryDirectory() as d:
         d = Path(d)
-        run('python', '-m', 'build', '--no-isolation', '--outdir', d, quiet=True)
-        whl, = d.glob('*.whl')
+        whl = made_wheel(d)
         scripts = [shutil.copy(f, d) for f in (ROOT/'tests').glob('wheel_*.py')]
         assert scripts
-        def venv(name, *what):
-            run('python', '-m', 'venv', '--without-pip', d/name)
-            for w in what: run('python', '-m', 'pip', '--python', d/name/'bin/python', 'install', '-qq', '--no-compile', *w, cwd=d, quiet=True)
-            return d/name/'bin'
-        full = venv('full', ['-c', ROOT/'requirements.lock', whl])
-        made = json.loads(run(full/'quarantion', 'run', '--epochs', '1', '--qat-epochs', '1', '--json', '--out', d/'runs', cwd=d, quiet=True))
+        there = d/'venv/bin'
+        run('python', '-m', 'venv', '--without-pip', d/'venv')
+        def pip(*what): return run('python', '-m', 'pip', '--python', there/'python', *what, cwd=d, quiet=True)
+        pip('install', '-qq', '--no-compile', '-c', ROOT/'requirements.lock', whl)
+        made = json.loads(run(there/'quarantion', 'run', '--epochs', '1', '--qat-epochs', '1', '--json', '--out', d/'runs', cwd=d, quiet=True))
         assert made['mismatches']==0 and made['spikes']>0, made
-        run(full/'quarantion', 'verify', made['run'], cwd=d, quiet=True)
-        run(full/'python', 'wheel_store.py', made['run'], d/'stored', cwd=d)
-        bare = venv('bare', ['-c', ROOT/'requirements.lock', 'numpy', 'safetensors', 'constriction', 'cython'], ['--no-deps', whl])
-        run(bare/'python', 'wheel_replay.py', d/'stored', cwd=d)
+        run(there/'quarantion', 'verify', made['run'], cwd=d, quiet=True)
+        run(there/'python', 'wheel_store.py', made['run'], d/'stored', cwd=d)
+        keep = {'quarantion', 'numpy', 'safetensors', 'constriction', 'cython'}
+        others = [p['name'] for p in json.loads(pip('list', '--format', 'json')) if p['name'].lower() not in keep]
+        assert 'torch' in others
+        pip('uninstall', '-qq', '-y', *others)
+        run(there/'python', 'wheel_replay.py', d/'stored', cwd=d)
 
 
 def docs(): run('python', 'tools/docs.py')

@@ -1,9 +1,38 @@
-"Write `requirements.lock`: the versions in this environment, but for the package itself, pip, build tags (`+cpu`) and what torch brings for a GPU"
+"""Write the versions in this environment: `requirements.lock` for what the package and its build need, `requirements-dev.lock` for the rest.
+
+The package itself, pip, build tags (`+cpu`) and what torch brings for a GPU are left out."""
 import re
-from importlib.metadata import distributions
+import tomllib
+from importlib.metadata import PackageNotFoundError, distribution, distributions
 from pathlib import Path
 
-out = {d.name.lower().replace('_', '-'): d.version.split('+')[0] for d in distributions()}
-out = {n: v for n, v in out.items() if not re.match(r'quarantion$|pip$|nvidia-|cuda-|triton', n)}
-Path('requirements.lock').write_text('# make lock writes this file\n' + ''.join(f'{n}=={v}\n' for n, v in sorted(out.items())))
-print(f'requirements.lock: {len(out)} packages')
+from packaging.requirements import Requirement
+
+
+def plain(name): return re.sub('[-_.]+', '-', name).lower()
+
+
+def needed(requirements, found):
+    "Names of distributions that these requirements bring, those behind them included"
+    for text in requirements:
+        r = Requirement(text)
+        if plain(r.name) in found or r.marker and not any(r.marker.evaluate(dict(extra=e)) for e in ('', *r.extras)): continue
+        try: d = distribution(r.name)
+        except PackageNotFoundError: continue
+        found.add(plain(r.name))
+        needed([q for q in d.requires or [] if 'extra ==' not in q or any(f"'{e}'" in q or f'"{e}"' in q for e in r.extras)], found)
+    return found
+
+
+def main():
+    said = tomllib.loads(Path('pyproject.toml').read_text())
+    versions = {plain(d.name): d.version.split('+')[0] for d in distributions()}
+    versions = {n: v for n, v in sorted(versions.items()) if not re.match(r'quarantion$|pip$|nvidia-|cuda-|triton', n)}
+    core = needed([*said['project']['dependencies'], *said['build-system']['requires'], 'wheel'], set())
+    for name, inside in ('requirements.lock', True), ('requirements-dev.lock', False):
+        rows = [f'{n}=={v}\n' for n, v in versions.items() if (n in core)==inside]
+        Path(name).write_text('# make lock writes this file\n'+''.join(rows))
+        print(f'{name}: {len(rows)} packages')
+
+
+main()
