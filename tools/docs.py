@@ -10,9 +10,13 @@ import sys
 from html import escape, unescape
 from pathlib import Path
 
+import nbdev.processors
 import nbdev.showdoc
+import quarantion
 from fastcore.docments import DocmentText
 from nbdev.config import get_config
+from nbdev.doclinks import NbdevLookup
+from nbdev.process import Processor
 from nbdev.quarto import nbdev_docs
 from nbdev.serve import proc_nbs
 from smalldocs.cli import main as smalldocs
@@ -61,6 +65,65 @@ class Documented(nbdev.showdoc.BasicMarkdownRenderer):
 nbdev.showdoc.BasicMarkdownRenderer = Documented # in the workers of `proc_nbs` too: each imports this file
 
 
+def defined(nb)->set:
+    "The names that a page's own code imports or defines"
+    out = set()
+    for c in nb.cells:
+        if c.cell_type!='code': continue
+        try: tree = ast.parse(''.join(c.source))
+        except SyntaxError: continue
+        for n in tree.body:
+            if isinstance(n, (ast.FunctionDef, ast.ClassDef)): out.add(n.name)
+            elif isinstance(n, ast.Assign): out |= {t.id for t in n.targets if isinstance(t, ast.Name)}
+            elif isinstance(n, (ast.Import, ast.ImportFrom)): out |= {(a.asname or a.name).split('.')[0] for a in n.names}
+    return out
+
+
+class add_links(Processor):
+    """A name in backticks becomes a link to what it is.
+
+    A plain word, such as `subtract`, may be a function and the name of a reset: it is a link only where the page's own code has that name, or on the front door.
+    Qualified names (`nonary.subtract`, `neuron.LIF`) and names that no word is like (`LIF`, `lif_spikes`) are links everywhere, if one thing has them."""
+    def begin(self):
+        self.lookup,self.own = NbdevLookup(),defined(self.nb)
+        mine = self.lookup.entries['quarantion']['syms']
+        self.places,self.short = {},{}
+        for mod,names in mine.items():
+            for full,where in names.items():
+                name,room = full.removeprefix(f'{mod}.'),mod.split('.')[1:]
+                if '.' not in name: self.places.setdefault(name, []).append(where)
+                for i in range(len(room)): # module.name, room.module.name, and room.name
+                    for q in ('.'.join([*room[i:], name]), f'{room[0]}.{name}'): self.short.setdefault(q, where)
+
+    def target(self, name):
+        if name in self.short: return self.short[name]
+        if '.' in name: return self.lookup[name]
+        found = self.places.get(name, [])
+        plain = re.fullmatch('[a-z]+', name)
+        if len(found)!=1 or plain and name not in self.own and name not in quarantion.__all__: return None
+        return found[0]
+
+    def link(self, m):
+        if m[1] is None: return m[0] # a link, which stays as it is
+        to = self.target(m[1])
+        return m[0] if to is None else f"[`{m[1]}{'()' if m[0].endswith('()`') else ''}`]({to[0] if isinstance(to, tuple) else to})"
+
+    def words(self, md):
+        lines,fence = md.splitlines(keepends=True),False
+        for i,l in enumerate(lines):
+            if l.startswith('```'): fence = not fence
+            elif not fence and not l.startswith('    '): lines[i] = re.sub(r'!?\[[^\[\]]*\]\([^()]*\)|`([^`\s]+?)(?:\(\))?`', self.link, l)
+        return ''.join(lines)
+
+    def cell(self, cell):
+        if cell.cell_type=='markdown': cell.source = self.words(cell.source)
+        for o in cell.get('outputs', []):
+            if 'text/markdown' in o.get('data', {}): o['data']['text/markdown'] = [self.words(''.join(o['data']['text/markdown']))]
+
+
+nbdev.processors.add_links = add_links
+
+
 def take_offline(site:Path):
     "Ask no other host: KaTeX comes from a copy (`dist/` of the npm package katex 0.16.47), and text is set in the reader's own fonts"
     libs = site/'site_libs/katex'
@@ -71,7 +134,7 @@ def take_offline(site:Path):
     for css in (site/'site_libs/themes').glob('*.css'): css.write_text(re.sub(r'@import url\(https:[^)]*\);', '', css.read_text()))
 
 
-ROOMS = ['checks','files','kernels','nonary','runtime','spikes','quant','data','train','inspect','bench','cli'] # a room imports only those before it
+ROOMS = list(quarantion.ROOMS) # a room imports only those before it
 
 
 def imports(package:Path)->dict:
@@ -91,17 +154,34 @@ def imports(package:Path)->dict:
 
 
 def draw_map(cfg):
-    "The rooms and what they import, as a picture of lines from each room up to those it stands on; faint where another line leads there too"
-    rooms,step,left = imports(cfg.lib_path),30,96
-    y = {r:22+step*i for i,r in enumerate(ROOMS)}
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 340 {step*len(ROOMS)+14}" font-family="sans-serif" font-size="14"><rect width="100%" height="100%" rx="8" fill="#fcfcfa"/>']
+    "The house: storeys from below, in each its rooms with a sentence, and lines from a room down to those it imports; faint where another line leads there too"
+    rooms,step,x,out = imports(cfg.lib_path),27,130,[]
+    y,top,house = {},20,[]
+    for storey,names in reversed(quarantion.STOREYS.items()):
+        house.append((storey, top, top+step*len(names)+26))
+        for k,r in enumerate(reversed(names)): y[r] = top+36+step*k
+        top += step*len(names)+36
+    for storey,a,b in house:
+        out.append(f'<rect x="8" y="{a}" width="624" height="{b-a}" rx="6" fill="#f1f1ec"/><text x="622" y="{a+17}" text-anchor="end" font-size="11" fill="#555555">{storey}</text>')
     for r,below in rooms.items():
         for b in sorted(below, key=ROOMS.index):
             faint = any(b in rooms[m] for m in below) # it comes by way of another room anyway
-            bend = left+14+19*(ROOMS.index(r)-ROOMS.index(b))
-            out.append(f'<path d="M{left} {y[r]} C{bend} {y[r]} {bend} {y[b]} {left} {y[b]}" fill="none" stroke="#0072B2" stroke-opacity="{.2 if faint else .9}" stroke-width="1.3"><title>{r} imports {b}</title></path>')
-    out += [f'<circle cx="{left}" cy="{v}" r="4" fill="#0072B2"/><text x="{left-12}" y="{v+5}" text-anchor="end" fill="#222222">{r}</text>' for r,v in y.items()]
-    (cfg.nbs_path/'images/rooms.svg').write_text('\n'.join([*out, '</svg>\n']))
+            bend = x-16-9*(ROOMS.index(r)-ROOMS.index(b))
+            out.append(f'<path d="M{x} {y[r]} C{bend} {y[r]} {bend} {y[b]} {x} {y[b]}" fill="none" stroke="#0072B2" stroke-opacity="{.18 if faint else .9}" stroke-width="1.3"><title>{r} imports {b}</title></path>')
+    for r,v in y.items():
+        out.append(f'<circle cx="{x}" cy="{v}" r="4" fill="#0072B2"/><text x="{x+12}" y="{v+5}" fill="#222222" font-weight="bold">{r}</text>')
+        out.append(f'<text x="{x+92}" y="{v+5}" font-size="12" fill="#444444">{escape(quarantion.ROOMS[r].replace("`", ""))}</text>')
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 {top+4}" font-family="sans-serif" font-size="14"><rect width="100%" height="100%" rx="8" fill="#fcfcfa"/>'
+    (cfg.nbs_path/'images/rooms.svg').write_text('\n'.join([head, *out, '</svg>\n']))
+
+
+def raw_markdown(site:Path)->list:
+    "Places where Markdown came through as text: a link inside a link, say"
+    out = []
+    for page in site.rglob('*.html'):
+        text = re.sub(r'(?s)<(pre|script|style|code)\b.*?</\1>|<[^>]+>', '', page.read_text())
+        out += [f'{page.relative_to(site)}: {m}' for m in re.findall(r'.{0,30}\]\([\w./#-]+\).{0,20}', text)]
+    return out
 
 
 def plain(html:str, most:int=200)->str:
@@ -164,6 +244,7 @@ def main():
     shutil.move(cache/cfg.doc_path.name, cfg.doc_path)
     take_offline(cfg.doc_path)
     describe_pictures(cfg.doc_path)
+    if raw := raw_markdown(cfg.doc_path): sys.exit('Markdown that came through as text:\n'+'\n'.join(raw))
     write_readme(cfg)
     if shutil.which('quarto'):
         shutil.rmtree(cache) # else nbdev keeps what was edited above
