@@ -1,11 +1,13 @@
 "Compile each module of `quarantion.kernels`, once for each level of x86-64; `pyproject.toml` says everything else about the build."
 import os
 import platform
+import re
 import shutil
 import sys
 from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 # the tutorials go with the package, for `quarantion lab`
 if Path('nbs/tutorials').exists(): shutil.copytree('nbs/tutorials', 'quarantion/tutorials', dirs_exist_ok=True, ignore=lambda _,names: [n for n in names if not n.endswith('.ipynb')])
@@ -15,24 +17,46 @@ if Path('nbs/tutorials').exists(): shutil.copytree('nbs/tutorials', 'quarantion/
 # a choice between two floats only if arithmetic cannot trap (which changes no value),
 # and the inner of two loops only if it does not join turns of the outer one first
 opt = ['/O2'] if sys.platform=='win32' else ['-O3', '-g0', '-ffp-contract=off']
+if sys.platform!='win32': opt += ['-DCYTHON_INLINE=inline __attribute__((always_inline))'] # else gcc counts, and calls a step of a neuron where a kernel is large
 if sys.platform=='linux': opt += ['-fno-trapping-math', '-fno-loop-unroll-and-jam', '--param', 'vect-max-version-for-alias-checks=64']
 omp = {'win32': ['/openmp'], 'darwin': []}.get(sys.platform, ['-fopenmp'])
 levels = {'': []}
 if sys.platform=='linux' and platform.machine()=='x86_64': levels.update({'_x86_64_v3.': ['-march=x86-64-v3'], '_x86_64_v4.': ['-march=x86-64-v4', '-mprefer-vector-width=512']}) # gcc would use half of a v4 register
 
-kernels = cythonize(
-    [Extension(f'quarantion.kernels.{p.stem}', [str(p)]) for p in sorted(Path('quarantion/kernels').glob('[!_]*.py'))],
+def write(path, data):
+    "Write `data` to `path`, unless it is there: what did not change stays old, and is not compiled again"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or path.read_bytes()!=data: path.write_bytes(data)
+    return path
+
+def in_one_piece(path, seen):
+    "The text of a kernel, with that of a part (kernels/parts) in place of its import, once: the compiler sees the whole, and can write a part's functions into the kernel's loops"
+    def text(m):
+        part = path.parent/f'{m[1].replace(".", "/")}.py'
+        if part.parent.name!='parts': return m[0]
+        if part in seen: return ''
+        seen.add(part)
+        return in_one_piece(part, seen).partition('\n# %% ../')[2].partition('\n')[2].replace('from ...', 'from ..') # without its docstring and `__all__`
+    return re.sub(r'^from \.(\w[\w.]*) import .*$', text, path.read_text('utf8'), flags=re.M)
+
+sources = [write(Path('build/source')/p.name, in_one_piece(p, set()).encode()) for p in sorted(Path('quarantion/kernels').glob('[!_]*.py'))]
+kernels = cythonize([Extension(f'quarantion.kernels.{p.stem}', [str(p)]) for p in sources],
     build_dir='build', compiler_directives=dict(language_level=3, boundscheck=False, wraparound=False, initializedcheck=False))
 
 def variant(kernel, level, march):
     "`kernel` for one level, from its own copy of the C source, so that object files stay apart"
     name,c = kernel.name.split('.')[-1],Path(kernel.sources[0])
-    copy = Path('build')/(level.rstrip('.') or 'baseline')/c.name
-    for d in copy.parent,Path('quarantion/kernels')/level.rstrip('.'): d.mkdir(parents=True, exist_ok=True)
-    shutil.copy2(c, copy)
+    (Path('quarantion/kernels')/level.rstrip('.')).mkdir(parents=True, exist_ok=True)
+    copy = write(Path('build')/(level.rstrip('.') or 'baseline')/c.name, c.read_bytes())
     # optional: without a C compiler the package still installs, and its kernels run as Python
     return Extension(f'quarantion.kernels.{level}{name}', [str(copy)], depends=['setup.py'], optional=True,
                      extra_compile_args=opt+march+omp, extra_link_args=omp)
 
+class build_changed(build_ext):
+    "Where kernels are built for this checkout, keep them in `build`: pip's own folder is new each time, so that all would be compiled again"
+    def finalize_options(self):
+        super().finalize_options()
+        if self.inplace or self.editable_mode: self.build_lib,self.build_temp = 'build/lib','build/temp'
+
 setup(ext_modules=[variant(k, level, march) for k in kernels for level,march in levels.items()],
-      options=dict(build_ext=dict(parallel=os.cpu_count())))
+      cmdclass=dict(build_ext=build_changed), options=dict(build_ext=dict(parallel=os.cpu_count())))

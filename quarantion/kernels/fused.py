@@ -9,17 +9,24 @@ __all__ = ['fused_forward']
 import cython
 import numpy as np
 from cython.parallel import prange
+from ..checks import fail
+from .parts.shapes import check_between, check_bn, check_tbn
+from .parts.step import after, charge
 
 # %% ../../nbs/kernels/fused.ipynb #2513b55b
 _TILE = 1024 # Neurons that take a step together
-_SHARE = 2**18 # Places of spikes in or out that are worth another thread: a single sample seldom is, as threads may have to wait for each other
-_BITS = np.array([([k for k in range(8) if b>>k&1]+[0]*8)[:8]+[b.bit_count()] for b in range(256)], np.int32).reshape(-1) # of each byte, the places of its bits, and how many
+_SHARE = 2**18 # Places of spikes in or out that are worth another thread, as threads may have to wait for each other
+_PLACES = [[k for k in range(8) if b>>k&1] for b in range(256)] # of the bits of each byte
+_BITS = np.array([(p+[0]*8)[:8]+[len(p)] for p in _PLACES], np.int32).reshape(-1) # and how many
 
 # %% ../../nbs/kernels/fused.ipynb #fa38149e
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def _bytes(spk:cython.const[cython.uchar][:, :, ::1], flags:cython.uchar[:, ::1], w:cython.Py_ssize_t, t:cython.Py_ssize_t, b:cython.Py_ssize_t)->cython.void:
+def _bytes(
+    spk:cython.const[cython.uchar][:, :, ::1], flags:cython.uchar[:, ::1],
+    w:cython.Py_ssize_t, t:cython.Py_ssize_t, b:cython.Py_ssize_t
+)->cython.void:
     "Spikes of a step as bits, from place 1024 of `flags[w]`"
     g: cython.Py_ssize_t
     i: cython.Py_ssize_t
@@ -32,17 +39,23 @@ def _bytes(spk:cython.const[cython.uchar][:, :, ::1], flags:cython.uchar[:, ::1]
     for k in range((whole+31)//32):
         g = min(32*k, whole-32) # the last 32 may overlap those before
         for i in range(32):
-            x[i] = ((spk[t,b,g+i]!=0) | (spk[t,b,G+g+i]!=0)<<1 | (spk[t,b,2*G+g+i]!=0)<<2 | (spk[t,b,3*G+g+i]!=0)<<3 | (spk[t,b,4*G+g+i]!=0)<<4 | (spk[t,b,5*G+g+i]!=0)<<5 | (spk[t,b,6*G+g+i]!=0)<<6 | (spk[t,b,7*G+g+i]!=0)<<7)
+            x[i] = ((spk[t,b,g+i]!=0) | (spk[t,b,G+g+i]!=0)<<1 | (spk[t,b,2*G+g+i]!=0)<<2
+                | (spk[t,b,3*G+g+i]!=0)<<3 | (spk[t,b,4*G+g+i]!=0)<<4 | (spk[t,b,5*G+g+i]!=0)<<5
+                | (spk[t,b,6*G+g+i]!=0)<<6 | (spk[t,b,7*G+g+i]!=0)<<7)
         for i in range(32): flags[w,1024+g+i] = x[i]
     for g in range(whole, G):
         flags[w,1024+g] = 0
         for k in range(8):
             if k*G+g<J and spk[t,b,k*G+g]!=0: flags[w,1024+g] = flags[w,1024+g] | 1<<k
 
+# %% ../../nbs/kernels/fused.ipynb #877aff2a
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def _list(spk:cython.const[cython.uchar][:, :, ::1], bits:cython.const[cython.int][::1], flags:cython.uchar[:, ::1], work:cython.int[:, ::1], w:cython.Py_ssize_t, b:cython.Py_ssize_t)->cython.void:
+def _list(
+    spk:cython.const[cython.uchar][:, :, ::1], bits:cython.const[cython.int][::1], flags:cython.uchar[:, ::1],
+    work:cython.int[:, ::1], w:cython.Py_ssize_t, b:cython.Py_ssize_t
+)->cython.void:
     "The inputs of sample `b` that fired, step after step, behind the T+1 places where a step begins"
     t: cython.Py_ssize_t
     g: cython.Py_ssize_t
@@ -88,13 +101,15 @@ def _add_rows(
         a,b,d,e = work[w,k],work[w,k+1],work[w,k+2],work[w,k+3]
         f,g,h,i = work[w,k+4],work[w,k+5],work[w,k+6],work[w,k+7]
         for c in range(W):
-            total[w,c] = total[w,c] + weight[a,first+c] + weight[b,first+c] + weight[d,first+c] + weight[e,first+c] + weight[f,first+c] + weight[g,first+c] + weight[h,first+c] + weight[i,first+c]
+            total[w,c] = (total[w,c] + weight[a,first+c] + weight[b,first+c] + weight[d,first+c] + weight[e,first+c]
+                + weight[f,first+c] + weight[g,first+c] + weight[h,first+c] + weight[i,first+c])
         k = k+8
     while k<stop:
         a = work[w,k]
         for c in range(W): total[w,c] = total[w,c] + weight[a,first+c]
         k = k+1
 
+# %% ../../nbs/kernels/fused.ipynb #e13c24ea
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -113,7 +128,9 @@ def _add_narrow(
     for c in range(32): x[c] = 0
     while k+4<=stop:
         a,b,d,e = work[w,k],work[w,k+1],work[w,k+2],work[w,k+3]
-        for c in range(32): x[c] = x[c] + cython.cast(cython.short, weight[a,first+c]) + cython.cast(cython.short, weight[b,first+c]) + cython.cast(cython.short, weight[d,first+c]) + cython.cast(cython.short, weight[e,first+c])
+        for c in range(32):
+            x[c] = (x[c] + cython.cast(cython.short, weight[a,first+c]) + cython.cast(cython.short, weight[b,first+c])
+                + cython.cast(cython.short, weight[d,first+c]) + cython.cast(cython.short, weight[e,first+c]))
         k = k+4
     while k<stop:
         a = work[w,k]
@@ -121,6 +138,7 @@ def _add_narrow(
         k = k+1
     for c in range(32): total[w,c] = x[c]
 
+# %% ../../nbs/kernels/fused.ipynb #c00b26a3
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -147,30 +165,23 @@ def _sums(
 @cython.nogil
 @cython.exceptval(check=False)
 @cython.inline
-def _leak(v:cython.int, m:cython.int) -> cython.int:
-    low: cython.uint = cython.cast(cython.uint, v&65535)*cython.cast(cython.uint, m)
-    return cython.cast(cython.int, v>>16)*cython.cast(cython.int, m) + cython.cast(cython.int, (low+32768)>>16)
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-@cython.inline
 def _step(
     work:cython.int[:, ::1], guard:cython.int, per:cython.const[cython.int][:, ::1], flags:cython.uchar[:, ::1],
     w:cython.Py_ssize_t, first:cython.Py_ssize_t, W:cython.Py_ssize_t, reset:cython.int
 )->cython.void:
     "One step of `W` neurons: sums at place 0 of `work[w]`, membranes at 1024, spikes into `flags[w]`"
     c: cython.Py_ssize_t
+    m: cython.int
     h: cython.int
+    b: cython.int
     V: cython.int
     for c in range(W):
+        b = per[0,first+c]
+        m = per[1,first+c]
         h = per[2,first+c]
-        V = _leak(work[w,1024+c], per[1,first+c]) + (work[w,c]<<guard) + per[0,first+c]
-        if reset==1: V = V-h if work[w,1024+c]>h else V
+        V = charge(work[w,1024+c], work[w,c], guard, m, h, b, reset)
         flags[w,c] = V>h
-        if reset==0: V = V-h if V>h else V
-        elif reset==2: V = 0 if V>h else V
-        work[w,1024+c] = V
+        work[w,1024+c] = after(V, h, reset)
 
 @cython.cfunc
 @cython.nogil
@@ -193,7 +204,8 @@ def _sample(
     weight:cython.const[cython.schar][:, ::1], guard:cython.int, per:cython.const[cython.int][:, ::1],
     spk:cython.uchar[:, :, ::1], count:cython.int[:, ::1], mem:cython.longlong[:, ::1],
     work:cython.int[:, ::1], total:cython.short[:, ::1], flags:cython.uchar[:, ::1],
-    T:cython.Py_ssize_t, N:cython.Py_ssize_t, w:cython.Py_ssize_t, b:cython.Py_ssize_t, start:cython.Py_ssize_t, stop:cython.Py_ssize_t, reset:cython.int
+    T:cython.Py_ssize_t, N:cython.Py_ssize_t, w:cython.Py_ssize_t, b:cython.Py_ssize_t,
+    start:cython.Py_ssize_t, stop:cython.Py_ssize_t, reset:cython.int
 )->cython.void:
     "Sample `b` over time, its neurons from `start` to `stop`, multiples of 32"
     c: cython.Py_ssize_t
@@ -215,6 +227,32 @@ def _sample(
             if mem.shape[0]>0:
                 for c in range(n): mem[b,first+c] += work[w,1024+c]
 
+# %% ../../nbs/kernels/fused.ipynb #5180e00b
+@cython.cfunc
+def _check(
+    x:cython.const[cython.uchar][:, :, ::1], weight:cython.const[cython.schar][:, ::1], guard:cython.int,
+    per:cython.const[cython.int][:, ::1], spk:cython.uchar[:, :, ::1], count:cython.int[:, ::1],
+    mem:cython.longlong[:, ::1], reset:cython.int, num_threads:cython.int
+)->cython.Py_ssize_t:
+    "N, which the widest output has; raises `CheckError` for what does not fit"
+    T: cython.Py_ssize_t = x.shape[0]
+    B: cython.Py_ssize_t = x.shape[1]
+    J: cython.Py_ssize_t = x.shape[2]
+    P: cython.Py_ssize_t = weight.shape[1]
+    N: cython.Py_ssize_t = spk.shape[2] if spk.shape[0] else 0
+    if count.shape[0]: N = max(N, count.shape[1])
+    if mem.shape[0]: N = max(N, mem.shape[1])
+    check_bn('weight', weight.shape[0], P, J, max((P+31)//32, (N+31)//32)*32, False) # whole vectors of columns
+    check_bn('per', per.shape[0], per.shape[1], 3, P, False)
+    check_tbn('spk', spk.shape[0], spk.shape[1], spk.shape[2], T, B, N, False, True)
+    check_bn('count', count.shape[0], count.shape[1], B, N, True)
+    check_bn('mem', mem.shape[0], mem.shape[1], B, N, True)
+    check_between('guard', guard, 0, 30)
+    check_between('reset', reset, 0, 3)
+    check_between('num_threads', num_threads, 1, 0)
+    if T*(J+8)>1073741824: fail('`x`', expected='at most 2³⁰ places for the spikes of a sample', found=T*(J+8))
+    return N
+
 # %% ../../nbs/kernels/fused.ipynb #1296c77b
 @cython.cdivision(True)
 def fused_forward(
@@ -228,22 +266,12 @@ def fused_forward(
     reset:cython.int, # 0 subtract, 1 subtract_delayed, 2 zero, 3 none
     num_threads:cython.int=1 # Threads to share the samples; does not change the result
 ):
-    "Run a layer over time, from rest; an output whose first axis has length 0 is not wanted; raises `ValueError` for shapes that do not fit"
+    "Run a layer over time, from rest; an output without steps or rows is not wanted; raises `CheckError`"
     T: cython.Py_ssize_t = x.shape[0]
     B: cython.Py_ssize_t = x.shape[1]
     J: cython.Py_ssize_t = x.shape[2]
     P: cython.Py_ssize_t = weight.shape[1]
-    N: cython.Py_ssize_t = max(spk.shape[2] if spk.shape[0] else 0, count.shape[1] if count.shape[0] else 0, mem.shape[1] if mem.shape[0] else 0)
-    if weight.shape[0]!=J: raise ValueError(f'`weight` must have a row for each of {J} inputs, not {weight.shape[0]}')
-    if P%32 or P<N: raise ValueError(f'`weight` must have a multiple of 32 columns, at least {N}, not {P}')
-    if per.shape[0]!=3 or per.shape[1]!=P: raise ValueError('`per` must have three rows, and the columns of `weight`')
-    if spk.shape[0] and (spk.shape[0]!=T or spk.shape[1]!=B or spk.shape[2]!=N): raise ValueError('`spk` must have axes `t b` of `x` and a neuron for each of the other outputs, or no time steps')
-    if count.shape[0] and (count.shape[0]!=B or count.shape[1]!=N): raise ValueError('`count` must have axis `b` of `x` and a neuron for each of the other outputs, or no rows')
-    if mem.shape[0] and (mem.shape[0]!=B or mem.shape[1]!=N): raise ValueError('`mem` must have axis `b` of `x` and a neuron for each of the other outputs, or no rows')
-    if guard<0 or guard>30: raise ValueError(f'`guard` must be 0 to 30, not {guard}')
-    if reset<0 or reset>3: raise ValueError(f'`reset` must be 0, 1, 2 or 3, not {reset}')
-    if num_threads<1: raise ValueError(f'`num_threads` must be at least 1, not {num_threads}')
-    if T*(J+8)>1073741824: raise ValueError(f'`x` must have at most 2³⁰ spikes in a sample, not {T*(J+8)}')
+    N: cython.Py_ssize_t = _check(x, weight, guard, per, spk, count, mem, reset, num_threads)
     if T*B*N==0: return
     b: cython.Py_ssize_t
     w: cython.Py_ssize_t
@@ -259,4 +287,5 @@ def fused_forward(
         for i in range(B*parts*w//threads, B*parts*(w+1)//threads):
             b = i//parts
             _list(x, bits, flags, work, w, b)
-            _sample(weight, guard, per, spk, count, mem, work, total, flags, T, N, w, b, V*(i%parts)//parts*32, V*(i%parts+1)//parts*32, reset)
+            _sample(weight, guard, per, spk, count, mem, work, total, flags, T, N, w, b,
+                V*(i%parts)//parts*32, V*(i%parts+1)//parts*32, reset)

@@ -7,208 +7,12 @@ __all__ = ['lif_int_forward']
 
 # %% ../../nbs/kernels/lif_int.ipynb #bf62965d
 import cython
-import numpy as np
-from cython.parallel import prange
-
-# %% ../../nbs/kernels/lif_int.ipynb #aaff0b8e
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-@cython.inline
-def _leak(v:cython.int, m:cython.int) -> cython.int:
-    low: cython.uint = cython.cast(cython.uint, v&65535)*cython.cast(cython.uint, m)
-    return cython.cast(cython.int, v>>16)*cython.cast(cython.int, m) + cython.cast(cython.int, (low+32768)>>16)
-
-# %% ../../nbs/kernels/lif_int.ipynb #37f10bf8
-_STRIP = 1024 # neurons that take a step together
-_CHUNK = 131072 # neurons that one thread takes through time together
-_SHARE = 2**20 # updates that are worth another thread
+from .parts.shapes import check_between, check_length
+from .parts.strips import check_layer, run_strips
 
 _spike = cython.fused_type(cython.float, cython.uchar)
 
-# %% ../../nbs/kernels/lif_int.ipynb #2bbdcdac
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def _charge(U:cython.int, m:cython.int, I:cython.int, h:cython.int, reset:cython.int)->cython.int:
-    "V of the next step"
-    V: cython.int = _leak(U, m) + I
-    if reset==1: V = V-h if U>h else V
-    return V
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def _after(V:cython.int, h:cython.int, reset:cython.int)->cython.int:
-    "U, after the reset"
-    if reset==0: V = V-h if V>h else V
-    elif reset==2: V = 0 if V>h else V
-    return V
-
-# %% ../../nbs/kernels/lif_int.ipynb #b9ec907c
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def _advance(
-    x:cython.const[cython.int][::1], guard:cython.int, per:cython.const[cython.int][:, ::1], u:cython.int[:, ::1], fired:cython.uchar[:, ::1], pre:cython.int[::1],
-    reset:cython.int, keep:cython.bint, four:cython.bint, k:cython.int,
-    i:cython.Py_ssize_t, d:cython.Py_ssize_t, o:cython.Py_ssize_t, M:cython.Py_ssize_t, c:cython.Py_ssize_t, j:cython.Py_ssize_t, W:cython.Py_ssize_t
-)->cython.void:
-    "One step, or four, of `W` neurons: input from place `i` of `x`, the next step `d` on; `pre` from `o`, the next step `M` on"
-    n: cython.Py_ssize_t
-    h: cython.int
-    a: cython.int
-    b: cython.int
-    V: cython.int
-    U: cython.int
-    if four:
-        for n in range(W):
-            a = per[0,c+n]
-            h = per[1,c+n]
-            b = per[2,c+n]
-            V = _charge(u[k,j+n], a, (cython.cast(cython.int, x[i+n])<<guard) + b, h, reset)
-            fired[k,n] = V>h
-            if keep: pre[o+n] = V
-            U = _after(V, h, reset)
-            V = _charge(U, a, (cython.cast(cython.int, x[i+d+n])<<guard) + b, h, reset)
-            fired[k,1024+n] = V>h
-            if keep: pre[o+M+n] = V
-            U = _after(V, h, reset)
-            V = _charge(U, a, (cython.cast(cython.int, x[i+2*d+n])<<guard) + b, h, reset)
-            fired[k,2048+n] = V>h
-            if keep: pre[o+2*M+n] = V
-            U = _after(V, h, reset)
-            V = _charge(U, a, (cython.cast(cython.int, x[i+3*d+n])<<guard) + b, h, reset)
-            fired[k,3072+n] = V>h
-            if keep: pre[o+3*M+n] = V
-            u[k,j+n] = _after(V, h, reset)
-    else:
-        for n in range(W):
-            h = per[1,c+n]
-            V = _charge(u[k,j+n], per[0,c+n], (cython.cast(cython.int, x[i+n])<<guard) + per[2,c+n], h, reset)
-            fired[k,n] = V>h
-            if keep: pre[o+n] = V
-            u[k,j+n] = _after(V, h, reset)
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _steps(
-    x:cython.const[cython.int][::1], guard:cython.int, per:cython.const[cython.int][:, ::1], u:cython.int[:, ::1], fired:cython.uchar[:, ::1], pre:cython.int[::1],
-    reset:cython.int, four:cython.bint, k:cython.int,
-    i:cython.Py_ssize_t, d:cython.Py_ssize_t, o:cython.Py_ssize_t, M:cython.Py_ssize_t, c:cython.Py_ssize_t, j:cython.Py_ssize_t, W:cython.Py_ssize_t
-)->cython.void:
-    "`_advance`, once for each reset, with a membrane trace and without"
-    keep: cython.bint = pre.shape[0]>0
-    if keep and reset==0: _advance(x, guard, per, u, fired, pre, 0, True, four, k, i, d, o, M, c, j, W)
-    elif keep and reset==1: _advance(x, guard, per, u, fired, pre, 1, True, four, k, i, d, o, M, c, j, W)
-    elif keep and reset==2: _advance(x, guard, per, u, fired, pre, 2, True, four, k, i, d, o, M, c, j, W)
-    elif keep: _advance(x, guard, per, u, fired, pre, 3, True, four, k, i, d, o, M, c, j, W)
-    elif reset==0: _advance(x, guard, per, u, fired, pre, 0, False, four, k, i, d, o, M, c, j, W)
-    elif reset==1: _advance(x, guard, per, u, fired, pre, 1, False, four, k, i, d, o, M, c, j, W)
-    elif reset==2: _advance(x, guard, per, u, fired, pre, 2, False, four, k, i, d, o, M, c, j, W)
-    else: _advance(x, guard, per, u, fired, pre, 3, False, four, k, i, d, o, M, c, j, W)
-
-# %% ../../nbs/kernels/lif_int.ipynb #fc4a85a6
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-@cython.cdivision(True)
-def _write(
-    fired:cython.uchar[:, ::1], spk:_spike[:, ::1], bits:cython.uchar[:, ::1], count:cython.int[::1],
-    k:cython.int, f:cython.Py_ssize_t, t:cython.Py_ssize_t, p:cython.Py_ssize_t, byte:cython.Py_ssize_t, W:cython.Py_ssize_t
-)->cython.void:
-    "Flags of one step, from column `f`, into the outputs that are wanted, `byte` being the first of their bytes in `bits`"
-    n: cython.Py_ssize_t
-    if spk.shape[0]>0:
-        for n in range(W): spk[t,p+n] = fired[k,f+n]
-    if count.shape[0]>0:
-        for n in range(W): count[p+n] += fired[k,f+n]
-    if bits.shape[0]>0:
-        for n in range(W, (W+7)//8*8): fired[k,f+n] = 0
-        W = (W+7)//8
-        for n in range(4*W): fired[k,4096+n] = fired[k,f+2*n] | fired[k,f+2*n+1]<<1
-        for n in range(2*W): fired[k,5120+n] = fired[k,4096+2*n] | fired[k,4096+2*n+1]<<2
-        for n in range(W): bits[t,byte+n] = fired[k,5120+2*n] | fired[k,5120+2*n+1]<<4
-
-# %% ../../nbs/kernels/lif_int.ipynb #03904406
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-@cython.cdivision(True)
-def _share(
-    x:cython.const[cython.int][::1], guard:cython.int, per:cython.const[cython.int][:, ::1], v:cython.int[::1], u:cython.int[:, ::1], fired:cython.uchar[:, ::1],
-    spk:_spike[:, ::1], bits:cython.uchar[:, ::1], pre:cython.int[::1], count:cython.int[::1], steps:cython.Py_ssize_t, reset:cython.int,
-    k:cython.int, start:cython.Py_ssize_t, stop:cython.Py_ssize_t, N:cython.Py_ssize_t, L:cython.Py_ssize_t, W:cython.Py_ssize_t
-)->cython.void:
-    "Strips `start` to `stop` through all of time, as many at once as there is room for in `u`"
-    t: cython.Py_ssize_t
-    g: cython.Py_ssize_t
-    s: cython.Py_ssize_t
-    q: cython.Py_ssize_t
-    n: cython.Py_ssize_t
-    c: cython.Py_ssize_t
-    j: cython.Py_ssize_t
-    p: cython.Py_ssize_t
-    w: cython.Py_ssize_t
-    last: cython.Py_ssize_t
-    M: cython.Py_ssize_t = v.shape[0]
-    d: cython.Py_ssize_t = M if x.shape[0]>M else 0
-    S: cython.Py_ssize_t = (L+W-1)//W
-    while start<stop:
-        last = min(stop, start+u.shape[1]//W)
-        t = 0
-        while t<steps:
-            g = 4 if steps-t>=4 else 1
-            for q in range(start, last):
-                c = q%S*W
-                j = (q-start)*W
-                p = q//S*L + c
-                w = min(W, L-c, M-p)
-                if t==0:
-                    for n in range(w): u[k,j+n] = v[p+n]
-                    if count.shape[0]>0:
-                        for n in range(w): count[p+n] = 0
-                _steps(x, guard, per, u, fired, pre, reset, g==4, k, p+t*d, d, p+t*M, M, c, j, w)
-                for s in range(g): _write(fired, spk, bits, count, k, 1024*s, t+s, p, p//N*((N+7)//8) + p%N//8, w)
-                if t+g==steps:
-                    for n in range(w): v[p+n] = u[k,j+n]
-            t += g
-        start = last
-
-# %% ../../nbs/kernels/lif_int.ipynb #d0b6d2b0
-_NONE = np.empty(0, np.int32)
-_NO_ROWS = np.empty((0,0), np.uint8)
-
-def _room(n):
-    "`n` int32 that begin at a multiple of 64 bytes"
-    a = np.empty(n+16, np.int32)
-    skip = -a.__array_interface__['data'][0]//4%16
-    return a[skip:skip+n]
-
-def _array(a):
-    "The array behind a memoryview that a caller gave; taking its base is faster than wrapping it anew, but the base of a part is the whole"
-    if not cython.compiled: return a
-    whole = a.base
-    return whole if isinstance(whole, np.ndarray) and whole.size==a.size and whole.flags.c_contiguous else np.asarray(a)
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-@cython.cdivision(True)
-def _spread(a:cython.const[cython.int][::1], per:cython.int[:, ::1], k:cython.int, N:cython.Py_ssize_t, L:cython.Py_ssize_t)->cython.void:
-    "Row `k` of `per`: what belongs to each of `L` neurons, for rows of `N`"
-    n: cython.Py_ssize_t
-    r: cython.Py_ssize_t
-    one: cython.bint = a.shape[0]==1
-    for r in range(L//N):
-        for n in range(N): per[k,r*N+n] = a[0] if one else a[n]
-
 # %% ../../nbs/kernels/lif_int.ipynb #6c419226
-@cython.cdivision(True)
 def lif_int_forward(
     x:cython.const[cython.int][:, :, ::1], # Sums of products of codes, A, `[T, B, N]`, or constant `[1, B, N]`
     guard:cython.int, # Guard bits f, 0 to 30
@@ -222,51 +26,14 @@ def lif_int_forward(
     count:cython.int[:, ::1], # Out: spikes of each neuron over all steps, `[B, N]`
     steps:cython.Py_ssize_t, # T
     reset:cython.int, # 0 subtract, 1 subtract_delayed, 2 zero, 3 none
-    num_threads:cython.int=1 # Threads to share the strips; does not change the result
+    num_threads:cython.int=1, # Threads to share the strips; does not change the result
+    mem:cython.int[:, :, ::1]=None # Out: U, the membrane after the reset, `[T, B, N]`; `None`: not wanted
 ):
-    "Run an integer layer over time; an output whose first axis has length 0 is not wanted; raises `ValueError` for shapes that do not fit"
-    T: cython.Py_ssize_t = steps
-    B: cython.Py_ssize_t = x.shape[1]
-    N: cython.Py_ssize_t = x.shape[2]
-    if T<0: raise ValueError(f'`steps` must be at least 0, not {T}')
-    if x.shape[0]!=T and x.shape[0]!=1: raise ValueError(f'`x` must have {T} time steps or one, not {x.shape[0]}')
-    if bias.shape[0]!=N and bias.shape[0]!=1: raise ValueError(f'`bias` must have length {N} or 1, not {bias.shape[0]}')
-    if m.shape[0]!=N and m.shape[0]!=1: raise ValueError(f'`m` must have length {N} or 1, not {m.shape[0]}')
-    if theta.shape[0]!=N and theta.shape[0]!=1: raise ValueError(f'`theta` must have length {N} or 1, not {theta.shape[0]}')
-    if v.shape[0]!=B or v.shape[1]!=N: raise ValueError('`v` must have axes `b n` of `x`')
-    if spk.shape[0] and (spk.shape[0]!=T or spk.shape[1]!=B or spk.shape[2]!=N): raise ValueError('`spk` must have axes `t b n` of `x`, or no time steps')
-    if bits.shape[0] and (bits.shape[0]!=T or bits.shape[1]!=B or bits.shape[2]!=(N+7)//8): raise ValueError('`bits` must have axes `t b` of `x` and a byte for each 8 neurons, or no time steps')
-    if pre.shape[0] and (pre.shape[0]!=T or pre.shape[1]!=B or pre.shape[2]!=N): raise ValueError('`pre` must have axes `t b n` of `x`, or no time steps')
-    if count.shape[0] and (count.shape[0]!=B or count.shape[1]!=N): raise ValueError('`count` must have axes `b n` of `x`, or no rows')
-    if guard<0 or guard>30: raise ValueError(f'`guard` must be 0 to 30, not {guard}')
-    if reset<0 or reset>3: raise ValueError(f'`reset` must be 0, 1, 2 or 3, not {reset}')
-    if num_threads<1: raise ValueError(f'`num_threads` must be at least 1, not {num_threads}')
-    M: cython.Py_ssize_t = B*N
-    if T*M==0:
-        if count.shape[0]: np.asarray(count)[:] = 0
-        return
-    threads: cython.int = min(num_threads, 1+T*M//_SHARE)
-    rows: cython.Py_ssize_t = 1 if bits.shape[0] and N%8 else min(B, max(1, _STRIP//N))
-    L: cython.Py_ssize_t = rows*N
-    R: cython.Py_ssize_t = (B+rows-1)//rows
-    S: cython.Py_ssize_t = max((L+_STRIP-1)//_STRIP, (threads+R-1)//R)
-    W: cython.Py_ssize_t = (L+64*S-1)//(64*S)*64
-    strips: cython.Py_ssize_t = R*((L+W-1)//W)
-    P: cython.Py_ssize_t = (L+63)//64*64
-    U: cython.Py_ssize_t = W*max(1, min(_CHUNK//W, (strips+threads-1)//threads))
-    room = _room(3*P + threads*(U+1536))
-    per: cython.int[:, ::1] = room[:3*P].reshape(3, P)
-    u: cython.int[:, ::1] = room[3*P:3*P+threads*U].reshape(threads, U)
-    fired: cython.uchar[:, ::1] = room[3*P+threads*U:].view(np.uint8).reshape(threads, 6144)
-    x_: cython.const[cython.int][::1] = _array(x).reshape(-1)
-    v_: cython.int[::1] = _array(v).reshape(M)
-    spk_: _spike[:, ::1] = _array(spk).reshape(T, M) if spk.shape[0] else _array(spk).reshape(0, 0)
-    bits_: cython.uchar[:, ::1] = _array(bits).reshape(T, B*((N+7)//8)) if bits.shape[0] else _NO_ROWS
-    pre_: cython.int[::1] = _array(pre).reshape(T*M) if pre.shape[0] else _NONE
-    count_: cython.int[::1] = _array(count).reshape(M) if count.shape[0] else _NONE
-    _spread(m, per, 0, N, L)
-    _spread(theta, per, 1, N, L)
-    _spread(bias, per, 2, N, L)
-    k: cython.int
-    for k in prange(threads, nogil=True, schedule='static', num_threads=threads):
-        _share(x_, guard, per, v_, u, fired, spk_, bits_, pre_, count_, T, reset, k, strips*k//threads, strips*(k+1)//threads, N, L, W)
+    "Run an integer layer over time; an output without steps or rows is not wanted; raises `CheckError`"
+    if mem is None: mem = pre[:0]
+    check_layer(x, v, spk, bits, pre, mem, count, steps, reset, num_threads)
+    check_between('guard', guard, 0, 30)
+    check_length('bias', bias.shape[0], x.shape[2], 1)
+    check_length('m', m.shape[0], x.shape[2], 1)
+    check_length('theta', theta.shape[0], x.shape[2], 1)
+    run_strips(x, guard, m, theta, bias, v, spk, bits, pre, mem, count, steps, reset, num_threads)
