@@ -46,8 +46,9 @@ def run_lif_forward(mod, rng, T, B, N, threads, dtype, spikes, reset, constant, 
     n = N if 's' in wanted else 1 # per neuron, or one for all
     beta,theta = rng.uniform(.5, 1, n).astype(dtype),rng.uniform(.3, 1.5, n).astype(dtype)
     v,out = rng.normal(0, 1, (B,N)).astype(dtype),outputs(T, B, N, spikes, dtype, wanted)
-    mod.lif_forward(x, beta, theta, v, *out, T, reset, threads)
-    return v,*out
+    mem = np.full((T,B,N), 7, dtype) if 'u' in wanted else None
+    mod.lif_forward(x, beta, theta, v, *out, T, reset, threads, mem)
+    return v,*out,*([] if mem is None else [mem])
 
 
 def run_lif_backward(mod, rng, T, B, N, threads, dtype, source, reset, surrogate, detach, constant, given):
@@ -70,8 +71,9 @@ def run_lif_int_forward(mod, rng, T, B, N, threads, spikes, guard, reset, consta
     n = N if 's' in wanted else 1
     bias,m,theta = rng.integers(-50, 50, n, np.int32),rng.integers(0, 65537, n, np.int32),rng.integers(1, 2000<<guard, n, np.int32)
     v,out = rng.integers(-3000, 3000, (B,N), np.int32),outputs(T, B, N, spikes, np.int32, wanted)
-    mod.lif_int_forward(x, guard, bias, m, theta, v, *out, T, reset, threads)
-    return v,*out
+    mem = np.full((T,B,N), 7, np.int32) if 'u' in wanted else None
+    mod.lif_int_forward(x, guard, bias, m, theta, v, *out, T, reset, threads, mem)
+    return v,*out,*([] if mem is None else [mem])
 
 
 def run_lif_states_forward(mod, rng, T, B, N, threads, kept, before, reset, given, constant):
@@ -235,7 +237,7 @@ def run_pack_rows(mod, rng, T, B, N, threads):
 
 
 REAL = 'float32','float64'
-WANTED = 'sbmc','s','b','m','c',''
+WANTED = 'sbmcu','s','b','m','c','u',''
 CASES = dict(
     stream=('stream', run_stream, [('float32',),('uint8',),('int8',)]),
     lif_forward=('lif', run_lif_forward, [(d,s,*o) for d in REAL for s in (d,'uint8') for o in itertools.product(range(4), (0,1), WANTED)]),
@@ -323,11 +325,11 @@ def test_shapes_are_checked(level):
     bad_out = [dict(spk=f(3,2,3)), dict(spk=f(4,2,4)), dict(bits=np.zeros((4,2,3), np.uint8)), dict(count=i(3,3)), dict(count=i(2,2)), dict(steps=-1), dict(reset=4), dict(reset=-1), dict(num_threads=0)]
     good = dict(x=f(4,2,3), beta=f(3), theta=f(3), v=f(2,3), **out('float32'), steps=4, reset=0, num_threads=1)
     mod.lif_forward(**good)
-    for bad in (dict(x=f(2,2,3)), dict(beta=f(4)), dict(theta=f(2)), dict(v=f(3,3)), dict(pre=f(3,2,3)), *bad_out):
+    for bad in (dict(x=f(2,2,3)), dict(beta=f(4)), dict(theta=f(2)), dict(v=f(3,3)), dict(pre=f(3,2,3)), dict(mem=f(4,2,2)), *bad_out):
         with pytest.raises(ValueError, match=f'`{next(iter(bad))}`'): mod.lif_forward(**good|bad)
     good = dict(x=i(4,2,3), guard=0, bias=i(3), m=i(3), theta=i(3), v=i(2,3), **out('int32'), steps=4, reset=0, num_threads=1)
     ints.lif_int_forward(**good)
-    for bad in (dict(x=i(2,2,3)), dict(guard=31), dict(guard=-1), dict(bias=i(4)), dict(m=i(2)), dict(theta=i(2)), dict(v=i(2,2)), dict(pre=i(1,2,3)), *bad_out):
+    for bad in (dict(x=i(2,2,3)), dict(guard=31), dict(guard=-1), dict(bias=i(4)), dict(m=i(2)), dict(theta=i(2)), dict(v=i(2,2)), dict(pre=i(1,2,3)), dict(mem=i(3,2,3)), *bad_out):
         with pytest.raises(ValueError, match=f'`{next(iter(bad))}`'): ints.lif_int_forward(**good|bad)
     none,states = np.zeros((0,2,3), np.uint8),load('lif_states', level)
     good = dict(x=i(4,2,3), guard=0, bias=i(3), m=i(3), theta=i(3), m0=i(3), shift=i(3)+1, quant_max=7, m2=i(3), levels=i(0), clip=7, before_fire=0, v=i(2,3), j=i(2,3), spk=none, pre=i(4,2,3), mem=i(4,2,3), steps=4, reset=0, num_threads=1)

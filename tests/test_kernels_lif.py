@@ -54,6 +54,23 @@ def test_outputs_agree(kind, constant, B, N, monkeypatch):
             else: assert not a.size
 
 
+@pytest.mark.parametrize('reset', range(4))
+@pytest.mark.parametrize('kind', (real,ints))
+def test_state_is_the_membrane_after_its_reset(kind, reset):
+    T,B,N,rng = 9,3,37,np.random.default_rng(2)
+    dtype = np.float32 if kind is real else np.int32
+    x = rng.normal(.2, .7, (T,B,N)).astype(dtype) if kind is real else rng.integers(-90, 130, (T,B,N), dtype)
+    leak,theta = (np.array([a], dtype) for a in ((.9,1) if kind is real else (60000,900)))
+    v,spk = np.zeros((B,N), dtype),np.empty((T,B,N), np.uint8)
+    pre,mem = np.empty((2,T,B,N), dtype)
+    rest = v,spk,NO_BITS,pre,NO_COUNT,T,reset,2,mem
+    if kind is real: lif_forward(x, leak, theta, *rest)
+    else: lif_int_forward(x, 3, np.zeros(1, np.int32), leak, theta, *rest)
+    assert spk.any()
+    np.testing.assert_array_equal(mem, np.where(spk>0, pre-theta if reset==0 else 0 if reset==2 else pre, pre))
+    np.testing.assert_array_equal(mem[-1], v)
+
+
 @pytest.mark.parametrize('kind', (real,ints))
 def test_parts_of_larger_arrays(kind):
     "Inputs and outputs may be parts of larger arrays, whose other places stay as they were"
