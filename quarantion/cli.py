@@ -309,7 +309,8 @@ def bench_(
     from importlib import import_module
     from quarantion.checks import check_in, check_range
     check_in(name, BENCHES, 'bench'); check_range(threads, 1, 1024, 'threads')
-    from quarantion.bench.measure import machine, table
+    from quarantion.bench.measure import machine
+    from quarantion.tables import table
     with _err.status(f'measuring {name}') if _err.is_terminal else nullcontext(): rows = getattr(import_module(f'quarantion.bench.{name}'), f'bench_{name}')(threads, quick)
     if as_json: print(json.dumps(dict(bench=name, machine=machine(), rows=[asdict(r) for r in rows])))
     else: print(f'{machine()}; {threads} thread{"s"*(threads>1)}; medians of ours and of the peer\n{table(rows)}')
