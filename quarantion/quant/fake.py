@@ -9,10 +9,10 @@ __all__ = ['round_ste', 'fake_quantize', 'Observed', 'fake_quantize_observed', '
 from typing import NamedTuple
 import torch
 from torch import Tensor
-from ..checks import check_range, fail
+from ..checks import as_array, check_range, fail
 from ..kernels.fake_rows import fake_quantize_back, fake_quantize_rows
 from ..spikes.buffers import empty
-from ..spikes.neuron import _np, op_name
+from ..spikes.neuron import op_name
 
 # %% ../../nbs/quant/fake.ipynb #52a7fb75
 def round_ste(
@@ -57,7 +57,7 @@ def _fake(x:Tensor, scale:Tensor, quant_min:int, quant_max:int, axis:int, look:b
     rows,c = _to_rows(x.detach(), axis),len(scale)
     if _fits(x):
         out,ends,counts = empty(rows.shape, x.dtype),[torch.empty(c if look else 0) for _ in range(2)],torch.empty((c if bins else 0,bins+2 if bins else 0), dtype=torch.int64)
-        fake_quantize_rows(rows.numpy(), _np(scale), quant_min, quant_max, out.numpy(), *(e.numpy() for e in ends), _np(low), _np(high), counts.numpy(), torch.get_num_threads())
+        fake_quantize_rows(rows.numpy(), as_array(scale), quant_min, quant_max, out.numpy(), *(e.numpy() for e in ends), as_array(low), as_array(high), counts.numpy(), torch.get_num_threads())
         return _from_rows(out, x, axis),*ends,counts
     flat = rows.movedim(1, 0).reshape(c, rows.shape[0]*rows.shape[2])
     out = (_codes(flat, scale, quant_min, quant_max)[2]*scale[:,None]).reshape(c, rows.shape[0], rows.shape[2]).movedim(0, 1).contiguous()
@@ -76,7 +76,7 @@ def _fake_bw(g:Tensor, x:Tensor, scale:Tensor, quant_min:int, quant_max:int, axi
     rows,grad,c = _to_rows(x.detach(), axis),_to_rows(g.detach(), axis),len(scale)
     if _fits(x):
         gx,gs = empty(rows.shape, x.dtype),torch.empty(c if learn else 0, dtype=torch.float64)
-        fake_quantize_back(grad.numpy(), rows.numpy(), _np(scale), quant_min, quant_max, gx.numpy(), gs.numpy(), torch.get_num_threads())
+        fake_quantize_back(grad.numpy(), rows.numpy(), as_array(scale), quant_min, quant_max, gx.numpy(), gs.numpy(), torch.get_num_threads())
         return _from_rows(gx, x, axis),gs.to(scale.dtype)
     flat,grad = (v.movedim(1, 0).reshape(c, v.shape[0]*v.shape[2]) for v in (rows,grad))
     q,k,r = _codes(flat, scale, quant_min, quant_max)

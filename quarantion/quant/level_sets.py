@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from ..checks import check_finite, check_range, fail
+from ..checks import as_array, check_finite, check_range, fail
 from ..kernels.levels import level_bounds, level_cells, nearest_level, uniform_rate
 from ..spikes.buffers import empty
-from ..spikes.neuron import _np, op_name
+from ..spikes.neuron import op_name
 
 # %% ../../nbs/quant/level_sets.ipynb #94e7bc5b
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _nearest(x:Tensor, levels:Tensor, bounds:Tensor, cells:Tensor, table:Tensor,
     flat = x.detach().reshape(-1).float().contiguous()
     if x.device.type=='cpu':
         out = empty((len(flat),), torch.uint8 if table.dtype==torch.uint8 else torch.float32)
-        nearest_level(flat.numpy(), _np(levels), _np(bounds), _np(table), out.numpy(), clipped.numpy(), rate, _np(cells), torch.get_num_threads())
+        nearest_level(flat.numpy(), as_array(levels), as_array(bounds), as_array(table), out.numpy(), clipped.numpy(), rate, as_array(cells), torch.get_num_threads())
     else:
         if look: clipped.copy_(torch.stack([(flat<levels[0]).sum(), (flat>levels[-1]).sum(), flat.isnan().sum()]))
         out = table[torch.bucketize(flat, bounds).masked_fill(flat.isnan(), 0)]

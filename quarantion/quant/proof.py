@@ -16,11 +16,10 @@ from ..checks import fail
 from .drift import Change, Scales, scales_of, states_at_ends, weight_saturation
 from .lowering import lower
 from .network import QuantNetwork
-from .sensitivity import _evaluating
 from ..runtime.layer import IntLayer
 from ..runtime.network import IntegerNetwork
 from ..tables import html_table
-from ..spikes.network import Network, readout
+from ..spikes.network import Network, evaluating, readout
 from ..spikes.neuron import LIF
 
 # %% ../../nbs/quant/proof.ipynb #4b0c6f37
@@ -347,7 +346,7 @@ def verify(
     ls = [LayerProof(n, reset=l.reset, scales=scales_of(l, low), weight_saturation=weight_saturation(low),
                      change=None if net is None else Change()) for n,l,low in zip(q.names, q.layers, program.layers)]
     proof = Proof(ls, parameters=_differing(q, program), asked=gates, compared=net is not None)
-    with _evaluating(q), nullcontext() if net is None else _evaluating(net):
+    with evaluating(q), nullcontext() if net is None else evaluating(net):
         for batch in loader: _compare(q, program, net, batch, proof)
     if not proof.samples: fail('`loader`', 'verify', 'at least one sample', 'none')
     return proof

@@ -8,7 +8,6 @@ __all__ = ['CHOICES', 'Weighted', 'weighted_layers', 'Sensitivity', 'Trace', 'he
 
 # %% ../../nbs/quant/sensitivity.ipynb #8e8a8468
 import copy
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 import numpy as np
@@ -19,7 +18,7 @@ from ..checks import check_in, check_range, fail
 from .level_sets import levels, mse_scale, quantize
 from .policy import Policy
 from ..runtime.network import packed
-from ..spikes.network import Network
+from ..spikes.network import Network, evaluating
 from ..spikes.neuron import LIF, RecurrentLIF
 from ..spikes.synaptic import RecurrentSynaptic, Synaptic
 
@@ -64,19 +63,11 @@ def _all_coded(net, choices): # One list for each layer, one `_Codes` for each c
     ls = weighted_layers(net)
     return [[_coded(l, c, l is ls[-1]) for c in choices] for l in ls]
 
-@contextmanager
-def _evaluating(net):
-    training = [m for m in net.modules() if m.training]
-    net.eval()
-    try: yield net
-    finally:
-        for m in training: m.training = True
-
 def _visit(net, x, see):
     "Run `net`, and call `see(layer number, module number, module, its input)` whenever weights are used"
     hooks = [m.register_forward_pre_hook(lambda m,a,i=i,j=j: see(i, j, m, a[0].detach())) for i,l in enumerate(weighted_layers(net)) for j,m in enumerate(l.modules)]
     try:
-        with _evaluating(net), torch.no_grad(): net(x)
+        with evaluating(net), torch.no_grad(): net(x)
     finally:
         for h in hooks: h.remove()
 
@@ -214,7 +205,7 @@ def agreement_sensitivity(
 )->Sensitivity: # Scores are differing spikes / spikes + changed decisions / samples
     "What becomes of spikes and decisions if one layer alone is quantized"
     def run(n):
-        with _evaluating(n), torch.no_grad(): return [r.spk for r in n.record(x)],n.answer(x)[0].argmax(-1)
+        with evaluating(n), torch.no_grad(): return [r.spk for r in n.record(x)],n.answer(x)[0].argmax(-1)
     def score(coded):
         spk,said = run(net)
         total = sum(float(s.sum()) for s in spk)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from ..checks import check_in, check_range, fail
+from ..checks import as_array, check_in, check_range, fail
 from ..kernels.bptt import lif_backward
 from ..kernels.lif import lif_forward
 from ..runtime.layer import RESETS
@@ -66,8 +66,6 @@ def _backward_loop(gs, gpre, x, pre, unit, v0, beta, theta, steps, reset, surrog
 # %% ../../nbs/spikes/neuron.ipynb #b22eba40
 def _on_cpu(x): return x.is_cpu and x.dtype in (torch.float32, torch.float64)
 
-def _np(x): return x.detach().contiguous().numpy()
-
 def op_name(
     name:str # Such as `lif`
 )->str: # `quarantion::lif`, or that with underscores behind it
@@ -81,7 +79,7 @@ def _forward(x:Tensor, beta:Tensor, theta:Tensor, v0:Tensor, steps:int, reset:st
         spk,pre = _forward_loop(x, beta, theta, v0, steps, reset)
         return spk,pre if keep and steps else pre.new_empty((steps if keep else 0,*v0.shape))
     spk,pre = empty((steps,*v0.shape), x.dtype),empty((steps if keep else 0,*v0.shape), x.dtype)
-    lif_forward(_np(x), _np(beta), _np(theta), _np(v0.clone()), spk.numpy(), np.empty((0,0,0), np.uint8), pre.numpy(), np.empty((0,0), np.int32),
+    lif_forward(as_array(x), as_array(beta), as_array(theta), as_array(v0.clone()), spk.numpy(), np.empty((0,0,0), np.uint8), pre.numpy(), np.empty((0,0), np.int32),
         steps, RESETS.index(reset), torch.get_num_threads())
     return spk,pre
 
@@ -100,7 +98,7 @@ def _gradients(gs:Tensor|None, gpre:Tensor|None, x:Tensor|None, pre:Tensor|None,
     gx,gv0 = empty((1 if constant else steps,*v0.shape), v0.dtype),torch.empty_like(v0, memory_format=torch.contiguous_format)
     gbeta,gtheta = (v0.new_empty((len(v0) if learn else 0,v0.shape[1]), dtype=torch.float64) for learn in (learn_beta,learn_theta))
     none = v0.new_empty((0,*v0.shape)).numpy()
-    lif_backward(*(none if g is None else _np(g) for g in (gs,gpre,x,pre)), none.reshape(-1)[:0] if unit is None else _np(unit), *map(_np, (v0,beta,theta)), gx.numpy(),
+    lif_backward(*(none if g is None else as_array(g) for g in (gs,gpre,x,pre)), none.reshape(-1)[:0] if unit is None else as_array(unit), *map(as_array, (v0,beta,theta)), gx.numpy(),
         gbeta.numpy(), gtheta.numpy(), gv0.numpy(), steps, RESETS.index(reset), SURROGATES.index(surrogate), slope, detach_reset, torch.get_num_threads())
     return gx,gbeta,gtheta,gv0
 
@@ -138,7 +136,7 @@ class _Eager(torch.autograd.Function):
 def _counts(x:Tensor, beta:Tensor, theta:Tensor, v0:Tensor, steps:int, reset:str, surrogate:str, slope:float, detach_reset:bool)->Tensor:
     if not _on_cpu(x): return _forward_loop(x, beta, theta, v0, steps, reset)[0].sum(0)
     none,count = np.empty((0,0,0), np.uint8),np.empty(v0.shape, np.int32)
-    lif_forward(_np(x), _np(beta), _np(theta), _np(v0.clone()), none, none, _np(v0.new_empty((0,0,0))), count, steps, RESETS.index(reset), torch.get_num_threads())
+    lif_forward(as_array(x), as_array(beta), as_array(theta), as_array(v0.clone()), none, none, as_array(v0.new_empty((0,0,0))), count, steps, RESETS.index(reset), torch.get_num_threads())
     return torch.from_numpy(count).to(x.dtype)
 
 _lif_counts = torch.library.custom_op(op_name('lif_counts'), _counts, mutates_args=())
