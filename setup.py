@@ -39,7 +39,7 @@ def in_one_piece(path, seen):
         return in_one_piece(part, seen).partition('\n# %% ../')[2].partition('\n')[2].replace('from ...', 'from ..') # without its docstring and `__all__`
     return re.sub(r'^from \.(\w[\w.]*) import .*$', text, path.read_text('utf8'), flags=re.M)
 
-sources = [write(Path('build/source')/p.name, in_one_piece(p, set()).encode()) for p in sorted(Path('quarantion/kernels').glob('[!_]*.py'))]
+sources = [write(Path('build/source')/p.name, in_one_piece(p, set()).encode()) for p in sorted(Path('quarantion/kernels').glob('[!_]*.py')) if p.stem!='isa']
 kernels = cythonize([Extension(f'quarantion.kernels.{p.stem}', [str(p)]) for p in sources],
     build_dir='build', compiler_directives=dict(language_level=3, boundscheck=False, wraparound=False, initializedcheck=False))
 

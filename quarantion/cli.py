@@ -285,11 +285,11 @@ def _version(name):
 @app.command('info', help='Say what is installed: versions, kernels, threads.')
 def info_(as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False):
     "Say what is installed: versions, compiled or not, instruction set, threads"
-    from quarantion.kernels import available, compiled, isa
+    from quarantion.kernels import available, compiled, level
     import torch
     out = dict(quarantion=__version__, python=platform.python_version(), platform=platform.platform(),
         **{n:_version(n) for n in ('torch','numpy','snntorch','safetensors','scikit-learn','matplotlib')},
-        compiled=compiled(), isa=isa(), isas=list(available()), threads=torch.get_num_threads(), cuda=torch.cuda.is_available())
+        compiled=compiled(), isa=level(), isas=list(available()), threads=torch.get_num_threads(), cuda=torch.cuda.is_available())
     if as_json: return print(json.dumps(out))
     out['compiled'] = [k if c else f'{k} (no: runs as Python)' for k,c in out['compiled'].items()]
     for k,v in out.items(): print(f'{k:14}{", ".join(v) if isinstance(v, list) else "not installed" if v is None else v}')

@@ -12,7 +12,7 @@ import quarantion
 ROOT = Path(quarantion.__file__).parent
 LAYERS = list(quarantion.ROOMS) # from below
 MODULES = sorted(p for p in ROOT.rglob('*.py') if p.name!='_modidx.py' and p!=ROOT/'__init__.py')
-ROOMS = sorted(p.parent.name for p in ROOT.glob('*/__init__.py') if p.parent.name!='kernels')
+ROOMS = sorted(p.parent.name for p in ROOT.glob('*/__init__.py'))
 HAVE = {p.stem for p in ROOT.glob('[!_]*.py')} | {p.parent.name for p in ROOT.glob('*/__init__.py')}
 
 

@@ -51,7 +51,7 @@ def test_module_has_the_path_of_its_notebook(nb):
     names = [m[1] for _, src, _ in cells(nb) if (m := re.match(r'#\| *default_exp +(\S+)', src))]
     if not names: return
     path = '.'.join(nb.relative_to(ROOT/'nbs').with_suffix('').parts)
-    assert names==[path] or (path,names)==('kernels.isa',['kernels.__init__'])
+    assert names==[path]
 
 
 @every_notebook
