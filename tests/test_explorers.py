@@ -64,7 +64,7 @@ def test_needs_runs_and_networks():
 def test_nothing_is_cut_off():
     "Axes that stand where earlier ones stood leave room for longer numbers"
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from quarantion.inspect import widget
+    from matplotlib.backends import backend_agg
     from quarantion.inspect.spike_explorer import SurrogateExplorer
     seen = []
     class Watched(FigureCanvasAgg):
@@ -72,12 +72,12 @@ def test_nothing_is_cut_off():
             super().draw()
             box = self.figure.get_tightbbox(self.get_renderer())
             seen.append((box.x0, box.y0, self.figure.get_figwidth()-box.x1, self.figure.get_figheight()-box.y1))
-    old,widget.FigureCanvasAgg = widget.FigureCanvasAgg,Watched
+    backend_agg.FigureCanvasAgg = Watched
     try:
         e = SurrogateExplorer()
         for name in dict.fromkeys(v if isinstance(v, str) else v[1] for v in e.surrogate.options): e.surrogate.value = name
         for w in e.slope,e.current,e.beta:
             for v in w.min,w.max: w.value = v
         e.close()
-    finally: widget.FigureCanvasAgg = old
+    finally: backend_agg.FigureCanvasAgg = FigureCanvasAgg
     assert len(seen)>8 and min(map(min, seen))>-.01, seen # inches

@@ -5,8 +5,9 @@ import numpy as np, pytest, torch
 from hypothesis import given, settings, strategies as st
 from quarantion.checks import CheckError
 from quarantion.files import load_tensors, save_tensors, write_atomic
-from quarantion.inspect.figures import (new_axes, plot_codes, plot_confusion, plot_curve, plot_membrane, plot_observer, plot_raster,
-    plot_readout, png)
+from quarantion.inspect.figures import (plot_codes, plot_confusion, plot_curve, plot_membrane, plot_observer, plot_raster,
+    plot_readout)
+from quarantion.paper import new_axes, png
 from quarantion.inspect.membrane_inspector import MembraneInspector
 from quarantion.inspect.report import write_report
 from quarantion.quant.level_sets import levels, quantize

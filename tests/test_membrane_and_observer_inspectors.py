@@ -12,13 +12,12 @@ from torch import nn
 
 from quarantion.checks import CheckError
 from quarantion.inspect.raster_canvas import RasterCanvas, raster_kinds
-from quarantion.inspect.figures import new_axes
+from quarantion.paper import draw_png, new_axes
 from quarantion.inspect.grid_fit import average_range, fit_grid, plot_grid, plot_history
 from quarantion.inspect.membrane_inspector import MembraneInspector
 from quarantion.inspect.observer_inspector import TENSORS, ObserverInspector, look_at
 from quarantion.inspect.membrane_traces import Trace, plot_occupancy, plot_spread, plot_traces
 from quarantion.inspect.whatif import policy_in, policy_words, what_if
-from quarantion.inspect.widget import draw_png
 from quarantion.quant import lower, prepare
 from quarantion.quant.observers import MovingAverage
 from quarantion.quant.policy import Policy

@@ -7,7 +7,7 @@ __all__ = ['GOALS', 'Goal', 'reached', 'grouped', 'frontier_table', 'plot_fronti
 
 # %% ../../nbs/bench/frontier.ipynb #ed3e0970
 from typing import NamedTuple
-from ..inspect.figures import BLACK, BLUE, GREEN, GREY, ORANGE, RED
+from ..paper import BLACK, BLUE, GREEN, GREY, ORANGE, RED
 
 # %% ../../nbs/bench/frontier.ipynb #b4933e2f
 class Goal(NamedTuple):

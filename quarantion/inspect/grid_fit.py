@@ -8,8 +8,8 @@ __all__ = ['GridFit', 'fit_grid', 'plot_grid', 'average_range', 'plot_history']
 # %% ../../nbs/inspect/grid_fit.ipynb #0983b5db
 from typing import NamedTuple
 import numpy as np
-from ..checks import check_range, fail
-from .figures import BLUE, GREEN, GREY, ORANGE, RED, _array, _axes, _ink, _label, _legend, _whole
+from ..checks import check_array, check_range, fail
+from ..paper import BLUE, GREEN, GREY, ORANGE, RED, add_legend, ink, label_axes, style_axes, whole_ticks
 
 # %% ../../nbs/inspect/grid_fit.ipynb #6839e1de
 class GridFit(NamedTuple):
@@ -23,7 +23,7 @@ def _ends(levels): # Beyond these, values are clipped
     return levels[0]-gap[0]/2,levels[-1]+gap[-1]/2
 
 def _rising(levels):
-    levels = _array(levels, 'l', 'levels').astype(np.float64)
+    levels = check_array(levels, 'l', 'levels').astype(np.float64)
     if (np.diff(levels)<=0).any(): fail('`levels`', expected='each larger than the one before', found=levels.tolist()[:8])
     return levels
 
@@ -32,7 +32,7 @@ def fit_grid(
     levels # Levels in the same unit, rising `[L]`
 )->GridFit:
     "What rounding to the nearest level does to values; raises `CheckError`"
-    x,levels = _array(x, '...', 'x').astype(np.float64).ravel(),_rising(levels)
+    x,levels = check_array(x, '...', 'x').astype(np.float64).ravel(),_rising(levels)
     k = np.searchsorted((levels[1:]+levels[:-1])/2, x)
     error,(lo,hi) = x-levels[k],_ends(levels)
     noise,signal = float(error@error),float(x@x)
@@ -46,8 +46,8 @@ def plot_grid(
     ax=None # Where to draw; new axes by default
 ): # The `Axes`
     "Histogram of values, the levels as lines, and clipped tails in red; beyond half a grid's width the outermost bars hold the rest"
-    x = _array(x, '...', 'x').astype(np.float64).ravel()
-    ax = _axes(ax)
+    x = check_array(x, '...', 'x').astype(np.float64).ravel()
+    ax = style_axes(ax)
     if levels is None:
         count,edges = np.histogram(x, 90)
         ax.stairs(count, edges, fill=True, color=BLUE)
@@ -65,12 +65,12 @@ def plot_grid(
         ax.stairs(np.where(inside, 0, count), edges, fill=True, color=RED, label=f'clipped: {100*f.clipped:.2g} %')
         for p,q in ((edges[0],a),(b,edges[-1])):
             if q>p: ax.axvspan(p, q, color=GREY, alpha=.18, lw=0, zorder=-1)
-        ax.vlines(levels if len(levels)<=64 else levels[[0,-1]], 0, 1, transform=ax.get_xaxis_transform(), color=_ink(ax), alpha=.4, lw=.7, ls=':', label=f'{len(levels)} levels, {f.unused} unused')
+        ax.vlines(levels if len(levels)<=64 else levels[[0,-1]], 0, 1, transform=ax.get_xaxis_transform(), color=ink(ax), alpha=.4, lw=.7, ls=':', label=f'{len(levels)} levels, {f.unused} unused')
         ax.set_xlim(edges[0], edges[-1])
-        if (levels==np.round(levels)).all(): _whole(ax.xaxis, 10)
+        if (levels==np.round(levels)).all(): whole_ticks(ax.xaxis, 10)
     if count.max()>50*max(1., np.median(count[count>0])): ax.set_yscale('symlog', linthresh=max(1, np.median(count[count>0])))
-    _label(ax, unit, 'count')
-    _legend(ax)
+    label_axes(ax, unit, 'count')
+    add_legend(ax)
     return ax
 
 # %% ../../nbs/inspect/grid_fit.ipynb #3235581d
@@ -82,7 +82,7 @@ def average_range(
 )->np.ndarray: # What a moving average knows after each batch: smallest and largest value, `[n, 2]`
     "A moving average of extremes, batch by batch; raises `CheckError`"
     c = check_range(averaging_constant, 0, 1, 'averaging_constant', above=True)
-    new = np.stack([_array(low, 'n', 'low'),_array(high, 'n', 'high', n=len(low))], 1).astype(np.float64)
+    new = np.stack([check_array(low, 'n', 'low'),check_array(high, 'n', 'high', n=len(low))], 1).astype(np.float64)
     out = new.copy()
     for i in range(1, len(new)): out[i] = out[i-1]+(max(c, 1/(i+1)) if adaptive else c)*(new[i]-out[i-1])
     return out
@@ -96,19 +96,19 @@ def plot_history(
     ax=None # Where to draw; new axes by default
 ): # The `Axes`
     "What an observer saw in each batch, and what its moving average remembers"
-    low,high = _array(low, 'n', 'low'),_array(high, 'n', 'high', n=len(low))
+    low,high = check_array(low, 'n', 'low'),check_array(high, 'n', 'high', n=len(low))
     m,x = average_range(low, high, averaging_constant),first+np.arange(len(low))
-    ax = _axes(ax, grid='y')
+    ax = style_axes(ax, grid='y')
     ax.stairs(high, np.append(x-.5, x[-1]+.5), baseline=low, fill=True, color=BLUE, alpha=.25, lw=0, label='batch')
     for k in 0,1: ax.plot(x, m[:,k], color=ORANGE, lw=1.8, ls='-', marker='.' if len(x)<30 else None, ms=4, label=f'average, c = {averaging_constant:.3g}' if k else None)
     if scale is not None:
         s = ax.twinx()
-        s.plot(x, _array(scale, 'n', 'scale', n=len(x)), color=GREEN, lw=1.4, ls='--')
+        s.plot(x, check_array(scale, 'n', 'scale', n=len(x)), color=GREEN, lw=1.4, ls='--')
         s.spines[['top','left']].set_visible(False); s.tick_params(labelsize=8)
         s.set_ylabel('scale', fontsize=9); s.set_ylim(0, 1.25*max(float(np.max(scale)), 1e-12))
         ax.plot([], [], color=GREEN, lw=1.4, ls='--', label='scale')
-    _whole(ax.xaxis); _label(ax, 'batch', 'smallest, largest')
+    whole_ticks(ax.xaxis); label_axes(ax, 'batch', 'smallest, largest')
     pad = .08*max(float(high.max()-low.min()), 1e-9)
     ax.set(xlim=(x[0]-.6,x[-1]+.6), ylim=(low.min()-pad,high.max()+pad))
-    _legend(ax)
+    add_legend(ax)
     return ax

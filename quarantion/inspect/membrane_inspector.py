@@ -6,34 +6,28 @@
 __all__ = ['MembraneInspector']
 
 # %% ../../nbs/inspect/membrane_inspector.ipynb #27234a97
-import io
 from contextlib import contextmanager
 from typing import NamedTuple
 import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.image import imsave
-from ..checks import check_shape, fail
-from .figures import RED, plot_raster
+from ..checks import as_array, check_shape, fail
+from .figures import plot_raster
+from ..paper import RED
 from .membrane_traces import Trace, plot_occupancy, plot_spread, plot_traces
-from .widget import DARK, LIGHT, Inspector, draw_png
+from .widget import Inspector
+from ..paper import DARK, LIGHT, canvas_png, draw_png
 
 # %% ../../nbs/inspect/membrane_inspector.ipynb #ab0e441a
 @contextmanager
-def _evaluating(net): # As it is used, not as it is trained; a layer that was switched by hand is put back as it was
+def _quietly(net): # As it is used, without gradients; programs and records do not learn
     if not hasattr(net, 'modules'):
         yield
         return
     import torch
-    modes = [(m,m.training) for m in net.modules()]
-    try:
-        net.eval()
-        with torch.no_grad(): yield
-    finally:
-        for m,t in modes: m.training = t
-
-def _np(x): return np.asarray(x.detach().cpu() if hasattr(x, 'detach') else x)
+    from quarantion.spikes.network import evaluating
+    with evaluating(net), torch.no_grad(): yield
 
 def _layer(net, name): # The one of that name: neurons in a `Network`, or what holds them
     layers,names = getattr(net, 'layers', ()),getattr(net, 'names', None)
@@ -41,7 +35,7 @@ def _layer(net, name): # The one of that name: neurons in a `Network`, or what h
     return layers[k] if 0<=k<len(layers) else None
 
 def _each(v, n): # A value for each neuron, from one for each channel
-    v = _np(v).astype(np.float64)
+    v = as_array(v).astype(np.float64)
     v = v.reshape(len(v), -1) if v.ndim>1 else v.reshape(-1, 1)
     return np.repeat(v, n//len(v), 0) if n%len(v)==0 else None
 
@@ -55,7 +49,7 @@ def _grid(layer, n):
     k,clip = (layer,layer.clip) if program else (layer.codes(),layer.kept.clip)
     t,unit = layer.levels if program else layer.kept.levels,_each(k.unit, n)[:,0]
     if clip: values = np.tile(np.arange(-clip, clip+1), (n,1)) if clip<=2**12 else None
-    else: values = ((_each(k.theta, n).astype(np.int64)*_np(t).astype(np.int64)+32768)>>16) if t is not None and len(t) else None
+    else: values = ((_each(k.theta, n).astype(np.int64)*as_array(t).astype(np.int64)+32768)>>16) if t is not None and len(t) else None
     return _Grid(unit, None if values is None else values*unit[:,None])
 
 class _Seen(NamedTuple): # What one layer did
@@ -67,19 +61,19 @@ class _Seen(NamedTuple): # What one layer did
 
 def _theta(layer, r, n):
     theta = getattr(r, 'theta', None)
-    if theta is not None: return np.broadcast_to(_np(theta).reshape(-1), n)
+    if theta is not None: return np.broadcast_to(as_array(theta).reshape(-1), n)
     theta = getattr(layer, 'threshold', None)
     theta = None if theta is None else _each(theta.reshape(-1), n)
     return None if theta is None else theta[:,0]
 
 def _record(net, x, name, integers=False):
     if not isinstance(net, (list,tuple)) and not hasattr(net, 'record'): fail(f'`{name}`', 'MembraneInspector', 'a network with record(x)', type(net).__name__)
-    with _evaluating(net):
-        records = net if isinstance(net, (list,tuple)) else net.integers(x) if integers else net.record(x if hasattr(net, 'modules') else _np(x) if x is not None else x)
+    with _quietly(net):
+        records = net if isinstance(net, (list,tuple)) else net.integers(x) if integers else net.record(x if hasattr(net, 'modules') else as_array(x) if x is not None else x)
         if not records: fail(f'`{name}`', 'MembraneInspector', 'at least one layer of neurons', 'none')
         out = []
         for r in records:
-            spk,mem = _np(r.spk),_np(r.mem)
+            spk,mem = as_array(r.spk),as_array(r.mem)
             if spk.ndim<3: fail(f'spikes of layer {r.name}', 'MembraneInspector', 'axes `t b ...`', f'shape {spk.shape}')
             spk,mem = (a.reshape(*a.shape[:2], -1) for a in (spk,mem))
             check_shape(mem, 't b n', f'membranes of layer {r.name}', **dict(zip('tbn', spk.shape)))
@@ -115,13 +109,11 @@ class _Paper: # Used again for the next picture: to make axes and ticks takes lo
             self.axes = _places(self.canvas.figure, **heights)
 
     def draw(self, details): # As `draw_png`
-        out = io.BytesIO()
         with mpl.rc_context(self.look):
             for a in self.axes.values(): _empty(a)
             details(self.axes)
             self.canvas.draw()
-            imsave(out, self.canvas.buffer_rgba(), format='png', metadata=dict(Software=None), pil_kwargs=dict(compress_level=3))
-        return out.getvalue()
+            return canvas_png(self.canvas)
 
 class MembraneInspector(Inspector):
     "Look into a layer of neurons, live in Jupyter: choose with `layer`, `sample`, `neuron` and `step`, or click into the raster"

@@ -9,8 +9,8 @@ __all__ = ['Trace', 'plot_traces', 'plot_occupancy', 'plot_spread']
 from typing import NamedTuple
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, to_hex
-from ..checks import check_range, fail
-from .figures import BLUE, GREEN, GREY, ORANGE, RED, _array, _axes, _ink, _label, _legend, _whole
+from ..checks import check_array, check_range, fail
+from ..paper import BLUE, GREEN, GREY, ORANGE, RED, add_legend, ink, label_axes, style_axes, whole_ticks
 
 # %% ../../nbs/inspect/membrane_traces.ipynb #683eb150
 class Trace(NamedTuple):
@@ -30,17 +30,17 @@ def plot_traces(
 ): # The `Axes`
     "Membranes beside each other, their spikes above; spikes that differ from those of the first are ringed"
     if not 1<=len(traces)<=len(_STYLES): fail('`traces`', expected='one to three', found=len(traces))
-    T = len(_array(traces[0].mem, 't', 'traces[0].mem'))
-    ax = _axes(ax)
+    T = len(check_array(traces[0].mem, 't', 'traces[0].mem'))
+    ax = style_axes(ax)
     if levels is not None:
-        levels = _array(levels, 'l', 'levels')
+        levels = check_array(levels, 'l', 'levels')
         if len(levels)<=64: ax.hlines(levels, -.5, T-.5, color=GREY, lw=.5, alpha=.75, zorder=.6, label=f'{len(levels)} levels')
         else: ax.hlines(levels[[0,-1]], -.5, T-.5, color=GREY, lw=.8, ls='--', zorder=.6, label=f'first and last of {len(levels)} levels')
-    if threshold is not None: ax.axhline(float(threshold), color=_ink(ax), lw=1.1, ls=':', label='threshold')
+    if threshold is not None: ax.axhline(float(threshold), color=ink(ax), lw=1.1, ls=':', label='threshold')
     every = max(1, T//60) # markers would hide each other
     over,first = ax.get_xaxis_transform(),None
     for i,(t,style) in enumerate(zip(traces, _STYLES)):
-        mem,s = _array(t.mem, 't', f'traces[{i}].mem', t=T),check_range(_array(t.spk, 't', f'traces[{i}].spk', t=T), 0, 1, f'traces[{i}].spk')>0
+        mem,s = check_array(t.mem, 't', f'traces[{i}].mem', t=T),check_range(check_array(t.spk, 't', f'traces[{i}].spk', t=T), 0, 1, f'traces[{i}].spk')>0
         ax.plot(mem, label=t.name, **style | dict(markevery=every) | (dict(marker=None) if every>1 and style['ls']!='none' else {}))
         y = .955-.06*i
         ax.plot(np.flatnonzero(s), np.full(s.sum(), y), '|', ms=6, mew=2, color=style['color'], transform=over)
@@ -50,8 +50,8 @@ def plot_traces(
     lo,hi = ax.get_ylim()
     ax.set(xlim=(-.5,T-.5), ylim=(lo, hi+(hi-lo)*(.09+.075*len(traces))))
     if step is not None: ax.axvline(step, color=RED, lw=1.2, alpha=.8, zorder=.7)
-    _whole(ax.xaxis); _label(ax, 'step', 'membrane')
-    _legend(ax, ncols=6)
+    whole_ticks(ax.xaxis); label_axes(ax, 'step', 'membrane')
+    add_legend(ax, ncols=6)
     return ax
 
 # %% ../../nbs/inspect/membrane_traces.ipynb #64ba2082
@@ -62,18 +62,18 @@ def plot_occupancy(
     ax=None # Where to draw; new axes by default
 ): # The `Axes`
     "Share of the steps on each level, membranes upwards"
-    m = _array(mem, '...', 'mem').astype(np.float64).ravel()
-    ax = _axes(ax, (2,2.5), grid='x')
+    m = check_array(mem, '...', 'mem').astype(np.float64).ravel()
+    ax = style_axes(ax, (2,2.5), grid='x')
     if levels is None:
         lo,hi = m.min(),m.max()
         y = lo+(np.arange(24)+.5)*max(hi-lo, 1e-9)/24
-    else: y = np.unique(_array(levels, 'l', 'levels').astype(np.float64))
+    else: y = np.unique(check_array(levels, 'l', 'levels').astype(np.float64))
     near = lambda v: np.searchsorted((y[1:]+y[:-1])/2, v)
     share = 100*np.bincount(near(m), minlength=len(y))/len(m)
     gap = np.diff(y, prepend=2*y[0]-y[1], append=2*y[-1]-y[-2]) if len(y)>1 else np.ones(2)
     ax.barh(y, share, height=.8*np.minimum(gap[1:], gap[:-1]), color=[ORANGE if at is not None and i==near(at) else BLUE for i in range(len(y))])
     if levels is not None: ax.set_title(f'{(share>0).sum()} of {len(y)} levels used', fontsize=9)
-    _label(ax, '% of steps', 'membrane')
+    label_axes(ax, '% of steps', 'membrane')
     return ax
 
 # %% ../../nbs/inspect/membrane_traces.ipynb #1f1c437b
@@ -85,21 +85,21 @@ def plot_spread(
     ax=None # Where to draw; new axes by default
 ): # The `Axes`
     "Histogram of a layer's membranes at each step; strong colours are many, on a scale of square roots"
-    mem = _array(mem, 't n', 'mem')
+    mem = check_array(mem, 't n', 'mem')
     T,N = mem.shape
-    m = mem if theta is None else mem/_array(theta, 'n', 'theta', n=N)
-    ax = _axes(ax)
+    m = mem if theta is None else mem/check_array(theta, 'n', 'theta', n=N)
+    ax = style_axes(ax)
     lo,hi = np.percentile(m, [.5,99.5])
     lo,hi = (lo-.5,hi+.5) if hi<=lo else (lo-.06*(hi-lo),hi+.06*(hi-lo))
     bins = 48
     k = ((m-lo)*(bins/(hi-lo))).astype(np.int64).clip(0, bins-1)+np.arange(T)[:,None]*bins
     count = np.bincount(k.ravel(), minlength=T*bins).reshape(T, bins)
     paper = to_hex(ax.get_facecolor())
-    look = LinearSegmentedColormap.from_list('', [paper,'#56b4e9','#ffffff'] if _ink(ax)!='#000000' else [paper,'#6baed6','#08306b'])
+    look = LinearSegmentedColormap.from_list('', [paper,'#56b4e9','#ffffff'] if ink(ax)!='#000000' else [paper,'#6baed6','#08306b'])
     ax.imshow(np.sqrt(count.T), aspect='auto', origin='lower', extent=(-.5,T-.5,lo,hi), cmap=look, interpolation='nearest')
     if neuron is not None: ax.plot(m[:,neuron], color=ORANGE, lw=1.3)
-    if theta is not None and lo<1<hi: ax.axhline(1, color=_ink(ax), lw=1.1, ls=':')
+    if theta is not None and lo<1<hi: ax.axhline(1, color=ink(ax), lw=1.1, ls=':')
     if step is not None: ax.axvline(step, color=RED, lw=1.2, alpha=.8)
     ax.set(xlim=(-.5,T-.5), ylim=(lo,hi))
-    _whole(ax.xaxis); _whole(ax.yaxis, 4); _label(ax, 'step', 'membrane' if theta is None else 'membrane / θ')
+    whole_ticks(ax.xaxis); whole_ticks(ax.yaxis, 4); label_axes(ax, 'step', 'membrane' if theta is None else 'membrane / θ')
     return ax

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.patches import Rectangle
 from ..checks import check_range, fail
-from .figures import BLUE, ORANGE, RED, _axes, _ink, _label, _legend
+from ..paper import BLUE, ORANGE, RED, add_legend, ink, label_axes, style_axes
 from .widget import Inspector
 from ..nonary.arithmetic import add_carry, from_digits, span, split, to_digits
 from ..nonary.companding import compand, expand
@@ -23,7 +23,7 @@ def _number(n): return f'{n:,}'.replace('-', '−')
 
 def _cell(ax, x, y, n): # A digit: brown below zero, purple above, darker for a larger one
     rgb = colormaps['PuOr']((n+4)/8)
-    ax.add_patch(Rectangle((x-.44,y-.42), .88, .84, facecolor=rgb, edgecolor=_ink(ax), lw=.6))
+    ax.add_patch(Rectangle((x-.44,y-.42), .88, .84, facecolor=rgb, edgecolor=ink(ax), lw=.6))
     ax.text(x, y, _sign(n), ha='center', va='center', fontsize=12, color='white' if sum(rgb[:3])<1.3 else 'black')
 
 def _bare(ax, x, y):
@@ -51,16 +51,16 @@ def plot_addition(
     check_range(D, 1, 12, 'D')
     carry = digit_carries(a, b, D)
     total,out = add_carry(np.array(a), np.array(b), D)
-    ax = _axes(ax, (5.4,2.6))
+    ax = style_axes(ax, (5.4,2.6))
     for y,n in ((2,a),(1,b),(0,int(total))):
         for k,d in enumerate(to_digits(np.array(n), D)): _cell(ax, D-1-k, y-.25*(y==0), int(d))
         ax.text(D-.2, y-.25*(y==0), f'{"+ " if y==1 else "= " if y==0 else ""}{_number(n)}', va='center', fontsize=11)
-    ax.plot([-.5,D+1.6], [.37,.37], color=_ink(ax), lw=1)
+    ax.plot([-.5,D+1.6], [.37,.37], color=ink(ax), lw=1)
     for k in range(D+1):
         x = D-1-k
         if k<D: ax.text(x, 3.35, f'9{"⁰¹²³⁴⁵⁶⁷⁸⁹"[k] if k<10 else f"^{k}"}', ha='center', fontsize=9)
         if not carry[k]: continue
-        color = RED if k==D else _ink(ax)
+        color = RED if k==D else ink(ax)
         ax.text(x, 2.82, _sign(int(carry[k])), ha='center', va='center', fontsize=11, color=color, weight='bold')
         ax.annotate('', (x+.22,2.82), (x+1,2.5), arrowprops=dict(arrowstyle='->', color=color, lw=1, connectionstyle='arc3,rad=.35'))
     ax.text(-2.9, 3.35, 'place', fontsize=9); ax.text(-2.9, 2.82, 'carry', va='center', fontsize=9)
@@ -77,15 +77,15 @@ def plot_word(
     nits = check_nits(nits, 'nits')
     if nits.shape!=(5,): fail('`nits`', expected='shape (5,)', found=f'shape {nits.shape}')
     word = int(pack(nits)[0])
-    ax = _axes(ax, (5.4,2.2))
+    ax = style_axes(ax, (5.4,2.2))
     for k,n in enumerate(nits[::-1]):
         x = 1.6+3.2*k
         _cell(ax, x, 2, int(n))
         ax.text(x, 1.3, f'({_sign(int(n))} + 4)·9{"⁴³²¹⁰"[k]}', ha='center', va='center', fontsize=8)
     ax.text(8, .72, f'word {word:,} of 59,049', ha='center', va='center', fontsize=10)
     for k,bit in enumerate(f'{word:016b}'):
-        ax.add_patch(Rectangle((k-.02,-.42), .88, .78, facecolor=BLUE if bit=='1' else 'none', edgecolor=_ink(ax), lw=.6))
-        ax.text(k+.42, -.03, bit, ha='center', va='center', fontsize=9, color='white' if bit=='1' else _ink(ax))
+        ax.add_patch(Rectangle((k-.02,-.42), .88, .78, facecolor=BLUE if bit=='1' else 'none', edgecolor=ink(ax), lw=.6))
+        ax.text(k+.42, -.03, bit, ha='center', va='center', fontsize=9, color='white' if bit=='1' else ink(ax))
     _bare(ax, (-.3,16.2), (-.6,2.6))
     return ax
 
@@ -95,7 +95,7 @@ def plot_companding(
     ax=None # Where to draw; new axes by default
 ): # The `Axes`
     "The curve 4·tanh, its nine levels, and what a level is read as"
-    ax = _axes(ax, (4,2.6), grid='y')
+    ax = style_axes(ax, (4,2.6), grid='y')
     x = np.linspace(-2.5, 2.5, 1001)
     ax.plot(x, 4*np.tanh(x), color='#999999', lw=1, label='4·tanh v')
     ax.step(x, compand(x), color=BLUE, lw=1.6, label='nit', where='mid')
@@ -105,8 +105,8 @@ def plot_companding(
         ax.plot([v,v], [-4.4,n], color=RED, lw=1.2, ls='--')
         ax.plot([v], [n], 'D', color=RED, ms=6, label=f'{v:.2f}'.replace('-', '−')+f' → {_sign(n)}')
     ax.set(ylim=(-4.5,4.5), yticks=range(-4, 5))
-    _label(ax, 'v', 'nit')
-    _legend(ax)
+    label_axes(ax, 'v', 'nit')
+    add_legend(ax)
     return ax
 
 # %% ../../nbs/inspect/nonary_explorer.ipynb #cec11d7d

@@ -12,7 +12,7 @@ from itertools import cycle, islice
 from typing import NamedTuple
 import numpy as np
 from ..checks import check_in, check_range, fail
-from .figures import _ink
+from ..paper import ink
 from .grid_fit import average_range, fit_grid, plot_grid, plot_history
 from .whatif import changed_policy, plot_what_if, policy_in, policy_words, what_if
 from .widget import Inspector
@@ -43,15 +43,12 @@ def _scale_by(rule, rows, top, now, c, percentile, history): # `[C or 1]` scales
 def _layer_inputs(q, x): # Name, layer, codes that it gets, and what it did
     import torch
     from quarantion.checks import check_time
-    training = q.training
-    try:
-        with torch.no_grad():
-            q.eval()
-            into = check_time(q.encode(x), q.in_shape, q.steps)[0]
-            for n,l,ran in q._layers(x, True):
-                yield n,l,into,ran
-                into = ran.spk
-    finally: q.train(training)
+    from quarantion.spikes.network import evaluating
+    with evaluating(q), torch.no_grad():
+        into = check_time(q.encode(x), q.in_shape, q.steps)[0]
+        for n,l,ran in q._layers(x, True):
+            yield n,l,into,ran
+            into = ran.spk
 
 def look_at(
     q, # A `QuantNetwork`
@@ -207,7 +204,7 @@ class ObserverInspector(Inspector):
         if self._tried and self._tried[0]==self._choice(): plot_what_if(self._tried[1], self.model.names, a['try'])
         else:
             a['try'].axis('off')
-            a['try'].text(.5, .5, '“what if” tries this grid\non a copy of the network', ha='center', va='center', fontsize=9, color=_ink(a['try']), alpha=.75)
+            a['try'].text(.5, .5, '“what if” tries this grid\non a copy of the network', ha='center', va='center', fontsize=9, color=ink(a['try']), alpha=.75)
 
     def say(self):
         v,low = self._now,self.history()[0]

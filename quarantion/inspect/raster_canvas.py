@@ -9,7 +9,7 @@ __all__ = ['LIGHT_INK', 'DARK_INK', 'raster_kinds', 'RasterCanvas']
 import anywidget, traitlets
 import numpy as np
 from ..checks import check_range, check_shape
-from .figures import BLUE, ORANGE, RED
+from ..paper import BLUE, ORANGE, RED
 
 # %% ../../nbs/inspect/raster_canvas.ipynb #de4cbfb4
 def raster_kinds(

@@ -12,8 +12,8 @@ import numpy as np
 import matplotlib.style
 from ..checks import CheckError, check_range, check_shape, fail
 from ..files import load_tensors, parse_json, read_bytes, read_jsonl, write_atomic
-from quarantion.inspect.figures import (new_axes, plot_codes, plot_confusion, plot_curve, plot_membrane, plot_observer, plot_raster,
-    plot_readout, png)
+from .figures import plot_codes, plot_confusion, plot_curve, plot_membrane, plot_observer, plot_raster, plot_readout
+from ..paper import new_axes, png
 from ..train.rundir import read_toml
 
 # %% ../../nbs/inspect/report.ipynb #8e07cdd2

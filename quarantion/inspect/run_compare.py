@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from ..checks import check_in, fail
-from .figures import BLUE, GREEN, GREY, ORANGE, RED, _axes, _label, _whole
+from ..paper import BLUE, GREEN, GREY, ORANGE, RED, label_axes, style_axes, whole_ticks
 from .widget import Inspector
 from ..runtime.store import load, sizes
 from ..train.rundir import read_run
@@ -39,7 +39,7 @@ def plot_runs(
     "One quantity of several runs, the first on top"
     check_in(what, QUANTITIES, 'what')
     if not runs: fail('`runs`', expected='at least one run', found='none')
-    ax = _axes(ax, (4,.5+.35*len(runs)), grid='x')
+    ax = style_axes(ax, (4,.5+.35*len(runs)), grid='x')
     v = [float(r.result[what]) for r in runs]
     ax.barh(range(len(v)), v, color=[COLOURS[i%len(COLOURS)] for i in range(len(v))], height=.6)
     show = (lambda x: f'{100*x:.2f} %') if what=='test_accuracy' else (lambda x: f'{x:,.0f}') if what=='bytes' else (lambda x: f'{x:.3f}')
@@ -47,7 +47,7 @@ def plot_runs(
     ax.set(yticks=range(len(v)), yticklabels=[r.name for r in runs], ylim=(len(v)-.4,-.6), xlim=(0,1.35*max(*v, 1e-9)))
     if what=='test_accuracy': ax.set_xticks([0,.5,1], ['0 %','50 %','100 %'])
     else: ax.xaxis.set_major_locator(MaxNLocator(3))
-    _label(ax, QUANTITIES[what], '')
+    label_axes(ax, QUANTITIES[what], '')
     return ax
 
 def plot_run_curves(
@@ -57,7 +57,7 @@ def plot_run_curves(
 ): # The `Axes`
     "One quantity of several runs over their epochs; where a run was quantized, its line gets dots"
     check_in(what, CURVES, 'what')
-    ax = _axes(ax, (5,2.6), grid='y')
+    ax = style_axes(ax, (5,2.6), grid='y')
     for i,r in enumerate(runs):
         for k,m in enumerate(r.metrics):
             if not isinstance(m.get(what), (int,float)): fail(f'`{what}`', f'{r.name}/metrics.jsonl, line {k+1}', 'a number', repr(m.get(what)))
@@ -69,7 +69,7 @@ def plot_run_curves(
         ax.set_yscale('log')
         low,high = ax.get_ylim()
         ax.yaxis.set_major_formatter('{x:g}'); ax.yaxis.set_minor_formatter('{x:g}' if high<20*low else '')
-    _whole(ax.xaxis); _label(ax, 'epoch (dots: quantized)', what.replace('_', ' '))
+    whole_ticks(ax.xaxis); label_axes(ax, 'epoch (dots: quantized)', what.replace('_', ' '))
     return ax
 
 # %% ../../nbs/inspect/run_compare.ipynb #f1a3ede1
@@ -126,7 +126,7 @@ def plot_size_tree(
 ): # The `Axes`
     "The network, its layers, their tensors: heights are bytes"
     check_in(stage, STAGES, 'stage')
-    ax,groups = _axes(ax, (5,3.2)),_grouped(rows, stage)
+    ax,groups = style_axes(ax, (5,3.2)),_grouped(rows, stage)
     total = sum(getattr(r, stage) for r in rows)
     if not total: fail('`rows`', expected='at least one byte', found='none')
     def box(x, y, h, color, text):
@@ -151,13 +151,13 @@ def plot_sizes(
 ): # The `Axes`
     "Each tensor in all three forms, on a scale of powers of ten"
     if not rows: fail('`rows`', expected='at least one tensor', found='none')
-    ax = _axes(ax, (5,.5+.4*len(rows)), grid='x')
+    ax = style_axes(ax, (5,.5+.4*len(rows)), grid='x')
     for i,(stage,color) in enumerate(zip(STAGES, (GREY,ORANGE,BLUE))):
         v = [getattr(r, stage) for r in rows]
         ax.barh(np.arange(len(v))+.26*(i-1), v, height=.24, color=color, label=STAGES[stage])
     ax.set(yticks=range(len(rows)), yticklabels=[r.name for r in rows], ylim=(len(rows)-.4,-.6), xscale='log', xlim=(1,None))
     ax.legend(loc='lower right', bbox_to_anchor=(1,1), ncols=3, frameon=False, fontsize=8)
-    _label(ax, 'bytes', '')
+    label_axes(ax, 'bytes', '')
     return ax
 
 # %% ../../nbs/inspect/run_compare.ipynb #5283a0d9

@@ -8,8 +8,9 @@ __all__ = ['pixel_spikes', 'read_spikes', 'plot_image', 'plot_trains', 'SpikeExp
 
 # %% ../../nbs/inspect/spike_explorer.ipynb #e131b0bf
 import numpy as np, torch
-from ..checks import check_in, check_range, check_shape
-from .figures import BLUE, GREEN, ORANGE, RED, _array, _axes, _ink, _label, _legend, _whole, plot_raster
+from ..checks import check_array, check_in, check_range, check_shape
+from .figures import plot_raster
+from ..paper import BLUE, GREEN, ORANGE, RED, add_legend, ink, label_axes, style_axes, whole_ticks
 from .widget import Inspector
 from ..spikes.encoders import ENCODERS, encode
 from ..spikes.surrogate import SURROGATES, soft_spike, spike, surrogate_grad
@@ -25,7 +26,7 @@ def pixel_spikes(
 )->np.ndarray: # Spikes `[T, N]`, 0 or 1; N pixels
     "Spikes of an image, a neuron for each pixel; raises `CheckError`"
     check_range(gain, 0, name='gain'); check_range(beta, 0, 1, 'beta')
-    x = torch.as_tensor(_array(x, '...', 'x'), dtype=torch.float32).reshape(-1)
+    x = torch.as_tensor(check_array(x, '...', 'x'), dtype=torch.float32).reshape(-1)
     x = (x*gain).clamp(max=1)
     if encoder!='direct': return encode(x, encoder, steps, seed).numpy()
     u,out = torch.zeros_like(x),[]
@@ -41,7 +42,7 @@ def read_spikes(
 )->np.ndarray: # `[N]`, in [0, 1]
     "What spikes say: their share of the steps, or for `latency` how early they are; raises `CheckError`"
     check_in(encoder, ENCODERS, 'encoder')
-    spk = _array(spk, 't n', 'spk')
+    spk = check_array(spk, 't n', 'spk')
     if encoder!='latency': return spk.mean(0)
     return np.where(spk.any(0), 1-spk.argmax(0)/max(1, len(spk)-1), 0.)
 
@@ -53,8 +54,8 @@ def plot_image(
     ax=None # Where to draw; new axes by default
 ): # The `Axes`
     "An image in `[0, 1]`, large values yellow"
-    image = _array(image, 'h w', 'image')
-    ax = _axes(ax, (2.5,2.5))
+    image = check_array(image, 'h w', 'image')
+    ax = style_axes(ax, (2.5,2.5))
     ax.imshow(image, cmap='viridis', vmin=0, vmax=1)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
@@ -70,13 +71,13 @@ def plot_trains(
     ax=None # Where to draw; new axes by default
 ): # The `Axes`
     "Spike trains below each other, with their counts"
-    ax = _axes(ax)
+    ax = style_axes(ax)
     for i,(name,s) in enumerate(trains.items()):
-        s = _array(s, 't', f'trains[{name!r}]')
+        s = check_array(s, 't', f'trains[{name!r}]')
         ax.eventplot(np.flatnonzero(s), lineoffsets=-i, linelengths=.7, color=(BLUE,ORANGE,GREEN,RED)[i%4], lw=1.6)
     ax.set(xlim=(-.7,len(s)-.3), ylim=(.6-len(trains),.6), yticks=[-i for i in range(len(trains))],
            yticklabels=[f'{n} {int(np.sum(np.asarray(s)))}' for n,s in trains.items()])
-    _whole(ax.xaxis, 5); _label(ax, 'step', '')
+    whole_ticks(ax.xaxis, 5); label_axes(ax, 'step', '')
     return ax
 
 # %% ../../nbs/inspect/spike_explorer.ipynb #4da95dbb
@@ -89,7 +90,7 @@ class SpikeExplorer(Inspector):
         labels=None # `[B]`, what they show
     ):
         import ipywidgets as W
-        x = _array(images, '...', 'images')
+        x = check_array(images, '...', 'images')
         if x.ndim==2: x = x.reshape(len(x), *[int(round(x.shape[1]**.5))]*2)
         check_shape(x, 'b h w', 'images'); check_range(x, 0, 1, 'images')
         self.images,self.labels = x,None if labels is None else [str(int(y)) for y in labels]
@@ -130,15 +131,15 @@ def plot_surrogates(
 ): # The `Axes`
     "The surrogates for one slope, one of them strong"
     check_in(surrogate, SURROGATES, 'surrogate')
-    ax = _axes(ax, (4,2.5), grid='y')
+    ax = style_axes(ax, (4,2.5), grid='y')
     x = torch.linspace(-width, width, 401, dtype=torch.float64)
     f = surrogate_grad if derivative else soft_spike
     for s in SURROGATES:
         if s!=surrogate: ax.plot(x, f(x, s, slope), color='#999999', lw=.8, label='the others' if s==next(t for t in SURROGATES if t!=surrogate) else None)
-    if not derivative: ax.plot([-width,0,0,width], [0,0,1,1], color=_ink(ax), lw=1, ls=':', label='spike')
+    if not derivative: ax.plot([-width,0,0,width], [0,0,1,1], color=ink(ax), lw=1, ls=':', label='spike')
     ax.plot(x, f(x, surrogate, slope), color=BLUE, lw=2.2, label=surrogate)
-    _label(ax, 'membrane − threshold', "derivative" if derivative else 'soft spike')
-    _legend(ax)
+    label_axes(ax, 'membrane − threshold', "derivative" if derivative else 'soft spike')
+    add_legend(ax)
     return ax
 
 def spike_gradient(
@@ -150,7 +151,7 @@ def spike_gradient(
 )->tuple[np.ndarray,np.ndarray,np.ndarray]: # Membrane before the reset, spikes, and ∂(number of spikes)/∂current; each `[T]`, float64
     "One neuron that subtracts at reset, and the gradient that the surrogate gives its input; raises `CheckError`"
     check_range(beta, 0, 1, 'beta'); check_range(threshold, 0, name='threshold', above=True)
-    i = torch.tensor(_array(current, 't', 'current'), dtype=torch.float64, requires_grad=True)
+    i = torch.tensor(check_array(current, 't', 'current'), dtype=torch.float64, requires_grad=True)
     u,pre,spk = torch.zeros((), dtype=torch.float64),[],[]
     for t in range(len(i)):
         p = beta*u+i[t]
@@ -168,11 +169,11 @@ def plot_spike_gradient(
     ax=None # Where to draw; new axes by default
 ): # The `Axes` of the membrane; those of the gradient share its time
     "A membrane, its spikes, and what a little more current at each step would change"
-    mem = _array(mem, 't', 'mem')
-    spk,grad = _array(spk, 't', 'spk', t=len(mem)),_array(grad, 't', 'grad', t=len(mem))
-    ax = _axes(ax, grid='y')
+    mem = check_array(mem, 't', 'mem')
+    spk,grad = check_array(spk, 't', 'spk', t=len(mem)),check_array(grad, 't', 'grad', t=len(mem))
+    ax = style_axes(ax, grid='y')
     ax.plot(mem, color=BLUE, lw=1.5, label='membrane')
-    ax.axhline(threshold, color=_ink(ax), lw=1, ls=':', label='threshold')
+    ax.axhline(threshold, color=ink(ax), lw=1, ls=':', label='threshold')
     on = np.flatnonzero(spk)
     ax.plot(on, mem[on], 'o', color=RED, ms=4, ls='', label=f'{len(on)} spikes')
     other = ax.twinx()
@@ -183,9 +184,9 @@ def plot_spike_gradient(
     low = -1.15 if grad.min()<0 or mem.min()<0 else 0 # both zeros at one height
     other.set_ylim(low*top, 1.15*top); ax.set_ylim(low*m, 1.15*m)
     ax.set_zorder(other.get_zorder()+1); ax.patch.set_visible(False)
-    _whole(ax.xaxis); _label(ax, 'step', 'membrane')
+    whole_ticks(ax.xaxis); label_axes(ax, 'step', 'membrane')
     other.set_ylabel('gradient', fontsize=9)
-    _legend(ax, [*ax.get_legend_handles_labels()[0], *other.get_legend_handles_labels()[0]])
+    add_legend(ax, [*ax.get_legend_handles_labels()[0], *other.get_legend_handles_labels()[0]])
     return ax
 
 # %% ../../nbs/inspect/spike_explorer.ipynb #fe076233

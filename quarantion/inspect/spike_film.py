@@ -13,7 +13,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 from ..checks import check_in, check_range, check_shape
-from .figures import BLACK, BLUE, GREY, ORANGE, RED
+from ..paper import BLACK, BLUE, GREY, ORANGE, RED
 
 # %% ../../nbs/inspect/spike_film.ipynb #777a3508
 PAPER = '#fcfcfa' # behind the film, in a light and in a dark page

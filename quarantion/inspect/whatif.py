@@ -11,7 +11,7 @@ from dataclasses import fields, replace
 from typing import NamedTuple
 import numpy as np
 from ..checks import check_in, check_shape
-from .figures import BLUE, ORANGE, _axes, _label
+from ..paper import BLUE, ORANGE, label_axes, style_axes
 
 # %% ../../nbs/inspect/whatif.ipynb #cfffd549
 def policy_in(
@@ -75,14 +75,12 @@ def what_if(
 )->WhatIf:
     "Requantize a copy, and count what changes; raises `CheckError`"
     import torch
-    from quarantion.spikes.network import readout
+    from quarantion.spikes.network import evaluating, readout
     other = copy.deepcopy(q).switch(new)
     if any(l.quant_max and not l.current.count.any() for l in other.layers): other.train().integers(x) # currents have to be seen before they have a scale
     if scale: _put_scale(other.layers[scale[0]], *scale[1:])
     def run(net):
-        training = net.training
-        with torch.no_grad(): r = net.eval().record(x)
-        net.train(training)
+        with evaluating(net), torch.no_grad(): r = net.record(x)
         return [a.spk for a in r],readout(r[-1].spk, r[-1].mem, net.layers[-1].reset).argmax(-1)
     (a,ya),(b,yb) = run(q),run(other)
     right = lambda k: float((k==y).double().mean())
@@ -95,11 +93,11 @@ def plot_what_if(
     ax=None # Where to draw; new axes by default
 ): # The `Axes`
     "Share of places where spikes differ, a bar for each layer, and the accuracy before and after"
-    ax = _axes(ax, (4,.6+.45*len(names)), grid='x')
+    ax = style_axes(ax, (4,.6+.45*len(names)), grid='x')
     check_shape(w.spikes, 'l', 'w.spikes', l=len(names))
     ax.barh(range(len(names)), 100*w.spikes, height=.6, color=[BLUE if v<.05 else ORANGE for v in w.spikes])
     for i,v in enumerate(w.spikes): ax.text(100*v, i, f' {100*v:.2g} %', va='center', fontsize=8)
     ax.set(yticks=range(len(names)), yticklabels=[f'layer {n}' for n in names], ylim=(len(names)-.4,-.6), xlim=(0,max(1, 130*w.spikes.max())))
     ax.set_title(f'accuracy {100*w.before:.1f} → {100*w.after:.1f} %, {w.answers} answers change', fontsize=9, loc='left')
-    _label(ax, '% of places where spikes differ', '')
+    label_axes(ax, '% of places where spikes differ', '')
     return ax
