@@ -21,7 +21,13 @@ if sys.platform!='win32': opt += ['-DCYTHON_INLINE=inline __attribute__((always_
 if sys.platform=='linux': opt += ['-fno-trapping-math', '-fno-loop-unroll-and-jam', '--param', 'vect-max-version-for-alias-checks=64']
 omp = {'win32': ['/openmp'], 'darwin': []}.get(sys.platform, ['-fopenmp'])
 levels = {'': []}
-if sys.platform=='linux' and platform.machine()=='x86_64': levels.update({'_x86_64_v3.': ['-march=x86-64-v3'], '_x86_64_v4.': ['-march=x86-64-v4', '-mprefer-vector-width=512']}) # gcc would use half of a v4 register
+if sys.platform=='linux' and platform.machine()=='x86_64':
+    levels['_x86_64_v3.'] = ['-march=x86-64-v3']
+    levels['_x86_64_v4.'] = ['-march=x86-64-v4', '-mprefer-vector-width=512'] # gcc would use half of a v4 register
+    if os.environ.get('QUARANTION_BUILD')=='native': # the best level of this machine alone, in a third of the time
+        flags = set(Path('/proc/cpuinfo').read_text().split())
+        best = '_x86_64_v4.' if {'avx512f','avx512bw','avx512cd','avx512dq','avx512vl'}<=flags else '_x86_64_v3.' if {'avx2','bmi1','bmi2','f16c','fma','abm','movbe','xsave'}<=flags else ''
+        levels = {best: levels[best]}
 
 def write(path, data):
     "Write `data` to `path`, unless it is there: what did not change stays old, and is not compiled again"

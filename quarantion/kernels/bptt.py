@@ -10,6 +10,9 @@ import cython
 import numpy as np
 from cython.parallel import prange
 from cython.cimports.libc.math import exp
+from ..checks import fail
+from .parts.shapes import check_between, check_bn, check_length, check_tbn
+from .parts.step import after, charge
 
 # %% ../../nbs/kernels/bptt.ipynb #537912c2
 _TILE = 1024 # neurons that go through time together, at most
@@ -24,42 +27,38 @@ _membrane = cython.fused_type(cython.float, cython.double, cython.int)
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def _rebuild(
-    x:cython.const[_real][:, ::1], work:_real[:, :, ::1], w:cython.Py_ssize_t, to:_real[:, ::1], row:cython.Py_ssize_t, column:cython.Py_ssize_t,
-    reset:cython.int, steps:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
+@cython.inline
+def _forward(
+    x:cython.const[_real][:, ::1], work:_real[:, :, ::1], w:cython.Py_ssize_t, to:_real[:, ::1], row:cython.Py_ssize_t,
+    column:cython.Py_ssize_t, reset:cython.int, steps:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
 )->cython.void:
     "V of every step into rows of `to` from `row`, from `column` on, and U₋₁ in row 2 of the scratch"
     t: cython.Py_ssize_t
     i: cython.Py_ssize_t
     j: cython.Py_ssize_t
-    u: _real
     h: _real
+    V: _real
     zero: _real = 0
     for t in range(steps):
         i = t if x.shape[0]>1 else 0
-        if reset==0:
-            for j in range(size):
-                u = work[w,0,j]*work[w,2,j] + x[i,start+j]
-                h = work[w,1,j]
-                to[row+t,column+j] = u
-                work[w,2,j] = u-h if u>h else u
-        elif reset==1:
-            for j in range(size):
-                h = work[w,1,j]
-                u = work[w,0,j]*work[w,2,j] + x[i,start+j]
-                u = u-h if work[w,2,j]>h else u
-                to[row+t,column+j] = u
-                work[w,2,j] = u
-        elif reset==2:
-            for j in range(size):
-                u = work[w,0,j]*work[w,2,j] + x[i,start+j]
-                to[row+t,column+j] = u
-                work[w,2,j] = zero if u>work[w,1,j] else u
-        else:
-            for j in range(size):
-                u = work[w,0,j]*work[w,2,j] + x[i,start+j]
-                to[row+t,column+j] = u
-                work[w,2,j] = u
+        for j in range(size):
+            h = work[w,1,j]
+            V = charge(work[w,2,j], x[i,start+j], 0, work[w,0,j], h, zero, reset)
+            to[row+t,column+j] = V
+            work[w,2,j] = after(V, h, reset)
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _rebuild(
+    x:cython.const[_real][:, ::1], work:_real[:, :, ::1], w:cython.Py_ssize_t, to:_real[:, ::1], row:cython.Py_ssize_t,
+    column:cython.Py_ssize_t, reset:cython.int, steps:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
+)->cython.void:
+    "`_forward`, once for each reset"
+    if reset==0: _forward(x, work, w, to, row, column, 0, steps, start, size)
+    elif reset==1: _forward(x, work, w, to, row, column, 1, steps, start, size)
+    elif reset==2: _forward(x, work, w, to, row, column, 2, steps, start, size)
+    else: _forward(x, work, w, to, row, column, 3, steps, start, size)
 
 # %% ../../nbs/kernels/bptt.ipynb #20a48212
 @cython.cfunc
@@ -72,7 +71,7 @@ def _read_row(
     "V of step `t` into row 5 or 6, in real units"
     j: cython.Py_ssize_t
     r: cython.Py_ssize_t = 5+(t&1)
-    for j in range(size): work[w,r,j] = pre[t,start+j] # an integer becomes a real number here, so that it is multiplied as one
+    for j in range(size): work[w,r,j] = pre[t,start+j] # an integer becomes a real number here, to be multiplied as one
     if scaled:
         for j in range(size): work[w,r,j] = work[w,r,j]*work[w,4,j]
 
@@ -104,52 +103,62 @@ def _reach_row(
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+@cython.inline
 @cython.cdivision(True)
-def _surrogate_row(
-    work:_real[:, :, ::1], w:cython.Py_ssize_t, v:cython.Py_ssize_t, surrogate:cython.int, slope:cython.double, size:cython.Py_ssize_t
-)->cython.void:
-    "h in row 3 becomes h·σ', of V in row `v`"
-    j: cython.Py_ssize_t
+def _through(h:_real, z:_real, surrogate:cython.int, slope:cython.double)->_real:
+    "h · σ'(z)"
     k: _real = slope
     turn: _real = 1.5707963267948966*slope # π/2·slope
     half_slope: _real = slope/2
     zero: _real = 0
     half: _real = .5
     one: _real = 1
-    z: _real
     d: _real
     e: cython.double
     if surrogate==0:
-        for j in range(size):
-            z = k*abs(work[w,v,j]-work[w,1,j]) + one
-            work[w,3,j] = work[w,3,j]/(z*z)
-    elif surrogate==1:
-        for j in range(size):
-            z = turn*(work[w,v,j]-work[w,1,j])
-            work[w,3,j] = half_slope/(one+z*z)*work[w,3,j]
-    elif surrogate==2:
-        for j in range(size):
-            e = exp(-slope*cython.cast(cython.double, abs(work[w,v,j]-work[w,1,j]))) # σ' is even: |x| cannot overflow
-            d = slope*e/((1+e)*(1+e))
-            work[w,3,j] = work[w,3,j]*d
+        z = k*abs(z) + one
+        return h/(z*z)
+    if surrogate==1:
+        z = turn*z
+        return half_slope/(one+z*z)*h
+    if surrogate==2:
+        e = exp(-slope*cython.cast(cython.double, abs(z))) # σ' is even: |x| cannot overflow
+        d = slope*e/((1+e)*(1+e))
     elif surrogate==3:
-        for j in range(size):
-            d = one - k*abs(work[w,v,j]-work[w,1,j])
-            d = d if d>zero else zero
-            work[w,3,j] = work[w,3,j]*d
+        d = one - k*abs(z)
+        d = d if d>zero else zero
     else:
-        for j in range(size):
-            z = k*abs(work[w,v,j]-work[w,1,j])
-            d = k if z<half else zero
-            work[w,3,j] = work[w,3,j]*d
+        d = k if k*abs(z)<half else zero
+    return h*d
+
+# %% ../../nbs/kernels/bptt.ipynb #2c89fed6
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _surrogate_row(
+    work:_real[:, :, ::1], w:cython.Py_ssize_t, v:cython.Py_ssize_t, surrogate:cython.int, slope:cython.double,
+    size:cython.Py_ssize_t
+)->cython.void:
+    "h in row 3 becomes h·σ', of V in row `v`"
+    j: cython.Py_ssize_t
+    if surrogate==0:
+        for j in range(size): work[w,3,j] = _through(work[w,3,j], work[w,v,j]-work[w,1,j], 0, slope)
+    elif surrogate==1:
+        for j in range(size): work[w,3,j] = _through(work[w,3,j], work[w,v,j]-work[w,1,j], 1, slope)
+    elif surrogate==2:
+        for j in range(size): work[w,3,j] = _through(work[w,3,j], work[w,v,j]-work[w,1,j], 2, slope)
+    elif surrogate==3:
+        for j in range(size): work[w,3,j] = _through(work[w,3,j], work[w,v,j]-work[w,1,j], 3, slope)
+    else:
+        for j in range(size): work[w,3,j] = _through(work[w,3,j], work[w,v,j]-work[w,1,j], 4, slope)
 
 # %% ../../nbs/kernels/bptt.ipynb #0ad475fa
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def _carry_row(
-    gpre:cython.const[_real][:, ::1], gx:_real[:, ::1], g:_real[::1], work:_real[:, :, ::1], w:cython.Py_ssize_t, v:cython.Py_ssize_t,
-    reset:cython.int, t:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
+    gpre:cython.const[_real][:, ::1], gx:_real[:, ::1], g:_real[::1], work:_real[:, :, ::1], w:cython.Py_ssize_t,
+    v:cython.Py_ssize_t, reset:cython.int, t:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
 )->cython.void:
     "G of step `t` into `g` and `gx`, from hσ' in row 3"
     j: cython.Py_ssize_t
@@ -187,23 +196,16 @@ def _state_row(
 )->cython.void:
     "U of step `t`-1, whose V is in row `v`, into row 2"
     j: cython.Py_ssize_t
-    u: _real
-    h: _real
-    zero: _real = 0
     if t==0:
         for j in range(size): work[w,2,j] = v0[start+j]
     elif reset==0:
-        for j in range(size):
-            u = work[w,v,j]
-            h = work[w,1,j]
-            work[w,2,j] = u-h if u>h else u
+        for j in range(size): work[w,2,j] = after(work[w,v,j], work[w,1,j], 0)
     elif reset==2:
-        for j in range(size):
-            u = work[w,v,j]
-            work[w,2,j] = zero if u>work[w,1,j] else u
+        for j in range(size): work[w,2,j] = after(work[w,v,j], work[w,1,j], 2)
     else:
         for j in range(size): work[w,2,j] = work[w,v,j]
 
+# %% ../../nbs/kernels/bptt.ipynb #f8bf4d4d
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -224,11 +226,13 @@ def _theta_row(
     else:
         for j in range(size): gtheta[start+j] = gtheta[start+j] - work[w,3,j]
 
+# %% ../../nbs/kernels/bptt.ipynb #ce729d4e
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def _delayed_row(
-    gtheta:cython.double[::1], g:_real[::1], work:_real[:, :, ::1], w:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
+    gtheta:cython.double[::1], g:_real[::1], work:_real[:, :, ::1], w:cython.Py_ssize_t,
+    start:cython.Py_ssize_t, size:cython.Py_ssize_t
 )->cython.void:
     "Subtract from θ's gradient what `subtract_delayed` took off where U₋₁, in row 2, was above it"
     j: cython.Py_ssize_t
@@ -239,32 +243,24 @@ def _delayed_row(
 
 # %% ../../nbs/kernels/bptt.ipynb #64f71f35
 @cython.cfunc
-@cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
-@cython.cdivision(True)
+@cython.inline
 def _plain(
-    gs:cython.const[_real][:, ::1], gx:_real[:, ::1], g:_real[::1], work:_real[:, :, ::1], w:cython.Py_ssize_t, v:cython.Py_ssize_t,
-    surrogate:cython.int, constant:cython.bint, slope:cython.double, t:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
+    gs:cython.const[_real][:, ::1], gx:_real[:, ::1], g:_real[::1], work:_real[:, :, ::1], w:cython.Py_ssize_t,
+    v:cython.Py_ssize_t, surrogate:cython.int, constant:cython.bint, slope:cython.double,
+    t:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
 )->cython.void:
+    "G of step `t` into `g` and `gx`, from V in row `v` if the current is constant, else in `gx`"
     j: cython.Py_ssize_t
     i: cython.Py_ssize_t = t if gs.shape[0]>1 else 0
     o: cython.Py_ssize_t = 0 if constant else t
-    k: _real = slope
-    turn: _real = 1.5707963267948966*slope
-    half_slope: _real = slope/2
-    one: _real = 1
     z: _real
     a: _real
     for j in range(size):
         z = work[w,v,j] if constant else gx[o,start+j]
         z = z-work[w,1,j]
-        if surrogate==0:
-            z = k*abs(z) + one
-            a = gs[i,start+j]/(z*z)
-        else:
-            z = turn*z
-            a = half_slope/(one+z*z)*gs[i,start+j]
+        a = _through(gs[i,start+j], z, surrogate, slope)
         a = a + work[w,0,j]*g[start+j]
         g[start+j] = a
         if constant: gx[o,start+j] = gx[o,start+j] + a
@@ -274,96 +270,177 @@ def _plain(
 @cython.nogil
 @cython.exceptval(check=False)
 def _plain_row(
-    gs:cython.const[_real][:, ::1], gx:_real[:, ::1], g:_real[::1], work:_real[:, :, ::1], w:cython.Py_ssize_t, v:cython.Py_ssize_t,
-    surrogate:cython.int, slope:cython.double, t:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
+    gs:cython.const[_real][:, ::1], gx:_real[:, ::1], g:_real[::1], work:_real[:, :, ::1], w:cython.Py_ssize_t,
+    v:cython.Py_ssize_t, surrogate:cython.int, slope:cython.double, t:cython.Py_ssize_t,
+    start:cython.Py_ssize_t, size:cython.Py_ssize_t
 )->cython.void:
-    "G of step `t` into `g` and `gx`, from V in row `v` if the current is constant, else in `gx`; `_plain`, once for each surrogate and kind of input"
-    if surrogate==0:
-        if gx.shape[0]==1: _plain(gs, gx, g, work, w, v, 0, True, slope, t, start, size)
-        else: _plain(gs, gx, g, work, w, v, 0, False, slope, t, start, size)
-    else:
-        if gx.shape[0]==1: _plain(gs, gx, g, work, w, v, 1, True, slope, t, start, size)
-        else: _plain(gs, gx, g, work, w, v, 1, False, slope, t, start, size)
+    "`_plain`, once for each surrogate and kind of input"
+    if surrogate==0 and gx.shape[0]==1: _plain(gs, gx, g, work, w, v, 0, True, slope, t, start, size)
+    elif surrogate==0: _plain(gs, gx, g, work, w, v, 0, False, slope, t, start, size)
+    elif gx.shape[0]==1: _plain(gs, gx, g, work, w, v, 1, True, slope, t, start, size)
+    else: _plain(gs, gx, g, work, w, v, 1, False, slope, t, start, size)
 
 # %% ../../nbs/kernels/bptt.ipynb #6ec62731
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+@cython.inline
 @cython.cdivision(True)
-def _backward_tile(
-    gs:cython.const[_real][:, ::1], gpre:cython.const[_real][:, ::1], x:cython.const[_real][:, ::1], pre:cython.const[_membrane][:, ::1],
-    unit:cython.const[_real][::1], v0:cython.const[_real][::1], beta:cython.const[_real][::1], theta:cython.const[_real][::1],
-    gx:_real[:, ::1], gbeta:cython.double[::1], gtheta:cython.double[::1], g:_real[::1], work:_real[:, :, ::1], scratch:_real[:, ::1], w:cython.Py_ssize_t, steps:cython.Py_ssize_t,
-    plain:cython.bint, reset:cython.int, surrogate:cython.int, slope:cython.double, detach:cython.int, start:cython.Py_ssize_t, stop:cython.Py_ssize_t
+def _begin(
+    unit:cython.const[_real][::1], v0:cython.const[_real][::1], beta:cython.const[_real][::1],
+    theta:cython.const[_real][::1],
+    gx:_real[:, ::1], gbeta:cython.double[::1], gtheta:cython.double[::1], g:_real[::1],
+    work:_real[:, :, ::1], w:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
 )->cython.void:
-    t: cython.Py_ssize_t
+    "What belongs to each neuron of a tile into its row, and zeros where sums begin"
     j: cython.Py_ssize_t
-    n: cython.Py_ssize_t
-    v: cython.Py_ssize_t
-    prev: cython.Py_ssize_t
-    size: cython.Py_ssize_t = stop-start
-    stored: cython.bint = pre.shape[0]>0
-    scaled: cython.bint = unit.shape[0]>0
-    wants_beta: cython.bint = gbeta.shape[0]>0
-    wants_theta: cython.bint = gtheta.shape[0]>0
-    n = start%beta.shape[0]
+    n: cython.Py_ssize_t = start%beta.shape[0]
     for j in range(size):
         work[w,0,j] = beta[n]
         work[w,1,j] = theta[n]
         work[w,2,j] = v0[start+j]
-        if scaled: work[w,4,j] = unit[n]
+        if unit.shape[0]>0: work[w,4,j] = unit[n]
         g[start+j] = 0
         n = n+1 if n+1<beta.shape[0] else 0
     if gx.shape[0]==1:
         for j in range(size): gx[0,start+j] = 0
-    if wants_beta:
+    if gbeta.shape[0]>0:
         for j in range(size): gbeta[start+j] = 0
-    if wants_theta:
+    if gtheta.shape[0]>0:
         for j in range(size): gtheta[start+j] = 0
-    if plain and gx.shape[0]>1: _rebuild(x, work, w, gx, 0, start, reset, steps, start, size)
-    elif not stored: _rebuild(x, work, w, scratch, w*work.shape[1]+5, 0, reset, steps, start, size)
-    elif steps>0: _read_row(pre, scaled, work, w, steps-1, start, size)
-    if plain:
-        for t in range(steps-1, -1, -1): _plain_row(gs, gx, g, work, w, 5+t, surrogate, slope, t, start, size)
-        steps = 0
-    for t in range(steps-1, -1, -1):
-        v = 5+t
-        prev = 4+t
-        if stored:
-            v = 5+(t&1)
-            prev = 6-(t&1)
-            if t>0: _read_row(pre, scaled, work, w, t-1, start, size)
-        _reach_row(gs, g, work, w, v, reset, detach, t, start, size)
-        if gs.shape[0]>0 or detach==0: _surrogate_row(work, w, v, surrogate, slope, size)
-        if wants_theta: _theta_row(gtheta, g, work, w, v, reset, start, size)
-        _carry_row(gpre, gx, g, work, w, v, reset, t, start, size)
-        if wants_beta or (wants_theta and reset==1): _state_row(v0, work, w, prev, reset, t, start, size)
-        if wants_theta and reset==1: _delayed_row(gtheta, g, work, w, start, size)
-        if wants_beta:
-            for j in range(size): gbeta[start+j] = gbeta[start+j] + g[start+j]*work[w,2,j]
+
+# %% ../../nbs/kernels/bptt.ipynb #6a0b9ade
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+@cython.inline
+def _back(
+    gs:cython.const[_real][:, ::1], gpre:cython.const[_real][:, ::1], pre:cython.const[_membrane][:, ::1],
+    unit:cython.const[_real][::1], v0:cython.const[_real][::1], gx:_real[:, ::1], gbeta:cython.double[::1],
+    gtheta:cython.double[::1], g:_real[::1], work:_real[:, :, ::1], w:cython.Py_ssize_t, reset:cython.int,
+    surrogate:cython.int, slope:cython.double, detach:cython.int,
+    t:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
+)->cython.void:
+    "Step `t`, for all that may be asked"
+    j: cython.Py_ssize_t
+    stored: cython.bint = pre.shape[0]>0
+    wants_beta: cython.bint = gbeta.shape[0]>0
+    wants_theta: cython.bint = gtheta.shape[0]>0
+    v: cython.Py_ssize_t = 5+(t&1) if stored else 5+t
+    prev: cython.Py_ssize_t = 6-(t&1) if stored else 4+t
+    if stored and t>0: _read_row(pre, unit.shape[0]>0, work, w, t-1, start, size)
+    _reach_row(gs, g, work, w, v, reset, detach, t, start, size)
+    if gs.shape[0]>0 or detach==0: _surrogate_row(work, w, v, surrogate, slope, size)
+    if wants_theta: _theta_row(gtheta, g, work, w, v, reset, start, size)
+    _carry_row(gpre, gx, g, work, w, v, reset, t, start, size)
+    if wants_beta or (wants_theta and reset==1): _state_row(v0, work, w, prev, reset, t, start, size)
+    if wants_theta and reset==1: _delayed_row(gtheta, g, work, w, start, size)
+    if wants_beta:
+        for j in range(size): gbeta[start+j] = gbeta[start+j] + g[start+j]*work[w,2,j]
+
+# %% ../../nbs/kernels/bptt.ipynb #761b8a78
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+@cython.inline
+def _end(
+    gs:cython.const[_real][:, ::1], v0:cython.const[_real][::1], gtheta:cython.double[::1], g:_real[::1],
+    work:_real[:, :, ::1], w:cython.Py_ssize_t, reset:cython.int, surrogate:cython.int, slope:cython.double,
+    detach:cython.int,
+    start:cython.Py_ssize_t, size:cython.Py_ssize_t
+)->cython.void:
+    "From G₀ to the gradient of U₋₁, in `g`"
+    j: cython.Py_ssize_t
     if reset==1 and detach==0:
         for j in range(size): work[w,5,j] = v0[start+j]
         _reach_row(gs, g, work, w, 5, reset, detach, -1, start, size)
         _surrogate_row(work, w, 5, surrogate, slope, size)
-        if wants_theta: _theta_row(gtheta, g, work, w, 5, reset, start, size)
+        if gtheta.shape[0]>0: _theta_row(gtheta, g, work, w, 5, reset, start, size)
     else:
         for j in range(size): work[w,3,j] = 0
     for j in range(size): g[start+j] = work[w,0,j]*g[start+j] + work[w,3,j]
 
+# %% ../../nbs/kernels/bptt.ipynb #5710bebd
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _tile(
+    gs:cython.const[_real][:, ::1], gpre:cython.const[_real][:, ::1], pre:cython.const[_membrane][:, ::1],
+    unit:cython.const[_real][::1], v0:cython.const[_real][::1], gx:_real[:, ::1], gbeta:cython.double[::1],
+    gtheta:cython.double[::1], g:_real[::1], work:_real[:, :, ::1], w:cython.Py_ssize_t, reset:cython.int,
+    surrogate:cython.int, slope:cython.double, detach:cython.int,
+    x:cython.const[_real][:, ::1], scratch:_real[:, ::1], steps:cython.Py_ssize_t, plain:cython.bint,
+    beta:cython.const[_real][::1], theta:cython.const[_real][::1], start:cython.Py_ssize_t, stop:cython.Py_ssize_t
+)->cython.void:
+    "Neurons `start` to `stop` through all of time"
+    t: cython.Py_ssize_t
+    size: cython.Py_ssize_t = stop-start
+    _begin(unit, v0, beta, theta, gx, gbeta, gtheta, g, work, w, start, size)
+    if plain and gx.shape[0]>1: _rebuild(x, work, w, gx, 0, start, reset, steps, start, size)
+    elif pre.shape[0]==0: _rebuild(x, work, w, scratch, w*work.shape[1]+5, 0, reset, steps, start, size)
+    elif steps>0: _read_row(pre, unit.shape[0]>0, work, w, steps-1, start, size)
+    for t in range(steps-1, -1, -1):
+        if plain: _plain_row(gs, gx, g, work, w, 5+t, surrogate, slope, t, start, size)
+        else: _back(gs, gpre, pre, unit, v0, gx, gbeta, gtheta, g, work, w,
+            reset, surrogate, slope, detach, t, start, size)
+    _end(gs, v0, gtheta, g, work, w, reset, surrogate, slope, detach, start, size)
+
+# %% ../../nbs/kernels/bptt.ipynb #aa0e423d
+@cython.cfunc
+def _check_given(
+    gs:cython.const[_real][:, :, ::1], gpre:cython.const[_real][:, :, ::1], x:cython.const[_real][:, :, ::1],
+    pre:cython.const[_membrane][:, :, ::1], unit:cython.const[_real][::1], v0:cython.const[_real][:, ::1],
+    beta:cython.const[_real][::1], theta:cython.const[_real][::1], T:cython.Py_ssize_t
+):
+    "That what is read fits the state; raises `CheckError`"
+    B: cython.Py_ssize_t = v0.shape[0]
+    N: cython.Py_ssize_t = v0.shape[1]
+    check_between('steps', T, 0, -1)
+    check_tbn('gs', gs.shape[0], gs.shape[1], gs.shape[2], T, B, N, True, True)
+    check_tbn('gpre', gpre.shape[0], gpre.shape[1], gpre.shape[2], T, B, N, False, True)
+    check_tbn('pre', pre.shape[0], pre.shape[1], pre.shape[2], T, B, N, False, True)
+    if pre.shape[0]==0: check_tbn('x', x.shape[0], x.shape[1], x.shape[2], T, B, N, True, False)
+    check_length('unit', unit.shape[0], N, 0)
+    check_length('beta', beta.shape[0], N, N)
+    check_length('theta', theta.shape[0], N, N)
+
+# %% ../../nbs/kernels/bptt.ipynb #6bacb676
+@cython.cfunc
+def _check_wanted(
+    gx:_real[:, :, ::1], gbeta:cython.double[:, ::1], gtheta:cython.double[:, ::1], gv0:_real[:, ::1],
+    T:cython.Py_ssize_t, B:cython.Py_ssize_t, N:cython.Py_ssize_t
+):
+    "That what is written fits the state; raises `CheckError`"
+    check_tbn('gx', gx.shape[0], gx.shape[1], gx.shape[2], T, B, N, True, False)
+    check_bn('gbeta', gbeta.shape[0], gbeta.shape[1], B, N, True)
+    check_bn('gtheta', gtheta.shape[0], gtheta.shape[1], B, N, True)
+    check_bn('gv0', gv0.shape[0], gv0.shape[1], B, N, False)
+
+@cython.cfunc
+def _check_kinds(
+    reset:cython.int, surrogate:cython.int, slope:cython.double, detach_reset:cython.int, num_threads:cython.int
+):
+    "That numbers lie where they may; raises `CheckError`"
+    check_between('reset', reset, 0, 3)
+    check_between('surrogate', surrogate, 0, 4)
+    if not slope>0: fail('`slope`', expected='above 0', found=slope)
+    check_between('detach_reset', detach_reset, 0, 1)
+    check_between('num_threads', num_threads, 1, 0)
+
 # %% ../../nbs/kernels/bptt.ipynb #9861758a
 @cython.cdivision(True)
 def lif_backward(
-    gs:cython.const[_real][:, :, ::1], # Gradient of the spikes, `[T, B, N]`, `[1, B, N]` if it is the same at every step, as that of a count is, or `[0, B, N]` if there is none
-    gpre:cython.const[_real][:, :, ::1], # Gradient of V as an output, `[T, B, N]`, or `[0, B, N]` if there is none
-    x:cython.const[_real][:, :, ::1], # Current of the forward pass, `[T, B, N]`, or `[1, B, N]` if constant; not read where there is `pre`
-    pre:cython.const[_membrane][:, :, ::1], # V of the forward pass, `[T, B, N]`, floating or int32, or `[0, B, N]`: rebuild it from `x`
-    unit:cython.const[_real][::1], # What 1 in `pre` is worth, `[N]`, or `[0]` if it is in real units already
+    gs:cython.const[_real][:, :, ::1], # Gradient of the spikes, `[T, B, N]`; `[1, B, N]`: all the same; no steps: none
+    gpre:cython.const[_real][:, :, ::1], # Gradient of V as an output, `[T, B, N]`; no steps: none
+    x:cython.const[_real][:, :, ::1], # Current, `[T, B, N]`, or `[1, B, N]` if constant; not read where there is `pre`
+    pre:cython.const[_membrane][:, :, ::1], # V, `[T, B, N]`, floating or int32; no steps: rebuild it from `x`
+    unit:cython.const[_real][::1], # What 1 in `pre` is worth, `[N]`; empty: it is in real units
     v0:cython.const[_real][:, ::1], # U before the first step, `[B, N]`, real units
     beta:cython.const[_real][::1], # Decay per step, `[N]`
     theta:cython.const[_real][::1], # Threshold, `[N]`, real units
-    gx:_real[:, :, ::1], # Out: gradient of the current, `[T, B, N]`, or `[1, B, N]`: summed over time, for a constant current
-    gbeta:cython.double[:, ::1], # Out: gradient of β, `[B, N]`, float64, or `[0, N]` if nobody asks
-    gtheta:cython.double[:, ::1], # Out: gradient of θ, `[B, N]`, float64, or `[0, N]` if nobody asks
+    gx:_real[:, :, ::1], # Out: gradient of the current, `[T, B, N]`; `[1, B, N]`: summed over time, for a constant one
+    gbeta:cython.double[:, ::1], # Out: gradient of β, `[B, N]`, float64; no rows: nobody asks
+    gtheta:cython.double[:, ::1], # Out: gradient of θ, `[B, N]`, float64; no rows: nobody asks
     gv0:_real[:, ::1], # Out: gradient of `v0`, `[B, N]`
     steps:cython.Py_ssize_t, # T, ≥ 0
     reset:cython.int, # 0 subtract, 1 subtract_delayed, 2 zero, 3 none
@@ -372,34 +449,24 @@ def lif_backward(
     detach_reset:cython.int=1, # 1: the spike in a reset is a constant; 0: gradients pass through it
     num_threads:cython.int=1 # Threads to share the tiles; does not change the result
 ):
-    "Gradients of a layer; float32 or float64, all alike but `pre`, `gbeta` and `gtheta`; raises `ValueError` for shapes that do not fit"
+    "Gradients of a layer; float32 or float64, all alike but `pre`, `gbeta` and `gtheta`; raises `CheckError`"
     T: cython.Py_ssize_t = steps
     B: cython.Py_ssize_t = v0.shape[0]
     N: cython.Py_ssize_t = v0.shape[1]
-    if T<0: raise ValueError(f'`steps` must be at least 0, not {steps}')
-    if gs.shape[1]!=B or gs.shape[2]!=N or (gs.shape[0]!=T and gs.shape[0]>1): raise ValueError('`gs` must have `steps` steps, one or none, and axes `b n` of `v0`')
-    if gpre.shape[1]!=B or gpre.shape[2]!=N or (gpre.shape[0]!=T and gpre.shape[0]!=0): raise ValueError('`gpre` must have `steps` steps, or none, and axes `b n` of `v0`')
-    if pre.shape[1]!=B or pre.shape[2]!=N or (pre.shape[0]!=T and pre.shape[0]!=0): raise ValueError('`pre` must have `steps` steps, or none, and axes `b n` of `v0`')
-    if pre.shape[0]==0 and (x.shape[1]!=B or x.shape[2]!=N or (x.shape[0]!=T and x.shape[0]!=1)): raise ValueError('`x` must have `steps` steps, or one, and axes `b n` of `v0`')
-    if (unit.shape[0]!=N and unit.shape[0]!=0): raise ValueError('`unit` must have axis `n` of `v0`, or no element')
-    if beta.shape[0]!=N or theta.shape[0]!=N: raise ValueError('`beta` and `theta` must have axis `n` of `v0`')
-    if gx.shape[1]!=B or gx.shape[2]!=N or (gx.shape[0]!=T and gx.shape[0]!=1): raise ValueError('`gx` must have `steps` steps, or one, and axes `b n` of `v0`')
-    if gbeta.shape[1]!=N or (gbeta.shape[0]!=B and gbeta.shape[0]!=0): raise ValueError('`gbeta` must have axes `b n` of `v0`, or no rows')
-    if gtheta.shape[1]!=N or (gtheta.shape[0]!=B and gtheta.shape[0]!=0): raise ValueError('`gtheta` must have axes `b n` of `v0`, or no rows')
-    if gv0.shape[0]!=B or gv0.shape[1]!=N: raise ValueError('`gv0` must have axes `b n` of `v0`')
-    if reset<0 or reset>3: raise ValueError(f'`reset` must be 0, 1, 2 or 3, not {reset}')
-    if surrogate<0 or surrogate>4: raise ValueError(f'`surrogate` must be 0, 1, 2, 3 or 4, not {surrogate}')
-    if not slope>0: raise ValueError(f'`slope` must be above 0, not {slope}')
-    if detach_reset<0 or detach_reset>1: raise ValueError(f'`detach_reset` must be 0 or 1, not {detach_reset}')
-    if num_threads<1: raise ValueError(f'`num_threads` must be at least 1, not {num_threads}')
+    _check_given(gs, gpre, x, pre, unit, v0, beta, theta, T)
+    _check_wanted(gx, gbeta, gtheta, gv0, T, B, N)
+    _check_kinds(reset, surrogate, slope, detach_reset, num_threads)
     k: cython.Py_ssize_t
     w: cython.Py_ssize_t
     M: cython.Py_ssize_t = B*N # rows and neurons are one axis from here on
     stored: cython.bint = pre.shape[0]>0
-    plain: cython.bint = gs.shape[0]>0 and gpre.shape[0]==0 and detach_reset==1 and reset!=2 and surrogate<2 and not (stored or gbeta.shape[0]>0 or gtheta.shape[0]>0)
+    learns: cython.bint = gbeta.shape[0]>0 or gtheta.shape[0]>0
+    plain: cython.bint = gs.shape[0]>0 and gpre.shape[0]==0 and detach_reset==1 and reset!=2 and surrogate<2
+    if stored or learns: plain = False
     rows: cython.Py_ssize_t = 2 if stored or (plain and gx.shape[0]>1) else max(T, 1)
     threads: cython.int = min(num_threads, 1+T*M//_SHARE)
-    tile: cython.Py_ssize_t = max(16, min(_TILE, (_PLACE//max(T, 1) if plain else _BLOCK//rows), (M+threads-1)//threads))
+    fit: cython.Py_ssize_t = _PLACE//max(T, 1) if plain else _BLOCK//rows
+    tile: cython.Py_ssize_t = max(16, min(_TILE, fit, (M+threads-1)//threads))
     tiles: cython.Py_ssize_t = (M+tile-1)//tile
     fgs: cython.const[_real][:, ::1] = np.asarray(gs).reshape(gs.shape[0], M)
     fgpre: cython.const[_real][:, ::1] = np.asarray(gpre).reshape(gpre.shape[0], M)
@@ -414,5 +481,5 @@ def lif_backward(
     scratch: _real[:, ::1] = np.asarray(work).reshape(threads*(5+rows), tile)
     for w in prange(threads, nogil=True, schedule='static', num_threads=threads):
         for k in range(tiles*w//threads, tiles*(w+1)//threads):
-            _backward_tile(fgs, fgpre, fx, fpre, unit, fv0, beta, theta, fgx, fbeta, ftheta, fg, work, scratch, w, T,
-                           plain, reset, surrogate, slope, detach_reset, k*tile, min((k+1)*tile, M))
+            _tile(fgs, fgpre, fpre, unit, fv0, fgx, fbeta, ftheta, fg, work, w, reset, surrogate, slope, detach_reset,
+                fx, scratch, T, plain, beta, theta, k*tile, min((k+1)*tile, M))

@@ -179,7 +179,7 @@ class IntegerNetwork:
         if 'total' in keep: return [v if k=='mem' else np.add.reduce(v, 0, np.int64) for k,v in zip(keep, self._run(i, x, steps, threads, ['mem' if k=='total' else k for k in keep]))]
         x = x.reshape(t*b, *x.shape[2:])
         a = (_spike_products(x, l.rows, n, threads) if linear and x.dtype==np.uint8 else np.ascontiguousarray(self._products(i, x, threads))).reshape(t, b, n)
-        fired = 'count' in keep or l.recurrent.size if reset is None else 'mem' in keep and reset in (0,2) # are spikes needed on the way?
+        fired = reset is None and ('count' in keep or l.recurrent.size) # are spikes needed on the way?
         spk = np.empty((steps,b,n), np.uint8) if fired or 'spk' in keep else _NO_SPIKES
         mem = np.empty((steps,b,n), np.int32) if 'mem' in keep else _NO_STATES
         count = np.empty((b,n), np.int32) if 'count' in keep else _NO_COUNTS
@@ -187,9 +187,7 @@ class IntegerNetwork:
             self._run_states(i, a, spk, mem, threads)
             if 'count' in keep: spk.sum(0, np.int32, count)
         else:
-            lif_int_forward(a, l.guard, *per[:3], np.zeros((b,n), np.int32), spk, _NO_SPIKES, mem, count, steps, reset, threads)
-            if 'mem' in keep and reset==0: mem -= spk*per[2]
-            if 'mem' in keep and reset==2: mem *= 1-spk.astype(np.int32)
+            lif_int_forward(a, l.guard, *per[:3], np.zeros((b,n), np.int32), spk, _NO_SPIKES, _NO_STATES, count, steps, reset, threads, mem)
         return [o if len(feat)==1 else o.reshape(*o.shape[:-1], *feat) for k,o in (('spk',spk),('mem',mem),('count',count)) if k in keep]
 
     def _fused(self, i, x, threads, keep):
