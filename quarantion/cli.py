@@ -199,8 +199,7 @@ def verify_(
 
 def _show_size(run, cfg, result):
     "Bytes by tensor: float32, packed, entropy-coded"
-    from quarantion.runtime.store import sizes
-    from quarantion.runtime.network import load
+    from quarantion.runtime.network import load, sizes
     if not (run/'integer.safetensors').exists(): fail('--show size', str(run), 'a run with an integer program', f'policy {cfg.policy}')
     rows = [asdict(r)|dict(shape=list(r.shape)) for r in sizes(load(run/'integer.safetensors'))]
     t = Table(title=Text(f'{run.name}: bytes by tensor'), title_justify='left')

@@ -57,8 +57,8 @@ def conv(x, w, spec):
 
 def current(a, l, c):
     "What goes into the neuron of channel `c`, from its sum of products"
-    if l.requant:
-        m0,n,top = int(l.requant.m0[c]),int(l.requant.shift[c]),l.requant.quant_max
+    if l.current_max:
+        m0,n,top = int(l.m0[c]),int(l.shift[c]),l.current_max
         a = min(top, max(-top, (2*a*m0+2**n)//2**(n+1)))
     return a*2**l.guard+int(l.bias[c])
 

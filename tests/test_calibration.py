@@ -122,8 +122,8 @@ def off(q, net, x):
     out,codes = [],q.encode(x)[None]
     with torch.no_grad():
         for l,(want,spk) in zip(q.layers, _float_currents(net, x)):
-            e = (_currents(l, codes, spk)+l.codes().bias_real-want).abs()
-            out.append((float((e/l.threshold).max()), float((e/l.codes().unit).max())))
+            e = (_currents(l, codes, spk)+l.codes().real.bias-want).abs()
+            out.append((float((e/l.threshold).max()), float((e/l.codes().ints.unit).max())))
             codes = l(codes, net.steps, False).spk
     return out
 
@@ -141,7 +141,7 @@ def test_biases_take_the_mean_error(make, policy):
     assert max(e for e,_ in before)>.02 and max(u for _,u in after)<.51, (before,after) # what is left is the rounding of the bias
     if policy.current=='exact': # plain layers have the new biases too
         plain = [m for m in q.materialize().layers if isinstance(m, (nn.Linear,nn.Conv2d))]
-        for l,m in zip(q.layers, plain): assert torch.equal(m.bias, l.codes().bias_real.float())
+        for l,m in zip(q.layers, plain): assert torch.equal(m.bias, l.codes().real.bias.float())
 
 def test_currents_are_those_of_the_network():
     "Against products of plain layers, with what returns"

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quarantion.runtime import network as nw
-from quarantion.runtime.network import RESETS, IntegerNetwork, IntLayer, Op
+from quarantion.runtime.layer import RESETS, IntLayer, Op
+from quarantion.runtime.network import IntegerNetwork
 
 
 def layer(rng, shape, reset, theta, **kw):
@@ -88,7 +89,7 @@ def test_nothing_is_taken_twice(monkeypatch):
     x = np.ones((4,8), np.uint8)
     net.classify(x)
     rows = [l.rows for l in net.layers]
-    monkeypatch.setattr(nw, '_spike_products', lambda x, *a, f=nw._spike_products: (seen.append(x.shape), f(x, *a))[1])
+    monkeypatch.setattr(nw, 'spike_products', lambda x, *a, f=nw.spike_products: (seen.append(x.shape), f(x, *a))[1])
     net.classify(x)
     assert seen==[(4,8),(100,3)] and all(a is l.rows for a,l in zip(rows, net.layers))
 
@@ -101,5 +102,5 @@ def test_both_sides_of_the_break_even(rows, channels):
     w = rng.integers(-127, 128, (40,-(-channels//32)*32)).astype(np.int8)
     for density in 0,.1,.9:
         spk = (rng.random((min(rows, 300),40))<density).astype(np.uint8)
-        assert (nw._spike_products(spk, w, channels, 1)==(spk.astype(int)@w)[:,:channels]).all()
-    assert nw._break_even(rows, channels)>=nw._break_even(10*rows, channels)
+        assert (nw.spike_products(spk, w, channels, 1)==(spk.astype(int)@w)[:,:channels]).all()
+    assert nw.break_even(rows, channels)>=nw.break_even(10*rows, channels)

@@ -14,7 +14,7 @@ from quarantion.checks import CheckError
 from quarantion.quant.lowering import lower
 from quarantion.quant.policy import PRESETS, Policy, preset
 from quarantion.quant.network import prepare
-from quarantion.runtime.store import sizes
+from quarantion.runtime.network import sizes
 from quarantion.tables import html_table
 from quarantion.spikes.network import Network
 from quarantion.spikes.neuron import LIF, RecurrentLIF

@@ -17,7 +17,8 @@ from quarantion.quant.network import prepare
 from quarantion.quant.proof import verify
 from quarantion.runtime.coding import decode_ints, encode_ints
 from quarantion.runtime.store import FORMAT, VERSION
-from quarantion.runtime.network import load, membrane_bound
+from quarantion.runtime.network import load
+from quarantion.runtime.layer import membrane_bound
 from quarantion.spikes.network import Network
 from quarantion.spikes.neuron import LIF, RESETS
 
@@ -197,7 +198,7 @@ def test_overflow_is_refused_with_the_guard_that_fits():
 def test_longer_input_is_proved_again():
     q = prepare(mlp(beta=1., steps=5), preset('int8'), (torch.rand(5,2,6)<.5).float())
     program = lower(q)
-    per_step = max(int(membrane_bound(np.abs(l.weight.astype(int)).sum(1), l.bias, l.theta, l.leak, l.guard, 1).max()) for l in program.layers)
+    per_step = max(int(membrane_bound(np.abs(l.weight.astype(int)).sum(1), l, 1).max()) for l in program.layers)
     with pytest.raises(CheckError, match='membranes'): program.prove(2**31//max(1, per_step)*2)
 
 
@@ -216,7 +217,7 @@ def test_codes_are_frozen_once():
     torch.manual_seed(0)
     x = torch.rand(4,6)
     q = prepare(mlp(), preset('nonary'), x)
-    program = lower(q)
+    program = lower(q.freeze())
     before = [t.clone() for t in (q.layers[0].weight_code,q.layers[0].theta_code)]
     with torch.no_grad(): q.layers[0].latent.mul_(7); q.layers[0].threshold.mul_(3)
     again = lower(q)
@@ -255,10 +256,10 @@ def test_damaged_headers_are_named(tmp_path, field, value, message):
 
 
 @pytest.mark.parametrize('name,change,message', [
-    ('0.weight', lambda a: a[:-1], 'tensor `0.weight`: expected .* whole words'), ('0.theta', lambda a: encode_ints(np.zeros(8, np.int32)), 'tensor `0.theta`: expected thresholds > 0, found 0'),
+    ('0.weight', lambda a: a[:-1], 'tensor `0.weight`: expected .* whole words'), ('0.theta', lambda a: encode_ints(np.zeros(8, np.int32)), 'tensor `0.theta`: expected at least 1, found 0'),
     ('0.leak', lambda a: encode_ints(np.full(8, 70000, np.int32)), r'tensor `0.leak`: expected in \[0, 65536\], found 70000'), ('0.bias', lambda a: a.astype(np.int64), 'tensor `0.bias`: expected dtype uint8, found int64'),
     ('0.bias', lambda a: encode_ints(np.arange(7, dtype=np.int32)), 'tensor `0.bias`: expected values and bytes with CRC-32'), ('0.weight', lambda a: a^(np.arange(len(a))==len(a)//2).astype(np.uint8), 'tensor `0.weight`: expected'),
-    ('0.worth', lambda a: a[:0], 'tensor `0.worth`: expected one value'), ('1.weight', None, 'tensor `1.weight`: expected uint8.*, found nothing')])
+    ('0.worth', lambda a: a[:0], 'tensor `0.worth`: expected 1 or 8 values'), ('1.weight', None, 'tensor `1.weight`: expected uint8.*, found nothing')])
 def test_damaged_tensors_are_named(tmp_path, name, change, message):
     lower(prepare(mlp(), preset('nonary'), torch.rand(2,6))).save(tmp_path/'net.safetensors')
     tensors,head = load_tensors(tmp_path/'net.safetensors', FORMAT, VERSION)

@@ -255,7 +255,7 @@ def test_same_policy_changes_nothing():
 
 def test_frozen_networks_say_so():
     _,q,x = networks(POLICIES['exact'])
-    lower(q)
+    q.freeze()
     oi = ObserverInspector(q, [(x,torch.arange(12)%10)])
     oi.try_it.click()
     assert 'frozen' in oi.message.value

@@ -271,7 +271,7 @@ def test_readouts_alone_have_no_spikes_to_judge():
     assert '–' in str(proof)
 
 
-@pytest.mark.parametrize('field', ('weight','bias','theta','leak','requant','levels','current_leak','recurrent','gain','before_fire','in_scale'))
+@pytest.mark.parametrize('field', ('weight','bias','theta','leak','m0','shift','current_max','levels','current_leak','recurrent','gain','before_fire','in_scale'))
 def test_any_integer_that_differs_is_named(field):
     torch.manual_seed(0)
     net = Network(nn.Linear(64,12), RecurrentSynaptic(nn.Linear(12,12), alpha=.5, beta=.9), nn.Linear(12,10), LIF(.9, reset='none'), steps=4)
@@ -281,12 +281,12 @@ def test_any_integer_that_differs_is_named(field):
     if field=='in_scale': wrong = replace(program, in_scale=program.in_scale*2)
     else:
         v = getattr(low, field)
-        if field=='requant': v = replace(v, m0=v.m0^1)
-        elif field=='gain': v = v+1
+        if field in ('gain','current_max'): v = v+1
+        elif field=='m0': v = v^1
         elif field=='before_fire': v = not v
         else: v = v.copy(); v.flat[-1] += -1 if v.flat[-1]>0 else 1
         wrong = replace(program, layers=(replace(low, **{field:v}),program.layers[1]))
-    named = {'requant':'m0'}.get(field, field)+('' if field=='in_scale' else ' of layer 1')
+    named = field+('' if field=='in_scale' else ' of layer 1')
     assert verify(q, program, [(D.x_test>.5).float()]).parameters==[]
     assert named in verify(q, wrong, [(D.x_test>.5).float()]).parameters
 

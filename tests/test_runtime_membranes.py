@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 import reference
 from quarantion.checks import CheckError
 from quarantion.files import load_tensors, save_tensors
-from quarantion.runtime.store import FORMAT, VERSION, packed, sizes
-from quarantion.runtime.network import RESETS, IntegerNetwork, IntLayer, Op, Requant, load, membrane_bound, prove_range
+from quarantion.runtime.store import FORMAT, VERSION, packed
+from quarantion.runtime.layer import RESETS, IntLayer, Op, membrane_bound, prove_range
+from quarantion.runtime.network import IntegerNetwork, load, sizes
 
 FIRED = []   # rates of all layers that fire, over all examples below
 TABLES = dict(quarters=[k*16384 for k in range(-4, 9)], exponential=[-131072,-65536,-32768,-16384,0,16384,32768,65536,131072], two=[0,98304], many=[k*1024-65536 for k in range(256)])
@@ -34,7 +35,7 @@ def layers(draw, shape, sums, neurons, conv=(), **kw):
         top = draw(st.sampled_from([7,127,32767]))
         shift = draw(st.integers(31, 36))
         m0 = rng.integers(2**30, 2**31, c, np.int64)
-        more['requant'] = Requant(np.full(c, 1, np.int32)*m0.astype(np.int32), np.full(c, shift, np.int32), top)
+        more |= few_bits(m0.astype(np.int32), shift, top, c)
         size = max(2, min(top, int(size*2**30.5/2**shift)))
     theta = ints(rng, max(1, size//3), size+1, c)<<guard
     if kept=='clip': more['clip'] = int(draw(st.sampled_from([theta.max()+1, 3*theta.max()])))
@@ -99,7 +100,10 @@ def layer(w=((3,-2),(1,4)), theta=9, leak=60000, guard=0, reset='subtract', **kw
     return IntLayer(w, full(0), full(theta), full(leak), 1/full(theta), guard, reset, 4, **kw)
 
 
-KINDS = dict(plain={}, clipped=dict(clip=15), levels=dict(levels=np.array(TABLES['quarters'], np.int32)), requant=dict(requant=Requant(*np.array([[2**30]*2,[31]*2], np.int32), 7)),
+def few_bits(m0, shift, top, c=2): return dict(m0=np.full(c, 1, np.int32)*np.int32(m0), shift=np.full(c, shift, np.int32), current_max=top)
+
+
+KINDS = dict(plain={}, clipped=dict(clip=15), levels=dict(levels=np.array(TABLES['quarters'], np.int32)), requant=few_bits(2**30, 31, 7),
              current_leak=dict(current_leak=np.full(2, 50000, np.int32)), recurrent=dict(recurrent=np.array([[1,-2],[2,1]], np.int8), gain=3))
 
 
@@ -130,20 +134,22 @@ def test_random_walks_stay_within_the_bound(seed, reset, second, m, kept):
 def test_bounds_for_tensors_are_those_for_arrays():
     rng = np.random.default_rng(0)
     p,b,t,m,m2,top = (rng.integers(1, 60000, 5) for _ in range(6))
-    for kw in {}, dict(requant_max=127), dict(current_leak=m2), dict(top=top), dict(requant_max=7, current_leak=m2, top=top):
-        tensors = {k:torch.tensor(v).double() if isinstance(v, np.ndarray) else v for k,v in kw.items()}
-        a = membrane_bound(p.astype(float), b, t, m, 3, 25, **kw)
-        assert np.allclose(a, membrane_bound(torch.tensor(p).double(), *(torch.tensor(v).double() for v in (b,t,m)), 3, 25, **tensors).numpy(), rtol=1e-12)
-        if 'top' in kw and 'current_leak' not in kw: assert (membrane_bound(p.astype(float), b, t, 0*m+65536, 3, math.inf, **kw)<2**31).all()
-    assert membrane_bound(np.ones(1), np.zeros(1), np.ones(1), np.full(1, 65536), 0, math.inf)[0]>2**31
+    for kw in {}, dict(current_max=127), dict(current_leak=m2), dict(top=top), dict(current_max=7, current_leak=m2, top=top):
+        top_ = kw.pop('top', None)
+        low = IntLayer(np.ones((5,1), np.int8), b, t, m, np.ones(5), 3, **kw)
+        tensors = replace(low, **{k:torch.tensor(getattr(low, k)) for k in ('bias','theta','leak','current_leak')})
+        a = membrane_bound(p.astype(float), low, 25, top_)
+        assert np.allclose(a, membrane_bound(torch.tensor(p).double(), tensors, 25, None if top_ is None else torch.tensor(top_).double()).numpy(), rtol=1e-12)
+        if top_ is not None and 'current_leak' not in kw: assert (membrane_bound(p.astype(float), replace(low, leak=0*m+65536), math.inf, top_)<2**31).all()
+    assert membrane_bound(np.ones(1), layer([[1]], theta=1, leak=65536), math.inf)[0]>2**31
 
 
 @pytest.mark.parametrize('change,words', [
     (dict(clip=-1), '`clip`'), (dict(clip=7, levels=np.array([0], np.int32)), '`clip`'), (dict(levels=np.array([1,2], np.int32)), '`levels`'), (dict(levels=np.array([0,0], np.int32)), '`levels`'),
     (dict(levels=np.array([0.,1.])), '`levels`'), (dict(clip=9, before_fire=True), 'threshold: expected less than the largest membrane.*cannot fire'),
-    (dict(levels=np.array([0,65536], np.int32), before_fire=True), 'cannot fire'), (dict(requant=Requant(*np.array([[5]*2,[31]*2], np.int32), 7)), '`m0`'),
-    (dict(requant=Requant(*np.array([[2**30]*2,[63]*2], np.int32), 7)), '`shift`'), (dict(requant=Requant(*np.array([[2**30]*2,[31]*2], np.int32), 0)), '`quant_max`'),
-    (dict(requant=Requant(np.full(1, 2**30, np.int32), np.full(2, 31, np.int32), 7)), '`m0`'), (dict(current_leak=np.full(2, 65537, np.int32)), '`current_leak`'), (dict(current_leak=np.full(2, .5)), '`current_leak`'),
+    (dict(levels=np.array([0,65536], np.int32), before_fire=True), 'cannot fire'), (few_bits(5, 31, 7), '`m0`'),
+    (few_bits(2**30, 63, 7), '`shift`'), (few_bits(2**30, 31, 0), '`current_max`'),
+    (few_bits(2**30, 31, 7) | dict(m0=np.full(1, 2**30, np.int32)), '`m0`'), (dict(current_leak=np.full(2, 65537, np.int32)), '`current_leak`'), (dict(current_leak=np.full(2, .5)), '`current_leak`'),
     (dict(recurrent=np.ones((2,3), np.int8)), '`recurrent`'), (dict(recurrent=np.ones(3, np.int8)), '`recurrent`'), (dict(recurrent=np.ones((2,2))), '`recurrent`'),
     (dict(recurrent=np.ones((4,4), np.int8)), '`recurrent`: expected weights of 2 neurons'), (dict(gain=0), '`gain`')])
 def test_what_is_no_layer_is_refused_by_name(change, words):
@@ -152,7 +158,7 @@ def test_what_is_no_layer_is_refused_by_name(change, words):
 
 def test_sums_beyond_int32_are_refused():
     with pytest.raises(CheckError, match=r'layer 0: products: expected \|A\| < 2\^31'):
-        IntegerNetwork((layer(clip=127, requant=KINDS['requant']['requant'], recurrent=np.ones((2,2), np.int8), gain=2**30),), (2,), 5, 1., 0, 1)
+        IntegerNetwork((layer(clip=127, **KINDS['requant'], before=(Op('sum', (2**11,2**11)),)),), (2,), 5, 1., 0, 255)
     with pytest.raises(CheckError, match='largest guard that fits: f = 4'): prove_range(layer(theta=2**29, guard=5, levels=np.array([0,2**18], np.int32)), 1, 5)
 
 
@@ -230,9 +236,9 @@ def test_lost_and_damaged_tensors_are_named(tmp_path, name):
 
 
 def test_headers_hold_what_is_not_usual():
-    from quarantion.runtime.store import _header
+    from quarantion.runtime.store import file_header
     net = IntegerNetwork((layer(guard=8),), (2,), 5, 1., 0, 1)
-    assert _header(net)==dict(format=FORMAT, version=VERSION, in_shape=[2], steps=5, layers=[dict(shape=[2,2])])
+    assert file_header(net.layers, net.header)==dict(format=FORMAT, version=VERSION, in_shape=[2], steps=5, layers=[dict(shape=[2,2])])
 
 
 def test_sizes_are_those_of_the_file(tmp_path):

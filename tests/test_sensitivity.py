@@ -10,7 +10,7 @@ from quarantion.quant.level_sets import levels, mse_scale, quantize
 from quarantion.quant.policy import Policy
 from quarantion.quant.sensitivity import (CHOICES, Sensitivity, _twice, agreement_sensitivity, allocate, hawq_sensitivity, hessian_traces, knapsack, plot_sensitivity,
                                           sqnr_sensitivity, weighted_layers)
-from quarantion.runtime.network import packed
+from quarantion.runtime.store import packed
 from quarantion.spikes.network import Network
 from quarantion.spikes.neuron import LIF, RecurrentLIF
 from quarantion.spikes.surrogate import SURROGATES, surrogate_grad

@@ -77,10 +77,10 @@ def break_even(path):
     "Measure the constants, and write them into the notebook of the runtime; export it afterwards"
     from quarantion.bench.events import break_even
     found = ','.join(f'{v:.3g}' for v in break_even())
-    text,n = re.subn(r'"_BREAK_EVEN = [^#]*#', f'"_BREAK_EVEN = {found} #', path.read_text())
+    text,n = re.subn(r'"BREAK_EVEN = [^#]*#', f'"BREAK_EVEN = {found} #', path.read_text())
     assert n==1, path
     path.write_text(text)
-    print(f'_BREAK_EVEN = {found}')
+    print(f'BREAK_EVEN = {found}')
 
 
 def accuracy(seeds, path):
@@ -239,7 +239,7 @@ def frontier_prove(path, data_dir):
     from quarantion.quant.lowering import lower
     from quarantion.quant.network import prepare
     from quarantion.quant.proof import verify
-    from quarantion.runtime.store import load, save
+    from quarantion.runtime.network import load, save
     from quarantion.train.config import Config, policy_named
     from quarantion.train.job import build, few, load_data, test_batches
     tensors,head = load_tensors(path, 'quarantion.frontier', 1)

@@ -12,7 +12,8 @@ import torch
 from .measure import interleaved, race, torch_threads
 from ..kernels.dense import dense_products
 from ..kernels.events import event_products, pack_rows, packed_event_products
-from ..runtime.network import IntegerNetwork, IntLayer
+from ..runtime.layer import ONE, IntLayer
+from ..runtime.network import IntegerNetwork
 
 # %% ../../nbs/bench/events.ipynb #00259f75
 _SIZES,_STEPS,_LEAK = (784,1000,10),25,62259
@@ -46,8 +47,8 @@ def _scan(current, leak, theta):
 # %% ../../nbs/bench/events.ipynb #54fc541d
 def _with_snntorch(net):
     import snntorch as snn
-    neuron = snn.Leaky(beta=_LEAK/65536, threshold=float(_THETA))
-    readout,fcs = snn.Leaky(beta=_LEAK/65536, reset_mechanism='none'),[]
+    neuron = snn.Leaky(beta=_LEAK/ONE, threshold=float(_THETA))
+    readout,fcs = snn.Leaky(beta=_LEAK/ONE, reset_mechanism='none'),[]
     for l in net.layers:
         fc = torch.nn.Linear(l.weight.shape[1], l.weight.shape[0], bias=False)
         fc.weight.data = torch.from_numpy(l.weight).float()
@@ -67,9 +68,9 @@ def _with_snntorch(net):
 def _with_products(net, product, weights):
     def run(x):
         a = product(torch.from_numpy(x).flatten(0, 1), weights[0]).view(*x.shape[:2], -1)
-        s = _scan(a, _LEAK/65536, _THETA)
+        s = _scan(a, _LEAK/ONE, _THETA)
         b = product(s.flatten(0, 1), weights[1]).view(*x.shape[:2], -1)
-        return s,_scan(b, _LEAK/65536, None).argmax(-1)
+        return s,_scan(b, _LEAK/ONE, None).argmax(-1)
     return run
 
 def _with_int_mm(net):

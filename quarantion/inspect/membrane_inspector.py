@@ -18,6 +18,7 @@ from ..paper import RED
 from .membrane_traces import Trace, plot_occupancy, plot_spread, plot_traces
 from .widget import Inspector
 from ..paper import DARK, LIGHT, canvas_png, draw_png
+from ..runtime.layer import leak
 
 # %% ../../nbs/inspect/membrane_inspector.ipynb #ab0e441a
 @contextmanager
@@ -45,11 +46,10 @@ class _Grid(NamedTuple): # In real numbers
 
 def _grid(layer, n):
     if layer is None or not hasattr(layer, 'unit_code') and not hasattr(layer, 'unit'): return None
-    program = not hasattr(layer, 'codes')
-    k,clip = (layer,layer.clip) if program else (layer.codes(),layer.kept.clip)
-    t,unit = layer.levels if program else layer.kept.levels,_each(k.unit, n)[:,0]
+    k = layer.codes().ints if hasattr(layer, 'codes') else layer # of the network in training, or of a program
+    unit,clip,t = _each(k.unit, n)[:,0],k.clip,k.levels
     if clip: values = np.tile(np.arange(-clip, clip+1), (n,1)) if clip<=2**12 else None
-    else: values = ((_each(k.theta, n).astype(np.int64)*as_array(t).astype(np.int64)+32768)>>16) if t is not None and len(t) else None
+    else: values = leak(_each(k.theta, n).astype(np.int64), as_array(t).astype(np.int64)) if len(t) else None
     return _Grid(unit, None if values is None else values*unit[:,None])
 
 class _Seen(NamedTuple): # What one layer did

@@ -16,6 +16,7 @@ from ..paper import ink
 from .grid_fit import average_range, fit_grid, plot_grid, plot_history
 from .whatif import changed_policy, plot_what_if, policy_in, policy_words, what_if
 from .widget import Inspector
+from ..runtime.layer import ONE
 
 # %% ../../nbs/inspect/observer_inspector.ipynb #5e811eed
 TENSORS = dict(weight=('ternary','int3','nonary','int4','int5','int6','int7','int8'), current=('exact',*(f'int{b}' for b in (2,3,4,5,6,8,10,12,16))),
@@ -63,6 +64,8 @@ def look_at(
 )->Seen:
     "A tensor of a layer and the grid for it; raises `CheckError`"
     import torch
+    from quarantion.quant.layer import sums
+    from quarantion.quant.learned import input_thresholds
     from quarantion.quant.neurons import kept
     from quarantion.quant.level_sets import levels
     from quarantion.quant.policy import membrane_of
@@ -80,9 +83,9 @@ def look_at(
     if tensor=='input':
         s,lo,hi = (q.in_scale,q.in_min,q.in_max) if layer==0 else (1.,0,1)
         return Seen(into.numpy(), np.arange(lo, hi+1), np.array([s]), 'input / scale')
-    k = l.codes()
+    k = l.codes().real
     if tensor=='current':
-        a = l._sums(into, k, torch.float64).detach()
+        a = sums(l, into, k.weight).detach()
         i = a*k.worth.detach().double().reshape(1, -1, *[1]*(a.ndim-2))
         if choice=='exact': return Seen(i.numpy(), None, np.ones(1), 'current')
         top = 2**(int(choice[3:])-1)-1
@@ -93,10 +96,10 @@ def look_at(
     ch = lambda v: v.detach().double().reshape(1, 1, -1, *[1]*(mem.ndim-3))
     how = kept(membrane_of(choice), l.reset)
     if how.clip:
-        unit = l._least().expand(len(l.bias))*l.in_scale/max(1, how.clip-1) if not l.kept.clip else k.unit
+        unit = input_thresholds(l)*l.in_scale/max(1, how.clip-1) if not l.kept.clip else k.unit
         return Seen((mem/ch(unit)).numpy(), _whole_levels(how.clip), unit.detach().numpy(), 'membrane / unit')
     theta = l.threshold.detach().reshape(-1).expand(len(l.bias))
-    return Seen((mem/ch(theta)).numpy(), None if how.levels is None else how.levels.double().numpy()/65536, theta.numpy(), 'membrane / θ')
+    return Seen((mem/ch(theta)).numpy(), None if how.levels is None else how.levels.double().numpy()/ONE, theta.numpy(), 'membrane / θ')
 
 def own_choice(
     layer, # A `QuantLayer`
@@ -141,10 +144,10 @@ class ObserverInspector(Inspector):
         self.apply.on_click(self._on_apply)
 
     def _watch(self, x): # Extremes and scale of every tensor of every layer
-        import torch
+        from quarantion.quant.layer import sums
         for i,(_,l,into,ran) in enumerate(_layer_inputs(self.model, x)):
-            k = l.codes()
-            current = l._sums(into, k, torch.float64).detach()
+            k = l.codes().real
+            current = sums(l, into, k.weight).detach()
             current = current*k.worth.detach().double().reshape(1, -1, *[1]*(current.ndim-2))
             for name,v,s in (('weight',l.latent,l.scale),('current',current,None),('membrane',ran.mem(),k.unit if l.kept.clip else l.threshold),('input',into*(self.model.in_scale if i==0 else 1.),None)):
                 self._seen[i,name].append((*map(float, v.detach().aminmax()), float('nan') if s is None else float(s.detach().mean())))

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from ..checks import check_in, fail
 from ..paper import BLUE, GREEN, GREY, ORANGE, RED, label_axes, style_axes, whole_ticks
 from .widget import Inspector
-from ..runtime.store import load, sizes
+from ..runtime.network import load, sizes
 from ..train.rundir import read_run
 
 # %% ../../nbs/inspect/run_compare.ipynb #8bdd2531

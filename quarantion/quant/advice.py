@@ -163,7 +163,7 @@ def _check_state(model):
                 if not (torch.isfinite(s).all() and (s>0).all()): yield Finding('observer', 'error', name, f'a scale of {float(s.min()):g}', 'look at the data that it saw')
                 if z.any(): yield Finding('zero-point', 'error', name, f'a zero-point of {int(z.abs().max())}', 'a symmetric observer')
     if isinstance(model, QuantNetwork):
-        if not all(bool(l.frozen) for l in model.layers): yield Finding('frozen', 'note', '', 'codes are not frozen yet', '`lower` and `verify` do it')
+        if not all(bool(l.frozen) for l in model.layers): yield Finding('frozen', 'note', '', 'codes are not frozen yet', '`lower` copies those of the moment; `freeze` keeps them')
         if model.training: yield Finding('eval', 'note', '', 'the network is in training mode', '`eval()` before it is judged')
 
 def _check_activity(model, sample, layers):

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from ..checks import check_finite, check_in, check_time, fail
 from .neurons import requantize
-from .layer import QuantLayer, _pool
+from .layer import QuantLayer, returning, sums
+from .products import pool
 from .policy import Policy
 from .network import QuantNetwork, _policies, prepare
 from .pruning import _chain
@@ -78,14 +79,14 @@ def _mean(i): return i.double().movedim(2, -1).flatten(0, -2).mean(0) # of `[T, 
 def _currents(l, x, spk):
     "Mean current of each channel of a quantized layer `[C]`, float64, without bias, from input codes and the spikes that return"
     k = l.codes()
-    a = l._sums(x, k, torch.float64).unflatten(0, x.shape[:2])
+    a = sums(l, x, k.real.weight).unflatten(0, x.shape[:2])
     if l.recurrent is not None:
         feat = a.shape[2:]
-        back = l._back(k, torch.float64, feat, float(l.gain))
+        back = returning(l, k.real.recurrent, feat, float(l.gain))
         a = a+torch.stack([back(s) for s in _shift(spk).double().flatten(2)]).reshape(len(spk), -1, *feat)
     a = a.movedim(2, -1)
-    if k.m0 is None: i = a*k.worth
-    else: i = requantize(a, k, l.guard, l.quant_max)*k.unit*2.**l.guard
+    if not k.ints.current_max: i = a*k.real.worth
+    else: i = requantize(a, k)*k.real.unit*2.**l.guard
     return i.flatten(0, -2).mean(0)
 
 def _checked(q, net, x, where):
@@ -147,7 +148,7 @@ def round_codes(
 # %% ../../nbs/quant/calibration.ipynb #0ce14cd3
 def _patches(l, y):
     "Inputs of each group of output channels, `[n, groups, J]`, float64"
-    for op in l.before: y = _pool(y, op)
+    for op in l.before: y = pool(y, op)
     if not l.conv: return y.double()[:,None]
     stride,padding,dilation,groups = l.conv
     cols = F.unfold(y.double(), l.latent.shape[2:], dilation, padding, stride)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 import numpy as np
 from ..checks import fail
-from .layer import QuantLayer
-from ..runtime.layer import IntLayer
+from .layer import QuantLayer, final_codes
+from ..runtime.layer import ONE, IntLayer, leak
 
 # %% ../../nbs/quant/drift.ipynb #2c77271e
 def spike_correlation(
@@ -117,17 +117,17 @@ class Scales(NamedTuple):
 def _spread(x): return float(x.min()),float(np.median(x)),float(x.max())
 
 def scales_of(
-    layer:QuantLayer, # A layer of the trained network, frozen
+    layer:QuantLayer, # A layer of the trained network
     low:IntLayer # What it was lowered to
 )->Scales:
     "The scale table of one layer"
     real = lambda v: v.detach().cpu().double().numpy().reshape(-1)
     theta,bias = real(layer.threshold),real(layer.bias)
     leaks = [(layer.beta,low.leak)]+([(layer.alpha,low.current_leak)] if layer.alpha is not None else [])
-    return Scales(_spread(real(layer.worth_code)/layer.in_scale), _spread(low.unit), _spread(low.theta),
+    return Scales(_spread(real(final_codes(layer).real.worth)/layer.in_scale), _spread(low.unit), _spread(low.theta),
         theta_error=float(np.max(abs(low.unit*low.theta-theta)/theta)),
         bias_error=float(_share(np.linalg.norm(low.unit*low.bias-bias), np.linalg.norm(bias))),
-        beta_error=max(float(np.max(abs(m/65536-real(b)))) for b,m in leaks))
+        beta_error=max(float(np.max(abs(m/ONE-real(b)))) for b,m in leaks))
 
 # %% ../../nbs/quant/drift.ipynb #38494e6f
 def weight_saturation(
@@ -144,6 +144,6 @@ def states_at_ends(
     "States at the clip or on an outermost level; 0 where membranes are exact"
     if low.clip: return int(np.count_nonzero(abs(mem)>=low.clip))
     if not low.levels.size: return 0
-    ends = (low.theta.astype(np.int64)*t for t in low.levels[[0,-1]].astype(np.int64))
-    lo,hi = ((t+32768>>16).reshape(-1, *[1]*(mem.ndim-3)) for t in ends)
+    ends = (leak(low.theta.astype(np.int64), t) for t in low.levels[[0,-1]].astype(np.int64))
+    lo,hi = (t.reshape(-1, *[1]*(mem.ndim-3)) for t in ends)
     return int(np.count_nonzero((mem<=lo)|(mem>=hi)))

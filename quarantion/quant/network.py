@@ -10,9 +10,11 @@ import math, warnings
 import torch
 from torch import Tensor, nn
 from ..checks import check_finite, check_time, fail
-from .layer import QuantLayer, _pool
+from .layer import QuantLayer
+from .learned import Into
 from .observers import MinMax
 from .policy import Policy
+from .products import pool
 from ..runtime.layer import Op, Record
 from ..tables import html_table
 from ..spikes.network import Network, OverTime
@@ -38,7 +40,7 @@ def _synapse(like, conv, weight, bias):
 
 def _neurons(l, k, kw, real):
     "Float neurons like those of a quantized layer"
-    if l.alpha is not None: kw = kw | dict(alpha=real(k.alpha_real))
+    if l.alpha is not None: kw = kw | dict(alpha=real(k.alpha))
     if l.recurrent is None: return (LIF if l.alpha is None else Synaptic)(**kw)
     w = real(k.recurrent*(k.worth/l.in_scale).reshape(-1, *[1]*(l.recurrent.ndim-1)))
     back = Diagonal(w.reshape(-1, *[1]*(2 if l.conv else 0))) if w.ndim==1 else _synapse(w, l.recurrent_conv, w, None)
@@ -111,9 +113,9 @@ class QuantNetwork(OverTime):
         "A float network that holds the dequantized weights, biases, thresholds and leaks, as other tools want them"
         out = []
         for l in self.layers:
-            k,real = l.codes(),lambda v: v.detach().to(l.bias.dtype).clone()
-            syn = _synapse(l.latent, l.conv, real(l.weight if not l.frozen else l.weight_code*(k.worth/l.in_scale).reshape(-1, *[1]*(l.latent.ndim-1))), real(k.bias_real) if l.has_bias else None)
-            kw = dict(beta=real(k.beta_real), threshold=real(k.theta_real), reset=l.reset, surrogate=l.surrogate, slope=l.slope, detach_reset=l.detach_reset)
+            k,real = l.codes().real,lambda v: v.detach().to(l.bias.dtype).clone()
+            syn = _synapse(l.latent, l.conv, real(l.weight if not l.frozen else l.weight_code*(k.worth/l.in_scale).reshape(-1, *[1]*(l.latent.ndim-1))), real(k.bias) if l.has_bias else None)
+            kw = dict(beta=real(k.beta), threshold=real(k.theta), reset=l.reset, surrogate=l.surrogate, slope=l.slope, detach_reset=l.detach_reset)
             out += [*map(_module, l.before), syn, *map(_module, l.after), _neurons(l, k, kw, real)]
         return Network(*out, in_shape=self.in_shape, steps=self.steps).to(self.layers[0].bias.device).train(self.training)
 
@@ -198,10 +200,10 @@ def _check_shapes(stages, in_shape):
     for name,_,syn,before,after in stages:
         x = x.to(syn.weight)
         try:
-            for op in before: x = _pool(x, op)
+            for op in before: x = pool(x, op)
             if isinstance(syn, nn.Linear) and x.ndim!=2: fail('Linear', f'layer {name}', 'one axis of features before it (nn.Flatten makes one)', f'shape {list(x.shape[1:])}')
             x = syn(x)
-            for op in after: x = _pool(x, op)
+            for op in after: x = pool(x, op)
         except RuntimeError as e: fail('shapes', f'layer {name}', f'weights and poolings that fit {list(x.shape[1:])}', str(e).splitlines()[0])
 
 def prepare(
@@ -227,7 +229,7 @@ def prepare(
     _check_shapes(stages, net.in_shape)
     for i,(own,(name,neurons,syn,before,after)) in enumerate(zip(_policies(policy, [s[0] for s in stages]), stages)):
         s,m,f = (in_scale,max(in_max, -in_min),guard) if i==0 else (1.,1,8)
-        layers.append(QuantLayer(syn, neurons, own, s, m, f, before, after, per_tensor=i==len(stages)-1, name=f'layer {name}'))
+        layers.append(QuantLayer(syn, neurons, own, Into(s, m, f), before, after, per_tensor=i==len(stages)-1, name=f'layer {name}'))
     q = QuantNetwork(layers, [s[0] for s in stages], net.in_shape, net.steps, observer, in_scale, in_min, in_max)
     q = q.to(next(net.parameters()).device).train()
     if any(l.quant_max for l in layers): q.integers(sample.to(q.input_codes.device)) # currents have to be seen before they have a scale

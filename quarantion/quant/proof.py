@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from ..checks import fail
 from .drift import Change, Scales, scales_of, states_at_ends, weight_saturation
-from .lowering import lower
+from .lowering import lower_layer
 from .network import QuantNetwork
-from ..runtime.layer import IntLayer
+from ..runtime.layer import differing
 from ..runtime.network import IntegerNetwork
 from ..tables import html_table
 from ..spikes.network import Network, evaluating, readout
@@ -226,20 +226,10 @@ class Proof(Comparison):
     __str__,_repr_html_ = _text,_page
 
 # %% ../../nbs/quant/proof.ipynb #99a6b4e5
-def _integers(l):
-    "What a layer of a program runs on, by name"
-    d = {f.name:getattr(l, f.name) for f in fields(IntLayer) if f.name!='unit'}
-    r = d.pop('requant')
-    return d | {k:getattr(r, v) if r else 0 for k,v in dict(m0='m0', shift='shift', current_max='quant_max').items()}
-
 def _differing(q, program):
     "Names of what `program` does not have from `q`"
-    own,out = lower(q),[]
-    for n,a,b in zip(q.names, own.layers, program.layers):
-        a,b = _integers(a),_integers(b)
-        same = lambda k: np.array_equal(a[k], b[k]) if isinstance(a[k], np.ndarray) else a[k]==b[k]
-        out += [f'{k} of layer {n}' for k in a if not same(k)]
-    return out+[k for k in ('in_scale','in_min','in_max','steps','in_shape') if getattr(own, k)!=getattr(program, k)]
+    out = [f'{k} of layer {n}' for n,l,low in zip(q.names, q.layers, program.layers) for k in differing(lower_layer(l), low)]
+    return out+[k for k,v in program.header.items() if getattr(q, k)!=v]
 
 # %% ../../nbs/quant/proof.ipynb #30d79332
 def _add_layers(proof, program, theirs, ours):
@@ -332,7 +322,7 @@ def _check_asked(q, program, loader, net, gates):
 # %% ../../nbs/quant/proof.ipynb #98ace15a
 @torch.no_grad()
 def verify(
-    q:QuantNetwork, # The trained network; frozen, if it was not
+    q:QuantNetwork, # The trained network, frozen or not; it is left as it is
     program:IntegerNetwork, # Its integer program, best as loaded from its file
     loader, # Batches: `x`, or `(x, y)` with labels; `x` is `[B, …]` or `[T, B, …]`
     net:Network=None, # The float network that `q` was made from, to be compared with
@@ -340,7 +330,6 @@ def verify(
 )->Proof: # Its `mismatches` are 0, and it is `ok`, if all is equal, something was shown, and every gate passed
     "Compare spike by spike; raises `CheckError` for other layers, no samples, or a gate that needs what is not given"
     _check_asked(q, program, loader, net, gates)
-    q.freeze()
     n = len(q.layers)
     if n!=len(program.layers): fail('layers', 'verify', f'{n}, as in the trained network', len(program.layers))
     ls = [LayerProof(n, reset=l.reset, scales=scales_of(l, low), weight_saturation=weight_saturation(low),

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..checks import check_in, check_range, fail
 from .level_sets import levels, mse_scale, quantize
 from .policy import Policy
-from ..runtime.network import packed
+from ..runtime.store import packed
 from ..spikes.network import Network, evaluating
 from ..spikes.neuron import LIF, RecurrentLIF
 from ..spikes.synaptic import RecurrentSynaptic, Synaptic

@@ -189,8 +189,9 @@ def encode_units(
 
 def decode_units(
     worth:np.ndarray, # What `encode_units` returned
-    theta:np.ndarray # θ `[C]`, int32, > 0
+    theta:np.ndarray, # θ `[C]`, int32, > 0
+    name:str='worth' # What the error calls it
 )->np.ndarray: # u `[C]`, float64, within half a part of θ
     "What one unit of the membrane is worth; raises `CheckError`"
-    if worth.ndim!=1 or len(worth) not in (1,len(theta)): fail('`worth`', expected=f'1 or {len(theta)} values', found=f'shape {worth.shape}')
+    if worth.ndim!=1 or len(worth) not in (1,len(theta)): fail(f'`{name}`', expected=f'1 or {len(theta)} values', found=f'shape {worth.shape}')
     return worth.astype(np.float64)/theta

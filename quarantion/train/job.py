@@ -28,7 +28,7 @@ from ..quant.sensitivity import allocate, hawq_sensitivity
 from ..quant.pruning import hold_zeros, zero_smallest
 from ..quant.network import QuantNetwork, prepare
 from ..quant.proof import Proof, verify
-from ..runtime.store import load, sizes
+from ..runtime.network import load, sizes
 from ..spikes.encoders import encode
 from ..spikes.parameters import learnable, settle
 from ..spikes.network import Network
@@ -264,7 +264,7 @@ def finish(
 )->dict: # What `result.json` holds
     "Save the networks, lower, prove, and write what the report needs"
     cfg,t0 = settings(run),time.perf_counter()
-    if q is not None: program = lower(q)
+    if q is not None: program = lower(q.freeze())
     save_tensors(run/'model.safetensors', _state('float', net) | ({} if q is None else _state('quant', q)), dict(format=MODEL, version=VERSION, config=asdict(cfg)))
     audit(run/'audit.jsonl', 'trained', float_accuracy=float_accuracy)
     float_bytes = len(_bytes({k:v.cpu().numpy() for k,v in net.state_dict().items()}))
