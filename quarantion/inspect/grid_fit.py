@@ -9,7 +9,7 @@ __all__ = ['GridFit', 'fit_grid', 'plot_grid', 'average_range', 'plot_history']
 from typing import NamedTuple
 import numpy as np
 from ..checks import check_array, check_range, fail
-from ..paper import BLUE, GREEN, GREY, ORANGE, RED, add_legend, ink, label_axes, style_axes, whole_ticks
+from ..paper import BLUE, GREEN, GREY, ORANGE, RED, add_legend, ink, label_axes, second_axis, style_axes, whole_ticks
 
 # %% ../../nbs/inspect/grid_fit.ipynb #6839e1de
 class GridFit(NamedTuple):
@@ -87,6 +87,7 @@ def average_range(
     for i in range(1, len(new)): out[i] = out[i-1]+(max(c, 1/(i+1)) if adaptive else c)*(new[i]-out[i-1])
     return out
 
+# %% ../../nbs/inspect/grid_fit.ipynb #8508235c
 def plot_history(
     low, # Smallest value of each batch `[n]`
     high, # Largest value of each batch `[n]`
@@ -102,10 +103,9 @@ def plot_history(
     ax.stairs(high, np.append(x-.5, x[-1]+.5), baseline=low, fill=True, color=BLUE, alpha=.25, lw=0, label='batch')
     for k in 0,1: ax.plot(x, m[:,k], color=ORANGE, lw=1.8, ls='-', marker='.' if len(x)<30 else None, ms=4, label=f'average, c = {averaging_constant:.3g}' if k else None)
     if scale is not None:
-        s = ax.twinx()
+        s = second_axis(ax, 'scale')
         s.plot(x, check_array(scale, 'n', 'scale', n=len(x)), color=GREEN, lw=1.4, ls='--')
-        s.spines[['top','left']].set_visible(False); s.tick_params(labelsize=8)
-        s.set_ylabel('scale', fontsize=9); s.set_ylim(0, 1.25*max(float(np.max(scale)), 1e-12))
+        s.set_ylim(0, 1.25*max(float(np.max(scale)), 1e-12))
         ax.plot([], [], color=GREEN, lw=1.4, ls='--', label='scale')
     whole_ticks(ax.xaxis); label_axes(ax, 'batch', 'smallest, largest')
     pad = .08*max(float(high.max()-low.min()), 1e-9)

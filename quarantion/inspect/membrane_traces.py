@@ -19,8 +19,10 @@ class Trace(NamedTuple):
     mem:np.ndarray # Membrane after each step `[T]`
     spk:np.ndarray # Spikes `[T]`, 0 or 1
 
+# %% ../../nbs/inspect/membrane_traces.ipynb #c0737724
 _STYLES = dict(color=BLUE, ls='-', lw=1.6, marker='.', ms=4),dict(color=ORANGE, ls='--', lw=1.6, marker='.', ms=4),dict(color=GREEN, ls='none', marker='D', ms=4.5, mfc='none', mew=1)
 
+# %% ../../nbs/inspect/membrane_traces.ipynb #41126e69
 def plot_traces(
     traces:list, # One to three `Trace`s, in the same unit
     threshold:float=None, # θ, in that unit

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.patches import Rectangle
 from ..checks import check_range, fail
-from ..paper import BLUE, ORANGE, RED, add_legend, ink, label_axes, style_axes
+from ..paper import BLUE, GREY, ORANGE, RED, add_legend, bare_axes, ink, label_axes, style_axes
 from .widget import Inspector
 from ..nonary.arithmetic import add_carry, from_digits, span, split, to_digits
 from ..nonary.companding import compand, expand
@@ -26,10 +26,6 @@ def _cell(ax, x, y, n): # A digit: brown below zero, purple above, darker for a 
     ax.add_patch(Rectangle((x-.44,y-.42), .88, .84, facecolor=rgb, edgecolor=ink(ax), lw=.6))
     ax.text(x, y, _sign(n), ha='center', va='center', fontsize=12, color='white' if sum(rgb[:3])<1.3 else 'black')
 
-def _bare(ax, x, y):
-    ax.set(xlim=x, ylim=y, xticks=[], yticks=[])
-    ax.spines[:].set_visible(False)
-
 def digit_carries(
     a:int, # A number within ±`span(D)`
     b:int, # Another
@@ -41,6 +37,7 @@ def digit_carries(
         c[k+1] = split(np.array(x+y+c[k]), 1)[1]
     return c
 
+# %% ../../nbs/inspect/nonary_explorer.ipynb #4710c250
 def plot_addition(
     a:int, # A number within ±`span(D)`
     b:int, # Another
@@ -65,7 +62,7 @@ def plot_addition(
         ax.annotate('', (x+.22,2.82), (x+1,2.5), arrowprops=dict(arrowstyle='->', color=color, lw=1, connectionstyle='arc3,rad=.35'))
     ax.text(-2.9, 3.35, 'place', fontsize=9); ax.text(-2.9, 2.82, 'carry', va='center', fontsize=9)
     if int(out): ax.text(-2.9, -.25, f'carry out {_sign(int(out))}', va='center', ha='left', fontsize=9, color=RED)
-    _bare(ax, (-3,D+1.7), (-.8,3.7))
+    bare_axes(ax, (-3,D+1.7), (-.8,3.7))
     return ax
 
 # %% ../../nbs/inspect/nonary_explorer.ipynb #5e794e4c
@@ -86,7 +83,7 @@ def plot_word(
     for k,bit in enumerate(f'{word:016b}'):
         ax.add_patch(Rectangle((k-.02,-.42), .88, .78, facecolor=BLUE if bit=='1' else 'none', edgecolor=ink(ax), lw=.6))
         ax.text(k+.42, -.03, bit, ha='center', va='center', fontsize=9, color='white' if bit=='1' else ink(ax))
-    _bare(ax, (-.3,16.2), (-.6,2.6))
+    bare_axes(ax, (-.3,16.2), (-.6,2.6))
     return ax
 
 # %% ../../nbs/inspect/nonary_explorer.ipynb #32b1792d
@@ -97,7 +94,7 @@ def plot_companding(
     "The curve 4·tanh, its nine levels, and what a level is read as"
     ax = style_axes(ax, (4,2.6), grid='y')
     x = np.linspace(-2.5, 2.5, 1001)
-    ax.plot(x, 4*np.tanh(x), color='#999999', lw=1, label='4·tanh v')
+    ax.plot(x, 4*np.tanh(x), color=GREY, lw=1, label='4·tanh v')
     ax.step(x, compand(x), color=BLUE, lw=1.6, label='nit', where='mid')
     ax.plot(expand(np.arange(-4, 5)), np.arange(-4, 5), 'o', color=ORANGE, ms=4, label='read back')
     if v is not None:

@@ -23,8 +23,11 @@ _LAYER = dict(name=str, rate=float, compared=int, mismatches=int, levels=int, we
 _WORD = {str:'a string', int:'a whole number', float:'a number'}
 
 def _e(x): return html.escape(str(x))
+
 def _int(x): return f'{x:,}'
+
 def _pct(x): return f'{100*x:.2f} %'
+
 def _size(x): return f'{_int(x)} bytes'
 
 def _field(d, k, t, where, empty=False): # Value of a field, of the type it should have; JSON's 1 is a number too
@@ -36,6 +39,7 @@ def _field(d, k, t, where, empty=False): # Value of a field, of the type it shou
     if k.endswith(('accuracy','rate')) and v>1: fail(f'`{k}`', where, 'in [0, 1]', v)
     return v
 
+# %% ../../nbs/inspect/report.ipynb #cdaa8d77
 def _result(run):
     where = str(run/'result.json')
     try: d = parse_json(read_bytes(where))
@@ -227,6 +231,7 @@ def _one_sample(t, quantized, panel):
         'Membranes of the last layer, one for each class: the answer is the class with the largest sum over time.', 'row two' if quantized else 'one'))
     return out
 
+# %% ../../nbs/inspect/report.ipynb #c3e35d7a
 def _weights(t, names, panel):
     q,out = t['quant_max'],[]
     for i,name in enumerate(names):

@@ -10,7 +10,7 @@ __all__ = ['pixel_spikes', 'read_spikes', 'plot_image', 'plot_trains', 'SpikeExp
 import numpy as np, torch
 from ..checks import check_array, check_in, check_range, check_shape
 from .figures import plot_raster
-from ..paper import BLUE, GREEN, ORANGE, RED, add_legend, ink, label_axes, style_axes, whole_ticks
+from ..paper import BLUE, GREEN, ORANGE, RED, add_legend, ink, label_axes, second_axis, style_axes, whole_ticks
 from .widget import Inspector
 from ..spikes.encoders import ENCODERS, encode
 from ..spikes.surrogate import SURROGATES, soft_spike, spike, surrogate_grad
@@ -36,6 +36,7 @@ def pixel_spikes(
         u = u-out[-1].float()
     return torch.stack(out).float().numpy()
 
+# %% ../../nbs/inspect/spike_explorer.ipynb #78143879
 def read_spikes(
     spk, # Spikes `[T, N]`, 0 or 1
     encoder:str # The one that wrote them, one of `ENCODERS`
@@ -66,6 +67,7 @@ def plot_image(
         ax.plot([x-.5,x+.5,x+.5,x-.5,x-.5], [y-.5,y-.5,y+.5,y+.5,y-.5], color=RED, lw=2, clip_on=False)
     return ax
 
+# %% ../../nbs/inspect/spike_explorer.ipynb #85637f37
 def plot_trains(
     trains:dict, # Name → spikes `[T]`, 0 or 1
     ax=None # Where to draw; new axes by default
@@ -142,6 +144,7 @@ def plot_surrogates(
     add_legend(ax)
     return ax
 
+# %% ../../nbs/inspect/spike_explorer.ipynb #9e78a05c
 def spike_gradient(
     current, # Input at each step `[T]`
     surrogate:str='fast_sigmoid', # One of `SURROGATES`
@@ -161,6 +164,7 @@ def spike_gradient(
     g, = torch.autograd.grad(torch.stack(spk).sum(), i)
     return torch.stack(pre).detach().numpy(),torch.stack(spk).detach().numpy(),g.numpy()
 
+# %% ../../nbs/inspect/spike_explorer.ipynb #67a605bc
 def plot_spike_gradient(
     mem, # Membrane before the reset `[T]`
     spk, # Spikes `[T]`, 0 or 1
@@ -176,16 +180,13 @@ def plot_spike_gradient(
     ax.axhline(threshold, color=ink(ax), lw=1, ls=':', label='threshold')
     on = np.flatnonzero(spk)
     ax.plot(on, mem[on], 'o', color=RED, ms=4, ls='', label=f'{len(on)} spikes')
-    other = ax.twinx()
+    other = second_axis(ax, 'gradient')
     other.bar(np.arange(len(mem)), grad, color=ORANGE, alpha=.55, width=.8, label='gradient')
-    other.spines[['top','left']].set_visible(False)
-    other.tick_params(labelsize=8)
     top,m = max(float(np.abs(grad).max()), 1e-9),1.1*max(float(np.abs(mem).max()), threshold)
     low = -1.15 if grad.min()<0 or mem.min()<0 else 0 # both zeros at one height
     other.set_ylim(low*top, 1.15*top); ax.set_ylim(low*m, 1.15*m)
     ax.set_zorder(other.get_zorder()+1); ax.patch.set_visible(False)
     whole_ticks(ax.xaxis); label_axes(ax, 'step', 'membrane')
-    other.set_ylabel('gradient', fontsize=9)
     add_legend(ax, [*ax.get_legend_handles_labels()[0], *other.get_legend_handles_labels()[0]])
     return ax
 

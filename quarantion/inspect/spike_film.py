@@ -21,6 +21,7 @@ _FAINT = '#e3e3e0'
 WIDE = dict(size=(7.6,3), eye=(.025,.42,.155,.4), trace=(.225,.62,.475,.25), raster=(.225,.1,.475,.42), out=(.765,.1,.21,.78), clock=(.025,.33), note=(.025,.1)) # inches, and places in the figure: left, bottom, width, height
 TALL = dict(size=(3.9,4.6), eye=(.06,.72,.24,.2), trace=(.06,.475,.88,.13), raster=(.06,.05,.88,.35), out=(.48,.7,.46,.24), clock=(.06,.7), note=(.06,.0)) # for a phone
 
+# %% ../../nbs/inspect/spike_film.ipynb #c5c70fae
 class Stage:
     "The film of one sample"
     def __init__(self,
@@ -121,6 +122,7 @@ def film(
     shown[0].save(out, 'GIF', save_all=True, append_images=shown[1:], duration=times, loop=0, transparency=_CLEAR, disposal=1, optimize=False)
     return out.getvalue()
 
+# %% ../../nbs/inspect/spike_film.ipynb #8ed40aaf
 def follow(
     prog, # An `IntegerNetwork` of two layers, the last one a readout
     x, # Sample, `[H, W]`, real numbers

@@ -66,6 +66,7 @@ def _put_scale(l, tensor, scale):
         l.current = MinMax(l.quant_max).to(s)
         l.current(torch.stack([-s.max(),s.max()])*l.quant_max)
 
+# %% ../../nbs/inspect/whatif.ipynb #8f4ab058
 def what_if(
     q, # A `QuantNetwork`, not frozen; it stays as it is
     new, # The `Policy` that it would have
