@@ -96,7 +96,7 @@ def _fold(counts): # signed counts [C, 2n] to magnitudes [C, n]
 
 class Histogram(MinMax):
     "Counts what it saw, and lets a rule choose the range"
-    _per_channel = (*MinMax._per_channel,'counts','exponent')
+    per_channel = (*MinMax.per_channel,'counts','exponent')
 
     def __init__(self,
         quant_max:int=127, # Largest code; the smallest is its negative
