@@ -150,7 +150,7 @@ def test_table_as_state_quant():
 def test_table_operator():
     t,x = LevelTable(dense(6)),torch.randn(3,7,requires_grad=True)
     for table,look in ((t.levels,True),(torch.arange(len(t)).to(torch.uint8),False)):
-        torch.library.opcheck(_nearest, (x.detach(), t.levels, t.bounds, t._cells, table, t._rate, look), test_utils=('test_schema','test_faketensor'))
+        torch.library.opcheck(_nearest, (x.detach(), t.levels, t.bounds, t.cells, table, t.rate, look), test_utils=('test_schema','test_faketensor'))
     def run(f):
         v = x.detach().clone().requires_grad_()
         y = f(v)

@@ -33,7 +33,7 @@ def _one_table(x, name, bits, uniform, goal, threads, seconds):
     theirs,levels = state_quant_peer(bits, uniform)
     t,out,none = LevelTable(levels),torch.empty_like(x),np.empty(0, np.int64)
     args = [v.numpy() for v in (x,t.levels,t.bounds,t.levels,out)]
-    def ours(): nearest_level(*args, none, t._rate, t._cells.numpy(), threads)
+    def ours(): nearest_level(*args, none, t.rate, t.cells.numpy(), threads)
     def search(): return t.levels[torch.bucketize(x, t.bounds)]
     def by_numpy(): return args[1].take(args[2].searchsorted(args[0]))
     def roofline(): stream(args[0], args[4], threads)

@@ -48,20 +48,26 @@ def _count(rows, low, high, bins):
     "Histogram of each channel: below, bins, above"
     n = bins+2
     i = torch.nan_to_num((rows-low[:,None])*(bins/(high-low))[:,None]+1, 0.).clamp(0, bins).long()
-    i = torch.where(rows<low[:,None], 0, torch.where(rows>high[:,None], bins+1, i))+n*torch.arange(len(low), device=rows.device)[:,None]
+    i = torch.where(rows<low[:,None], 0, torch.where(rows>high[:,None], bins+1, i))
+    i = i+n*torch.arange(len(low), device=rows.device)[:,None]
     return torch.bincount(i.flatten(), minlength=n*len(low)).reshape(-1, n)
 
 # %% ../../nbs/quant/fake.ipynb #e8b18875
 @torch.library.custom_op(op_name('fake_quantize'), mutates_args=())
-def _fake(x:Tensor, scale:Tensor, quant_min:int, quant_max:int, axis:int, look:bool, low:Tensor, high:Tensor, bins:int)->tuple[Tensor,Tensor,Tensor,Tensor]:
+def _fake(x:Tensor, scale:Tensor, quant_min:int, quant_max:int, axis:int, look:bool, low:Tensor, high:Tensor,
+          bins:int)->tuple[Tensor,Tensor,Tensor,Tensor]:
     rows,c = _to_rows(x.detach(), axis),len(scale)
     if _fits(x):
-        out,ends,counts = empty(rows.shape, x.dtype),[torch.empty(c if look else 0) for _ in range(2)],torch.empty((c if bins else 0,bins+2 if bins else 0), dtype=torch.int64)
-        fake_quantize_rows(rows.numpy(), as_array(scale), quant_min, quant_max, out.numpy(), *(e.numpy() for e in ends), as_array(low), as_array(high), counts.numpy(), torch.get_num_threads())
+        out,ends = empty(rows.shape, x.dtype),[torch.empty(c if look else 0) for _ in range(2)]
+        counts = torch.empty((c if bins else 0,bins+2 if bins else 0), dtype=torch.int64)
+        fake_quantize_rows(rows.numpy(), as_array(scale), quant_min, quant_max, out.numpy(), *(e.numpy() for e in ends),
+                           as_array(low), as_array(high), counts.numpy(), torch.get_num_threads())
         return _from_rows(out, x, axis),*ends,counts
     flat = rows.movedim(1, 0).reshape(c, rows.shape[0]*rows.shape[2])
-    out = (_codes(flat, scale, quant_min, quant_max)[2]*scale[:,None]).reshape(c, rows.shape[0], rows.shape[2]).movedim(0, 1).contiguous()
-    ends = flat.aminmax(dim=1) if look and flat.numel() else [scale.new_full((c if look else 0,), e) for e in (torch.inf,-torch.inf)]
+    out = (_codes(flat, scale, quant_min, quant_max)[2]*scale[:,None]).reshape(c, rows.shape[0], rows.shape[2])
+    out = out.movedim(0, 1).contiguous()
+    nothing = [scale.new_full((c if look else 0,), e) for e in (torch.inf,-torch.inf)]
+    ends = flat.aminmax(dim=1) if look and flat.numel() else nothing
     counts = _count(flat, low, high, bins) if bins else torch.empty((0, 0), dtype=torch.int64, device=x.device)
     return _from_rows(out, x, axis),ends[0].clone(),ends[1].clone(),counts
 
@@ -69,14 +75,18 @@ def _fake(x:Tensor, scale:Tensor, quant_min:int, quant_max:int, axis:int, look:b
 def _(x, scale, quant_min, quant_max, axis, look, low, high, bins):
     c = len(scale)
     ends = (scale.new_empty(c if look else 0) for _ in range(2))
-    return x.new_empty(x.shape),*ends,torch.empty((c if bins else 0,bins+2 if bins else 0), dtype=torch.int64, device=x.device)
+    counts = torch.empty((c if bins else 0,bins+2 if bins else 0), dtype=torch.int64, device=x.device)
+    return x.new_empty(x.shape),*ends,counts
 
+# %% ../../nbs/quant/fake.ipynb #acf9723f
 @torch.library.custom_op(op_name('fake_quantize_backward'), mutates_args=())
-def _fake_bw(g:Tensor, x:Tensor, scale:Tensor, quant_min:int, quant_max:int, axis:int, learn:bool)->tuple[Tensor,Tensor]:
+def _fake_bw(g:Tensor, x:Tensor, scale:Tensor, quant_min:int, quant_max:int, axis:int,
+             learn:bool)->tuple[Tensor,Tensor]:
     rows,grad,c = _to_rows(x.detach(), axis),_to_rows(g.detach(), axis),len(scale)
     if _fits(x):
         gx,gs = empty(rows.shape, x.dtype),torch.empty(c if learn else 0, dtype=torch.float64)
-        fake_quantize_back(grad.numpy(), rows.numpy(), as_array(scale), quant_min, quant_max, gx.numpy(), gs.numpy(), torch.get_num_threads())
+        fake_quantize_back(grad.numpy(), rows.numpy(), as_array(scale), quant_min, quant_max, gx.numpy(), gs.numpy(),
+                           torch.get_num_threads())
         return _from_rows(gx, x, axis),gs.to(scale.dtype)
     flat,grad = (v.movedim(1, 0).reshape(c, v.shape[0]*v.shape[2]) for v in (rows,grad))
     q,k,r = _codes(flat, scale, quant_min, quant_max)
@@ -85,7 +95,8 @@ def _fake_bw(g:Tensor, x:Tensor, scale:Tensor, quant_min:int, quant_max:int, axi
     return _from_rows(gx, x, axis),(grad*(r-torch.where(m>0, q, 0.))).sum(1) if learn else scale.new_empty(0)
 
 @_fake_bw.register_fake
-def _(g, x, scale, quant_min, quant_max, axis, learn): return x.new_empty(x.shape),scale.new_empty(len(scale) if learn else 0)
+def _(g, x, scale, quant_min, quant_max, axis, learn):
+    return x.new_empty(x.shape),scale.new_empty(len(scale) if learn else 0)
 
 def _setup(ctx, inputs, output):
     x,scale,ctx.quant_min,ctx.quant_max,ctx.axis,*_ = inputs
@@ -106,14 +117,18 @@ def _axis(x, scale, ch_axis):
     if scale.numel()==1: return -1
     if ch_axis is not None:
         if not -x.ndim<=ch_axis<x.ndim: fail('`ch_axis`', expected=f'an axis of shape {tuple(x.shape)}', found=ch_axis)
-        if scale.numel()!=x.shape[ch_axis]: fail('`scale`', expected=f'one value, or one for each of {x.shape[ch_axis]} channels', found=f'shape {tuple(scale.shape)}')
+        n = x.shape[ch_axis]
+        want = f'one value, or one for each of {n} channels'
+        if scale.numel()!=n: fail('`scale`', expected=want, found=f'shape {tuple(scale.shape)}')
         return ch_axis%x.ndim
     sizes = (1,)*(x.ndim-scale.ndim)+tuple(scale.shape)
     wide = [i for i,n in enumerate(sizes) if n!=1]
     return wide[0] if len(sizes)==x.ndim and len(wide)==1 and sizes[wide[0]]==x.shape[wide[0]] else None
 
 def _limits(quant_min, quant_max):
-    if not -2**22<=quant_min<=quant_max<=2**22: fail('`quant_min` and `quant_max`', expected='whole numbers that rise within ±2²²', found=f'{quant_min} … {quant_max}')
+    if not -2**22<=quant_min<=quant_max<=2**22:
+        want = 'whole numbers that rise within ±2²²'
+        fail('`quant_min` and `quant_max`', expected=want, found=f'{quant_min} … {quant_max}')
 
 def fake_quantize(
     x:Tensor, # Real values
@@ -134,8 +149,8 @@ class Observed(NamedTuple):
     "Fake-quantized values, and what their pass saw"
     values:Tensor # scale · code, of the shape of `x`, differentiable
     min_val:Tensor # Smallest number of each channel `[C]`
-    max_val:Tensor # Largest number of each channel `[C]`; both are NaN if the channel has one, ∞ and −∞ if it is empty
-    counts:Tensor # Numbers below `low` (and NaN), in each bin, and above `high`, int64 `[C, bins+2]`; `[0, 0]` without bins
+    max_val:Tensor # Largest number of each channel `[C]`; NaN where there is one, ∞ and −∞ where there is none
+    counts:Tensor # Numbers below `low` (and NaN), in each bin, above `high`: int64 `[C, bins+2]`; `[0, 0]` without bins
 
 def fake_quantize_observed(
     x:Tensor, # Real values
@@ -150,8 +165,10 @@ def fake_quantize_observed(
     "`fake_quantize`, with extremes and histogram of `x` from the same pass; raises `CheckError`"
     _limits(quant_min, quant_max); check_range(bins, 0, name='bins')
     axis,scale = _axis(x, scale, ch_axis),scale.to(x.dtype)
-    if axis is None: fail('`scale`', expected='one value, or one for each channel', found=f'shape {tuple(scale.shape)} for {tuple(x.shape)}')
-    ends = (torch.as_tensor(v, dtype=x.dtype, device=x.device).expand(scale.numel()) if bins else scale.new_empty(0) for v in (low,high))
+    shapes = f'shape {tuple(scale.shape)} for {tuple(x.shape)}'
+    if axis is None: fail('`scale`', expected='one value, or one for each channel', found=shapes)
+    end = lambda v: torch.as_tensor(v, dtype=x.dtype, device=x.device).expand(scale.numel())
+    ends = (end(v) if bins else scale.new_empty(0) for v in (low,high))
     return Observed(*_fake(x, scale.reshape(-1), quant_min, quant_max, axis, True, *ends, bins))
 
 # %% ../../nbs/quant/fake.ipynb #e0032bfd

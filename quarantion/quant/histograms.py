@@ -66,7 +66,7 @@ def entropy_range(
     m:Magnitudes, # Counts
     quant_max:int # Largest code
 )->Tensor: # Largest magnitude that a code should stand for, `[C]`
-    "The range whose quantized distribution diverges least from the one with clipped values at its end (Kullback and Leibler)"
+    "The range whose quantized distribution diverges least from the clipped one (Kullback and Leibler)"
     n,c,x = m.counts.shape[1],m.counts.double(),_centres(m)
     if quant_max>=n: return m.top
     j = torch.arange(n, device=x.device)
@@ -75,7 +75,8 @@ def entropy_range(
     def cost(ranges):
         i = (ranges/m.width[:,None]).ceil().clamp(1, n).long()[...,None]
         kept = torch.where(j<i, c[:,None], 0)
-        code = (x*m.width[:,None,None]/(ranges[...,None]/quant_max).clamp(min=torch.finfo(x.dtype).tiny)).round().clamp(max=quant_max).long()
+        scale = (ranges[...,None]/quant_max).clamp(min=torch.finfo(x.dtype).tiny)
+        code = (x*m.width[:,None,None]/scale).round().clamp(max=quant_max).long()
         per_code = lambda v: v.new_zeros(*v.shape[:2], quant_max+1).scatter_add_(2, code, v).gather(2, code)
         q = torch.where(kept>0, per_code(kept)/per_code((kept>0).double()).clamp(min=1), 0)
         inside = kept.sum(2, keepdim=True)
@@ -152,7 +153,8 @@ class Histogram(MinMax):
 
     def edges(self)->Tensor: # `[C, bins+1]`, float64
         "Edges of the bins, for figures"
-        return torch.linspace(-1, 1, self.bins+1, dtype=torch.float64, device=self.counts.device)*torch.ldexp(torch.ones(1, dtype=torch.float64, device=self.counts.device), self.exponent)[:,None]
+        kw = dict(dtype=torch.float64, device=self.counts.device)
+        return torch.linspace(-1, 1, self.bins+1, **kw)*torch.ldexp(torch.ones(1, **kw), self.exponent)[:,None]
 
     def _range(self): return self.rule(self.magnitudes(), self.quant_max).to(self.min_val.dtype)
 
@@ -168,4 +170,5 @@ class Percentile(Histogram):
         history:int=256 # Batches to remember, at least 1
     ):
         check_range(percentile, 0, 100, 'percentile', above=True)
-        super().__init__(quant_max, ch_axis, partial(percentile_range, percentile=percentile), bins, spike_aware, history)
+        rule = partial(percentile_range, percentile=percentile)
+        super().__init__(quant_max, ch_axis, rule, bins, spike_aware, history)

@@ -46,7 +46,9 @@ def quantize(
     return torch.round(x/scale).clamp(lv.quant_min, lv.quant_max)
 
 # %% ../../nbs/quant/level_sets.ipynb #c44821fc
-def _rows(w, ch_axis): return w.detach().reshape(1, -1) if ch_axis is None else w.detach().movedim(ch_axis, 0).reshape(w.shape[ch_axis], -1)
+def _rows(w, ch_axis):
+    if ch_axis is None: return w.detach().reshape(1, -1)
+    return w.detach().movedim(ch_axis, 0).reshape(w.shape[ch_axis], -1)
 
 def _shaped(s, w, ch_axis):
     if ch_axis is None: return s.reshape(())
@@ -90,12 +92,14 @@ def mse_scale(
 
 # %% ../../nbs/quant/level_sets.ipynb #9bffa83d
 @torch.library.custom_op(op_name('nearest_level'), mutates_args=())
-def _nearest(x:Tensor, levels:Tensor, bounds:Tensor, cells:Tensor, table:Tensor, rate:float, look:bool)->tuple[Tensor,Tensor]:
+def _nearest(x:Tensor, levels:Tensor, bounds:Tensor, cells:Tensor, table:Tensor, rate:float,
+             look:bool)->tuple[Tensor,Tensor]:
     clipped = torch.empty(3 if look else 0, dtype=torch.int64, device=x.device)
     flat = x.detach().reshape(-1).float().contiguous()
     if x.device.type=='cpu':
         out = empty((len(flat),), torch.uint8 if table.dtype==torch.uint8 else torch.float32)
-        nearest_level(flat.numpy(), as_array(levels), as_array(bounds), as_array(table), out.numpy(), clipped.numpy(), rate, as_array(cells), torch.get_num_threads())
+        nearest_level(flat.numpy(), as_array(levels), as_array(bounds), as_array(table), out.numpy(), clipped.numpy(), rate,
+                      as_array(cells), torch.get_num_threads())
     else:
         if look: clipped.copy_(torch.stack([(flat<levels[0]).sum(), (flat>levels[-1]).sum(), flat.isnan().sum()]))
         out = table[torch.bucketize(flat, bounds).masked_fill(flat.isnan(), 0)]
@@ -104,7 +108,8 @@ def _nearest(x:Tensor, levels:Tensor, bounds:Tensor, cells:Tensor, table:Tensor,
 
 @_nearest.register_fake
 def _(x, levels, bounds, cells, table, rate, look):
-    return x.new_empty(x.shape, dtype=torch.uint8 if table.dtype==torch.uint8 else x.dtype), torch.empty(3 if look else 0, dtype=torch.int64, device=x.device)
+    out = x.new_empty(x.shape, dtype=torch.uint8 if table.dtype==torch.uint8 else x.dtype)
+    return out,torch.empty(3 if look else 0, dtype=torch.int64, device=x.device)
 
 def _setup(ctx, inputs, output):
     ctx.save_for_backward(inputs[0])
@@ -126,26 +131,28 @@ class LevelTable:
     ):
         self.levels = torch.as_tensor(levels, dtype=torch.float32).detach().cpu().reshape(-1).contiguous()
         check_finite(self.levels, 'levels')
-        if not (len(self.levels) and (self.levels[1:]>self.levels[:-1]).all()): fail('`levels`', expected='at least one, each larger than the one before (torch.unique makes it so)', found=self.levels.tolist()[:8])
-        self.bounds,self._cells = torch.empty(len(self.levels)-1),torch.zeros(4+8192, dtype=torch.int32)
+        rising = len(self.levels) and (self.levels[1:]>self.levels[:-1]).all()
+        want = 'at least one, each larger than the one before (torch.unique makes it so)'
+        if not rising: fail('`levels`', expected=want, found=self.levels.tolist()[:8])
+        self.bounds,self.cells = torch.empty(len(self.levels)-1),torch.zeros(4+8192, dtype=torch.int32)
         level_bounds(self.levels.numpy(), self.bounds.numpy())
-        self._rate = uniform_rate(self.levels.numpy(), self.bounds.numpy())
-        if self._rate or len(self.levels)<=16: self._cells = self._cells[:0]
-        else: level_cells(self.levels.numpy(), self.bounds.numpy(), self._cells.numpy())
+        self.rate = uniform_rate(self.levels.numpy(), self.bounds.numpy())
+        if self.rate or len(self.levels)<=16: self.cells = self.cells[:0]
+        else: level_cells(self.levels.numpy(), self.bounds.numpy(), self.cells.numpy())
 
     def _find(self, x, table, look):
         if not x.is_floating_point(): fail('`x`', 'LevelTable', 'a floating dtype', x.dtype)
-        return _nearest(x, *(t.to(x.device) for t in (self.levels,self.bounds,self._cells,table)), self._rate, look)
+        return _nearest(x, *(t.to(x.device) for t in (self.levels,self.bounds,self.cells,table)), self.rate, look)
 
     def __call__(self,
         x:Tensor # Real values; compared as float32
-    )->Tensor: # The nearest level of each (the lower one on a tie, the lowest for NaN), of the dtype of `x`; differentiable
+    )->Tensor: # The nearest level of each (the lower on a tie, the lowest for NaN), of the dtype of `x`; differentiable
         "The values of the nearest levels"
         return self._find(x, self.levels, False)[0]
 
     def observed(self,
         x:Tensor # Real values
-    )->tuple[Tensor,Tensor]: # As from a call; and how many numbers were below the first level, above the last, and NaN, int64 `[3]`
+    )->tuple[Tensor,Tensor]: # As from a call; and how many were below all levels, above them, and NaN, int64 `[3]`
         "The values of the nearest levels, and what was clipped, from one pass"
         return self._find(x, self.levels, True)
 

@@ -36,10 +36,13 @@ def centred_levels(
     growth:float=1. # The widest gap is about e^growth times the narrowest, > 0
 )->LevelTable: # In thresholds; 0 and 1 are among them
     "Levels whose spacing grows exponentially with the distance from the threshold; raises `CheckError`"
-    check_range(n, 3, name='n'); check_range(low, 0, name='low'); check_range(high, 1, name='high'); check_range(growth, 0, name='growth', above=True)
+    for k,v,least in ('n',n,3),('low',low,0),('high',high,1): check_range(v, least, name=k)
+    check_range(growth, 0, name='growth', above=True)
     below,above = 1+low,high-1
     up = min(max(round((n-1)*above/(below+above)), 1), n-3) if above and n>3 else 0
-    side = lambda k,reach: reach*torch.expm1(growth*torch.arange(1, k+1, dtype=torch.float64)/max(k, 1))/torch.expm1(torch.tensor(growth, dtype=torch.float64))
+    f64 = torch.float64
+    far = torch.expm1(torch.tensor(growth, dtype=f64))
+    side = lambda k,reach: reach*torch.expm1(growth*torch.arange(1, k+1, dtype=f64)/max(k, 1))/far
     return _pinned(torch.cat([1-side(n-1-up, below).flip(0), torch.ones(1, dtype=torch.float64), 1+side(up, above)]))
 
 def clipped_levels(
@@ -53,7 +56,8 @@ def _compand(u, n): # `n` levels whose density is the cube root of that of `u`
     low,high = u[0].item(),u[-1].item()
     edges = torch.linspace(low, high, 513, dtype=u.dtype)
     mass = torch.histc(u, 512, low, high).pow(1/3).cumsum(0)
-    return edges[torch.searchsorted(mass/mass[-1], (torch.arange(n, dtype=u.dtype)+.5)/n)]+(high-low)*1e-6*torch.arange(n)
+    middle = (torch.arange(n, dtype=u.dtype)+.5)/n
+    return edges[torch.searchsorted(mass/mass[-1], middle)]+(high-low)*1e-6*torch.arange(n)
 
 def _lloyd(u, out, steps, zero=None): # levels `out`, improved for the sorted numbers `u`; number `zero` stays 0
     out,sums = out.clone(),torch.cat([u.new_zeros(1), u.cumsum(0)])
@@ -74,7 +78,8 @@ def fitted_levels(
 )->LevelTable: # In thresholds; 0 is one of them
     "The levels with the least squared error on these membranes; raises `CheckError`"
     check_range(n, 3, name='n')
-    theta = per_neuron(torch.as_tensor(threshold, dtype=mem.dtype, device=mem.device).detach(), mem.shape[2:], 'threshold')
+    theta = torch.as_tensor(threshold, dtype=mem.dtype, device=mem.device).detach()
+    theta = per_neuron(theta, mem.shape[2:], 'threshold')
     u = (check_finite(mem.detach(), 'mem')/theta.reshape(mem.shape[2:])).flatten().sort().values.double().cpu()
     if not len(u) or u[0]==u[-1]: fail('`mem`', expected='membranes that move', found=f'{len(u)} that are all equal')
     start = _lloyd(u, _compand(u, n), steps)
@@ -90,7 +95,7 @@ def lif_levels(
     beta:Tensor|float=.95, # Leak a step, in [0, 1]: one value, or one for each neuron or channel
     threshold:Tensor|float=1., # Firing threshold θ, > 0: one value, or one for each neuron or channel
     table:LevelTable=None, # Levels of the membrane, in units of `unit`
-    unit:Tensor|float=None, # What 1 in the table is worth, > 0: one value, or one for each neuron or channel; absent, the threshold
+    unit:Tensor|float=None, # What 1 in the table is worth, > 0, one value or one a neuron or channel; if absent, θ
     where:str='after_fire', # One of `WHERE`
     mem:Tensor=None, # State before the first step `[B, N]` or `[B, C, H, W]`; zeros if absent
     reset:str='subtract', # One of `RESETS`
@@ -99,13 +104,17 @@ def lif_levels(
     steps:int=None, # Number of steps T, if `x` holds only one
     detach_reset:bool=True # Is the spike in a reset a constant to the gradient?
 )->tuple[Tensor,Tensor]: # Spikes (0 or 1) and states, both over T, of the dtype of `x`
-    "Run a layer whose membranes take the levels of a table; differentiable in `x`, `beta`, `threshold`, `unit` and `mem`. Raises `CheckError`"
+    "Run a layer whose membranes take the levels of a table; differentiable in all that is real. Raises `CheckError`"
     check_in(where, WHERE, 'where')
     if not isinstance(table, LevelTable): fail('`table`', expected='a LevelTable', found=type(table).__name__)
     if unit is not None and not isinstance(unit, Tensor): check_range(unit, 0, name='unit', above=True)
     currents,beta,theta,u,steps,*_ = _arguments(x, beta, threshold, mem, reset, surrogate, slope, steps, detach_reset)
-    unit = theta if unit is None else per_neuron(torch.as_tensor(unit, dtype=x.dtype, device=x.device), x.shape[2:], 'unit')
-    if where=='before_fire' and reset!='none' and not (unit*table.levels[-1].item()>theta).all(): fail('`table`', 'before_fire', 'a level above the threshold, or a neuron can never fire', f'at most {table.levels[-1].item():g} units')
+    if unit is None: unit = theta
+    else: unit = per_neuron(torch.as_tensor(unit, dtype=x.dtype, device=x.device), x.shape[2:], 'unit')
+    top = table.levels[-1].item()
+    if where=='before_fire' and reset!='none' and not (unit*top>theta).all():
+        want = 'a level above the threshold, or a neuron can never fire'
+        fail('`table`', 'before_fire', want, f'at most {top:g} units')
     constant = Tensor.detach if detach_reset else lambda s: s
     spk,mems = [],[]
     for t in range(steps):

@@ -33,21 +33,64 @@ def membrane_of(
     word:str # As in the table above
 )->Membrane: # What it means
     "Read the word for a membrane; raises `CheckError`"
-    want = 'exact, float, uint8, clipped(b) or clipped(b, before_fire) with 2 to 16 bits, or levels(n) with 3 to 256 levels'
+    want = ('exact, float, uint8, clipped(b) or clipped(b, before_fire) with 2 to 16 bits, or levels(n) '
+            'with 3 to 256 levels')
     if word in ('exact','float'): return Membrane(word)
     if word=='uint8': return Membrane('levels', 256, even=True)
-    m = re.fullmatch(r'(clipped|levels)\( *([0-9]{1,3}) *(?:, *(before_fire|after_fire) *)?\)', word) if isinstance(word, str) else None
+    form = r'(clipped|levels)\( *([0-9]{1,3}) *(?:, *(before_fire|after_fire) *)?\)'
+    m = re.fullmatch(form, word) if isinstance(word, str) else None
     if m is None or m[1]=='levels' and m[3]: fail('`membrane`', expected=want, found=repr(word))
     lo,hi = (2,16) if m[1]=='clipped' else (3,256)
     if not lo<=int(m[2])<=hi: fail('`membrane`', expected=want, found=repr(word))
     return Membrane(m[1], int(m[2]), m[3]=='before_fire')
 
-# %% ../../nbs/quant/policy.ipynb #ed271c1a
+# %% ../../nbs/quant/policy.ipynb #c4e871df
 SCALES = ('lsq', 'pact', 'max', 'percentile', 'mse', 'pow2')
 OBSERVERS = ('adaptive', 'ema', 'minmax', 'spike_aware', 'percentile', 'mse', 'entropy')
 _CURRENTS = ('exact', *(f'int{b}' for b in range(2, 17)))
+_WEIGHTS = 'float, nonary, ternary, or int2 to int8'
 _KINDS = {str:'a string', int:'a whole number', float:'a number', bool:'true or false'}
 
+# %% ../../nbs/quant/policy.ipynb #ed271c1a
+def _exceptions(policy):
+    "`policy.layers` as tuples; each must make a policy"
+    given,plain,out = policy.layers,[f.name for f in fields(policy)[:-1]],[]
+    want = 'patterns and what is different there'
+    if not isinstance(given, (dict, tuple, list)): fail('`layers`', expected=want, found=repr(given))
+    try: pairs = [(p, tuple(dict(v).items())) for p,v in (given.items() if isinstance(given, dict) else given)]
+    except (TypeError, ValueError): fail('`layers`', expected='pairs of a pattern and its fields', found=repr(given))
+    for pattern,values in pairs:
+        where = f'layers."{pattern}"'
+        name = type(pattern) is str and pattern
+        if not name: fail('pattern', 'layers', 'a name, or part of one with * or ?', repr(pattern))
+        if pattern in dict(out): fail('pattern', 'layers', 'each once', repr(pattern))
+        for k,_ in values:
+            if k not in plain: fail(f'key `{k}`', where, f'one of {", ".join(plain)}', repr(k))
+        try: new = replace(policy, layers=(), **dict(values))
+        except CheckError as e: raise CheckError(f'{where}: {e}') from None
+        out.append((pattern, tuple((k, getattr(new, k)) for k,_ in values))) # as the record spells them
+    return tuple(out)
+
+def _word(policy, name):
+    "What a table says of a field"
+    v = getattr(policy, name)
+    if name=='weight' and v!='float': return f'{v}: {len(levels(v))} levels, {math.log2(len(levels(v))):.3g} bits'
+    if name=='weight': return 'float: 32 bits'
+    if name=='leak': return f'm / 2^{v}'
+    return ('one a channel' if v else 'one a layer') if name=='per_channel' else str(v)
+
+def _table(policy):
+    "A row for all layers, and one for each exception"
+    names = [f.name for f in fields(policy)[:-1]]
+    rows = [('all others' if policy.layers else 'all', *(_word(policy, n) for n in names))]
+    for pattern,values in policy.layers:
+        new = replace(policy, layers=(), **dict(values))
+        rows.append((pattern, *(_word(new, n) if n in dict(values) else '' for n in names)))
+    note = 'An empty cell is as in the first row; where several patterns fit a layer, later ones win.'
+    head = 'layers','weights','currents','membranes','leak','scale rule','scales','noise','observer'
+    return html_table(head, rows, note=note if policy.layers else '')
+
+# %% ../../nbs/quant/policy.ipynb #5f934b7f
 @dataclass(frozen=True)
 class Policy:
     "How the numbers of a network are represented"
@@ -57,9 +100,9 @@ class Policy:
     leak:int=16 # Fraction bits k of the leak m/2^k: 16
     scale:str='lsq' # Of the weights: `lsq` and `pact` are learned; `max`, `percentile`, `mse`, `pow2` follow that rule
     per_channel:bool=True # A scale for each output channel? The readout has one in any case
-    noise:float=0. # Probability that a weight is quantized in a training step (QuantNoise), in [0, 1]; 0 quantizes all of them
-    observer:str='adaptive' # Finds the scale of requantized currents, one of `OBSERVERS`: a moving average of extremes, alone or spike-aware, or a histogram's percentile, least squared error or entropy
-    layers:tuple=() # Exceptions: `(pattern, ((field, value), …))` each, or a dictionary of dictionaries; later ones win
+    noise:float=0. # Probability that a weight is quantized in a step (QuantNoise), in [0, 1]; 0 quantizes all
+    observer:str='adaptive' # Finds the scale of requantized currents, one of `OBSERVERS`
+    layers:tuple=() # Exceptions: `(pattern, ((field, value), …))`, or a dictionary of dictionaries; later ones win
 
     def __post_init__(self):
         put = lambda k,v: object.__setattr__(self, k, v)
@@ -69,9 +112,10 @@ class Policy:
             elif type(v) is not f.type: fail(f'`{f.name}`', expected=_KINDS[f.type], found=repr(v))
         if self.weight!='float':
             try: levels(self.weight)
-            except CheckError: fail('`weight`', expected='float, nonary, ternary, or int2 to int8', found=repr(self.weight))
-        check_in(self.current, _CURRENTS, 'current'); check_in(self.scale, SCALES, 'scale'); check_in(self.observer, OBSERVERS, 'observer')
-        check_in(self.leak, (16,), 'leak'); check_range(self.noise, 0, 1, 'noise')
+            except CheckError: fail('`weight`', expected=_WEIGHTS, found=repr(self.weight))
+        for k,words in dict(current=_CURRENTS, scale=SCALES, observer=OBSERVERS, leak=(16,)).items():
+            check_in(getattr(self, k), words, k)
+        check_range(self.noise, 0, 1, 'noise')
         put('membrane', str(membrane_of(self.membrane)))
         put('layers', _exceptions(self))
 
@@ -85,40 +129,10 @@ class Policy:
         return out
 
     def __repr__(self): # Only what is not the default
-        return f'Policy({", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if getattr(self, f.name)!=f.default)})'
+        said = [f'{f.name}={getattr(self, f.name)!r}' for f in fields(self) if getattr(self, f.name)!=f.default]
+        return f'Policy({", ".join(said)})'
 
-    def _repr_html_(self):
-        rows = [('all' if not self.layers else 'all others', *(_word(self, f.name) for f in fields(self)[:-1]))]
-        for pattern,values in self.layers:
-            new = replace(self, layers=(), **dict(values))
-            rows.append((pattern, *(_word(new, f.name) if f.name in dict(values) else '' for f in fields(self)[:-1])))
-        note = 'An empty cell is as in the first row; where several patterns fit a layer, later ones win.' if self.layers else ''
-        return html_table(('layers','weights','currents','membranes','leak','scale rule','scales','noise','observer'), rows, note=note)
-
-def _word(policy, name):
-    "What a table says of a field"
-    v = getattr(policy, name)
-    if name=='weight' and v!='float': return f'{v}: {len(levels(v))} levels, {math.log2(len(levels(v))):.3g} bits'
-    if name=='weight': return 'float: 32 bits'
-    if name=='leak': return f'm / 2^{v}'
-    return ('one a channel' if v else 'one a layer') if name=='per_channel' else str(v)
-
-def _exceptions(policy):
-    "`policy.layers` as tuples; each must make a policy"
-    given,plain,out = policy.layers,[f.name for f in fields(policy)[:-1]],[]
-    if not isinstance(given, (dict, tuple, list)): fail('`layers`', expected='patterns and what is different there', found=repr(given))
-    try: pairs = [(p, tuple(dict(v).items())) for p,v in (given.items() if isinstance(given, dict) else given)]
-    except (TypeError, ValueError): fail('`layers`', expected='pairs of a pattern and of fields with their values', found=repr(given))
-    for pattern,values in pairs:
-        where = f'layers."{pattern}"'
-        if type(pattern) is not str or not pattern: fail('pattern', 'layers', 'a name, or part of one with * or ?', repr(pattern))
-        if pattern in dict(out): fail('pattern', 'layers', 'each once', repr(pattern))
-        for k,_ in values:
-            if k not in plain: fail(f'key `{k}`', where, f'one of {", ".join(plain)}', repr(k))
-        try: new = replace(policy, layers=(), **dict(values))
-        except CheckError as e: raise CheckError(f'{where}: {e}') from None
-        out.append((pattern, tuple((k, getattr(new, k)) for k,_ in values))) # as the record spells them
-    return tuple(out)
+    def _repr_html_(self): return _table(self)
 
 # %% ../../nbs/quant/policy.ipynb #793957ee
 def policy_of(
@@ -138,7 +152,8 @@ def dump_policy(
     policy:Policy # What to write
 )->str: # All fields, then the exceptions in their order
     "A policy as TOML"
-    value = lambda v: json.dumps(v, ensure_ascii=False).replace('\x7f', '\\u007f') # JSON's strings, numbers and booleans are TOML's
+    # JSON's strings, numbers and booleans are TOML's
+    value = lambda v: json.dumps(v, ensure_ascii=False).replace('\x7f', '\\u007f')
     lines = lambda pairs: ''.join(f'{k} = {value(v)}\n' for k,v in pairs)
     head = lines((f.name, getattr(policy, f.name)) for f in fields(policy)[:-1])
     return head+''.join(f'\n[layers.{value(p)}]\n{lines(v)}' for p,v in policy.layers)

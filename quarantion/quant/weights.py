@@ -78,7 +78,7 @@ class WeightCodes(nn.Module):
         least:Tensor=None, # As at the beginning, and so is `guard`
         guard:int=8
     ):
-        "Take other levels, and a scale that fits them; the parameter stays the same object. Raises `CheckError` if it would change its shape"
+        "Take other levels, and a scale that fits, as the same parameter; raises `CheckError` if its shape would change"
         if self.per_channel and not policy.per_channel: fail('`per_channel`', 'switch', 'as it was, True', 'False')
         self._choose(policy)
         self.scale.copy_(self._first(w, least, guard)); self.scale_min.copy_(self.scale/16)
@@ -86,10 +86,11 @@ class WeightCodes(nn.Module):
 
     def shaped(self, w:Tensor)->Tensor: # `[C or 1, 1, …]`
         "The scale, positive, and broadcast against `w`"
-        s = self.scale+(torch.maximum(self.scale, self.scale_min)-self.scale).detach() # clamped, but not without a gradient
+        # clamped, but not without a gradient
+        s = self.scale+(torch.maximum(self.scale, self.scale_min)-self.scale).detach()
         return s.reshape(-1, *[1]*(w.ndim-1))
 
-    def codes(self, w:Tensor)->tuple[Tensor,Tensor]: # Codes without gradient, and the real weights that they stand for, with it
+    def codes(self, w:Tensor)->tuple[Tensor,Tensor]: # Codes without gradient, and what they stand for, with it
         "What `w` is in whole numbers; a code is no whole number where the weight was left real"
         s,lo,hi = self.shaped(w),self.lv.quant_min,self.lv.quant_max
         z = w/s
@@ -107,7 +108,9 @@ class WeightCodes(nn.Module):
 
     def right_inverse(self, w:Tensor)->Tensor: return w # what is assigned to `layer.weight` becomes the real weight
 
-    def extra_repr(self): return f'{"float" if self.real else self.lv.name}, {self.rule}, {len(self.scale)} scale{"s"*(len(self.scale)>1)}'
+    def extra_repr(self):
+        n = len(self.scale)
+        return f'{"float" if self.real else self.lv.name}, {self.rule}, {n} scale{"s"*(n>1)}'
 
 # %% ../../nbs/quant/weights.ipynb #57e68ba8
 def _layers(net): return [(n,m) for n,m in net.named_modules() if isinstance(m, (nn.Linear,nn.Conv2d))]
@@ -129,7 +132,8 @@ def quantize_weights(
     for i,(n,m) in enumerate(layers):
         own = policy.at(n, *['first']*(i==0), *['last']*(i==len(layers)-1))
         if (c := coded(m)) is not None: c.switch(m.parametrizations.weight.original, own)
-        elif parametrize.is_parametrized(m, 'weight'): fail('weights', f'layer `{n}`', 'no other parametrization', type(m.parametrizations.weight[0]).__name__)
+        elif parametrize.is_parametrized(m, 'weight'):
+            fail('weights', f'layer `{n}`', 'no other parametrization', type(m.parametrizations.weight[0]).__name__)
         else: parametrize.register_parametrization(m, 'weight', WeightCodes(m.weight, own).train(m.training))
     return net
 
@@ -137,12 +141,14 @@ def materialize(
     net:nn.Module # A network with quantized weights; it is left as it is
 )->nn.Module: # A copy without parametrizations
     "Plain layers that hold the dequantized weights, as other tools want them"
-    states = (t for m in net.modules() for t in (*vars(m).values(),*m._buffers.values()) if isinstance(t, Tensor) and t.grad_fn is not None) # snnTorch keeps membranes
+    kept = (t for m in net.modules() for t in (*vars(m).values(),*m._buffers.values()) if isinstance(t, Tensor))
+    states = (t for t in kept if t.grad_fn is not None) # snnTorch keeps membranes
     net = copy.deepcopy(net, {id(t):t.detach().clone() for t in states}).eval()
     for _,m in _layers(net):
         if coded(m) is None: continue
         w = m.weight.detach().clone()
-        m.__class__ = type(m).__bases__[0] # torch's `remove_parametrizations` would change the class, which the original shares
+        # torch's `remove_parametrizations` would change the class, which the original shares
+        m.__class__ = type(m).__bases__[0]
         del m.parametrizations
         m.weight = nn.Parameter(w)
     return net
