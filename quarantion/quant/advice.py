@@ -16,9 +16,8 @@ from .level_sets import levels, mse_scale, quantize
 from .observers import MinMax
 from .policy import Policy, membrane_of
 from .network import QuantNetwork
-from .sensitivity import weighted_layers
-from ..spikes.network import Network
-from ..spikes.neuron import LIF
+from ..spikes.network import Network, OverTime, evaluating
+from ..spikes.stages import stages
 from ..spikes.stats import spike_rate
 
 # %% ../../nbs/quant/advice.ipynb #a3cef1e3
@@ -44,14 +43,14 @@ def recommend(
     ends:str='int8' # Level set of the first and the last layer; `float` if no integer program is wanted
 )->Recommendation: # The policy, and why
     "Rules of thumb, applied"
-    base,ls = Policy(weight),weighted_layers(model)
+    base,ls = Policy(weight),stages(model)
     check_in(ends=='float' or bool(levels(ends)), (True,), 'ends')
-    sizes = [sum(m.weight.numel() for m in l.modules) for l in ls]
+    sizes = [sum(m.weight.numel() for m in l.weights) for l in ls]
     out = [Reason('all', f'weight {weight}', 'what was asked for'), Reason('all', 'symmetric, zero-point 0', 'a spike that did not happen adds nothing'),
            Reason('all', 'currents and membranes exact', 'sums of integers cost nothing to keep')]
     layers = {}
     for i,(l,n) in enumerate(zip(ls, sizes)):
-        rows,share,own,last = len(l.modules[0].weight),n/sum(sizes),{},i==len(ls)-1
+        rows,share,own,last = len(l.synapse.weight),n/sum(sizes),{},i==len(ls)-1
         if last: out.append(Reason(l.name, 'one scale', 'readout: the decision compares integers of one unit'))
         elif rows>WIDE: out.append(Reason(l.name, 'a scale for each output', f'{rows:,} outputs, more than {WIDE}'))
         else:
@@ -83,19 +82,20 @@ class _Layer: # What the checks look at, of a float layer or of a quantized one
     area:int # Inputs that an average pooling adds up
     policy:Policy # Its own
 
+def _float_layer(s):
+    "Its weights, batch norm folded, its neurons, and the inputs that an average pooling adds up"
+    rows,area = torch.cat([m.weight.detach().flatten(1) for m in s.weights], 1),1
+    for bn in s.norms[-1:]:
+        if bn.running_var is not None: rows = rows*((1 if bn.weight is None else bn.weight.detach())/torch.sqrt(bn.running_var+bn.eps))[:,None]
+    for p in (*s.before,*s.after):
+        if isinstance(p, nn.AvgPool2d): area *= p.kernel_size**2 if isinstance(p.kernel_size, int) else torch.Size(p.kernel_size).numel()
+    return rows, s.neurons, area
+
 def _layers_of(model, policy):
-    if isinstance(model, QuantNetwork): found = [(n, l.weight.detach().flatten(1), l, round(1/l.in_scale) if i else 1) for i,(n,l) in enumerate(zip(model.names, model.layers))]
-    else:
-        found,area,gain,names = [],1,None,{l.name:l for l in weighted_layers(model)}
-        for i,m in enumerate(model.layers):
-            if isinstance(m, nn.AvgPool2d): area *= torch.Size((m.kernel_size,)*2 if isinstance(m.kernel_size, int) else m.kernel_size).numel()
-            if isinstance(m, (nn.BatchNorm1d,nn.BatchNorm2d)) and m.running_var is not None:
-                gain = (1 if m.weight is None else m.weight.detach())/torch.sqrt(m.running_var+m.eps)
-            if isinstance(m, LIF) and str(i) in names:
-                rows = torch.cat([w.weight.detach().flatten(1) for w in names[str(i)].modules], 1)
-                found.append((str(i), rows if gain is None or len(gain)!=len(rows) else rows*gain[:,None], m, area))
-            if isinstance(m, LIF): area,gain = 1,None
-    return [_Layer(*f, policy.at(f[0], *['first']*(i==0), *['last']*(i==len(found)-1))) for i,f in enumerate(found)]
+    if isinstance(model, QuantNetwork): found = [(l.weight.detach().flatten(1), l, round(1/l.in_scale) if i else 1) for i,l in enumerate(model.layers)]
+    else: found = [_float_layer(s) for s in stages(model)]
+    names = [s.name for s in stages(model)]
+    return [_Layer(n, *f, policy.at(n, *['first']*(i==0), *['last']*(i==len(found)-1))) for i,(n,f) in enumerate(zip(names, found))]
 
 # %% ../../nbs/quant/advice.ipynb #e320a4a9
 def _check_policy(policy, layers):
@@ -167,11 +167,7 @@ def _check_state(model):
         if model.training: yield Finding('eval', 'note', '', 'the network is in training mode', '`eval()` before it is judged')
 
 def _check_activity(model, sample, layers):
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad(): records = {r.name:r.spk for r in model.record(sample)}
-    finally: model.train(training)
+    with evaluating(model), torch.no_grad(): records = {r.name:r.spk for r in model.record(sample)}
     for l in layers:
         rate = spike_rate(records[l.name])
         if l.neurons.reset=='none': continue

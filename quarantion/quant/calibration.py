@@ -17,9 +17,8 @@ from .layer import QuantLayer, returning, sums
 from .products import pool
 from .policy import Policy
 from .network import QuantNetwork, _policies, prepare
-from .pruning import _chain
-from ..spikes.network import Network
-from ..spikes.neuron import LIF
+from ..spikes.network import Network, evaluating
+from ..spikes.stages import stages
 
 # %% ../../nbs/quant/calibration.ipynb #a5377344
 def _ranges(syn, norms, neurons):
@@ -28,7 +27,7 @@ def _ranges(syn, norms, neurons):
     for bn in norms:
         if bn.running_var is None or bn.weight is None: fail('batch norm', 'equalize', 'running statistics, and weights that can be scaled (affine=True)', 'none')
         r = r*bn.weight.detach().abs()/torch.sqrt(bn.running_var+bn.eps)
-    back = getattr(neurons, 'recurrent', None)
+    back = neurons.recurrent
     if back is None: return r
     w = back.weight.detach().abs()
     return torch.maximum(r, w.flatten(1).amax(1) if isinstance(back, (nn.Linear,nn.Conv2d)) else w.flatten())
@@ -41,17 +40,18 @@ def equalize(
     names:tuple=None # Names of the hidden layers of neurons to change, as `record` gives them; all of them if absent
 )->Network: # A copy whose spikes are the same, bit for bit
     "Cross-layer equalization: channels of a layer get ranges within a factor of two, and their thresholds follow; raises `CheckError`"
-    chain,net = _chain(net),copy.deepcopy(net)
-    for n in names or (): check_in(n, tuple(chain), 'names')
+    if not isinstance(net, Network): fail('`net`', 'equalize', 'a Network, before prepare', type(net).__name__)
+    net = copy.deepcopy(net)
+    hidden = stages(net)[:-1]
+    for n in names or (): check_in(n, tuple(s.name for s in hidden), 'names')
     if len({id(m) for m in net.layers})<len(net.layers): fail('`net`', 'equalize', 'each layer once', 'one that is used again')
-    for name,(s,norms,e,_) in chain.items():
+    for name,_,syn,norms,_,lif in hidden:
         if names is not None and name not in names: continue
-        syn,norms,lif = net.layers[s],[net.layers[i] for i in norms],net.layers[e]
         for m,k in (syn,'weight'),(lif,'threshold'):
             if parametrize.is_parametrized(m, k): fail(f'`{k}`', f'layer {name}', 'a plain tensor (settle makes learned values plain)', 'a parametrization')
         r = _ranges(syn, norms, lif)
         f = torch.where(r>0, torch.exp2(torch.log2(r.max()/r).floor().clamp(0, 8)), 1.)
-        back = getattr(lif, 'recurrent', None)
+        back = lif.recurrent
         for m in norms[-1:] or [syn]: _scale_rows(m.weight, f); m.bias is None or _scale_rows(m.bias, f)
         if isinstance(back, (nn.Linear,nn.Conv2d)): _scale_rows(back.weight, f); back.bias is None or _scale_rows(back.bias, f)
         elif back is not None: back.weight.data = back.weight*f.to(back.weight).reshape(-1, *[1]*max(0, back.weight.ndim-1))
@@ -66,10 +66,10 @@ def _shift(spk): return torch.cat([torch.zeros_like(spk[:1]), spk[:-1]]) # what 
 def _float_currents(net, x):
     "Yield the mean current of each channel `[C]`, float64, and the spikes, for each layer of neurons"
     x,steps = check_time(x, net.in_shape, net.steps)
-    for m in net.layers:
-        if not isinstance(m, LIF): x = m(x.flatten(0, 1)).unflatten(0, x.shape[:2]); continue
-        spk,mean = m.spikes(x, steps=steps),_mean(x)
-        if hasattr(m, 'recurrent'): mean = mean+_mean(torch.stack([m.recurrent(s) for s in _shift(spk)]))
+    for s in stages(net):
+        for m in s.feeds: x = m(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        back,spk,mean = s.neurons.recurrent,s.neurons.spikes(x, steps=steps),_mean(x)
+        if back is not None: mean = mean+_mean(torch.stack([back(s) for s in _shift(spk)]))
         yield mean,spk
         x = spk
 
@@ -107,9 +107,7 @@ def correct_bias(
 )->QuantNetwork: # `q`
     "Take the mean error of currents from the bias of each channel, layer by layer; raises `CheckError`"
     codes,steps = _checked(q, net, x, 'correct_bias')
-    modes = net.training,q.training
-    net.eval(); q.eval()
-    try:
+    with evaluating(net), evaluating(q):
         wanted = list(_float_currents(net, x.to(next(net.parameters()))))
         if len(wanted)!=len(q.layers): fail('`net`', 'correct_bias', f'{len(q.layers)} layers of neurons, as `q` has', len(wanted))
         for l,(want,spk) in zip(q.layers, wanted):
@@ -117,7 +115,6 @@ def correct_bias(
             l.has_bias = True
             l.bias.requires_grad_()
             codes = l(codes, steps, False).spk
-    finally: net.train(modes[0]); q.train(modes[1])
     return q
 
 # %% ../../nbs/quant/calibration.ipynb #a3ec7a3e
@@ -170,16 +167,13 @@ def adaround(
 )->QuantNetwork: # `q`
     "Round each weight up or down so that the currents of its layer are met, layer by layer; raises `CheckError`"
     codes,steps = _checked(q, None, x, 'adaround')
-    training = q.training
-    q.eval()
-    try:
+    with evaluating(q):
         for l in q.layers:
             s,w,top = l.coder.shaped(l.latent),l.latent.detach(),l.lv.quant_max
             z,h = (w/s).flatten(1),_gram(l, codes)
             k = torch.cat([round_codes(rows, g, top) for rows,g in zip(z.chunk(len(h)), h)]).reshape(w.shape).to(w)
             l.latent.data.copy_(torch.where(k==torch.round(w/s).clamp(-top, top), w, k*s))
             codes = l(codes, steps, False).spk
-    finally: q.train(training)
     return q
 
 # %% ../../nbs/quant/calibration.ipynb #06242a76
@@ -187,7 +181,7 @@ ROUNDINGS = ('nearest', 'adaround')
 
 def _sharing(net, policy):
     "Names of the hidden layers of neurons whose weights share a scale"
-    names = [str(i) for i,m in enumerate(net.layers) if isinstance(m, LIF)]
+    names = [s.name for s in stages(net)]
     return tuple(n for n,p in list(zip(names, _policies(policy, names)))[:-1] if not p.per_channel and not p.membrane.startswith('clipped'))
 
 def calibrate(

@@ -14,12 +14,12 @@ from .layer import QuantLayer
 from .learned import Into
 from .observers import MinMax
 from .policy import Policy
-from .products import pool
 from ..runtime.layer import Op, Record
 from ..tables import html_table
 from ..spikes.network import Network, OverTime
-from ..spikes.neuron import LIF, Diagonal, RecurrentLIF
-from ..spikes.synaptic import RecurrentSynaptic, Synaptic
+from ..spikes.neuron import Diagonal
+from ..spikes.stages import stages
+from ..spikes.synaptic import neurons_with
 
 # %% ../../nbs/quant/network.ipynb #5bb5361c
 def _policies(policy, names): return [policy.at(n, *['first']*(i==0), *['last']*(i==len(names)-1)) for i,n in enumerate(names)]
@@ -40,11 +40,11 @@ def _synapse(like, conv, weight, bias):
 
 def _neurons(l, k, kw, real):
     "Float neurons like those of a quantized layer"
-    if l.alpha is not None: kw = kw | dict(alpha=real(k.alpha))
-    if l.recurrent is None: return (LIF if l.alpha is None else Synaptic)(**kw)
+    alpha = None if l.alpha is None else real(k.alpha)
+    if l.recurrent is None: return neurons_with(alpha, **kw)
     w = real(k.recurrent*(k.worth/l.in_scale).reshape(-1, *[1]*(l.recurrent.ndim-1)))
     back = Diagonal(w.reshape(-1, *[1]*(2 if l.conv else 0))) if w.ndim==1 else _synapse(w, l.recurrent_conv, w, None)
-    return (RecurrentLIF if l.alpha is None else RecurrentSynaptic)(back, **kw)
+    return neurons_with(alpha, back, **kw)
 
 # %% ../../nbs/quant/network.ipynb #1b71afc7
 class QuantNetwork(OverTime):
@@ -144,7 +144,7 @@ class QuantNetwork(OverTime):
 # %% ../../nbs/quant/network.ipynb #a9de6614
 def _pair(v): return (v,v) if isinstance(v, int) else tuple(v)
 
-def _op(m, name):
+def _op(m, name, bias=False): # `bias`: is there one already, that an average would take in?
     if isinstance(m, nn.Flatten):
         if m.start_dim!=1 or m.end_dim!=-1: fail('Flatten', name, 'start_dim=1, end_dim=-1', f'{m.start_dim}, {m.end_dim}')
         return Op('flatten')
@@ -153,11 +153,13 @@ def _op(m, name):
     if kind=='max' and _pair(m.dilation)!=(1,1): fail('MaxPool2d', name, 'dilation=1', m.dilation)
     if kind=='sum' and (m.divisor_override or (not m.count_include_pad and _pair(m.padding)!=(0,0))):
         fail('AvgPool2d', name, 'a divisor that is the same everywhere', 'count_include_pad=False with padding, or divisor_override')
+    if bias and kind=='sum' and _pair(m.padding)!=(0,0): fail('AvgPool2d', name, 'no padding between weights and neurons, as a bias would be averaged with it', f'padding {_pair(m.padding)}')
     return Op(kind, *(_pair(v) for v in (m.kernel_size,m.stride,m.padding)))
 
 @torch.no_grad()
-def _fold(synapse, bn):
+def _fold(synapse, bn, name):
     "`synapse` with the batch norm that follows it"
+    if bn.running_var is None: fail('batch norm', name, 'running statistics', 'none')
     new = type(synapse).__new__(type(synapse))
     nn.Module.__init__(new)
     new.__dict__.update({k:v for k,v in synapse.__dict__.items() if k not in ('_parameters','_buffers','_modules')})
@@ -168,42 +170,29 @@ def _fold(synapse, bn):
     new.bias = nn.Parameter((old-bn.running_mean)*g+b)
     return new
 
-def _stages(net):
-    "Gather (name, neurons, weights, ops before, ops after) for each layer of neurons"
-    before,after,syn,out = [],[],None,[]
-    for i,m in enumerate(net.layers):
-        name = f'layer {i} ({type(m).__name__})'
-        if isinstance(m, (nn.Dropout,nn.Dropout2d,nn.Identity)): continue
-        if isinstance(m, (nn.Linear,nn.Conv2d)):
-            if syn is not None: fail('weights', name, 'neurons between two layers of weights', 'none')
-            if isinstance(m, nn.Conv2d) and (m.padding_mode!='zeros' or isinstance(m.padding, str)): fail('Conv2d', name, 'padding in numbers, with zeros', f'{m.padding!r}, {m.padding_mode!r}')
-            syn = m
-        elif isinstance(m, (nn.BatchNorm1d,nn.BatchNorm2d)):
-            if syn is None or after or m.running_var is None: fail('batch norm', name, 'weights just before it, and running statistics', 'neither' if syn is None else 'something between them')
-            syn = _fold(syn, m)
-        elif isinstance(m, (nn.AvgPool2d,nn.MaxPool2d,nn.Flatten)):
-            if syn is not None and isinstance(m, nn.Flatten): fail('Flatten', name, 'neurons before it', 'weights')
-            op = _op(m, name)
-            if syn is not None and op.kind=='sum' and op.padding!=(0,0): fail('AvgPool2d', name, 'no padding between weights and neurons, as a bias would be averaged with it', f'padding {op.padding}')
-            (before if syn is None else after).append(op)
-        elif isinstance(m, LIF):
-            if syn is None: fail('neurons', name, 'weights before them', 'none')
-            out.append((str(i), m, syn, before, after))
-            before,after,syn = [],[],None
-        else: fail('layer', name, 'Linear, Conv2d, BatchNorm, AvgPool2d, MaxPool2d, Flatten, Dropout or LIF', type(m).__name__)
+def _read(net):
+    "Stages whose weights hold their batch norms, and whose poolings are `Op`s; raises `CheckError` for what integers cannot do"
+    places = {id(m):f'layer {i} ({type(m).__name__})' for i,m in enumerate(net.layers)}
+    out = []
+    for s in stages(net):
+        m = s.synapse
+        if isinstance(m, nn.Conv2d) and (m.padding_mode!='zeros' or isinstance(m.padding, str)):
+            fail('Conv2d', places[id(m)], 'padding in numbers, with zeros', f'{m.padding!r}, {m.padding_mode!r}')
+        for bn in s.norms: m = _fold(m, bn, places[id(bn)])
+        before,after = ([_op(p, places[id(p)], bias) for p in ps] for ps,bias in ((s.before,False),(s.after,True)))
+        out.append(s._replace(synapse=m, norms=(), before=before, after=after))
     return out
 
 @torch.no_grad()
-def _check_shapes(stages, in_shape):
+def _check_shapes(net):
     "Pass one sample of zeros through the weights and poolings"
-    x = torch.zeros(1, *in_shape)
-    for name,_,syn,before,after in stages:
-        x = x.to(syn.weight)
+    x = torch.zeros(1, *net.in_shape)
+    for s in stages(net):
+        name,x = s.name,x.to(s.synapse.weight)
         try:
-            for op in before: x = pool(x, op)
-            if isinstance(syn, nn.Linear) and x.ndim!=2: fail('Linear', f'layer {name}', 'one axis of features before it (nn.Flatten makes one)', f'shape {list(x.shape[1:])}')
-            x = syn(x)
-            for op in after: x = pool(x, op)
+            for m in s.before: x = m(x)
+            if isinstance(s.synapse, nn.Linear) and x.ndim!=2: fail('Linear', f'layer {name}', 'one axis of features before it (nn.Flatten makes one)', f'shape {list(x.shape[1:])}')
+            for m in (s.synapse,*s.after): x = m(x)
         except RuntimeError as e: fail('shapes', f'layer {name}', f'weights and poolings that fit {list(x.shape[1:])}', str(e).splitlines()[0])
 
 def prepare(
@@ -224,13 +213,13 @@ def prepare(
     observer(sample.float().cpu())
     if not sample.is_floating_point() and (lo<-127 or hi>(255 if lo>=0 else 127)): fail('`sample`', 'prepare', 'integer codes of 8 bits', f'{lo:g} … {hi:g}')
     in_scale = 1. if spikes or not sample.is_floating_point() else max(hi, -lo)/in_max # integers are codes already
-    layers,stages = [],_stages(net)
-    if hasattr(stages[0][1], 'recurrent') and in_scale<1: in_scale = 1/math.floor(1/in_scale+1e-9) # spikes that return are whole numbers of input codes
-    _check_shapes(stages, net.in_shape)
-    for i,(own,(name,neurons,syn,before,after)) in enumerate(zip(_policies(policy, [s[0] for s in stages]), stages)):
-        s,m,f = (in_scale,max(in_max, -in_min),guard) if i==0 else (1.,1,8)
-        layers.append(QuantLayer(syn, neurons, own, Into(s, m, f), before, after, per_tensor=i==len(stages)-1, name=f'layer {name}'))
-    q = QuantNetwork(layers, [s[0] for s in stages], net.in_shape, net.steps, observer, in_scale, in_min, in_max)
+    layers,ss = [],_read(net)
+    if ss[0].neurons.recurrent is not None and in_scale<1: in_scale = 1/math.floor(1/in_scale+1e-9) # spikes that return are whole numbers of input codes
+    _check_shapes(net)
+    for i,(own,s) in enumerate(zip(_policies(policy, [s.name for s in ss]), ss)):
+        scale,top,f = (in_scale,max(in_max, -in_min),guard) if i==0 else (1.,1,8)
+        layers.append(QuantLayer(s.synapse, s.neurons, own, Into(scale, top, f), s.before, s.after, per_tensor=i==len(ss)-1, name=f'layer {s.name}'))
+    q = QuantNetwork(layers, [s.name for s in ss], net.in_shape, net.steps, observer, in_scale, in_min, in_max)
     q = q.to(next(net.parameters()).device).train()
     if any(l.quant_max for l in layers): q.integers(sample.to(q.input_codes.device)) # currents have to be seen before they have a scale
     return q.train(net.training)

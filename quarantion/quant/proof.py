@@ -20,7 +20,7 @@ from ..runtime.layer import differing
 from ..runtime.network import IntegerNetwork
 from ..tables import html_table
 from ..spikes.network import Network, evaluating, readout
-from ..spikes.neuron import LIF
+from ..spikes.stages import stages
 
 # %% ../../nbs/quant/proof.ipynb #4b0c6f37
 @dataclass(frozen=True)
@@ -307,7 +307,7 @@ def _check_float(q, net, gates):
         if need: fail('`net`', 'verify', f'the float network, for {", ".join(need)}', 'none')
         return
     if not isinstance(net, Network): fail('`net`', 'verify', 'a Network', type(net).__name__)
-    names = [str(i) for i,m in enumerate(net.layers) if isinstance(m, LIF)]
+    names = [s.name for s in stages(net)]
     want = f'neurons in layers {", ".join(q.names)}, as in the quantized network'
     if names!=q.names: fail('`net`', 'verify', want, ', '.join(names))
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from ..checks import check_finite, check_range, fail
 from .network import QuantLayer
-from ..spikes.network import Network, OverTime
-from ..spikes.neuron import LIF, RecurrentLIF
+from ..spikes.network import Network, OverTime, evaluating
+from ..spikes.stages import stages
 
 # %% ../../nbs/quant/pruning.ipynb #8f679bdd
 @torch.no_grad()
@@ -28,20 +28,10 @@ def spike_patterns(
 
 # %% ../../nbs/quant/pruning.ipynb #676b9743
 def _chain(net):
-    "Name -> places of a hidden layer's weights, batch norms and neurons, and of the weights that read its spikes"
+    "Name → stage of each hidden layer of neurons, and the weights that read its spikes"
     if not isinstance(net, Network): fail('`net`', 'pruning of neurons', 'a Network, before prepare', type(net).__name__)
-    ends,syn,out = [i for i,m in enumerate(net.layers) if isinstance(m, LIF)],[],{}
-    for a,b in zip([-1,*ends], ends):
-        s = [i for i in range(a+1, b) if isinstance(net.layers[i], (nn.Linear,nn.Conv2d))]
-        if len(s)!=1: fail('weights', f'layers {a+1} to {b}', 'one Linear or Conv2d for each layer of neurons', len(s))
-        syn += s
-    passes = nn.AvgPool2d,nn.MaxPool2d,nn.Dropout,nn.Dropout2d,nn.Identity
-    for s,e,nxt in zip(syn, ends, syn[1:]):
-        norms = [i for i in range(s+1, e) if isinstance(net.layers[i], (nn.BatchNorm1d,nn.BatchNorm2d))]
-        for i in {*range(s+1, e), *range(e+1, nxt)}-{*norms}:
-            if not isinstance(net.layers[i], passes+(nn.Flatten,)*(i>e)): fail('layer', f'layer {i}', 'pooling or dropout between weights and neurons, these or Flatten after neurons', type(net.layers[i]).__name__)
-        out[str(e)] = s,norms,e,nxt
-    return out
+    ss = stages(net)
+    return {s.name:(s, above.synapse) for s,above in zip(ss, ss[1:])}
 
 @torch.no_grad()
 def activity_scores(
@@ -49,10 +39,8 @@ def activity_scores(
     x:Tensor # Samples of the training data, `[B, …]` or `[T, B, …]`; some hundreds are enough
 )->dict: # Name of each hidden layer of neurons -> scores `[C]`
     "Rank neurons by their patterns of spikes, see `spike_patterns`; raises `CheckError`"
-    names,training = _chain(net),net.training
-    net.eval()
-    try: return {r.name:spike_patterns(r.spk) for r in net.record(x) if r.name in names}
-    finally: net.train(training)
+    names = _chain(net)
+    with evaluating(net): return {r.name:spike_patterns(r.spk) for r in net.record(x) if r.name in names}
 
 @torch.no_grad()
 def magnitude_scores(
@@ -60,9 +48,9 @@ def magnitude_scores(
 )->dict: # Name of each hidden layer of neurons -> scores `[C]`
     "Rank neurons by the Euclidean norm of their incoming weights; raises `CheckError`"
     out = {}
-    for name,(s,norms,_,_) in _chain(net).items():
-        size = net.layers[s].weight.flatten(1).norm(dim=1)
-        for bn in (net.layers[i] for i in norms):
+    for name,(s,_) in _chain(net).items():
+        size = s.synapse.weight.flatten(1).norm(dim=1)
+        for bn in s.norms:
             if bn.running_var is not None: size = size/(bn.running_var+bn.eps).sqrt()
             if bn.weight is not None: size = size*bn.weight.abs()
         out[name] = size
@@ -93,13 +81,14 @@ def remove_neurons(
     keep:dict # Name of a hidden layer of neurons -> mask `[C]`, bool, of neurons or channels that stay; layers that are not named stay whole
 )->Network: # A smaller one
     "Remove neurons, or channels, with the weights that lead to and from them; raises `CheckError` that names the layer"
-    chain,net = _chain(net),copy.deepcopy(net)
+    net = copy.deepcopy(net)
+    chain = _chain(net)
     for name,mask in keep.items():
         if name not in chain: fail('`keep`', 'remove_neurons', f'names of hidden layers of neurons ({", ".join(chain) or "there are none"})', repr(name))
-        s,norms,e,nxt = chain[name]
-        syn,lif,reads = (net.layers[i] for i in (s,e,nxt))
+        s,reads = chain[name]
+        syn,lif = s.synapse,s.neurons
         where,c = f'layer {name}',len(syn.weight)
-        if isinstance(lif, RecurrentLIF): fail('neurons', where, 'LIF', 'RecurrentLIF, whose spikes return')
+        if lif.recurrent is not None: fail('neurons', where, 'LIF', f'{type(lif).__name__}, whose spikes return')
         for m in syn,reads:
             if parametrize.is_parametrized(m): fail('weights', where, 'plain weights (free_zeros makes them so)', 'a parametrization')
             if getattr(m, 'groups', 1)!=1: fail('Conv2d', where, 'groups=1', m.groups)
@@ -107,13 +96,13 @@ def remove_neurons(
         if mask.dtype!=torch.bool or mask.shape!=(c,): fail('mask', where, f'bool [{c}]', f'{mask.dtype} {list(mask.shape)}')
         if not mask.any(): fail('mask', where, 'at least one neuron that stays', 'none')
         i = mask.nonzero()[:,0].to(syn.weight.device)
-        for m,n in [(syn,'weight'),(syn,'bias'),*((net.layers[b],n) for b in norms for n in ('weight','bias','running_mean','running_var'))]: _take(m, n, i)
-        for n in 'beta','threshold':
+        for m,n in [(syn,'weight'),(syn,'bias'),*((b,n) for b in s.norms for n in ('weight','bias','running_mean','running_var'))]: _take(m, n, i)
+        for n in (*lif.leaks,'threshold'):
             if getattr(lif, n).numel()>1: _take(lif, n, i)
         width = reads.weight.shape[1]//c # places of a channel that Flatten has put in a row
         columns = i if isinstance(reads, nn.Conv2d) else (i[:,None]*width+torch.arange(width, device=i.device)).flatten()
         _take(reads, 'weight', columns, 1)
-        for b in norms: net.layers[b].num_features = len(i)
+        for b in s.norms: b.num_features = len(i)
         setattr(syn, 'out_channels' if isinstance(syn, nn.Conv2d) else 'out_features', len(i))
         setattr(reads, 'in_channels' if isinstance(reads, nn.Conv2d) else 'in_features', len(columns))
     return net
@@ -133,7 +122,7 @@ def _held(m, name): return parametrize.is_parametrized(m, name) and isinstance(m
 
 def _weighted(net):
     if not isinstance(net, OverTime): fail('`net`', expected='a Network, or what prepare makes of it', found=type(net).__name__)
-    layers = [m for m in net.layers if isinstance(m, (nn.Linear,nn.Conv2d,QuantLayer))]
+    layers = [s.synapse for s in stages(net)]
     for i,m in enumerate(layers):
         if isinstance(m, QuantLayer) and m.frozen: fail('weights', m.name, 'codes that are not frozen yet', 'frozen ones')
     return [_slot(m) for m in layers]
@@ -165,5 +154,5 @@ def free_zeros(
     net:OverTime # A network that was held, or not
 ):
     "Plain weights again, with the zeros in them, in the same parameters"
-    for m,n in map(_slot, net.layers):
+    for m,n in (_slot(s.synapse) for s in stages(net)):
         if _held(m, n): parametrize.remove_parametrizations(m, n, leave_parametrized=True)

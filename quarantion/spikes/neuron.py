@@ -303,6 +303,7 @@ def lif_counts(
 # %% ../../nbs/spikes/neuron.ipynb #8d4a86f9
 class LIF(nn.Module):
     "A layer of leaky integrate-and-fire neurons"
+    kind,leaks = 'lif',('beta',) # What they are called, and what leaks
     def __init__(self,
         beta:float|Tensor=.95, # Leak a step, in [0, 1]: one value, or one for each neuron or channel
         threshold:float|Tensor=1., # Firing threshold θ, > 0: one value, or one for each neuron or channel
@@ -315,6 +316,7 @@ class LIF(nn.Module):
         save:str='recompute' # What is kept for the backward pass, one of `SAVES`
     ):
         super().__init__()
+        self.recurrent = None # the way back of spikes, where there is one
         check_range(beta, 0, 1, 'beta'); check_range(threshold, 0, name='threshold', above=True)
         self.reset,self.surrogate = check_in(reset, RESETS, 'reset'),check_in(surrogate, SURROGATES, 'surrogate')
         self.slope = float(check_range(slope, 0, name='slope', above=True))
@@ -359,6 +361,7 @@ class Diagonal(nn.Module):
 
 class RecurrentLIF(LIF):
     "A layer whose spikes return to it one step later, through `recurrent`"
+    kind = 'recurrent'
     def __init__(self,
         recurrent:nn.Module, # From spikes `[B, N]` to currents `[B, N]`: `nn.Linear`, `nn.Conv2d` or `Diagonal`
         **kwargs # As for `LIF`

@@ -10,10 +10,11 @@ import copy, functools, inspect
 import snntorch as snn
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from ..checks import CheckError, check_finite, check_in, check_range, fail
 from .network import Network
-from .neuron import LIF, Diagonal, RecurrentLIF
-from .synaptic import RecurrentSynaptic, Synaptic
+from .neuron import LIF, Diagonal
+from .synaptic import neurons_with
 from .surrogate import SURROGATES, spike, surrogate_grad
 
 # %% ../../nbs/spikes/snntorch.ipynb #be2c6c29
@@ -34,7 +35,7 @@ def _is_block(m): # a module of the user's own, made of others
 
 def _is_row(m): return type(m) in _LAYERS+_NEURONS or type(m) is nn.Sequential and all(map(_is_row, m))
 
-def _leaks(m): return ('alpha','beta') if hasattr(m, 'alpha') else ('beta',)
+def _leaks(m): return ('alpha','beta') if hasattr(m, 'alpha') else ('beta',) # of neurons of snnTorch; ours say it
 
 def _is_neuron(m): return isinstance(m, (snn.SpikingNeuron, LIF))
 
@@ -143,13 +144,11 @@ def _read_neuron(n, feat, name, surrogate, slope):
     reset = _read_reset(n, where)
     kw = dict(reset=reset, surrogate=surrogate, slope=slope, learn_beta=learn['beta'], learn_threshold=learn['threshold'],
         detach_reset=reset!='zero' or n.reset_delay) # without delay snnTorch resets by the spike itself
-    if hasattr(n, 'recurrent'):
-        r = n.recurrent
-        if type(r) not in (nn.Linear, nn.Conv2d): # one to one
-            d = Diagonal(r.V).to(r.V.device, r.V.dtype if r.V.is_floating_point() else None)
-            r = d.requires_grad_(r.V.requires_grad)
-        lif = (RecurrentSynaptic if 'alpha' in ps else RecurrentLIF)(r, **kw)
-    else: lif = (Synaptic if 'alpha' in ps else LIF)(**kw)
+    r = getattr(n, 'recurrent', None)
+    if r is not None and type(r) not in (nn.Linear, nn.Conv2d): # one to one
+        d = Diagonal(r.V).to(r.V.device, r.V.dtype if r.V.is_floating_point() else None)
+        r = d.requires_grad_(r.V.requires_grad)
+    lif = neurons_with(.9 if 'alpha' in ps else None, r, **kw)
     for k,p in ps.items():
         v = p.detach().clone()
         if not v.is_floating_point(): v = v.to(torch.get_default_dtype())
@@ -268,6 +267,7 @@ def from_snntorch(
 def _write_neuron(l, feat, name, last):
     "The neuron of snnTorch that fires as `l` does"
     where = f'layer `{name}` ({type(l).__name__})'
+    if parametrize.is_parametrized(l): fail('neurons', where, 'plain values (settle makes them so)', 'a parametrization')
     if l.reset=='subtract': fail('`reset`', where, "'subtract_delayed', which snnTorch calls 'subtract', 'zero' or 'none'", "'subtract', which snnTorch does not have")
     if l.reset=='subtract_delayed' and not l.detach_reset: fail('`detach_reset`', where, 'True, since snnTorch detaches this reset', False)
     def values(k):
@@ -278,20 +278,18 @@ def _write_neuron(l, feat, name, last):
     kw = dict(beta=values('beta'), threshold=values('threshold'), spike_grad=grad(l.slope) if grad else functools.partial(spike, surrogate=l.surrogate, slope=l.slope),
         learn_beta=isinstance(l.beta, nn.Parameter), learn_threshold=isinstance(l.threshold, nn.Parameter), init_hidden=True, output=last,
         reset_mechanism='subtract' if l.reset=='subtract_delayed' else l.reset, reset_delay=l.reset!='zero')
-    second = type(l) in (Synaptic,RecurrentSynaptic)
+    second,r = 'alpha' in l.leaks,l.recurrent
     if second: kw |= dict(alpha=values('alpha'), learn_alpha=isinstance(l.alpha, nn.Parameter))
-    if type(l) in (LIF,Synaptic): n = (snn.Synaptic if second else snn.Leaky)(**kw)
-    elif type(l) in (RecurrentLIF,RecurrentSynaptic):
+    if r is None: n = (snn.Synaptic if second else snn.Leaky)(**kw)
+    else:
         if second and l.reset=='zero': fail('`reset`', where, "'subtract_delayed' or 'none'", "'zero', which RSynaptic only has with a delay that loses a current")
         make = snn.RSynaptic if second else snn.RLeaky
-        r = l.recurrent
         if type(r) is Diagonal: n = make(V=r.weight.detach().clone(), all_to_all=False, learn_recurrent=r.weight.requires_grad, **kw)
         elif type(r) is nn.Linear: n = make(linear_features=r.in_features, **kw)
         elif type(r) is nn.Conv2d: n = make(conv2d_channels=r.in_channels, kernel_size=r.kernel_size, **kw)
         else: fail('`recurrent`', where, 'Linear, Conv2d or Diagonal', type(r).__name__)
         if type(r) is not Diagonal: n.recurrent,n.learn_recurrent = r,r.weight.requires_grad
-    else: fail(f'layer `{name}`', expected='LIF, RecurrentLIF, Synaptic or RecurrentSynaptic', found=type(l).__name__)
-    for k in _leaks(l)+('threshold',): getattr(n, k).requires_grad_(getattr(l, k).requires_grad)
+    for k in (*l.leaks,'threshold'): getattr(n, k).requires_grad_(getattr(l, k).requires_grad)
     return n.to(l.beta.device)
 
 # %% ../../nbs/spikes/snntorch.ipynb #f917699e
@@ -302,7 +300,7 @@ def to_snntorch(
     if not isinstance(net, Network): fail('`net`', expected='a Network', found=type(net).__name__)
     new = _copy(net)
     for i,l in enumerate(new.layers):
-        if type(l) not in _LAYERS and not _is_neuron(l): fail(f'layer `{i}`', expected=f'one of {", ".join(t.__name__ for t in _LAYERS+(LIF,RecurrentLIF,Synaptic,RecurrentSynaptic))}', found=type(l).__name__)
+        if type(l) not in _LAYERS and not _is_neuron(l): fail(f'layer `{i}`', expected=f'one of {", ".join(t.__name__ for t in _LAYERS)}, LIF, RecurrentLIF, Synaptic, RecurrentSynaptic', found=type(l).__name__)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         shapes = _shapes([(str(i),l) for i,l in enumerate(_copy(net).cpu().double().eval().layers)], net.in_shape)
         last = len(new.layers)-1

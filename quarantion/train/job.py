@@ -32,8 +32,9 @@ from ..runtime.network import load, sizes
 from ..spikes.encoders import encode
 from ..spikes.parameters import learnable, settle
 from ..spikes.network import Network
-from ..spikes.neuron import LIF, RecurrentLIF
-from ..spikes.synaptic import RecurrentSynaptic, Synaptic
+from ..spikes.neuron import LIF
+from ..spikes.stages import stages
+from ..spikes.synaptic import neurons_with
 from .config import VERSION, Config, config_of, policy_named
 from .distillation import taught
 from .losses import code_l1, rate_ceiling, ste_codes
@@ -54,11 +55,8 @@ def build(
     with torch.random.fork_rng():
         torch.manual_seed(cfg.seed)
         first,kw = nn.Linear(n, cfg.hidden),dict(beta=cfg.beta, threshold=cfg.threshold, reset=cfg.reset)
-        if cfg.neurons=='lif': neurons = LIF(**kw)
-        elif cfg.neurons=='synaptic': neurons = Synaptic(cfg.alpha, **kw)
-        else:
-            back = nn.Linear(cfg.hidden, cfg.hidden, bias=False)
-            neurons = RecurrentLIF(back, **kw) if cfg.neurons=='recurrent' else RecurrentSynaptic(back, cfg.alpha, **kw)
+        back = nn.Linear(cfg.hidden, cfg.hidden, bias=False) if 'recurrent' in cfg.neurons else None
+        neurons = neurons_with(cfg.alpha if 'synaptic' in cfg.neurons else None, back, **kw)
         net = Network(first, learnable(neurons, *cfg.learns), nn.Linear(cfg.hidden, split.classes), LIF(cfg.beta, cfg.threshold, 'none'), steps=cfg.steps)
     return net.to(cfg.device)
 
@@ -235,15 +233,15 @@ def _sample(cfg, split, net, q, confusion):
     x,y = next(iter(test_batches(cfg, split)))
     x1 = x[:1] if cfg.encode=='direct' else x[:,:1]
     t = dict(confusion=confusion, label=np.int64(y[0].item()), image=split.x_test[0].reshape(split.in_shape[-2:]).numpy())
-    syn,neurons = ([m for m in net.layers if isinstance(m, kind)] for kind in (nn.Linear,LIF))
     with torch.no_grad():
         for name,m in ('float',net),('quant',q):
             if m is None: continue
             for i,r in enumerate(m.eval().record(x1)):
                 t[f'{name}.spk.{i}'],t[f'{name}.mem.{i}'] = r.spk[:,0].to(torch.uint8),r.mem[:,0].float()
-        for i,s in enumerate(syn):
-            t[f'theta.{i}'] = neurons[i].threshold.detach().float().reshape(-1).expand(len(s.weight)).clone()
-            if q is None: t[f'weight.{i}'] = s.weight
+        for i,s in enumerate(stages(net)):
+            w = s.synapse.weight
+            t[f'theta.{i}'] = s.neurons.threshold.detach().float().reshape(-1).expand(len(w)).clone()
+            if q is None: t[f'weight.{i}'] = w
             else:
                 l = q.layers[i]
                 t[f'weight.{i}'],t[f'codes.{i}'],t[f'scale.{i}'] = l.latent,l.weight_code,torch.maximum(l.scale, l.scale_min).expand(len(l.weight)).float()
