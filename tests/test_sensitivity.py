@@ -9,7 +9,7 @@ from quarantion.checks import CheckError
 from quarantion.quant.level_sets import levels, mse_scale, quantize
 from quarantion.quant.policy import Policy
 from quarantion.quant.sensitivity import (CHOICES, Sensitivity, _twice, agreement_sensitivity, allocate, hawq_sensitivity, hessian_traces, knapsack, plot_sensitivity,
-                                          sqnr_sensitivity, weighted_layers)
+                                          sqnr_sensitivity)
 from quarantion.runtime.store import packed
 from quarantion.spikes.network import Network
 from quarantion.spikes.neuron import LIF, RecurrentLIF
@@ -217,8 +217,8 @@ def test_budgets_that_cannot_be_kept():
 
 def test_errors():
     x,y = data()
-    with pytest.raises(CheckError, match='Network'): weighted_layers(nn.Linear(2,2))
-    with pytest.raises(CheckError, match='layer with weights'): weighted_layers(Network(LIF(), in_shape=(3,)))
+    with pytest.raises(CheckError, match='Network'): sqnr_sensitivity(nn.Linear(2,2), torch.rand(3,2))
+    with pytest.raises(CheckError, match='weights before them'): sqnr_sensitivity(Network(LIF(), in_shape=(3,)), torch.rand(2,3))
     with pytest.raises(CheckError, match='`choices`'): sqnr_sensitivity(tiny(), x, ())
     with pytest.raises(CheckError, match='level set'): sqnr_sensitivity(tiny(), x, ('int9',))
     with pytest.raises(CheckError, match='layer 1: currents: expected some'): sqnr_sensitivity(tiny(), x*0)

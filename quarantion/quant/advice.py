@@ -186,7 +186,8 @@ def lint(
     "Look for what will be refused, cannot work, or usually does not"
     if not isinstance(model, (Network,QuantNetwork)): fail('`model`', 'lint', 'a Network or a QuantNetwork', type(model).__name__)
     if not isinstance(policy, Policy): fail('`policy`', 'lint', 'a Policy (preset makes one)', type(policy).__name__)
-    ls = _layers_of(model, policy)
+    try: ls = _layers_of(model, policy)
+    except CheckError as e: return [Finding('layers', 'error', '', str(e), 'layers in the order that `stages` reads')]
     out = [*_check_policy(policy, ls), *_check_plan(policy, epochs, qat_epochs, calibration), *_check_state(model)]
     first = None,0
     if isinstance(model, QuantNetwork): first = model.in_scale,8 if model.in_max==1 else 0
