@@ -79,7 +79,7 @@ def test_ranges_meet_within_two(make):
     for a,b in zip(even.layers[:-2], even.layers[1:]):
         if isinstance(a, (nn.Linear,nn.Conv2d)) and isinstance(b, LIF):
             r = a.weight.abs().flatten(1).amax(1)
-            if hasattr(b, 'recurrent'): r = torch.maximum(r, b.recurrent.weight.abs().amax(1))
+            if b.recurrent is not None: r = torch.maximum(r, b.recurrent.weight.abs().amax(1))
             assert r.max()<=2*r.min()
 
 def test_equalizing_leaves_kinds_and_what_is_not_named():

@@ -125,7 +125,7 @@ def test_refusals_of_structured_pruning():
     with pytest.raises(CheckError, match='groups'): remove_neurons(g, {'1':torch.ones(4, dtype=torch.bool)})
     b = Network(nn.Linear(4, 5), LIF(), nn.BatchNorm1d(5), nn.Linear(5, 2), LIF(reset='none'))
     with pytest.raises(CheckError, match='layer 2'): magnitude_scores(b)
-    with pytest.raises(CheckError, match='one Linear'): magnitude_scores(Network(nn.Linear(4, 5), LIF(), LIF(), in_shape=(4,)))
+    with pytest.raises(CheckError, match='weights before them'): magnitude_scores(Network(nn.Linear(4, 5), LIF(), LIF(), in_shape=(4,)))
     hold_zeros(net)
     with pytest.raises(CheckError, match='free_zeros'): remove_neurons(net, {'1':some})
 

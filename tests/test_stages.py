@@ -15,7 +15,7 @@ from quarantion.quant.sensitivity import sqnr_sensitivity
 from quarantion.spikes.network import Network
 from quarantion.spikes.neuron import LIF, Diagonal, RecurrentLIF
 from quarantion.spikes.parameters import learnable
-from quarantion.spikes.stages import stages
+from quarantion.spikes.stage import stages
 from quarantion.spikes.synaptic import RecurrentSynaptic, Synaptic, neurons_with
 
 

@@ -17,7 +17,7 @@ from .observers import MinMax
 from .policy import Policy, membrane_of
 from .network import QuantNetwork
 from ..spikes.network import Network, OverTime, evaluating
-from ..spikes.stages import stages
+from ..spikes.stage import stages
 from ..spikes.stats import spike_rate
 
 # %% ../../nbs/quant/advice.ipynb #a3cef1e3

@@ -18,7 +18,7 @@ from .products import pool
 from .policy import Policy
 from .network import QuantNetwork, _policies, prepare
 from ..spikes.network import Network, evaluating
-from ..spikes.stages import stages
+from ..spikes.stage import stages
 
 # %% ../../nbs/quant/calibration.ipynb #a5377344
 def _ranges(syn, norms, neurons):

@@ -18,7 +18,7 @@ from ..runtime.layer import Op, Record
 from ..tables import html_table
 from ..spikes.network import Network, OverTime
 from ..spikes.neuron import Diagonal
-from ..spikes.stages import stages
+from ..spikes.stage import stages
 from ..spikes.synaptic import neurons_with
 
 # %% ../../nbs/quant/network.ipynb #5bb5361c

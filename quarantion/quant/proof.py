@@ -20,7 +20,7 @@ from ..runtime.layer import differing
 from ..runtime.network import IntegerNetwork
 from ..tables import html_table
 from ..spikes.network import Network, evaluating, readout
-from ..spikes.stages import stages
+from ..spikes.stage import stages
 
 # %% ../../nbs/quant/proof.ipynb #4b0c6f37
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 from ..checks import check_finite, check_range, fail
 from .network import QuantLayer
 from ..spikes.network import Network, OverTime, evaluating
-from ..spikes.stages import stages
+from ..spikes.stage import stages
 
 # %% ../../nbs/quant/pruning.ipynb #8f679bdd
 @torch.no_grad()

@@ -19,7 +19,7 @@ from .level_sets import levels, mse_scale, quantize
 from .policy import Policy
 from ..runtime.store import packed
 from ..spikes.network import Network, evaluating
-from ..spikes.stages import stages
+from ..spikes.stage import stages
 from ..spikes.synaptic import neurons_with
 
 # %% ../../nbs/quant/sensitivity.ipynb #d5ec660d

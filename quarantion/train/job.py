@@ -33,7 +33,7 @@ from ..spikes.encoders import encode
 from ..spikes.parameters import learnable, settle
 from ..spikes.network import Network
 from ..spikes.neuron import LIF
-from ..spikes.stages import stages
+from ..spikes.stage import stages
 from ..spikes.synaptic import neurons_with
 from .config import VERSION, Config, config_of, policy_named
 from .distillation import taught
