@@ -1,6 +1,5 @@
 "The command line, from end to end: what it prints, what it leaves on disk, and what it refuses"
 import hashlib, json, os, re, shutil, signal, subprocess, sys, time, tomllib
-from dataclasses import asdict
 import numpy as np, pytest
 from quarantion.checks import CheckError
 from quarantion.cli import KEYS, main
@@ -8,7 +7,8 @@ from quarantion.data.idx import write_idx
 from quarantion.files import load_tensors
 from quarantion.runtime import load
 from quarantion.files import check_audit, read_jsonl
-from quarantion.train.job import CHECKPOINT, VERSION, Config, load_data, start
+from quarantion.train.config import RUN_VERSION, Config, values_of
+from quarantion.train.job import CHECKPOINT, load_data, start
 
 SMALL = '--epochs', '2', '--qat-epochs', '1', '--hidden', '16', '--steps', '10'
 MAIN = 'import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from quarantion.cli import main; main()'
@@ -143,7 +143,8 @@ def test_config_file_and_overrides(here, tmp_path):
     file.write_text('hidden = 12\nsteps = 7\nbeta = 1\npolicy = "int4"\n')
     code,out,err = here('run', '--config', file, '--steps', 9, '--seed', 3, '--dump-config')
     assert (code,err)==(0,'')
-    assert tomllib.loads(out)=={k:v for k,v in asdict(Config(hidden=12, steps=9, beta=1., policy='int4', seed=3)).items() if k!='version'}|dict(out='runs')
+    want = values_of(Config(hidden=12, steps=9, beta=1., policy='int4', seed=3))|dict(out='runs')
+    assert tomllib.loads(out)=={k:list(v) if isinstance(v, tuple) else v for k,v in want.items()}
     assert tomllib.loads(here('run', '--config', file, '--out', tmp_path, '--dump-config')[1])['out']==str(tmp_path)
 
 def test_dumped_settings_are_a_config_file(here, tmp_path):
@@ -151,25 +152,34 @@ def test_dumped_settings_are_a_config_file(here, tmp_path):
     file.write_text(first := here('run', '--encode', 'rate', '--lr', .003, '--data', 'mnist', '--data-dir', 'a "b" ü', '--dump-config')[1])
     assert here('run', '--config', file, '--dump-config')==(0, first, '')
 
+@pytest.mark.parametrize('written', ['learn = ["beta", "slope"]', 'learn = "beta,slope"', 'learn = ["beta,slope"]']) # the second as in files of before
+def test_lists_are_lists(here, tmp_path, written):
+    file = tmp_path/'run.toml'
+    file.write_text(written+'\ngates = ["max_drop=0.5"]')
+    said = lambda *args: tomllib.loads(here('run', *args, '--dump-config')[1])
+    assert (said('--config', file)['learn'],said('--config', file)['gates'])==(['beta','slope'],['max_drop=0.5'])
+    assert said('--config', file, '--learn', 'threshold', '--learn', 'beta')['learn']==['threshold','beta']
+    assert said('--config', file, '--learn', '')['learn']==[]
+
 def test_the_settings_of_a_run_are_a_config_file(here, done):
     code,out,_ = here('run', '--config', done/'config.toml', '--dump-config')
-    assert code==0 and out.replace('out = "runs"\n', f'version = {VERSION}\n')==(done/'config.toml').read_text()
+    assert code==0 and out.replace('out = "runs"\n', f'version = {RUN_VERSION}\n')==(done/'config.toml').read_text()
 
 def test_each_setting_is_an_option_and_help_tells_its_default(here):
     code,text,_ = here('run', '--help')
     text = ' '.join(text.split())
     assert code==0 and '--version' not in text
-    for k,v in asdict(Config()).items():
-        if k=='version': continue
-        said = re.search(rf'--{k.replace("_", "-")} <\w+> (.*?)(?= --|$)', text)[1]
-        assert v=='' or said.endswith(f'default {v}.'), (k,v,said)
+    for k,v in values_of(Config()).items():
+        said = re.search(rf'--{k.replace("_", "-")} <[\w\[\]]+> (.*?)(?= --|$)', text)[1]
+        assert said.endswith(f'default {"none" if v in ("",()) else v}.'), (k,v,said)
 
 @pytest.mark.parametrize('args,words', [
-    (('--steps',0), ('`steps`','>= 1','found 0')), (('--hidden',0), ('`hidden`','>= 1')), (('--epochs',0), ('`epochs`',)), (('--qat-epochs',-1), ('`qat_epochs`','>= 0')),
-    (('--batch',0), ('`batch`',)), (('--seed',-1), ('`seed`',)), (('--seed',10**30), ('`seed`','at most')), (('--hidden',10**12), ('`hidden`','at most 1,000,000')),
+    (('--steps',0), ('`steps`','[1, 1e6]','found 0')), (('--hidden',0), ('`hidden`','[1, 1e6]')), (('--epochs',0), ('`epochs`',)), (('--qat-epochs',-1), ('`qat_epochs`','[0, 1e6]')),
+    (('--batch',0), ('`batch`',)), (('--seed',-1), ('`seed`',)), (('--seed',10**30), ('`seed`','[0, 4294967295]')), (('--hidden',10**12), ('`hidden`','found 1,000,000,000,000')),
     (('--beta',1.5), ('`beta`','[0, 1]','1.5')), (('--beta',-.1), ('`beta`','-0.1')), (('--beta','nan'), ('`beta`','nan')), (('--threshold',0), ('`threshold`','0')),
     (('--threshold',-1), ('`threshold`','-1')), (('--threshold','inf'), ('`threshold`','inf')), (('--lr',0), ('`lr`',)), (('--policy','int5'), ('`policy`','nonary',"'int5'")),
     (('--encode','morse'), ('`encode`','latency',"'morse'")), (('--reset','hard'), ('`reset`','subtract_delayed',"'hard'")), (('--data','cifar'), ('`data`','mnist',"'cifar'")),
+    (('--learn','beta,sleep'), ('`learn`','slope',"'sleep'")), (('--learn','alpha'), ('`learn`','alpha')), (('--gates','max_drop'), ('`gates`','number')), (('--prune','1'), ('`prune`','[0, 1)')),
     (('--device','abacus'), ('`device`','cpu',"'abacus'")), (('--device','cuda:99'), ('`device`','cuda:99')), (('--data-dir','x'), ('`data_dir`','mnist',"'x'")),
     (('--flavour','sweet'), ('--flavour',)), (('--epochs','many'), ('--epochs','integer')), (('--steps',), ('--steps','requires')), (('more',), ('more',)),
     (('--config','nowhere.toml'), ('nowhere.toml','No such file'))])
@@ -179,7 +189,7 @@ def test_refused(here, tmp_path, args, words):
 
 @pytest.mark.parametrize('text,words', [
     ('stepz = 3', ('key `stepz`','one of data, ','device, found stepz')), ('steps = "3"', ('`steps`','a whole number',"'3'")), ('steps = 2.0', ('`steps`','2.0')), ('beta = true', ('`beta`','True')),
-    ('steps = 0', ('`steps`','>= 1')), ('policy = 3', ('`policy`','a string','3')), ('[run]\nsteps = 3', ('`run`','dict')), ('steps = ', ('TOML',)), ('version = 3', ('version','2','3')), ('seed = [1]', ('`seed`','list'))])
+    ('steps = 0', ('`steps`','[1, 1e6]')), ('policy = 3', ('`policy`','a string','3')), ('[run]\nsteps = 3', ('`run`','dict')), ('steps = ', ('TOML',)), ('version = 3', ('version','2','3')), ('learn = [1]', ('`learn`','list')), ('learn = 1', ('`learn`','a list of words')), ('seed = [1]', ('`seed`','list'))])
 def test_refused_config_files(here, tmp_path, text, words):
     file = tmp_path/'bad.toml'
     file.write_text(text)
@@ -271,7 +281,7 @@ def test_info(here):
 @pytest.mark.parametrize('verb', [('run','--resume'), ('verify',), ('report',)])
 def test_another_version(here, copy, verb):
     config = copy/'config.toml'
-    config.write_text(config.read_text().replace(f'version = {VERSION}', 'version = 3'))
+    config.write_text(config.read_text().replace(f'version = {RUN_VERSION}', 'version = 3'))
     refused(here(*verb, copy), 'config.toml: `version`', 'version 2', 'found 3')
 
 def test_what_is_no_run_or_not_finished(here, begun, tmp_path):
@@ -305,7 +315,7 @@ def test_disk_full_while_saving(here, done, tmp_path):
     run = next(tmp_path.iterdir())
     assert (code,out)==(2,'') and err.splitlines()[1:]==[f'the disk is full; what was saved is whole; go on with: quarantion run --resume {run}',
         f'quarantion: {run}/checkpoints/last.safetensors: saving: expected to write {limit+1} bytes, found File too large']
-    _,head = load_tensors(run/'checkpoints'/'last.safetensors', CHECKPOINT, VERSION)
+    _,head = load_tensors(run/'checkpoints'/'last.safetensors', CHECKPOINT, RUN_VERSION)
     assert (head['phase'],head['epoch'])==('float',2) and not list(run.rglob('*.tmp'))
     code,out,err = command('run', '--resume', run, '--json')
     assert code==0 and sha(run)==sha(done) and json.loads(out)['mismatches']==0
@@ -320,7 +330,7 @@ def test_interrupted_by_hand(tmp_path):
         out,err = p.communicate(timeout=60)
     run = next((tmp_path/'a b').iterdir())
     assert (p.returncode,out)==(130,'') and err==f"run {run}\ninterrupted; go on with: quarantion run --resume '{run}'\n"
-    assert load_tensors(run/'checkpoints'/'last.safetensors', CHECKPOINT, VERSION)[1]['epoch']>=1
+    assert load_tensors(run/'checkpoints'/'last.safetensors', CHECKPOINT, RUN_VERSION)[1]['epoch']>=1
 
 
 # data and numbers
@@ -388,6 +398,6 @@ def test_lab_refuses_a_folder_that_is_a_file(tmp_path, here):
 
 def test_lab_copies_what_is_newest_in_a_checkout(): # the package may hold the copy of an older build
     from pathlib import Path
-    from quarantion.cli import _tutorials
+    from quarantion.cli import tutorials
     root = Path(__file__).parent.parent
-    assert _tutorials()==root/'nbs'/'tutorials'
+    assert tutorials()==root/'nbs'/'tutorials'

@@ -42,7 +42,8 @@ def batches(
     device:str='cpu' # Where batches go
 ):
     "Yield encoded samples, `[T, B, P]` or constant `[B, P]`, and their labels"
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)) if shuffle else torch.arange(len(x))
+    drawn = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(x), generator=drawn) if shuffle else torch.arange(len(x))
     for b,i in enumerate(order.split(size)):
         yield encode(x[i], encoder, steps, seed_of(seed, b)).to(device),y[i].to(device)
 
@@ -56,12 +57,21 @@ def answered(
     scores,rate = net.answer(x)
     return F.cross_entropy(scores, y),scores,rate
 
+# %% ../../nbs/train/fit.ipynb #479eeeb2
+_MEANS = 'loss','accuracy','spike_rate'
+_FINITE = 'a finite number; a smaller learning rate may help'
+
+def _add_batch(sums, y, loss, scores, rate):
+    "Add what one batch says to sums over samples"
+    right = (scores.detach().argmax(-1)==y).double().mean()
+    sums += len(y)*torch.stack([loss.detach().double(), right, rate.detach().double()]).cpu()
+
 def train_epoch(
     net:nn.Module, # A network with `answer`, float or quantized
     opt:torch.optim.Optimizer, # Its optimizer
     data, # Batches of inputs and labels
     each=lambda done,stats: None, # Called after each batch with the number of samples done and the means so far
-    penalty=lambda net,rate: 0., # What is added to the loss: a function of the network and its spike rate, with gradients
+    penalty=lambda net,rate: 0., # Added to the loss: a function of the network and its spike rate, with gradients
     objective=answered # Loss, scores and spike rate, of network, samples and labels
 )->dict: # `loss`, `accuracy` and `spike_rate`, means over the epoch
     "Train on each batch once; raises `CheckError` if the loss is not finite"
@@ -73,12 +83,13 @@ def train_epoch(
         opt.zero_grad(set_to_none=True)
         loss.backward()
         opt.step()
-        sums += len(y)*torch.stack([loss.detach().double(), (scores.detach().argmax(-1)==y).double().mean(), rate.detach().double()]).cpu()
+        _add_batch(sums, y, loss, scores, rate)
         n += len(y)
-        if not torch.isfinite(sums[0]): fail('loss', 'train_epoch', 'a finite number; a smaller learning rate may help', f'{loss.item()} after {n} samples')
-        each(n, dict(zip(('loss','accuracy','spike_rate'), (sums/n).tolist())))
-    return dict(zip(('loss','accuracy','spike_rate'), (sums/max(1, n)).tolist()))
+        if not sums[0].isfinite(): fail('loss', 'train_epoch', _FINITE, f'{loss.item()} after {n} samples')
+        each(n, dict(zip(_MEANS, (sums/n).tolist())))
+    return dict(zip(_MEANS, (sums/max(1, n)).tolist()))
 
+# %% ../../nbs/train/fit.ipynb #9ca296a6
 @torch.no_grad()
 def evaluate(
     net:nn.Module, # A network with `answer`
@@ -89,12 +100,16 @@ def evaluate(
     net.eval()
     for x,y in data:
         scores,rate = net.answer(x)
-        n,right,rates = n+len(y),right+int((scores.argmax(-1)==y).sum()),rates+float(rate)*len(y)
+        n += len(y)
+        right += int((scores.argmax(-1)==y).sum())
+        rates += float(rate)*len(y)
     net.train(training)
     return dict(accuracy=right/max(1, n), spike_rate=rates/max(1, n))
 
 # %% ../../nbs/train/fit.ipynb #e1c32fa7
-def _said(epoch, epochs, stats): return f'epoch {epoch+1}/{epochs}, '+', '.join(f'{"spikes" if k=="spike_rate" else k} {v:.3f}' for k,v in stats.items())
+def _said(epoch, epochs, stats):
+    means = ', '.join(f'{"spikes" if k=="spike_rate" else k} {v:.3f}' for k,v in stats.items())
+    return f'epoch {epoch+1}/{epochs}, {means}'
 
 class _Cell:
     "One output of a notebook, rewritten at most four times a second"
@@ -112,14 +127,19 @@ class _Cell:
 
     def __repr__(self): return '\n'.join(f'{p}: {said}' for p,(*_,said) in self.phases.items())
 
-    def _repr_html_(self): return ''.join(f'<div><progress value="{n}" max="{of}" aria-label="{html.escape(p)}"></progress> {html.escape(p)}: {html.escape(said)}</div>' for p,(n,of,said) in self.phases.items())
+    def _repr_html_(self):
+        bar = lambda p,n,of: f'<progress value="{n}" max="{of}" aria-label="{p}"></progress>'
+        rows = [(html.escape(p),n,of,html.escape(said)) for p,(n,of,said) in self.phases.items()]
+        return ''.join(f'<div>{bar(p, n, of)} {p}: {said}</div>' for p,n,of,said in rows)
 
+# %% ../../nbs/train/fit.ipynb #711257f8
 @contextmanager
 def _terminal():
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
-    tasks = {}
-    with Progress(SpinnerColumn(), TextColumn('{task.description:8}'), BarColumn(), TextColumn('{task.fields[said]}'), TimeRemainingColumn(), console=Console(stderr=True, highlight=False)) as bar:
+    tasks,said = {},TextColumn('{task.fields[said]}')
+    columns = SpinnerColumn(), TextColumn('{task.description:8}'), BarColumn(), said, TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True, highlight=False)) as bar:
         def move(phase, epoch, epochs, done, total, stats):
             if phase not in tasks: tasks[phase] = bar.add_task(phase, total=epochs*total, said='')
             bar.update(tasks[phase], completed=epoch*total+done, said=_said(epoch, epochs, stats))
@@ -127,7 +147,7 @@ def _terminal():
 
 @contextmanager
 def watching():
-    "Show training, as a context whose value `train` takes for `progress`: a bar on stderr in a terminal, one output in a notebook, elsewhere nothing"
+    "Show training, by what `train` takes for `progress`: a bar in a terminal, one output in a notebook, else nothing"
     shell = getattr(sys.modules.get('IPython'), 'get_ipython', lambda: None)()
     if hasattr(shell, 'kernel'):
         cell = _Cell()
