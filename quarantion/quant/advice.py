@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 import torch
 from torch import Tensor, nn
-from ..checks import CheckError, check_in, check_range, fail
+from ..checks import CheckError, fail
 from .level_sets import levels, mse_scale, quantize
 from .observers import MinMax
 from .policy import Policy, membrane_of
@@ -33,37 +33,52 @@ class Recommendation:
     policy:Policy # For `prepare`
     reasons:tuple # `Reason`s, in the order of layers
 
-    def __str__(self): return '\n'.join([str(self.policy)]+[f'  {r.layer:6} {r.choice:28} {r.why}' for r in self.reasons])
+    def __str__(self):
+        return '\n'.join([str(self.policy), *(f'  {r.layer:6} {r.choice:28} {r.why}' for r in self.reasons)])
 
+# %% ../../nbs/quant/advice.ipynb #320ee334
 WIDE = 512 # Outputs above which each gets a scale of its own
 
+def _scales(name, rows, last):
+    "What is different in a layer of so many outputs, and the reason"
+    if last: return {},Reason(name, 'one scale', 'readout: the decision compares integers of one unit')
+    if rows>WIDE: return {},Reason(name, 'a scale for each output', f'{rows:,} outputs, more than {WIDE}')
+    return dict(per_channel=False),Reason(name, 'one scale', f'{rows:,} outputs, not more than {WIDE}')
+
+# %% ../../nbs/quant/advice.ipynb #47090cd7
+def _end(name, share, last, weight, ends):
+    "What is different in the first or the last layer, which holds a `share` of the weights, and the reason"
+    if not last and share>.5:
+        why = f'first layer, but it holds {share:.1%} of the weights: nothing would be gained'
+        return {},Reason(name, f'weight {weight}', why)
+    why = 'last layer: it decides' if last else 'first layer: what it loses is lost for good'
+    no_program = '; float has no integer program'*(ends=='float')
+    return dict(weight=ends),Reason(name, f'weight {ends}', f'{why}, and has {share:.1%} of the weights{no_program}')
+
+# %% ../../nbs/quant/advice.ipynb #6aca9355
 def recommend(
     model:Network, # A float network
     weight:str='nonary', # Level set of most layers
     ends:str='int8' # Level set of the first and the last layer; `float` if no integer program is wanted
 )->Recommendation: # The policy, and why
     "Rules of thumb, applied"
-    base,ls = Policy(weight),stages(model)
-    check_in(ends=='float' or bool(levels(ends)), (True,), 'ends')
-    sizes = [sum(m.weight.numel() for m in l.weights) for l in ls]
-    out = [Reason('all', f'weight {weight}', 'what was asked for'), Reason('all', 'symmetric, zero-point 0', 'a spike that did not happen adds nothing'),
-           Reason('all', 'currents and membranes exact', 'sums of integers cost nothing to keep')]
+    base,found = Policy(weight),stages(model)
+    if ends!='float': levels(ends)
+    sizes = [sum(m.weight.numel() for m in s.weights) for s in found]
+    reasons = [Reason('all', f'weight {weight}', 'what was asked for'),
+        Reason('all', 'symmetric, zero-point 0', 'a spike that did not happen adds nothing'),
+        Reason('all', 'currents and membranes exact', 'sums of integers cost nothing to keep')]
     layers = {}
-    for i,(l,n) in enumerate(zip(ls, sizes)):
-        rows,share,own,last = len(l.synapse.weight),n/sum(sizes),{},i==len(ls)-1
-        if last: out.append(Reason(l.name, 'one scale', 'readout: the decision compares integers of one unit'))
-        elif rows>WIDE: out.append(Reason(l.name, 'a scale for each output', f'{rows:,} outputs, more than {WIDE}'))
-        else:
-            own['per_channel'] = False
-            out.append(Reason(l.name, 'one scale', f'{rows:,} outputs, not more than {WIDE}'))
+    for i,(s,n) in enumerate(zip(found, sizes)):
+        last = i==len(found)-1
+        own,why = _scales(s.name, len(s.synapse.weight), last)
+        reasons.append(why)
         if ends!=weight and (last or i==0):
-            if i==0 and not last and share>.5: out.append(Reason(l.name, f'weight {weight}', f'first layer, but it holds {share:.1%} of the weights: nothing would be gained'))
-            else:
-                own['weight'] = ends
-                why = 'last layer: it decides' if last else 'first layer: what it loses is lost for good'
-                out.append(Reason(l.name, f'weight {ends}', f'{why}, and has {share:.1%} of the weights'+'; float has no integer program'*(ends=='float')))
-        if own: layers[l.name] = own
-    return Recommendation(replace(base, layers=layers), tuple(out))
+            more,why = _end(s.name, n/sum(sizes), last, weight, ends)
+            own |= more
+            reasons.append(why)
+        if own: layers[s.name] = own
+    return Recommendation(replace(base, layers=layers), tuple(reasons))
 
 # %% ../../nbs/quant/advice.ipynb #f015bf1f
 class Finding(NamedTuple):
@@ -74,6 +89,9 @@ class Finding(NamedTuple):
     message:str # What was found
     fix:str # What to do
 
+    def __str__(self): return f'{self.severity:8} {self.rule:13} {self.layer:2} {self.message} → {self.fix}'
+
+# %% ../../nbs/quant/advice.ipynb #199839f0
 @dataclass
 class _Layer: # What the checks look at, of a float layer or of a quantized one
     name:str
@@ -81,120 +99,177 @@ class _Layer: # What the checks look at, of a float layer or of a quantized one
     neurons:nn.Module # Has `beta`, `threshold`, `slope` and `reset`
     area:int # Inputs that an average pooling adds up
     policy:Policy # Its own
+    last:bool # Is it the readout?
+
+    def scales(self): # Of its weights, one or one for each row; 0 where all weights are
+        per_channel = self.policy.per_channel and not self.last
+        return mse_scale(self.rows, levels(self.policy.weight), 0 if per_channel else None).reshape(-1)
 
 def _float_layer(s):
     "Its weights, batch norm folded, its neurons, and the inputs that an average pooling adds up"
     rows,area = torch.cat([m.weight.detach().flatten(1) for m in s.weights], 1),1
     for bn in s.norms[-1:]:
-        if bn.running_var is not None: rows = rows*((1 if bn.weight is None else bn.weight.detach())/torch.sqrt(bn.running_var+bn.eps))[:,None]
+        if bn.running_var is None: continue
+        gain = 1 if bn.weight is None else bn.weight.detach()
+        rows = rows*(gain/torch.sqrt(bn.running_var+bn.eps))[:,None]
     for p in (*s.before,*s.after):
-        if isinstance(p, nn.AvgPool2d): area *= p.kernel_size**2 if isinstance(p.kernel_size, int) else torch.Size(p.kernel_size).numel()
-    return rows, s.neurons, area
+        if not isinstance(p, nn.AvgPool2d): continue
+        side = p.kernel_size
+        area *= side**2 if isinstance(side, int) else torch.Size(side).numel()
+    return rows,s.neurons,area
 
+def _quantized_layer(l, first): return l.weight.detach().flatten(1), l, 1 if first else round(1/l.in_scale)
+
+# %% ../../nbs/quant/advice.ipynb #9bf8d62e
 def _layers_of(model, policy):
-    if isinstance(model, QuantNetwork): found = [(l.weight.detach().flatten(1), l, round(1/l.in_scale) if i else 1) for i,l in enumerate(model.layers)]
-    else: found = [_float_layer(s) for s in stages(model)]
-    names = [s.name for s in stages(model)]
-    return [_Layer(n, *f, policy.at(n, *['first']*(i==0), *['last']*(i==len(found)-1))) for i,(n,f) in enumerate(zip(names, found))]
+    found = stages(model)
+    if isinstance(model, QuantNetwork): read = [_quantized_layer(l, i==0) for i,l in enumerate(model.layers)]
+    else: read = [_float_layer(s) for s in found]
+    ends = lambda i: ['first']*(i==0)+['last']*(i==len(found)-1)
+    return [_Layer(s.name, *r, policy.at(s.name, *ends(i)), last=i==len(found)-1)
+            for i,(s,r) in enumerate(zip(found, read))]
 
 # %% ../../nbs/quant/advice.ipynb #e320a4a9
 def _check_policy(policy, layers):
     names = [l.name for l in layers]+['first','last']
     for p,_ in policy.layers:
-        if not any(fnmatchcase(n, p) for n in names): yield Finding('pattern', 'error', '', f'no layer is called {p!r}', f'one of {", ".join(names)}')
+        if any(fnmatchcase(n, p) for n in names): continue
+        yield Finding('pattern', 'error', '', f'no layer is called {p!r}', f'one of {", ".join(names)}')
     for l in layers:
         for k in 'weight','membrane':
-            if getattr(l.policy, k)=='float': yield Finding('no-program', 'warning', l.name, f'{k} float has no integer program', f'another {k}, if the network is to be lowered')
+            if getattr(l.policy, k)!='float': continue
+            yield Finding('no-program', 'warning', l.name, f'{k} float has no integer program',
+                f'another {k}, if the network is to be lowered')
+
+def _check_plan(policy, epochs, qat_epochs, calibration):
+    if epochs is not None and epochs<5:
+        yield Finding('warm-up', 'warning', '', f'{epochs} epochs of float training', 'at least 5 before quantizing')
+    if qat_epochs==0 and policy.scale in ('lsq','pact'):
+        yield Finding('learned-scale', 'note', '', f'scales are learned ({policy.scale}), and there is no training',
+            "they stay where they start; scale = 'mse' says so")
+    elif qat_epochs is not None and qat_epochs<8:
+        yield Finding('qat-epochs', 'warning', '', f'{qat_epochs} epochs of quantized training', 'at least 8')
+    if calibration is not None and calibration<32:
+        yield Finding('calibration', 'warning', '', f'{calibration} batches for the observers',
+            'at least 32, of training data')
 
 # %% ../../nbs/quant/advice.ipynb #8bb1b4aa
-def _check_weights(l, last):
-    if not torch.isfinite(l.rows).all():
-        yield Finding('finite', 'error', l.name, f'{int((~torch.isfinite(l.rows)).sum())} weights are not finite', 'train again, with a smaller learning rate')
+def _check_weights(l):
+    lost = int((~torch.isfinite(l.rows)).sum())
+    if lost:
+        yield Finding('finite', 'error', l.name, f'{lost} weights are not finite',
+            'train again, with a smaller learning rate')
         return
-    if not l.policy.per_channel and len(l.rows)>WIDE and not last:
+    if not l.policy.per_channel and len(l.rows)>WIDE and not l.last:
         yield Finding('per-channel', 'warning', l.name, f'one scale for {len(l.rows):,} outputs', 'per_channel = true')
     if l.policy.weight=='float': return
-    lv = levels(l.policy.weight)
-    s = mse_scale(l.rows, lv, 0 if l.policy.per_channel and not last else None).clamp(min=torch.finfo(l.rows.dtype).tiny)
-    n = int((quantize(l.rows, s, lv)==0).all(1).sum())
-    if n: yield Finding('zero-row', 'warning', l.name, f'{n} of {len(l.rows)} outputs have no weight that is not zero as {l.policy.weight}', 'prune them, or take a scale for each output or more levels')
+    s = l.scales().clamp(min=torch.finfo(l.rows.dtype).tiny)[:,None]
+    n = int((quantize(l.rows, s, levels(l.policy.weight))==0).all(1).sum())
+    if n: yield Finding('zero-row', 'warning', l.name,
+        f'{n} of {len(l.rows)} outputs have no weight that is not zero as {l.policy.weight}',
+        'prune them, or take a scale for each output or more levels')
 
-def _check_theta(l, last, s_x, guard):
+# %% ../../nbs/quant/advice.ipynb #8eb83e8b
+def _check_theta(l, s_x, guard):
     "θ in units of the membrane; `s_x` of the input, `None` if unknown"
-    if s_x is None or l.policy.current!='exact' or 'float' in (l.policy.weight,l.policy.membrane) or not torch.isfinite(l.rows).all(): return
-    m,lv = membrane_of(l.policy.membrane),levels(l.policy.weight)
-    s = mse_scale(l.rows, lv, 0 if l.policy.per_channel and not last else None).reshape(-1)
+    if s_x is None or l.policy.current!='exact' or 'float' in (l.policy.weight,l.policy.membrane): return
+    if not torch.isfinite(l.rows).all(): return
+    m,s = membrane_of(l.policy.membrane),l.scales()
     theta = l.neurons.threshold.detach().reshape(-1)
     units = (theta/(s*s_x/l.area/2**(0 if m.kind=='clipped' else guard)))[s>0]
     if not len(units): return
     low,top = float(units.min()),float(units.max())
-    if low<.5: yield Finding('theta-units', 'error', l.name, f'a threshold of {low:.3g} membrane units rounds to zero', 'more levels, a smaller weight scale, or an exact membrane')
-    elif low<16: yield Finding('theta-units', 'warning', l.name, f'a threshold of {low:.3g} membrane units is rounded with an error of {float(((units.round()-units)/units).abs().max()):.1%}', 'train with it, or use a finer membrane')
+    off = float(((units.round()-units)/units).abs().max())
+    if low<.5: yield Finding('theta-units', 'error', l.name, f'a threshold of {low:.3g} membrane units rounds to zero',
+        'more levels, a smaller weight scale, or an exact membrane')
+    elif low<16: yield Finding('theta-units', 'warning', l.name,
+        f'a threshold of {low:.3g} membrane units is rounded with an error of {off:.1%}',
+        'train with it, or use a finer membrane')
     if m.kind=='clipped' and m.before_fire and l.neurons.reset!='none' and top>=2**(m.size-1)-1.5:
-        yield Finding('cannot-fire', 'error', l.name, f'the membrane is clipped at {2**(m.size-1)-1}, and a threshold is {top:.3g}', f'clipped({m.size}), after firing, or more bits')
+        yield Finding('cannot-fire', 'error', l.name,
+            f'the membrane is clipped at {2**(m.size-1)-1}, and a threshold is {top:.3g}',
+            f'clipped({m.size}), after firing, or more bits')
 
 # %% ../../nbs/quant/advice.ipynb #6e37d380
 def _check_neurons(l):
-    n = l.neurons
-    slope = float(n.slope) # a number, or learned
-    if slope>50: yield Finding('slope', 'warning', l.name, f'a surrogate of slope {slope:g} is so narrow that few neurons learn', 'at most 50; 25 is usual')
-    b,t = n.beta.detach(),n.threshold.detach()
-    if n.reset!='none' and not (.9-1e-6<=float(b.min()) and float(b.max())<=.98+1e-6):
-        yield Finding('beta', 'warning', l.name, f'β from {float(b.min()):.3g} to {float(b.max()):.3g}', 'in [0.9, 0.98], where training is known to be stable')
-    if n.reset!='none' and not (.5<=float(t.min()) and float(t.max())<=2):
-        yield Finding('threshold', 'warning', l.name, f'θ from {float(t.min()):.3g} to {float(t.max()):.3g}', 'near 1: scale weights and θ together')
+    slope = float(l.neurons.slope) # a number, or learned
+    if slope>50: yield Finding('slope', 'warning', l.name,
+        f'a surrogate of slope {slope:g} is so narrow that few neurons learn',
+        'at most 50; 25 is usual')
+    if l.neurons.reset=='none': return
+    ends = lambda t: (float(t.detach().min()),float(t.detach().max()))
+    low,top = ends(l.neurons.beta)
+    if not .9-1e-6<=low<=top<=.98+1e-6: yield Finding('beta', 'warning', l.name, f'β from {low:.3g} to {top:.3g}',
+        'in [0.9, 0.98], where training is known to be stable')
+    low,top = ends(l.neurons.threshold)
+    if not .5<=low<=top<=2: yield Finding('threshold', 'warning', l.name, f'θ from {low:.3g} to {top:.3g}',
+        'near 1: scale weights and θ together')
 
-def _check_plan(policy, epochs, qat_epochs, calibration):
-    if epochs is not None and epochs<5: yield Finding('warm-up', 'warning', '', f'{epochs} epochs of float training', 'at least 5 before quantizing')
-    if qat_epochs is not None and qat_epochs==0 and policy.scale in ('lsq','pact'):
-        yield Finding('learned-scale', 'note', '', f'scales are learned ({policy.scale}), and there is no training', "they stay where they start; scale = 'mse' says so")
-    elif qat_epochs is not None and qat_epochs<8: yield Finding('qat-epochs', 'warning', '', f'{qat_epochs} epochs of quantized training', 'at least 8')
-    if calibration is not None and calibration<32: yield Finding('calibration', 'warning', '', f'{calibration} batches for the observers', 'at least 32, of training data')
+# %% ../../nbs/quant/advice.ipynb #0ae60f41
+def _check_observer(name, m):
+    if not m.min_val.numel():
+        yield Finding('observer', 'warning', name, 'saw nothing yet', 'run training data through the network')
+        return
+    s,z = m.calculate_qparams()
+    if not (torch.isfinite(s).all() and (s>0).all()):
+        yield Finding('observer', 'error', name, f'a scale of {float(s.min()):g}', 'look at the data that it saw')
+    if z.any():
+        yield Finding('zero-point', 'error', name, f'a zero-point of {int(z.abs().max())}', 'a symmetric observer')
 
 def _check_state(model):
     "Batch norms of a float network; observers of a quantized one"
+    norms = nn.BatchNorm1d,nn.BatchNorm2d
     for name,m in model.named_modules():
-        if isinstance(m, (nn.BatchNorm1d,nn.BatchNorm2d)) and m.num_batches_tracked is not None and not m.num_batches_tracked:
-            yield Finding('batch-norm', 'warning', name, 'its statistics never saw a batch, and will be folded as they are', 'train first')
-        if isinstance(m, MinMax) and m.enabled:
-            if not m.min_val.numel(): yield Finding('observer', 'warning', name, 'saw nothing yet', 'run training data through the network')
-            else:
-                s,z = m.calculate_qparams()
-                if not (torch.isfinite(s).all() and (s>0).all()): yield Finding('observer', 'error', name, f'a scale of {float(s.min()):g}', 'look at the data that it saw')
-                if z.any(): yield Finding('zero-point', 'error', name, f'a zero-point of {int(z.abs().max())}', 'a symmetric observer')
-    if isinstance(model, QuantNetwork):
-        if not all(bool(l.frozen) for l in model.layers): yield Finding('frozen', 'note', '', 'codes are not frozen yet', '`lower` copies those of the moment; `freeze` keeps them')
-        if model.training: yield Finding('eval', 'note', '', 'the network is in training mode', '`eval()` before it is judged')
+        if isinstance(m, norms) and m.num_batches_tracked is not None and not m.num_batches_tracked:
+            yield Finding('batch-norm', 'warning', name,
+                'its statistics never saw a batch, and will be folded as they are', 'train first')
+        if isinstance(m, MinMax) and m.enabled: yield from _check_observer(name, m)
+    if not isinstance(model, QuantNetwork): return
+    if not all(bool(l.frozen) for l in model.layers):
+        yield Finding('frozen', 'note', '', 'codes are not frozen yet',
+            '`lower` copies those of the moment; `freeze` keeps them')
+    if model.training:
+        yield Finding('eval', 'note', '', 'the network is in training mode', '`eval()` before it is judged')
 
+# %% ../../nbs/quant/advice.ipynb #037ba4ec
 def _check_activity(model, sample, layers):
     with evaluating(model), torch.no_grad(): records = {r.name:r.spk for r in model.record(sample)}
     for l in layers:
-        rate = spike_rate(records[l.name])
         if l.neurons.reset=='none': continue
-        if rate in (0,1): yield Finding('silent' if rate==0 else 'saturated', 'error', l.name, f'{"never" if rate==0 else "always"} fires on the sample: nothing could be proved', 'train it, or change θ')
-        elif rate<.01: yield Finding('silent', 'warning', l.name, f'fires at {rate:.2%} of steps', 'a lower θ, or larger weights; 5 to 30 % is usual')
-        elif rate>.5: yield Finding('saturated', 'warning', l.name, f'fires at {rate:.1%} of steps', 'a higher θ, or a penalty on the rate; 5 to 30 % is usual')
+        rate = spike_rate(records[l.name])
+        if rate in (0,1): yield Finding('silent' if rate==0 else 'saturated', 'error', l.name,
+            f'{"never" if rate==0 else "always"} fires on the sample: nothing could be proved', 'train it, or change θ')
+        elif rate<.01: yield Finding('silent', 'warning', l.name, f'fires at {rate:.2%} of steps',
+            'a lower θ, or larger weights; 5 to 30 % is usual')
+        elif rate>.5: yield Finding('saturated', 'warning', l.name, f'fires at {rate:.1%} of steps',
+            'a higher θ, or a penalty on the rate; 5 to 30 % is usual')
+
+# %% ../../nbs/quant/advice.ipynb #ccae9100
+def _first_input(model, sample):
+    "Scale of the input codes, `None` if unknown, and guard bits of the first layer"
+    if isinstance(model, QuantNetwork): return model.in_scale,8 if model.in_max==1 else 0
+    if sample is None: return None,0
+    if bool(((sample==0)|(sample==1)).all()): return 1.,8
+    return float(sample.abs().max())/(255 if sample.min()>=0 else 127) if sample.is_floating_point() else 1.,0
 
 def lint(
     model, # A float `Network`, or a `QuantNetwork`
     policy:Policy, # What it is, or is to be, prepared with
-    sample:Tensor=None, # Some input, `[B, …]` or `[T, B, …]`; without it, nothing is said of activity and of the first layer's units
+    sample:Tensor=None, # Some input, `[B, …]` or `[T, B, …]`; without it, nothing is said of activity and the first θ
     epochs:int=None, # Epochs of float training that are planned
     qat_epochs:int=None, # Epochs of quantized training that are planned
     calibration:int=None # Batches that are planned for observers
 )->list: # `Finding`s: errors, then warnings, then notes; empty if all is well
     "Look for what will be refused, cannot work, or usually does not"
-    if not isinstance(model, (Network,QuantNetwork)): fail('`model`', 'lint', 'a Network or a QuantNetwork', type(model).__name__)
+    if not isinstance(model, (Network,QuantNetwork)):
+        fail('`model`', 'lint', 'a Network or a QuantNetwork', type(model).__name__)
     if not isinstance(policy, Policy): fail('`policy`', 'lint', 'a Policy (preset makes one)', type(policy).__name__)
-    try: ls = _layers_of(model, policy)
+    try: layers = _layers_of(model, policy)
     except CheckError as e: return [Finding('layers', 'error', '', str(e), 'layers in the order that `stages` reads')]
-    out = [*_check_policy(policy, ls), *_check_plan(policy, epochs, qat_epochs, calibration), *_check_state(model)]
-    first = None,0
-    if isinstance(model, QuantNetwork): first = model.in_scale,8 if model.in_max==1 else 0
-    elif sample is not None:
-        top = float(sample.abs().max())
-        spikes = bool(((sample==0)|(sample==1)).all())
-        first = 1. if spikes or not sample.is_floating_point() else top/(255 if sample.min()>=0 else 127),8 if spikes else 0
-    for i,l in enumerate(ls): out += [*_check_weights(l, i==len(ls)-1), *_check_theta(l, i==len(ls)-1, *(first if i==0 else (1.,8))), *_check_neurons(l)]
-    if sample is not None and all(f.rule!='finite' for f in out): out += _check_activity(model, sample, ls)
+    out = [*_check_policy(policy, layers), *_check_plan(policy, epochs, qat_epochs, calibration)]
+    out += _check_state(model)
+    first = _first_input(model, sample)
+    for i,l in enumerate(layers):
+        out += [*_check_weights(l), *_check_theta(l, *(first if i==0 else (1.,8))), *_check_neurons(l)]
+    if sample is not None and all(f.rule!='finite' for f in out): out += _check_activity(model, sample, layers)
     return sorted(out, key=lambda f: ('error','warning','note').index(f.severity))
