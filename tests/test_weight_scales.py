@@ -1,4 +1,6 @@
 "Scales by every rule, and exceptions for single layers: what is trained is still what runs in integers."
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -81,3 +83,12 @@ def test_a_weight_that_is_not_finite_is_refused_parametrized_or_not():
         w = q.layers[0].parametrizations.weight.parametrizations.original.original if hold else q.layers[0].latent
         with torch.no_grad(): w[0,0] = torch.nan
         with pytest.raises(ValueError, match='weight.*finite'): q.freeze()
+
+
+def test_a_copy_that_is_switched_to_its_own_policy_stays_as_it_is():
+    torch.manual_seed(0)
+    policy,x = Policy('int4', current='int8'),torch.rand(40, 30)
+    q = prepare(Network(nn.Linear(30,20), LIF(threshold=.4), nn.Linear(20,5), LIF(reset='none'), steps=9), policy, x).eval()
+    other = copy.deepcopy(q).switch(policy)
+    for a,b in zip(q.layers, other.layers): assert a.current.count.equal(b.current.count) and a.current.count.any() and a.current.max_val.equal(b.current.max_val)
+    for a,b in zip(q.integers(x), other.integers(x)): assert a.spk.any() and a.spk.equal(b.spk) and a.mem.equal(b.mem)

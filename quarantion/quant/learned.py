@@ -70,8 +70,9 @@ def _represent(l, policy):
     m = membrane_of(policy.membrane)
     l.policy,l.kept,l.float_membrane = policy,kept(m, l.reset),m.kind=='float'
     l.quant_max = 0 if policy.current=='exact' else 2**(int(policy.current[3:])-1)-1
-    kind = _WATCH[policy.observer if l.quant_max else 'adaptive']
-    if l.current is None or getattr(l, '_kind', None) is not kind: l.current,l._kind = kind(quant_max=max(l.quant_max, 1)),kind
+    kind = policy.observer if l.quant_max else 'adaptive'
+    if l.current is None or getattr(l, '_kind', None)!=kind: # a word, which a copy of the layer has too
+        l.current,l._kind = _WATCH[kind](quant_max=max(l.quant_max, 1)),kind
     else: l.current.quant_max = max(l.quant_max, 1)
     l.set_guard()
     if l.float_membrane and l.recurrent is not None: fail('`membrane`', l.name, 'another than float for recurrent neurons', 'float')
