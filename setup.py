@@ -17,7 +17,8 @@ if Path('nbs/tutorials').exists(): shutil.copytree('nbs/tutorials', 'quarantion/
 # a choice between two floats only if arithmetic cannot trap (which changes no value),
 # and the inner of two loops only if it does not join turns of the outer one first
 opt = ['/O2'] if sys.platform=='win32' else ['-O3', '-g0', '-ffp-contract=off']
-if sys.platform!='win32': opt += ['-DCYTHON_INLINE=inline __attribute__((always_inline))'] # else gcc counts, and calls a step of a neuron where a kernel is large
+# what a kernel says is inline has to be: gcc counts, and in a large kernel would call a step of a neuron
+if sys.platform!='win32': opt += ['-DCYTHON_INLINE=inline __attribute__((always_inline))']
 if sys.platform=='linux': opt += ['-fno-trapping-math', '-fno-loop-unroll-and-jam', '--param', 'vect-max-version-for-alias-checks=64']
 omp = {'win32': ['/openmp'], 'darwin': []}.get(sys.platform, ['-fopenmp'])
 levels = {'': []}
@@ -26,7 +27,9 @@ if sys.platform=='linux' and platform.machine()=='x86_64':
     levels['_x86_64_v4.'] = ['-march=x86-64-v4', '-mprefer-vector-width=512'] # gcc would use half of a v4 register
     if os.environ.get('QUARANTION_BUILD')=='native': # the best level of this machine alone, in a third of the time
         flags = set(Path('/proc/cpuinfo').read_text().split())
-        best = '_x86_64_v4.' if {'avx512f','avx512bw','avx512cd','avx512dq','avx512vl'}<=flags else '_x86_64_v3.' if {'avx2','bmi1','bmi2','f16c','fma','abm','movbe','xsave'}<=flags else ''
+        v3 = {'avx2','bmi1','bmi2','f16c','fma','abm','movbe','xsave'}<=flags
+        v4 = v3 and {'avx512f','avx512bw','avx512cd','avx512dq','avx512vl'}<=flags
+        best = '_x86_64_v4.' if v4 else '_x86_64_v3.' if v3 else ''
         levels = {best: levels[best]}
 
 def write(path, data):
@@ -36,7 +39,7 @@ def write(path, data):
     return path
 
 def in_one_piece(path, seen):
-    "The text of a kernel, with that of a part (kernels/parts) in place of its import, once: the compiler sees the whole, and can write a part's functions into the kernel's loops"
+    "The text of a kernel, with that of a part (kernels/parts) in place of its import, once: what the compiler sees whole, it can inline"
     def text(m):
         part = path.parent/f'{m[1].replace(".", "/")}.py'
         if part.parent.name!='parts': return m[0]

@@ -47,6 +47,7 @@ def _forward(
             to[row+t,column+j] = V
             work[w,2,j] = after(V, h, reset)
 
+# %% ../../nbs/kernels/bptt.ipynb #3993ad65
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -266,6 +267,7 @@ def _plain(
         if constant: gx[o,start+j] = gx[o,start+j] + a
         else: gx[o,start+j] = a
 
+# %% ../../nbs/kernels/bptt.ipynb #cf1d3c0a
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -416,6 +418,7 @@ def _check_wanted(
     check_bn('gtheta', gtheta.shape[0], gtheta.shape[1], B, N, True)
     check_bn('gv0', gv0.shape[0], gv0.shape[1], B, N, False)
 
+# %% ../../nbs/kernels/bptt.ipynb #a0216622
 @cython.cfunc
 def _check_kinds(
     reset:cython.int, surrogate:cython.int, slope:cython.double, detach_reset:cython.int, num_threads:cython.int

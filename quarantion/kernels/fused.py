@@ -183,6 +183,7 @@ def _step(
         flags[w,c] = V>h
         work[w,1024+c] = after(V, h, reset)
 
+# %% ../../nbs/kernels/fused.ipynb #8ee4bf60
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -270,7 +271,6 @@ def fused_forward(
     T: cython.Py_ssize_t = x.shape[0]
     B: cython.Py_ssize_t = x.shape[1]
     J: cython.Py_ssize_t = x.shape[2]
-    P: cython.Py_ssize_t = weight.shape[1]
     N: cython.Py_ssize_t = _check(x, weight, guard, per, spk, count, mem, reset, num_threads)
     if T*B*N==0: return
     b: cython.Py_ssize_t

@@ -88,6 +88,7 @@ def _charge(
     else:
         for n in range(W): w[k,n] = charge(v[b,c+n], w[k,n], 0, m[c+n], theta[c+n], 0, 0)
 
+# %% ../../nbs/kernels/lif_states.ipynb #0599e01b
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)

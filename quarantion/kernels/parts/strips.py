@@ -132,6 +132,7 @@ Cut = cython.struct(
     threads=cython.Py_ssize_t, # That share them
     room=cython.Py_ssize_t) # Membranes that a thread holds
 
+# %% ../../../nbs/kernels/parts/strips.ipynb #d3cb1e9d
 @cython.cfunc
 @cython.cdivision(True)
 def cut_up(
@@ -187,6 +188,7 @@ def strip(
     if at.t+g==steps:
         for n in range(at.W): v[at.p+n] = u[at.k,at.j+n]
 
+# %% ../../../nbs/kernels/parts/strips.ipynb #7283f248
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
