@@ -30,16 +30,17 @@ def _show(table):
 
 def _say(text): _err.print(text, markup=False, soft_wrap=True) # a path stays whole, whatever it holds
 
-def _columns(title, left, right):
-    "An empty table with a head: words stand left, numbers right"
+def _columns(title, head, rows):
+    "A table of words; those below a head that says a number stand right"
     t = Table(title=Text(title), title_justify='left')
-    for c in left: t.add_column(c)
-    for c in right: t.add_column(c, justify='right')
+    for c in head: t.add_column(c, justify='left' if c in ('tensor','shape','layer','levels') else 'right')
+    for r in rows: t.add_row(*r)
     return t
 
 # %% ../nbs/cli.ipynb #2472dad9
 KEYS = ('run', 'data', 'policy', 'seed', 'float_accuracy', 'test_accuracy', 'samples', 'spikes', 'mismatches',
         'spike_rate', 'bytes', 'seconds') # Of the JSON object of a run
+_NEEDS = (*KEYS,'float_bytes') # What a result must hold to be shown
 
 def _table(result):
     "The short table that ends a run"
@@ -82,21 +83,7 @@ def with_options(
     whole.__signature__ = Signature([p.replace(kind=Parameter.KEYWORD_ONLY) for p in own]+options(settings))
     return whole
 
-# %% ../nbs/cli.ipynb #2a360993
-def _config(path, given): # Settings of a file, those of the command line over them; and the folder of runs
-    from quarantion.train.rundir import read_toml
-    from quarantion.train.config import config_of
-    values = read_toml(path) if path else {}
-    out = values.pop('out', 'runs')
-    if not isinstance(out, str): fail('`out`', str(path), 'the name of a folder', repr(out))
-    try: return config_of(values|given),Path(out)
-    except CheckError:
-        if path: config_of({k:v for k,v in values.items() if k not in given}, str(path)) # the file is wrong: name it
-        raise
-
 # %% ../nbs/cli.ipynb #ab49d847
-def _finished(run): return (run/'manifest.json').exists()
-
 def _go_on(run): return f'go on with: quarantion run --resume {shlex.quote(str(run))}'
 
 def _work(run, split):
@@ -124,35 +111,25 @@ def _work(run, split):
     return result
 
 # %% ../nbs/cli.ipynb #b1dd9829
-def _result(run):
-    "What `result.json` holds"
-    path = run/'result.json'
-    try: d = json.loads(path.read_text())
-    except OSError as e: fail('result', str(path), 'a finished run', e.strerror)
-    except ValueError as e: fail('result', str(path), 'JSON', str(e))
-    lost = [k for k in (*KEYS,'float_bytes') if k not in d] if isinstance(d, dict) else KEYS
-    if lost: fail('result', str(path), f'an object with {", ".join(lost)}', 'none')
-    return d | dict(run=str(run)) # wherever it is now
-
 def _resume(run):
     "Go on with a run, or say that it is done"
-    from quarantion.train.rundir import check_manifest
+    from quarantion.train.rundir import check_manifest, is_finished, result_of
     from quarantion.train.job import load_data, settings
     if not (run/'config.toml').exists(): fail('run', str(run), 'a run directory', 'no config.toml')
     cfg = settings(run)
-    if not _finished(run): return _work(run, load_data(cfg))
+    if not is_finished(run): return _work(run, load_data(cfg))
     bad = [f'{f} ({kind})' for kind,files in check_manifest(run).items() for f in files]
     if bad: fail('run', str(run), 'the files of a finished run, unchanged', ', '.join(bad))
     _say(f'{run} is finished; nothing to do')
-    return _result(run)
+    return result_of(run, _NEEDS)
 
 # %% ../nbs/cli.ipynb #582e0c6b
 def _begin(config, given, dump_config, out):
     "A new run; None where only its settings were asked for"
-    cfg,folder = _config(config, given)
+    from quarantion.train.config import config_from, values_of
+    cfg,folder = config_from(config, given)
     folder = out or folder
     if dump_config:
-        from quarantion.train.config import values_of
         from quarantion.train.rundir import dump_toml
         return print(dump_toml(values_of(cfg)|dict(out=str(folder))), end='')
     from quarantion.train.job import load_data, start
@@ -202,18 +179,6 @@ def _run(
     raise typer.Exit(run(ctx.args, prog_name=ctx.command_path, standalone_mode=False) or 0)
 
 # %% ../nbs/cli.ipynb #980bb8ac
-def _unsealed(run):
-    "What is wrong with the files of a run and with its audit"
-    from quarantion.files import check_audit
-    from quarantion.train.rundir import check_manifest
-    problems = []
-    try:
-        for kind,files in check_manifest(run).items(): problems += [f'{kind}: {f}' for f in files]
-    except CheckError as e: problems.append(str(e))
-    try: check_audit(run/'audit.jsonl')
-    except CheckError as e: problems.append(str(e))
-    return problems
-
 def _unproved(run, cfg):
     "What is wrong with the program of a run, and what was compared"
     from quarantion.train.job import load_data, prove
@@ -237,11 +202,12 @@ def _verify(
 ):
     "Check manifest and audit chain of a run, and prove its integer network again, from the files"
     from quarantion.train.job import settings
+    from quarantion.train.rundir import is_finished, unsealed
     if not run.is_dir(): fail('run', str(run), 'a run directory', 'none')
-    lost = not (run/'config.toml').exists() and _finished(run)
+    lost = not (run/'config.toml').exists() and is_finished(run)
     cfg = None if lost else settings(run)
-    if not _finished(run): fail('manifest.json', str(run), 'that of a finished run', f'none; {_go_on(run)}')
-    problems = _unsealed(run)
+    if not is_finished(run): fail('manifest.json', str(run), 'that of a finished run', f'none; {_go_on(run)}')
+    problems = unsealed(run)
     out = dict(run=str(run), policy=None if lost else cfg.policy, samples=0, spikes=0, mismatches=None)
     if out['policy'] not in (None,'float'):
         more,compared = _unproved(run, cfg)
@@ -249,38 +215,7 @@ def _verify(
     print(json.dumps(out|dict(problems=problems)) if as_json else _verdict(out, problems))
     if problems: raise typer.Exit(1)
 
-# %% ../nbs/cli.ipynb #1343d6ae
-def _show_size(run, cfg):
-    "Bytes by tensor: float32, packed, entropy-coded"
-    from quarantion.runtime.network import load, sizes
-    path,kinds = run/'integer.safetensors',('real','packed','coded')
-    if not path.exists(): fail('--show size', str(run), 'a run with an integer program', f'policy {cfg.policy}')
-    rows = [asdict(r)|dict(shape=list(r.shape)) for r in sizes(load(path))]
-    t = _columns(f'{run.name}: bytes by tensor', ('tensor','shape'), ('float32','packed','entropy-coded'))
-    for r in rows: t.add_row(r['name'], '×'.join(map(str, r['shape'])), *(f'{r[k]:,}' for k in kinds))
-    t.add_row('all', '', *(f'{sum(r[k] for r in rows):,}' for k in kinds), style='bold')
-    return rows,t
-
-def _show_sensitivity(run, cfg):
-    "How much the loss minds coarser weights, layer by layer; the figure is written beside the others"
-    import copy
-    from quarantion.quant.sensitivity import hawq_sensitivity, plot_sensitivity
-    from quarantion.spikes.parameters import settle
-    from quarantion.train.job import few, load_data, restored
-    split = load_data(cfg)
-    net,_ = restored(run, split)
-    s = hawq_sensitivity(settle(copy.deepcopy(net)), few(cfg, split), split.y_train[:256].to(cfg.device))
-    row = lambda n,c,i,k: dict(layer=n, levels=c, score=float(s.score[i,k]), bytes=int(s.bytes[i,k]))
-    rows = [row(n, c, i, k) for i,n in enumerate(s.names) for k,c in enumerate(s.choices)]
-    t = _columns(f'{run.name}: {s.measure}', ('layer','levels'), ('score','packed bytes'))
-    for r in rows: t.add_row(r['layer'], r['levels'], f"{r['score']:.3g}", f"{r['bytes']:,}")
-    path = Path(f'{run.name}-sensitivity.png')
-    plot_sensitivity(s).figure.savefig(path, dpi=120)
-    _say(f'figure: {path}')
-    return rows,t
-
 # %% ../nbs/cli.ipynb #e6b5159d
-_SHOW = dict(size=_show_size, sensitivity=_show_sensitivity)
 _SECTIONS = 'One section: size (bytes by tensor) or sensitivity (of the loss to coarser weights).'
 
 @app.command('report', help='Show what came out of a run.')
@@ -292,10 +227,14 @@ def _report(
 ):
     "Show what came out of a run"
     from quarantion.train.job import settings
-    cfg,result = settings(run),_result(run)
+    from quarantion.train.rundir import result_of
+    cfg,result = settings(run),result_of(run, _NEEDS)
     if show is not None:
-        rows,table = _SHOW[check_in(show, tuple(_SHOW), '--show')](run, cfg)
-        return print(json.dumps({'run':str(run), show:rows})) if as_json else _show(table)
+        from quarantion.inspect.sections import SECTIONS, section
+        s = section(check_in(show, SECTIONS, '--show'), run, cfg)
+        if s.figure: _say(f'figure: {s.figure}')
+        if as_json: return print(json.dumps({'run':str(run), show:s.rows}))
+        return _show(_columns(s.title, s.head, s.words))
     if html is not None:
         from quarantion.inspect.report import write_report
         write_report(run, html)
@@ -393,9 +332,7 @@ def _bench(
     if check and bad: raise typer.Exit(1)
 
 # %% ../nbs/cli.ipynb #b3d07af3
-def _wrong(e):
-    _say(f'quarantion: {e}')
-    return 2
+def _wrong(e): return _say(f'quarantion: {e}') or 2 # The exit code
 
 def _usage(e):
     "Exit code of an error of the command line itself; whatever else it is, it is raised again"

@@ -4,11 +4,13 @@
 
 # %% auto #0
 __all__ = ['RUN_VERSION', 'NEURONS', 'CALIBRATIONS', 'LEARNED', 'setting', 'told', 'words', 'in_interval', 'checked', 'gates_of',
-           'policy_named', 'check_together', 'NetworkSettings', 'Config', 'settings_of', 'config_of', 'values_of']
+           'policy_named', 'check_together', 'NetworkSettings', 'Config', 'settings_of', 'config_of', 'values_of',
+           'config_from']
 
 # %% ../../nbs/train/config.ipynb #03770bd5
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
+from pathlib import Path
 import torch
 from ..checks import CheckError, check_in, fail
 from ..data.sets import DATA, check_data
@@ -16,6 +18,7 @@ from ..quant.policy import PRESETS, Policy, preset, read_policy
 from ..quant.proof import Gates
 from ..spikes.encoders import ENCODERS
 from ..runtime.layer import RESETS
+from .rundir import read_toml
 
 # %% ../../nbs/train/config.ipynb #0beba6af
 def setting(
@@ -178,3 +181,17 @@ def values_of(
 )->dict: # By name, without the version
     "Settings as a dictionary, for a file"
     return {f.name:getattr(c, f.name) for f in settings_of(c)}
+
+# %% ../../nbs/train/config.ipynb #2cd54ece
+def config_from(
+    path, # TOML file with settings; none if `None`
+    given:dict # Settings that stand over those of the file
+)->tuple: # The settings, and the folder of runs
+    "Settings of a file and a command line; raises `CheckError`"
+    values = read_toml(path) if path else {}
+    out = values.pop('out', 'runs')
+    if not isinstance(out, str): fail('`out`', str(path), 'the name of a folder', repr(out))
+    try: return config_of(values|given),Path(out)
+    except CheckError:
+        if path: config_of({k:v for k,v in values.items() if k not in given}, str(path)) # the file is wrong: name it
+        raise
