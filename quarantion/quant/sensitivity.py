@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from ..checks import check_in, check_range, fail
+from ..paper import BLACK, INKS, style_axes
 from .level_sets import levels, mse_scale, quantize
 from .policy import Policy
 from ..runtime.store import packed
@@ -41,9 +42,11 @@ def _all_coded(net, choices): # One list for each layer, one `_Codes` for each c
     ls = stages(net)
     return [[_coded(l, c, l is ls[-1]) for c in choices] for l in ls]
 
+# %% ../../nbs/quant/sensitivity.ipynb #532e9997
 def _visit(net, x, see):
     "Run `net`, and call `see(layer number, module number, module, its input)` whenever weights are used"
-    hooks = [m.register_forward_pre_hook(lambda m,a,i=i,j=j: see(i, j, m, a[0].detach())) for i,l in enumerate(stages(net)) for j,m in enumerate(l.weights)]
+    at = lambda i,j: lambda m,a: see(i, j, m, a[0].detach())
+    hooks = [m.register_forward_pre_hook(at(i, j)) for i,l in enumerate(stages(net)) for j,m in enumerate(l.weights)]
     try:
         with evaluating(net), torch.no_grad(): net(x)
     finally:
@@ -66,10 +69,12 @@ class Sensitivity:
 
     def __str__(self):
         head = f'{"layer":8} {"weights":>10} '+' '.join(f'{c:>10}' for c in self.choices)
-        rows = [f'{n:8} {b//4:>10,} '+' '.join(f'{s:10.3g}' for s in r) for n,b,r in zip(self.names, self.float_bytes, self.score)]
+        numbers = lambda r: ' '.join(f'{s:10.3g}' for s in r)
+        rows = [f'{n:8} {b//4:>10,} {numbers(r)}' for n,b,r in zip(self.names, self.float_bytes, self.score)]
         total = f'{"KB":8} {"":>10} '+' '.join(f'{b/1000:10.1f}' for b in self.bytes.sum(0))
         return '\n'.join([f'{self.measure} (larger is worse)', head, *rows, total])
 
+# %% ../../nbs/quant/sensitivity.ipynb #fcdd8950
 def _synops(net, x, coded):
     out,dense = np.zeros((len(coded),len(coded[0])), np.int64),np.zeros(len(coded), np.int64)
     def see(i, j, m, a):
@@ -85,25 +90,29 @@ def _table(net, x, choices, measure, score):
     choices = tuple(choices)
     with torch.no_grad(): coded = _all_coded(net, choices)
     ops,dense = _synops(net, x, coded)
-    size = np.array([[sum(packed(k.to(torch.int8).cpu().numpy(), c.lv.quant_max).nbytes for k in c.codes) for c in l] for l in coded], np.int64)
+    stored = lambda c: sum(packed(k.to(torch.int8).cpu().numpy(), c.lv.quant_max).nbytes for k in c.codes)
+    size = np.array([[stored(c) for c in l] for l in coded], np.int64)
     plain = np.array([4*sum(k.numel() for k in l[0].codes) for l in coded], np.int64)
-    return Sensitivity(measure, tuple(l.name for l in stages(net)), choices, np.asarray(score(coded), np.float64), size, ops, plain, dense)
+    names,scores = tuple(l.name for l in stages(net)),np.asarray(score(coded), np.float64)
+    return Sensitivity(measure, names, choices, scores, size, ops, plain, dense)
 
 # %% ../../nbs/quant/sensitivity.ipynb #82dfbd4d
 class _NoCurrent(nn.Module):
     def forward(self, s): return 0.
 
 def _twice(net, surrogate, slope):
-    "A copy in float64 whose every operation can be differentiated twice, unlike the compiled loop: recurrent neurons without recurrence"
+    "A copy in float64 without the compiled loop, to be differentiated twice: recurrent neurons without recurrence"
     out = copy.deepcopy(net).double().eval()
     for name,*_,l in stages(out):
         if l.recurrent is None:
             leaks = {k:getattr(l, k) for k in l.leaks}
-            l = neurons_with(**leaks, recurrent=_NoCurrent(), threshold=l.threshold, reset=l.reset, detach_reset=l.detach_reset).double()
+            l = neurons_with(**leaks, recurrent=_NoCurrent(), threshold=l.threshold, reset=l.reset,
+                detach_reset=l.detach_reset).double()
             out.layers[int(name)] = l
         l.surrogate,l.slope = surrogate,slope
     return out
 
+# %% ../../nbs/quant/sensitivity.ipynb #81333820
 class Trace(NamedTuple):
     "An estimate of the trace of a layer's Hessian"
     name:str # The layer
@@ -111,6 +120,7 @@ class Trace(NamedTuple):
     error:float # Standard error of that mean
     weights:int # Number of weights, the size of the Hessian
 
+# %% ../../nbs/quant/sensitivity.ipynb #10c74881
 def hessian_traces(
     net:Network, # A float network, best a trained one
     x:Tensor, # Samples `[B, …]` or `[T, B, …]`; a few hundred will do
@@ -120,7 +130,7 @@ def hessian_traces(
     surrogate:str='atan', # Stands in for that of the network, see above
     slope:float=2. # Its steepness
 )->list: # A `Trace` for each layer
-    "Hutchinson's estimate: the mean of vᵀHv over random signs v, H the Hessian of the cross-entropy in the weights of one layer"
+    "Hutchinson's estimate: the mean of vᵀHv over random signs v, H a layer's Hessian of the cross-entropy"
     check_range(probes, 2, name='probes')
     net = _twice(net, surrogate, slope)
     ls,g = stages(net),torch.Generator().manual_seed(seed)
@@ -152,7 +162,8 @@ def hawq_sensitivity(
     ts = hessian_traces(net, x, y, probes, seed)
     def score(coded):
         ws = [[m.weight.detach() for m in l.weights] for l in stages(net)]
-        err = [[sum(float((a.double()-b).pow(2).sum()) for a,b in zip(c.values, w)) for c in l] for l,w in zip(coded, ws)]
+        lost = lambda c,w: sum(float((a.double()-b).pow(2).sum()) for a,b in zip(c.values, w))
+        err = [[lost(c, w) for c in l] for l,w in zip(coded, ws)]
         return np.array([max(t.trace, t.error)/t.weights for t in ts])[:,None]*np.array(err)
     return _table(net, x, choices, 'HAWQ-V2: tr(H)/n · ‖Q(w) − w‖²', score)
 
@@ -192,7 +203,8 @@ def agreement_sensitivity(
             for k,c in enumerate(coded[i]):
                 for m,v in zip(l.weights, c.values): m.weight.data.copy_(v)
                 now,says = run(twin)
-                out[i,k] = sum(float((a!=b).sum()) for a,b in zip(now, spk))/max(1., total)+float((says!=said).double().mean())
+                moved = sum(float((a!=b).sum()) for a,b in zip(now, spk))
+                out[i,k] = moved/max(1., total)+float((says!=said).double().mean())
             for m,w in zip(l.weights, own): m.weight.data.copy_(w)
         return out
     return _table(net, x, choices, 'differing spikes / spikes + changed decisions / samples', score)
@@ -207,7 +219,8 @@ def knapsack(
     from scipy.optimize import Bounds, LinearConstraint, milp
     (l,k),score = score.shape,np.asarray(score, np.float64)
     least = int(cost.min(1).sum())
-    if least>budget: fail('`budget`', expected=f'at least {least:,}, what the cheapest choices cost', found=f'{budget:,}')
+    if least>budget:
+        fail('`budget`', expected=f'at least {least:,}, what the cheapest choices cost', found=f'{budget:,}')
     gain = score-score.min(1, keepdims=True)
     gain = gain/max(gain.max(), 1e-300)*1e6 # as the solver stops at differences of 1e-6
     one = np.kron(np.eye(l), np.ones(k))
@@ -215,47 +228,58 @@ def knapsack(
         constraints=[LinearConstraint(one, 1, 1), LinearConstraint(cost.reshape(1,-1).astype(float), 0, budget)])
     if r.x is None: fail('mixture', expected='a solution', found=r.message)
     pick = r.x.reshape(l, k).argmax(1)
-    if cost[np.arange(l),pick].sum()>budget: fail('mixture', expected=f'a cost of at most {budget:,}', found=f'{cost[np.arange(l),pick].sum():,}')
+    paid = cost[np.arange(l),pick].sum()
+    if paid>budget: fail('mixture', expected=f'a cost of at most {budget:,}', found=f'{paid:,}')
     return pick
 
+# %% ../../nbs/quant/sensitivity.ipynb #3e9cdfa3
 def allocate(
     s:Sensitivity, # From one of the measures above
     budget:float, # Share of what the float network costs, in (0, 1]
     cost:str='bytes', # `bytes`, of weights; or `synops`
     policy:Policy=Policy('nonary') # Everything but the weights; its own exceptions come first
 )->Policy: # With one exception for each layer
-    "The mixture with the least total score whose weights cost at most `budget` of the float network's; raises `CheckError` with the smallest budget that can be kept"
+    "The mixture with the least total score within the budget; raises `CheckError` with the smallest that can be kept"
     check_in(cost, ('bytes','synops'), 'cost'); check_range(budget, 0, 1, 'budget', above=True)
     price,whole = getattr(s, cost),int(getattr(s, f'float_{cost}').sum())
     least,most = int(price.min(1).sum()),int(budget*whole+1e-6) # 220/1200·1200 is a little less than 220
-    if least>most: fail('`budget`', 'allocate', f'at least {least/max(1, whole):.3g}, where every layer has its cheapest level set', f'{budget:g}')
+    if least>most:
+        share = least/max(1, whole)
+        want = f'at least {share:.3g}, where every layer has its cheapest level set'
+        fail('`budget`', 'allocate', want, f'{budget:g}')
     pick = knapsack(s.score, price, most)
     own = dict((p,dict(v)) for p,v in policy.layers if p not in s.names)
     kept = dict((p,dict(v)) for p,v in policy.layers if p in s.names)
     return replace(policy, layers=own|{n: kept.get(n, {})|dict(weight=s.choices[k]) for n,k in zip(s.names, pick)})
 
 # %% ../../nbs/quant/sensitivity.ipynb #2dbc8c08
+_MARKS = 'ovsD^<>pPX*' # of level sets
+
+def _draw_layer(ax, name, size, score, color):
+    "A line, and a mark for each level set"
+    order = np.argsort(size, kind='stable')
+    ax.plot(size[order], score[order], color=color, lw=1, alpha=.6, label=f'layer {name}')
+    for k in range(len(size)): ax.plot(size[k], score[k], _MARKS[k%len(_MARKS)], color=color, ms=5)
+
 def plot_sensitivity(
     s:Sensitivity, # What to draw
     policy:Policy=None, # What was chosen; ringed
     ax=None # Axes to draw in; made if absent
 ): # Axes
     "Score against bytes, a line for each layer"
-    if ax is None:
-        import matplotlib.pyplot as plt
-        _,ax = plt.subplots(figsize=(6,3), layout='constrained')
-    low = s.score[s.score>0].min(initial=1.)/3 if (s.score>0).any() else 1.
-    marks = 'ovsD^<>pPX*'
-    for i,(n,color) in enumerate(zip(s.names, ('#0072B2','#E69F00','#009E73','#D55E00','#CC79A7','#56B4E9','#000000')*len(s.names))):
-        b,v = s.bytes[i],np.maximum(s.score[i], low) # zero has no place on a logarithmic axis
-        order = np.argsort(b, kind='stable')
-        ax.plot(b[order], v[order], color=color, lw=1, alpha=.6, label=f'layer {n}')
-        for k in range(len(s.choices)): ax.plot(b[k], v[k], marks[k%len(marks)], color=color, ms=5)
-        if policy is not None and (w := policy.at(n, *['first']*(i==0), *['last']*(i==len(s.names)-1)).weight) in s.choices:
-            k = s.choices.index(w)
-            ax.plot(b[k], v[k], 'o', ms=12, mfc='none', mec='k')
-    for k,c in enumerate(s.choices): ax.plot([], [], marks[k%len(marks)], color='0.4', ms=5, label=c)
-    ax.set(xscale='log', yscale='log'); ax.set_xlabel('bytes of packed weights', fontsize=9); ax.set_ylabel(s.measure, fontsize=8 if len(s.measure)<40 else 6)
-    ax.spines[['top','right']].set_visible(False); ax.tick_params(labelsize=8)
+    ax = style_axes(ax, (6,3))
+    low = s.score[s.score>0].min(initial=1.)/3 if (s.score>0).any() else 1. # zero has no place on a logarithmic axis
+    inks,last = (*INKS[:6],BLACK),len(s.names)-1
+    for i,n in enumerate(s.names):
+        size,score = s.bytes[i],np.maximum(s.score[i], low)
+        _draw_layer(ax, n, size, score, inks[i%len(inks)])
+        chosen = policy and policy.at(n, *['first']*(i==0), *['last']*(i==last)).weight
+        if chosen not in s.choices: continue
+        k = s.choices.index(chosen)
+        ax.plot(size[k], score[k], 'o', ms=12, mfc='none', mec='k')
+    for k,c in enumerate(s.choices): ax.plot([], [], _MARKS[k%len(_MARKS)], color='0.4', ms=5, label=c)
+    ax.set(xscale='log', yscale='log')
+    ax.set_xlabel('bytes of packed weights', fontsize=9)
+    ax.set_ylabel(s.measure, fontsize=8 if len(s.measure)<40 else 6)
     ax.legend(fontsize=7, frameon=False, loc='center left', bbox_to_anchor=(1,.5))
     return ax
