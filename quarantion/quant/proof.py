@@ -228,7 +228,8 @@ class Proof(Comparison):
 # %% ../../nbs/quant/proof.ipynb #99a6b4e5
 def _differing(q, program):
     "Names of what `program` does not have from `q`"
-    out = [f'{k} of layer {n}' for n,l,low in zip(q.names, q.layers, program.layers) for k in differing(lower_layer(l), low)]
+    out,layers = [],zip(q.names, q.layers, program.layers)
+    for n,l,low in layers: out += [f'{k} of layer {n}' for k in differing(lower_layer(l), low)]
     return out+[k for k,v in program.header.items() if getattr(q, k)!=v]
 
 # %% ../../nbs/quant/proof.ipynb #30d79332

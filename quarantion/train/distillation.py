@@ -14,7 +14,8 @@ from ..spikes.network import OverTime, readout
 
 # %% ../../nbs/train/distillation.ipynb #a2a94864
 def _same(student, teacher, name):
-    if student.shape!=teacher.shape: fail(f'`{name}` of the student', expected=f'those of the teacher, shape {list(teacher.shape)}', found=f'shape {list(student.shape)}')
+    want,have = (f'shape {list(x.shape)}' for x in (teacher,student))
+    if want!=have: fail(f'`{name}` of the student', expected=f'those of the teacher, {want}', found=have)
     return teacher.detach()
 
 def distill_scores(
@@ -35,7 +36,8 @@ def distill_rates(
     teacher:Tensor # Spikes of the teacher `[T', B, …]`; no gradient reaches it
 )->Tensor: # Mean over samples and neurons of (rate − teacher's rate)², in [0, 1]
     "How far the spike rates of a layer are from the teacher's; raises `CheckError`"
-    if not len(student) or not len(teacher): fail('`spikes`', expected='at least one step', found=f'shapes {list(student.shape)} and {list(teacher.shape)}')
+    if not len(student) or not len(teacher):
+        fail('`spikes`', expected='at least one step', found=f'shapes {list(student.shape)} and {list(teacher.shape)}')
     r = student.mean(0)
     return (r-_same(r, teacher.mean(0), 'rates')).pow(2).mean()
 
@@ -61,7 +63,9 @@ def taught(
     reset = [m for m in net.layers if hasattr(m, 'reset')][-1].reset
     scores,goal = (readout(r[-1].spk, r[-1].mem, reset)/len(r[-1].spk) for r in (ours,theirs))
     hidden = list(zip(ours, theirs))[:-1]
-    lesson = distill_scores(scores, goal)+sum(distill_rates(a.spk, b.spk) for a,b in hidden)+sum(distill_membranes(a.mem, b.mem) for a,b in hidden)
+    lesson = distill_scores(scores, goal)
+    lesson = lesson+sum(distill_rates(a.spk, b.spk) for a,b in hidden)
+    lesson = lesson+sum(distill_membranes(a.mem, b.mem) for a,b in hidden)
     fired = [r.spk for r in (ours[:-1] if reset=='none' else ours)]
     rate = sum(s.sum(dtype=torch.float64) for s in fired)/max(1, sum(s.numel() for s in fired))
     return (1-share)*F.cross_entropy(scores, y)+share*lesson,scores,rate
