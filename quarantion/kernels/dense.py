@@ -9,6 +9,8 @@ __all__ = ['dense_products']
 import cython
 import numpy as np
 from cython.parallel import prange
+from ..checks import fail
+from .parts.shapes import check_between
 
 # %% ../../nbs/kernels/dense.ipynb #6e1bd079
 _SHARE = 2**16 # Sums that are worth another thread
@@ -151,14 +153,15 @@ def dense_products(
     out:cython.int[:, ::1], # Out: sums of products, `[R, C]`, int32
     num_threads:cython.int=1 # Threads to share tiles of rows and channels; does not change the result
 ):
-    "What `event_products` does, in a time that does not depend on the number of spikes; raises `ValueError` for shapes that do not fit"
+    "What `event_products` does, in a time that does not depend on the number of spikes; raises `CheckError` for shapes that do not fit"
     R: cython.Py_ssize_t = spk.shape[0]
     J: cython.Py_ssize_t = spk.shape[1]
     C: cython.Py_ssize_t = out.shape[1]
-    if weight.shape[0]!=J: raise ValueError('`weight` must have a row for each column of `spk`')
-    if out.shape[0]!=R or C>weight.shape[1]: raise ValueError('`out` must have the rows of `spk` and columns of `weight`, not more than these')
-    if J>16777216: raise ValueError(f'`spk` must have at most 2²⁴ columns, not {J}')
-    if num_threads<1: raise ValueError(f'`num_threads` must be at least 1, not {num_threads}')
+    if weight.shape[0]!=J: fail('`weight`', expected=f'{J} rows, one for each column of `spk`', found=weight.shape[0])
+    if out.shape[0]!=R or C>weight.shape[1]:
+        fail('`out`', expected=f'shape ({R}, up to {weight.shape[1]})', found=f'shape ({out.shape[0]}, {C})')
+    if J>16777216: fail('`spk`', expected='at most 2²⁴ columns', found=J)
+    check_between('num_threads', num_threads, 1, 0)
     i: cython.Py_ssize_t
     w: cython.Py_ssize_t
     r: cython.Py_ssize_t

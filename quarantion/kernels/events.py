@@ -9,6 +9,8 @@ __all__ = ['event_products', 'pack_rows', 'packed_event_products']
 import cython
 import numpy as np
 from cython.parallel import prange
+from ..checks import fail
+from .parts.shapes import check_between
 
 # %% ../../nbs/kernels/events.ipynb #7e0a2eae
 _SHARE = 2**16 # Sums that are worth another thread
@@ -150,14 +152,15 @@ def event_products(
     out:cython.int[:, ::1], # Out: sums of products, `[R, C]`, int32
     num_threads:cython.int=1 # Threads to share the rows; does not change the result
 ):
-    "Add up the weights of inputs that fired; raises `ValueError` for shapes that do not fit"
+    "Add up the weights of inputs that fired; raises `CheckError` for shapes that do not fit"
     R: cython.Py_ssize_t = spk.shape[0]
     J: cython.Py_ssize_t = spk.shape[1]
     C: cython.Py_ssize_t = out.shape[1]
-    if weight.shape[0]!=J: raise ValueError('`weight` must have a row for each column of `spk`')
-    if out.shape[0]!=R or C>weight.shape[1]: raise ValueError('`out` must have the rows of `spk` and columns of `weight`, not more than these')
-    if J>16777216: raise ValueError(f'`spk` must have at most 2²⁴ columns, not {J}')
-    if num_threads<1: raise ValueError(f'`num_threads` must be at least 1, not {num_threads}')
+    if weight.shape[0]!=J: fail('`weight`', expected=f'{J} rows, one for each column of `spk`', found=weight.shape[0])
+    if out.shape[0]!=R or C>weight.shape[1]:
+        fail('`out`', expected=f'shape ({R}, up to {weight.shape[1]})', found=f'shape ({out.shape[0]}, {C})')
+    if J>16777216: fail('`spk`', expected='at most 2²⁴ columns', found=J)
+    check_between('num_threads', num_threads, 1, 0)
     i: cython.Py_ssize_t
     n: cython.Py_ssize_t
     w: cython.Py_ssize_t
@@ -181,11 +184,12 @@ def pack_rows(
     weight:cython.const[cython.schar][:, ::1], # Weights, transposed, `[J, C]`, int8 in [-4, 4]
     words:cython.ushort[:, ::1] # Out: five weights to a word, planar, `[J, ⌈C/5⌉]`, uint16
 ):
-    "Pack each row; raises `ValueError` for shapes that do not fit, and for other weights"
+    "Pack each row; raises `CheckError` for shapes that do not fit, and for other weights"
     J: cython.Py_ssize_t = weight.shape[0]
     C: cython.Py_ssize_t = weight.shape[1]
     W: cython.Py_ssize_t = words.shape[1]
-    if words.shape[0]!=J or W!=(C+4)//5: raise ValueError('`words` must have the rows of `weight` and a column for each five of its columns')
+    if words.shape[0]!=J or W!=(C+4)//5:
+        fail('`words`', expected=f'shape ({J}, {(C+4)//5})', found=f'shape ({words.shape[0]}, {W})')
     j: cython.Py_ssize_t
     i: cython.Py_ssize_t
     k: cython.Py_ssize_t
@@ -196,7 +200,7 @@ def pack_rows(
             q = 0
             for k in range(4, -1, -1):
                 n = cython.cast(cython.int, weight[j,k*W+i]) if k*W+i<C else 0
-                if n<-4 or n>4: raise ValueError('`weight` must be in [-4, 4]')
+                if n<-4 or n>4: fail('`weight`', expected='in [-4, 4]', found=n)
                 q = 9*q+n+4
             words[j,i] = q
 
@@ -289,15 +293,16 @@ def packed_event_products(
     out:cython.int[:, ::1], # Out: sums of products, `[R, C]`, int32
     num_threads:cython.int=1 # Threads to share the rows; does not change the result
 ):
-    "Add up the packed nonary weights of inputs that fired; raises `ValueError` for shapes that do not fit"
+    "Add up the packed nonary weights of inputs that fired; raises `CheckError` for shapes that do not fit"
     R: cython.Py_ssize_t = spk.shape[0]
     J: cython.Py_ssize_t = spk.shape[1]
     C: cython.Py_ssize_t = out.shape[1]
     W: cython.Py_ssize_t = words.shape[1]
-    if words.shape[0]!=J: raise ValueError('`words` must have a row for each column of `spk`')
-    if out.shape[0]!=R or W!=(C+4)//5: raise ValueError('`out` must have the rows of `spk` and up to five columns for each of `words`')
-    if J>16777216: raise ValueError(f'`spk` must have at most 2²⁴ columns, not {J}')
-    if num_threads<1: raise ValueError(f'`num_threads` must be at least 1, not {num_threads}')
+    if words.shape[0]!=J: fail('`words`', expected=f'{J} rows, one for each column of `spk`', found=words.shape[0])
+    if out.shape[0]!=R or W!=(C+4)//5:
+        fail('`out`', expected=f'shape ({R}, up to {5*W})', found=f'shape ({out.shape[0]}, {C})')
+    if J>16777216: fail('`spk`', expected='at most 2²⁴ columns', found=J)
+    check_between('num_threads', num_threads, 1, 0)
     i: cython.Py_ssize_t
     n: cython.Py_ssize_t
     w: cython.Py_ssize_t

@@ -9,6 +9,8 @@ __all__ = ['fake_quantize_rows', 'fake_quantize_back']
 import cython
 import numpy as np
 from cython.parallel import prange
+from ..checks import fail
+from .parts.shapes import check_between, check_length, check_tbn
 
 # %% ../../nbs/kernels/fake_rows.ipynb #0ec00dc1
 _TILE = 2048 # numbers, a power of two
@@ -118,16 +120,19 @@ def _forward_stretch(
 
 # %% ../../nbs/kernels/fake_rows.ipynb #975c25f6
 def _check(x, scale, quant_min, quant_max, num_threads):
-    if scale.shape[0]!=x.shape[1]: raise ValueError('`scale` must have one number for each channel of `x`')
-    if not (np.asarray(scale)>0).all(): raise ValueError(f'`scale` must be above 0, not {np.asarray(scale).min()}')
-    if quant_min<-4194304 or quant_max>4194304 or quant_min>quant_max: raise ValueError(f'`quant_min` and `quant_max` must rise within ±2²², not {quant_min} … {quant_max}')
-    if num_threads<1: raise ValueError(f'`num_threads` must be at least 1, not {num_threads}')
+    check_length('scale', scale.shape[0], x.shape[1], x.shape[1])
+    if not (np.asarray(scale)>0).all(): fail('`scale`', expected='> 0', found=f'{np.asarray(scale).min():g}')
+    if quant_min<-4194304 or quant_max>4194304 or quant_min>quant_max:
+        fail('`quant_min` and `quant_max`', expected='to rise within ±2²²', found=f'{quant_min} … {quant_max}')
+    check_between('num_threads', num_threads, 1, 0)
 
 def _spans(low, high, C, bins):
     "Range of each channel, and bins per unit"
     lo,hi = np.asarray(low),np.asarray(high)
-    if lo.shape!=(C,) or hi.shape!=(C,): raise ValueError('`low` and `high` must have one number for each channel of `x`')
-    if not (np.isfinite(hi-lo) & (hi>lo)).all(): raise ValueError('`low` must be below `high`, and both finite')
+    if lo.shape!=(C,) or hi.shape!=(C,):
+        fail('`low` and `high`', expected=f'shape ({C},)', found=f'shapes {lo.shape} and {hi.shape}')
+    if not (np.isfinite(hi-lo) & (hi>lo)).all():
+        fail('`low`', expected='below `high`, and both finite', found='a range without width')
     return np.stack([lo,hi,np.float32(bins)/(hi-lo)], 1)
 
 # %% ../../nbs/kernels/fake_rows.ipynb #cf7a6291
@@ -145,13 +150,15 @@ def fake_quantize_rows(
     counts:cython.longlong[:, ::1], # Out: numbers below `low` (and NaN), in each of equal bins, and above `high`, int64 `[C, bins+2]`, or `[0, 0]`
     num_threads:cython.int=1 # Threads to share the work; does not change the result
 ):
-    "The values of the nearest codes, with the extremes and histogram of each channel; raises `ValueError` for shapes that do not fit"
+    "The values of the nearest codes, with the extremes and histogram of each channel; raises `CheckError` for shapes that do not fit"
     C: cython.Py_ssize_t = x.shape[1]
     _check(x, scale, quant_min, quant_max, num_threads)
-    if out.shape[0]!=x.shape[0] or out.shape[1]!=C or out.shape[2]!=x.shape[2]: raise ValueError('`out` must have the shape of `x`')
-    if min_val.shape[0]!=max_val.shape[0] or (min_val.shape[0]!=C and min_val.shape[0]!=0): raise ValueError('`min_val` and `max_val` must have one number for each channel of `x`, or none')
+    check_tbn('out', out.shape[0], out.shape[1], out.shape[2], x.shape[0], C, x.shape[2], False, False)
+    check_length('min_val', min_val.shape[0], C, 0)
+    check_length('max_val', max_val.shape[0], min_val.shape[0], min_val.shape[0])
     wide: cython.Py_ssize_t = counts.shape[1]
-    if wide>0 and (counts.shape[0]!=C or wide<3): raise ValueError('`counts` must have a row for each channel of `x`, and at least one bin between the outer counters')
+    if wide>0 and (counts.shape[0]!=C or wide<3):
+        fail('`counts`', expected=f'{C} rows, and a bin between the outer counters', found=f'shape ({counts.shape[0]}, {wide})')
     threads: cython.Py_ssize_t = num_threads
     parts: cython.Py_ssize_t = threads if C<8*threads else 1
     units: cython.Py_ssize_t = C*parts
@@ -251,13 +258,13 @@ def fake_quantize_back(
     gscale:cython.double[::1], # Out: ∂L/∂scale, `[C]`, float64, or `[0]` if not wanted
     num_threads:cython.int=1 # Threads to share the tiles; does not change the result
 ):
-    "Gradients of `fake_quantize_rows`; raises `ValueError` for shapes that do not fit"
+    "Gradients of `fake_quantize_rows`; raises `CheckError` for shapes that do not fit"
     C: cython.Py_ssize_t = x.shape[1]
     N: cython.Py_ssize_t = x.shape[2]
-    if g.shape[0]!=x.shape[0] or g.shape[1]!=C or g.shape[2]!=N: raise ValueError('`g` must have the shape of `x`')
+    check_tbn('g', g.shape[0], g.shape[1], g.shape[2], x.shape[0], C, N, False, False)
     _check(x, scale, quant_min, quant_max, num_threads)
-    if gx.shape[0]!=x.shape[0] or gx.shape[1]!=C or gx.shape[2]!=N: raise ValueError('`gx` must have the shape of `x`')
-    if gscale.shape[0]!=C and gscale.shape[0]!=0: raise ValueError('`gscale` must have one number for each channel of `x`, or none')
+    check_tbn('gx', gx.shape[0], gx.shape[1], gx.shape[2], x.shape[0], C, N, False, False)
+    check_length('gscale', gscale.shape[0], C, 0)
     threads: cython.Py_ssize_t = num_threads
     tile: cython.Py_ssize_t = _TILE
     tiles: cython.Py_ssize_t = (N+tile-1)//tile

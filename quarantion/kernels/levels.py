@@ -9,6 +9,8 @@ __all__ = ['level_bounds', 'uniform_rate', 'level_cells', 'nearest_level']
 import cython
 import numpy as np
 from cython.parallel import prange
+from ..checks import fail
+from .parts.shapes import check_between, check_length
 
 # %% ../../nbs/kernels/levels.ipynb #b5f7deca
 def _rank(x):
@@ -25,11 +27,15 @@ def level_bounds(
     levels, # Levels, rising, finite, float32 `[L]`
     bounds # Out: the last number of each level but the last, float32 `[L-1]`
 ):
-    "Exact decision boundaries; raises `ValueError` for a table that does not rise (`np.unique` makes it so)"
-    if levels.ndim!=1 or not len(levels): raise ValueError('`levels` must have one axis and at least one level')
-    if bounds.shape!=(len(levels)-1,): raise ValueError('`bounds` must have one number less than `levels`')
-    if levels.dtype!=np.float32 or bounds.dtype!=np.float32: raise ValueError('`levels` and `bounds` must be float32')
-    if not (np.isfinite(levels).all() and (levels[1:]>levels[:-1]).all()): raise ValueError('`levels` must be finite and rise')
+    "Exact decision boundaries; raises `CheckError` for a table that does not rise (`np.unique` makes it so)"
+    if levels.ndim!=1 or not len(levels):
+        fail('`levels`', expected='one axis and at least one level', found=f'shape {levels.shape}')
+    if bounds.shape!=(len(levels)-1,):
+        fail('`bounds`', expected=f'shape ({len(levels)-1},), one number less than `levels`', found=f'shape {bounds.shape}')
+    if levels.dtype!=np.float32: fail('`levels`', expected='float32', found=levels.dtype)
+    if bounds.dtype!=np.float32: fail('`bounds`', expected='float32', found=bounds.dtype)
+    if not (np.isfinite(levels).all() and (levels[1:]>levels[:-1]).all()):
+        fail('`levels`', expected='finite numbers that rise', found=np.array2string(levels, threshold=8))
     a,b = levels[:-1],levels[1:]
     lo,hi = _rank(np.ascontiguousarray(a)),_rank(np.ascontiguousarray(b))
     while (lo<hi).any():
@@ -67,7 +73,8 @@ def level_cells(
     cells # Out: the bits of c, how many bits of a key are dropped, the first cell, boundaries in a cell at most (0: no cells were found), and a guess for each cell; int32 `[4+M]`
 ):
     "First guesses for `nearest_level`, in at most M cells; 4096 or 8192 are enough for most tables"
-    if cells.ndim!=1 or len(cells)<4: raise ValueError('`cells` must have one axis and at least four numbers')
+    if cells.ndim!=1 or len(cells)<4:
+        fail('`cells`', expected='one axis and at least four numbers', found=f'shape {cells.shape}')
     cells[:] = 0
     if len(levels)<2: return
     i,fewest = int(np.argmin(np.diff(levels))),len(levels)
@@ -244,16 +251,18 @@ def nearest_level(
     cells:cython.const[cython.int][::1], # First guesses, by `level_cells`; `[0]` to search
     num_threads:cython.int=1 # Threads to share the blocks; does not change the result
 ):
-    "The nearest levels, the lower one on a tie, the lowest one for NaN; raises `ValueError` for shapes that do not fit"
+    "The nearest levels, the lower one on a tie, the lowest one for NaN; raises `CheckError` for shapes that do not fit"
     n: cython.Py_ssize_t = x.shape[0]
     L: cython.Py_ssize_t = levels.shape[0]
-    if L<1 or bounds.shape[0]!=L-1: raise ValueError('`levels` must have at least one level, and `bounds` one number less')
-    if table.shape[0]!=L: raise ValueError('`table` must be as long as `levels`')
-    if out.shape[0]!=n: raise ValueError('`out` must be as long as `x`')
-    if clipped.shape[0]!=3 and clipped.shape[0]!=0: raise ValueError('`clipped` must have three counts, or none')
-    if cells.shape[0]>0 and not _fit(np.asarray(cells), np.asarray(levels)): raise ValueError('`cells` must be what `level_cells` wrote for these `levels`, or empty')
-    if not rate>=0: raise ValueError(f'`rate` must be 0 or more, not {rate}')
-    if num_threads<1: raise ValueError(f'`num_threads` must be at least 1, not {num_threads}')
+    if L<1: fail('`levels`', expected='at least one level', found='none')
+    check_length('bounds', bounds.shape[0], L-1, L-1)
+    check_length('table', table.shape[0], L, L)
+    check_length('out', out.shape[0], n, n)
+    check_length('clipped', clipped.shape[0], 3, 0)
+    if cells.shape[0]>0 and not _fit(np.asarray(cells), np.asarray(levels)):
+        fail('`cells`', expected='what `level_cells` wrote for these `levels`, or none', found=f'{cells.shape[0]} other numbers')
+    if not rate>=0: fail('`rate`', expected='0 or more', found=f'{rate}')
+    check_between('num_threads', num_threads, 1, 0)
     threads: cython.Py_ssize_t = num_threads
     block: cython.Py_ssize_t = _BLOCK
     blocks: cython.Py_ssize_t = (n+block-1)//block

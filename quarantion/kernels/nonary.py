@@ -9,6 +9,7 @@ __all__ = ['quantize_nonary', 'pack_planes', 'unpack_planes', 'pack_nits', 'unpa
 import cython
 import numpy as np
 from cython.parallel import prange
+from .parts.shapes import check_between, check_length
 
 # %% ../../nbs/kernels/nonary.ipynb #f303836f
 _BLOCK = 4096 # numbers, or words, that a thread takes at a time
@@ -44,11 +45,11 @@ def quantize_nonary(
     out:cython.schar[::1], # Out: digits, `[n]`, int8
     num_threads:cython.int=1 # Threads to share the blocks; does not change the result
 )->cython.longlong: # How many of `x` are NaN or infinite
-    "The digit of each number; raises `ValueError`"
+    "The digit of each number; raises `CheckError`"
     n: cython.Py_ssize_t = x.shape[0]
-    if edges.shape[0]!=4: raise ValueError('`edges` must be four numbers')
-    if out.shape[0]!=n: raise ValueError('`out` must be as long as `x`')
-    if num_threads<1: raise ValueError(f'`num_threads` must be at least 1, not {num_threads}')
+    check_length('edges', edges.shape[0], 4, 4)
+    check_length('out', out.shape[0], n, n)
+    check_between('num_threads', num_threads, 1, 0)
     e1: _real = edges[0]
     e2: _real = edges[1]
     e3: _real = edges[2]
@@ -84,10 +85,10 @@ def pack_planes(
     words:cython.ushort[::1], # Out: words, `[n]`, uint16
     num_threads:cython.int=1 # Threads to share the blocks; does not change the result
 ):
-    "Pack what is at the same place in five planes into one word; raises `ValueError` for a wrong length"
+    "Pack what is at the same place in five planes into one word; raises `CheckError` for a wrong length"
     n: cython.Py_ssize_t = words.shape[0]
-    if nits.shape[0]!=5*n: raise ValueError('`nits` must have five digits for each of `words`')
-    if num_threads<1: raise ValueError(f'`num_threads` must be at least 1, not {num_threads}')
+    check_length('nits', nits.shape[0], 5*n, 5*n)
+    check_between('num_threads', num_threads, 1, 0)
     block: cython.Py_ssize_t = _BLOCK
     k: cython.Py_ssize_t
     for k in prange((n+block-1)//block, nogil=True, schedule='static', num_threads=num_threads):
@@ -122,10 +123,10 @@ def unpack_planes(
     nits:cython.schar[::1], # Out: digits in five planes, `[5·n]`, int8
     num_threads:cython.int=1 # Threads to share the blocks; does not change the result
 ):
-    "Undo `pack_planes`; raises `ValueError` for a wrong length"
+    "Undo `pack_planes`; raises `CheckError` for a wrong length"
     n: cython.Py_ssize_t = words.shape[0]
-    if nits.shape[0]!=5*n: raise ValueError('`nits` must have five digits for each of `words`')
-    if num_threads<1: raise ValueError(f'`num_threads` must be at least 1, not {num_threads}')
+    check_length('nits', nits.shape[0], 5*n, 5*n)
+    check_between('num_threads', num_threads, 1, 0)
     block: cython.Py_ssize_t = _BLOCK
     k: cython.Py_ssize_t
     for k in prange((n+block-1)//block, nogil=True, schedule='static', num_threads=num_threads):
@@ -159,10 +160,10 @@ def pack_nits(
     words:cython.ushort[::1], # Out: words, `[n]`, uint16
     num_threads:cython.int=1 # Threads to share the tiles; does not change the result
 ):
-    "Pack five neighbours into each word; raises `ValueError` for a wrong length"
+    "Pack five neighbours into each word; raises `CheckError` for a wrong length"
     n: cython.Py_ssize_t = words.shape[0]
-    if nits.shape[0]!=5*n: raise ValueError('`nits` must have five digits for each of `words`')
-    if num_threads<1: raise ValueError(f'`num_threads` must be at least 1, not {num_threads}')
+    check_length('nits', nits.shape[0], 5*n, 5*n)
+    check_between('num_threads', num_threads, 1, 0)
     threads: cython.Py_ssize_t = num_threads
     tile: cython.Py_ssize_t = _WORDS
     tiles: cython.Py_ssize_t = (n+tile-1)//tile
@@ -212,10 +213,10 @@ def unpack_nits(
     nits:cython.schar[::1], # Out: digits, `[5·n]`, int8
     num_threads:cython.int=1 # Threads to share the blocks; does not change the result
 ):
-    "Undo `pack_nits`; raises `ValueError` for a wrong length"
+    "Undo `pack_nits`; raises `CheckError` for a wrong length"
     n: cython.Py_ssize_t = words.shape[0]
-    if nits.shape[0]!=5*n: raise ValueError('`nits` must have five digits for each of `words`')
-    if num_threads<1: raise ValueError(f'`num_threads` must be at least 1, not {num_threads}')
+    check_length('nits', nits.shape[0], 5*n, 5*n)
+    check_between('num_threads', num_threads, 1, 0)
     out: cython.uchar[::1] = np.asarray(nits).view(np.uint8)
     three: cython.const[cython.uint][::1] = _THREE
     two: cython.const[cython.uint][::1] = _TWO

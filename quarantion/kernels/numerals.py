@@ -8,6 +8,8 @@ __all__ = ['encode_digits', 'decode_digits', 'add_saturate', 'add_carries', 'mul
 # %% ../../nbs/kernels/numerals.ipynb #96a24b94
 import cython
 from cython.parallel import prange
+from ..checks import fail
+from .parts.shapes import check_between, check_length
 
 # %% ../../nbs/kernels/numerals.ipynb #ce0faebb
 _BLOCK = 1024 # numbers that a thread takes at a time: 8 KB of each array, so that three stay in the L1 cache
@@ -46,11 +48,11 @@ def encode_digits(
     digits:cython.schar[:, ::1], # Out: the D lowest digits, least significant first, `[n, D]`, D ≤ 20, int8
     num_threads:cython.int=1 # Threads to share the blocks; does not change the result
 ):
-    "The lowest digits of each number; raises `ValueError`"
+    "The lowest digits of each number; raises `CheckError`"
     n: cython.Py_ssize_t = digits.shape[0]
-    if x.shape[0]!=n: raise ValueError('`digits` must have one row for each number in `x`')
-    if digits.shape[1]>20: raise ValueError('`digits` must have at most 20 columns')
-    if num_threads<1: raise ValueError(f'`num_threads` must be at least 1, not {num_threads}')
+    if x.shape[0]!=n: fail('`digits`', expected=f'{x.shape[0]} rows, one for each number in `x`', found=n)
+    if digits.shape[1]>20: fail('`digits`', expected='at most 20 columns', found=digits.shape[1])
+    check_between('num_threads', num_threads, 1, 0)
     block: cython.Py_ssize_t = _BLOCK
     k: cython.Py_ssize_t
     for k in prange((n+block-1)//block, nogil=True, schedule='static', num_threads=num_threads):
@@ -75,11 +77,11 @@ def decode_digits(
     out:cython.longlong[::1], # Out: integers, `[n]`
     num_threads:cython.int=1 # Threads to share the blocks; does not change the result
 ):
-    "Undo `encode_digits`; raises `ValueError`"
+    "Undo `encode_digits`; raises `CheckError`"
     n: cython.Py_ssize_t = out.shape[0]
-    if digits.shape[0]!=n: raise ValueError('`out` must be as long as `digits` has rows')
-    if digits.shape[1]>20: raise ValueError('`digits` must have at most 20 columns')
-    if num_threads<1: raise ValueError(f'`num_threads` must be at least 1, not {num_threads}')
+    check_length('out', out.shape[0], digits.shape[0], digits.shape[0])
+    if digits.shape[1]>20: fail('`digits`', expected='at most 20 columns', found=digits.shape[1])
+    check_between('num_threads', num_threads, 1, 0)
     block: cython.Py_ssize_t = _BLOCK
     k: cython.Py_ssize_t
     for k in prange((n+block-1)//block, nogil=True, schedule='static', num_threads=num_threads):
@@ -125,10 +127,11 @@ def add_saturate(
     out:cython.longlong[::1], # Out: sums, ±`half` where they are beyond it, `[n]`; may be `a` or `b`
     num_threads:cython.int=1 # Threads to share the blocks; does not change the result
 )->cython.longlong: # How many of `a` and `b` have more than D digits; a block with one of them is not written
-    "Add numbers of D digits, and stop at the ends; raises `ValueError`"
+    "Add numbers of D digits, and stop at the ends; raises `CheckError`"
     n: cython.Py_ssize_t = out.shape[0]
-    if a.shape[0]!=n or b.shape[0]!=n: raise ValueError('`a`, `b` and `out` must have one length')
-    if num_threads<1: raise ValueError(f'`num_threads` must be at least 1, not {num_threads}')
+    check_length('a', a.shape[0], n, n)
+    check_length('b', b.shape[0], n, n)
+    check_between('num_threads', num_threads, 1, 0)
     bad: cython.longlong = 0
     beyond: cython.longlong
     start: cython.Py_ssize_t
@@ -178,10 +181,12 @@ def add_carries(
     carry:cython.schar[::1], # Out: −1, 0 or 1, `[n]`, int8
     num_threads:cython.int=1 # Threads to share the blocks; does not change the result
 )->cython.longlong: # How many of `a` and `b` have more than D digits; a block with one of them is not written
-    "Add numbers of D digits: a + b = out + carry · 9ᴰ; raises `ValueError`"
+    "Add numbers of D digits: a + b = out + carry · 9ᴰ; raises `CheckError`"
     n: cython.Py_ssize_t = out.shape[0]
-    if a.shape[0]!=n or b.shape[0]!=n or carry.shape[0]!=n: raise ValueError('`a`, `b`, `out` and `carry` must have one length')
-    if num_threads<1: raise ValueError(f'`num_threads` must be at least 1, not {num_threads}')
+    check_length('a', a.shape[0], n, n)
+    check_length('b', b.shape[0], n, n)
+    check_length('carry', carry.shape[0], n, n)
+    check_between('num_threads', num_threads, 1, 0)
     bad: cython.longlong = 0
     beyond: cython.longlong
     start: cython.Py_ssize_t
@@ -273,11 +278,13 @@ def multiply_nonary(
     high:cython.longlong[::1], # Out: the D upper digits, `[n]`
     num_threads:cython.int=1 # Threads to share the blocks; does not change the result
 ):
-    "Multiply numbers of D digits: a · b = low + high · 9ᴰ; raises `ValueError`"
+    "Multiply numbers of D digits: a · b = low + high · 9ᴰ; raises `CheckError`"
     n: cython.Py_ssize_t = low.shape[0]
-    if a.shape[0]!=n or b.shape[0]!=n or high.shape[0]!=n: raise ValueError('`a`, `b`, `low` and `high` must have one length')
-    if D<1 or D>20: raise ValueError(f'`D` must be 1 to 20, not {D}')
-    if num_threads<1: raise ValueError(f'`num_threads` must be at least 1, not {num_threads}')
+    check_length('a', a.shape[0], n, n)
+    check_length('b', b.shape[0], n, n)
+    check_length('high', high.shape[0], n, n)
+    check_between('D', D, 1, 20)
+    check_between('num_threads', num_threads, 1, 0)
     K: cython.longlong = 3486784401 # 9¹⁰
     m: cython.longlong = 1 # the digits of the limb where low ends
     up: cython.longlong
@@ -316,9 +323,10 @@ def dot_nits(
     out:cython.longlong[::1], # Out: one sum for each row, `[rows]`
     num_threads:cython.int=1 # Threads to share the rows; does not change the result
 ):
-    "Integer products of packed rows and a vector; raises `ValueError`"
-    if x.shape[0]!=5 or x.shape[1]!=words.shape[1]: raise ValueError('`x` must have 5 rows, as long as those of `words`')
-    if out.shape[0]!=words.shape[0]: raise ValueError('`out` must be as long as `words` has rows')
-    if num_threads<1: raise ValueError(f'`num_threads` must be at least 1, not {num_threads}')
+    "Integer products of packed rows and a vector; raises `CheckError`"
+    if x.shape[0]!=5 or x.shape[1]!=words.shape[1]:
+        fail('`x`', expected=f'shape (5, {words.shape[1]})', found=f'shape ({x.shape[0]}, {x.shape[1]})')
+    check_length('out', out.shape[0], words.shape[0], words.shape[0])
+    check_between('num_threads', num_threads, 1, 0)
     j: cython.Py_ssize_t
     for j in prange(out.shape[0], nogil=True, schedule='static', num_threads=num_threads): out[j] = _dot_row(words, x, j)

@@ -8,6 +8,7 @@ __all__ = ['stream']
 # %% ../../nbs/kernels/stream.ipynb #96a24b94
 import cython
 from cython.parallel import prange
+from .parts.shapes import check_between, check_length
 
 # %% ../../nbs/kernels/stream.ipynb #a77cac60
 _out = cython.fused_type(cython.float, cython.uchar, cython.schar)
@@ -16,7 +17,9 @@ _out = cython.fused_type(cython.float, cython.uchar, cython.schar)
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def _piece(x:cython.const[cython.float][::1], out:_out[::1], start:cython.Py_ssize_t, stop:cython.Py_ssize_t)->cython.void:
+def _piece(
+    x:cython.const[cython.float][::1], out:_out[::1], start:cython.Py_ssize_t, stop:cython.Py_ssize_t
+)->cython.void:
     j: cython.Py_ssize_t
     zero: cython.float = 0
     for j in range(start, stop): out[j] = x[j]>zero
@@ -28,10 +31,11 @@ def stream(
     out:_out[::1], # Out: 1 where they are above 0, else 0, `[n]`, float32, uint8 or int8
     num_threads:cython.int=1 # Threads to share the numbers
 ):
-    "Read `x` and write `out`, once; raises `ValueError` for lengths that differ"
-    if out.shape[0]!=x.shape[0]: raise ValueError('`out` must be as long as `x`')
-    if num_threads<1: raise ValueError(f'`num_threads` must be at least 1, not {num_threads}')
+    "Read `x` and write `out`, once; raises `CheckError` for lengths that differ"
+    check_length('out', out.shape[0], x.shape[0], x.shape[0])
+    check_between('num_threads', num_threads, 1, 0)
     n: cython.Py_ssize_t = x.shape[0]
     k: cython.Py_ssize_t
     threads: cython.Py_ssize_t = num_threads
-    for k in prange(threads, nogil=True, schedule='static', num_threads=num_threads): _piece(x, out, n*k//threads, n*(k+1)//threads)
+    for k in prange(threads, nogil=True, schedule='static', num_threads=num_threads):
+        _piece(x, out, n*k//threads, n*(k+1)//threads)
