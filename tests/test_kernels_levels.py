@@ -115,7 +115,7 @@ def test_shapes_are_checked():
                 dict(cells=np.zeros(3, np.int32)), dict(cells=np.int32([0,16,0,1,0])), dict(cells=np.int32([0,0,0,1,0])), dict(cells=np.full(60000, 2, np.int32))):
         with pytest.raises(ValueError, match=f'`{next(iter(bad))}`'): nearest_level(**good|bad)
     for levels in ([0,0],[1,0],[0,np.nan],[0,np.inf]):
-        with pytest.raises(ValueError, match='must be finite and rise'): level_bounds(np.float32(levels), f(1))
+        with pytest.raises(ValueError, match='expected finite numbers that rise'): level_bounds(np.float32(levels), f(1))
 
 
 def dense(n): return torch.unique(state_quant(n, uniform=False, thr_centered=True).__closure__[0].cell_contents)

@@ -19,7 +19,9 @@ _SHARE = 2**16 # Sums that are worth another thread
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def _nibbles(spk:cython.const[cython.uchar][:, ::1], byte:cython.uchar[:, ::1], w:cython.Py_ssize_t, r:cython.Py_ssize_t)->cython.void:
+def _nibbles(
+    spk:cython.const[cython.uchar][:, ::1], byte:cython.uchar[:, ::1], w:cython.Py_ssize_t, r:cython.Py_ssize_t
+)->cython.void:
     "Which of the four inputs of each group fired in row `r`, as four bits, into `byte[w]`"
     g: cython.Py_ssize_t
     i: cython.Py_ssize_t
@@ -43,7 +45,9 @@ def _nibbles(spk:cython.const[cython.uchar][:, ::1], byte:cython.uchar[:, ::1], 
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def _indices(byte:cython.const[cython.uchar][:, ::1], index:cython.ushort[:, :, ::1], w:cython.Py_ssize_t, r:cython.Py_ssize_t)->cython.void:
+def _indices(
+    byte:cython.const[cython.uchar][:, ::1], index:cython.ushort[:, :, ::1], w:cython.Py_ssize_t, r:cython.Py_ssize_t
+)->cython.void:
     "Where the sum for each group of row `r` is, in the tables of 16 groups"
     s: cython.Py_ssize_t
     i: cython.int
@@ -55,7 +59,8 @@ def _indices(byte:cython.const[cython.uchar][:, ::1], index:cython.ushort[:, :, 
 @cython.nogil
 @cython.exceptval(check=False)
 def _tabulate(
-    weight:cython.const[cython.schar][:, ::1], table:cython.short[:, ::1], w:cython.Py_ssize_t, s:cython.Py_ssize_t, first:cython.Py_ssize_t
+    weight:cython.const[cython.schar][:, ::1], table:cython.short[:, ::1], w:cython.Py_ssize_t, s:cython.Py_ssize_t,
+    first:cython.Py_ssize_t
 )->cython.void:
     "Sums of all subsets of the inputs of the 16 groups from `16*s`, for 32 channels from `first`, into `table[w]`"
     i: cython.Py_ssize_t
@@ -102,10 +107,11 @@ def _tabulate(
 @cython.nogil
 @cython.exceptval(check=False)
 def _look_up(
-    index:cython.const[cython.ushort][:, :, ::1], table:cython.const[cython.short][:, ::1], total:cython.short[:, :, ::1], w:cython.Py_ssize_t,
+    index:cython.const[cython.ushort][:, :, ::1], table:cython.const[cython.short][:, ::1],
+    total:cython.short[:, :, ::1], w:cython.Py_ssize_t,
     s:cython.Py_ssize_t, top:cython.Py_ssize_t, bottom:cython.Py_ssize_t
 )->cython.void:
-    "Add what the tables of 16 groups give, for each row of `top:bottom`, to `total[w]`; the first of four times, start there"
+    "Add what the tables of 16 groups give, for each row of `top:bottom`, to `total[w]`; every fourth time, start there"
     r: cython.Py_ssize_t
     c: cython.Py_ssize_t
     h: cython.Py_ssize_t = s//2
@@ -113,10 +119,14 @@ def _look_up(
     x = cython.declare(cython.short[32])
     for r in range(top, bottom):
         for c in range(32):
-            x[c] = (table[w,index[h,r,at]+c] + table[w,index[h,r,at+1]+c] + table[w,index[h,r,at+2]+c] + table[w,index[h,r,at+3]+c]
-            + table[w,index[h,r,at+4]+c] + table[w,index[h,r,at+5]+c] + table[w,index[h,r,at+6]+c] + table[w,index[h,r,at+7]+c]
-            + table[w,index[h,r,at+8]+c] + table[w,index[h,r,at+9]+c] + table[w,index[h,r,at+10]+c] + table[w,index[h,r,at+11]+c]
-            + table[w,index[h,r,at+12]+c] + table[w,index[h,r,at+13]+c] + table[w,index[h,r,at+14]+c] + table[w,index[h,r,at+15]+c])
+            x[c] = (table[w,index[h,r,at]+c] + table[w,index[h,r,at+1]+c]
+                + table[w,index[h,r,at+2]+c] + table[w,index[h,r,at+3]+c]
+                + table[w,index[h,r,at+4]+c] + table[w,index[h,r,at+5]+c]
+                + table[w,index[h,r,at+6]+c] + table[w,index[h,r,at+7]+c]
+                + table[w,index[h,r,at+8]+c] + table[w,index[h,r,at+9]+c]
+                + table[w,index[h,r,at+10]+c] + table[w,index[h,r,at+11]+c]
+                + table[w,index[h,r,at+12]+c] + table[w,index[h,r,at+13]+c]
+                + table[w,index[h,r,at+14]+c] + table[w,index[h,r,at+15]+c])
         if s%4:
             for c in range(32): total[w,r-top,c] = total[w,r-top,c] + x[c]
         else:
@@ -127,8 +137,10 @@ def _look_up(
 @cython.nogil
 @cython.exceptval(check=False)
 def _dense_tile(
-    weight:cython.const[cython.schar][:, ::1], index:cython.const[cython.ushort][:, :, ::1], table:cython.short[:, ::1], total:cython.short[:, :, ::1],
-    out:cython.int[:, ::1], w:cython.Py_ssize_t, first:cython.Py_ssize_t, top:cython.Py_ssize_t, bottom:cython.Py_ssize_t
+    weight:cython.const[cython.schar][:, ::1], index:cython.const[cython.ushort][:, :, ::1],
+    table:cython.short[:, ::1], total:cython.short[:, :, ::1],
+    out:cython.int[:, ::1], w:cython.Py_ssize_t, first:cython.Py_ssize_t, top:cython.Py_ssize_t,
+    bottom:cython.Py_ssize_t
 )->cython.void:
     s: cython.Py_ssize_t
     r: cython.Py_ssize_t
@@ -149,11 +161,11 @@ def _dense_tile(
 @cython.cdivision(True)
 def dense_products(
     spk:cython.const[cython.uchar][:, ::1], # Spikes, `[R, J]`, uint8; whatever is not 0 counts as 1
-    weight:cython.const[cython.schar][:, ::1], # Weights, transposed, `[J, ≥ C]`, int8; a multiple of 32 columns is fastest
+    weight:cython.const[cython.schar][:, ::1], # Weights, transposed, `[J, ≥ C]`, int8; fastest with 32·n columns
     out:cython.int[:, ::1], # Out: sums of products, `[R, C]`, int32
     num_threads:cython.int=1 # Threads to share tiles of rows and channels; does not change the result
 ):
-    "What `event_products` does, in a time that does not depend on the number of spikes; raises `CheckError` for shapes that do not fit"
+    "What `event_products` does, in a time that does not depend on the number of spikes; raises `CheckError`"
     R: cython.Py_ssize_t = spk.shape[0]
     J: cython.Py_ssize_t = spk.shape[1]
     C: cython.Py_ssize_t = out.shape[1]

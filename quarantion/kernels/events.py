@@ -14,14 +14,17 @@ from .parts.shapes import check_between
 
 # %% ../../nbs/kernels/events.ipynb #7e0a2eae
 _SHARE = 2**16 # Sums that are worth another thread
-_PLACES = np.array([([k for k in range(8) if b>>k&1]+[0]*8)[:8] for b in range(256)], np.int32).reshape(-1) # of the bits of each byte
+_places = lambda b: ([k for k in range(8) if b>>k&1]+[0]*8)[:8] # of the bits of a byte
+_PLACES = np.array([_places(b) for b in range(256)], np.int32).reshape(-1)
 _COUNTS = np.array([b.bit_count() for b in range(256)], np.int32)
 
 # %% ../../nbs/kernels/events.ipynb #a4d52d8a
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def _bytes(spk:cython.const[cython.uchar][:, ::1], byte:cython.uchar[:, ::1], w:cython.Py_ssize_t, r:cython.Py_ssize_t)->cython.void:
+def _bytes(
+    spk:cython.const[cython.uchar][:, ::1], byte:cython.uchar[:, ::1], w:cython.Py_ssize_t, r:cython.Py_ssize_t
+)->cython.void:
     "Row `r` of spikes as the bits of `byte[w]`"
     g: cython.Py_ssize_t
     i: cython.Py_ssize_t
@@ -34,7 +37,8 @@ def _bytes(spk:cython.const[cython.uchar][:, ::1], byte:cython.uchar[:, ::1], w:
     for k in range((whole+31)//32):
         g = min(32*k, whole-32) # the last 32 may overlap those before
         for i in range(32):
-            x[i] = ((spk[r,g+i]!=0) | (spk[r,G+g+i]!=0)<<1 | (spk[r,2*G+g+i]!=0)<<2 | (spk[r,3*G+g+i]!=0)<<3 | (spk[r,4*G+g+i]!=0)<<4 | (spk[r,5*G+g+i]!=0)<<5 | (spk[r,6*G+g+i]!=0)<<6 | (spk[r,7*G+g+i]!=0)<<7)
+            x[i] = ((spk[r,g+i]!=0) | (spk[r,G+g+i]!=0)<<1 | (spk[r,2*G+g+i]!=0)<<2 | (spk[r,3*G+g+i]!=0)<<3
+                | (spk[r,4*G+g+i]!=0)<<4 | (spk[r,5*G+g+i]!=0)<<5 | (spk[r,6*G+g+i]!=0)<<6 | (spk[r,7*G+g+i]!=0)<<7)
         for i in range(32): byte[w,g+i] = x[i]
     for g in range(whole, byte.shape[1]):
         byte[w,g] = 0
@@ -46,7 +50,8 @@ def _bytes(spk:cython.const[cython.uchar][:, ::1], byte:cython.uchar[:, ::1], w:
 @cython.nogil
 @cython.exceptval(check=False)
 def _active(
-    byte:cython.const[cython.uchar][:, ::1], places:cython.const[cython.int][::1], counts:cython.const[cython.int][::1], active:cython.int[:, ::1],
+    byte:cython.const[cython.uchar][:, ::1], places:cython.const[cython.int][::1],
+    counts:cython.const[cython.int][::1], active:cython.int[:, ::1],
     w:cython.Py_ssize_t, G:cython.Py_ssize_t
 )->cython.Py_ssize_t:
     "List the inputs that fired, and count them"
@@ -70,7 +75,8 @@ def _active(
 @cython.nogil
 @cython.exceptval(check=False)
 def _add_rows(
-    weight:cython.const[cython.schar][:, ::1], active:cython.int[:, ::1], total:cython.short[:, ::1], w:cython.Py_ssize_t,
+    weight:cython.const[cython.schar][:, ::1], active:cython.int[:, ::1], total:cython.short[:, ::1],
+    w:cython.Py_ssize_t,
     start:cython.Py_ssize_t, stop:cython.Py_ssize_t, first:cython.Py_ssize_t, last:cython.Py_ssize_t
 )->cython.void:
     "Sum of the weight rows `active[w, start:stop]`, at most 256, into `total[w]`, for channels `first:last`"
@@ -89,7 +95,8 @@ def _add_rows(
         a,b,d,e = active[w,k],active[w,k+1],active[w,k+2],active[w,k+3]
         f,g,h,i = active[w,k+4],active[w,k+5],active[w,k+6],active[w,k+7]
         for c in range(first, last):
-            total[w,c] = total[w,c] + weight[a,c] + weight[b,c] + weight[d,c] + weight[e,c] + weight[f,c] + weight[g,c] + weight[h,c] + weight[i,c]
+            total[w,c] = (total[w,c] + weight[a,c] + weight[b,c] + weight[d,c] + weight[e,c]
+                + weight[f,c] + weight[g,c] + weight[h,c] + weight[i,c])
         k = k+8
     while k<stop:
         a = active[w,k]
@@ -101,7 +108,8 @@ def _add_rows(
 @cython.nogil
 @cython.exceptval(check=False)
 def _add_tile(
-    weight:cython.const[cython.schar][:, ::1], active:cython.int[:, ::1], total:cython.short[:, ::1], w:cython.Py_ssize_t,
+    weight:cython.const[cython.schar][:, ::1], active:cython.int[:, ::1], total:cython.short[:, ::1],
+    w:cython.Py_ssize_t,
     start:cython.Py_ssize_t, stop:cython.Py_ssize_t, first:cython.Py_ssize_t
 )->cython.void:
     "The same for 32 channels from `first`, whose sums stay in registers"
@@ -115,7 +123,9 @@ def _add_tile(
     for c in range(32): x[c] = 0
     while k+4<=stop:
         a,b,d,e = active[w,k],active[w,k+1],active[w,k+2],active[w,k+3]
-        for c in range(32): x[c] = x[c] + cython.cast(cython.short, weight[a,first+c]) + cython.cast(cython.short, weight[b,first+c]) + cython.cast(cython.short, weight[d,first+c]) + cython.cast(cython.short, weight[e,first+c])
+        for c in range(32):
+            x[c] = (x[c] + cython.cast(cython.short, weight[a,first+c]) + cython.cast(cython.short, weight[b,first+c])
+                + cython.cast(cython.short, weight[d,first+c]) + cython.cast(cython.short, weight[e,first+c]))
         k = k+4
     while k<stop:
         a = active[w,k]
@@ -128,7 +138,9 @@ def _add_tile(
 @cython.nogil
 @cython.exceptval(check=False)
 def _event_row(
-    weight:cython.const[cython.schar][:, ::1], out:cython.int[:, ::1], active:cython.int[:, ::1], total:cython.short[:, ::1], n:cython.Py_ssize_t, w:cython.Py_ssize_t, r:cython.Py_ssize_t, first:cython.Py_ssize_t, last:cython.Py_ssize_t
+    weight:cython.const[cython.schar][:, ::1], out:cython.int[:, ::1], active:cython.int[:, ::1],
+    total:cython.short[:, ::1], n:cython.Py_ssize_t, w:cython.Py_ssize_t, r:cython.Py_ssize_t,
+    first:cython.Py_ssize_t, last:cython.Py_ssize_t
 )->cython.void:
     c: cython.Py_ssize_t
     start: cython.Py_ssize_t = 0
@@ -148,7 +160,7 @@ def _event_row(
 @cython.cdivision(True)
 def event_products(
     spk:cython.const[cython.uchar][:, ::1], # Spikes, `[R, J]`, uint8; whatever is not 0 counts as 1
-    weight:cython.const[cython.schar][:, ::1], # Weights, transposed, `[J, ≥ C]`, int8; a multiple of 32 columns is fastest
+    weight:cython.const[cython.schar][:, ::1], # Weights, transposed, `[J, ≥ C]`, int8; fastest with 32·n columns
     out:cython.int[:, ::1], # Out: sums of products, `[R, C]`, int32
     num_threads:cython.int=1 # Threads to share the rows; does not change the result
 ):
@@ -210,10 +222,11 @@ def pack_rows(
 @cython.exceptval(check=False)
 @cython.cdivision(True)
 def _add_quotients(
-    words:cython.const[cython.ushort][:, ::1], active:cython.int[:, ::1], total:cython.ushort[:, :, ::1], w:cython.Py_ssize_t,
+    words:cython.const[cython.ushort][:, ::1], active:cython.int[:, ::1], total:cython.ushort[:, :, ::1],
+    w:cython.Py_ssize_t,
     start:cython.Py_ssize_t, stop:cython.Py_ssize_t, first:cython.Py_ssize_t, last:cython.Py_ssize_t
 )->cython.void:
-    "Sums, modulo 2¹⁶, of the five quotients of word rows `active[w, start:stop]`, into `total[w]`, for words `first:last`"
+    "Sums, modulo 2¹⁶, of the five quotients of rows `active[w, start:stop]`, into `total[w]`, for words `first:last`"
     i: cython.Py_ssize_t
     k: cython.Py_ssize_t
     a: cython.Py_ssize_t
@@ -230,7 +243,8 @@ def _add_quotients(
     while k+4<=stop:
         a,b,d,e = active[w,k],active[w,k+1],active[w,k+2],active[w,k+3]
         for i in range(first, last):
-            p,q,r,s = cython.cast(cython.uint, words[a,i]),cython.cast(cython.uint, words[b,i]),cython.cast(cython.uint, words[d,i]),cython.cast(cython.uint, words[e,i])
+            p,q = cython.cast(cython.uint, words[a,i]),cython.cast(cython.uint, words[b,i])
+            r,s = cython.cast(cython.uint, words[d,i]),cython.cast(cython.uint, words[e,i])
             total[w,0,i] = (cython.cast(cython.uint, total[w,0,i])+p+q+r+s)&65535
             total[w,1,i] = (cython.cast(cython.uint, total[w,1,i])+p//9+q//9+r//9+s//9)&65535
             total[w,2,i] = (cython.cast(cython.uint, total[w,2,i])+p//81+q//81+r//81+s//81)&65535
@@ -253,7 +267,8 @@ def _add_quotients(
 @cython.nogil
 @cython.exceptval(check=False)
 def _take_digits(
-    total:cython.ushort[:, :, ::1], out:cython.int[:, ::1], w:cython.Py_ssize_t, r:cython.Py_ssize_t, rows:cython.int, add:cython.bint,
+    total:cython.ushort[:, :, ::1], out:cython.int[:, ::1], w:cython.Py_ssize_t, r:cython.Py_ssize_t, rows:cython.int,
+    add:cython.bint,
     first:cython.Py_ssize_t, last:cython.Py_ssize_t
 )->cython.void:
     i: cython.Py_ssize_t
@@ -273,7 +288,9 @@ def _take_digits(
 @cython.nogil
 @cython.exceptval(check=False)
 def _packed_row(
-    words:cython.const[cython.ushort][:, ::1], out:cython.int[:, ::1], active:cython.int[:, ::1], total:cython.ushort[:, :, ::1], n:cython.Py_ssize_t, w:cython.Py_ssize_t, r:cython.Py_ssize_t, first:cython.Py_ssize_t, last:cython.Py_ssize_t
+    words:cython.const[cython.ushort][:, ::1], out:cython.int[:, ::1], active:cython.int[:, ::1],
+    total:cython.ushort[:, :, ::1], n:cython.Py_ssize_t, w:cython.Py_ssize_t, r:cython.Py_ssize_t,
+    first:cython.Py_ssize_t, last:cython.Py_ssize_t
 )->cython.void:
     start: cython.Py_ssize_t = 0
     stop: cython.Py_ssize_t = min(n, 4096)

@@ -40,7 +40,8 @@ def _extremes_tile(
 @cython.nogil
 @cython.exceptval(check=False)
 def _fake_tile(
-    x:cython.const[cython.float][:, :, ::1], s:cython.float, inverse:cython.float, low:cython.float, high:cython.float, out:cython.float[:, :, ::1],
+    x:cython.const[cython.float][:, :, ::1], s:cython.float, inverse:cython.float, low:cython.float,
+    high:cython.float, out:cython.float[:, :, ::1],
     a:cython.Py_ssize_t, c:cython.Py_ssize_t, start:cython.Py_ssize_t, stop:cython.Py_ssize_t
 )->cython.void:
     j: cython.Py_ssize_t
@@ -60,7 +61,8 @@ def _fake_tile(
 @cython.exceptval(check=False)
 def _count_tile(
     x:cython.const[cython.float][:, :, ::1], low:cython.float, high:cython.float, rate:cython.float, bins:cython.int,
-    place:cython.int[:, ::1], tally:cython.longlong[:, :, ::1], w:cython.Py_ssize_t, a:cython.Py_ssize_t, c:cython.Py_ssize_t, start:cython.Py_ssize_t, stop:cython.Py_ssize_t
+    place:cython.int[:, ::1], tally:cython.longlong[:, :, ::1], w:cython.Py_ssize_t, a:cython.Py_ssize_t,
+    c:cython.Py_ssize_t, start:cython.Py_ssize_t, stop:cython.Py_ssize_t
 )->cython.void:
     j: cython.Py_ssize_t
     n: cython.Py_ssize_t = stop-start
@@ -93,9 +95,12 @@ def _count_tile(
 @cython.exceptval(check=False)
 @cython.cdivision(True)
 def _forward_stretch(
-    x:cython.const[cython.float][:, :, ::1], bits:cython.const[cython.int][:, :, ::1], scale:cython.const[cython.float][::1], low:cython.float, high:cython.float,
-    out:cython.float[:, :, ::1], ends:cython.int[:, ::1], spans:cython.const[cython.float][:, ::1], counts:cython.longlong[:, ::1],
-    place:cython.int[:, ::1], tally:cython.longlong[:, :, ::1], look:cython.bint, w:cython.Py_ssize_t, u:cython.Py_ssize_t, parts:cython.Py_ssize_t, tile:cython.Py_ssize_t
+    x:cython.const[cython.float][:, :, ::1], bits:cython.const[cython.int][:, :, ::1],
+    scale:cython.const[cython.float][::1], low:cython.float, high:cython.float,
+    out:cython.float[:, :, ::1], ends:cython.int[:, ::1], spans:cython.const[cython.float][:, ::1],
+    counts:cython.longlong[:, ::1],
+    place:cython.int[:, ::1], tally:cython.longlong[:, :, ::1], look:cython.bint, w:cython.Py_ssize_t,
+    u:cython.Py_ssize_t, parts:cython.Py_ssize_t, tile:cython.Py_ssize_t
 )->cython.void:
     "Stretch `u` of the work, by thread `w`"
     c: cython.Py_ssize_t = u//parts
@@ -143,14 +148,14 @@ def fake_quantize_rows(
     quant_min:cython.int, # Smallest code, at least −2²²
     quant_max:cython.int, # Largest code, at most 2²²
     out:cython.float[:, :, ::1], # Out: scale · code, `[A, C, N]`; may be `x` itself
-    min_val:cython.float[::1], # Out: smallest number of each channel, `[C]`, or `[0]` if extremes are not wanted; NaN if the channel has one, ∞ if it is empty
-    max_val:cython.float[::1], # Out: largest number of each channel, `[C]` or `[0]`; NaN or −∞ like `min_val`
+    min_val:cython.float[::1], # Out: smallest number of each channel, `[C]` or `[0]`; NaN if there is one, ∞ if empty
+    max_val:cython.float[::1], # Out: largest number of each channel, `[C]` or `[0]`; NaN, or −∞ if empty
     low:cython.const[cython.float][::1], # Where the histogram of each channel begins, `[C]`, or `[0]` without histogram
     high:cython.const[cython.float][::1], # Where it ends (inclusive), `[C]` or `[0]`
-    counts:cython.longlong[:, ::1], # Out: numbers below `low` (and NaN), in each of equal bins, and above `high`, int64 `[C, bins+2]`, or `[0, 0]`
+    counts:cython.longlong[:, ::1], # Out: below `low` or NaN, in each bin, above `high`; int64 `[C, bins+2]` or `[0, 0]`
     num_threads:cython.int=1 # Threads to share the work; does not change the result
 ):
-    "The values of the nearest codes, with the extremes and histogram of each channel; raises `CheckError` for shapes that do not fit"
+    "The values of the nearest codes, with extremes and histogram of each channel; raises `CheckError`"
     C: cython.Py_ssize_t = x.shape[1]
     _check(x, scale, quant_min, quant_max, num_threads)
     check_tbn('out', out.shape[0], out.shape[1], out.shape[2], x.shape[0], C, x.shape[2], False, False)
@@ -158,7 +163,7 @@ def fake_quantize_rows(
     check_length('max_val', max_val.shape[0], min_val.shape[0], min_val.shape[0])
     wide: cython.Py_ssize_t = counts.shape[1]
     if wide>0 and (counts.shape[0]!=C or wide<3):
-        fail('`counts`', expected=f'{C} rows, and a bin between the outer counters', found=f'shape ({counts.shape[0]}, {wide})')
+        fail('`counts`', expected=f'shape ({C}, at least 3)', found=f'shape ({counts.shape[0]}, {wide})')
     threads: cython.Py_ssize_t = num_threads
     parts: cython.Py_ssize_t = threads if C<8*threads else 1
     units: cython.Py_ssize_t = C*parts
@@ -179,7 +184,8 @@ def fake_quantize_rows(
     u: cython.Py_ssize_t
     for w in prange(threads, nogil=True, schedule='static', num_threads=num_threads):
         for u in range(units*w//threads, units*(w+1)//threads):
-            _forward_stretch(x, bits, scale, smallest, largest, out, ends, spans, held, place, tally, look, w, u, parts, tile)
+            _forward_stretch(x, bits, scale, smallest, largest, out, ends, spans, held, place, tally, look,
+                             w, u, parts, tile)
     if wide>0 and parts>1: np.asarray(counts)[:] = counted.reshape(C, parts, wide).sum(1)
     if look:
         pairs = found.reshape(C, parts, 2)
@@ -193,7 +199,8 @@ def fake_quantize_rows(
 @cython.nogil
 @cython.exceptval(check=False)
 def _back_tile(
-    g:cython.const[cython.float][:, :, ::1], x:cython.const[cython.float][:, :, ::1], inverse:cython.float, low:cython.float, high:cython.float, gx:cython.float[:, :, ::1],
+    g:cython.const[cython.float][:, :, ::1], x:cython.const[cython.float][:, :, ::1], inverse:cython.float,
+    low:cython.float, high:cython.float, gx:cython.float[:, :, ::1],
     a:cython.Py_ssize_t, c:cython.Py_ssize_t, start:cython.Py_ssize_t, stop:cython.Py_ssize_t
 )->cython.void:
     j: cython.Py_ssize_t
@@ -213,11 +220,13 @@ def _back_tile(
         m = m if q<=high else zero
         gx[a,c,j] = g[a,c,j]*m
 
+# %% ../../nbs/kernels/fake_rows.ipynb #02bea0e1
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def _scale_tile(
-    g:cython.const[cython.float][:, :, ::1], x:cython.const[cython.float][:, :, ::1], inverse:cython.float, low:cython.float, high:cython.float, term:cython.float[:, ::1], w:cython.Py_ssize_t,
+    g:cython.const[cython.float][:, :, ::1], x:cython.const[cython.float][:, :, ::1], inverse:cython.float,
+    low:cython.float, high:cython.float, term:cython.float[:, ::1], w:cython.Py_ssize_t,
     a:cython.Py_ssize_t, c:cython.Py_ssize_t, start:cython.Py_ssize_t, stop:cython.Py_ssize_t
 )->cython.float:
     j: cython.Py_ssize_t
@@ -282,6 +291,9 @@ def fake_quantize_back(
     k: cython.Py_ssize_t
     for w in prange(threads, nogil=True, schedule='static', num_threads=num_threads):
         for k in range(total*w//threads, total*(w+1)//threads):
-            if learn: partial[k] = _scale_tile(g, x, inverse[k//row], low, high, term, w, (k%row)//tiles, k//row, (k%tiles)*tile, min((k%tiles+1)*tile, N))
-            _back_tile(g, x, inverse[k//row], low, high, gx, (k%row)//tiles, k//row, (k%tiles)*tile, min((k%tiles+1)*tile, N))
+            if learn:
+                partial[k] = _scale_tile(g, x, inverse[k//row], low, high, term, w, (k%row)//tiles, k//row,
+                                         (k%tiles)*tile, min((k%tiles+1)*tile, N))
+            _back_tile(g, x, inverse[k//row], low, high, gx, (k%row)//tiles, k//row,
+                       (k%tiles)*tile, min((k%tiles+1)*tile, N))
     if learn: np.asarray(gscale)[:] = sums.reshape(C, row).sum(1, dtype=np.float64)

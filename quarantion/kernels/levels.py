@@ -31,7 +31,7 @@ def level_bounds(
     if levels.ndim!=1 or not len(levels):
         fail('`levels`', expected='one axis and at least one level', found=f'shape {levels.shape}')
     if bounds.shape!=(len(levels)-1,):
-        fail('`bounds`', expected=f'shape ({len(levels)-1},), one number less than `levels`', found=f'shape {bounds.shape}')
+        fail('`bounds`', expected=f'shape ({len(levels)-1},)', found=f'shape {bounds.shape}')
     if levels.dtype!=np.float32: fail('`levels`', expected='float32', found=levels.dtype)
     if bounds.dtype!=np.float32: fail('`bounds`', expected='float32', found=bounds.dtype)
     if not (np.isfinite(levels).all() and (levels[1:]>levels[:-1]).all()):
@@ -57,7 +57,8 @@ def uniform_rate(
     i = np.arange(len(bounds))
     with np.errstate(over='ignore'): last,first = ((x-levels[0])*rate for x in (bounds,_ranked(_rank(bounds)+1)))
     top = np.float32(len(levels)-1)
-    ok = ((last>=0)&(last<i+1)&(first>=i)&(np.minimum(first, top)<i+2)).all() # floors rise with x: what holds at both ends of a level holds inside
+    # floors rise with x: what holds at both ends of a level holds inside
+    ok = ((last>=0)&(last<i+1)&(first>=i)&(np.minimum(first, top)<i+2)).all()
     return float(rate) if ok else 0.
 
 # %% ../../nbs/kernels/levels.ipynb #1b8830e2
@@ -70,7 +71,7 @@ def _key(x):
 def level_cells(
     levels, # Levels, rising, float32 `[L]`
     bounds, # Their boundaries, float32 `[L-1]`
-    cells # Out: the bits of c, how many bits of a key are dropped, the first cell, boundaries in a cell at most (0: no cells were found), and a guess for each cell; int32 `[4+M]`
+    cells # Out: the bits of c, bits dropped from a key, the first cell, boundaries in one (0: none), M guesses; int32 `[4+M]`
 ):
     "First guesses for `nearest_level`, in at most M cells; 4096 or 8192 are enough for most tables"
     if cells.ndim!=1 or len(cells)<4:
@@ -108,7 +109,8 @@ _code = cython.fused_type(cython.float, cython.uchar)
 @cython.nogil
 @cython.exceptval(check=False)
 def _few_block(
-    x:cython.const[cython.float][::1], edge:cython.const[cython.float][::1], table:cython.const[_code][::1], out:_code[::1],
+    x:cython.const[cython.float][::1], edge:cython.const[cython.float][::1], table:cython.const[_code][::1],
+    out:_code[::1],
     start:cython.Py_ssize_t, stop:cython.Py_ssize_t
 )->cython.void:
     "Up to 16 levels; `edge` is filled up to 16 with infinity, and `table` as well"
@@ -144,8 +146,10 @@ def _few_block(
 @cython.nogil
 @cython.exceptval(check=False)
 def _uniform_block(
-    x:cython.const[cython.float][::1], edge:cython.const[cython.float][::1], table:cython.const[_code][::1], out:_code[::1],
-    low:cython.float, rate:cython.float, top:cython.float, work:cython.int[:, ::1], w:cython.Py_ssize_t, start:cython.Py_ssize_t, stop:cython.Py_ssize_t
+    x:cython.const[cython.float][::1], edge:cython.const[cython.float][::1], table:cython.const[_code][::1],
+    out:_code[::1],
+    low:cython.float, rate:cython.float, top:cython.float, work:cython.int[:, ::1], w:cython.Py_ssize_t,
+    start:cython.Py_ssize_t, stop:cython.Py_ssize_t
 )->cython.void:
     "`edge` ends with infinity"
     j: cython.Py_ssize_t
@@ -166,9 +170,12 @@ def _uniform_block(
 @cython.nogil
 @cython.exceptval(check=False)
 def _cells_block(
-    x:cython.const[cython.float][::1], edge:cython.const[cython.float][::1], table:cython.const[_code][::1], out:_code[::1],
-    cells:cython.const[cython.int][::1], centre:cython.float, low:cython.float, high:cython.float, diff:cython.float[:, ::1],
-    byte:cython.const[cython.uchar][:, ::1], work:cython.int[:, ::1], w:cython.Py_ssize_t, start:cython.Py_ssize_t, stop:cython.Py_ssize_t
+    x:cython.const[cython.float][::1], edge:cython.const[cython.float][::1], table:cython.const[_code][::1],
+    out:_code[::1],
+    cells:cython.const[cython.int][::1], centre:cython.float, low:cython.float, high:cython.float,
+    diff:cython.float[:, ::1],
+    byte:cython.const[cython.uchar][:, ::1], work:cython.int[:, ::1], w:cython.Py_ssize_t, start:cython.Py_ssize_t,
+    stop:cython.Py_ssize_t
 )->cython.void:
     "`byte` are those of `diff`; `edge` is filled up with infinity"
     j: cython.Py_ssize_t
@@ -203,7 +210,8 @@ def _cells_block(
 @cython.nogil
 @cython.exceptval(check=False)
 def _search_block(
-    x:cython.const[cython.float][::1], edge:cython.const[cython.float][::1], table:cython.const[_code][::1], out:_code[::1],
+    x:cython.const[cython.float][::1], edge:cython.const[cython.float][::1], table:cython.const[_code][::1],
+    out:_code[::1],
     half:cython.int, work:cython.int[:, ::1], w:cython.Py_ssize_t, start:cython.Py_ssize_t, stop:cython.Py_ssize_t
 )->cython.void:
     "`edge` is filled up to 2·`half` with infinity"
@@ -223,7 +231,8 @@ def _search_block(
 @cython.nogil
 @cython.exceptval(check=False)
 def _count_block(
-    x:cython.const[cython.float][::1], low:cython.float, high:cython.float, counts:cython.longlong[:, ::1], w:cython.Py_ssize_t,
+    x:cython.const[cython.float][::1], low:cython.float, high:cython.float, counts:cython.longlong[:, ::1],
+    w:cython.Py_ssize_t,
     start:cython.Py_ssize_t, stop:cython.Py_ssize_t
 )->cython.void:
     j: cython.Py_ssize_t
@@ -244,9 +253,9 @@ def nearest_level(
     x:cython.const[cython.float][::1], # Real numbers, `[n]`
     levels:cython.const[cython.float][::1], # Levels, rising, `[L]`
     bounds:cython.const[cython.float][::1], # Their boundaries, `[L-1]`, by `level_bounds`
-    table:cython.const[_code][::1], # What to write for each level, `[L]`, float32 or uint8: the levels themselves, or codes
+    table:cython.const[_code][::1], # What to write for each level, `[L]`, float32 or uint8: itself, or a code
     out:_code[::1], # Out: the number in `table` of the nearest level, `[n]`, of the dtype of `table`
-    clipped:cython.longlong[::1], # Out: how many numbers are below the first level, above the last one, and NaN, int64 `[3]`, or `[0]` if not wanted
+    clipped:cython.longlong[::1], # Out: numbers below all levels, above all, and NaN, int64 `[3]`, or `[0]`
     rate:cython.float, # Levels per unit, by `uniform_rate`; 0 for a table that is not uniform
     cells:cython.const[cython.int][::1], # First guesses, by `level_cells`; `[0]` to search
     num_threads:cython.int=1 # Threads to share the blocks; does not change the result
@@ -260,7 +269,7 @@ def nearest_level(
     check_length('out', out.shape[0], n, n)
     check_length('clipped', clipped.shape[0], 3, 0)
     if cells.shape[0]>0 and not _fit(np.asarray(cells), np.asarray(levels)):
-        fail('`cells`', expected='what `level_cells` wrote for these `levels`, or none', found=f'{cells.shape[0]} other numbers')
+        fail('`cells`', expected='what `level_cells` wrote for `levels`, or none', found=f'{cells.shape[0]} others')
     if not rate>=0: fail('`rate`', expected='0 or more', found=f'{rate}')
     check_between('num_threads', num_threads, 1, 0)
     threads: cython.Py_ssize_t = num_threads
@@ -293,7 +302,9 @@ def nearest_level(
             if count: _count_block(x, low, high, counts, w, k*block, min((k+1)*block, n))
             if few: _few_block(x, edge, entry, out, k*block, min((k+1)*block, n))
             elif rate>0: _uniform_block(x, edge, entry, out, low, rate, top, work, w, k*block, min((k+1)*block, n))
-            elif guess: _cells_block(x, edge, entry, out, cells, centre, low, high, diff, byte, work, w, k*block, min((k+1)*block, n))
+            elif guess:
+                _cells_block(x, edge, entry, out, cells, centre, low, high, diff, byte, work, w,
+                             k*block, min((k+1)*block, n))
             else: _search_block(x, edge, entry, out, half, work, w, k*block, min((k+1)*block, n))
     if count:
         for k in range(3):

@@ -67,7 +67,8 @@ def quantize_nonary(
 @cython.nogil
 @cython.exceptval(check=False)
 def _pack_planar_block(
-    nits:cython.const[cython.schar][::1], words:cython.ushort[::1], n:cython.Py_ssize_t, start:cython.Py_ssize_t, stop:cython.Py_ssize_t
+    nits:cython.const[cython.schar][::1], words:cython.ushort[::1], n:cython.Py_ssize_t, start:cython.Py_ssize_t,
+    stop:cython.Py_ssize_t
 )->cython.void:
     i: cython.Py_ssize_t
     w: cython.int
@@ -81,7 +82,7 @@ def _pack_planar_block(
 
 # %% ../../nbs/kernels/nonary.ipynb #993f191d
 def pack_planes(
-    nits:cython.const[cython.schar][::1], # Digits in five planes, −4 to 4, `[5·n]`, int8; others give words without meaning
+    nits:cython.const[cython.schar][::1], # Digits −4 to 4 in five planes, `[5·n]`, int8; others give words without meaning
     words:cython.ushort[::1], # Out: words, `[n]`, uint16
     num_threads:cython.int=1 # Threads to share the blocks; does not change the result
 ):
@@ -100,7 +101,8 @@ def pack_planes(
 @cython.cdivision(True)
 @cython.exceptval(check=False)
 def _unpack_planar_block(
-    words:cython.const[cython.ushort][::1], nits:cython.schar[::1], n:cython.Py_ssize_t, start:cython.Py_ssize_t, stop:cython.Py_ssize_t
+    words:cython.const[cython.ushort][::1], nits:cython.schar[::1], n:cython.Py_ssize_t, start:cython.Py_ssize_t,
+    stop:cython.Py_ssize_t
 )->cython.void:
     i: cython.Py_ssize_t
     w: cython.ushort
@@ -140,7 +142,8 @@ _WORDS = 512 # words of a tile
 @cython.nogil
 @cython.exceptval(check=False)
 def _pack_tile(
-    nits:cython.const[cython.schar][::1], words:cython.ushort[::1], work:cython.ushort[:, ::1], t:cython.Py_ssize_t, start:cython.Py_ssize_t, stop:cython.Py_ssize_t
+    nits:cython.const[cython.schar][::1], words:cython.ushort[::1], work:cython.ushort[:, ::1], t:cython.Py_ssize_t,
+    start:cython.Py_ssize_t, stop:cython.Py_ssize_t
 )->cython.void:
     i: cython.Py_ssize_t
     j: cython.Py_ssize_t = 5*start
@@ -188,7 +191,8 @@ _THREE,_TWO = _bytes(3),_bytes(2)
 @cython.cdivision(True)
 @cython.exceptval(check=False)
 def _unpack_block(
-    words:cython.const[cython.ushort][::1], out:cython.uchar[::1], three:cython.const[cython.uint][::1], two:cython.const[cython.uint][::1],
+    words:cython.const[cython.ushort][::1], out:cython.uchar[::1], three:cython.const[cython.uint][::1],
+    two:cython.const[cython.uint][::1],
     start:cython.Py_ssize_t, stop:cython.Py_ssize_t
 )->cython.void:
     i: cython.Py_ssize_t

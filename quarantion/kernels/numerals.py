@@ -19,7 +19,9 @@ _BLOCK = 1024 # numbers that a thread takes at a time: 8 KB of each array, so th
 @cython.nogil
 @cython.exceptval(check=False)
 @cython.cdivision(True)
-def _encode_block(x:cython.const[cython.longlong][::1], digits:cython.schar[:, ::1], start:cython.Py_ssize_t, stop:cython.Py_ssize_t)->cython.void:
+def _encode_block(
+    x:cython.const[cython.longlong][::1], digits:cython.schar[:, ::1], start:cython.Py_ssize_t, stop:cython.Py_ssize_t
+)->cython.void:
     half: cython.ulonglong = 6078832729528464400 # (9²⁰−1)/2
     K: cython.ulonglong = 3486784401 # 9¹⁰
     D: cython.Py_ssize_t = digits.shape[1]
@@ -62,7 +64,10 @@ def encode_digits(
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def _decode_block(digits:cython.const[cython.schar][:, ::1], out:cython.longlong[::1], start:cython.Py_ssize_t, stop:cython.Py_ssize_t)->cython.void:
+def _decode_block(
+    digits:cython.const[cython.schar][:, ::1], out:cython.longlong[::1], start:cython.Py_ssize_t,
+    stop:cython.Py_ssize_t
+)->cython.void:
     v: cython.longlong
     i: cython.Py_ssize_t
     k: cython.Py_ssize_t
@@ -91,10 +96,13 @@ def decode_digits(
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def _count_beyond(x:cython.const[cython.longlong][::1], half:cython.longlong, start:cython.Py_ssize_t, stop:cython.Py_ssize_t)->cython.longlong:
+def _count_beyond(
+    x:cython.const[cython.longlong][::1], half:cython.longlong, start:cython.Py_ssize_t, stop:cython.Py_ssize_t
+)->cython.longlong:
     i: cython.Py_ssize_t
     bad: cython.longlong = 0
-    for i in range(start, stop): bad = bad + (cython.cast(cython.longlong, x[i]>half) | cython.cast(cython.longlong, x[i]<-half))
+    for i in range(start, stop):
+        bad = bad + (cython.cast(cython.longlong, x[i]>half) | cython.cast(cython.longlong, x[i]<-half))
     return bad
 
 # %% ../../nbs/kernels/numerals.ipynb #b7e78ab4
@@ -102,7 +110,8 @@ def _count_beyond(x:cython.const[cython.longlong][::1], half:cython.longlong, st
 @cython.nogil
 @cython.exceptval(check=False)
 def _saturate_block(
-    a:cython.const[cython.longlong][::1], b:cython.const[cython.longlong][::1], half:cython.longlong, out:cython.longlong[::1],
+    a:cython.const[cython.longlong][::1], b:cython.const[cython.longlong][::1], half:cython.longlong,
+    out:cython.longlong[::1],
     start:cython.Py_ssize_t, stop:cython.Py_ssize_t
 )->cython.void:
     x: cython.longlong
@@ -151,7 +160,8 @@ def add_saturate(
 @cython.nogil
 @cython.exceptval(check=False)
 def _carry_block(
-    a:cython.const[cython.longlong][::1], b:cython.const[cython.longlong][::1], half:cython.longlong, out:cython.longlong[::1], carry:cython.schar[::1],
+    a:cython.const[cython.longlong][::1], b:cython.const[cython.longlong][::1], half:cython.longlong,
+    out:cython.longlong[::1], carry:cython.schar[::1],
     start:cython.Py_ssize_t, stop:cython.Py_ssize_t
 )->cython.void:
     x: cython.longlong
@@ -219,7 +229,8 @@ def _nearest(p:cython.longlong, m:cython.ulonglong)->cython.longlong:
 @cython.nogil
 @cython.exceptval(check=False)
 def _short_block(
-    a:cython.const[cython.longlong][::1], b:cython.const[cython.longlong][::1], K:cython.longlong, m:cython.longlong, up:cython.longlong,
+    a:cython.const[cython.longlong][::1], b:cython.const[cython.longlong][::1], K:cython.longlong, m:cython.longlong,
+    up:cython.longlong,
     low:cython.longlong[::1], high:cython.longlong[::1], start:cython.Py_ssize_t, stop:cython.Py_ssize_t
 )->cython.void:
     "Up to ten digits: K = 9¹⁰, m = 9ᴰ, up = K / m"
@@ -240,7 +251,8 @@ def _short_block(
 @cython.nogil
 @cython.exceptval(check=False)
 def _long_block(
-    a:cython.const[cython.longlong][::1], b:cython.const[cython.longlong][::1], K:cython.longlong, m:cython.longlong, up:cython.longlong,
+    a:cython.const[cython.longlong][::1], b:cython.const[cython.longlong][::1], K:cython.longlong, m:cython.longlong,
+    up:cython.longlong,
     low:cython.longlong[::1], high:cython.longlong[::1], start:cython.Py_ssize_t, stop:cython.Py_ssize_t
 )->cython.void:
     "More than ten digits: K = 9¹⁰, m = 9ᴰ / K, up = K / m"
@@ -302,7 +314,9 @@ def multiply_nonary(
 @cython.nogil
 @cython.exceptval(check=False)
 @cython.cdivision(True)
-def _dot_row(words:cython.const[cython.ushort][:, ::1], x:cython.const[cython.int][:, ::1], j:cython.Py_ssize_t)->cython.longlong:
+def _dot_row(
+    words:cython.const[cython.ushort][:, ::1], x:cython.const[cython.int][:, ::1], j:cython.Py_ssize_t
+)->cython.longlong:
     s: cython.longlong = 0
     w: cython.uint
     q: cython.uint
@@ -329,4 +343,5 @@ def dot_nits(
     check_length('out', out.shape[0], words.shape[0], words.shape[0])
     check_between('num_threads', num_threads, 1, 0)
     j: cython.Py_ssize_t
-    for j in prange(out.shape[0], nogil=True, schedule='static', num_threads=num_threads): out[j] = _dot_row(words, x, j)
+    for j in prange(out.shape[0], nogil=True, schedule='static', num_threads=num_threads):
+        out[j] = _dot_row(words, x, j)

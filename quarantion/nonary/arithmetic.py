@@ -11,7 +11,7 @@ __all__ = ['OVERFLOWS', 'span', 'to_digits', 'from_digits', 'split', 'fit', 'add
 import numpy as np
 from ..checks import check_in, check_range, check_shape, fail
 from ..kernels.numerals import add_carries, add_saturate, decode_digits, dot_nits, encode_digits, multiply_nonary
-from .nits import _buffer, check_nits
+from .nits import check_nits, room_for
 
 # %% ../../nbs/nonary/arithmetic.ipynb #50f87d38
 def _width(D):
@@ -30,13 +30,15 @@ def _ints(x, name):
     "`x` as an int64 array"
     x = np.asarray(x)
     if x.dtype.kind not in 'iu': fail(f'`{name}`', expected='integers within int64', found=x.dtype)
-    if x.dtype==np.uint64 and x.size and x.max()>=2**63: fail(f'`{name}`', expected='integers within int64', found=str(x.max()))
+    if x.dtype==np.uint64 and x.size and x.max()>=2**63:
+        fail(f'`{name}`', expected='integers within int64', found=str(x.max()))
     return x.astype(np.int64, copy=False)
 
 def _numbers(x, D, name):
     "`x` as an int64 array, if all of it has D digits; `check_range` would compare in float64"
     x,h = _ints(x, name),span(D)
-    if x.size and (x.min()<-h or x.max()>h): fail(f'`{name}`', expected=f'in [-{h}, {h}] for D={D}', found=str(x[(x<-h)|(x>h)][0]))
+    if x.size and (x.min()<-h or x.max()>h):
+        fail(f'`{name}`', expected=f'in [-{h}, {h}] for D={D}', found=str(x[(x<-h)|(x>h)][0]))
     return x
 
 def to_digits(
@@ -82,7 +84,8 @@ def split(
 def _settle(low, carry, D, overflow, what):
     check_in(overflow, OVERFLOWS, 'overflow')
     if overflow=='wrap' or not carry.any(): return low
-    if overflow=='raise': fail(what, expected=f'at most {D} digits', found=f'{int((carry!=0).sum())} of {carry.size} with more')
+    more = int((carry!=0).sum())
+    if overflow=='raise': fail(what, expected=f'at most {D} digits', found=f'{more} of {carry.size} with more')
     h = span(D)
     return np.where(carry>0, h, np.where(carry<0, -h, low))
 
@@ -108,22 +111,27 @@ def _pair(a, b):
 def _sum(a, b, D, out, num_threads):
     "Saturated"
     (x,y,shape),h = _pair(_ints(a, 'a'), _ints(b, 'b')),span(D)
-    out = _buffer(out, shape, 'int64')
-    if add_saturate(x, y, h, out.reshape(-1), num_threads): _numbers(a, D, 'a'),_numbers(b, D, 'b') # the loop has looked at all
+    out = room_for(shape, 'int64', out)
+    if add_saturate(x, y, h, out.reshape(-1), num_threads): # the loop has looked at all
+        _numbers(a, D, 'a')
+        _numbers(b, D, 'b')
     return out
 
 def _sum_carry(a, b, D, out, num_threads):
     (x,y,shape),h = _pair(_ints(a, 'a'), _ints(b, 'b')),span(D)
-    out,carry = _buffer(out, shape, 'int64'),np.empty(shape, np.int8)
-    if add_carries(x, y, h, out.reshape(-1), carry.reshape(-1), num_threads): _numbers(a, D, 'a'),_numbers(b, D, 'b')
+    out,carry = room_for(shape, 'int64', out),np.empty(shape, np.int8)
+    if add_carries(x, y, h, out.reshape(-1), carry.reshape(-1), num_threads):
+        _numbers(a, D, 'a')
+        _numbers(b, D, 'b')
     return out,carry
 
+# %% ../../nbs/nonary/arithmetic.ipynb #fc1da294
 def add(
     a:np.ndarray, # Numbers of `D` digits, any shape
     b:np.ndarray, # Numbers of `D` digits, a shape that broadcasts with it
     D:int=20, # Digits, 1 to 20
     overflow:str='saturate', # `saturate`, `wrap` or `raise`
-    out:np.ndarray=None, # Where to put the result: int64, contiguous, of its shape, `a` or `b` itself if need be; a new array if absent
+    out:np.ndarray=None, # Where to put the result: int64, contiguous, `a` or `b` itself if need be; a new array if absent
     num_threads:int=1 # Threads to use
 )->np.ndarray: # Numbers of `D` digits, int64
     "a + b in `D` digits; raises `CheckError`"
@@ -139,12 +147,13 @@ def add_carry(
     "a + b = low + carry · 9ᴰ; raises `CheckError`"
     return _sum_carry(a, b, D, None, num_threads)
 
+# %% ../../nbs/nonary/arithmetic.ipynb #20272bd1
 def subtract(
     a:np.ndarray, # Numbers of `D` digits, any shape
     b:np.ndarray, # Numbers of `D` digits, a shape that broadcasts with it
     D:int=20, # Digits, 1 to 20
     overflow:str='saturate', # `saturate`, `wrap` or `raise`
-    out:np.ndarray=None, # Where to put the result: int64, contiguous, of its shape, `a` or `b` itself if need be; a new array if absent
+    out:np.ndarray=None, # Where to put the result: int64, contiguous, `a` or `b` itself if need be; a new array if absent
     num_threads:int=1 # Threads to use
 )->np.ndarray: # Numbers of `D` digits, int64
     "a − b in `D` digits; raises `CheckError`"
@@ -239,6 +248,7 @@ def negate_gate(
     "−a, which is *not*; raises `CheckError`"
     return -check_nits(a, 'a')
 
+# %% ../../nbs/nonary/arithmetic.ipynb #504bc3fc
 def sum_gate(
     a:np.ndarray, # Nits, any shape
     b:np.ndarray # Nits, a shape that broadcasts with it
@@ -266,7 +276,8 @@ def dot(
     m = -(-n//5)
     check_shape(words, '... words', 'words', words=m)
     if words.size and words.max()>=9**5: fail('`words`', expected='in [0, 59048]', found=str(words.max()))
-    if n and (x.min()<-2**31 or x.max()>=2**31): fail('`x`', expected='integers within int32', found=str(x[(x<-2**31)|(x>=2**31)][0]))
+    if n and (x.min()<-2**31 or x.max()>=2**31):
+        fail('`x`', expected='integers within int32', found=str(x[(x<-2**31)|(x>=2**31)][0]))
     places = np.zeros((m,5), np.int32)
     places.reshape(-1)[:n] = x
     out = np.empty(words.shape[:-1], np.int64)

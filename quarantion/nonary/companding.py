@@ -9,7 +9,7 @@ __all__ = ['compand', 'expand', 'encode_complex', 'overflows']
 from decimal import Decimal
 import numpy as np
 from ..checks import check_dtype, check_finite, check_range
-from .nits import _cut, check_nits, quantize_nits
+from .nits import check_nits, digits_at, quantize_nits
 
 # %% ../../nbs/nonary/companding.ipynb #87f53977
 _TANH = [(Decimal(7+2*k)/(9-2*k)).ln()/2 for k in range(1, 5)] # atanh((k−½)/4) = ½·ln((7+2k)/(9−2k))
@@ -28,7 +28,7 @@ def compand(
 )->np.ndarray: # Digits −4 to 4, int8, the shape of `v`
     "round(4·tanh v), ties away from zero; raises `CheckError`"
     v = check_dtype(np.asarray(v), 'float32 float64', 'v')
-    return _cut(v, _EDGES[str(v.dtype)], out, num_threads, 'v')
+    return digits_at(v, _EDGES[str(v.dtype)], out, num_threads, 'v')
 
 # %% ../../nbs/nonary/companding.ipynb #2009795b
 _CENTRES = np.arctanh(np.array([-15/16,-3/4,-1/2,-1/4,0,1/4,1/2,3/4,15/16]))
@@ -47,7 +47,8 @@ def encode_complex(
 )->np.ndarray: # Digits −4 to 4, int8, the shape of `z`
     "The level nearest to each number, ties toward zero; raises `CheckError`"
     z = np.asarray(z)
-    return quantize_nits(check_finite(check_dtype(z, 'complex64 complex128', 'z'), 'z').real, scale, 'half_to_zero', num_threads=num_threads)
+    check_finite(check_dtype(z, 'complex64 complex128', 'z'), 'z')
+    return quantize_nits(z.real, scale, 'half_to_zero', num_threads=num_threads)
 
 def overflows(
     z:np.ndarray, # Complex numbers, complex64 or complex128, any shape
