@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+import quarantion
+
 ROOT = Path(__file__).parent.parent
 QUARTO = '''#!{python}
 "Stands in for Quarto: reads the project as Quarto would, checks its sidebar, and renders a page a notebook"
@@ -70,6 +72,12 @@ def test_settings_agree():
     assert cfg['website']['description']==ini['description']==proj['description']
     assert cfg['project']['output-dir']==ini['doc_path']
     assert proj['requires-python']==f">={ini['min_python']}"
+
+
+def test_the_front_page_lists_the_rooms():
+    "As the plan of the house has them"
+    rows = re.findall(r'^\| .*\| `(\w+)` +\| (.*?) *\|$', (ROOT/'README.md').read_text(), re.M)
+    assert dict(rows)==quarantion.ROOMS and [r for r,_ in rows]==list(quarantion.ROOMS)
 
 
 def test_the_lock_has_two_parts():
