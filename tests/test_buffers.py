@@ -177,10 +177,10 @@ def test_off_switch():
 @pytest.mark.parametrize('what,value', [('_COUNTS',False), ('_ALONE',-1)])
 def test_where_counts_say_nothing_nothing_is_taken_twice(monkeypatch, what, value):
     "An interpreter without a lock, or one that counts in another way"
-    monkeypatch.setattr(buffers, what, value)
-    at = [buffers.empty((1024,1024)) for _ in range(2)]
-    assert len({a.data_ptr() for a in at})==2
-    monkeypatch.undo()
+    with monkeypatch.context() as own:
+        own.setattr(buffers, what, value)
+        at = [buffers.empty((1024,1024)) for _ in range(2)]
+        assert len({a.data_ptr() for a in at})==2
 
 
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork')

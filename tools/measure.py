@@ -75,8 +75,8 @@ def bench(names, path):
 
 def break_even(path):
     "Measure the constants, and write them into the notebook of the runtime; export it afterwards"
-    from quarantion.bench.events import break_even
-    found = ','.join(f'{v:.3g}' for v in break_even())
+    from quarantion.bench.events import measure_break_even
+    found = ','.join(f'{v:.3g}' for v in measure_break_even())
     text,n = re.subn(r'"BREAK_EVEN = [^#]*#', f'"BREAK_EVEN = {found} #', path.read_text())
     assert n==1, path
     path.write_text(text)
