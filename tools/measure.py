@@ -222,7 +222,7 @@ def frontier_train(values, trained, folder):
         run = start(cfg, out)
         for part in 'checkpoints','metrics.jsonl','audit.jsonl': (shutil.copytree if (trained/part).is_dir() else shutil.copy2)(trained/part, run/part)
         net,q,float_accuracy = train(run, split)
-    proof = verify(q, lower(q), test_batches(cfg, split))
+    proof = verify(q.freeze(), lower(q), test_batches(cfg, split)) # its codes are what is kept below
     row = dict(accuracy=proof.accuracy, spike_rate=proof.spike_rate, fired=[l.fired for l in proof.layers], spikes=proof.spikes, mismatches=proof.mismatches, problems=proof.problems,
         float_accuracy=float_accuracy, float_bytes=len(save({k:v.cpu().numpy() for k,v in net.state_dict().items()})), seconds=round(time.perf_counter()-began, 1),
         machine=torch.cuda.get_device_name() if cfg.device!='cpu' else cpu(), torch=torch.__version__)

@@ -100,7 +100,7 @@ def private(trees, worst):
         for n in ast.walk(t):
             if isinstance(n, ast.ImportFrom) and (n.level or (n.module or '').startswith('quarantion')):
                 for a in n.names:
-                    if a.name.startswith('_') and a.name!='_room': worst['private names in other files'].append((1, f'{m}: {a.name}'))
+                    if a.name.startswith('_') and not a.name.startswith('__') and a.name!='_room': worst['private names in other files'].append((1, f'{m}: {a.name}'))
 
 
 def shapes(trees, worst):
