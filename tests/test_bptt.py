@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from quarantion.kernels.bptt import lif_backward
 from quarantion.spikes.network import Network
 from quarantion.spikes import neuron
-from quarantion.spikes.neuron import LIF, RESETS, SAVES, Diagonal, RecurrentLIF, _lif, _lif_bw, lif, lif_counts, lif_spikes
+from quarantion.spikes.neuron import LIF, RESETS, SAVES, Diagonal, RecurrentLIF, _lif, lif_gradients, lif, lif_counts, lif_spikes
 from quarantion.spikes.surrogate import SURROGATES
 
 
@@ -243,7 +243,7 @@ def test_operators(keep, trace, constant):
     for p in x,beta,theta,v0: p.requires_grad_()
     torch.library.opcheck(_lif, (x,beta,theta,v0,6,'subtract','atan',2.,False,trace,keep))
     kept = (None,torch.randn(6,2,5)) if trace else (x.detach(),None)
-    torch.library.opcheck(_lif_bw, (gs,gmem if keep else None,*kept,None,v0.detach(),beta.detach(),theta.detach(),6,'zero','atan',2.,False,constant,keep,trace))
+    torch.library.opcheck(lif_gradients, (gs,gmem if keep else None,*kept,None,v0.detach(),beta.detach(),theta.detach(),6,'zero','atan',2.,False,constant,keep,trace))
 
 
 @pytest.mark.filterwarnings('ignore:The .grad attribute of a Tensor')

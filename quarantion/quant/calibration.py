@@ -16,7 +16,7 @@ from .neurons import requantize
 from .layer import QuantLayer, returning, sums
 from .products import pool
 from .policy import Policy
-from .network import QuantNetwork, _policies, prepare
+from .network import QuantNetwork, policies_of, prepare
 from ..spikes.network import Network, evaluating
 from ..spikes.stage import stages
 
@@ -182,7 +182,7 @@ ROUNDINGS = ('nearest', 'adaround')
 def _sharing(net, policy):
     "Names of the hidden layers of neurons whose weights share a scale"
     names = [s.name for s in stages(net)]
-    return tuple(n for n,p in list(zip(names, _policies(policy, names)))[:-1] if not p.per_channel and not p.membrane.startswith('clipped'))
+    return tuple(n for n,p in list(zip(names, policies_of(policy, names)))[:-1] if not p.per_channel and not p.membrane.startswith('clipped'))
 
 def calibrate(
     net:Network, # A trained float network; it is left as it is

@@ -20,7 +20,7 @@ from .learned import Learned
 from .neurons import Coded, Gradient, Real, plain_neurons, requantize, step_neurons
 from .products import convolve, pool, precise, products
 from ..runtime.layer import ONE, IntLayer, arrays, membrane_bound
-from ..spikes.neuron import _lif_pre, _to_state, per_neuron
+from ..spikes.neuron import lif_pre, state_after, per_neuron
 
 # %% ../../nbs/quant/layer.ipynb #0775d130
 def multiplier(
@@ -262,15 +262,15 @@ def _neurons(l, a, k, steps, back, real, shaped):
         return Ran(shaped(r.spk), lambda: shaped(r.mem), lambda: shaped(r.ints))
     spk,pre,v = plain_neurons(a, k, steps, how, dtype, l.training, real)
     if l.training: _watch(l.membrane, pre, k.real.unit.detach().to(dtype))
-    return Ran(shaped(spk), lambda: shaped(_to_state(spk, v, k.real.theta.to(dtype), l.reset, l.detach_reset)),
-        lambda: shaped(_to_state(spk.to(pre.dtype), pre, k.ints.theta, l.reset)))
+    return Ran(shaped(spk), lambda: shaped(state_after(spk, v, k.real.theta.to(dtype), l.reset, l.detach_reset)),
+        lambda: shaped(state_after(spk.to(pre.dtype), pre, k.ints.theta, l.reset)))
 
 def _in_real_numbers(l, a, r, steps, shaped):
     "Neurons with membranes that are not rounded"
     dtype = l.bias.dtype
     i = (a*r.worth.to(a.dtype)).to(dtype)+r.bias.to(dtype)
-    spk,pre,theta = _lif_pre(i, r.beta.to(dtype), r.theta.to(dtype), None, l.reset, l.surrogate, l.slope, steps, l.detach_reset, 'recompute', True)
-    return Ran(shaped(spk), lambda: shaped(_to_state(spk, pre, theta, l.reset, l.detach_reset)),
+    spk,pre,theta = lif_pre(i, r.beta.to(dtype), r.theta.to(dtype), None, l.reset, l.surrogate, l.slope, steps, l.detach_reset, 'recompute', True)
+    return Ran(shaped(spk), lambda: shaped(state_after(spk, pre, theta, l.reset, l.detach_reset)),
         lambda: fail('membranes', l.name, 'integers', 'float, as the policy has them'))
 
 # %% ../../nbs/quant/layer.ipynb #3d46f229

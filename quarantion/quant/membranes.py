@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from ..checks import check_finite, check_in, check_range, fail
 from .level_sets import LevelTable, levels
-from ..spikes.neuron import _arguments, per_neuron
+from ..spikes.neuron import lif_arguments, per_neuron
 from ..spikes.surrogate import spike
 
 # %% ../../nbs/quant/membranes.ipynb #89a9392d
@@ -108,7 +108,7 @@ def lif_levels(
     check_in(where, WHERE, 'where')
     if not isinstance(table, LevelTable): fail('`table`', expected='a LevelTable', found=type(table).__name__)
     if unit is not None and not isinstance(unit, Tensor): check_range(unit, 0, name='unit', above=True)
-    currents,beta,theta,u,steps,*_ = _arguments(x, beta, threshold, mem, reset, surrogate, slope, steps, detach_reset)
+    currents,beta,theta,u,steps,*_ = lif_arguments(x, beta, threshold, mem, reset, surrogate, slope, steps, detach_reset)
     if unit is None: unit = theta
     else: unit = per_neuron(torch.as_tensor(unit, dtype=x.dtype, device=x.device), x.shape[2:], 'unit')
     top = table.levels[-1].item()

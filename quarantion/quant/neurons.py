@@ -18,7 +18,7 @@ from .policy import Membrane
 from .membranes import centred_levels, uniform_levels
 from ..runtime.layer import ONE, IntLayer, leak
 from ..spikes.buffers import empty
-from ..spikes.neuron import RESETS, _lif_bw, op_name
+from ..spikes.neuron import RESETS, lif_gradients, op_name
 from ..spikes.surrogate import spike
 
 # %% ../../nbs/quant/neurons.ipynb #abe54598
@@ -87,7 +87,7 @@ def _backward(ctx, gs, _, gpre):
     if gpre is not None and not gpre.numel(): gpre = None
     v0 = unit.new_zeros(pre.shape[1:])
     _,*learn = ctx.needs_input_grad[:4] # of a; bias, theta and beta
-    gx,gbeta,gtheta,_ = _lif_bw(gs, gpre, None, pre, unit, v0, (m/ONE).to(unit.dtype), unit*theta.to(unit.dtype), len(pre),
+    gx,gbeta,gtheta,_ = lif_gradients(gs, gpre, None, pre, unit, v0, (m/ONE).to(unit.dtype), unit*theta.to(unit.dtype), len(pre),
         ctx.reset, ctx.surrogate, ctx.slope, ctx.detach_reset, ctx.constant, learn[2], learn[1])
     reals = (g.sum(0).to(ctx.dtypes[1]) if l else None for g,l in zip((gx.sum(0) if learn[0] else None,gtheta,gbeta), learn))
     return (gx*(unit*2.**ctx.guard)).to(ctx.dtypes[0]), *reals, *(None,)*12
