@@ -44,7 +44,7 @@ def renamed(name):
 
 def differing(old, new):
     "What is not the same of one run, in words"
-    if 'failed' in old or 'failed' in new: return [f'failed: {old.get("failed")} / {new.get("failed")}']*(old!=new)
+    if 'failed' in old or 'failed' in new: return [f'failed: {old.get("failed")} / {new.get("failed")}'] # that says nothing
     out = ['integer.safetensors']*(old['program']!=new['program'])
     theirs = {renamed(k):v for k,v in old['model'].items()}
     return out+[f'model.safetensors: {k}' for k in sorted({*theirs, *new['model']}) if theirs.get(k)!=new['model'].get(k)]
@@ -60,6 +60,7 @@ def main():
     a = p.parse_args()
     jobs = [(q,s,()) for s in range(a.seeds) for q in a.policies]+[('nonary',0,m) for m in MORE]
     with ThreadPoolExecutor(a.jobs) as pool: got = {' '.join([q,str(s),*m]):r for (q,s,m),r in zip(jobs, pool.map(one, jobs))}
+    if lost := {k:r['failed'] for k,r in got.items() if 'failed' in r}: sys.exit('\n'.join(f'{k}: failed: {why}' for k,why in lost.items()))
     if a.what=='record': a.file.write_text(json.dumps(got, indent=1)+'\n'); return print(f'{len(got)} runs recorded in {a.file}')
     was = json.loads(a.file.read_text())
     names = sorted({(k,renamed(k)) for r in was.values() if 'model' in r for k in r['model'] if renamed(k)!=k})
