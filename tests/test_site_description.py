@@ -80,6 +80,12 @@ def test_the_front_page_lists_the_rooms():
     assert dict(rows)==quarantion.ROOMS and [r for r,_ in rows]==list(quarantion.ROOMS)
 
 
+def test_links_of_the_front_page_lead_somewhere():
+    "In README: to files that are there"
+    links = re.findall(r'\]\((?!https?:|#)([^)]*)\)|src="([^"]*)"', (ROOT/'README.md').read_text())
+    assert len(links)>10 and all((ROOT/(a or b).partition('#')[0]).exists() and not (a or b).startswith('/') for a,b in links), links
+
+
 def test_the_lock_has_two_parts():
     import tomllib
     proj = tomllib.loads((ROOT/'pyproject.toml').read_text())['project']

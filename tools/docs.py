@@ -65,27 +65,29 @@ class Documented(nbdev.showdoc.BasicMarkdownRenderer):
 nbdev.showdoc.BasicMarkdownRenderer = Documented # in the workers of `proc_nbs` too: each imports this file
 
 
-def defined(nb)->set:
-    "The names that a page's own code imports or defines"
-    out = set()
+def meant(nb)->set:
+    "The names that a page's own code exports, or imports from the library: what it defines for itself, such as a loop called `train`, is another thing"
+    out,own = set(),set()
     for c in nb.cells:
         if c.cell_type!='code': continue
-        try: tree = ast.parse(''.join(c.source))
+        src = ''.join(c.source)
+        try: tree = ast.parse(src)
         except SyntaxError: continue
         for n in tree.body:
-            if isinstance(n, (ast.FunctionDef, ast.ClassDef)): out.add(n.name)
-            elif isinstance(n, ast.Assign): out |= {t.id for t in n.targets if isinstance(t, ast.Name)}
-            elif isinstance(n, (ast.Import, ast.ImportFrom)): out |= {(a.asname or a.name).split('.')[0] for a in n.names}
-    return out
+            if isinstance(n, ast.ImportFrom) and (n.level or (n.module or '').startswith('quarantion')): out |= {a.name for a in n.names}
+            names = {n.name} if isinstance(n, (ast.FunctionDef, ast.ClassDef)) else {t.id for t in n.targets if isinstance(t, ast.Name)} if isinstance(n, ast.Assign) else set()
+            if re.search(r'^#\| *exports?\b', src, re.M): out |= names
+            else: own |= names
+    return out-own
 
 
 class add_links(Processor):
     """A name in backticks becomes a link to what it is.
 
-    A plain word, such as `subtract`, may be a function and the name of a reset: it is a link only where the page's own code has that name, or on the front door.
+    A plain word, such as `subtract`, may be a function and the name of a reset: it is a link only where the page exports or imports that name, or if the front door has it.
     Qualified names (`nonary.subtract`, `neuron.LIF`) and names that no word is like (`LIF`, `lif_spikes`) are links everywhere, if one thing has them."""
     def begin(self):
-        self.lookup,self.own = NbdevLookup(),defined(self.nb)
+        self.lookup,self.own = NbdevLookup(),meant(self.nb)|set(quarantion.__all__)-set(quarantion.ROOMS)
         mine = self.lookup.entries['quarantion']['syms']
         self.places,self.short = {},{}
         for mod,names in mine.items():
@@ -100,7 +102,7 @@ class add_links(Processor):
         if '.' in name: return self.lookup[name]
         found = self.places.get(name, [])
         plain = re.fullmatch('[a-z]+', name)
-        if len(found)!=1 or plain and name not in self.own and name not in quarantion.__all__: return None
+        if len(found)!=1 or plain and name not in self.own: return None
         return found[0]
 
     def link(self, m):
@@ -226,7 +228,7 @@ def write_readme(cfg):
     if shown.exists(): shutil.copytree(shown, figures)
     md = md.replace(f']({shown.name}/', ']({figures}/').replace('](images/', ']({nbs}/images/').replace('="images/', '="{nbs}/images/')
     md = re.sub(r'!\[\w*\](\([^)]*\)\s+<div class="figure-caption">\s+)(.*?)(?=\s+</div>)', lambda m: f'![{m[2].strip()}]{m[1]}{m[2]}', md, flags=re.S)
-    md = re.sub(r'\]\((?!\w+:|#|\{)/?([\w/]+)\.llms\.md(?:#[^)]*)?\)', r']({nbs}/\1.ipynb)', md) # links to pages go to their notebooks
+    md = re.sub(r'\]\((?!\w+:|#|\{)/?([\w/]+)\.(?:llms\.md|html)(?:#[^)]*)?\)', r']({nbs}/\1.ipynb)', md) # links to pages go to their notebooks
     (cfg.config_path/'README.md').write_text(md.replace('{figures}', figures.name).replace('{nbs}', cfg.nbs_path.name) + '\n')
 
 
