@@ -2,6 +2,7 @@
 import os
 import platform
 import re
+import runpy
 import shutil
 import sys
 from pathlib import Path
@@ -26,10 +27,9 @@ if sys.platform=='linux' and platform.machine()=='x86_64':
     levels['_x86_64_v3.'] = ['-march=x86-64-v3']
     levels['_x86_64_v4.'] = ['-march=x86-64-v4', '-mprefer-vector-width=512'] # gcc would use half of a v4 register
     if os.environ.get('QUARANTION_BUILD')=='native': # the best level of this machine alone, in a third of the time
-        flags = set(Path('/proc/cpuinfo').read_text().split())
-        v3 = {'avx2','bmi1','bmi2','f16c','fma','abm','movbe','xsave'}<=flags
-        v4 = v3 and {'avx512f','avx512bw','avx512cd','avx512dq','avx512vl'}<=flags
-        best = '_x86_64_v4.' if v4 else '_x86_64_v3.' if v3 else ''
+        os.environ.pop('QUARANTION_ISA', None) # what is asked of the kernels says nothing of what is built
+        best = runpy.run_path('quarantion/kernels/isa.py')['supported']()[-1]
+        best = '' if best=='baseline' else f'_{best.replace("-", "_")}.'
         levels = {best: levels[best]}
 
 def write(path, data):

@@ -3,4 +3,4 @@ from quarantion import _room
 from quarantion.kernels.isa import folders
 
 __path__[:] = folders() # before any kernel is imported
-__all__ = _room(__name__, isa='level folders available compiled')
+__all__ = _room(__name__, isa='level folders supported available compiled')

@@ -107,11 +107,12 @@ def _threshold(l): return l.threshold.detach().clamp(min=1e-6).reshape(-1).expan
 
 def warn_if_coarse(
     l:Learned, # A layer that is about to become a program
-    k:Coded # Its codes
+    ints:IntLayer # Its codes
 ):
     "Warn of a threshold of few units, which is rounded to a whole one"
-    least,apart = float((_threshold(l)/k.real.unit).min()),(k.real.theta-_threshold(l))/_threshold(l)
-    if least<16: warnings.warn(f'{l.name}: a threshold of {least:.3g} membrane units is rounded with an error of {float(apart.abs().max()):.1%}')
+    real,unit,theta = (torch.as_tensor(v).double().cpu() for v in (_threshold(l),ints.unit,ints.theta))
+    least,worst = float((real/unit).min()),float(((unit*theta-real)/real).abs().max())
+    if least<16: warnings.warn(f'{l.name}: a threshold of {least:.3g} membrane units is rounded with an error of {worst:.1%}')
 
 # %% ../../nbs/quant/layer.ipynb #7c9c7274
 def _has(l, name): # does the layer have this array of an `IntLayer`? levels are the policy's
@@ -135,7 +136,7 @@ def freeze(
     "Store the codes, so that they do not change any more, and stop observers and training; raises `CheckError`"
     if l.frozen: return
     k = final_codes(l)
-    warn_if_coarse(l, k)
+    warn_if_coarse(l, k.ints)
     for n,v in arrays(k.ints).items():
         if _has(l, n): getattr(l, f'{n}_code').copy_(v)
     l.worth_code.copy_(k.real.worth)

@@ -135,9 +135,8 @@ class Learned(nn.Module):
         self.reset,self.surrogate,self.slope,self.detach_reset = neurons.reset,neurons.surrogate,float(neurons.slope),neurons.detach_reset
         self.max_in = into.top*pool_area(before)*pool_area(after)
         self.in_scale = into.scale/pool_area(before)/pool_area(after)
-        back = getattr(neurons, 'recurrent', None)
-        _take_weights(self, synapse, back)
-        _take_recurrent(self, back)
+        _take_weights(self, synapse, neurons.recurrent)
+        _take_recurrent(self, neurons.recurrent)
         _take_neurons(self, neurons)
         self.membrane,self.weights,self.current = MovingAverage(),MovingAverage(),None
         _represent(self, policy)

@@ -26,6 +26,7 @@ def lower(
 )->IntegerNetwork: # Its integer program
     "Copy the codes of `q` into an integer network; raises `CheckError` if integers cannot hold them"
     if not isinstance(q, QuantNetwork): fail('`q`', 'lower', 'a QuantNetwork (prepare makes one)', type(q).__name__)
-    for l in q.layers:
-        if not l.frozen: warn_if_coarse(l, final_codes(l))
-    return IntegerNetwork(tuple(map(lower_layer, q.layers)), q.in_shape, q.steps, float(q.in_scale), q.in_min, q.in_max)
+    layers = tuple(map(lower_layer, q.layers))
+    for l,low in zip(q.layers, layers):
+        if not l.frozen: warn_if_coarse(l, low)
+    return IntegerNetwork(layers, q.in_shape, q.steps, float(q.in_scale), q.in_min, q.in_max)
