@@ -1,6 +1,7 @@
 # make run: install and run the main job · make test: what CI checks · the rest: make help
 PYTHON ?= python3
 BIN := .venv/bin
+COMPILER := .venv/compiler
 INSTALLED := .venv/installed
 TOOLS := .venv/tools
 BUILT := build/built
@@ -12,7 +13,8 @@ MAKEFLAGS += --no-print-directory
 
 .PHONY: help run test soak bench memcheck lab install tools native build notebooks docs lock clean
 
-run: native ## install what the library needs, and run the main job on the digits (ARGS='--policy int4')
+run: ## install what the library needs, and run the main job on the digits (ARGS='--policy int4')
+	@$(MAKE) -j2 install native
 	@$(BIN)/quarantion run $(ARGS)
 
 test: ## everything that CI checks, in stages (ARGS='docs browser' for some of them)
@@ -40,7 +42,7 @@ tools: $(TOOLS) ## and what work on it needs, in those of requirements-dev.lock
 native: $(NATIVE) ## compile the kernels for this processor, and install the package in .venv
 	@:
 
-build: $(BUILT) ## the same for every level of x86-64
+build: $(INSTALLED) $(BUILT) ## the same for every level of x86-64
 	@:
 
 notebooks: build $(TOOLS) ## export and execute every notebook, store its outputs, clean it
@@ -63,24 +65,29 @@ clean: ## remove what was built, but not .venv and runs
 help:
 	@sed -n 's/^\([a-z]*\):.* ## /\1\t/p' Makefile | while IFS='	' read -r a b; do printf '  make %-10s %s\n' "$$a" "$$b"; done
 
-$(INSTALLED): requirements.lock
+$(COMPILER): requirements.lock
 	@$(PYTHON) tools/python.py
-	@echo 'Installing into .venv (a minute or two the first time)'
+	@echo 'Installing into .venv (a minute the first time)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -qq -r requirements.lock
+	@$(BIN)/python -m pip install -qq --no-compile -c requirements.lock cython setuptools wheel
+	@touch $@
+
+# modules become bytecode when they are first imported, as most never are
+$(INSTALLED): $(COMPILER)
+	@$(BIN)/python -m pip install -qq --no-compile -r requirements.lock
 	@touch $@
 
 $(TOOLS): requirements-dev.lock $(INSTALLED)
 	@echo 'Installing what tests and docs need'
-	@$(BIN)/python -m pip install -qq -r requirements-dev.lock
+	@$(BIN)/python -m pip install -qq --no-compile -r requirements-dev.lock
 	@touch $@
 
-$(NATIVE): $(INSTALLED) pyproject.toml setup.py settings.ini $(KERNELS)
+$(NATIVE): $(COMPILER) pyproject.toml setup.py settings.ini $(KERNELS)
 	@echo 'Compiling the kernels for this processor'
 	@QUARANTION_BUILD=native $(BIN)/python -m pip install -qq --no-deps --no-build-isolation -e .
 	@mkdir -p $(@D) && touch $@
 
-$(BUILT): $(INSTALLED) pyproject.toml setup.py settings.ini $(KERNELS)
+$(BUILT): $(COMPILER) pyproject.toml setup.py settings.ini $(KERNELS)
 	@echo 'Compiling the kernels'
 	@$(BIN)/python -m pip install -qq --no-deps --no-build-isolation -e .
 	@mkdir -p $(@D) && touch $(NATIVE) $@

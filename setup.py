@@ -21,6 +21,7 @@ opt = ['/O2'] if sys.platform=='win32' else ['-O3', '-g0', '-ffp-contract=off']
 # what a kernel says is inline has to be: gcc counts, and in a large kernel would call a step of a neuron
 if sys.platform!='win32': opt += ['-DCYTHON_INLINE=inline __attribute__((always_inline))']
 if sys.platform=='linux': opt += ['-fno-trapping-math', '-fno-loop-unroll-and-jam', '--param', 'vect-max-version-for-alias-checks=64']
+cores = os.cpu_count() or 1
 omp = {'win32': ['/openmp'], 'darwin': []}.get(sys.platform, ['-fopenmp'])
 levels = {'': []}
 if sys.platform=='linux' and platform.machine()=='x86_64':
@@ -48,9 +49,12 @@ def in_one_piece(path, seen):
         return in_one_piece(part, seen).partition('\n# %% ../')[2].partition('\n')[2].replace('from ...', 'from ..') # without its docstring and `__all__`
     return re.sub(r'^from \.(\w[\w.]*) import .*$', text, path.read_text('utf8'), flags=re.M)
 
-sources = [write(Path('build/source')/p.name, in_one_piece(p, set()).encode()) for p in sorted(Path('quarantion/kernels').glob('[!_]*.py')) if p.stem!='isa']
-kernels = cythonize([Extension(f'quarantion.kernels.{p.stem}', [str(p)]) for p in sources],
-    build_dir='build', compiler_directives=dict(language_level=3, boundscheck=False, wraparound=False, initializedcheck=False))
+sources = [write(Path('build/source')/p.name, in_one_piece(p, set()).encode()) for p in Path('quarantion/kernels').glob('[!_]*.py') if p.stem!='isa']
+sources.sort(key=lambda p: (-p.stat().st_size, p.name)) # the largest first, so that no core ends alone with it
+memoryviews = 'quarantion.kernels._memoryviews' # what Cython writes about arrays, once for all kernels: it is most of a small one, and no loop
+kernels = cythonize([Extension(f'quarantion.kernels.{p.stem}', [str(p)]) for p in sources] + [Extension(memoryviews, ['build/source/_memoryviews.c'])],
+    build_dir='build', nthreads=cores, shared_utility_qualified_name=memoryviews,
+    compiler_directives=dict(language_level=3, boundscheck=False, wraparound=False, initializedcheck=False))
 
 def variant(kernel, level, march):
     "`kernel` for one level, from its own copy of the C source, so that object files stay apart"
@@ -62,10 +66,11 @@ def variant(kernel, level, march):
                      extra_compile_args=opt+march+omp, extra_link_args=omp)
 
 class build_changed(build_ext):
-    "Where kernels are built for this checkout, keep them in `build`: pip's own folder is new each time, so that all would be compiled again"
+    "One compiler a core; and kernels that are built for this checkout stay in `build`: pip's own folder is new each time, so that all would be compiled again"
     def finalize_options(self):
         super().finalize_options()
+        self.parallel = cores # said here: an option of `setup` is forgotten where pip asks for the build
         if self.inplace or self.editable_mode: self.build_lib,self.build_temp = 'build/lib','build/temp'
 
-setup(ext_modules=[variant(k, level, march) for k in kernels for level,march in levels.items()],
-      cmdclass=dict(build_ext=build_changed), options=dict(build_ext=dict(parallel=os.cpu_count())))
+*loops,shared = kernels
+setup(ext_modules=[variant(k, level, march) for k in loops for level,march in levels.items()] + [variant(shared, '', [])], cmdclass=dict(build_ext=build_changed))
