@@ -9,6 +9,7 @@ NATIVE := build/native
 KERNELS := $(wildcard quarantion/kernels/[!_]*.py quarantion/kernels/parts/[!_]*.py)
 NOTEBOOKS = $$(find nbs -name '*.ipynb' -not -path '*/.*' | sort)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export PYTHONDONTWRITEBYTECODE =
 MAKEFLAGS += --no-print-directory
 
 .PHONY: help run test soak bench memcheck lab install tools native build notebooks docs lock clean

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT/'.venv/bin'
 ENV = {k: v for k, v in os.environ.items() if k not in ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL')} | dict(
-    MPLBACKEND='Agg', PIP_DISABLE_PIP_VERSION_CHECK='1', PATH=f'{BIN}:{os.environ["PATH"]}')
+    PYTHONDONTWRITEBYTECODE='', MPLBACKEND='Agg', PIP_DISABLE_PIP_VERSION_CHECK='1', PATH=f'{BIN}:{os.environ["PATH"]}')
 
 
 def run(*cmd, cwd=ROOT, quiet=False, **env):
