@@ -11,8 +11,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from quarantion.kernels.bptt import lif_backward
 from quarantion.spikes.network import Network
-from quarantion.spikes import neuron
-from quarantion.spikes.neuron import LIF, RESETS, SAVES, Diagonal, RecurrentLIF, _lif, lif_gradients, lif, lif_counts, lif_spikes
+from quarantion.spikes import operators
+from quarantion.spikes.neuron import LIF, RESETS, SAVES, Diagonal, Gradient, RecurrentLIF, lif, lif_counts, lif_spikes
+from quarantion.spikes.operators import lif_gradients, lif_op
 from quarantion.spikes.surrogate import SURROGATES
 
 
@@ -68,7 +69,7 @@ def layer(T, B, N, constant=False, seed=0, dtype=torch.float32):
 def gradients(args, reset, surrogate, k, detach, save, spikes_alone=False):
     x,beta,theta,v0,gs,gmem = args
     leaves = [p.clone().requires_grad_() for p in (x,beta,theta,v0)]
-    kw = dict(reset=reset, surrogate=surrogate, slope=k, steps=len(gs), detach_reset=detach, save=save)
+    kw = dict(reset=reset, steps=len(gs), gradient=Gradient(surrogate, k, detach, save))
     if spikes_alone: spk = lif_spikes(*leaves, **kw); loss = (spk*gs).sum()
     else: spk,mem = lif(*leaves, **kw); loss = (spk*gs).sum()+(mem*gmem).sum()
     return spk.detach(),torch.autograd.grad(loss, leaves)
@@ -150,7 +151,7 @@ def test_surrogates_equal_snntorch(name, theirs):
     x = torch.linspace(-1.5, 1.5, 61, requires_grad=True)
     theirs(3.)(x).sum().backward()
     y = x.detach().reshape(1,1,-1).requires_grad_()
-    lif_spikes(y, beta=0., threshold=1e-30, reset='none', surrogate=name, slope=3.).sum().backward()
+    lif_spikes(y, beta=0., threshold=1e-30, reset='none', gradient=Gradient(name, 3.)).sum().backward()
     torch.testing.assert_close(y.grad.reshape(-1), x.grad, rtol=2e-6, atol=0)
 
 
@@ -164,7 +165,7 @@ def test_equals_snntorch(reset, kw):
         s,mem = leaky(t, mem)
         out.append(s)
     torch.stack(out).backward(gs)
-    lif_spikes(b, .9, reset=reset, detach_reset=reset!='zero').backward(gs)
+    lif_spikes(b, .9, reset=reset, gradient=Gradient(detach_reset=reset!='zero')).backward(gs)
     assert torch.equal(a.grad, b.grad)
 
 
@@ -182,7 +183,7 @@ def test_nothing_is_saved_but_the_input(constant):
     spk,held = kept(lambda: lif_spikes(x, steps=T))
     rest = [t for t in held if t.untyped_storage().data_ptr()!=x.untyped_storage().data_ptr()]
     assert sum(t.numel() for t in rest)<=2*N+B*N
-    _,held = kept(lambda: lif_spikes(x, steps=T, save='trace'))
+    _,held = kept(lambda: lif_spikes(x, steps=T, gradient=Gradient(save='trace')))
     assert sum(t.numel() for t in held)>=T*B*N
     g = torch.randn(T, B, N)
     tracemalloc.start()
@@ -241,7 +242,7 @@ def test_operators(keep, trace, constant):
     "torch's own checks of custom operators: schema, fake kernel, autograd, and what compilers make of them"
     x,beta,theta,v0,gs,gmem = layer(6, 2, 5, constant)
     for p in x,beta,theta,v0: p.requires_grad_()
-    torch.library.opcheck(_lif, (x,beta,theta,v0,6,'subtract','atan',2.,False,trace,keep))
+    torch.library.opcheck(lif_op, (x,beta,theta,v0,6,'subtract','atan',2.,False,trace,keep))
     kept = (None,torch.randn(6,2,5)) if trace else (x.detach(),None)
     torch.library.opcheck(lif_gradients, (gs,gmem if keep else None,*kept,None,v0.detach(),beta.detach(),theta.detach(),6,'zero','atan',2.,False,constant,keep,trace))
 
@@ -251,7 +252,7 @@ def test_compiles_around():
     "Layers without a break in the graph, and networks, with the same gradients"
     x,beta = torch.rand(5, 2, 6),torch.full((6,), .9, requires_grad=True)
     def spikes(x, beta): return lif_spikes(torch.relu(x)*2, beta)*3
-    layer = LIF(reset='zero', detach_reset=False, save='trace')
+    layer = LIF(reset='zero', detach_reset=False); layer.save = 'trace'
     def both(x, beta): s,u = layer(x*2); return s*beta+u
     for f in spikes,both:
         a,b = (torch.autograd.grad(g(x, beta).pow(2).sum(), beta)[0] for g in (f,torch.compile(f, backend='aot_eager', fullgraph=True)))
@@ -285,7 +286,7 @@ def test_shapes(reset):
     "No steps, no rows, no neurons; rows that are not contiguous; channels"
     for T,B,N in (0,2,3),(3,0,3),(3,2,0):
         x = torch.ones(T, B, N, requires_grad=True)
-        s,u = lif(x, reset=reset, detach_reset=False)
+        s,u = lif(x, reset=reset, gradient=Gradient(detach_reset=False))
         (s.sum()+u.sum()+lif_spikes(x, reset=reset).sum()).backward()
         assert s.shape==u.shape==x.grad.shape==(T,B,N)
     x = torch.randn(6,5,4).permute(2,1,0).requires_grad_()
@@ -296,9 +297,11 @@ def test_shapes(reset):
 
 def test_refusals():
     x = torch.rand(3,2,4)
-    for bad,match in (dict(save='all'),"`save`"),(dict(surrogate='step'),'`surrogate`'),(dict(reset='soft'),'`reset`'),(dict(slope=0),'`slope`'):
-        with pytest.raises(ValueError, match=match): lif_spikes(x, **bad)
-    with pytest.raises(ValueError, match='`save`'): LIF(save='all')
+    for bad in dict(save='all'),dict(surrogate='step'),dict(slope=0):
+        with pytest.raises(ValueError, match=f'`{next(iter(bad))}`'): lif_spikes(x, gradient=Gradient(**bad))
+    with pytest.raises(ValueError, match='`reset`'): lif_spikes(x, reset='soft')
+    layer = LIF(); layer.save = 'all'
+    with pytest.raises(ValueError, match='`save`'): layer(x)
 
 
 @pytest.mark.parametrize('f', (lif_spikes,lif_counts))
@@ -311,7 +314,7 @@ def test_operators_and_plain_autograd_agree(f, monkeypatch):
         out.square().sum().backward()
         return out.detach(),a.grad,b.grad
     plain = run()
-    monkeypatch.setattr(neuron, '_is_eager', lambda x: False)
+    monkeypatch.setattr(operators, '_is_eager', lambda x: False)
     for a,b in zip(plain, run()): assert torch.equal(a, b)
     monkeypatch.undo()
     with FakeTensorMode(allow_non_fake_inputs=False): assert f(torch.empty(9, 2, 5)).shape==plain[0].shape

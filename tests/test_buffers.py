@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from quarantion.spikes import buffers
-from quarantion.spikes.neuron import lif, lif_spikes
+from quarantion.spikes.neuron import Gradient, lif, lif_spikes
 
 MB = 2**20
 
@@ -125,8 +125,8 @@ def test_graphs_of_autograd_keep_what_they_saved():
     xs = [torch.randn(6, 50, 1000) for _ in range(3)]
     def graph(x, save):
         x = x.clone().requires_grad_()
-        spk,mem = lif(x, save=save)
-        return x,(lif_spikes(spk*mem+x, save=save)*mem).square().sum()
+        spk,mem = lif(x, gradient=Gradient(save=save))
+        return x,(lif_spikes(spk*mem+x, gradient=Gradient(save=save))*mem).square().sum()
     def grads(save):
         made = [graph(x, save) for x in xs]
         for x,loss in reversed(made): loss.backward()

@@ -15,7 +15,7 @@ from quarantion.quant.proof import verify
 from quarantion.runtime.store import FORMAT, VERSION
 from quarantion.runtime.network import load
 from quarantion.spikes.network import Network
-from quarantion.spikes.neuron import LIF, RESETS, lif
+from quarantion.spikes.neuron import LIF, RESETS, Gradient, lif
 
 P = preset('nonary')
 
@@ -111,7 +111,7 @@ def test_what_is_not_a_spike_is_refused_and_clipping_is_said(x):
 
 def test_neurons_check_what_they_are_given():
     x = torch.ones(6,1,2)
-    for kw,words in ((dict(beta=2.), '`beta`'), (dict(beta=float('nan')), '`beta`'), (dict(threshold=-1.), '`threshold`'), (dict(slope=0.), '`slope`'),
+    for kw,words in ((dict(beta=2.), '`beta`'), (dict(beta=float('nan')), '`beta`'), (dict(threshold=-1.), '`threshold`'), (dict(gradient=Gradient(slope=0.)), '`slope`'),
                      (dict(mem=torch.zeros(2,1)), r'`mem`: expected shape \(1, 2\)'), (dict(mem=torch.zeros(1,3)), '`mem`')):
         with pytest.raises(CheckError, match=words): lif(x, **kw)
     with pytest.raises(CheckError, match='`x`: expected a floating dtype'): lif(x.long())

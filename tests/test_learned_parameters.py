@@ -5,7 +5,7 @@ from torch import nn
 from quarantion.checks import CheckError
 from quarantion.spikes.parameters import learnable, settle
 from quarantion.spikes.network import Network
-from quarantion.spikes.neuron import LIF, RESETS, Diagonal, RecurrentLIF, lif_counts
+from quarantion.spikes.neuron import LIF, RESETS, Diagonal, Gradient, RecurrentLIF, lif_counts
 from quarantion.spikes.surrogate import SURROGATES, soft_spike, spike
 from quarantion.spikes.synaptic import RecurrentSynaptic, Synaptic
 
@@ -35,7 +35,9 @@ def plain(x, beta, theta, k, name, reset, detach, u):
 @pytest.mark.parametrize('kind', ['recompute', 'trace', 'recurrent'])
 def test_gradients(name, reset, detach, kind):
     kw = dict(beta=.8, threshold=.7, reset=reset, surrogate=name, slope=1.3, detach_reset=detach)
-    net = learnable((RecurrentLIF(Diagonal(0.), **kw) if kind=='recurrent' else LIF(save=kind, **kw)).double(), 'beta', 'threshold', 'slope')
+    net = (RecurrentLIF(Diagonal(0.), **kw) if kind=='recurrent' else LIF(**kw)).double()
+    if kind!='recurrent': net.save = kind
+    learnable(net, 'beta', 'threshold', 'slope')
     x,v0 = torch.randn(20,3,5, dtype=torch.float64),torch.randn(3,5, dtype=torch.float64)
     w,z = torch.randn(2,20,3,5, dtype=torch.float64)
     s,u = net(x, v0)
@@ -54,7 +56,7 @@ def test_constant_input_and_counts():
     net = LIF(.8, .7, slope=2.).double()
     net.slope = k
     long = torch.autograd.grad(net(x.expand(9,3,5))[0].sum(), (x,k))
-    for out in net(x, steps=9)[0].sum(),lif_counts(x, net.beta, net.threshold, slope=k, steps=9).sum():
+    for out in net(x, steps=9)[0].sum(),lif_counts(x, net.beta, net.threshold, gradient=Gradient(slope=k), steps=9).sum():
         for a,b in zip(torch.autograd.grad(out, (x,k)), long): torch.testing.assert_close(a, b); assert b.any()
 
 @pytest.mark.parametrize('make', [lambda: LIF(), lambda: RecurrentLIF(Diagonal(.1)), lambda: Synaptic(.5), lambda: RecurrentSynaptic(Diagonal(.1), .5)])

@@ -11,7 +11,7 @@ from snntorch.functional.quant import state_quant
 from quarantion.checks import CheckError
 from quarantion.quant.level_sets import LevelTable
 from quarantion.quant.membranes import WHERE, centred_levels, clipped_levels, fitted_levels, lif_levels, uniform_levels
-from quarantion.spikes.neuron import RESETS, lif
+from quarantion.spikes.neuron import RESETS, Gradient, lif
 from quarantion.spikes.surrogate import surrogate_grad
 
 
@@ -123,7 +123,7 @@ def test_gradients_near_those_of_the_float_neuron(reset, where):
     fine,grads = LevelTable(torch.linspace(-20, 20, 2**20)),[]
     for f in (lambda *a, **k: lif_levels(*a, table=fine, where=where, **k)),lif:
         x,beta,theta,mem = drive(20,2,6, seed=3).requires_grad_(),torch.full((6,), .9, requires_grad=True),torch.full((6,), 1.1, requires_grad=True),torch.zeros(2,6, requires_grad=True)
-        spk,u = f(x, beta, theta, mem=mem, reset=reset, slope=2., detach_reset=reset!='zero')
+        spk,u = f(x, beta, theta, mem=mem, reset=reset, gradient=Gradient(slope=2., detach_reset=reset!='zero'))
         (spk.pow(2).sum()+u.pow(2).sum()).backward()
         grads.append([t.grad for t in (x,beta,theta,mem)])
     for a,b in zip(*grads): assert torch.allclose(a, b, atol=2e-2, rtol=2e-3), (a-b).abs().max()

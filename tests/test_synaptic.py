@@ -31,8 +31,9 @@ def plain(x, alpha, beta, theta, reset, detach, slope=5.):
 @pytest.mark.parametrize('detach', [True, False])
 @pytest.mark.parametrize('recurrent', [False, True])
 def test_equals_a_plain_loop(reset, save, detach, recurrent):
-    kw = dict(alpha=torch.linspace(.2,.9,5), beta=.8, threshold=.7, reset=reset, slope=5., learn_alpha=True, learn_beta=True, learn_threshold=True, detach_reset=detach, save=save)
+    kw = dict(alpha=torch.linspace(.2,.9,5), beta=.8, threshold=.7, reset=reset, slope=5., learn_alpha=True, learn_beta=True, learn_threshold=True, detach_reset=detach)
     net = (RecurrentSynaptic(Diagonal(0.), **kw) if recurrent else Synaptic(**kw)).double()
+    net.save = save
     x = torch.randn(30,3,5, dtype=torch.float64, requires_grad=True)
     w,z = torch.randn(2,30,3,5, dtype=torch.float64)
     ps = [x,net.alpha,net.beta,net.threshold]

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..checks import as_array, check_range, fail
 from ..kernels.fake_rows import fake_quantize_back, fake_quantize_rows
 from ..spikes.buffers import empty
-from ..spikes.neuron import op_name
+from ..spikes.operators import op_name
 
 # %% ../../nbs/quant/fake.ipynb #52a7fb75
 def round_ste(

@@ -17,10 +17,10 @@ from ..checks import check_finite, fail
 from .fake import round_ste, stand_for
 from .histograms import Histogram
 from .learned import Learned
-from .neurons import Coded, Gradient, Real, plain_neurons, requantize, step_neurons
+from .neurons import Coded, Real, plain_neurons, requantize, step_neurons
 from .products import convolve, pool, precise, products
 from ..runtime.layer import ONE, IntLayer, arrays, membrane_bound
-from ..spikes.neuron import lif_pre, state_after, per_neuron
+from ..spikes.neuron import Gradient, lif_pre, state_after, per_neuron
 
 # %% ../../nbs/quant/layer.ipynb #0775d130
 def multiplier(
@@ -270,7 +270,7 @@ def _in_real_numbers(l, a, r, steps, shaped):
     "Neurons with membranes that are not rounded"
     dtype = l.bias.dtype
     i = (a*r.worth.to(a.dtype)).to(dtype)+r.bias.to(dtype)
-    spk,pre,theta = lif_pre(i, r.beta.to(dtype), r.theta.to(dtype), None, l.reset, l.surrogate, l.slope, steps, l.detach_reset, 'recompute', True)
+    spk,pre,theta = lif_pre(i, r.beta.to(dtype), r.theta.to(dtype), None, l.reset, steps, Gradient(l.surrogate, l.slope, l.detach_reset), True)
     return Ran(shaped(spk), lambda: shaped(state_after(spk, pre, theta, l.reset, l.detach_reset)),
         lambda: fail('membranes', l.name, 'integers', 'float, as the policy has them'))
 

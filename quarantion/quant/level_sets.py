@@ -14,7 +14,7 @@ from torch import Tensor
 from ..checks import as_array, check_finite, check_range, fail
 from ..kernels.levels import level_bounds, level_cells, nearest_level, uniform_rate
 from ..spikes.buffers import empty
-from ..spikes.neuron import op_name
+from ..spikes.operators import op_name
 
 # %% ../../nbs/quant/level_sets.ipynb #94e7bc5b
 @dataclass(frozen=True)

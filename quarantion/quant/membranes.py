@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from ..checks import check_finite, check_in, check_range, fail
 from .level_sets import LevelTable, levels
-from ..spikes.neuron import lif_arguments, per_neuron
+from ..spikes.neuron import Gradient, lif_arguments, per_neuron
 from ..spikes.surrogate import spike
 
 # %% ../../nbs/quant/membranes.ipynb #89a9392d
@@ -99,29 +99,27 @@ def lif_levels(
     where:str='after_fire', # One of `WHERE`
     mem:Tensor=None, # State before the first step `[B, N]` or `[B, C, H, W]`; zeros if absent
     reset:str='subtract', # One of `RESETS`
-    surrogate:str='fast_sigmoid', # One of `SURROGATES`
-    slope:float=25., # Steepness of the surrogate, > 0
     steps:int=None, # Number of steps T, if `x` holds only one
-    detach_reset:bool=True # Is the spike in a reset a constant to the gradient?
+    gradient:Gradient=Gradient() # How it passes spikes
 )->tuple[Tensor,Tensor]: # Spikes (0 or 1) and states, both over T, of the dtype of `x`
     "Run a layer whose membranes take the levels of a table; differentiable in all that is real. Raises `CheckError`"
     check_in(where, WHERE, 'where')
     if not isinstance(table, LevelTable): fail('`table`', expected='a LevelTable', found=type(table).__name__)
     if unit is not None and not isinstance(unit, Tensor): check_range(unit, 0, name='unit', above=True)
-    currents,beta,theta,u,steps,*_ = lif_arguments(x, beta, threshold, mem, reset, surrogate, slope, steps, detach_reset)
+    currents,beta,theta,u,steps,*_ = lif_arguments(x, beta, threshold, mem, reset, steps, gradient)
     if unit is None: unit = theta
     else: unit = per_neuron(torch.as_tensor(unit, dtype=x.dtype, device=x.device), x.shape[2:], 'unit')
     top = table.levels[-1].item()
     if where=='before_fire' and reset!='none' and not (unit*top>theta).all():
         want = 'a level above the threshold, or a neuron can never fire'
         fail('`table`', 'before_fire', want, f'at most {top:g} units')
-    constant = Tensor.detach if detach_reset else lambda s: s
+    constant = Tensor.detach if gradient.detach_reset else lambda s: s
     spk,mems = [],[]
     for t in range(steps):
         v = beta*u+currents[t if len(currents)>1 else 0]
-        if reset=='subtract_delayed': v = v-constant(spike(u-theta, surrogate, slope))*theta
+        if reset=='subtract_delayed': v = v-constant(spike(u-theta, *gradient[:2]))*theta
         if where=='before_fire': v = unit*table(v/unit)
-        s = spike(v-theta, surrogate, slope)
+        s = spike(v-theta, *gradient[:2])
         u = v-constant(s)*theta if reset=='subtract' else v*(1-constant(s)) if reset=='zero' else v
         if where=='after_fire': u = unit*table(u/unit)
         spk.append(s); mems.append(u)

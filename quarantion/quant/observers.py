@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from ..checks import check_finite, check_range, fail
-from ..spikes.neuron import op_name
+from ..spikes.operators import op_name
 
 # %% ../../nbs/quant/observers.ipynb #7b4213a5
 @torch.library.custom_op(op_name('refuse'), mutates_args=())
