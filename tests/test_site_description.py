@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 
@@ -99,9 +100,15 @@ def test_the_lock_has_two_parts():
 
 
 def test_with_quarto(tmp_path):
-    "Where a `quarto` is found, it renders the site, and README.md stays as smalldocs made it"
+    "Where a `quarto` is found, it renders the site (here two small pages), and README.md stays as smalldocs made it"
     for d in 'nbs', 'quarantion', 'tools': shutil.copytree(ROOT/d, tmp_path/d, symlinks=True, ignore=shutil.ignore_patterns('.ipynb_checkpoints', '__pycache__'))
-    for f in 'settings.ini', 'pyproject.toml', '_quarto.yml': shutil.copy(ROOT/f, tmp_path)
+    for f in 'settings.ini', 'pyproject.toml': shutil.copy(ROOT/f, tmp_path)
+    pages = {'index.ipynb':'# quarantion\n\n> Small', 'quant/level_sets.ipynb':'# Levels\n\n> Of a set'}
+    for nb in (tmp_path/'nbs').rglob('*.ipynb'): nb.unlink()
+    for f,text in pages.items(): nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)]), tmp_path/'nbs'/f)
+    site = yaml.safe_load((ROOT/'_quarto.yml').read_text())
+    site['website']['sidebar']['contents'] = list(pages)
+    (tmp_path/'_quarto.yml').write_text(yaml.safe_dump(site))
     quarto = tmp_path/'bin/quarto'
     quarto.parent.mkdir()
     quarto.write_text(QUARTO.format(python=sys.executable))

@@ -104,7 +104,7 @@ def wheel():
 def docs(): run('python', 'tools/docs.py')
 
 
-def browser(): run('pytest', '-q', '-m', 'browser')
+def browser(): run('pytest', '-q', '-n', '2', '--dist', 'loadfile', '-m', 'browser')
 
 
 def tree():
