@@ -319,15 +319,17 @@ class IntegerNetwork(_Runs):
         "Write the network as one safetensors file; raises `CheckError`"
         write(path, self.layers, self.header)
 
-    def __repr__(self): # a line; `_repr_html_` is what a notebook shows
-        path = ' → '.join(_times(s) for s in (self.in_shape, *(p.features for p in self.plan)))
-        weights = sum(l.weight.size+l.recurrent.size for l in self.layers)
-        return f'IntegerNetwork({path}, {weights:,} weights, T = {self.steps})'
+    def __repr__(self): return _line(self) # `_repr_html_` is what a notebook shows
 
     def _repr_html_(self): return _table(self)
 
 # %% ../../nbs/runtime/network.ipynb #cb7d40fe
 def _times(shape): return ' × '.join(map(str, shape))
+
+def _line(net):
+    path = ' → '.join(_times(s) for s in (net.in_shape, *(p.features for p in net.plan)))
+    weights = sum(l.weight.size+l.recurrent.size for l in net.layers)
+    return f'IntegerNetwork({path}, {weights:,} weights, T = {net.steps})'
 
 def _span(v, show='{:,}'):
     low,high = (show.format(x) for x in (v.min(),v.max()))
@@ -348,13 +350,14 @@ _COLUMNS = dict(weight=('weights', lambda v: _times(v.shape)), quant_max=('codes
 
 # %% ../../nbs/runtime/network.ipynb #8dac59b4
 def _row(i, p):
-    "What a table says of a layer, by head; bytes are those of a device: codes packed, parameters once where all are the same"
+    "What a table says of a layer, by head; bytes are of codes packed, and of parameters once, where all are the same"
     l,codes,ints = p.layer,arrays(p.layer, 'codes'),arrays(p.layer, 'ints')
     small,n = sum(packed(w, l.quant_max).nbytes for w in codes.values()),sum(w.size for w in codes.values())
     floats = n+sum(v.size for k,v in ints.items() if k not in ('m0','shift','levels'))
     said = {head:show(getattr(l, k)) for k,(head,show) in _COLUMNS.items()}
-    said |= dict(layer=str(i), kind=_kind(l), neurons=_times(p.features), bits=f'{8*small/n:.3g}', membrane=_membrane(l))
-    return said | dict(bytes=small+sum(squeezed(v).nbytes for v in ints.values()), float32=4*floats)
+    said |= dict(layer=str(i), kind=_kind(l), neurons=_times(p.features), membrane=_membrane(l))
+    size = small+sum(squeezed(v).nbytes for v in ints.values())
+    return said | dict(bits=f'{8*small/n:.3g}', bytes=size, float32=4*floats)
 
 def _table(net):
     head = 'layer','kind','neurons','weights','codes','bits','θ','leak','reset','current','membrane','bytes','float32'
