@@ -152,7 +152,7 @@ def fake_quantize_rows(
     max_val:cython.float[::1], # Out: largest number of each channel, `[C]` or `[0]`; NaN, or −∞ if empty
     low:cython.const[cython.float][::1], # Where the histogram of each channel begins, `[C]`, or `[0]` without histogram
     high:cython.const[cython.float][::1], # Where it ends (inclusive), `[C]` or `[0]`
-    counts:cython.longlong[:, ::1], # Out: below `low` or NaN, in each bin, above `high`; int64 `[C, bins+2]` or `[0, 0]`
+    counts:cython.longlong[:, ::1], # Out: below `low` or NaN, in each bin, above `high`; int64 `[C, bins+2]`, `[0, 0]`
     num_threads:cython.int=1 # Threads to share the work; does not change the result
 ):
     "The values of the nearest codes, with extremes and histogram of each channel; raises `CheckError`"

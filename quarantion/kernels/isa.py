@@ -42,7 +42,8 @@ def _built(name, root):
 # %% ../../nbs/kernels/isa.ipynb #f13ef88e
 def _why_not(name, flags):
     "What keeps a level from being used"
-    return 'not a level' if name not in _FEATURES else 'it was not compiled' if _has(name, flags) else 'this CPU lacks it'
+    if name not in _FEATURES: return 'not a level'
+    return 'it was not compiled' if _has(name, flags) else 'this CPU lacks it'
 
 def _choose(root, wanted, flags):
     "Name of the level, and the folders to look in, best first"

@@ -82,7 +82,7 @@ def _pack_planar_block(
 
 # %% ../../nbs/kernels/nonary.ipynb #993f191d
 def pack_planes(
-    nits:cython.const[cython.schar][::1], # Digits −4 to 4 in five planes, `[5·n]`, int8; others give words without meaning
+    nits:cython.const[cython.schar][::1], # Digits −4 to 4 in five planes, `[5·n]`, int8; others make no sense
     words:cython.ushort[::1], # Out: words, `[n]`, uint16
     num_threads:cython.int=1 # Threads to share the blocks; does not change the result
 ):

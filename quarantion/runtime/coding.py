@@ -19,12 +19,13 @@ def entropy_bytes(
     return float((n*np.log2(n.sum()/n)).sum()/8) if n.size else 0.
 
 # %% ../../nbs/runtime/coding.ipynb #b692cfce
-_SIZE,_LEAN,_COLUMN,_ROW = (1,2,3,5,8,13),(1,3,6),(2,5,10,15,20,30,50),(35,65,100,150) # where the ranges begin; the last two in per cent
+_SIZE,_LEAN = (1,2,3,5,8,13),(1,3,6) # where the ranges begin
+_COLUMN,_ROW = (2,5,10,15,20,30,50),(35,65,100,150) # the same, in per cent
 
 def _place(x, edges): return np.searchsorted(edges, x, side='right')
 
 def _contexts(w, j, quant_max, width, rows, cols):
-    "Coarse and fine context of each code of column j, and the sign to expect; `rows` and `cols` count nonzero codes so far"
+    "Coarse and fine context of each code of column j, and the sign to expect; `rows` and `cols` count those not 0"
     zero = np.zeros(len(w), np.int64)
     l,u,ul,ur = (w[:, j-d].astype(np.int64) if 0<d<=j else zero for d in (1,width,width+1,width-1))
     size,lean = 2*(abs(l)+abs(u))+abs(ul)+abs(ur),2*(l+u)+ul+ur
@@ -74,7 +75,8 @@ def _reader(words):
     "`visit` and `bits` that read"
     s = _stream()
     coder,family,uniform = s.queue.RangeDecoder(words),s.model.Categorical(perfect=False),s.model.Uniform()
-    return lambda k,freq: coder.decode(family, freq.astype(np.float64)).astype(np.int64),lambda n: coder.decode(uniform, (1<<n).astype(np.int32)).astype(np.int64)
+    def visit(k, freq): return coder.decode(family, freq.astype(np.float64)).astype(np.int64)
+    return visit,lambda n: coder.decode(uniform, (1<<n).astype(np.int32)).astype(np.int64)
 
 # %% ../../nbs/runtime/coding.ipynb #9766d07c
 def _seal(head, coder, values):
@@ -85,14 +87,16 @@ def _seal(head, coder, values):
 def _open(blob, head, name):
     "The head of a blob, `head` bytes long, and the words of the range coder"
     check_dtype(blob, 'uint8', name)
-    if blob.ndim!=1 or len(blob)<4+head or (len(blob)-head)%4: fail(f'`{name}`', expected=f'{4+head} bytes and whole words after them', found=f'shape {blob.shape}')
+    if blob.ndim!=1 or len(blob)<4+head or (len(blob)-head)%4:
+        fail(f'`{name}`', expected=f'{4+head} bytes and whole words after them', found=f'shape {blob.shape}')
     return blob[4:4+head].tobytes(),np.frombuffer(blob[4+head:].tobytes(), '<u4').astype(np.uint32)
 
 def _check(blob, values, name):
     "`values`, if the checksum fits"
-    want,have = int.from_bytes(blob[:4].tobytes(), 'little'),zlib.crc32(values.tobytes(), zlib.crc32(blob[4:].tobytes()))
-    if have!=want: fail(f'`{name}`', expected=f'values and bytes with CRC-32 {want:08x}', found=f'{have:08x}; the data are damaged')
-    return values
+    want = int.from_bytes(blob[:4].tobytes(), 'little')
+    have = zlib.crc32(values.tobytes(), zlib.crc32(blob[4:].tobytes()))
+    if have==want: return values
+    fail(f'`{name}`', expected=f'values and bytes with CRC-32 {want:08x}', found=f'{have:08x}; the data are damaged')
 
 # %% ../../nbs/runtime/coding.ipynb #34635596
 def _flat(codes): return codes.reshape(codes.shape[0] if codes.ndim>1 else 1, int(np.prod(codes.shape[codes.ndim>1:])))
@@ -107,7 +111,9 @@ def encode_codes(
     quant_max:int # Largest |code| that the policy allows, 1 to 127
 )->np.ndarray: # Bytes, uint8
     "Write codes in as few bytes as we can; raises `CheckError`"
-    check_dtype(codes, 'int8', 'codes'); check_range(quant_max, 1, 127, 'quant_max'); check_range(codes, -quant_max, quant_max, 'codes')
+    check_dtype(codes, 'int8', 'codes')
+    check_range(quant_max, 1, 127, 'quant_max')
+    check_range(codes, -quant_max, quant_max, 'codes')
     flat,blobs = _flat(codes),[]
     for across,width in [(0,w) for w in _widths(codes.shape, flat.shape[1]) if w<2**15]+[(1,1)]:
         coder,visit,_ = _writer()
@@ -116,6 +122,7 @@ def encode_codes(
         blobs.append(_seal((width*2+across).to_bytes(2, 'little'), coder, np.ascontiguousarray(codes)))
     return min(blobs, key=len)
 
+# %% ../../nbs/runtime/coding.ipynb #afa6ba5d
 def decode_codes(
     blob:np.ndarray, # What `encode_codes` returned
     shape:tuple, # Shape of the codes
@@ -143,6 +150,7 @@ def _parts(bits):
     low = np.maximum(bits-1, 0)
     return [(s,np.clip(low-s, 0, 16)) for s in (0,16,32)]
 
+# %% ../../nbs/runtime/coding.ipynb #773d4c55
 def encode_ints(
     x:np.ndarray # int32 `[n]`
 )->np.ndarray: # Bytes, uint8
@@ -158,6 +166,7 @@ def encode_ints(
         if at.any(): bits_of(z[at]>>shift&(1<<n[at])-1, n[at])
     return _seal(middle.to_bytes(4, 'little', signed=True), coder, x)
 
+# %% ../../nbs/runtime/coding.ipynb #f33b82af
 def decode_ints(
     blob:np.ndarray, # What `encode_ints` returned
     n:int, # How many numbers
@@ -193,5 +202,6 @@ def decode_units(
     name:str='worth' # What the error calls it
 )->np.ndarray: # u `[C]`, float64, within half a part of θ
     "What one unit of the membrane is worth; raises `CheckError`"
-    if worth.ndim!=1 or len(worth) not in (1,len(theta)): fail(f'`{name}`', expected=f'1 or {len(theta)} values', found=f'shape {worth.shape}')
+    if worth.ndim!=1 or len(worth) not in (1,len(theta)):
+        fail(f'`{name}`', expected=f'1 or {len(theta)} values', found=f'shape {worth.shape}')
     return worth.astype(np.float64)/theta

@@ -58,11 +58,30 @@ def _whole(default, lo, hi): return _said('whole', default, lo=lo, hi=hi)
 
 _TOP = 2**31-1
 
+# %% ../../nbs/runtime/layer.ipynb #766d3e25
+class _Derived:
+    "What follows from the fields of a layer"
+    @property
+    def plain(self):
+        "Is there nothing beyond the plain step?"
+        return not (self.current_max or len(self.current_leak) or len(self.recurrent) or self.clip or len(self.levels))
+
+    @cached_property
+    def back(self):
+        "A layer of the recurrent weights alone"
+        return replace(self, weight=self.recurrent, conv=self.recurrent_conv, before=(), after=())
+
+    @cached_property
+    def rows(self):
+        "What each input adds, `[J, C]`, and columns of zeros to a multiple of 32"
+        w = self.weight.reshape(len(self.weight), -1)
+        return np.ascontiguousarray(np.pad(w, ((0,-len(w)%32),(0,0))).T)
+
 # %% ../../nbs/runtime/layer.ipynb #7ae4fe20
 @dataclass(frozen=True)
-class IntLayer:
+class IntLayer(_Derived):
     "One layer of the integer network"
-    weight:np.ndarray=_codes(True, header='shape', axes=(2,), conv='conv') # Codes w, int8 `[C, J]` or `[C, J/groups, kh, kw]`
+    weight:np.ndarray=_codes(True, header='shape', axes=(2,), conv='conv') # w, int8 `[C, J]` or `[C, J/groups, kh, kw]`
     bias:np.ndarray=_ints(-2**31, _TOP, True) # b, int32 `[C]`
     theta:np.ndarray=_ints(1, _TOP, True) # Threshold, int32 `[C]`
     leak:np.ndarray=_ints(0, ONE, True) # m, int32 `[C]`
@@ -81,22 +100,8 @@ class IntLayer:
     recurrent_conv:tuple=_said('conv', ()) # As `conv`
     gain:int=_whole(1, 1, 2**20) # g, what a spike that comes back counts in input codes
     clip:int=_whole(0, 0, _TOP) # Largest |v|; 0: no limit
-    levels:np.ndarray=_ints(-2**31, _TOP, says='count') # Values of v in 2⁻¹⁶ of θ, int32 `[L]`, rising, with 0; empty: all
+    levels:np.ndarray=_ints(-2**31, _TOP, says='count') # Of v in 2⁻¹⁶ of θ, int32 `[L]`, rising, with 0; empty: all
     before_fire:bool=_said('flag', False) # Are membranes limited before they are compared with θ, or after the reset?
-
-    @property
-    def plain(self): return not (self.current_max or len(self.current_leak) or len(self.recurrent) or self.clip or len(self.levels))
-
-    @cached_property
-    def back(self):
-        "A layer of the recurrent weights alone"
-        return replace(self, weight=self.recurrent, conv=self.recurrent_conv, before=(), after=())
-
-    @cached_property
-    def rows(self):
-        "What each input adds, `[J, C]`, and columns of zeros to a multiple of 32"
-        w = self.weight.reshape(len(self.weight), -1)
-        return np.ascontiguousarray(np.pad(w, ((0,-len(w)%32),(0,0))).T)
 
 # %% ../../nbs/runtime/layer.ipynb #03695dec
 def arrays(
@@ -112,7 +117,8 @@ def on_cpu(
 )->IntLayer: # The same, of arrays of its own, of the dtypes that they are stored in
     "From training to a program"
     take = lambda v,stored: np.array(v.detach().cpu().double().numpy() if hasattr(v, 'detach') else v, DTYPES[stored])
-    return replace(layer, **{f.name:take(getattr(layer, f.name), f.metadata['stored']) for f in fields(IntLayer) if f.metadata['stored']})
+    how = {f.name:f.metadata['stored'] for f in fields(IntLayer) if f.metadata['stored']}
+    return replace(layer, **{k:take(getattr(layer, k), stored) for k,stored in how.items()})
 
 def differing(
     a:IntLayer, # A layer
@@ -120,7 +126,8 @@ def differing(
 )->list: # Names of fields
     "Where two layers are not the same; `unit` may differ, since nothing runs on it"
     same = lambda u,v: np.array_equal(u, v) if isinstance(u, np.ndarray) else u==v
-    return [f.name for f in fields(IntLayer) if f.metadata['stored']!='worth' and not same(getattr(a, f.name), getattr(b, f.name))]
+    run = [f.name for f in fields(IntLayer) if f.metadata['stored']!='worth']
+    return [k for k in run if not same(getattr(a, k), getattr(b, k))]
 
 # %% ../../nbs/runtime/layer.ipynb #867238f5
 def _check_array(f, v, l, name):
@@ -145,7 +152,8 @@ def check_layer(
         v,how = getattr(l, f.name),f.metadata
         if how['stored']: _check_array(f, v, l, name)
         elif how['says']=='word': check_in(v, how['among'], f'{name}: `{f.name}`')
-        elif how['says']=='whole' and not (isinstance(v, (int,np.integer)) and how['lo']<=v<=how['hi']): fail(f'`{f.name}`', name, f'a whole number from {how["lo"]} to {how["hi"]}', v)
+        elif how['says']=='whole' and not (isinstance(v, (int,np.integer)) and how['lo']<=v<=how['hi']):
+            fail(f'`{f.name}`', name, f'a whole number from {how["lo"]} to {how["hi"]}', v)
     _check_together(l, name)
     return l
 
@@ -154,13 +162,16 @@ def _check_together(l, name):
     c,r = len(l.weight),l.recurrent
     neurons = r.ndim in (1,2,4) and (len(r)==c if r.ndim==4 else len(r)%c==0) and (r.ndim!=2 or r.shape[1]==len(r))
     if len(r) and not (neurons and (r.ndim==4)==bool(l.recurrent_conv)):
-        fail('`recurrent`', name, f'int8: one for each neuron or channel, neurons by neurons, or a convolution of {c} channels', f'{r.dtype} {list(r.shape)}')
+        kinds = f'one for each neuron or channel, neurons by neurons, or a convolution of {c} channels'
+        fail('`recurrent`', name, f'int8: {kinds}', f'{r.dtype} {list(r.shape)}')
     t = l.levels.astype(np.int64)
     if len(t) and l.clip: fail('`clip`', name, '0 beside levels', l.clip)
-    if len(t) and ((np.diff(t)<=0).any() or not (t==0).any()): fail('`levels`', name, 'int32, rising, and 0 among them', t.tolist())
+    if len(t) and ((np.diff(t)<=0).any() or not (t==0).any()):
+        fail('`levels`', name, 'int32, rising, and 0 among them', t.tolist())
     top = leak(l.theta.astype(np.int64), t[-1]) if len(t) else l.clip
     if l.before_fire and l.reset!='none' and (l.clip or len(t)) and (l.theta>=top).any():
-        fail('threshold', name, 'less than the largest membrane, which is limited before it fires', f'{int(l.theta.max())} (such a neuron cannot fire)')
+        found = f'{int(l.theta.max())} (such a neuron cannot fire)'
+        fail('threshold', name, 'less than the largest membrane, which is limited before it fires', found)
 
 # %% ../../nbs/runtime/layer.ipynb #9fe131de
 def _sums_up(m, steps):
@@ -225,4 +236,5 @@ def prove_range(
         return float(np.max(bound if top is None else np.maximum(bound, top), initial=0.))
     if (bound := worst(layer.guard)) < 2**31: return int(bound)
     fits = [f for f in range(layer.guard) if worst(f) < 2**31]
-    fail('membranes', name, f'|v| < 2^31 (the largest guard that fits: {f"f = {max(fits)}" if fits else "none"})', f'up to {bound:.4g} at f = {layer.guard}')
+    fit = f'the largest guard that fits: {f"f = {max(fits)}" if fits else "none"}'
+    fail('membranes', name, f'|v| < 2^31 ({fit})', f'up to {bound:.4g} at f = {layer.guard}')

@@ -67,7 +67,8 @@ def _columns(x, conv, kh, kw):
     "Unfold `[n, c, h, w]` into `[n, g, oh·ow, c/g·kh·kw]`, and (oh, ow)"
     (sh,sw),(ph,pw),(dh,dw),g = conv
     x = np.pad(x, ((0,0),(0,0),(ph,ph),(pw,pw)))
-    win = np.lib.stride_tricks.sliding_window_view(x, ((kh-1)*dh+1, (kw-1)*dw+1), axis=(2,3))[:, :, ::sh, ::sw, ::dh, ::dw]
+    span = (kh-1)*dh+1,(kw-1)*dw+1 # of a window
+    win = np.lib.stride_tricks.sliding_window_view(x, span, axis=(2,3))[:, :, ::sh, ::sw, ::dh, ::dw]
     n,c,oh,ow = win.shape[:4]
     return win.reshape(n, g, c//g, oh*ow, kh*kw).transpose(0, 1, 3, 2, 4).reshape(n, g, oh*ow, c//g*kh*kw), (oh,ow)
 
@@ -89,7 +90,8 @@ def products(
     w = layer.weight
     events = x.dtype==np.uint8 and _COMPILED and (not layer.conv or layer.conv[3]==1)
     if not events: x = x.astype(real)
-    if not layer.conv: return spike_products(x, layer.rows, len(w), threads) if events else (x@w.astype(x.dtype).T).astype(np.int32)
+    if not layer.conv and events: return spike_products(x, layer.rows, len(w), threads)
+    if not layer.conv: return (x@w.astype(x.dtype).T).astype(np.int32)
     cols,(oh,ow) = _columns(x, layer.conv, *w.shape[2:])
     n,g,k,j = cols.shape
     if events: out = spike_products(cols.reshape(n*k, j), layer.rows, len(w), threads).reshape(n, 1, k, len(w))
@@ -130,42 +132,61 @@ def _layer_products(l, x, real, threads): return _apply(products(_apply(x, l.bef
 
 def _place(l, real, feat, name):
     n,c,r = int(np.prod(feat)),len(l.weight),l.recurrent
-    if r.size and r.ndim<4 and len(r)!=n and (r.ndim==2 or len(r)!=c): fail('`recurrent`', name, f'weights of {n} neurons', f'of {len(r)}')
-    per = [np.repeat(p, n//c) for p in (l.bias,l.leak,l.theta,l.m0,l.shift,l.current_leak)] # features are `[C]` or `[C, h, w]`
-    linear,reset = bool(_COMPILED and not (l.before or l.after or l.conv)),RESETS.index(l.reset) if l.plain else None
+    if r.size and r.ndim<4 and len(r)!=n and (r.ndim==2 or len(r)!=c):
+        fail('`recurrent`', name, f'weights of {n} neurons', f'of {len(r)}')
+    own = l.bias,l.leak,l.theta,l.m0,l.shift,l.current_leak
+    per = [np.repeat(p, n//c) for p in own] # features are `[C]` or `[C, h, w]`
+    linear = bool(_COMPILED and not (l.before or l.after or l.conv))
+    reset = RESETS.index(l.reset) if l.plain else None
     padded = np.pad(per[:3], ((0,0),(0,l.rows.shape[1]-n))) if linear and reset is not None else None
     back = exact_dtype(l.back, 1) if r.ndim>1 else None
     return Planned(l, real, back, feat, per, linear, reset, padded)
 
 # %% ../../nbs/runtime/network.ipynb #5548223e
-_WIDE = 2**20 # channels: where no products are kept, the list of events pays in narrow layers too
 _NO_SPIKES,_NO_STATES = np.empty((0,0,0), np.uint8),np.empty((0,0,0), np.int32)
-_NO_COUNTS,_NO_SUMS = np.empty((0,0), np.int32),np.empty((0,0), np.int64)
-
-def _fused(p, x, threads, keep):
-    "What `run_layer` gives, without products of all steps; for few spikes over time, and layers that do nothing special"
-    t,b = x.shape[:2]
-    out = dict(spk=_NO_SPIKES, count=_NO_COUNTS, total=_NO_SUMS)
-    for k in keep: out[k] = np.empty((t,b,p.neurons), np.uint8) if k=='spk' else np.zeros((b,p.neurons), np.int32 if k=='count' else np.int64)
-    fused_forward(np.ascontiguousarray(x), p.layer.rows, p.layer.guard, p.padded, *out.values(), p.reset, threads)
-    return [out[k] for k in keep]
 
 def _back(p, spk, threads):
     "What spikes `[B, N]` of the step before add to the products of a layer"
     l,r = p.layer,p.layer.recurrent
     if r.ndim==1: return spk*(np.repeat(r, p.neurons//len(r)).astype(np.int32)*np.int32(l.gain))
-    return products(spk.reshape(-1, *p.features) if r.ndim==4 else spk, l.back, p.real_back, threads).reshape(spk.shape)*np.int32(l.gain)
+    x = spk.reshape(-1, *p.features) if r.ndim==4 else spk
+    return products(x, l.back, p.real_back, threads).reshape(spk.shape)*np.int32(l.gain)
 
 def _run_states(p, a, spk, mem, threads):
     "Spikes and states of a layer that is not plain, from its products `[T or 1, B, N]`, into `spk` and `mem`"
     l,(bias,m,theta,m0,shift,m2),steps = p.layer,p.per,max(len(spk), len(mem))
     v,j = np.zeros(a.shape[1:], np.int32),np.zeros(a.shape[1:], np.int32)
     def run(a, spk, mem, steps):
-        lif_states_forward(a, l.guard, bias, m, theta, m0, shift, l.current_max, m2, l.levels, l.clip, l.before_fire, v, j, spk, _NO_STATES, mem, steps, RESETS.index(l.reset), threads)
+        lif_states_forward(a, l.guard, bias, m, theta, m0, shift, l.current_max, m2, l.levels, l.clip, l.before_fire,
+                           v, j, spk, _NO_STATES, mem, steps, RESETS.index(l.reset), threads)
     if not l.recurrent.size: return run(a, spk, mem, steps)
     for t in range(steps):
         now = a[t:t+1] if len(a)>1 else a
         run(now+_back(p, spk[t-1], threads) if t else now, spk[t:t+1], mem[t:t+1], 1)
+
+# %% ../../nbs/runtime/network.ipynb #c9faf77a
+_WIDE = 2**20 # channels: where no products are kept, the list of events pays in narrow layers too
+_NO_COUNTS,_NO_SUMS = np.empty((0,0), np.int32),np.empty((0,0), np.int64)
+
+def _fused(p, x, threads, keep):
+    "What `run_layer` gives, without products of all steps; for few spikes over time, and plain layers"
+    t,b = x.shape[:2]
+    out = dict(spk=_NO_SPIKES, count=_NO_COUNTS, total=_NO_SUMS)
+    if 'spk' in keep: out['spk'] = np.empty((t,b,p.neurons), np.uint8)
+    if 'count' in keep: out['count'] = np.zeros((b,p.neurons), np.int32)
+    if 'total' in keep: out['total'] = np.zeros((b,p.neurons), np.int64)
+    fused_forward(np.ascontiguousarray(x), p.layer.rows, p.layer.guard, p.padded, *out.values(), p.reset, threads)
+    return [out[k] for k in keep]
+
+def _neurons(p, a, steps, threads, spk, mem, count, keep):
+    "Fill in what neurons do with products `[T or 1, B, N]`"
+    if p.reset is None:
+        _run_states(p, a, spk, mem, threads)
+        if 'count' in keep: spk.sum(0, np.int32, count)
+        return
+    v = np.zeros(a.shape[1:], np.int32)
+    mem = mem if 'mem' in keep else None
+    lif_int_forward(a, p.layer.guard, *p.per[:3], v, spk, _NO_SPIKES, _NO_STATES, count, steps, p.reset, threads, mem)
 
 # %% ../../nbs/runtime/network.ipynb #25bfcef1
 def run_layer(
@@ -183,22 +204,14 @@ def run_layer(
         got = run_layer(p, x, steps, threads, ['mem' if k=='total' else k for k in keep])
         return [v if k=='mem' else np.add.reduce(v, 0, np.int64) for k,v in zip(keep, got)]
     x = x.reshape(t*b, *x.shape[2:])
-    direct = p.linear and x.dtype==np.uint8
-    a = (spike_products(x, l.rows, n, threads) if direct else np.ascontiguousarray(_layer_products(l, x, p.real, threads))).reshape(t, b, n)
-    fired = reset is None and ('count' in keep or l.recurrent.size) # are spikes needed on the way?
-    out = dict(spk=np.empty((steps,b,n), np.uint8) if fired or 'spk' in keep else _NO_SPIKES,
-        mem=np.empty((steps,b,n), np.int32) if 'mem' in keep else _NO_STATES, count=np.empty((b,n), np.int32) if 'count' in keep else _NO_COUNTS)
-    _neurons(p, a, steps, threads, **out, keep=keep)
+    if p.linear and x.dtype==np.uint8: a = spike_products(x, l.rows, n, threads)
+    else: a = np.ascontiguousarray(_layer_products(l, x, p.real, threads))
+    spikes = 'spk' in keep or reset is None and ('count' in keep or l.recurrent.size) # are they needed on the way?
+    out = dict(spk=np.empty((steps,b,n), np.uint8) if spikes else _NO_SPIKES,
+               mem=np.empty((steps,b,n), np.int32) if 'mem' in keep else _NO_STATES,
+               count=np.empty((b,n), np.int32) if 'count' in keep else _NO_COUNTS)
+    _neurons(p, a.reshape(t, b, n), steps, threads, **out, keep=keep)
     return [out[k] if len(p.features)==1 else out[k].reshape(*out[k].shape[:-1], *p.features) for k in out if k in keep]
-
-def _neurons(p, a, steps, threads, spk, mem, count, keep):
-    "Fill in what neurons do with products `[T or 1, B, N]`"
-    if p.reset is None:
-        _run_states(p, a, spk, mem, threads)
-        if 'count' in keep: spk.sum(0, np.int32, count)
-        return
-    v = np.zeros(a.shape[1:], np.int32)
-    lif_int_forward(a, p.layer.guard, *p.per[:3], v, spk, _NO_SPIKES, _NO_STATES, count, steps, p.reset, threads, mem if 'mem' in keep else None)
 
 # %% ../../nbs/runtime/network.ipynb #e5447250
 def input_codes(
@@ -209,66 +222,40 @@ def input_codes(
 )->np.ndarray: # uint8 if they are spikes, else int32
     "Real numbers are rounded (half to even) and clipped, codes are checked; raises `CheckError`"
     x = np.asarray(x.detach().cpu() if hasattr(x, 'detach') else x)
-    found = lambda: f'{x.min()} … {x.max()}'
-    if x.dtype.kind=='f' and in_max==1 and not ((x==0)|(x==1)).all(): fail('`x`', expected='finite numbers, and spikes: 0 or 1', found=found())
+    def refuse(expected): fail('`x`', expected=expected, found=f'{x.min()} … {x.max()}')
+    if x.dtype.kind=='f' and in_max==1 and not ((x==0)|(x==1)).all(): refuse('finite numbers, and spikes: 0 or 1')
     if x.dtype.kind=='f': x = np.clip(np.rint(check_finite(x, '`x`').astype(np.float64)/in_scale), in_min, in_max)
-    elif x.size and ((x.dtype.kind!='u' and x.min()<in_min) or x.max()>in_max): fail('`x`', expected=f'codes in [{in_min}, {in_max}]', found=found())
+    elif x.size and ((x.dtype.kind!='u' and x.min()<in_min) or x.max()>in_max): refuse(f'codes in [{in_min}, {in_max}]')
     return x.astype(np.uint8 if in_min==0 and in_max==1 else np.int32, copy=False)
 
 # %% ../../nbs/runtime/network.ipynb #a4575b6e
 _BLOCK = 2**21 # spikes, or products, of a block; a cache holds them
 
-def _through(net, x, steps, threads, keep):
+def _through(plan, x, steps, threads, keep):
     "What is in `keep` of the last layer"
-    *first,last = net.plan
+    *first,last = plan
     for p in first: x, = run_layer(p, x, steps, threads, ('spk',))
     return run_layer(last, x, steps, threads, keep)
 
-def _decide(net, x, steps, threads): return _through(net, x, steps, threads, ('total' if net.layers[-1].reset=='none' else 'count',))[0].argmax(-1)
+def _decide(plan, x, steps, threads):
+    kept, = _through(plan, x, steps, threads, ('total' if plan[-1].layer.reset=='none' else 'count',))
+    return kept.argmax(-1)
 
-def _decide_in_blocks(net, x, steps):
-    b,size = x.shape[1],max(1, _BLOCK//(steps*max(p.neurons for p in net.plan)))
-    if b<=size: return _decide(net, x, steps, net.threads)
+def _decide_in_blocks(plan, x, steps, threads):
+    b,size = x.shape[1],max(1, _BLOCK//(steps*max(p.neurons for p in plan)))
+    if b<=size: return _decide(plan, x, steps, threads)
     blocks = [x[:,k:k+size] for k in range(0, b, size)]
-    if net.threads==1 or all(p.linear for p in net.plan): return np.concatenate([_decide(net, v, steps, net.threads) for v in blocks])
-    with ThreadPoolExecutor(net.threads) as pool: return np.concatenate(list(pool.map(lambda v: _decide(net, v, steps, 1), blocks)))
+    if threads==1 or all(p.linear for p in plan):
+        return np.concatenate([_decide(plan, v, steps, threads) for v in blocks])
+    with ThreadPoolExecutor(threads) as pool:
+        return np.concatenate(list(pool.map(lambda v: _decide(plan, v, steps, 1), blocks)))
 
 # %% ../../nbs/runtime/network.ipynb #2521d314
-@dataclass(frozen=True)
-class IntegerNetwork:
-    "A network of integers; call it for the last layer's spikes and states, `record` every layer, or `classify`"
-    layers:tuple # `IntLayer`s in order
-    in_shape:tuple # Shape of one sample
-    steps:int # T of constant input
-    in_scale:float # s_x: what one input code is worth
-    in_min:int # Smallest input code
-    in_max:int # Largest input code
-    threads:int=1 # Threads of the compiled loops
-
-    def __post_init__(self): self.prove(self.steps)
-
-    @property
-    def header(self)->dict: # What a file says of it, beside its layers
-        return dict(in_shape=self.in_shape, steps=self.steps, in_scale=self.in_scale, in_min=self.in_min, in_max=self.in_max)
-
-    @cached_property
-    def plan(self)->list: return planned(self.layers, self.in_shape, max(-self.in_min, self.in_max)) # `Planned` layers
-
-    def prove(self, steps:int)->list: # Largest |v| of each layer
-        "Prove that nothing overflows in `steps` steps, or ever (`math.inf`); raises `CheckError`"
-        return [prove_range(l, 1 if i else max(-self.in_min, self.in_max), steps, f'layer {i}') for i,l in enumerate(self.layers)]
-
-    def _codes(self, x): return input_codes(x, self.in_scale, self.in_min, self.in_max)
-
-    def codes(self,
-        x # Real numbers or codes, `[T, B, *in_shape]` or `[B, *in_shape]`
-    )->np.ndarray: # int32 codes, of the same shape
-        "Real numbers are rounded to input codes (half to even) and clipped; integers are codes already"
-        return self._codes(x).astype(np.int32)
-
+class _Runs:
+    "What a network does with its `plan`, from its `codes`"
     def _start(self, x):
         "Codes over time, and T; longer runs than promised are proved"
-        x,steps = check_time(self._codes(x), self.in_shape, self.steps)
+        x,steps = check_time(input_codes(x, self.in_scale, self.in_min, self.in_max), self.in_shape, self.steps)
         if steps>self.steps: self.prove(steps)
         return x,steps
 
@@ -286,61 +273,99 @@ class IntegerNetwork:
         x # `[T, B, *in_shape]`, or constant `[B, *in_shape]`; real numbers or codes
     )->tuple: # Spikes (uint8) and states (int32) of the last layer, `[T, B, …]`
         "Run over time"
-        return tuple(_through(self, *self._start(x), self.threads, ('spk','mem')))
+        return tuple(_through(self.plan, *self._start(x), self.threads, ('spk','mem')))
 
     def classify(self,
         x # `[T, B, *in_shape]`, or constant `[B, *in_shape]`; real numbers or codes
     )->np.ndarray: # Class of each sample `[B]`
         "What `decide` says of a run, of which nothing is kept"
-        return _decide_in_blocks(self, *self._start(x))
+        return _decide_in_blocks(self.plan, *self._start(x), self.threads)
 
-    def decide(self,
-        spk, # Spikes of the last layer `[T, B, C]`
-        mem # Its states `[T, B, C]`
-    )->np.ndarray: # Class of each sample `[B]`
+    def decide(self, spk, mem)->np.ndarray: # Class of each sample `[B]`, from what the last layer did, `[T, B, C]`
         "The class with the largest Σ v (readouts) or Σ s, in int64; the lowest index on a tie"
         return (mem if self.layers[-1].reset=='none' else spk).sum(0, dtype=np.int64).argmax(-1)
 
-    def save(self,
-        path # File to write, atomically
-    ):
+# %% ../../nbs/runtime/network.ipynb #5790ccdb
+@dataclass(frozen=True)
+class IntegerNetwork(_Runs):
+    "A network of integers; call it for the last layer's spikes and states, `record` every layer, or `classify`"
+    layers:tuple # `IntLayer`s in order
+    in_shape:tuple # Shape of one sample
+    steps:int # T of constant input
+    in_scale:float # s_x: what one input code is worth
+    in_min:int # Smallest input code
+    in_max:int # Largest input code
+    threads:int=1 # Threads of the compiled loops
+
+    def __post_init__(self): self.prove(self.steps)
+
+    @property
+    def header(self)->dict: # What a file says of it, beside its layers
+        return {k:getattr(self, k) for k in ('in_shape','steps','in_scale','in_min','in_max')}
+
+    @cached_property
+    def plan(self)->list: return planned(self.layers, self.in_shape, max(-self.in_min, self.in_max)) # `Planned` layers
+
+    def prove(self, steps:int)->list: # Largest |v| of each layer
+        "Prove that nothing overflows in `steps` steps, or ever (`math.inf`); raises `CheckError`"
+        most = max(-self.in_min, self.in_max)
+        return [prove_range(l, 1 if i else most, steps, f'layer {i}') for i,l in enumerate(self.layers)]
+
+    def codes(self, x)->np.ndarray: # int32, of the shape of `x`: `[T, B, *in_shape]` or `[B, *in_shape]`
+        "Real numbers are rounded to input codes (half to even) and clipped; integers are codes already"
+        return input_codes(x, self.in_scale, self.in_min, self.in_max).astype(np.int32)
+
+    def save(self, path): # File to write, atomically
         "Write the network as one safetensors file; raises `CheckError`"
         write(path, self.layers, self.header)
 
-    def __repr__(self): # a line; `_repr_html_` is what a notebook shows
-        path = ' → '.join(_times(s) for s in (self.in_shape, *(p.features for p in self.plan)))
-        return f'IntegerNetwork({path}, {sum(l.weight.size+l.recurrent.size for l in self.layers):,} weights, T = {self.steps})'
+    def __repr__(self): return _line(self) # `_repr_html_` is what a notebook shows
 
     def _repr_html_(self): return _table(self)
 
 # %% ../../nbs/runtime/network.ipynb #cb7d40fe
 def _times(shape): return ' × '.join(map(str, shape))
 
-def _span(v, show='{:,}'): return show.format(v.min()) if v.min()==v.max() else f'{show.format(v.min())} … {show.format(v.max())}'
+def _line(net):
+    path = ' → '.join(_times(s) for s in (net.in_shape, *(p.features for p in net.plan)))
+    weights = sum(l.weight.size+l.recurrent.size for l in net.layers)
+    return f'IntegerNetwork({path}, {weights:,} weights, T = {net.steps})'
+
+def _span(v, show='{:,}'):
+    low,high = (show.format(x) for x in (v.min(),v.max()))
+    return low if v.min()==v.max() else f'{low} … {high}'
 
 def _kind(l):
     ops = lambda some: [o.kind if o.kind=='flatten' else f'{o.kind} {_times(o.kernel)}' for o in some]
-    return ' → '.join([*ops(l.before), f'{"recurrent " if len(l.recurrent) else ""}{"conv" if l.conv else "linear"}', *ops(l.after)])
+    own = 'recurrent '*bool(len(l.recurrent))+('conv' if l.conv else 'linear')
+    return ' → '.join([*ops(l.before), own, *ops(l.after)])
 
-def _membrane(l): return f'±{l.clip:,}' if l.clip else f'{len(l.levels)} levels' if len(l.levels) else f'int32, {l.guard} guard bits'
+def _membrane(l):
+    if l.clip: return f'±{l.clip:,}'
+    return f'{len(l.levels)} levels' if len(l.levels) else f'int32, {l.guard} guard bits'
 
-_COLUMNS = dict(weight=('weights', lambda v: _times(v.shape)), quant_max=('codes', '±{}'.format), theta=('θ', _span), leak=('leak', lambda v: _span(v/ONE, '{:.4g}')),
-    reset=('reset', str), current_max=('current', lambda v: f'±{v:,}' if v else 'exact')) # what is said of a field
+_COLUMNS = dict(weight=('weights', lambda v: _times(v.shape)), quant_max=('codes', '±{}'.format),
+                theta=('θ', _span), leak=('leak', lambda v: _span(v/ONE, '{:.4g}')), reset=('reset', str),
+                current_max=('current', lambda v: f'±{v:,}' if v else 'exact')) # what is said of a field
 
+# %% ../../nbs/runtime/network.ipynb #8dac59b4
 def _row(i, p):
-    "What a table says of a layer, by head; bytes are those of a device: codes packed, and parameters, one where all are the same"
+    "What a table says of a layer, by head; bytes are of codes packed, and of parameters once, where all are the same"
     l,codes,ints = p.layer,arrays(p.layer, 'codes'),arrays(p.layer, 'ints')
     small,n = sum(packed(w, l.quant_max).nbytes for w in codes.values()),sum(w.size for w in codes.values())
+    floats = n+sum(v.size for k,v in ints.items() if k not in ('m0','shift','levels'))
     said = {head:show(getattr(l, k)) for k,(head,show) in _COLUMNS.items()}
-    said |= dict(layer=str(i), kind=_kind(l), neurons=_times(p.features), bits=f'{8*small/n:.3g}', membrane=_membrane(l), bytes=small+sum(squeezed(v).nbytes for v in ints.values()))
-    return said | dict(float32=4*(n+sum(v.size for k,v in ints.items() if k not in ('m0','shift','levels'))))
+    said |= dict(layer=str(i), kind=_kind(l), neurons=_times(p.features), membrane=_membrane(l))
+    size = small+sum(squeezed(v).nbytes for v in ints.values())
+    return said | dict(bits=f'{8*small/n:.3g}', bytes=size, float32=4*floats)
 
 def _table(net):
     head = 'layer','kind','neurons','weights','codes','bits','θ','leak','reset','current','membrane','bytes','float32'
     said = [_row(i, p) for i,p in enumerate(net.plan)]
     small,big = (sum(r[k] for r in said) for k in ('bytes','float32'))
-    return html_table(head, [[r[h] for h in head] for r in said], ('all', *['']*10, small, big), f'input {_times(net.in_shape)}, codes {net.in_min} … {net.in_max}, T = {net.steps}; '
-        f'weight codes packed and parameters, {big/small:.1f} times smaller than the same numbers as float32')
+    words = (f'input {_times(net.in_shape)}, codes {net.in_min} … {net.in_max}, T = {net.steps}; weight codes packed '
+             f'and parameters, {big/small:.1f} times smaller than the same numbers as float32')
+    return html_table(head, [[r[h] for h in head] for r in said], ('all', *['']*10, small, big), words)
 
 # %% ../../nbs/runtime/network.ipynb #38b4a7dc
 def load(
@@ -353,7 +378,8 @@ def load(
         net.record(np.zeros((1,1,*net.in_shape), np.int32))
     except CheckError as e: raise e if str(e).startswith(path) else CheckError(f'{path}: {e}') from None
     except (ValueError,IndexError,ZeroDivisionError) as e:
-        fail('layers', path, f'shapes that fit each other and samples of {list(header["in_shape"])}', str(e).splitlines()[0])
+        fit = f'shapes that fit each other and samples of {list(header["in_shape"])}'
+        fail('layers', path, fit, str(e).splitlines()[0])
     return net
 
 def save(

@@ -18,7 +18,9 @@ from .coding import decode_codes, decode_ints, decode_units, encode_codes, encod
 from .layer import IntLayer, Op, arrays
 
 # %% ../../nbs/runtime/store.ipynb #4479d178
-def _packing(quant_max): return 'trits' if quant_max<=1 else 'nits' if quant_max<=4 else 'nibbles' if quant_max<=7 else 'bytes'
+def _packing(quant_max):
+    if quant_max<=4: return 'trits' if quant_max<=1 else 'nits'
+    return 'nibbles' if quant_max<=7 else 'bytes'
 
 def packed(
     w:np.ndarray, # Codes, int8, any shape
@@ -50,7 +52,8 @@ def _tensor_name(f): return f.metadata.get('tensor', f.name) # What the file cal
 
 def _encoded(l):
     "The tensors of a layer, by name"
-    write = dict(codes=lambda v: encode_codes(v, l.quant_max), ints=encode_ints, worth=lambda v: encode_units(v, l.theta))
+    write = dict(codes=lambda v: encode_codes(v, l.quant_max), ints=encode_ints,
+                 worth=lambda v: encode_units(v, l.theta))
     has = arrays(l)
     return {_tensor_name(f):write[f.metadata['stored']](has[f.name]) for f in fields(IntLayer) if f.name in has}
 
@@ -71,8 +74,8 @@ def _unusual(d, usual): return {k:v for k,v in d.items() if k not in usual or v!
 
 def _op(o): return _unusual({k:_lists(v) for k,v in asdict(o).items()}, _OP)
 
-_SAY = dict(shape=lambda a: list(a.shape) if a.size else [], has=lambda a: bool(a.size), count=len, whole=int, word=str, flag=bool, conv=_lists,
-            ops=lambda v: [_op(o) for o in v])
+_SAY = dict(shape=lambda a: list(a.shape) if a.size else [], has=lambda a: bool(a.size), count=len, whole=int,
+            word=str, flag=bool, conv=_lists, ops=lambda v: [_op(o) for o in v])
 _SAID = [f for f in fields(IntLayer) if f.metadata['says']]
 
 def _key(f): return f.metadata.get('header', f.name) # what the header calls a field
@@ -109,7 +112,8 @@ def _is_whole(v, lo, hi=2**31-1): return type(v) is int and lo<=v<=hi
 
 def _pair(v, lo): return isinstance(v, list) and len(v)==2 and all(_is_whole(i, lo, 2**20) for i in v)
 
-def _wrong(d, key, where, expected): fail(f'header field `{key}`', where, expected, repr(d[key]) if key in d else 'nothing')
+def _wrong(d, key, where, expected):
+    fail(f'header field `{key}`', where, expected, repr(d[key]) if key in d else 'nothing')
 
 def _number(d, key, where, lo, hi=2**31-1):
     if not _is_whole(d.get(key), lo, hi): _wrong(d, key, where, f'a whole number from {lo} to {hi}')
@@ -126,7 +130,8 @@ def _list(d, key, where):
 def _known(d, usual, where, *must):
     "`d`, with what is usual for missing fields"
     if not isinstance(d, dict): fail('header', where, 'an object', repr(d))
-    if more := set(d)-set(usual)-set(must): fail('header', where, f'the fields {", ".join((*must,*usual))}', f'also {", ".join(sorted(more))}')
+    more = ', '.join(sorted(set(d)-set(usual)-set(must)))
+    if more: fail('header', where, f'the fields {", ".join((*must,*usual))}', f'also {more}')
     return usual | d
 
 # %% ../../nbs/runtime/store.ipynb #725d27b8
@@ -138,7 +143,8 @@ def _count(d, key, where, how): return _number(d, key, where, 0, 2**16)
 
 def _sizes(d, key, where, axes):
     s = tuple(_list(d, key, where))
-    if len(s) not in axes or not all(_is_whole(n, 1) for n in s): _wrong(d, key, where, f'{" or ".join(map(str, axes))} whole numbers above 0')
+    if len(s) not in axes or not all(_is_whole(n, 1) for n in s):
+        _wrong(d, key, where, f'{" or ".join(map(str, axes))} whole numbers above 0')
     size = 1
     for n in s: size *= n
     if size>=2**31: _wrong(d, key, where, 'less than 2^31 codes')
@@ -147,11 +153,11 @@ def _sizes(d, key, where, axes):
 def _shape(d, key, where, how): return _sizes(d, key, where, (4,) if d[how['conv']] else how['axes'])
 
 def _ops(d, key, where, how):
-    out = []
+    out,right = [],'max, sum or flatten, with pairs of whole numbers for kernel, stride and padding'
     for o in _list(d, key, where):
         known = isinstance(o, dict) and set(o)<={'kind',*_OP} and o.get('kind') in ('max','sum','flatten')
         if not known or not all(_pair(v, k!='padding') for k,v in o.items() if k!='kind'):
-            fail(f'header field `{key}`', where, 'max, sum or flatten, with pairs of whole numbers for kernel, stride and padding', o)
+            fail(f'header field `{key}`', where, right, o)
         out.append(Op(**{k:v if k=='kind' else tuple(v) for k,v in o.items()}))
     return tuple(out)
 
@@ -162,7 +168,8 @@ def _conv(d, key, where, how):
         _wrong(d, key, where, 'stride, padding, dilation (pairs) and groups')
     return tuple(tuple(v) if isinstance(v, list) else v for v in c)
 
-_HEAR = dict(shape=_shape, has=_flag, count=_count, whole=_whole, word=_word, flag=_flag, conv=_conv, ops=_ops) # the other way round than `_SAY`
+_HEAR = dict(shape=_shape, has=_flag, count=_count, whole=_whole, # the other way round than `_SAY`
+             word=_word, flag=_flag, conv=_conv, ops=_ops)
 
 # %% ../../nbs/runtime/store.ipynb #e4fb49fb
 def _heard(h, where):
@@ -177,6 +184,7 @@ def _heard(h, where):
         if has: shapes[f.name] = has if isinstance(has, tuple) else (has,) if f.metadata['says']=='count' else c
     return said,shapes
 
+# %% ../../nbs/runtime/store.ipynb #b2ae1ec7
 def _tensor(tensors, key, path, kind):
     "A tensor that has to be there"
     if key not in tensors: fail(f'tensor `{key}`', path, kind, 'nothing')
@@ -184,13 +192,15 @@ def _tensor(tensors, key, path, kind):
 
 def _in_range(a, key, path, lo, hi):
     if a.size and (a.min()<lo or a.max()>hi):
-        fail(f'tensor `{key}`', path, f'in [{lo}, {hi}]' if hi<2**31-1 else f'at least {lo}', int(a.min() if a.min()<lo else a.max()))
+        wanted = f'in [{lo}, {hi}]' if hi<2**31-1 else f'at least {lo}'
+        fail(f'tensor `{key}`', path, wanted, int(a.min() if a.min()<lo else a.max()))
 
 def _layer(h, tensors, i, path):
     said,shapes = _heard(h, f'{path}, layer {i}')
     out = {}
     read = dict(codes=lambda blob,key: decode_codes(blob, shapes[f.name], said['quant_max'], key),
-                ints=lambda blob,key: decode_ints(blob, shapes[f.name][0], key), worth=lambda blob,key: decode_units(blob, out['theta'], key))
+                ints=lambda blob,key: decode_ints(blob, shapes[f.name][0], key),
+                worth=lambda blob,key: decode_units(blob, out['theta'], key))
     for f in fields(IntLayer):
         if f.name not in shapes: continue
         key = f'{i}.{_tensor_name(f)}'
@@ -211,7 +221,8 @@ def _first_version(h, tensors, i, path):
     def tensor(k, dtype, sizes):
         want = f'{dtype} of {" or ".join(map(str, sizes))}'
         a = _tensor(tensors, f'{i}.{k}', path, want)
-        if str(a.dtype)!=dtype or a.ndim!=1 or len(a) not in sizes: fail(f'tensor `{i}.{k}`', path, want, f'{a.dtype} {list(a.shape)}')
+        if str(a.dtype)!=dtype or a.ndim!=1 or len(a) not in sizes:
+            fail(f'tensor `{i}.{k}`', path, want, f'{a.dtype} {list(a.shape)}')
         return a
     q,shape = said['quant_max'],shapes.pop('weight')
     w = _unpack(tensor('weight', dt, (-(-int(np.prod(shape))//word),)), packing, shape)
@@ -219,10 +230,12 @@ def _first_version(h, tensors, i, path):
     out = {}
     for f in fields(IntLayer):
         if f.name not in shapes: continue
-        out[f.name] = np.broadcast_to(tensor(f.name, 'float64' if f.name=='unit' else 'int32', (1,len(w))), (len(w),)).copy()
-        if f.metadata['stored']=='ints': _in_range(out[f.name], f'{i}.{f.name}', path, f.metadata['lo'], f.metadata['hi'])
+        a = tensor(f.name, 'float64' if f.name=='unit' else 'int32', (1,len(w)))
+        out[f.name],how = np.broadcast_to(a, (len(w),)).copy(),f.metadata
+        if how['stored']=='ints': _in_range(a, f'{i}.{f.name}', path, how['lo'], how['hi'])
     return IntLayer(w, **out, **said)
 
+# %% ../../nbs/runtime/store.ipynb #7beef984
 def _version(path):
     "1 if the file says so, else the present one, of which `load_tensors` tells whether it is"
     try:
@@ -230,13 +243,13 @@ def _version(path):
     except (SafetensorError,OSError,ValueError,KeyError,TypeError): return VERSION
     return 1 if type(version) is int and version==1 else VERSION
 
-# %% ../../nbs/runtime/store.ipynb #28604912
 def _scalars(head, path):
     "What a network needs to know beside its layers"
     lo,hi = _number(head, 'in_min', path, -127, 0),_number(head, 'in_max', path, 1, 255)
     scale = head['in_scale']
-    if type(scale) not in (int,float) or not 0<scale<float('inf'): fail('header field `in_scale`', path, 'a number above 0', repr(scale))
-    return dict(in_shape=_sizes(head, 'in_shape', path, range(1, 5)), steps=_number(head, 'steps', path, 1), in_scale=float(scale), in_min=lo, in_max=hi)
+    if type(scale) not in (int,float) or not 0<scale<float('inf'): _wrong(head, 'in_scale', path, 'a number above 0')
+    shape,steps = _sizes(head, 'in_shape', path, range(1, 5)),_number(head, 'steps', path, 1)
+    return dict(in_shape=shape, steps=steps, in_scale=float(scale), in_min=lo, in_max=hi)
 
 def read(
     path # File that `write` wrote
@@ -246,10 +259,12 @@ def read(
     version = _version(path)
     tensors,head = load_tensors(path, FORMAT, version)
     head = _known(head, _NETWORK, path, 'format', 'version', 'in_shape', 'steps', 'layers')
-    layers = tuple((_layer if version==VERSION else _first_version)(h, tensors, i, path) for i,h in enumerate(_list(head, 'layers', path)))
+    hear,name = (_layer,_tensor_name) if version==VERSION else (_first_version,lambda f: f.name)
+    layers = tuple(hear(h, tensors, i, path) for i,h in enumerate(_list(head, 'layers', path)))
     if not layers: fail('header field `layers`', path, 'at least one', 'none')
-    names = {f'{i}.{_tensor_name(f) if version==VERSION else f.name}' for i,l in enumerate(layers) for f in fields(IntLayer) if f.name in arrays(l)}
-    if more := set(tensors)-names: fail('tensors', path, f'those of {len(layers)} layers', f'also {", ".join(sorted(more))}')
+    names = {f'{i}.{name(f)}' for i,l in enumerate(layers) for f in fields(IntLayer) if f.name in arrays(l)}
+    more = ', '.join(sorted(set(tensors)-names))
+    if more: fail('tensors', path, f'those of {len(layers)} layers', f'also {more}')
     return layers,_scalars(head, path)
 
 # %% ../../nbs/runtime/store.ipynb #4e05dffc
@@ -271,8 +286,9 @@ def tensor_sizes(
     for i,l in enumerate(layers):
         codes,worth,own = arrays(l, 'codes'),dict(worth=tensors[f'{i}.worth']),arrays(l, 'codes', 'ints')
         for k,v in (codes | own | worth).items():
+            name,real = f'{i}.{k}',4*v.size*(k not in ('m0','shift','worth'))
             small = packed(v, l.quant_max) if k in codes else squeezed(v)
-            rows.append(TensorSize(f'{i}.{k}', v.shape, 4*v.size*(k not in ('m0','shift','worth')), small.nbytes, tensors[f'{i}.{k}'].nbytes))
+            rows.append(TensorSize(name, v.shape, real, small.nbytes, tensors[name].nbytes))
     with tempfile.TemporaryDirectory() as d:
         save_tensors(f'{d}/net', tensors, file_header(layers, header))
         rest = os.path.getsize(f'{d}/net')-sum(r.coded for r in rows)
