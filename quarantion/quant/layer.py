@@ -147,6 +147,7 @@ def stored_codes(
     weight = i.weight.to(l.bias.dtype)
     return Coded(i, Real(weight, i.unit*i.bias, i.unit*i.theta, i.leak/ONE, i.unit, l.worth_code, **more))
 
+# %% ../../nbs/quant/layer.ipynb #75cd88d6
 @torch.no_grad()
 def freeze(
     l:Learned # A layer

@@ -39,6 +39,7 @@ def _take_weights(l, synapse, back):
     bias = sum((check_finite(b, 'bias', l.name).detach() for b in biases), zero)
     l.bias = nn.Parameter(bias.clone(), requires_grad=l.has_bias)
 
+# %% ../../nbs/quant/learned.ipynb #4a869df9
 def _take_recurrent(l, m):
     "Weights by which spikes return"
     l.recurrent,l.recurrent_conv,l.gain = None,geometry(m),1

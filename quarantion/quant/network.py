@@ -81,7 +81,7 @@ class _Layers(OverTime):
     def switch(self,
         policy:Policy # What is wanted now
     )->'QuantNetwork': # Itself
-        "Represent a live network in another way, on fewer levels perhaps; its real parameters stay. Raises `CheckError`"
+        "Represent a live network in another way, such as on fewer levels; real parameters stay. Raises `CheckError`"
         for n,own,l in zip(self.names, policies_of(policy, self.names), self.layers): l.switch(own)
         return self
 
@@ -130,24 +130,26 @@ def _through(q, x, real):
         yield n,l,ran
         x = ran.spk
 
+def _span(q): return f'codes {q.in_min} … {q.in_max}'
+
 def _row(name, l):
     "What a table says of a layer"
     n = l.latent.numel()
     theta = l.threshold.detach()
-    span = f'{theta.min():.4g}' if theta.min()==theta.max() else f'{theta.min():.4g} … {theta.max():.4g}'
+    reach = f'{theta.min():.4g}' if theta.min()==theta.max() else f'{theta.min():.4g} … {theta.max():.4g}'
     kind = 'Conv2d' if l.conv else 'Linear'
     shape = ' × '.join(map(str, l.latent.shape))
     held = 'float' if l.coder.real else f'{l.lv.name} ({len(l.lv)} levels)'
     size = 4*n if l.coder.real else math.ceil(n*math.log2(len(l.lv))/8)
-    return name, kind, shape, held, span, l.reset, l.policy.current, l.policy.membrane, l.guard, size, 4*n
+    return name, kind, shape, held, reach, l.reset, l.policy.current, l.policy.membrane, l.guard, size, 4*n
 
 def _table(q):
     "A row for each layer, and their sizes together"
     rows = [_row(n, l) for n,l in zip(q.names, q.layers)]
     head = 'layer','kind','weights','levels','θ','reset','current','membrane','guard bits','bytes','float32'
     small,big = (sum(r[i] for r in rows) for i in (-2,-1))
-    codes = f'input {list(q.in_shape)}, codes {q.in_min} … {q.in_max}, T = {q.steps}'
-    note = f'{codes}; weights alone, {big/small:.1f} times smaller than float32'
+    about = f'input {list(q.in_shape)}, {_span(q)}, T = {q.steps}'
+    note = f'{about}; weights alone, {big/small:.1f} times smaller than float32'
     return html_table(head, rows, ('all', *['']*8, small, big), note)
 
 # %% ../../nbs/quant/network.ipynb #1b71afc7
@@ -171,9 +173,7 @@ class QuantNetwork(_Layers):
         _check_codes(self.input_codes, state.get(prefix+'input_codes'))
         super()._load_from_state_dict(state, prefix, *args)
 
-    def encode(self,
-        x:Tensor # Real numbers, or integer codes
-    )->Tensor: # Codes, float
+    def encode(self, x:Tensor)->Tensor: # Codes, float
         "Real numbers are rounded to input codes (half to even) and clipped; integers are codes already"
         return _encoded(self, x).to(self.layers[0].weight.dtype)
 
@@ -188,8 +188,7 @@ class QuantNetwork(_Layers):
     def _repr_html_(self): return _table(self)
 
     def extra_repr(self):
-        codes = f'in_scale={self.in_scale:.6g}, codes {self.in_min} … {self.in_max}'
-        return f'in_shape={self.in_shape}, steps={self.steps}, {codes}'
+        return f'in_shape={self.in_shape}, steps={self.steps}, in_scale={self.in_scale:.6g}, {_span(self)}'
 
 # %% ../../nbs/quant/network.ipynb #a9de6614
 def _pair(v): return (v,v) if isinstance(v, int) else tuple(v)
