@@ -27,7 +27,7 @@ def plain(l, x, k, spk):
     q,s,f = l.lv.quant_max,p['scale'],2.**l.guard
     codes = lambda w: ste(w/s.reshape(-1, *[1]*(w.ndim-1))).clamp(-q, q)*s.reshape(-1, *[1]*(w.ndim-1))
     w,r = codes(p['latent']),codes(p['recurrent']) if l.recurrent is not None else None
-    u = k.unit.detach() if l.quant_max else s*l.in_scale/f
+    u = k.unit.detach() if l.current_max else s*l.in_scale/f
     leak = lambda b: ste(b*65536)/65536
     bias,th,beta = ste(p['bias']/u)*u,ste(p['threshold']/u)*u,leak(p['beta'])
     exact = lambda real,ints: real+(ints*k.unit-real).detach()          # the value of the integers, the gradient of the real number
@@ -43,11 +43,11 @@ def plain(l, x, k, spk):
         if r is not None:
             a = a+(past@r.T if r.ndim==2 else past*r)
             ai = ai+((past@k.recurrent.double().T) if r.ndim==2 else past*k.recurrent.double()).detach().round().long()
-        if l.quant_max:
+        if l.current_max:
             n = k.shift.long()
             qi = (ai*k.m0.long()+(1<<(n-1)))>>n
-            a = torch.where(qi.abs()<=l.quant_max, a, l.quant_max*u*f*qi.sign())
-            qi = qi.clamp(-l.quant_max, l.quant_max)
+            a = torch.where(qi.abs()<=l.current_max, a, l.current_max*u*f*qi.sign())
+            qi = qi.clamp(-l.current_max, l.current_max)
             ai = qi
         ii = (ai<<l.guard)+bi
         i = exact(a+bias, ii)
@@ -92,7 +92,7 @@ def test_gradients(kind, reset, policy):
     with torch.no_grad(): net.layers[0].weight.mul_(3)
     q = prepare(net, replace_last(policy), x)
     l = q.layers[0]
-    if l.quant_max: l.current.disable_observer()
+    if l.current_max: l.current.disable_observer()
     target,to = torch.randn(9,5,8),torch.randn(9,5,8)
     spk,mem = q.train()(x)
     ((mem*target).sum()+(spk*to).sum()).backward()

@@ -89,7 +89,7 @@ def look_at(
         i = a*k.worth.detach().double().reshape(1, -1, *[1]*(a.ndim-2))
         if choice=='exact': return Seen(i.numpy(), None, np.ones(1), 'current')
         top = 2**(int(choice[3:])-1)-1
-        now = l.current.calculate_qparams()[0].double() if l.quant_max==top and bool(l.current.count.any()) else None
+        now = l.current.calculate_qparams()[0].double() if l.current_max==top and bool(l.current.count.any()) else None
         s = by(i.reshape(1, -1), top, now)
         return Seen((i/float(s[0])).numpy(), _whole_levels(top), s.numpy(), 'current / scale')
     mem = ran.mem().detach().double()

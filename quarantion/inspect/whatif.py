@@ -63,8 +63,8 @@ def _put_scale(l, tensor, scale):
     s = torch.as_tensor(scale).to(l.scale)
     if tensor=='weight': l.scale.data,l.coder.scale_min = s.expand(l.scale.shape).clone(),(s/16).expand(l.scale.shape).clone()
     elif tensor=='current':
-        l.current = MinMax(l.quant_max).to(s)
-        l.current(torch.stack([-s.max(),s.max()])*l.quant_max)
+        l.current = MinMax(l.current_max).to(s)
+        l.current(torch.stack([-s.max(),s.max()])*l.current_max)
 
 # %% ../../nbs/inspect/whatif.ipynb #8f4ab058
 def what_if(
@@ -78,7 +78,7 @@ def what_if(
     import torch
     from quarantion.spikes.network import evaluating, readout
     other = copy.deepcopy(q).switch(new)
-    if any(l.quant_max and not l.current.count.any() for l in other.layers): other.train().integers(x) # currents have to be seen before they have a scale
+    if any(l.current_max and not l.current.count.any() for l in other.layers): other.train().integers(x) # currents have to be seen before they have a scale
     if scale: _put_scale(other.layers[scale[0]], *scale[1:])
     def run(net):
         with evaluating(net), torch.no_grad(): r = net.record(x)

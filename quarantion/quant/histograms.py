@@ -95,23 +95,15 @@ def _fold(counts): # signed counts [C, 2n] to magnitudes [C, n]
     h = counts.shape[1]//2
     return counts[:,h:]+counts[:,:h].flip(1)
 
-class Histogram(MinMax):
-    "Counts what it saw, and lets a rule choose the range"
-    per_channel = (*MinMax.per_channel,'counts','exponent')
+def _places(v, e, bins): # bin of each value in spans of 2^e; [C, n], [C]
+    h = bins//2
+    j = torch.floor(v*torch.ldexp(torch.ones_like(v[:,:1]), (h.bit_length()-1-e)[:,None]))
+    return torch.where((v<0)&(j==0), -1, j).long()+h # −1 where the product was too small for its dtype
 
-    def __init__(self,
-        quant_max:int=127, # Largest code; the smallest is its negative
-        ch_axis:int=None, # Axis of the channels that get a histogram of their own; `None` for one
-        rule=mse_range, # Function of `Magnitudes` and `quant_max` that returns the range, `[C]`
-        bins:int=2048, # Bins of a histogram, a power of two; int64 each
-        spike_aware:bool=False, # Leave out zeros: silent entries, channels and batches say nothing
-        history:int=256 # Batches to remember, at least 1
-    ):
-        super().__init__(quant_max, ch_axis, spike_aware, history)
-        if bins<4 or bins&(bins-1): fail('`bins`', type(self).__name__, 'a power of two, at least 4', bins)
-        self.rule = rule
-        self.register_buffer('counts', torch.zeros(0, bins, dtype=torch.int64))
-        self.register_buffer('exponent', torch.zeros(0, dtype=torch.int32)) # e of the span [−2^e, 2^e)
+# %% ../../nbs/quant/histograms.ipynb #6314d6ba
+class _Counts(MinMax):
+    "Counts what it saw, in spans that grow"
+    per_channel = (*MinMax.per_channel,'counts','exponent')
 
     @property
     def bins(self)->int: return self.counts.shape[1] # Bins of a histogram
@@ -126,14 +118,38 @@ class Histogram(MinMax):
         top = torch.maximum(-lo, hi)
         e = torch.where(top>0, torch.frexp(top.clamp(min=0)).exponent, -110).clamp(min=-110) # |x| < 2^e strictly
         e = self._span(e.to(self.exponent.dtype))
-        h,c = self.bins//2,len(e)
-        j = torch.floor(v*torch.ldexp(torch.ones_like(v[:,:1]), (h.bit_length()-1-e)[:,None]))
-        j = torch.where((v<0)&(j==0), -1, j).long() # where the product was too small for its dtype
-        j = j+h+torch.arange(c, device=j.device)[:,None]*self.bins
+        c = len(e)
+        j = _places(v, e, self.bins)+torch.arange(c, device=v.device)[:,None]*self.bins
         if self.spike_aware: j = torch.where(v==0, c*self.bins, j) # a place that is not kept
         new = torch.zeros(c*self.bins+1, dtype=torch.int64, device=j.device)
         new.scatter_add_(0, j.flatten(), new.new_ones(1).expand(j.numel()))
         self.counts.add_(self._sum(new[:-1].reshape(c, -1)))
+
+    def _take(self, other):
+        e = self._span(torch.where(other.counts.sum(1)>0, other.exponent, self.exponent))
+        self.counts.add_(_widen(other.counts, (e-other.exponent).clamp(0, self.bins.bit_length())))
+
+    def edges(self)->Tensor: # `[C, bins+1]`, float64
+        "Edges of the bins, for figures"
+        kw = dict(dtype=torch.float64, device=self.counts.device)
+        return torch.linspace(-1, 1, self.bins+1, **kw)*torch.ldexp(torch.ones(1, **kw), self.exponent)[:,None]
+
+# %% ../../nbs/quant/histograms.ipynb #67b162aa
+class Histogram(_Counts):
+    "Counts what it saw, and lets a rule choose the range"
+    def __init__(self,
+        quant_max:int=127, # Largest code; the smallest is its negative
+        ch_axis:int=None, # Axis of the channels that get a histogram of their own; `None` for one
+        rule=mse_range, # Function of `Magnitudes` and `quant_max` that returns the range, `[C]`
+        bins:int=2048, # Bins of a histogram, a power of two; int64 each
+        spike_aware:bool=False, # Leave out zeros: silent entries, channels and batches say nothing
+        history:int=256 # Batches to remember, at least 1
+    ):
+        super().__init__(quant_max, ch_axis, spike_aware, history)
+        if bins<4 or bins&(bins-1): fail('`bins`', type(self).__name__, 'a power of two, at least 4', bins)
+        self.rule = rule
+        self.register_buffer('counts', torch.zeros(0, bins, dtype=torch.int64))
+        self.register_buffer('exponent', torch.zeros(0, dtype=torch.int32)) # e of the span [−2^e, 2^e)
 
     def merge(self,
         other:'Histogram' # One with as many bins, that watched other batches
@@ -142,19 +158,10 @@ class Histogram(MinMax):
         if getattr(other, 'bins', self.bins)!=self.bins: fail('`other`', 'merge', f'{self.bins} bins', other.bins)
         super().merge(other)
 
-    def _take(self, other):
-        e = self._span(torch.where(other.counts.sum(1)>0, other.exponent, self.exponent))
-        self.counts.add_(_widen(other.counts, (e-other.exponent).clamp(0, self.bins.bit_length())))
-
     def magnitudes(self)->Magnitudes: # What a rule reads
         "Counts of |x|"
         width = torch.ldexp(torch.ones_like(self.exponent, dtype=torch.float64), self.exponent)/(self.bins//2)
         return Magnitudes(_fold(self.counts), width, super()._range().double())
-
-    def edges(self)->Tensor: # `[C, bins+1]`, float64
-        "Edges of the bins, for figures"
-        kw = dict(dtype=torch.float64, device=self.counts.device)
-        return torch.linspace(-1, 1, self.bins+1, **kw)*torch.ldexp(torch.ones(1, **kw), self.exponent)[:,None]
 
     def _range(self): return self.rule(self.magnitudes(), self.quant_max).to(self.min_val.dtype)
 

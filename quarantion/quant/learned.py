@@ -33,21 +33,25 @@ class Into(NamedTuple):
 def _take_weights(l, synapse, back):
     "Weights, and one bias of all that there are"
     l.weight = nn.Parameter(check_finite(synapse.weight, 'weight', l.name).detach().clone())
-    biases,c = [m.bias for m in (synapse,back) if getattr(m, 'bias', None) is not None],len(l.weight)
-    zero = torch.zeros_like(l.weight[:,:1].reshape(c, -1)[:,0])
+    biases = [m.bias for m in (synapse,back) if getattr(m, 'bias', None) is not None]
     l.has_bias = bool(biases)
-    l.bias = nn.Parameter(sum((check_finite(b, 'bias', l.name).detach() for b in biases), zero).clone(), requires_grad=l.has_bias)
+    zero = torch.zeros_like(l.weight[:,:1].reshape(len(l.weight), -1)[:,0])
+    bias = sum((check_finite(b, 'bias', l.name).detach() for b in biases), zero)
+    l.bias = nn.Parameter(bias.clone(), requires_grad=l.has_bias)
 
+# %% ../../nbs/quant/learned.ipynb #4a869df9
 def _take_recurrent(l, m):
     "Weights by which spikes return"
     l.recurrent,l.recurrent_conv,l.gain = None,geometry(m),1
     if m is None: return
     w,c = check_finite(m.weight, 'recurrent weights', l.name).detach(),len(l.weight)
-    if not isinstance(m, (nn.Linear,nn.Conv2d)): w = w.reshape(-1).expand(c) if w.numel()==1 else w.reshape(-1) # each to itself
+    if not isinstance(m, (nn.Linear,nn.Conv2d)): # each to itself
+        w = w.reshape(-1).expand(c) if w.numel()==1 else w.reshape(-1)
     if len(w)!=c: fail('recurrent weights', l.name, f'{c} rows, as the others have', list(w.shape))
     l.gain = round(1/l.in_scale)
     if abs(1/l.in_scale-l.gain)>1e-6*l.gain:
-        fail('input codes of recurrent neurons', l.name, '1/s_x to be a whole number (scale the input to [0, 1])', f'{1/l.in_scale:.6g}')
+        want = '1/s_x to be a whole number (scale the input to [0, 1])'
+        fail('input codes of recurrent neurons', l.name, want, f'{1/l.in_scale:.6g}')
     l.recurrent = nn.Parameter(w.clone())
 
 def _take_neurons(l, neurons):
@@ -56,34 +60,58 @@ def _take_neurons(l, neurons):
     for k in 'beta','threshold','alpha':
         v = getattr(neurons, k, None)
         if v is None: l.alpha = None; continue
-        if v.numel() not in (1,c): fail(f'`{k}`', l.name, f'one value, or one for each of {c} channels', f'{v.numel()} values')
+        n = v.numel()
+        if n not in (1,c): fail(f'`{k}`', l.name, f'one value, or one for each of {c} channels', f'{n} values')
         new = check_finite(v, k, l.name).detach().clone()
         if v.requires_grad: setattr(l, k, nn.Parameter(new))
         else: l.register_buffer(k, new)
 
+# %% ../../nbs/quant/learned.ipynb #765ebbf0
+def _place(l, into, before, after):
+    "What comes into a layer, and what happens around its weights"
+    l.into,l.before,l.after = into,before,after
+    l.max_in = into.top*pool_area(before)*pool_area(after)
+    l.in_scale = into.scale/pool_area(before)/pool_area(after)
+
+def _take_all(l, synapse, neurons):
+    "Every parameter, and how neurons are reset and trained"
+    l.conv = geometry(synapse)
+    l.reset,l.surrogate = neurons.reset,neurons.surrogate
+    l.slope,l.detach_reset = float(neurons.slope),neurons.detach_reset
+    _take_weights(l, synapse, neurons.recurrent)
+    _take_recurrent(l, neurons.recurrent)
+    _take_neurons(l, neurons)
+
 # %% ../../nbs/quant/learned.ipynb #77b2b37b
-_WATCH = dict(ema=MovingAverage, adaptive=partial(MovingAverage, adaptive=True), spike_aware=partial(MovingAverage, adaptive=True, spike_aware=True),
+_ADAPTIVE = partial(MovingAverage, adaptive=True)
+_WATCH = dict(ema=MovingAverage, adaptive=_ADAPTIVE, spike_aware=partial(_ADAPTIVE, spike_aware=True),
     minmax=MinMax, percentile=Percentile, mse=Histogram, entropy=partial(Histogram, rule=entropy_range))
+
+def _watch_currents(l, policy):
+    "Q of the currents, 0 where they are exact, and the observer that finds their scale"
+    l.current_max = 0 if policy.current=='exact' else 2**(int(policy.current[3:])-1)-1
+    kind = policy.observer if l.current_max else 'adaptive'
+    if l.current is None or getattr(l, '_kind', None)!=kind: # a word, which a copy of the layer has too
+        l.current,l._kind = _WATCH[kind](quant_max=max(l.current_max, 1)),kind
+    else: l.current.quant_max = max(l.current_max, 1)
 
 def _represent(l, policy):
     "What the policy says beside the weights"
     m = membrane_of(policy.membrane)
     l.policy,l.kept,l.float_membrane = policy,kept(m, l.reset),m.kind=='float'
-    l.quant_max = 0 if policy.current=='exact' else 2**(int(policy.current[3:])-1)-1
-    kind = policy.observer if l.quant_max else 'adaptive'
-    if l.current is None or getattr(l, '_kind', None)!=kind: # a word, which a copy of the layer has too
-        l.current,l._kind = _WATCH[kind](quant_max=max(l.quant_max, 1)),kind
-    else: l.current.quant_max = max(l.quant_max, 1)
+    _watch_currents(l, policy)
     l.set_guard()
-    if l.float_membrane and l.recurrent is not None: fail('`membrane`', l.name, 'another than float for recurrent neurons', 'float')
+    if l.float_membrane and l.recurrent is not None:
+        fail('`membrane`', l.name, 'another than float for recurrent neurons', 'float')
     if l.tight and l.kept.clip==1:
-        fail('`membrane`', l.name, f'a level above the threshold, or a neuron {l.tight} (another reset, or more bits)', f'{policy.membrane} with reset {l.reset!r}')
+        want = f'a level above the threshold, or a neuron {l.tight} (another reset, or more bits)'
+        fail('`membrane`', l.name, want, f'{policy.membrane} with reset {l.reset!r}')
 
 # %% ../../nbs/quant/learned.ipynb #7ef2ca6e
 def _rows(l, w):
     "Weights of each channel `[C, J]`, recurrent ones among them, without gradient"
-    w = w.detach()
-    return w.flatten(1) if l.recurrent is None else torch.cat([w.flatten(1), l.recurrent.detach().reshape(len(w), -1)], 1)
+    w = w.detach().flatten(1)
+    return w if l.recurrent is None else torch.cat([w, l.recurrent.detach().reshape(len(w), -1)], 1)
 
 def input_thresholds(
     l # A layer
@@ -94,7 +122,8 @@ def input_thresholds(
 def _fit_scales(l):
     if not l.kept.clip: return
     least = input_thresholds(l) if len(l.scale)>1 else input_thresholds(l).min().reshape(1)
-    if l.into.guard: l.scale.data = torch.maximum(l.scale.data, least/(4*l.kept.clip)) # 8-bit input has units that are too small for it
+    if l.into.guard: # 8-bit input has units that are too small for it
+        l.scale.data = torch.maximum(l.scale.data, least/(4*l.kept.clip))
     if l.tight: l.scale.data = torch.maximum(l.scale.data, least/(l.kept.clip-1)*(1+1e-6))
     l.scale.data = torch.minimum(l.scale.data, least)
     l.scale_min.copy_(l.scale.data/16)
@@ -103,9 +132,10 @@ def _fit_scales(l):
 def _make_room(l):
     "Buffers for what `freeze` stores"
     c = len(l.bias)
+    without = ('levels','recurrent') if l.recurrent is None else ('levels',) # levels are the policy's
     for f in fields(IntLayer):
         kind = f.metadata['stored']
-        if kind is None or f.name=='levels' or f.name=='recurrent' and l.recurrent is None: continue # levels are the policy's
+        if kind is None or f.name in without: continue
         shape = (l.latent if f.name=='weight' else l.recurrent).shape if kind=='codes' else (c,)
         l.register_buffer(f'{f.name}_code', torch.zeros(shape, dtype=getattr(torch, DTYPES[kind])))
     l.register_buffer('worth_code', torch.zeros(c, dtype=torch.float64))
@@ -114,10 +144,45 @@ def _restored(l, keys):
     "After a state was loaded"
     l.set_guard()
     for n,p in l.named_parameters():
-        p.requires_grad_(not bool(l.frozen) and (l.has_bias if n=='bias' else l.coder.learns if n.endswith('.scale') else True))
+        learns = l.has_bias if n=='bias' else l.coder.learns if n.endswith('.scale') else True
+        p.requires_grad_(not bool(l.frozen) and learns)
+
+# %% ../../nbs/quant/learned.ipynb #32655c82
+class _Represented(nn.Module):
+    "Parameters that a policy has represented, and may have represented in another way"
+    @torch.no_grad()
+    def switch(self,
+        policy:Policy # What is wanted now, without exceptions
+    ):
+        "Represent this layer in another way; its real parameters stay as they are. Raises `CheckError`"
+        if self.frozen: fail('weights', self.name, 'codes that are not frozen yet', 'frozen ones')
+        _represent(self, policy)
+        self.coder.switch(_rows(self, self.latent), policy, input_thresholds(self), self.into.guard)
+        _fit_scales(self)
+
+    def set_guard(self):
+        "8 guard bits where currents were seen, and so have a scale; none where membranes are clipped"
+        few = self.current_max and bool(self.frozen|self.current.count.any())
+        self.guard = 0 if self.kept.clip else 8 if few else self.into.guard
+
+    @property
+    def tight(self)->str: # What becomes of its neurons if no membrane is above the threshold; empty: nothing
+        if not self.kept.clip or self.reset=='none': return ''
+        return 'cannot fire' if self.kept.before_fire else 'is never reset' if self.reset=='subtract_delayed' else ''
+
+    latent = property(lambda self: self.parametrizations.weight.original, doc='Real weights, which train')
+    coder = property(lambda self: self.parametrizations.weight[0], doc='What makes them into codes')
+    scale = property(lambda self: self.coder.scale, doc='s_w, `[C]` or `[1]`')
+    scale_min = property(lambda self: self.coder.scale_min, doc='Below this it is not used')
+    rule = property(lambda self: self.coder.rule, doc='How scales are found')
+    lv = property(lambda self: self.coder.lv, doc='Level set of the weights')
+
+    def extra_repr(self):
+        kind = 'conv2d' if self.conv else 'linear'
+        return f'{self.lv.name}, {kind} {tuple(self.latent.shape)}, guard={self.guard}, reset={self.reset!r}'
 
 # %% ../../nbs/quant/learned.ipynb #c9706f39
-class Learned(nn.Module):
+class Learned(_Represented):
     "The parameters of a quantized layer, and how they are represented"
     def __init__(self,
         synapse:nn.Module, # `nn.Linear` or `nn.Conv2d`, batch norm folded
@@ -131,13 +196,9 @@ class Learned(nn.Module):
     ):
         super().__init__()
         self.register_buffer('frozen', torch.tensor(False))
-        self.name,self.into,self.before,self.after,self.conv = name,into,tuple(before),tuple(after),geometry(synapse)
-        self.reset,self.surrogate,self.slope,self.detach_reset = neurons.reset,neurons.surrogate,float(neurons.slope),neurons.detach_reset
-        self.max_in = into.top*pool_area(before)*pool_area(after)
-        self.in_scale = into.scale/pool_area(before)/pool_area(after)
-        _take_weights(self, synapse, neurons.recurrent)
-        _take_recurrent(self, neurons.recurrent)
-        _take_neurons(self, neurons)
+        self.name = name
+        _place(self, into, tuple(before), tuple(after))
+        _take_all(self, synapse, neurons)
         self.membrane,self.weights,self.current = MovingAverage(),MovingAverage(),None
         _represent(self, policy)
         coder = WeightCodes(_rows(self, self.weight), policy, not per_tensor, input_thresholds(self), into.guard)
@@ -145,31 +206,3 @@ class Learned(nn.Module):
         _fit_scales(self)
         _make_room(self)
         self.register_load_state_dict_post_hook(_restored)
-
-    @torch.no_grad()
-    def switch(self,
-        policy:Policy # What is wanted now, without exceptions
-    ):
-        "Represent this layer in another way; its real parameters stay as they are. Raises `CheckError`"
-        if self.frozen: fail('weights', self.name, 'codes that are not frozen yet', 'frozen ones')
-        _represent(self, policy)
-        self.coder.switch(_rows(self, self.latent), policy, input_thresholds(self), self.into.guard)
-        _fit_scales(self)
-
-    def set_guard(self):
-        "8 guard bits where currents have a scale, which they have once some were seen; none where membranes are clipped"
-        self.guard = 0 if self.kept.clip else 8 if self.quant_max and bool(self.frozen|self.current.count.any()) else self.into.guard
-
-    @property
-    def tight(self)->str: # What happens to its neurons if the largest membrane is not above the threshold; empty: nothing
-        if not self.kept.clip or self.reset=='none': return ''
-        return 'cannot fire' if self.kept.before_fire else 'is never reset' if self.reset=='subtract_delayed' else ''
-
-    latent = property(lambda self: self.parametrizations.weight.original, doc='Real weights, which train')
-    coder = property(lambda self: self.parametrizations.weight[0], doc='What makes them into codes')
-    scale = property(lambda self: self.coder.scale, doc='s_w, `[C]` or `[1]`')
-    scale_min = property(lambda self: self.coder.scale_min, doc='Below this it is not used')
-    rule = property(lambda self: self.coder.rule, doc='How scales are found')
-    lv = property(lambda self: self.coder.lv, doc='Level set of the weights')
-
-    def extra_repr(self): return f'{self.lv.name}, {"conv2d" if self.conv else "linear"} {tuple(self.latent.shape)}, guard={self.guard}, reset={self.reset!r}'

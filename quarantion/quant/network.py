@@ -30,6 +30,7 @@ def policies_of(
     ends = {0:['first']} | {len(names)-1:['first']*(len(names)==1)+['last']}
     return [policy.at(n, *ends.get(i, [])) for i,n in enumerate(names)]
 
+# %% ../../nbs/quant/network.ipynb #068ae78a
 def _module(op):
     "The torch layer that an `Op` was"
     if op.kind=='flatten': return nn.Flatten()
@@ -52,52 +53,22 @@ def _neurons(l, k, kw, real):
     back = Diagonal(w.reshape(-1, *[1]*(2 if l.conv else 0))) if w.ndim==1 else _synapse(w, l.recurrent_conv, w, None)
     return neurons_with(alpha, back, **kw)
 
-# %% ../../nbs/quant/network.ipynb #1b71afc7
-class QuantNetwork(OverTime):
-    "The network that `prepare` makes; call it as the one that it was made from"
-    def __init__(self,
-        layers:list, # `QuantLayer`s in order
-        names:list, # Name of each, as in the network they were made from
-        in_shape:tuple, # Shape of one sample
-        steps:int, # T of constant input
-        input:MinMax, # What was observed of the sample
-        in_scale:float, # s_x
-        in_min:int, # Smallest input code
-        in_max:int # Largest input code
-    ):
+def _twin(l):
+    "Plain torch layers, and neurons, that hold what a quantized layer stands for"
+    k,real = l.codes().real,lambda v: v.detach().to(l.bias.dtype).clone()
+    weight = l.weight if not l.frozen else l.weight_code*(k.worth/l.in_scale).reshape(-1, *[1]*(l.latent.ndim-1))
+    synapse = _synapse(l.latent, l.conv, real(weight), real(k.bias) if l.has_bias else None)
+    how = dict(reset=l.reset, surrogate=l.surrogate, slope=l.slope, detach_reset=l.detach_reset)
+    neurons = _neurons(l, k, dict(beta=real(k.beta), threshold=real(k.theta), **how), real)
+    return [*map(_module, l.before), synapse, *map(_module, l.after), neurons]
+
+# %% ../../nbs/quant/network.ipynb #089543ff
+class _Layers(OverTime):
+    "Quantized layers in order"
+    def __init__(self, layers, names, in_shape, steps):
         super().__init__()
-        self.layers,self.names,self.in_shape,self.steps = nn.ModuleList(layers),list(names),tuple(in_shape),steps
-        self.input,self.in_scale,self.in_min,self.in_max = input,in_scale,in_min,in_max
-        self.register_buffer('input_codes', torch.tensor([in_scale,in_min,in_max], dtype=torch.float64))
-
-    def _load_from_state_dict(self, state, prefix, *args):
-        theirs = state.get(prefix+'input_codes')
-        if theirs is not None and not torch.allclose(theirs.double().cpu(), self.input_codes.double().cpu(), rtol=1e-6):
-            fail('`input_codes`', 'load_state_dict', f'scale, smallest and largest code {self.input_codes.tolist()} (prepare both from the same sample)', theirs.tolist())
-        super()._load_from_state_dict(state, prefix, *args)
-
-    def encode(self,
-        x:Tensor # Real numbers, or integer codes
-    )->Tensor: # Codes, float
-        "Real numbers are rounded to input codes (half to even) and clipped; integers are codes already"
-        if not isinstance(x, Tensor): fail('`x`', 'encode', 'a tensor', type(x).__name__)
-        if not x.is_floating_point():
-            if x.numel() and not (self.in_min<=x.min() and x.max()<=self.in_max): fail('`x`', expected=f'codes in [{self.in_min}, {self.in_max}]', found=f'{x.min()} … {x.max()}')
-            return x.to(self.layers[0].weight.dtype)
-        if not torch.isfinite(x).all(): check_finite(x, 'x')
-        if self.in_max==1 and not ((x==0)|(x==1)).all(): fail('`x`', 'encode', 'spikes, 0 or 1, as in the sample', f'{float(x.min()):g} … {float(x.max()):g}')
-        z = x.double()/self.in_scale
-        if x.numel() and not (self.in_min-.5<=z.min() and z.max()<=self.in_max+.5): warnings.warn(f'input beyond what the sample of `prepare` held is clipped to [{self.in_min*self.in_scale:g}, {self.in_max*self.in_scale:g}]')
-        k = torch.round(z).clamp(self.in_min, self.in_max)
-        return (z+(k-z).detach() if x.requires_grad else k).to(self.layers[0].weight.dtype)
-
-    def _layers(self, x, real):
-        "Yield name, layer, and what it did; real membranes for all layers, for none, or (`None`) for the last"
-        x,steps = check_time(self.encode(x), self.in_shape, self.steps)
-        for i,(n,l) in enumerate(zip(self.names, self.layers)):
-            ran = l(x, steps, real or real is None and i==len(self.layers)-1)
-            yield n,l,ran
-            x = ran.spk
+        self.layers,self.names = nn.ModuleList(layers),list(names)
+        self.in_shape,self.steps = tuple(in_shape),steps
 
     def _run(self, x, every):
         for n,l,ran in self._layers(x, every or None): yield n,l,ran.spk,ran.mem
@@ -110,26 +81,15 @@ class QuantNetwork(OverTime):
     def switch(self,
         policy:Policy # What is wanted now
     )->'QuantNetwork': # Itself
-        "Represent a live network in another way, such as on fewer levels; its real parameters stay as they are. Raises `CheckError`"
+        "Represent a live network in another way, such as on fewer levels; real parameters stay. Raises `CheckError`"
         for n,own,l in zip(self.names, policies_of(policy, self.names), self.layers): l.switch(own)
         return self
 
     @torch.no_grad()
     def materialize(self)->Network: # Of plain torch layers and `LIF`
         "A float network that holds the dequantized weights, biases, thresholds and leaks, as other tools want them"
-        out = []
-        for l in self.layers:
-            k,real = l.codes().real,lambda v: v.detach().to(l.bias.dtype).clone()
-            syn = _synapse(l.latent, l.conv, real(l.weight if not l.frozen else l.weight_code*(k.worth/l.in_scale).reshape(-1, *[1]*(l.latent.ndim-1))), real(k.bias) if l.has_bias else None)
-            kw = dict(beta=real(k.beta), threshold=real(k.theta), reset=l.reset, surrogate=l.surrogate, slope=l.slope, detach_reset=l.detach_reset)
-            out += [*map(_module, l.before), syn, *map(_module, l.after), _neurons(l, k, kw, real)]
-        return Network(*out, in_shape=self.in_shape, steps=self.steps).to(self.layers[0].bias.device).train(self.training)
-
-    def freeze(self)->'QuantNetwork': # Itself
-        "Stop the observers and store the codes; raises `CheckError` for a network that integers cannot hold"
-        self.input.disable_observer()
-        for l in self.layers: l.freeze()
-        return self
+        net = Network(*(m for l in self.layers for m in _twin(l)), in_shape=self.in_shape, steps=self.steps)
+        return net.to(self.layers[0].bias.device).train(self.training)
 
     def param_groups(self, lr:float)->list: # For an optimizer
         "Scales learn a hundred times slower than weights, being that much smaller"
@@ -137,31 +97,119 @@ class QuantNetwork(OverTime):
         ids = {id(s) for s in scales}
         return [dict(params=[p for p in self.parameters() if id(p) not in ids], lr=lr), dict(params=scales, lr=lr/100)]
 
-    def _repr_html_(self): # what a notebook shows
-        span = lambda v: f'{v.min():.4g}' if v.min()==v.max() else f'{v.min():.4g} … {v.max():.4g}'
-        rows = [(n, 'Conv2d' if l.conv else 'Linear', ' × '.join(map(str, l.latent.shape)), 'float' if l.coder.real else f'{l.lv.name} ({len(l.lv)} levels)', span(l.threshold.detach()), l.reset, l.policy.current, l.policy.membrane,
-            l.guard, 4*l.latent.numel() if l.coder.real else math.ceil(l.latent.numel()*math.log2(len(l.lv))/8), 4*l.latent.numel()) for n,l in zip(self.names, self.layers)]
-        head = 'layer','kind','weights','levels','θ','reset','current','membrane','guard bits','bytes','float32'
-        small,big = (sum(r[i] for r in rows) for i in (-2,-1))
-        return html_table(head, rows, ('all', *['']*8, small, big), f'input {list(self.in_shape)}, codes {self.in_min} … {self.in_max}, T = {self.steps}; weights alone, {big/small:.1f} times smaller than float32')
+# %% ../../nbs/quant/network.ipynb #b5a8d1e1
+def _check_codes(ours, theirs):
+    "Scale, smallest and largest code of the input; raise `CheckError` where those of a state are others"
+    if theirs is None or torch.allclose(theirs.double().cpu(), ours.double().cpu(), rtol=1e-6): return
+    want = f'scale, smallest and largest code {ours.tolist()} (prepare both from the same sample)'
+    fail('`input_codes`', 'load_state_dict', want, theirs.tolist())
 
-    def extra_repr(self): return f'in_shape={self.in_shape}, steps={self.steps}, in_scale={self.in_scale:.6g}, codes {self.in_min} … {self.in_max}'
+def _encoded(q, x):
+    "What `encode` returns, before it is cast"
+    if not isinstance(x, Tensor): fail('`x`', 'encode', 'a tensor', type(x).__name__)
+    if not x.is_floating_point():
+        inside = not x.numel() or q.in_min<=x.min() and x.max()<=q.in_max
+        if not inside: fail('`x`', expected=f'codes in [{q.in_min}, {q.in_max}]', found=f'{x.min()} … {x.max()}')
+        return x
+    if not torch.isfinite(x).all(): check_finite(x, 'x')
+    if q.in_max==1 and not ((x==0)|(x==1)).all():
+        fail('`x`', 'encode', 'spikes, 0 or 1, as in the sample', f'{float(x.min()):g} … {float(x.max()):g}')
+    z = x.double()/q.in_scale
+    if x.numel() and not (q.in_min-.5<=z.min() and z.max()<=q.in_max+.5):
+        ends = f'[{q.in_min*q.in_scale:g}, {q.in_max*q.in_scale:g}]'
+        warnings.warn(f'input beyond what the sample of `prepare` held is clipped to {ends}')
+    k = torch.round(z).clamp(q.in_min, q.in_max)
+    return z+(k-z).detach() if x.requires_grad else k
+
+# %% ../../nbs/quant/network.ipynb #526fa2b7
+def _through(q, x, real):
+    "Yield name, layer, and what it did; real membranes for all layers, for none, or (`None`) for the last"
+    x,steps = check_time(q.encode(x), q.in_shape, q.steps)
+    for i,(n,l) in enumerate(zip(q.names, q.layers)):
+        ran = l(x, steps, real or real is None and i==len(q.layers)-1)
+        yield n,l,ran
+        x = ran.spk
+
+def _span(q): return f'codes {q.in_min} … {q.in_max}'
+
+def _row(name, l):
+    "What a table says of a layer"
+    n = l.latent.numel()
+    theta = l.threshold.detach()
+    reach = f'{theta.min():.4g}' if theta.min()==theta.max() else f'{theta.min():.4g} … {theta.max():.4g}'
+    kind = 'Conv2d' if l.conv else 'Linear'
+    shape = ' × '.join(map(str, l.latent.shape))
+    held = 'float' if l.coder.real else f'{l.lv.name} ({len(l.lv)} levels)'
+    size = 4*n if l.coder.real else math.ceil(n*math.log2(len(l.lv))/8)
+    return name, kind, shape, held, reach, l.reset, l.policy.current, l.policy.membrane, l.guard, size, 4*n
+
+def _table(q):
+    "A row for each layer, and their sizes together"
+    rows = [_row(n, l) for n,l in zip(q.names, q.layers)]
+    head = 'layer','kind','weights','levels','θ','reset','current','membrane','guard bits','bytes','float32'
+    small,big = (sum(r[i] for r in rows) for i in (-2,-1))
+    about = f'input {list(q.in_shape)}, {_span(q)}, T = {q.steps}'
+    note = f'{about}; weights alone, {big/small:.1f} times smaller than float32'
+    return html_table(head, rows, ('all', *['']*8, small, big), note)
+
+# %% ../../nbs/quant/network.ipynb #1b71afc7
+class QuantNetwork(_Layers):
+    "The network that `prepare` makes; call it as the one that it was made from"
+    def __init__(self,
+        layers:list, # `QuantLayer`s in order
+        names:list, # Name of each, as in the network they were made from
+        in_shape:tuple, # Shape of one sample
+        steps:int, # T of constant input
+        input:MinMax, # What was observed of the sample
+        in_scale:float, # s_x
+        in_min:int, # Smallest input code
+        in_max:int # Largest input code
+    ):
+        super().__init__(layers, names, in_shape, steps)
+        self.input,self.in_scale,self.in_min,self.in_max = input,in_scale,in_min,in_max
+        self.register_buffer('input_codes', torch.tensor([in_scale,in_min,in_max], dtype=torch.float64))
+
+    def _load_from_state_dict(self, state, prefix, *args):
+        _check_codes(self.input_codes, state.get(prefix+'input_codes'))
+        super()._load_from_state_dict(state, prefix, *args)
+
+    def encode(self, x:Tensor)->Tensor: # Codes, float
+        "Real numbers are rounded to input codes (half to even) and clipped; integers are codes already"
+        return _encoded(self, x).to(self.layers[0].weight.dtype)
+
+    def _layers(self, x, real): return _through(self, x, real)
+
+    def freeze(self)->'QuantNetwork': # Itself
+        "Stop the observers and store the codes; raises `CheckError` for a network that integers cannot hold"
+        self.input.disable_observer()
+        for l in self.layers: l.freeze()
+        return self
+
+    def _repr_html_(self): return _table(self)
+
+    def extra_repr(self):
+        return f'in_shape={self.in_shape}, steps={self.steps}, in_scale={self.in_scale:.6g}, {_span(self)}'
 
 # %% ../../nbs/quant/network.ipynb #a9de6614
 def _pair(v): return (v,v) if isinstance(v, int) else tuple(v)
 
 def _op(m, name, bias=False): # `bias`: is there one already, that an average would take in?
     if isinstance(m, nn.Flatten):
-        if m.start_dim!=1 or m.end_dim!=-1: fail('Flatten', name, 'start_dim=1, end_dim=-1', f'{m.start_dim}, {m.end_dim}')
+        ends = m.start_dim,m.end_dim
+        if ends!=(1,-1): fail('Flatten', name, 'start_dim=1, end_dim=-1', f'{m.start_dim}, {m.end_dim}')
         return Op('flatten')
     kind = 'max' if isinstance(m, nn.MaxPool2d) else 'sum'
     if m.ceil_mode: fail(type(m).__name__, name, 'ceil_mode=False', 'True')
     if kind=='max' and _pair(m.dilation)!=(1,1): fail('MaxPool2d', name, 'dilation=1', m.dilation)
     if kind=='sum' and (m.divisor_override or (not m.count_include_pad and _pair(m.padding)!=(0,0))):
-        fail('AvgPool2d', name, 'a divisor that is the same everywhere', 'count_include_pad=False with padding, or divisor_override')
-    if bias and kind=='sum' and _pair(m.padding)!=(0,0): fail('AvgPool2d', name, 'no padding between weights and neurons, as a bias would be averaged with it', f'padding {_pair(m.padding)}')
+        found = 'count_include_pad=False with padding, or divisor_override'
+        fail('AvgPool2d', name, 'a divisor that is the same everywhere', found)
+    if bias and kind=='sum' and _pair(m.padding)!=(0,0):
+        want = 'no padding between weights and neurons, as a bias would be averaged with it'
+        fail('AvgPool2d', name, want, f'padding {_pair(m.padding)}')
     return Op(kind, *(_pair(v) for v in (m.kernel_size,m.stride,m.padding)))
 
+# %% ../../nbs/quant/network.ipynb #94a18936
 @torch.no_grad()
 def _fold(synapse, bn, name):
     "`synapse` with the batch norm that follows it"
@@ -177,7 +225,7 @@ def _fold(synapse, bn, name):
     return new
 
 def _read(net):
-    "Stages whose weights hold their batch norms, and whose poolings are `Op`s; raises `CheckError` for what integers cannot do"
+    "Stages with batch norms in their weights, and `Op`s for poolings; raises `CheckError` for what integers cannot do"
     places = {id(m):f'layer {i} ({type(m).__name__})' for i,m in enumerate(net.layers)}
     out = []
     for s in stages(net):
@@ -189,6 +237,7 @@ def _read(net):
         out.append(s._replace(synapse=m, norms=(), before=before, after=after))
     return out
 
+# %% ../../nbs/quant/network.ipynb #c125258a
 @torch.no_grad()
 def _check_shapes(net):
     "Pass one sample of zeros through the weights and poolings"
@@ -197,9 +246,38 @@ def _check_shapes(net):
         name,x = s.name,x.to(s.synapse.weight)
         try:
             for m in s.before: x = m(x)
-            if isinstance(s.synapse, nn.Linear) and x.ndim!=2: fail('Linear', f'layer {name}', 'one axis of features before it (nn.Flatten makes one)', f'shape {list(x.shape[1:])}')
+            if isinstance(s.synapse, nn.Linear) and x.ndim!=2:
+                want = 'one axis of features before it (nn.Flatten makes one)'
+                fail('Linear', f'layer {name}', want, f'shape {list(x.shape[1:])}')
             for m in (s.synapse,*s.after): x = m(x)
-        except RuntimeError as e: fail('shapes', f'layer {name}', f'weights and poolings that fit {list(x.shape[1:])}', str(e).splitlines()[0])
+        except RuntimeError as e:
+            want = f'weights and poolings that fit {list(x.shape[1:])}'
+            fail('shapes', f'layer {name}', want, str(e).splitlines()[0])
+
+# %% ../../nbs/quant/network.ipynb #c83da715
+def _input(sample):
+    "What was observed of a sample, its scale, smallest and largest code, and guard bits; raises `CheckError`"
+    if not sample.any():
+        want = 'input that is not all zeros, from which codes can be chosen'
+        fail('`sample`', 'prepare', want, f'shape {list(sample.shape)}')
+    lo,hi = float(sample.min()),float(sample.max())
+    spikes,whole = bool(((sample==0)|(sample==1)).all()),not sample.is_floating_point()
+    in_min,in_max,guard = (0,1,8) if spikes else (0,255,0) if lo>=0 else (-127,127,0)
+    observer = MinMax(in_max)
+    observer(sample.float().cpu())
+    if whole and (lo<-127 or hi>(255 if lo>=0 else 127)):
+        fail('`sample`', 'prepare', 'integer codes of 8 bits', f'{lo:g} … {hi:g}')
+    in_scale = 1. if spikes or whole else max(hi, -lo)/in_max # integers are codes already
+    return observer,in_scale,in_min,in_max,guard
+
+# %% ../../nbs/quant/network.ipynb #b68fa4f9
+def _quantized(ss, policy, first):
+    "A quantized layer for each stage; what comes into the first is `first`, and spikes into the others"
+    layers = []
+    for i,(own,s) in enumerate(zip(policies_of(policy, [s.name for s in ss]), ss)):
+        layers.append(QuantLayer(s.synapse, s.neurons, own, Into() if i else first, s.before, s.after,
+                                 per_tensor=i==len(ss)-1, name=f'layer {s.name}'))
+    return layers
 
 def prepare(
     net:Network, # A float network, trained or not; it is left as it is
@@ -211,21 +289,13 @@ def prepare(
     if not isinstance(policy, Policy): fail('`policy`', 'prepare', 'a Policy (preset makes one)', type(policy).__name__)
     sample = torch.as_tensor(sample)
     check_time(check_finite(sample, 'sample'), net.in_shape, net.steps)
-    if not sample.any(): fail('`sample`', 'prepare', 'input that is not all zeros, from which codes can be chosen', f'shape {list(sample.shape)}')
-    lo,hi = float(sample.min()),float(sample.max())
-    spikes = bool(((sample==0)|(sample==1)).all())
-    in_min,in_max,guard = (0,1,8) if spikes else (0,255,0) if lo>=0 else (-127,127,0)
-    observer = MinMax(in_max)
-    observer(sample.float().cpu())
-    if not sample.is_floating_point() and (lo<-127 or hi>(255 if lo>=0 else 127)): fail('`sample`', 'prepare', 'integer codes of 8 bits', f'{lo:g} … {hi:g}')
-    in_scale = 1. if spikes or not sample.is_floating_point() else max(hi, -lo)/in_max # integers are codes already
-    layers,ss = [],_read(net)
-    if ss[0].neurons.recurrent is not None and in_scale<1: in_scale = 1/math.floor(1/in_scale+1e-9) # spikes that return are whole numbers of input codes
+    observer,in_scale,in_min,in_max,guard = _input(sample)
+    ss = _read(net)
+    if ss[0].neurons.recurrent is not None and in_scale<1: # spikes that return are whole numbers of input codes
+        in_scale = 1/math.floor(1/in_scale+1e-9)
     _check_shapes(net)
-    for i,(own,s) in enumerate(zip(policies_of(policy, [s.name for s in ss]), ss)):
-        scale,top,f = (in_scale,max(in_max, -in_min),guard) if i==0 else (1.,1,8)
-        layers.append(QuantLayer(s.synapse, s.neurons, own, Into(scale, top, f), s.before, s.after, per_tensor=i==len(ss)-1, name=f'layer {s.name}'))
+    layers = _quantized(ss, policy, Into(in_scale, max(in_max, -in_min), guard))
     q = QuantNetwork(layers, [s.name for s in ss], net.in_shape, net.steps, observer, in_scale, in_min, in_max)
     q = q.to(next(net.parameters()).device).train()
-    if any(l.quant_max for l in layers): q.integers(sample.to(q.input_codes.device)) # currents have to be seen before they have a scale
+    if any(l.current_max for l in layers): q.integers(sample.to(q.input_codes.device)) # for the scales of currents
     return q.train(net.training)

@@ -22,7 +22,8 @@ def _refuse(x:Tensor, lo:Tensor, hi:Tensor, where:str)->tuple[Tensor,Tensor]:
     if not ((lo>=-limit)&(hi<=limit)).all():
         check_finite(x.double(), 'x', where)
         big = x.double().abs().max().item() if x.numel() else 0
-        fail('`x`', where, f'finite numbers up to {limit:.4g}, on every rank', f'{big:.4g}' if big>limit else 'others on another rank')
+        found = f'{big:.4g}' if big>limit else 'others on another rank'
+        fail('`x`', where, f'finite numbers up to {limit:.4g}, on every rank', found)
     return lo.clone(),hi.clone()
 
 @_refuse.register_fake
@@ -46,7 +47,7 @@ def rows_of(
 def extremes_of(
     v:Tensor, # Values `[channels, n]`
     spike_aware:bool=False # Leave out zeros?
-)->tuple[Tensor,Tensor]: # Smallest and largest of each channel; +∞ and −∞ where there is nothing, NaN where there is one
+)->tuple[Tensor,Tensor]: # Smallest and largest of each channel; +∞ and −∞ of nothing, NaN where there is one
     "The ends of each row"
     if not v.shape[1]: return tuple(v.new_full((len(v),), s*torch.inf) for s in (1,-1))
     if not spike_aware: return v.amin(1),v.amax(1) # twice as fast as `aminmax` with a dimension, and more
@@ -108,7 +109,8 @@ class RowWatcher(Watcher):
 
     def _load_from_state_dict(self, state, prefix, *args):
         rows = {k:tuple(state[prefix+k].shape[:1]) for k in self.per_channel if prefix+k in state}
-        if len({*rows.values()})>1: fail(f'`{prefix[:-1]}`', 'load_state_dict', 'as many rows in each of its tensors', rows)
+        if len({*rows.values()})>1:
+            fail(f'`{prefix[:-1]}`', 'load_state_dict', 'as many rows in each of its tensors', rows)
         for k,b in self._buffers.items(): # have the shape of what was seen
             if prefix+k not in state: continue
             new = check_finite(state[prefix+k], prefix+k, 'load_state_dict')
@@ -172,42 +174,16 @@ class Diary(RankWatcher):
         step = torch.arange(max(0, last-len(self.ring)), last, device=self.ring.device)
         return History(step+1, *self.ring[step%len(self.ring)].T)
 
-# %% ../../nbs/quant/observers.ipynb #ffc8e35f
-class MinMax(Diary):
-    "Keeps the extremes of all that it saw"
+# %% ../../nbs/quant/observers.ipynb #5e5f48f0
+class _Extremes(Diary):
+    "Keeps ends of channels, and how many batches each was seen in"
     per_channel = 'min_val','max_val','count'
 
-    def __init__(self,
-        quant_max:int=127, # Largest code; the smallest is its negative
-        ch_axis:int=None, # Axis of the channels that get extremes of their own; `None` for one pair
-        spike_aware:bool=False, # Leave out zeros: silent entries, channels and batches say nothing
-        history:int=256 # Batches to remember, at least 1
-    ):
+    def __init__(self, ch_axis, spike_aware, history):
         super().__init__(history)
-        self.quant_max,self.ch_axis = int(check_range(quant_max, 1, name='quant_max')),ch_axis
-        self.spike_aware = spike_aware
+        self.ch_axis,self.spike_aware = ch_axis,spike_aware
         for k in 'min_val','max_val': self.register_buffer(k, torch.zeros(0))
         self.register_buffer('count', torch.zeros(0, dtype=torch.int64)) # batches in which the channel was seen
-
-    @property
-    def quant_min(self)->int: return -self.quant_max # Smallest code
-
-    def forward(self,
-        x:Tensor # What to look at, of any shape and real dtype; NaN and infinity are refused, not absorbed
-    )->Tensor: # `x`, as it came
-        "Look at `x`, if enabled; raises `CheckError`"
-        if self.enabled and (x.numel() or self.all_reduce): self._observe(x.detach())
-        return x
-
-    @torch.no_grad()
-    def _observe(self, x):
-        v = rows_of(x, self.ch_axis, self.min_val.dtype, type(self).__name__)
-        lo,hi = self._reduce(*(e.to(self.min_val.dtype) for e in extremes_of(v, self.spike_aware)))
-        lo,hi = self._fit(*_refuse(x, lo, hi, type(self).__name__))
-        k = (lo<=hi).long()
-        self._absorb(lo, hi, k, self._weight(self.count+k))
-        self._collect(v, lo, hi)
-        self.write(lo.amin(), hi.amax(), self._scale().amax().to(lo))
 
     def _fit(self, lo, hi): # a row for each channel: they are known from the first batch on
         if not len(self.count): self.grow(len(lo))
@@ -227,7 +203,32 @@ class MinMax(Diary):
 
     def _collect(self, v, lo, hi): pass # what else is kept of a batch
 
-    def _range(self): return torch.maximum(-self.min_val, self.max_val).clamp(min=0) # largest magnitude that a code should stand for
+    def _take(self, other): pass # what else it kept
+
+    def _load_from_state_dict(self, state, prefix, *args):
+        if prefix+'min_val' in state and prefix+'count' not in state: # written when there were extremes alone
+            state[prefix+'count'] = torch.ones_like(state[prefix+'min_val'], dtype=torch.int64)
+            state.setdefault(prefix+'frozen', torch.tensor(False))
+            for k,b in self._buffers.items(): state.setdefault(prefix+k, torch.zeros_like(b))
+        super()._load_from_state_dict(state, prefix, *args)
+
+# %% ../../nbs/quant/observers.ipynb #341dc369
+class _Scaled(_Extremes):
+    "Says what scale would hold what it saw"
+    def __init__(self,
+        quant_max:int=127, # Largest code; the smallest is its negative
+        ch_axis:int=None, # Axis of the channels that get extremes of their own; `None` for one pair
+        spike_aware:bool=False, # Leave out zeros: silent entries, channels and batches say nothing
+        history:int=256 # Batches to remember, at least 1
+    ):
+        super().__init__(ch_axis, spike_aware, history)
+        self.quant_max = int(check_range(quant_max, 1, name='quant_max'))
+
+    @property
+    def quant_min(self)->int: return -self.quant_max # Smallest code
+
+    def _range(self): # largest magnitude that a code should stand for
+        return torch.maximum(-self.min_val, self.max_val).clamp(min=0)
 
     def _scale(self):
         s = self._range()/self.quant_max
@@ -239,6 +240,30 @@ class MinMax(Diary):
         if not self.count.any(): fail(type(self).__name__, expected='values to have been observed', found='none')
         s = self._scale()
         return s,torch.zeros_like(s, dtype=torch.int64)
+
+    def extra_repr(self):
+        seen = f'[{self.min_val.min():.4g}, {self.max_val.max():.4g}]' if self.count.any() else 'nothing yet'
+        return f'quant_max={self.quant_max}, ch_axis={self.ch_axis}, seen={seen}' + ', frozen'*self.frozen
+
+# %% ../../nbs/quant/observers.ipynb #ffc8e35f
+class MinMax(_Scaled):
+    "Keeps the extremes of all that it saw"
+    def forward(self,
+        x:Tensor # What to look at, of any shape and real dtype; NaN and infinity are refused, not absorbed
+    )->Tensor: # `x`, as it came
+        "Look at `x`, if enabled; raises `CheckError`"
+        if self.enabled and (x.numel() or self.all_reduce): self._observe(x.detach())
+        return x
+
+    @torch.no_grad()
+    def _observe(self, x):
+        v = rows_of(x, self.ch_axis, self.min_val.dtype, type(self).__name__)
+        lo,hi = self._reduce(*(e.to(self.min_val.dtype) for e in extremes_of(v, self.spike_aware)))
+        lo,hi = self._fit(*_refuse(x, lo, hi, type(self).__name__))
+        k = (lo<=hi).long()
+        self._absorb(lo, hi, k, self._weight(self.count+k))
+        self._collect(v, lo, hi)
+        self.write(lo.amin(), hi.amax(), self._scale().amax().to(lo))
 
     def merge(self,
         other:'MinMax' # An observer of the same kind that watched other batches
@@ -253,19 +278,6 @@ class MinMax(Diary):
         k = torch.cat([other.count, other.count.new_zeros(len(self.count)-len(other.count))])
         self._absorb(lo, hi, k, k/(self.count+k).clamp(min=1))
         self._take(other)
-
-    def _take(self, other): pass # what else it kept
-
-    def _load_from_state_dict(self, state, prefix, *args):
-        if prefix+'min_val' in state and prefix+'count' not in state: # written when there were extremes alone
-            state[prefix+'count'] = torch.ones_like(state[prefix+'min_val'], dtype=torch.int64)
-            state.setdefault(prefix+'frozen', torch.tensor(False))
-            for k,b in self._buffers.items(): state.setdefault(prefix+k, torch.zeros_like(b))
-        super()._load_from_state_dict(state, prefix, *args)
-
-    def extra_repr(self):
-        seen = f'[{self.min_val.min():.4g}, {self.max_val.max():.4g}]' if self.count.any() else 'nothing yet'
-        return f'quant_max={self.quant_max}, ch_axis={self.ch_axis}, seen={seen}' + ', frozen'*self.frozen
 
 # %% ../../nbs/quant/observers.ipynb #2378b614
 class MovingAverage(MinMax):
@@ -296,6 +308,7 @@ class Statistics(NamedTuple):
     std:Tensor # Their standard deviation, from the whole population
     rate:Tensor # Share of entries that are not 0: of spikes, the firing rate
 
+# %% ../../nbs/quant/observers.ipynb #120e97c0
 class PerStep(MinMax):
     "Statistics of each time step"
     per_channel = (*MinMax.per_channel,'entries','active','total','squares')

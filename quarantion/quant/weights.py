@@ -37,8 +37,52 @@ class _Exactly(torch.autograd.Function):
 
 def _exactly(real, value): return _Exactly.apply(real, value.detach()) # `value`, with the gradient of `real`
 
+# %% ../../nbs/quant/weights.ipynb #ba2a299e
+def _above(s, least, guard):
+    "Scales, where there is one that keeps thresholds below 2²⁶ units"
+    if least is None: return s.clamp(min=torch.finfo(s.dtype).tiny)
+    least = least.to(s).reshape(-1) if len(s)>1 else least.to(s).min().reshape(1)
+    return torch.where(s<least/2**(26-guard), least/2**15, s)
+
 # %% ../../nbs/quant/weights.ipynb #5561c64c
-class WeightCodes(nn.Module):
+class _Scaled(nn.Module):
+    "Levels of weights, and a scale on them"
+    def _choose(self, policy):
+        self.real,self.rule,self.share = policy.weight=='float',policy.scale,policy.noise or 1.
+        self.lv = levels('int8' if self.real else policy.weight) # of real weights, for the unit of the membrane
+        self.per_channel = self.per_channel and policy.per_channel
+
+    @property
+    def learns(self)->bool: return self.rule in ('lsq','pact') and not self.real # Is the scale learned?
+
+    @property
+    def exact(self)->bool: return not self.real and (self.share==1 or not self.training) # Are all codes whole?
+
+    def _first(self, w, least, guard):
+        s = first_scale(check_finite(w.detach(), 'weight'), self.lv, self.rule, self.per_channel)
+        return _above(s, least, guard)
+
+    @torch.no_grad()
+    def switch(self,
+        w:Tensor, # The real weights
+        policy:Policy, # What is wanted now
+        least:Tensor=None, # As at the beginning, and so is `guard`
+        guard:int=8
+    ):
+        "Take other levels, and a scale that fits, as the same parameter; raises `CheckError` if its shape would change"
+        if self.per_channel and not policy.per_channel: fail('`per_channel`', 'switch', 'as it was, True', 'False')
+        self._choose(policy)
+        self.scale.copy_(self._first(w, least, guard))
+        self.scale_min.copy_(self.scale/16)
+        self.scale.requires_grad_(self.learns)
+
+    def shaped(self, w:Tensor)->Tensor: # `[C or 1, 1, …]`
+        "The scale, positive, and broadcast against `w`"
+        s = self.scale+(torch.maximum(self.scale, self.scale_min)-self.scale).detach() # clamped, with its gradient
+        return s.reshape(-1, *[1]*(w.ndim-1))
+
+# %% ../../nbs/quant/weights.ipynb #3ec07022
+class WeightCodes(_Scaled):
     "A parametrization: weights are s · k, with whole k"
     def __init__(self,
         w:Tensor, # Real weights `[C, …]`, from which the scale is chosen
@@ -53,42 +97,6 @@ class WeightCodes(nn.Module):
         s = self._first(w, least, guard)
         self.scale = nn.Parameter(s, requires_grad=self.learns)
         self.register_buffer('scale_min', s/16)
-
-    def _choose(self, policy):
-        self.real,self.rule,self.share = policy.weight=='float',policy.scale,policy.noise or 1.
-        self.lv = levels('int8' if self.real else policy.weight) # of real weights, for the unit of the membrane
-        self.per_channel = self.per_channel and policy.per_channel
-
-    @property
-    def learns(self)->bool: return self.rule in ('lsq','pact') and not self.real # Is the scale learned?
-
-    @property
-    def exact(self)->bool: return not self.real and (self.share==1 or not self.training) # Are all codes whole?
-
-    def _first(self, w, least, guard):
-        s = first_scale(check_finite(w.detach(), 'weight'), self.lv, self.rule, self.per_channel)
-        if least is None: return s.clamp(min=torch.finfo(s.dtype).tiny)
-        least = least.to(s).reshape(-1) if len(s)>1 else least.to(s).min().reshape(1)
-        return torch.where(s<least/2**(26-guard), least/2**15, s) # thresholds stay below 2²⁶ units
-
-    @torch.no_grad()
-    def switch(self,
-        w:Tensor, # The real weights
-        policy:Policy, # What is wanted now
-        least:Tensor=None, # As at the beginning, and so is `guard`
-        guard:int=8
-    ):
-        "Take other levels, and a scale that fits, as the same parameter; raises `CheckError` if its shape would change"
-        if self.per_channel and not policy.per_channel: fail('`per_channel`', 'switch', 'as it was, True', 'False')
-        self._choose(policy)
-        self.scale.copy_(self._first(w, least, guard)); self.scale_min.copy_(self.scale/16)
-        self.scale.requires_grad_(self.learns)
-
-    def shaped(self, w:Tensor)->Tensor: # `[C or 1, 1, …]`
-        "The scale, positive, and broadcast against `w`"
-        # clamped, but not without a gradient
-        s = self.scale+(torch.maximum(self.scale, self.scale_min)-self.scale).detach()
-        return s.reshape(-1, *[1]*(w.ndim-1))
 
     def codes(self, w:Tensor)->tuple[Tensor,Tensor]: # Codes without gradient, and what they stand for, with it
         "What `w` is in whole numbers; a code is no whole number where the weight was left real"
@@ -137,6 +145,7 @@ def quantize_weights(
         else: parametrize.register_parametrization(m, 'weight', WeightCodes(m.weight, own).train(m.training))
     return net
 
+# %% ../../nbs/quant/weights.ipynb #5d9272fa
 def materialize(
     net:nn.Module # A network with quantized weights; it is left as it is
 )->nn.Module: # A copy without parametrizations
