@@ -31,8 +31,9 @@ def plot_raster(
         for m,c in zip(only, (BLUE,ORANGE)): image[m.T] = rgb(c)
         add_legend(ax, [Patch(color=ink(ax), label=f'both {(spk&other).sum()}')]+
                     [Patch(color=c, label=f'only {l} {m.sum()}') for l,c,m in zip(labels, (BLUE,ORANGE), only)], 3)
-    image = image.repeat(-(-600//N), 0).repeat(-(-1200//T), 1) # finer than the screen, which then shows even rows, and all of them
-    ax.imshow(image, aspect='auto', origin='lower', interpolation='antialiased', interpolation_stage='rgba', extent=(-.5,T-.5,-.5,N-.5))
+    image = image.repeat(-(-600//N), 0).repeat(-(-1200//T), 1) # finer than the screen, which then shows all rows
+    ax.imshow(image, aspect='auto', origin='lower', extent=(-.5,T-.5,-.5,N-.5),
+              interpolation='antialiased', interpolation_stage='rgba')
     if neuron is not None:
         check_in(neuron, range(N), 'neuron')
         ax.plot(1.012, neuron, '<', ms=5, color=RED, transform=ax.get_yaxis_transform(), clip_on=False)
@@ -41,6 +42,18 @@ def plot_raster(
     return ax
 
 # %% ../../nbs/inspect/figures.ipynb #3f20cce8
+def _spikes_above(ax, rows): # A row of marks for each network; spikes that only one of two fired are ringed
+    lo,hi = ax.get_ylim()
+    ax.set_ylim(lo, hi+(hi-lo)*(.1+.1*len(rows)))
+    def marks(i, at, kind, **look):
+        ax.plot(at, [.95-.085*i]*len(at), kind, transform=ax.get_xaxis_transform(), **look)
+    for i,(s,c) in enumerate(rows): marks(i, np.flatnonzero(s), '|', ms=7, mew=2, color=c)
+    if len(rows)<2: return
+    for i,(s,c) in enumerate(rows):
+        only = np.flatnonzero(s&~rows[1-i][0])
+        marks(i, only, 'o', ms=9, mew=1.2, mfc='none', color=RED, label='differs' if i==0 else None)
+
+# %% ../../nbs/inspect/figures.ipynb #af7b940a
 def plot_membrane(
     mem, # Membrane after each step `[T]`
     threshold:float=None, # Firing threshold θ, drawn as a line
@@ -55,19 +68,13 @@ def plot_membrane(
     T = len(mem)
     ax = style_axes(ax, grid='y')
     rows = []
-    for m,s,c,style,l,n in ((mem,spk,BLUE,'-',labels[0] if other is not None else 'membrane','spk'), (other,other_spk,ORANGE,'--',labels[1],'other_spk')):
-        if m is not None: ax.plot(check_array(m, 't', 'other', t=T), style, color=c, lw=1.5, marker='.', ms=3.5, label=l)
+    first = labels[0] if other is not None else 'membrane'
+    for m,s,c,style,l,n in (mem,spk,BLUE,'-',first,'spk'),(other,other_spk,ORANGE,'--',labels[1],'other_spk'):
+        if m is not None:
+            ax.plot(check_array(m, 't', 'other', t=T), style, color=c, lw=1.5, marker='.', ms=3.5, label=l)
         if s is not None: rows.append((check_range(check_array(s, 't', n, t=T), 0, 1, n)>0, c))
     if threshold is not None: ax.axhline(float(threshold), color=ink(ax), lw=1, ls=':', label='threshold')
-    if rows:
-        lo,hi = ax.get_ylim()
-        ax.set_ylim(lo, hi+(hi-lo)*(.1+.1*len(rows)))
-        over = ax.get_xaxis_transform()
-        for i,(s,c) in enumerate(rows): ax.plot(np.flatnonzero(s), [.95-.085*i]*s.sum(), '|', ms=7, mew=2, color=c, transform=over)
-        if len(rows)==2:
-            for i,(s,c) in enumerate(rows):
-                k = np.flatnonzero(s&~rows[1-i][0])
-                ax.plot(k, [.95-.085*i]*len(k), 'o', ms=9, mew=1.2, mfc='none', color=RED, transform=over, label='differs' if i==0 else None)
+    if rows: _spikes_above(ax, rows)
     ax.set_xlim(-.5, T-.5)
     whole_ticks(ax.xaxis)
     label_axes(ax, 'step', 'membrane')
@@ -88,8 +95,8 @@ def plot_readout(
     ax = style_axes(ax, grid='y')
     marked = {answer:(f'answer {answer}',RED,'--')}
     if label is not None: marked[int(label)] = (f'true class {int(label)}'+' (answered)'*(answer==label),BLUE,'-')
-    for c in range(C):
-        if c not in marked: ax.plot(mem[:,c], color='#bbbbbb', lw=.9, label='other classes' if c==next(i for i in range(C) if i not in marked) else None)
+    others = [c for c in range(C) if c not in marked]
+    for c in others: ax.plot(mem[:,c], color='#bbbbbb', lw=.9, label='other classes' if c==others[0] else None)
     for c,(l,color,style) in marked.items(): ax.plot(mem[:,c], style, color=color, lw=2, label=l)
     ax.set_xlim(-.5, T-.5)
     whole_ticks(ax.xaxis)
@@ -98,6 +105,15 @@ def plot_readout(
     return ax
 
 # %% ../../nbs/inspect/figures.ipynb #886eab33
+def _in_units(x, scale): # The scales `[1 or C]`, and values in units of them
+    s = np.asarray(check_array(scale, '...', 'scale'), dtype=np.float64)
+    s = check_range(s, 0, name='scale', above=True).reshape(-1)
+    if len(s)==1: return s,x/s[0]
+    if not x.ndim or len(x)!=len(s):
+        fail('`scale`', expected=f'one number, or {x.shape[:1]}', found=f'shape {np.shape(scale)}')
+    return s,x/s.reshape(-1, *[1]*(x.ndim-1))
+
+# %% ../../nbs/inspect/figures.ipynb #3a9d21f4
 def plot_observer(
     x, # Values, of any shape
     scale, # What one code is worth, > 0: one number, or one for each row of `x`
@@ -107,14 +123,10 @@ def plot_observer(
     max_val=None, # Largest value that it saw
     ax=None # Where to draw; new axes by default
 ): # The `Axes`
-    "Histogram of values in units of the scale, over the grid of codes; beyond half a grid's width the outermost bars hold the rest"
+    "Values in units of the scale, over the grid of codes; beyond half a grid's width the outermost bars hold the rest"
     x = check_array(x, '...', 'x')
     n = check_range(quant_max-quant_min, 1, name='quant_max - quant_min')+1
-    s = check_range(np.asarray(check_array(scale, '...', 'scale'), dtype=np.float64), 0, name='scale', above=True).reshape(-1)
-    rows = len(s)>1
-    if rows and (not x.ndim or len(x)!=len(s)): fail('`scale`', expected=f'one number, or {x.shape[:1]}', found=f'shape {np.shape(scale)}')
-    unit = s.reshape(-1, *[1]*(x.ndim-1)) if rows else s[0]
-    z = x/unit
+    s,z = _in_units(x, scale)
     inside = (np.round(z)>=quant_min)&(np.round(z)<=quant_max)
     ax = style_axes(ax)
     past = [int(np.ceil(min(max(v, 0), n/2))) for v in (quant_min-.5-z.min(), z.max()-quant_max-.5)]
@@ -126,13 +138,14 @@ def plot_observer(
         if b>a: ax.axvspan(a, b, color='#eeeeee', lw=0, zorder=-1)
     if n<=33:
         for k in range(quant_min, quant_max+1): ax.axvline(k, color=GREY, lw=.6, ls=':', zorder=.5)
-    if n<=9: ax.set_xticks(range(quant_min, quant_max+1), range(quant_min, quant_max+1), fontsize=8 if hi-lo<1.6*n else 7)
+    codes = range(quant_min, quant_max+1)
+    if n<=9: ax.set_xticks(codes, codes, fontsize=8 if hi-lo<1.6*n else 7)
     else: whole_ticks(ax.xaxis)
-    for v,f,l in ((min_val,np.min,'seen by the observer'), (max_val,np.max,None)):
+    for v,f,l,name in (min_val,np.min,'seen by the observer','min_val'),(max_val,np.max,None,'max_val'):
         if v is None: continue
-        v = np.asarray(check_array(v, '...', 'min_val' if f is np.min else 'max_val'), dtype=np.float64).reshape(-1)
-        if len(v) not in (1,len(s)): fail('`min_val`' if f is np.min else '`max_val`', expected=f'one number, or {len(s)}', found=len(v))
-        ax.axvline(np.clip(f(v/s), lo, hi), color=ORANGE, lw=2, ls='--', label=l if l or min_val is None else None)
+        v = np.asarray(check_array(v, '...', name), dtype=np.float64).reshape(-1)
+        if len(v) not in (1,len(s)): fail(f'`{name}`', expected=f'one number, or {len(s)}', found=len(v))
+        ax.axvline(np.clip(f(v/s), lo, hi), color=ORANGE, lw=2, ls='--', label=l)
     ax.set_xlim(lo, hi)
     label_axes(ax, 'value / scale  (codes are the whole numbers)', 'count')
     add_legend(ax)
@@ -173,7 +186,8 @@ def plot_curve(
     for i,m in enumerate(metrics):
         check_in(m.get('phase'), ('float','qat'), f'metrics[{i}].phase')
         v = m.get(what)
-        if isinstance(v, bool) or not isinstance(v, (int,float)) or not np.isfinite(v): fail(f'`metrics[{i}].{what}`', expected='a finite number', found=repr(v))
+        if isinstance(v, bool) or not isinstance(v, (int,float)) or not np.isfinite(v):
+            fail(f'`metrics[{i}].{what}`', expected='a finite number', found=repr(v))
     ax = style_axes(ax, grid='y')
     for phase,c,style,l in (('float',BLUE,'o-','float'), ('qat',ORANGE,'s--','quantized')):
         xy = [(i+1,m[what]) for i,m in enumerate(metrics) if m['phase']==phase]
@@ -202,8 +216,10 @@ def plot_confusion(
     image = 1-part*(1-np.where(hit[...,None], rgb(BLUE), rgb(RED))/255)
     ax.imshow(image)
     if n<=20:
+        small = 8 if n<=12 else 6
         for i,j in zip(*matrix.nonzero()):
-            ax.text(j, i, matrix[i,j], ha='center', va='center', color='white' if image[i,j].mean()<.5 else 'black', fontsize=8 if n<=12 else 6)
+            color = 'white' if image[i,j].mean()<.5 else 'black'
+            ax.text(j, i, matrix[i,j], ha='center', va='center', color=color, fontsize=small)
         ax.set_xticks(range(n)); ax.set_yticks(range(n))
     ax.spines[:].set_visible(True)
     ax.set_title(f'{np.trace(matrix):,} of {matrix.sum():,} right', fontsize=9)

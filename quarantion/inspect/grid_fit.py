@@ -9,7 +9,8 @@ __all__ = ['GridFit', 'fit_grid', 'plot_grid', 'average_range', 'plot_history']
 from typing import NamedTuple
 import numpy as np
 from ..checks import check_array, check_range, fail
-from ..paper import BLUE, GREEN, GREY, ORANGE, RED, add_legend, ink, label_axes, second_axis, style_axes, whole_ticks
+from ..paper import BLUE, GREEN, GREY, ORANGE, RED
+from ..paper import add_legend, ink, label_axes, second_axis, style_axes, whole_ticks
 
 # %% ../../nbs/inspect/grid_fit.ipynb #6839e1de
 class GridFit(NamedTuple):
@@ -24,7 +25,8 @@ def _ends(levels): # Beyond these, values are clipped
 
 def _rising(levels):
     levels = check_array(levels, 'l', 'levels').astype(np.float64)
-    if (np.diff(levels)<=0).any(): fail('`levels`', expected='each larger than the one before', found=levels.tolist()[:8])
+    if (np.diff(levels)<=0).any():
+        fail('`levels`', expected='each larger than the one before', found=levels.tolist()[:8])
     return levels
 
 def fit_grid(
@@ -36,7 +38,9 @@ def fit_grid(
     k = np.searchsorted((levels[1:]+levels[:-1])/2, x)
     error,(lo,hi) = x-levels[k],_ends(levels)
     noise,signal = float(error@error),float(x@x)
-    return GridFit(float('inf') if not noise else float(10*np.log10(signal/noise)) if signal else -float('inf'), float(((x<lo)|(x>hi)).mean()), len(levels)-len(np.unique(k)))
+    if not noise: sqnr = float('inf')
+    else: sqnr = float(10*np.log10(signal/noise)) if signal else -float('inf')
+    return GridFit(sqnr, float(((x<lo)|(x>hi)).mean()), len(levels)-len(np.unique(k)))
 
 # %% ../../nbs/inspect/grid_fit.ipynb #bb28e7d4
 def plot_grid(
@@ -45,7 +49,7 @@ def plot_grid(
     unit:str='value', # What they are measured in
     ax=None # Where to draw; new axes by default
 ): # The `Axes`
-    "Histogram of values, the levels as lines, and clipped tails in red; beyond half a grid's width the outermost bars hold the rest"
+    "Values, the levels as lines, clipped tails in red; beyond half a grid's width the outermost bars hold the rest"
     x = check_array(x, '...', 'x').astype(np.float64).ravel()
     ax = style_axes(ax)
     if levels is None:
@@ -57,7 +61,8 @@ def plot_grid(
         (a,b),wide = _ends(levels),(levels[-1]-levels[0])/2
         lo,hi = min(a, max(x.min(), a-wide)),max(b, min(x.max(), b+wide))
         step = (b-a)/max(90, len(levels) if len(levels)<=256 else 0)
-        edges = np.concatenate([np.arange(a, lo-step, -step)[:0:-1], np.linspace(a, b, round((b-a)/step)+1), np.arange(b, hi+step, step)[1:]])
+        below,above = np.arange(a, lo-step, -step)[:0:-1],np.arange(b, hi+step, step)[1:]
+        edges = np.concatenate([below, np.linspace(a, b, round((b-a)/step)+1), above])
         count = np.histogram(x.clip(edges[0], edges[-1]), edges)[0]
         mid,f = (edges[1:]+edges[:-1])/2,fit_grid(x, levels)
         inside = (mid>a)&(mid<b)
@@ -65,10 +70,12 @@ def plot_grid(
         ax.stairs(np.where(inside, 0, count), edges, fill=True, color=RED, label=f'clipped: {100*f.clipped:.2g} %')
         for p,q in ((edges[0],a),(b,edges[-1])):
             if q>p: ax.axvspan(p, q, color=GREY, alpha=.18, lw=0, zorder=-1)
-        ax.vlines(levels if len(levels)<=64 else levels[[0,-1]], 0, 1, transform=ax.get_xaxis_transform(), color=ink(ax), alpha=.4, lw=.7, ls=':', label=f'{len(levels)} levels, {f.unused} unused')
+        ax.vlines(levels if len(levels)<=64 else levels[[0,-1]], 0, 1, transform=ax.get_xaxis_transform(),
+                  color=ink(ax), alpha=.4, lw=.7, ls=':', label=f'{len(levels)} levels, {f.unused} unused')
         ax.set_xlim(edges[0], edges[-1])
         if (levels==np.round(levels)).all(): whole_ticks(ax.xaxis, 10)
-    if count.max()>50*max(1., np.median(count[count>0])): ax.set_yscale('symlog', linthresh=max(1, np.median(count[count>0])))
+    usual = max(1., np.median(count[count>0]))
+    if count.max()>50*usual: ax.set_yscale('symlog', linthresh=usual)
     label_axes(ax, unit, 'count')
     add_legend(ax)
     return ax
@@ -101,7 +108,8 @@ def plot_history(
     m,x = average_range(low, high, averaging_constant),first+np.arange(len(low))
     ax = style_axes(ax, grid='y')
     ax.stairs(high, np.append(x-.5, x[-1]+.5), baseline=low, fill=True, color=BLUE, alpha=.25, lw=0, label='batch')
-    for k in 0,1: ax.plot(x, m[:,k], color=ORANGE, lw=1.8, ls='-', marker='.' if len(x)<30 else None, ms=4, label=f'average, c = {averaging_constant:.3g}' if k else None)
+    look = dict(color=ORANGE, lw=1.8, ls='-', marker='.' if len(x)<30 else None, ms=4)
+    for k in 0,1: ax.plot(x, m[:,k], **look, label=f'average, c = {averaging_constant:.3g}' if k else None)
     if scale is not None:
         s = second_axis(ax, 'scale')
         s.plot(x, check_array(scale, 'n', 'scale', n=len(x)), color=GREEN, lw=1.4, ls='--')

@@ -7,6 +7,7 @@ __all__ = ['plot_details', 'levels_of', 'detail_words', 'membrane_controls', 'Me
 
 # %% ../../nbs/inspect/membrane_inspector.ipynb #27234a97
 from contextlib import contextmanager
+from typing import NamedTuple
 import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -29,7 +30,8 @@ def plot_details(
 )->dict: # The `Axes`
     "One neuron over time, the levels that it uses, and its layer"
     b,n,t = chosen
-    if axes is None: axes = new_axes((9.6,5)).figure.subplot_mosaic([['trace','bar'],['spread','spread']], width_ratios=(5,1))
+    places = [['trace','bar'],['spread','spread']]
+    if axes is None: axes = new_axes((9.6,5)).figure.subplot_mosaic(places, width_ratios=(5,1))
     plot_traces(traces, theta, levels, t, axes['trace'])
     plot_occupancy(layer.mem[:,b,n], levels, layer.mem[t,b,n], axes['bar'])
     axes['bar'].set(ylim=axes['trace'].get_ylim())
@@ -47,6 +49,7 @@ def levels_of(
     g = next(p[layer].grid for p in programs if p is not None)
     return None if g is None or g.levels is None else g.levels[neuron]
 
+# %% ../../nbs/inspect/membrane_inspector.ipynb #1d85acc3
 def detail_words(
     traces:list, # The chosen neuron in one to three programs, as `Trace`s
     layer:str, # Name of its layer
@@ -83,6 +86,7 @@ def _empty(ax): # as new, except for the ticks
     ax.containers.clear() # of bars; they would keep them
     ax.set_title(''); ax.relim(); ax.set_autoscale_on(True)
 
+# %% ../../nbs/inspect/membrane_inspector.ipynb #3a8df6bc
 class _Sheet: # Used again for the next picture: to make axes and ticks takes longer than to draw
     def __init__(self, size, dark, **heights):
         self.dark,self.look = dark,DARK if dark else LIGHT
@@ -104,21 +108,110 @@ def membrane_controls(
     "What an inspector of membranes is steered by; it begins with a neuron that has something to show"
     import ipywidgets as W
     wide,at = dict(description_width='4em'),lambda w: W.Layout(width=w)
-    def whole(name, top=0, value=0): return W.BoundedIntText(value, 0, top, description=name, style=wide, layout=at('10em'))
+    def whole(name, top=0, value=0):
+        return W.BoundedIntText(value, 0, top, description=name, style=wide, layout=at('10em'))
     n = layers[0].spk[:,0].sum(0)
     on = [k for k in np.argsort(n, kind='stable') if n[k]]
-    layer = W.Dropdown(options=[(f'{s.name} ({s.spk.shape[2]} neurons)',i) for i,s in enumerate(layers)], value=0,
-                       description='layer', style=wide, layout=at('16em'))
+    layer = W.Dropdown(options=[(f'{s.name} ({s.spk.shape[2]} neurons)',i) for i,s in enumerate(layers)],
+                       value=0, description='layer', style=wide, layout=at('16em'))
     step = W.IntSlider(0, 0, 0, description='step', continuous_update=False, style=wide, layout=at('20em'))
     neuron = whole('neuron', layers[0].spk.shape[2]-1, int(on[len(on)//2]) if on else 0)
     play = W.Play(value=0, min=0, max=0, interval=250, tooltip='Move the cursor', layout=at('auto'))
-    differing = W.Button(description='next that differs', tooltip='The next neuron whose spikes differ', layout=at('10em'))
+    tip = 'The next neuron whose spikes differ'
+    differing = W.Button(description='next that differs', tooltip=tip, layout=at('10em'))
     return dict(layer=layer, sample=whole('sample'), neuron=neuron, step=step),play,differing
 
+# %% ../../nbs/inspect/membrane_inspector.ipynb #c5082a48
+class _Beside(NamedTuple):
+    labels:tuple # What the first two are called
+    first:list # A `Recording` of each layer
+    second:list=None # Of another program
+    integers:list=None # Of its integers
+
+    def traces(self, i, b, n): # One to three `Trace`s
+        return [Trace(l, s[i].mem[:,b,n], s[i].spk[:,b,n])
+                for l,s in zip((*self.labels,'integer'), self[1:]) if s is not None]
+
+    def levels(self, i, n): return levels_of((self.integers,self.second,self.first), i, n)
+
+    def spikes(self, i, b): # Of the layer in the first program and in the second, or `None`
+        return self.first[i].spk[:,b],None if self.second is None else self.second[i].spk[:,b]
+
+    def raster(self, i, b): # What `RasterCanvas` shows: kinds, and their names
+        from quarantion.inspect.raster_canvas import raster_kinds
+        names = () if self.second is None else ('both',*(f'only {l}' for l in self.labels))
+        return raster_kinds(*self.spikes(i, b)),names
+
+    def next_differing(self, i, b, n): # The neuron after `n`, or the first one again
+        k = np.flatnonzero((self.first[i].spk[:,b]!=self.second[i].spk[:,b]).any(0))
+        if not len(k):
+            fail(f'layer {self.first[i].name}, sample {b}', expected='a neuron whose spikes differ', found='none')
+        return int(k[(k>n).argmax()])
+
+# %% ../../nbs/inspect/membrane_inspector.ipynb #abe86d7a
+_HEIGHTS = dict(trace=2.75, spread=1.35) # inches
+
+def _paint_details(p, axes, chosen): # Of `_Beside`, at a layer, a sample, a neuron and a step
+    i,b,n,t = chosen
+    layer = next(s[i] for s in (p.second,p.integers,p.first) if s is not None)
+    theta = p.first[i].theta
+    plot_details(p.traces(i, b, n), layer, (b,n,t), None if theta is None else theta[n], p.levels(i, n), axes)
+
+def _paint_all(p, fig, chosen): # The same, with the raster
+    i,b,n,t = chosen
+    a = _places(fig, raster=1.75, **_HEIGHTS)
+    plot_raster(*p.spikes(i, b), tuple(p.labels), n, a['raster'])
+    a['raster'].axvline(t, color=RED, lw=1.2, alpha=.8)
+    a['raster'].set_xlabel('')
+    _paint_details(p, a, chosen)
+
 # %% ../../nbs/inspect/membrane_inspector.ipynb #133fe1d1
-class MembraneInspector(Inspector):
-    "Look into a layer of neurons, live in Jupyter: choose with `layer`, `sample`, `neuron` and `step`, or click into the raster"
+class _WithRaster(Inspector): # A subclass has `paint_all`, `chosen`, and controls for neuron and step
+    taller = 2.22 # inches, with the raster
+
+    def __init__(self, controls):
+        import ipywidgets as W
+        from quarantion.inspect.raster_canvas import RasterCanvas
+        wide = W.Layout(width='100%', max_width=f'{100*self.size[0]:.0f}px')
+        self.raster = RasterCanvas(layout=wide, margins=[.6/self.size[0],1.5/self.size[0]]) # as wide as the trace below
+        super().__init__(controls)
+        self.box.children = (self.row, self.message, self.words, self.raster, self.image, self.page)
+        self.raster.observe(self._on_click, ['neuron','step'])
+
+    def _parts(self): return super()._parts()|dict(raster=self.raster)
+
+    def _on_click(self, change): # in the raster; `draw` has put them there if they are equal
+        n,t = self.raster.neuron,self.raster.step
+        if (n,t)==self.chosen()[2:]: return
+        self.step.unobserve(self._on_change, 'value') # one picture for both
+        self.step.value = t
+        self.step.observe(self._on_change, 'value')
+        if self.neuron.value!=n: self.neuron.value = n
+        else: self._guard(self.draw)
+
+    @contextmanager
+    def _whole_picture(self):
+        live = self.picture
+        self.picture = draw_png(self.paint_all, (self.size[0],self.size[1]+self.taller), self.dark.value)
+        try: yield
+        finally: self.picture = live
+
+    def to_html(self,
+        path=None # Where to write the page; nowhere by default
+    )->str: # A page that needs no other file
+        "The figure as it stands, raster included, with what its controls say, and its caption"
+        self._open()
+        with self._whole_picture(): return super().to_html(path)
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        if self.closed: return super()._repr_mimebundle_()
+        with self._whole_picture(): return super()._repr_mimebundle_()
+
+# %% ../../nbs/inspect/membrane_inspector.ipynb #3bff1f68
+class MembraneInspector(_WithRaster):
+    "Look into a layer of neurons: choose with `layer`, `sample`, `neuron` and `step`, or click into the raster"
     title,size = 'Membranes',(9.6,5.36)
+    _shown = _paper = None
 
     def __init__(self,
         net, # A network with `record(x)`, or a list of records
@@ -127,23 +220,21 @@ class MembraneInspector(Inspector):
         labels:tuple=('float','quantized'), # What the two are called
         program=None # The `IntegerNetwork`; by default the integers of a quantized `other`
     ):
-        import ipywidgets as W
-        from quarantion.inspect.raster_canvas import RasterCanvas
         self.net,self.other,self.program,self.x,self.labels = net,other,program,x,labels
-        self._paper = None
         self._see()
         controls,self.play,self.differing = membrane_controls(self._a)
-        self.raster = RasterCanvas(layout=W.Layout(width='100%', max_width=f'{100*self.size[0]:.0f}px'),
-                                   margins=[.6/self.size[0],1.5/self.size[0]]) # as wide as the trace below
         super().__init__(controls)
-        self.row.children = (*controls.values(), self.play, *[self.differing]*(other is not None), self.explain, self.dark)
+        buttons = self.play,*[self.differing]*(other is not None)
+        self.row.children = (*controls.values(), *buttons, self.explain, self.dark)
         self.row.layout.align_items = 'center'
-        self.box.children = (self.row, self.message, self.words, self.raster, self.image, self.page)
         self.play.observe(self._on_play, 'value')
-        self.raster.observe(self._on_click, ['neuron','step'])
         self.differing.on_click(self._on_next)
 
     def _see(self): self._a,self._b,self._c = record_programs(self.net, self.x, self.other, self.program)
+
+    def _beside(self): return _Beside(self.labels, self._a, self._b, self._c)
+
+    def _levels(self): return self._beside().levels(self.layer.value, self.neuron.value)
 
     def record(self,
         x=None # New input; the last one by default
@@ -160,10 +251,7 @@ class MembraneInspector(Inspector):
 
     def traces(self)->list: # One to three `Trace`s
         "The chosen neuron in each program"
-        i,b,n,_ = self.chosen()
-        return [Trace(l, s[i].mem[:,b,n], s[i].spk[:,b,n]) for l,s in zip((*self.labels,'integer'), (self._a,self._b,self._c)) if s is not None]
-
-    def _levels(self): return levels_of((self._c,self._b,self._a), self.layer.value, self.neuron.value)
+        return self._beside().traces(*self.chosen()[:3])
 
     def _limits(self): # Does a control have to move? Then that draws
         T,B,N = self._a[self.layer.value].spk.shape
@@ -176,82 +264,45 @@ class MembraneInspector(Inspector):
     def draw(self):
         "Draw what is chosen"
         if self._limits(): return
-        i,b,n,t = self.chosen()
-        dark,key = self.dark.value,(id(self._a),i,b,self.dark.value)
-        if getattr(self, '_shown', None)!=key:
-            from quarantion.inspect.raster_canvas import raster_kinds
-            names = () if self._b is None else ('both',*(f'only {l}' for l in self.labels))
-            self.raster.show(raster_kinds(self._a[i].spk[:,b], None if self._b is None else self._b[i].spk[:,b]), dark, names)
-            self._shown = key
-        with self.raster.hold_trait_notifications(): self.raster.neuron,self.raster.step = n,t
-        self.play.value = t # from where it goes on
-        self.raster.label = f'Spikes of layer {self._a[i].name}, sample {b}'
-        if self._paper is None or self._paper.dark!=dark: self._paper = _Sheet(self.size, dark, trace=2.75, spread=1.35)
+        self._draw_raster()
+        dark = self.dark.value
+        if self._paper is None or self._paper.dark!=dark: self._paper = _Sheet(self.size, dark, **_HEIGHTS)
         try: self.picture = self._paper.draw(self._details)
         except Exception:
             self._paper = None # half a picture may be on it
             raise
         self._caption()
 
-    def paint(self, fig):
-        self._details(_places(fig, trace=2.75, spread=1.35))
+    def _draw_raster(self): # New spikes only where others are chosen
+        i,b,n,t = self.chosen()
+        key = id(self._a),i,b,self.dark.value
+        if self._shown!=key:
+            kinds,names = self._beside().raster(i, b)
+            self.raster.show(kinds, self.dark.value, names)
+            self._shown = key
+        with self.raster.hold_trait_notifications(): self.raster.neuron,self.raster.step = n,t
+        self.play.value = t # from where it goes on
+        self.raster.label = f'Spikes of layer {self._a[i].name}, sample {b}'
+
+    def _details(self, axes): _paint_details(self._beside(), axes, self.chosen())
+
+    def paint(self, fig): self._details(_places(fig, **_HEIGHTS))
 
     def paint_all(self,
         fig # `Figure` to draw into
     ):
         "The whole inspector as one figure, raster included, for pages without a kernel"
-        a = _places(fig, raster=1.75, trace=2.75, spread=1.35)
-        i,b,n,t = self.chosen()
-        other = None if self._b is None else self._b[i].spk[:,b]
-        plot_raster(self._a[i].spk[:,b], other, tuple(self.labels), n, a['raster'])
-        a['raster'].axvline(t, color=RED, lw=1.2, alpha=.8)
-        a['raster'].set_xlabel('')
-        self._details(a)
+        _paint_all(self._beside(), fig, self.chosen())
 
-    def _details(self, a):
-        i,b,n,t = self.chosen()
-        s = next(p[i] for p in (self._b,self._c,self._a) if p is not None)
-        plot_details(self.traces(), s, (b,n,t), None if self._a[i].theta is None else self._a[i].theta[n], self._levels(), a)
+    def say(self):
+        return detail_words(self.traces(), self._a[self.layer.value].name, self.chosen()[1:], self._levels())
 
-    def say(self): return detail_words(self.traces(), self._a[self.layer.value].name, self.chosen()[1:], self._levels())
-
-    @contextmanager
-    def _whole_picture(self): # with the raster, which lives in the browser otherwise
-        live = self.picture
-        self.picture = draw_png(self.paint_all, (self.size[0],self.size[1]+2.22), self.dark.value)
-        try: yield
-        finally: self.picture = live
-
-    def to_html(self,
-        path=None # Where to write the page; nowhere by default
-    )->str: # A page that needs no other file
-        "The figure as it stands, raster included, with what its controls say, and its caption"
-        self._open()
-        with self._whole_picture(): return super().to_html(path)
-
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        if self.closed: return super()._repr_mimebundle_()
-        with self._whole_picture(): return super()._repr_mimebundle_()
-
-    def _parts(self): return super()._parts()|dict(next=self.differing, play=self.play, raster=self.raster)
+    def _parts(self): return super()._parts()|dict(next=self.differing, play=self.play)
 
     def _on_play(self, change): self.step.value = change.new
 
-    def _on_click(self, change): # in the raster; `draw` has put them there if they are equal
-        n,t = self.raster.neuron,self.raster.step
-        if (n,t)==self.chosen()[2:]: return
-        self.step.unobserve(self._on_change, 'value') # one picture for both
-        self.step.value = t
-        self.step.observe(self._on_change, 'value')
-        if self.neuron.value!=n: self.neuron.value = n
-        else: self._guard(self.draw)
-
     def _on_next(self, button):
-        def go():
-            i,b,n,_ = self.chosen()
-            k = np.flatnonzero((self._a[i].spk[:,b]!=self._b[i].spk[:,b]).any(0))
-            if not len(k): fail(f'layer {self._a[i].name}, sample {b}', expected='a neuron whose spikes differ', found='none')
-            self.neuron.value = int(k[(k>n).argmax()]) # the first again, after the last
+        def go(): self.neuron.value = self._beside().next_differing(*self.chosen()[:3])
         self._guard(go)
 
     def close(self):

@@ -20,9 +20,18 @@ class Trace(NamedTuple):
     spk:np.ndarray # Spikes `[T]`, 0 or 1
 
 # %% ../../nbs/inspect/membrane_traces.ipynb #c0737724
-_STYLES = dict(color=BLUE, ls='-', lw=1.6, marker='.', ms=4),dict(color=ORANGE, ls='--', lw=1.6, marker='.', ms=4),dict(color=GREEN, ls='none', marker='D', ms=4.5, mfc='none', mew=1)
+_STYLES = (dict(color=BLUE, ls='-', lw=1.6, marker='.', ms=4), dict(color=ORANGE, ls='--', lw=1.6, marker='.', ms=4),
+           dict(color=GREEN, ls='none', marker='D', ms=4.5, mfc='none', mew=1))
 
 # %% ../../nbs/inspect/membrane_traces.ipynb #41126e69
+def _spikes_above(ax, y, spk, first, color): # A row of marks; those that differ from the first row are ringed
+    def marks(at, kind, **look): ax.plot(at, np.full(len(at), y), kind, transform=ax.get_xaxis_transform(), **look)
+    marks(np.flatnonzero(spk), '|', ms=6, mew=2, color=color)
+    k = np.flatnonzero(spk!=first)
+    known = any(l.get_label()=='differs' for l in ax.lines)
+    if len(k): marks(k, 'o', ms=8.5, mew=1.2, mfc='none', color=RED, label=None if known else 'differs')
+
+# %% ../../nbs/inspect/membrane_traces.ipynb #679c3139
 def plot_traces(
     traces:list, # One to three `Trace`s, in the same unit
     threshold:float=None, # θ, in that unit
@@ -36,19 +45,20 @@ def plot_traces(
     ax = style_axes(ax)
     if levels is not None:
         levels = check_array(levels, 'l', 'levels')
-        if len(levels)<=64: ax.hlines(levels, -.5, T-.5, color=GREY, lw=.5, alpha=.75, zorder=.6, label=f'{len(levels)} levels')
-        else: ax.hlines(levels[[0,-1]], -.5, T-.5, color=GREY, lw=.8, ls='--', zorder=.6, label=f'first and last of {len(levels)} levels')
+        n = len(levels)
+        if n<=64: shown,look = levels,dict(lw=.5, alpha=.75, label=f'{n} levels')
+        else: shown,look = levels[[0,-1]],dict(lw=.8, ls='--', label=f'first and last of {n} levels')
+        ax.hlines(shown, -.5, T-.5, color=GREY, zorder=.6, **look)
     if threshold is not None: ax.axhline(float(threshold), color=ink(ax), lw=1.1, ls=':', label='threshold')
     every = max(1, T//60) # markers would hide each other
-    over,first = ax.get_xaxis_transform(),None
+    first = None
     for i,(t,style) in enumerate(zip(traces, _STYLES)):
-        mem,s = check_array(t.mem, 't', f'traces[{i}].mem', t=T),check_range(check_array(t.spk, 't', f'traces[{i}].spk', t=T), 0, 1, f'traces[{i}].spk')>0
-        ax.plot(mem, label=t.name, **style | dict(markevery=every) | (dict(marker=None) if every>1 and style['ls']!='none' else {}))
-        y = .955-.06*i
-        ax.plot(np.flatnonzero(s), np.full(s.sum(), y), '|', ms=6, mew=2, color=style['color'], transform=over)
+        mem = check_array(t.mem, 't', f'traces[{i}].mem', t=T)
+        s = check_range(check_array(t.spk, 't', f'traces[{i}].spk', t=T), 0, 1, f'traces[{i}].spk')>0
+        bare = dict(marker=None) if every>1 and style['ls']!='none' else {}
+        ax.plot(mem, label=t.name, **style | dict(markevery=every) | bare)
         first = s if i==0 else first
-        k = np.flatnonzero(s!=first)
-        if len(k): ax.plot(k, np.full(len(k), y), 'o', ms=8.5, mew=1.2, mfc='none', color=RED, transform=over, label='differs' if not any(l.get_label()=='differs' for l in ax.lines) else None)
+        _spikes_above(ax, .955-.06*i, s, first, style['color'])
     lo,hi = ax.get_ylim()
     ax.set(xlim=(-.5,T-.5), ylim=(lo, hi+(hi-lo)*(.09+.075*len(traces))))
     if step is not None: ax.axvline(step, color=RED, lw=1.2, alpha=.8, zorder=.7)
@@ -73,7 +83,8 @@ def plot_occupancy(
     near = lambda v: np.searchsorted((y[1:]+y[:-1])/2, v)
     share = 100*np.bincount(near(m), minlength=len(y))/len(m)
     gap = np.diff(y, prepend=2*y[0]-y[1], append=2*y[-1]-y[-2]) if len(y)>1 else np.ones(2)
-    ax.barh(y, share, height=.8*np.minimum(gap[1:], gap[:-1]), color=[ORANGE if at is not None and i==near(at) else BLUE for i in range(len(y))])
+    colors = [ORANGE if at is not None and i==near(at) else BLUE for i in range(len(y))]
+    ax.barh(y, share, height=.8*np.minimum(gap[1:], gap[:-1]), color=colors)
     if levels is not None: ax.set_title(f'{(share>0).sum()} of {len(y)} levels used', fontsize=9)
     label_axes(ax, '% of steps', 'membrane')
     return ax
@@ -96,12 +107,14 @@ def plot_spread(
     bins = 48
     k = ((m-lo)*(bins/(hi-lo))).astype(np.int64).clip(0, bins-1)+np.arange(T)[:,None]*bins
     count = np.bincount(k.ravel(), minlength=T*bins).reshape(T, bins)
-    paper = to_hex(ax.get_facecolor())
-    look = LinearSegmentedColormap.from_list('', [paper,'#56b4e9','#ffffff'] if ink(ax)!='#000000' else [paper,'#6baed6','#08306b'])
-    ax.imshow(np.sqrt(count.T), aspect='auto', origin='lower', extent=(-.5,T-.5,lo,hi), cmap=look, interpolation='nearest')
+    many = ('#56b4e9','#ffffff') if ink(ax)!='#000000' else ('#6baed6','#08306b')
+    look = LinearSegmentedColormap.from_list('', [to_hex(ax.get_facecolor()), *many])
+    ax.imshow(np.sqrt(count.T), aspect='auto', origin='lower', extent=(-.5,T-.5,lo,hi),
+              cmap=look, interpolation='nearest')
     if neuron is not None: ax.plot(m[:,neuron], color=ORANGE, lw=1.3)
     if theta is not None and lo<1<hi: ax.axhline(1, color=ink(ax), lw=1.1, ls=':')
     if step is not None: ax.axvline(step, color=RED, lw=1.2, alpha=.8)
     ax.set(xlim=(-.5,T-.5), ylim=(lo,hi))
-    whole_ticks(ax.xaxis); whole_ticks(ax.yaxis, 4); label_axes(ax, 'step', 'membrane' if theta is None else 'membrane / θ')
+    whole_ticks(ax.xaxis); whole_ticks(ax.yaxis, 4)
+    label_axes(ax, 'step', 'membrane' if theta is None else 'membrane / θ')
     return ax

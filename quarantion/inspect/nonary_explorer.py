@@ -33,7 +33,8 @@ def digit_carries(
 )->np.ndarray: # The carry into each digit, least significant first, and out of the last: `[D+1]`, each −1, 0 or 1
     "Add two numbers digit by digit, as by hand; raises `CheckError`"
     c = np.zeros(D+1, np.int64)
-    for k,(x,y) in enumerate(zip(to_digits(np.array(a), D).astype(np.int64), to_digits(np.array(b), D).astype(np.int64))):
+    pairs = zip(*(to_digits(np.array(n), D).astype(np.int64) for n in (a,b)))
+    for k,(x,y) in enumerate(pairs):
         c[k+1] = split(np.array(x+y+c[k]), 1)[1]
     return c
 
@@ -59,7 +60,8 @@ def plot_addition(
         if not carry[k]: continue
         color = RED if k==D else ink(ax)
         ax.text(x, 2.82, _sign(int(carry[k])), ha='center', va='center', fontsize=11, color=color, weight='bold')
-        ax.annotate('', (x+.22,2.82), (x+1,2.5), arrowprops=dict(arrowstyle='->', color=color, lw=1, connectionstyle='arc3,rad=.35'))
+        arrow = dict(arrowstyle='->', color=color, lw=1, connectionstyle='arc3,rad=.35')
+        ax.annotate('', (x+.22,2.82), (x+1,2.5), arrowprops=arrow)
     ax.text(-2.9, 3.35, 'place', fontsize=9); ax.text(-2.9, 2.82, 'carry', va='center', fontsize=9)
     if int(out): ax.text(-2.9, -.25, f'carry out {_sign(int(out))}', va='center', ha='left', fontsize=9, color=RED)
     bare_axes(ax, (-3,D+1.7), (-.8,3.7))
@@ -81,7 +83,8 @@ def plot_word(
         ax.text(x, 1.3, f'({_sign(int(n))} + 4)·9{"⁴³²¹⁰"[k]}', ha='center', va='center', fontsize=8)
     ax.text(8, .72, f'word {word:,} of 59,049', ha='center', va='center', fontsize=10)
     for k,bit in enumerate(f'{word:016b}'):
-        ax.add_patch(Rectangle((k-.02,-.42), .88, .78, facecolor=BLUE if bit=='1' else 'none', edgecolor=ink(ax), lw=.6))
+        face = BLUE if bit=='1' else 'none'
+        ax.add_patch(Rectangle((k-.02,-.42), .88, .78, facecolor=face, edgecolor=ink(ax), lw=.6))
         ax.text(k+.42, -.03, bit, ha='center', va='center', fontsize=9, color='white' if bit=='1' else ink(ax))
     bare_axes(ax, (-.3,16.2), (-.6,2.6))
     return ax
@@ -113,10 +116,12 @@ class NonaryExplorer(Inspector):
 
     def __init__(self):
         import ipywidgets as W
-        style,h = dict(description_width='2em'),span(self.D)
-        slider = lambda *a, **kw: W.IntSlider(*a, continuous_update=False, style=style, layout=W.Layout(width='22em'), **kw)
-        super().__init__(dict(a=slider(1234, -h, h, description='a'), b=slider(4567, -h, h, description='b'),
-            v=W.FloatSlider(.6, min=-2.5, max=2.5, step=.05, description='v', continuous_update=False, style=style, layout=W.Layout(width='22em'))))
+        h = span(self.D)
+        def slider(kind, name, value, low, high, **kw):
+            return kind(value, min=low, max=high, description=name, continuous_update=False,
+                        style=dict(description_width='2em'), layout=W.Layout(width='22em'), **kw)
+        super().__init__(dict(a=slider(W.IntSlider, 'a', 1234, -h, h), b=slider(W.IntSlider, 'b', 4567, -h, h),
+                              v=slider(W.FloatSlider, 'v', .6, -2.5, 2.5, step=.05)))
 
     def total(self)->tuple[int,int]: # The lower digits and the carry out
         "a + b"
@@ -126,10 +131,13 @@ class NonaryExplorer(Inspector):
     def say(self):
         (low,out),c = self.total(),digit_carries(self.a.value, self.b.value, self.D)
         n = int((c[1:]!=0).sum())
-        return (f'Upper left: {_number(self.a.value)} plus {_number(self.b.value)} is {_number(low)}, digit by digit, with {n} {"carry" if n==1 else "carries"}'
-                +(f', the last of which leaves the {self.D} digits and stands for {_number(out*9**self.D)}' if out else '')+
-                f'. Lower left: the same five digits as one word of 16 bits. Right: a real number is squeezed through tanh before it is rounded, so that small '
-                f'numbers get more of the nine levels; {self.v.value:.2f} becomes {_sign(int(compand(np.array([self.v.value]))[0]))}.')
+        last = f', the last of which leaves the {self.D} digits and stands for {_number(out*9**self.D)}' if out else ''
+        nit = _sign(int(compand(np.array([self.v.value]))[0]))
+        return (f'Upper left: {_number(self.a.value)} plus {_number(self.b.value)} is {_number(low)}, '
+                f'digit by digit, with {n} {"carry" if n==1 else "carries"}{last}. '
+                'Lower left: the same five digits as one word of 16 bits. '
+                'Right: a real number is squeezed through tanh before it is rounded, so that small numbers get more '
+                f'of the nine levels; {self.v.value:.2f} becomes {nit}.')
 
     def paint(self, fig):
         a = fig.subplot_mosaic([['sum','curve'],['word','curve']], width_ratios=(1.35,1), height_ratios=(1.3,1))

@@ -103,7 +103,8 @@ def record_programs(
     a,b,c = record_layers(net, x),None,None
     if other is not None: b = record_layers(other, x, 'other')
     if program is not None: c = record_layers(program, x, 'program')
-    elif hasattr(other, 'integers') and not any(l.float_membrane for l in other.layers): c = record_layers(other, x, 'other', True)
+    elif hasattr(other, 'integers') and not any(l.float_membrane for l in other.layers):
+        c = record_layers(other, x, 'other', True)
     for name,them in ('other',b),('program',c):
         if them is None: continue
         if len(a)!=len(them): fail(f'`{name}`', 'MembraneInspector', f'{len(a)} layers', len(them))

@@ -7,6 +7,7 @@ __all__ = ['pixel_spikes', 'read_spikes', 'plot_image', 'plot_trains', 'SpikeExp
            'plot_spike_gradient', 'SurrogateExplorer']
 
 # %% ../../nbs/inspect/spike_explorer.ipynb #e131b0bf
+from functools import partial
 import numpy as np, torch
 from ..checks import check_array, check_in, check_range, check_shape
 from .figures import plot_raster
@@ -96,27 +97,36 @@ class SpikeExplorer(Inspector):
         if x.ndim==2: x = x.reshape(len(x), *[int(round(x.shape[1]**.5))]*2)
         check_shape(x, 'b h w', 'images'); check_range(x, 0, 1, 'images')
         self.images,self.labels = x,None if labels is None else [str(int(y)) for y in labels]
-        def slider(kind, value, low, high, **kw): return kind(value, min=low, max=high, continuous_update=False, style=dict(description_width='3.6em'), layout=W.Layout(width='17em'), **kw)
+        def slider(kind, name, value, low, high, **kw):
+            return kind(value, min=low, max=high, description=name, continuous_update=False,
+                        style=dict(description_width='3.6em'), layout=W.Layout(width='17em'), **kw)
+        whole,real = partial(slider, W.IntSlider),partial(slider, W.FloatSlider, step=.05)
         super().__init__(dict(
-            sample=slider(W.IntSlider, 0, 0, len(x)-1, description='image'), steps=slider(W.IntSlider, 25, 1, 100, description='steps'),
-            gain=slider(W.FloatSlider, 1, 0, 2, step=.05, description='gain'), beta=slider(W.FloatSlider, .9, 0, 1, step=.05, description='β'),
-            seed=slider(W.IntSlider, 0, 0, 99, description='seed'), pixel=slider(W.IntSlider, int(x[0].argmax()), 0, x[0].size-1, description='pixel')))
+            sample=whole('image', 0, 0, len(x)-1), steps=whole('steps', 25, 1, 100),
+            gain=real('gain', 1, 0, 2), beta=real('β', .9, 0, 1),
+            seed=whole('seed', 0, 0, 99), pixel=whole('pixel', int(x[0].argmax()), 0, x[0].size-1)))
 
     def spikes(self)->dict: # Encoder → spikes `[T, N]`
         "What each encoder makes of the image"
-        return {e: pixel_spikes(self.images[self.sample.value], e, self.steps.value, self.gain.value, self.beta.value, self.seed.value) for e in ENCODERS}
+        image = self.images[self.sample.value]
+        how = self.steps.value,self.gain.value,self.beta.value,self.seed.value
+        return {e: pixel_spikes(image, e, *how) for e in ENCODERS}
 
     def say(self):
         n = ', '.join(f'{int(s.sum())} spikes by {e}' for e,s in self.spikes().items())
-        return (f'Image {self.sample.value} over {self.steps.value} steps: {n}. Upper row: a line for each pixel, a mark for each spike. Lower row: '
-                'the image as it can be read back, from how often a pixel fired (direct, rate) or how early (latency). The red frame is the pixel whose spikes are on the left.')
+        return (f'Image {self.sample.value} over {self.steps.value} steps: {n}. '
+                'Upper row: a line for each pixel, a mark for each spike. Lower row: the image as it can be read back, '
+                'from how often a pixel fired (direct, rate) or how early (latency). '
+                'The red frame is the pixel whose spikes are on the left.')
 
     def paint(self, fig):
         image,n,all_spk = self.images[self.sample.value],self.pixel.value,self.spikes()
         seen = np.minimum(image*self.gain.value, 1)
         ax = fig.subplots(2, 4, width_ratios=(1.15,1,1,1))
-        plot_image(image, n, f'image {self.sample.value}'+(f': a {self.labels[self.sample.value]}' if self.labels else ''), ax[0,0])
-        plot_trains({e: s[:,n] for e,s in all_spk.items()}, ax[1,0]).set_title(f'pixel {n}: {image.flat[n]:.2f}', fontsize=9)
+        what = f': a {self.labels[self.sample.value]}' if self.labels else ''
+        plot_image(image, n, f'image {self.sample.value}{what}', ax[0,0])
+        trains = plot_trains({e: s[:,n] for e,s in all_spk.items()}, ax[1,0])
+        trains.set_title(f'pixel {n}: {image.flat[n]:.2f}', fontsize=9)
         for (e,s),(top,low) in zip(all_spk.items(), ax[:,1:].T):
             plot_raster(s, neuron=n, ax=top).set_title(f'{e}: {int(s.sum())} spikes', fontsize=9)
             if e!=ENCODERS[0]: top.set_ylabel('')
@@ -136,8 +146,8 @@ def plot_surrogates(
     ax = style_axes(ax, (4,2.5), grid='y')
     x = torch.linspace(-width, width, 401, dtype=torch.float64)
     f = surrogate_grad if derivative else soft_spike
-    for s in SURROGATES:
-        if s!=surrogate: ax.plot(x, f(x, s, slope), color='#999999', lw=.8, label='the others' if s==next(t for t in SURROGATES if t!=surrogate) else None)
+    others = [s for s in SURROGATES if s!=surrogate]
+    for s in others: ax.plot(x, f(x, s, slope), color='#999999', lw=.8, label='the others' if s==others[0] else None)
     if not derivative: ax.plot([-width,0,0,width], [0,0,1,1], color=ink(ax), lw=1, ls=':', label='spike')
     ax.plot(x, f(x, surrogate, slope), color=BLUE, lw=2.2, label=surrogate)
     label_axes(ax, 'membrane − threshold', "derivative" if derivative else 'soft spike')
@@ -151,7 +161,7 @@ def spike_gradient(
     slope:float=25., # Steepness, > 0
     beta:float=.9, # Leak, in [0, 1]
     threshold:float=1. # θ, > 0
-)->tuple[np.ndarray,np.ndarray,np.ndarray]: # Membrane before the reset, spikes, and ∂(number of spikes)/∂current; each `[T]`, float64
+)->tuple[np.ndarray,np.ndarray,np.ndarray]: # Membrane before the reset, spikes, and ∂(spikes)/∂current; `[T]`, float64
     "One neuron that subtracts at reset, and the gradient that the surrogate gives its input; raises `CheckError`"
     check_range(beta, 0, 1, 'beta'); check_range(threshold, 0, name='threshold', above=True)
     i = torch.tensor(check_array(current, 't', 'current'), dtype=torch.float64, requires_grad=True)
@@ -197,12 +207,13 @@ class SurrogateExplorer(Inspector):
 
     def __init__(self):
         import ipywidgets as W
-        style,wide = dict(description_width='5.4em'),W.Layout(width='19em')
-        slider = lambda value, **kw: W.FloatSlider(value, min=0, max=1, step=.01, continuous_update=False, style=style, layout=wide, **kw)
+        look = dict(style=dict(description_width='5.4em'), layout=W.Layout(width='19em'))
+        def slider(kind, name, value, top, step, **kw):
+            return kind(value, min=0, max=top, step=step, description=name, continuous_update=False, **look, **kw)
         super().__init__(dict(
-            surrogate=W.Dropdown(options=SURROGATES, description='surrogate', style=style, layout=wide),
-            slope=W.FloatLogSlider(5, min=0, max=2, step=.05, description='slope', continuous_update=False, style=style, layout=wide, readout_format='.1f'),
-            current=slider(.2, description='current'), beta=slider(.9, description='β')))
+            surrogate=W.Dropdown(options=SURROGATES, description='surrogate', **look),
+            slope=slider(W.FloatLogSlider, 'slope', 5, 2, .05, readout_format='.1f'),
+            current=slider(W.FloatSlider, 'current', .2, 1, .01), beta=slider(W.FloatSlider, 'β', .9, 1, .01)))
 
     def trace(self)->tuple: # As `spike_gradient`
         "The neuron at a constant current that pauses"
@@ -212,9 +223,11 @@ class SurrogateExplorer(Inspector):
 
     def say(self):
         mem,spk,g = self.trace()
-        return (f'Above, the step that a spike is, the soft one that stands in for it, and its derivative: {self.surrogate.value} with slope {self.slope.value:.1f}, '
-                f'the others thin. Below, a neuron whose current pauses from step 25 to 34: it fires {int(spk.sum())} times, and the bars say how the number of spikes '
-                f'would change with a little more current at each step; {int((np.abs(g)>1e-6).sum())} of {len(g)} steps have a gradient.')
+        return ('Above, the step that a spike is, the soft one that stands in for it, and its derivative: '
+                f'{self.surrogate.value} with slope {self.slope.value:.1f}, the others thin. '
+                f'Below, a neuron whose current pauses from step 25 to 34: it fires {int(spk.sum())} times, '
+                'and the bars say how the number of spikes would change with a little more current at each step; '
+                f'{int((np.abs(g)>1e-6).sum())} of {len(g)} steps have a gradient.')
 
     def paint(self, fig):
         a = fig.subplot_mosaic([['soft','grad'],['trace','trace']])

@@ -27,9 +27,11 @@ def policy_words(
     policy # `Policy`
 )->str:
     "What a policy says, without what is usual, on one line"
-    own = ', '.join(f'{f.name} {getattr(policy, f.name)}' for f in fields(policy)[:-1] if f.name=='weight' or getattr(policy, f.name)!=f.default)
+    own = ', '.join(f'{f.name} {getattr(policy, f.name)}' for f in fields(policy)[:-1]
+                    if f.name=='weight' or getattr(policy, f.name)!=f.default)
     return '; '.join([own,*(f'layer {n}: '+', '.join(f'{k} {v}' for k,v in d) for n,d in policy.layers)])
 
+# %% ../../nbs/inspect/whatif.ipynb #479a97aa
 def changed_policy(
     q, # A `QuantNetwork`
     policy, # `Policy` that it has; exceptions for a layer by its name
@@ -42,7 +44,8 @@ def changed_policy(
     check_in(tensor, ('weight','current','membrane'), 'tensor')
     name,values = q.names[layer],{tensor:choice}
     word = {'percentile':'percentile','least error':'mse','average':'max'}.get(rule)
-    if word: values |= dict(scale=word) if tensor=='weight' else {} if tensor=='membrane' else dict(observer={'max':'adaptive'}.get(word, word))
+    if word and tensor=='weight': values |= dict(scale=word)
+    if word and tensor=='current': values |= dict(observer={'max':'adaptive'}.get(word, word))
     rest = {p:dict(v) for p,v in policy.layers}
     values = rest.pop(name, {})|values
     return replace(policy, layers=rest|{name:values})
@@ -61,7 +64,9 @@ def _put_scale(l, tensor, scale):
     import torch
     from quarantion.quant.observers import MinMax
     s = torch.as_tensor(scale).to(l.scale)
-    if tensor=='weight': l.scale.data,l.coder.scale_min = s.expand(l.scale.shape).clone(),(s/16).expand(l.scale.shape).clone()
+    if tensor=='weight':
+        l.scale.data = s.expand(l.scale.shape).clone()
+        l.coder.scale_min = (s/16).expand(l.scale.shape).clone()
     elif tensor=='current':
         l.current = MinMax(l.current_max).to(s)
         l.current(torch.stack([-s.max(),s.max()])*l.current_max)
@@ -72,20 +77,23 @@ def what_if(
     new, # The `Policy` that it would have
     x, # Input
     y, # Labels `[B]`
-    scale=() # A layer from 0, `weight` or `current`, and the scale for it `[C or 1]`, if it is not to be what the policy says
+    scale=() # A layer from 0, `weight` or `current`, and the scale for it `[C or 1]`; by default what the policy says
 )->WhatIf:
     "Requantize a copy, and count what changes; raises `CheckError`"
     import torch
     from quarantion.spikes.network import evaluating, readout
     other = copy.deepcopy(q).switch(new)
-    if any(l.current_max and not l.current.count.any() for l in other.layers): other.train().integers(x) # currents have to be seen before they have a scale
+    unseen = any(l.current_max and not l.current.count.any() for l in other.layers)
+    if unseen: other.train().integers(x) # currents have to be seen before they have a scale
     if scale: _put_scale(other.layers[scale[0]], *scale[1:])
     def run(net):
         with evaluating(net), torch.no_grad(): r = net.record(x)
         return [a.spk for a in r],readout(r[-1].spk, r[-1].mem, net.layers[-1].reset).argmax(-1)
     (a,ya),(b,yb) = run(q),run(other)
-    right = lambda k: float((k==y).double().mean())
-    return WhatIf(new, np.array([float((s!=t).double().mean()) for s,t in zip(a, b)]), np.array([[float(s.double().mean()),float(t.double().mean())] for s,t in zip(a, b)]), right(ya), right(yb), int((ya!=yb).sum()))
+    mean = lambda v: float(v.double().mean())
+    differ = np.array([mean(s!=t) for s,t in zip(a, b)])
+    rates = np.array([[mean(s),mean(t)] for s,t in zip(a, b)])
+    return WhatIf(new, differ, rates, mean(ya==y), mean(yb==y), int((ya!=yb).sum()))
 
 # %% ../../nbs/inspect/whatif.ipynb #22867c53
 def plot_what_if(
@@ -98,7 +106,9 @@ def plot_what_if(
     check_shape(w.spikes, 'l', 'w.spikes', l=len(names))
     ax.barh(range(len(names)), 100*w.spikes, height=.6, color=[BLUE if v<.05 else ORANGE for v in w.spikes])
     for i,v in enumerate(w.spikes): ax.text(100*v, i, f' {100*v:.2g} %', va='center', fontsize=8)
-    ax.set(yticks=range(len(names)), yticklabels=[f'layer {n}' for n in names], ylim=(len(names)-.4,-.6), xlim=(0,max(1, 130*w.spikes.max())))
-    ax.set_title(f'accuracy {100*w.before:.1f} → {100*w.after:.1f} %, {w.answers} answers change', fontsize=9, loc='left')
+    ax.set(yticks=range(len(names)), yticklabels=[f'layer {n}' for n in names],
+           ylim=(len(names)-.4,-.6), xlim=(0,max(1, 130*w.spikes.max())))
+    title = f'accuracy {100*w.before:.1f} → {100*w.after:.1f} %, {w.answers} answers change'
+    ax.set_title(title, fontsize=9, loc='left')
     label_axes(ax, '% of places where spikes differ', '')
     return ax

@@ -8,6 +8,7 @@ __all__ = ['Inspector']
 # %% ../../nbs/inspect/widget.ipynb #55d421d5
 import base64, html
 from functools import cache
+from pathlib import Path
 from ..checks import fail
 from ..paper import draw_png
 
@@ -16,7 +17,9 @@ _THEME = '''
 function render({model, el}) {
   const see = () => {
     const light = document.body.dataset.jpThemeLight
-    if (light !== undefined && model.get('dark') !== (light === 'false')) { model.set('dark', light === 'false'); model.save_changes() }
+    if (light === undefined || model.get('dark') === (light === 'false')) return
+    model.set('dark', light === 'false')
+    model.save_changes()
   }
   const watch = new MutationObserver(see)
   watch.observe(document.body, {attributes: true, attributeFilter: ['data-jp-theme-light']})
@@ -34,29 +37,88 @@ def _theme(): # a class that is made late, as everything that needs ipywidgets
         _esm,dark = _THEME,traitlets.Bool(False).tag(sync=True)
     return Theme
 
+# %% ../../nbs/inspect/widget.ipynb #b625cc4a
+def _img(png, said, more=''): # not the Image widget, which has no alternative text
+    return f'<img {more} alt="{html.escape(said)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+
+def _wrong(e): return f'<b role="alert" style="color:#c62828">{html.escape(f"{type(e).__name__}: {e}")}</b>'
+
+def _values(controls): return {k:w for k,w in controls.items() if w.has_trait('value')} # Those that say something
+
+# %% ../../nbs/inspect/widget.ipynb #e8de99f4
+_STYLE = '''<style>:root{color-scheme:light dark}\
+body{font:16px/1.5 system-ui,sans-serif;max-width:62em;margin:2em auto;padding:0 1em}
+figure{margin:1em 0}img{max-width:100%}th{text-align:left;padding-right:1.5em;font-weight:600}</style>'''
+
+def _page(title, png, said, controls):
+    line = lambda k,v: f'<tr><th scope="row">{html.escape(k)}</th><td>{html.escape(str(v))}</td></tr>'
+    rows = ''.join(line(k, getattr(w, 'label', None) or w.value) for k,w in _values(controls).items())
+    title = html.escape(title)
+    return f'''<!doctype html><html lang="en"><meta charset="utf-8">\
+<meta name="viewport" content="width=device-width"><title>{title}</title>
+{_STYLE}
+<h1>{title}</h1><figure>{_img(png, said)}<figcaption>{html.escape(said)}</figcaption></figure>
+<table><caption hidden>Controls</caption>{rows}</table></html>
+'''
+
+# %% ../../nbs/inspect/widget.ipynb #925a4e65
+def _free(widgets):
+    for w in widgets:
+        w.unobserve_all()
+        for k in 'style','layout':
+            if w.has_trait(k) and getattr(w, k) is not None: getattr(w, k).close()
+        w.close()
+
+# %% ../../nbs/inspect/widget.ipynb #fbce129d
+class _Panel:
+    def __init__(self, controls):
+        import ipywidgets as W
+        self.controls,self.closed = controls,False
+        vars(self).update(controls)
+        def toggle(name, tip, wide):
+            return W.ToggleButton(False, description=name, tooltip=tip, layout=W.Layout(width=wide))
+        self.dark = toggle('dark', 'Light lines on dark paper', '5em')
+        self.explain = toggle('explain', 'Say in words what the figure shows', '6em')
+        self.image,self.message,self.words = W.HTML(layout=W.Layout(max_width='100%')),W.HTML(),W.HTML()
+        self.row = W.HBox([*controls.values(), self.explain, self.dark], layout=W.Layout(flex_flow='row wrap'))
+        self.page = _theme()()
+        below = self.message,self.words,self.image,self.page
+        self.box = W.VBox([self.row, *below], layout=W.Layout(overflow='hidden'))
+        name = type(self).__name__
+        self.box.add_class(name)
+        for k,w in self._parts().items(): w.add_class(f'{name}-{k}')
+
+    def _parts(self):
+        return self.controls|{k:getattr(self, k) for k in ('dark','explain','image','message','words')}
+
+    def _guard(self, f, *args): # What goes wrong in a callback is seen in the widget; elsewhere it would be lost
+        try:
+            f(*args)
+            self.message.value = ''
+        except Exception as e: self.message.value = _wrong(e)
+
+    def _open(self):
+        if self.closed: fail(type(self).__name__, expected='an open inspector', found='a closed one')
+
+    def close(self):
+        "Free callbacks, widgets and figure"
+        if self.closed: return
+        self.closed = True
+        _free((*self._parts().values(), self.page, self.row, self.box))
+        for k in [k for k in vars(self) if k!='closed']: delattr(self, k)
+
 # %% ../../nbs/inspect/widget.ipynb #ce9f7dfd
-class Inspector:
+class Inspector(_Panel):
     "Controls above a figure; a subclass has `caption`, its controls, and `paint`"
     title,caption,size = '','',(8.6,4.6)
 
     def __init__(self,
-        controls:dict # Name → ipywidgets control with a `value`; each becomes an attribute, in the order of the Tab key
+        controls:dict # Name → ipywidgets control with a `value`; attributes, in the order of the Tab key
     ):
-        import ipywidgets as W
-        self.controls,self.closed = controls,False
-        vars(self).update(controls)
-        self.dark = W.ToggleButton(False, description='dark', tooltip='Light lines on dark paper', layout=W.Layout(width='5em'))
-        self.explain = W.ToggleButton(False, description='explain', tooltip='Say in words what the figure shows', layout=W.Layout(width='6em'))
-        self._places,self.picture,self.image,self.message,self.words = {},b'',W.HTML(layout=W.Layout(max_width='100%')),W.HTML(),W.HTML()
-        self.row = W.HBox([*controls.values(), self.explain, self.dark], layout=W.Layout(flex_flow='row wrap'))
-        self.page = _theme()()
+        super().__init__(controls)
+        self._places,self.picture = {},b''
         self.page.observe(self._on_theme, 'dark')
-        self.box = W.VBox([self.row, self.message, self.words, self.image, self.page], layout=W.Layout(overflow='hidden'))
-        name = type(self).__name__
-        self.box.add_class(name)
-        for k,w in self._parts().items(): w.add_class(f'{name}-{k}')
-        for w in (*controls.values(), self.dark):
-            if w.has_trait('value'): w.observe(self._on_change, 'value')
+        for w in _values(controls|dict(dark=self.dark)).values(): w.observe(self._on_change, 'value')
         self.explain.observe(self._on_explain, 'value')
         self._guard(self.draw)
 
@@ -75,20 +137,13 @@ class Inspector:
         self.picture = draw_png(self.paint, self.size, self.dark.value, self._places)
         self._caption()
 
-    def _caption(self):
+    def _caption(self): # On a narrow page the picture scrolls, and stays readable
         said = self.say()
-        self.image.value = '<div style="overflow-x:auto">'+self._img(said, f'class="{type(self).__name__}-image" style="width:{100*self.size[0]:.0f}px;max-width:max(100%,34em);height:auto"')+'</div>' # on a narrow page it scrolls, and stays readable
-        self.words.value = f'<p style="max-width:60em;line-height:1.4;margin:.3em 0">{html.escape(said)}</p>' if self.explain.value else ''
-
-    def _img(self, alt, more=''): # an HTML image rather than the Image widget, which has no alternative text
-        return f'<img {more} alt="{html.escape(alt)}" src="data:image/png;base64,{base64.b64encode(self.picture).decode()}">'
-
-    def _guard(self, f, *args): # What goes wrong in a callback is seen in the widget; elsewhere it would be lost
-        try:
-            f(*args)
-            self.message.value = ''
-        except Exception as e:
-            self.message.value = f'<b role="alert" style="color:#c62828">{html.escape(type(e).__name__)}: {html.escape(str(e))}</b>'
+        look = f'style="width:{100*self.size[0]:.0f}px;max-width:max(100%,34em);height:auto"'
+        img = _img(self.picture, said, f'class="{type(self).__name__}-image" {look}')
+        words = f'<p style="max-width:60em;line-height:1.4;margin:.3em 0">{html.escape(said)}</p>'
+        self.image.value = f'<div style="overflow-x:auto">{img}</div>'
+        self.words.value = words if self.explain.value else ''
 
     def _on_change(self, change): self._guard(self.draw)
 
@@ -96,50 +151,24 @@ class Inspector:
 
     def _on_explain(self, change): self._guard(self._caption)
 
-    def _parts(self): return self.controls|dict(dark=self.dark, explain=self.explain, image=self.image, message=self.message, words=self.words)
-
     def to_html(self,
         path=None # Where to write the page; nowhere by default
     )->str: # A page that needs no other file
         "The figure as it stands, with what its controls say, and its caption"
         self._open()
-        title,said = html.escape(self.title or type(self).__name__),html.escape(self.say())
-        rows = ''.join(f'<tr><th scope="row">{html.escape(k)}</th><td>{html.escape(str(getattr(w, "label", None) or w.value))}</td></tr>'
-                       for k,w in self.controls.items() if w.has_trait('value'))
-        page = f'''<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
-<style>:root{{color-scheme:light dark}}body{{font:16px/1.5 system-ui,sans-serif;max-width:62em;margin:2em auto;padding:0 1em}}
-figure{{margin:1em 0}}img{{max-width:100%}}th{{text-align:left;padding-right:1.5em;font-weight:600}}</style>
-<h1>{title}</h1><figure>{self._img(self.say())}<figcaption>{said}</figcaption></figure>
-<table><caption hidden>Controls</caption>{rows}</table></html>
-'''
-        if path is not None:
-            from pathlib import Path
-            Path(path).write_text(page, encoding='utf-8')
+        page = _page(self.title or type(self).__name__, self.picture, self.say(), self.controls)
+        if path is not None: Path(path).write_text(page, encoding='utf-8')
         return page
-
-    def _open(self):
-        if self.closed: fail(type(self).__name__, expected='an open inspector', found='a closed one')
-
-    def close(self):
-        "Free callbacks, widgets and figure"
-        if self.closed: return
-        self.closed = True
-        for w in (*self._parts().values(), self.page, self.row, self.box):
-            w.unobserve_all()
-            for k in 'style','layout': # widgets of their own
-                if w.has_trait(k) and getattr(w, k) is not None: getattr(w, k).close()
-            w.close()
-        for k in [k for k in vars(self) if k!='closed']: delattr(self, k)
 
     def __repr__(self):
         if self.closed: return f'{type(self).__name__} (closed)'
-        return f'{type(self).__name__}({", ".join(f"{k}={w.value!r}" for k,w in self.controls.items() if w.has_trait("value"))})'
+        return f'{type(self).__name__}({", ".join(f"{k}={w.value!r}" for k,w in _values(self.controls).items())})'
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         d = {'text/plain': repr(self)}
         if self.closed: return d
         from comm import DummyComm
         d['image/png'] = base64.b64encode(self.picture).decode()
-        if not isinstance(self.box.comm, DummyComm): # with no front end at the other end, a view could only show an error
+        if not isinstance(self.box.comm, DummyComm): # with nobody at the other end, a view could only show an error
             d |= {k:v for k,v in self.box._repr_mimebundle_().items() if 'widget-view' in k}
         return d
