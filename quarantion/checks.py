@@ -116,12 +116,15 @@ def check_array(
 def check_time(
     x, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`
     in_shape:tuple, # Shape of one sample, such as `(64,)` or `(1,28,28)`
-    steps:int # T of a constant input
+    steps:int, # T of a constant input
+    batch_first:bool=False # Is input over time `[B, T, *in_shape]`?
 )->tuple: # `[T or 1, B, *in_shape]`, and T
     "Tell constant input from input over time; raises `CheckError` if it is neither"
     shape,want = list(x.shape),', '.join(map(str, in_shape))
     n = len(shape)-len(in_shape)
-    if n not in (1,2) or shape[n:]!=list(in_shape): fail('`x`', expected=f'shape [B, {want}] or [T, B, {want}]', found=shape)
+    if n not in (1,2) or shape[n:]!=list(in_shape):
+        fail('`x`', expected=f'shape [B, {want}] or [{"B, T" if batch_first else "T, B"}, {want}]', found=shape)
     if n==1: return x[None],steps
+    if batch_first: x,shape = x.swapaxes(0, 1),[shape[1],shape[0],*shape[2:]]
     if shape[0]==0: fail('`x`', expected='at least one step', found=f'shape {shape}')
     return x,shape[0]

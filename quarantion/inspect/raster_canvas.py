@@ -16,7 +16,7 @@ def raster_kinds(
     spk, # Spikes `[T, N]`, 0 or 1
     other=None # Spikes of another network `[T, N]`
 )->np.ndarray: # uint8 `[N, T]`
-    "What is at each place: 0 nothing, 1 a spike (of both), 2 only of the first, 3 only of the other; raises `CheckError`"
+    "What is at each place: 0 nothing, 1 a spike (of both), 2 of the first only, 3 of the other; raises `CheckError`"
     spk = np.asarray(spk)
     check_shape(spk, 't n', 'spk')
     a = check_range(spk, 0, 1, 'spk')>0
@@ -27,23 +27,41 @@ def raster_kinds(
     return np.ascontiguousarray((a&b)+2*(a&~b)+np.uint8(3)*(b&~a)).T.astype(np.uint8, order='C')
 
 # %% ../../nbs/inspect/raster_canvas.ipynb #26d81142
-_ESM = r'''
+_CANVAS = r'''
 function render({model, el}) {
   const c = document.createElement('canvas'), back = document.createElement('canvas');
-  c.tabIndex = 0; c.setAttribute('role', 'img'); c.style.cssText = 'width:100%;height:260px;display:block;cursor:crosshair;touch-action:none';
+  c.tabIndex = 0; c.setAttribute('role', 'img');
+  c.style.cssText = 'width:100%;height:260px;display:block;cursor:crosshair;touch-action:none';
   el.appendChild(c);
   let seq = 0, left = 46, right = 14;
   const bottom = 20;
   const shape = () => model.get('shape');
-  function margins() { const [a,b] = model.get('margins'); left = Math.max(46, a*c.clientWidth); right = Math.max(14, b*c.clientWidth); }
+  function margins() {
+    const [a,b] = model.get('margins');
+    left = Math.max(46, a*c.clientWidth); right = Math.max(14, b*c.clientWidth);
+  }
+  function apart(T, W) {                                // of ticks: as those of the picture below
+    let every = T;
+    for (const ten of [.1, 1, 10, 100, 1000]) for (const k of [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8]) {
+      const e = k*ten;
+      if (e < every && e%1 === 0 && T/e <= Math.min(8, W/40)) every = e;
+    }
+    return every;
+  }
+'''
+
+# %% ../../nbs/inspect/raster_canvas.ipynb #88f4054e
+_RASTER = r'''
   function raster() {                                   // spikes, in pixels of the screen; at least one for each
     margins();
     const d = model.get('data'), a = new Uint8Array(d.buffer, d.byteOffset, d.byteLength), [N,T] = shape();
     if (a.length !== N*T) return;                       // the shape, or the data, is still to come
-    const r = window.devicePixelRatio || 1, W = Math.max(1, Math.round((c.clientWidth-left-right)*r)), H = Math.max(1, Math.round((c.clientHeight-bottom)*r));
+    const r = window.devicePixelRatio || 1, pixels = v => Math.max(1, Math.round(v*r));
+    const W = pixels(c.clientWidth-left-right), H = pixels(c.clientHeight-bottom);
     back.width = W; back.height = H;
     const g = back.getContext('2d'), im = g.createImageData(W, H), px = new Uint32Array(im.data.buffer);
-    const ink = model.get('colours').map(s => (255<<24 | parseInt(s.slice(5,7),16)<<16 | parseInt(s.slice(3,5),16)<<8 | parseInt(s.slice(1,3),16))>>>0);
+    const part = (s, k) => parseInt(s.slice(k,k+2),16);
+    const ink = model.get('colours').map(s => (255<<24 | part(s, 5)<<16 | part(s, 3)<<8 | part(s, 1))>>>0);
     px.fill(ink[0]);
     for (let n=0; n<N; n++) {
       const y0 = Math.floor((N-1-n)*H/N), y1 = Math.max(y0+1, Math.floor((N-n)*H/N-(H/N>4)));
@@ -54,8 +72,13 @@ function render({model, el}) {
     g.putImageData(im, 0, 0);
     draw();
   }
+'''
+
+# %% ../../nbs/inspect/raster_canvas.ipynb #45281416
+_AROUND = r'''
   function draw() {                                     // everything else, around and over them
-    const r = window.devicePixelRatio || 1, [N,T] = shape(), w = c.clientWidth, h = c.clientHeight, col = model.get('colours');
+    const r = window.devicePixelRatio || 1, [N,T] = shape(), w = c.clientWidth, h = c.clientHeight;
+    const col = model.get('colours');
     c.width = w*r; c.height = h*r;
     const g = c.getContext('2d'); g.scale(r, r);
     const W = w-left-right, H = h-bottom, n = model.get('neuron'), t = model.get('step');
@@ -63,14 +86,15 @@ function render({model, el}) {
     if (back.width) g.drawImage(back, left, 0, W, H);
     g.fillStyle = col[1]; g.font = '11px sans-serif'; g.textBaseline = 'middle'; g.textAlign = 'right';
     for (const k of [0, N-1]) g.fillText(k, left-5, Math.min(H-6, Math.max(6, H-(k+.5)*H/N)));
-    g.save(); g.translate(9, H/2); g.rotate(-Math.PI/2); g.textAlign = 'center'; g.fillText('neuron', 0, 0); g.restore();
-    g.textAlign = 'center'; let every = T;
-    for (const ten of [.1, 1, 10, 100, 1000]) for (const k of [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8]) { const e = k*ten; // as the picture below
-      if (e < every && e%1 === 0 && T/e <= Math.min(8, W/40)) every = e; }
-    for (let k=0; k<T; k+=every) g.fillText(k, left+(k+.5)*W/T, H+11);
-    if (right > 90) model.get('names').forEach((s, i) => { const [name,many] = s.split(': '), px = left+W+22, py = 10+34*i;
+    g.save(); g.translate(9, H/2); g.rotate(-Math.PI/2);
+    g.textAlign = 'center'; g.fillText('neuron', 0, 0); g.restore();
+    g.textAlign = 'center';
+    for (let k=0, every=apart(T, W); k<T; k+=every) g.fillText(k, left+(k+.5)*W/T, H+11);
+    if (right > 90) model.get('names').forEach((s, i) => {
+      const [name,many] = s.split(': '), px = left+W+22, py = 10+34*i;
       g.textAlign = 'left'; g.fillStyle = col[1+i]; g.fillRect(px, py-5, 10, 10); g.fillStyle = col[1];
-      g.fillText(name, px+15, py, right-40); g.fillText(many, px+15, py+14, right-40); });
+      g.fillText(name, px+15, py, right-40); g.fillText(many, px+15, py+14, right-40);
+    });
     g.fillStyle = col[4]; g.strokeStyle = col[4]; g.globalAlpha = .8; g.lineWidth = 1.5;
     const x = left+(t+.5)*W/T, y = H-(n+.5)*H/N;
     g.beginPath(); g.moveTo(x, 0); g.lineTo(x, H); g.stroke(); g.globalAlpha = 1;
@@ -78,22 +102,45 @@ function render({model, el}) {
     c.setAttribute('aria-label', model.get('label')+`; neuron ${n}, step ${t}. Arrow keys move.`);
     c.dataset.seq = ++seq;
   }
-  const put = (n, t) => { const [N,T] = shape();
-    model.set('neuron', Math.min(N-1, Math.max(0, n))); model.set('step', Math.min(T-1, Math.max(0, t))); model.save_changes(); };
-  const at = e => { const b = c.getBoundingClientRect(), [N,T] = shape();
-    put(Math.floor((1-(e.clientY-b.top)/(b.height-bottom))*N), Math.floor((e.clientX-b.left-left)/(b.width-left-right)*T)); };
+'''
+
+# %% ../../nbs/inspect/raster_canvas.ipynb #6175d44b
+_HANDS = r'''
+  const put = (n, t) => {
+    const [N,T] = shape();
+    model.set('neuron', Math.min(N-1, Math.max(0, n)));
+    model.set('step', Math.min(T-1, Math.max(0, t)));
+    model.save_changes();
+  };
+  const at = e => {
+    const b = c.getBoundingClientRect(), [N,T] = shape();
+    const n = (1-(e.clientY-b.top)/(b.height-bottom))*N, t = (e.clientX-b.left-left)/(b.width-left-right)*T;
+    put(Math.floor(n), Math.floor(t));
+  };
   c.addEventListener('pointerdown', e => { c.setPointerCapture(e.pointerId); c.focus(); at(e); });
   c.addEventListener('pointermove', e => { if (e.buttons & 1) at(e); });
-  c.addEventListener('keydown', e => { const d = {ArrowUp:[1,0], ArrowDown:[-1,0], ArrowRight:[0,1], ArrowLeft:[0,-1]}[e.key];
-    if (!d) return; e.preventDefault(); e.stopPropagation(); put(model.get('neuron')+d[0], model.get('step')+d[1]); });
+  c.addEventListener('keydown', e => {
+    const d = {ArrowUp:[1,0], ArrowDown:[-1,0], ArrowRight:[0,1], ArrowLeft:[0,-1]}[e.key];
+    if (!d) return;
+    e.preventDefault(); e.stopPropagation();
+    put(model.get('neuron')+d[0], model.get('step')+d[1]);
+  });
   const late = new ResizeObserver(() => { if (c.clientWidth) raster(); });
   late.observe(c);
-  model.on('change:data', raster); model.on('change:colours', raster); model.on('change:neuron', draw); model.on('change:step', draw);
-  return () => { late.disconnect(); model.off('change:data', raster); model.off('change:colours', raster); model.off('change:neuron', draw); model.off('change:step', draw); };
+  const hears = {data: raster, colours: raster, neuron: draw, step: draw};
+  for (const k in hears) model.on('change:'+k, hears[k]);
+  return () => {
+    late.disconnect();
+    for (const k in hears) model.off('change:'+k, hears[k]);
+  };
 }
 export default { render };
 '''
-LIGHT_INK,DARK_INK = ('#ffffff','#000000',BLUE,ORANGE,RED),('#161616','#e6e6e6','#56b4e9',ORANGE,RED) # paper, both, only one, only the other, cursor
+_ESM = _CANVAS+_RASTER+_AROUND+_HANDS
+
+# %% ../../nbs/inspect/raster_canvas.ipynb #14a1a3a1
+LIGHT_INK = '#ffffff','#000000',BLUE,ORANGE,RED
+DARK_INK = '#161616','#e6e6e6','#56b4e9',ORANGE,RED
 
 class RasterCanvas(anywidget.AnyWidget):
     "Spikes of a layer in the browser; `neuron` and `step` are what was clicked"
@@ -116,5 +163,7 @@ class RasterCanvas(anywidget.AnyWidget):
         check_shape(kinds, 'n t', 'kinds')
         many = np.bincount(kinds.ravel(), minlength=4)[1:]
         with self.hold_sync(): # one message: the browser never sees a shape without its data
-            self.shape,self.data,self.colours = list(kinds.shape),np.ascontiguousarray(kinds, dtype=np.uint8).tobytes(),list(DARK_INK if dark else LIGHT_INK)
+            self.shape = list(kinds.shape)
+            self.data = np.ascontiguousarray(kinds, dtype=np.uint8).tobytes()
+            self.colours = list(DARK_INK if dark else LIGHT_INK)
             self.names = [f'{n}: {m:,}' for n,m in zip(names, many.tolist())]

@@ -18,8 +18,47 @@ from ..paper import BLACK, BLUE, GREY, ORANGE, RED
 # %% ../../nbs/inspect/spike_film.ipynb #777a3508
 PAPER = '#fcfcfa' # behind the film, in a light and in a dark page
 _FAINT = '#e3e3e0'
-WIDE = dict(size=(7.6,3), eye=(.025,.42,.155,.4), trace=(.225,.62,.475,.25), raster=(.225,.1,.475,.42), out=(.765,.1,.21,.78), clock=(.025,.33), note=(.025,.1)) # inches, and places in the figure: left, bottom, width, height
-TALL = dict(size=(3.9,4.6), eye=(.06,.72,.24,.2), trace=(.06,.475,.88,.13), raster=(.06,.05,.88,.35), out=(.48,.7,.46,.24), clock=(.06,.7), note=(.06,.0)) # for a phone
+# Inches, and places in the figure: left, bottom, width, height
+WIDE = dict(size=(7.6,3), eye=(.025,.42,.155,.4), trace=(.225,.62,.475,.25), raster=(.225,.1,.475,.42),
+            out=(.765,.1,.21,.78), clock=(.025,.33), note=(.025,.1))
+TALL = dict(size=(3.9,4.6), eye=(.06,.72,.24,.2), trace=(.06,.475,.88,.13), raster=(.06,.05,.88,.35),
+            out=(.48,.7,.46,.24), clock=(.06,.7), note=(.06,.0)) # for a phone
+
+# %% ../../nbs/inspect/spike_film.ipynb #bf8ced81
+def _axes(fig, place, title): # Bare, with a title
+    ax = fig.add_axes(place, facecolor=PAPER)
+    ax.set_xticks([]); ax.set_yticks([])
+    for s in ax.spines.values(): s.set_visible(False)
+    ax.text(0, 1.02 if title else 0, title, transform=ax.transAxes, fontsize=9.5, color='#444444', va='bottom')
+    return ax
+
+def _draw_trace(ax, mem, theta): # Line, marks of spikes, and how high these are
+    low,top = min(0, mem.min()),max(theta, mem.max())
+    ax.set_xlim(-.5, len(mem)-.5); ax.set_ylim(low-.08*(top-low), top+.3*(top-low))
+    ax.axhline(theta, color=ORANGE, lw=1.2, ls=(0,(4,3)))
+    line, = ax.plot([], [], color=BLUE, lw=1.6, solid_joinstyle='round')
+    fires, = ax.plot([], [], '|', color=RED, ms=7, mew=1.6)
+    return line,fires,top+.15*(top-low)
+
+def _draw_raster(ax, T, N): # Spikes that have been, and those of this step
+    ax.set_xlim(-.5, T-.5); ax.set_ylim(-1, max(N, 1))
+    dots, = ax.plot([], [], '.', color=BLACK, ms=2.1, mew=0)
+    now, = ax.plot([], [], '.', color=RED, ms=3.4, mew=0)
+    return dots,now
+
+# %% ../../nbs/inspect/spike_film.ipynb #d8bcea46
+def _draw_answers(ax, C): # Bars, and names
+    ax.set_xlim(0, 1.1); ax.set_ylim(C-.4, -.6)
+    bars = ax.barh(range(C), np.zeros(C), height=.62, color=_FAINT)
+    return bars,[ax.text(-.04, c, str(c), ha='right', va='center', fontsize=9, color='#777777') for c in range(C)]
+
+def _show_answers(bars, names, votes, t): # As shares of what the last step will have
+    v = votes[t]-votes[t].min()
+    share = v/max(np.ptp(votes[-1]), 1)
+    for c,(bar,name) in enumerate(zip(bars, names)):
+        ahead = c==v.argmax() and v.max()>0
+        bar.set_width(min(share[c], 1.1)); bar.set_color(BLUE if ahead else _FAINT)
+        name.set_color(BLACK if ahead else '#777777'); name.set_weight('bold' if ahead else 'normal')
 
 # %% ../../nbs/inspect/spike_film.ipynb #c5c70fae
 class Stage:
@@ -35,36 +74,27 @@ class Stage:
         places:dict=WIDE # Where things stand: `WIDE` or `TALL`
     ):
         image,spk,mem,votes = (np.asarray(a) for a in (image,spk,mem,votes))
-        check_shape(image, 'h w', '`image`'); check_shape(spk, 't n', '`spk`'); check_shape(mem, 't', '`mem`', t=len(spk)); check_shape(votes, 't c', '`votes`', t=len(spk)); check_in(neuron, range(spk.shape[1]), '`neuron`'); check_range(theta, 1, name='theta')
-        self.spk,self.mem,self.votes,self.order = spk>0,mem,votes,np.lexsort((spk.argmax(0), spk.sum(0)))
-        self.order = self.order[spk.any(0)[self.order]]
-        T,C = len(spk),votes.shape[1]
+        check_shape(image, 'h w', '`image`'); check_shape(spk, 't n', '`spk`')
+        check_shape(mem, 't', '`mem`', t=len(spk)); check_shape(votes, 't c', '`votes`', t=len(spk))
+        check_in(neuron, range(spk.shape[1]), '`neuron`'); check_range(theta, 1, name='theta')
+        self.spk,self.mem,self.votes = spk>0,mem,votes
+        order = np.lexsort((spk.argmax(0), spk.sum(0)))
+        self.order = order[spk.any(0)[order]]
+        self.fired_at = np.flatnonzero(self.spk[:,neuron])
+        self._draw(image, theta, note, places)
+
+    def _draw(self, image, theta, note, places):
+        T,C = self.votes.shape
         self.fig = Figure(figsize=places['size'], facecolor=PAPER)
         self.canvas = FigureCanvasAgg(self.fig)
-        def axes(name, title):
-            ax = self.fig.add_axes(places[name], facecolor=PAPER)
-            ax.set_xticks([]); ax.set_yticks([])
-            for s in ax.spines.values(): s.set_visible(False)
-            ax.text(0, 1.02 if title else 0, title, transform=ax.transAxes, fontsize=9.5, color='#444444', va='bottom')
-            return ax
-        eye = axes('eye', 'it sees')
-        eye.imshow(image, cmap='gray_r', aspect='equal')
+        def axes(name, title): return _axes(self.fig, places[name], title)
+        axes('eye', 'it sees').imshow(image, cmap='gray_r', aspect='equal')
         trace = axes('trace', 'one membrane, and its threshold')
-        low,top = min(0, mem.min()),max(theta, mem.max())
-        trace.set_xlim(-.5, T-.5); trace.set_ylim(low-.08*(top-low), top+.3*(top-low))
-        trace.axhline(theta, color=ORANGE, lw=1.2, ls=(0,(4,3)))
-        self.line, = trace.plot([], [], color=BLUE, lw=1.6, solid_joinstyle='round')
-        self.fires, = trace.plot([], [], '|', color=RED, ms=7, mew=1.6)
-        self.fired_at,self.top = np.flatnonzero(self.spk[:,neuron]),top+.15*(top-low)
+        self.line,self.fires,self.top = _draw_trace(trace, self.mem, theta)
         raster = axes('raster', 'the spikes of the hidden layer')
-        raster.set_xlim(-.5, T-.5); raster.set_ylim(-1, max(len(self.order), 1))
-        self.dots, = raster.plot([], [], '.', color=BLACK, ms=2.1, mew=0)
-        self.now, = raster.plot([], [], '.', color=RED, ms=3.4, mew=0)
+        self.dots,self.now = _draw_raster(raster, T, len(self.order))
         self.fronts = [ax.axvline(0, color=GREY, lw=.8) for ax in (trace,raster)]
-        out = axes('out', 'and decides')
-        out.set_xlim(0, 1.1); out.set_ylim(C-.4, -.6)
-        self.bars = out.barh(range(C), np.zeros(C), height=.62, color=_FAINT)
-        self.names = [out.text(-.04, c, str(c), ha='right', va='center', fontsize=9, color='#777777') for c in range(C)]
+        self.bars,self.names = _draw_answers(axes('out', 'and decides'), C)
         self.fig.text(*places['note'], note, fontsize=8, color='#444444', va='bottom', linespacing=1.5)
         self.clock = self.fig.text(*places['clock'], '', fontsize=9.5, color='#444444', va='top')
 
@@ -81,15 +111,11 @@ class Stage:
         f = self.fired_at[self.fired_at<=t]
         self.fires.set_data(f, np.full(len(f), self.top))
         for l in self.fronts: l.set_xdata([t,t])
-        v = self.votes[t]-self.votes[t].min()
-        share = v/max(np.ptp(self.votes[-1]), 1)
-        for c,(bar,name) in enumerate(zip(self.bars, self.names)):
-            ahead = c==v.argmax() and v.max()>0
-            bar.set_width(min(share[c], 1.1)); bar.set_color(BLUE if ahead else _FAINT)
-            name.set_color(BLACK if ahead else '#777777'); name.set_weight('bold' if ahead else 'normal')
+        _show_answers(self.bars, self.names, self.votes, t)
         self.clock.set_text(f'step {t+1}')
         self.canvas.draw()
-        return Image.frombuffer('RGBA', self.canvas.get_width_height(), self.canvas.buffer_rgba()).convert('RGB')
+        size = self.canvas.get_width_height()
+        return Image.frombuffer('RGBA', size, self.canvas.buffer_rgba()).convert('RGB')
 
 # %% ../../nbs/inspect/spike_film.ipynb #585a89b9
 _CLEAR = 63 # the colour that is none
@@ -97,10 +123,13 @@ _CLEAR = 63 # the colour that is none
 def _palette():
     "Greys, each ink in seven strengths on the paper, and colours that are not used; 64 times red, green and blue"
     paper = np.array(to_rgb(PAPER))
-    tones = [np.full(3, k/27) for k in range(28)]+[paper,np.array(to_rgb(_FAINT))]+[paper+(to_rgb(c)-paper)*k/7 for c in (BLUE,ORANGE,RED) for k in range(1, 8)]
+    greys = [np.full(3, k/27) for k in range(28)]
+    inks = [paper+(to_rgb(c)-paper)*k/7 for c in (BLUE,ORANGE,RED) for k in range(1, 8)]
+    tones = [*greys, paper, np.array(to_rgb(_FAINT)), *inks]
     flat = [int(round(255*v)) for t in tones for v in t]
     return flat+flat[:3]*(64-len(tones))
 
+# %% ../../nbs/inspect/spike_film.ipynb #2785ffc7
 def film(
     stages:list, # `Stage`s, one after the other
     ms:int=90, # Milliseconds that a step lasts
@@ -119,7 +148,8 @@ def film(
         return image
     shown = [coded(flat[0])]+[coded(np.where(a==b, np.uint8(_CLEAR), b)) for a,b in zip(flat, flat[1:])]
     out = io.BytesIO()
-    shown[0].save(out, 'GIF', save_all=True, append_images=shown[1:], duration=times, loop=0, transparency=_CLEAR, disposal=1, optimize=False)
+    shown[0].save(out, 'GIF', save_all=True, append_images=shown[1:], duration=times, loop=0,
+                  transparency=_CLEAR, disposal=1, optimize=False)
     return out.getvalue()
 
 # %% ../../nbs/inspect/spike_film.ipynb #8ed40aaf
@@ -135,4 +165,5 @@ def follow(
     hidden,out = prog.record(flat)
     spk = hidden.spk[:,0]
     n = int(np.abs(spk.sum(0)-len(spk)/5).argmin())
-    return Stage(x, spk, hidden.mem[:,0,n], int(prog.layers[0].theta[n]), out.mem[:,0].cumsum(0, dtype=np.int64), n, note, places)
+    votes = out.mem[:,0].cumsum(0, dtype=np.int64)
+    return Stage(x, spk, hidden.mem[:,0,n], int(prog.layers[0].theta[n]), votes, n, note, places)

@@ -65,7 +65,7 @@ def _shift(spk): return torch.cat([torch.zeros_like(spk[:1]), spk[:-1]]) # what 
 @torch.no_grad()
 def _float_currents(net, x):
     "Yield the mean current of each channel `[C]`, float64, and the spikes, for each layer of neurons"
-    x,steps = check_time(x, net.in_shape, net.steps)
+    x,steps = check_time(x, net.in_shape, net.steps, net.batch_first)
     for s in stages(net):
         for m in s.feeds: x = m(x.flatten(0, 1)).unflatten(0, x.shape[:2])
         back,spk,mean = s.neurons.recurrent,s.neurons.spikes(x, steps=steps),_mean(x)
@@ -97,7 +97,7 @@ def _checked(q, net, x, where):
         if l.coder.real: fail('`weight`', l.name, 'a level set', 'float')
     check_finite(x, 'x')
     if not x.numel(): fail('`x`', where, 'at least one sample', f'shape {list(x.shape)}')
-    return check_time(q.encode(x), q.in_shape, q.steps)
+    return check_time(q.encode(x), q.in_shape, q.steps, q.batch_first)
 
 @torch.no_grad()
 def correct_bias(

@@ -65,10 +65,10 @@ def _twin(l):
 # %% ../../nbs/quant/network.ipynb #089543ff
 class _Layers(OverTime):
     "Quantized layers in order"
-    def __init__(self, layers, names, in_shape, steps):
+    def __init__(self, layers, names, in_shape, steps, batch_first):
         super().__init__()
         self.layers,self.names = nn.ModuleList(layers),list(names)
-        self.in_shape,self.steps = tuple(in_shape),steps
+        self.in_shape,self.steps,self.batch_first = tuple(in_shape),steps,batch_first
 
     def _run(self, x, every):
         for n,l,ran in self._layers(x, every or None): yield n,l,ran.spk,ran.mem
@@ -88,7 +88,7 @@ class _Layers(OverTime):
     @torch.no_grad()
     def materialize(self)->Network: # Of plain torch layers and `LIF`
         "A float network that holds the dequantized weights, biases, thresholds and leaks, as other tools want them"
-        net = Network(*(m for l in self.layers for m in _twin(l)), in_shape=self.in_shape, steps=self.steps)
+        net = Network(*(m for l in self.layers for m in _twin(l)), in_shape=self.in_shape, steps=self.steps, batch_first=self.batch_first)
         return net.to(self.layers[0].bias.device).train(self.training)
 
     def param_groups(self, lr:float)->list: # For an optimizer
@@ -124,7 +124,7 @@ def _encoded(q, x):
 # %% ../../nbs/quant/network.ipynb #526fa2b7
 def _through(q, x, real):
     "Yield name, layer, and what it did; real membranes for all layers, for none, or (`None`) for the last"
-    x,steps = check_time(q.encode(x), q.in_shape, q.steps)
+    x,steps = check_time(q.encode(x), q.in_shape, q.steps, q.batch_first)
     for i,(n,l) in enumerate(zip(q.names, q.layers)):
         ran = l(x, steps, real or real is None and i==len(q.layers)-1)
         yield n,l,ran
@@ -148,7 +148,7 @@ def _table(q):
     rows = [_row(n, l) for n,l in zip(q.names, q.layers)]
     head = 'layer','kind','weights','levels','θ','reset','current','membrane','guard bits','bytes','float32'
     small,big = (sum(r[i] for r in rows) for i in (-2,-1))
-    about = f'input {list(q.in_shape)}, {_span(q)}, T = {q.steps}'
+    about = f'input {list(q.in_shape)}, {_span(q)}, T = {q.steps}'+', batch first'*q.batch_first
     note = f'{about}; weights alone, {big/small:.1f} times smaller than float32'
     return html_table(head, rows, ('all', *['']*8, small, big), note)
 
@@ -163,9 +163,10 @@ class QuantNetwork(_Layers):
         input:MinMax, # What was observed of the sample
         in_scale:float, # s_x
         in_min:int, # Smallest input code
-        in_max:int # Largest input code
+        in_max:int, # Largest input code
+        batch_first:bool=False # Is input over time `[B, T, *in_shape]`?
     ):
-        super().__init__(layers, names, in_shape, steps)
+        super().__init__(layers, names, in_shape, steps, batch_first)
         self.input,self.in_scale,self.in_min,self.in_max = input,in_scale,in_min,in_max
         self.register_buffer('input_codes', torch.tensor([in_scale,in_min,in_max], dtype=torch.float64))
 
@@ -188,7 +189,7 @@ class QuantNetwork(_Layers):
     def _repr_html_(self): return _table(self)
 
     def extra_repr(self):
-        return f'in_shape={self.in_shape}, steps={self.steps}, in_scale={self.in_scale:.6g}, {_span(self)}'
+        return f'in_shape={self.in_shape}, steps={self.steps}, in_scale={self.in_scale:.6g}, {_span(self)}'+', batch_first=True'*self.batch_first
 
 # %% ../../nbs/quant/network.ipynb #a9de6614
 def _pair(v): return (v,v) if isinstance(v, int) else tuple(v)
@@ -288,14 +289,14 @@ def prepare(
     if not isinstance(net, Network): fail('`net`', 'prepare', 'a Network (from_snntorch makes one)', type(net).__name__)
     if not isinstance(policy, Policy): fail('`policy`', 'prepare', 'a Policy (preset makes one)', type(policy).__name__)
     sample = torch.as_tensor(sample)
-    check_time(check_finite(sample, 'sample'), net.in_shape, net.steps)
+    check_time(check_finite(sample, 'sample'), net.in_shape, net.steps, net.batch_first)
     observer,in_scale,in_min,in_max,guard = _input(sample)
     ss = _read(net)
     if ss[0].neurons.recurrent is not None and in_scale<1: # spikes that return are whole numbers of input codes
         in_scale = 1/math.floor(1/in_scale+1e-9)
     _check_shapes(net)
     layers = _quantized(ss, policy, Into(in_scale, max(in_max, -in_min), guard))
-    q = QuantNetwork(layers, [s.name for s in ss], net.in_shape, net.steps, observer, in_scale, in_min, in_max)
+    q = QuantNetwork(layers, [s.name for s in ss], net.in_shape, net.steps, observer, in_scale, in_min, in_max, net.batch_first)
     q = q.to(next(net.parameters()).device).train()
     if any(l.current_max for l in layers): q.integers(sample.to(q.input_codes.device)) # for the scales of currents
     return q.train(net.training)

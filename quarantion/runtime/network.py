@@ -255,7 +255,8 @@ class _Runs:
     "What a network does with its `plan`, from its `codes`"
     def _start(self, x):
         "Codes over time, and T; longer runs than promised are proved"
-        x,steps = check_time(input_codes(x, self.in_scale, self.in_min, self.in_max), self.in_shape, self.steps)
+        codes = input_codes(x, self.in_scale, self.in_min, self.in_max)
+        x,steps = check_time(codes, self.in_shape, self.steps, self.batch_first)
         if steps>self.steps: self.prove(steps)
         return x,steps
 
@@ -296,12 +297,13 @@ class IntegerNetwork(_Runs):
     in_min:int # Smallest input code
     in_max:int # Largest input code
     threads:int=1 # Threads of the compiled loops
+    batch_first:bool=False # Is input over time `[B, T, *in_shape]`?
 
     def __post_init__(self): self.prove(self.steps)
 
     @property
     def header(self)->dict: # What a file says of it, beside its layers
-        return {k:getattr(self, k) for k in ('in_shape','steps','in_scale','in_min','in_max')}
+        return {k:getattr(self, k) for k in ('in_shape','steps','in_scale','in_min','in_max','batch_first')}
 
     @cached_property
     def plan(self)->list: return planned(self.layers, self.in_shape, max(-self.in_min, self.in_max)) # `Planned` layers

@@ -65,7 +65,7 @@ def encoded_layers(
 
 # %% ../../nbs/runtime/store.ipynb #8581072f
 FORMAT,VERSION = 'quarantion.integer',2
-_NETWORK = dict(in_scale=1., in_min=0, in_max=1)
+_NETWORK = dict(in_scale=1., in_min=0, in_max=1, batch_first=False)
 _OP = dict(kernel=[1,1], stride=[1,1], padding=[0,0])
 
 def _lists(x): return [_lists(v) for v in x] if isinstance(x, tuple) else x
@@ -94,7 +94,7 @@ def layer_header(
 def write(
     path, # File to write, atomically
     layers:tuple, # `IntLayer`s in order
-    header:dict # `in_shape` and `steps`, and where they are not usual `in_scale`, `in_min` and `in_max`
+    header:dict # `in_shape` and `steps`, and where they are not usual `in_scale`, `in_min`, `in_max` and `batch_first`
 ):
     "Write layers as one safetensors file; raises `CheckError`"
     save_tensors(path, encoded_layers(layers), file_header(layers, header))
@@ -249,7 +249,8 @@ def _scalars(head, path):
     scale = head['in_scale']
     if type(scale) not in (int,float) or not 0<scale<float('inf'): _wrong(head, 'in_scale', path, 'a number above 0')
     shape,steps = _sizes(head, 'in_shape', path, range(1, 5)),_number(head, 'steps', path, 1)
-    return dict(in_shape=shape, steps=steps, in_scale=float(scale), in_min=lo, in_max=hi)
+    return dict(in_shape=shape, steps=steps, in_scale=float(scale), in_min=lo, in_max=hi,
+                batch_first=_flag(head, 'batch_first', path, None))
 
 def read(
     path # File that `write` wrote

@@ -45,18 +45,22 @@ class Network(OverTime):
     def __init__(self,
         *layers:nn.Module, # torch layers, with `LIF` or `RecurrentLIF` between them and at the end
         in_shape:tuple=None, # Shape of one sample; known by itself if the first layer is `nn.Linear`
-        steps:int=25 # Steps T for constant input, ≥ 1
+        steps:int=25, # Steps T for constant input, ≥ 1
+        batch_first:bool=False # Is input over time `[B, T, *in_shape]`? What comes out is `[T, B, …]` all the same
     ):
         super().__init__()
         self.layers,self.steps = nn.ModuleList(layers),int(check_range(steps, 1, name='steps'))
         if in_shape is None:
-            if not layers or not isinstance(layers[0], nn.Linear): fail('`in_shape`', expected='the shape of one sample, such as (1, 28, 28)', found=None)
+            if not layers or not isinstance(layers[0], nn.Linear):
+                fail('`in_shape`', expected='the shape of one sample, such as (1, 28, 28)', found=None)
             in_shape = layers[0].in_features,
-        self.in_shape = tuple(in_shape)
-        if not layers or not isinstance(layers[-1], LIF): fail('the last layer', expected='neurons: LIF or RecurrentLIF', found=type(layers[-1]).__name__ if layers else 'none')
+        self.in_shape,self.batch_first = tuple(in_shape),bool(batch_first)
+        if not layers or not isinstance(layers[-1], LIF):
+            found = type(layers[-1]).__name__ if layers else 'none'
+            fail('the last layer', expected='neurons: LIF or RecurrentLIF', found=found)
 
     def _run(self, x, every):
-        x,steps = check_time(x, self.in_shape, self.steps)
+        x,steps = check_time(x, self.in_shape, self.steps, self.batch_first)
         for i,layer in enumerate(self.layers):
             if isinstance(layer, LIF):
                 if every or layer is self.layers[-1]: got = layer.pre(x, steps=steps)
@@ -65,7 +69,7 @@ class Network(OverTime):
                 yield str(i),layer,x,partial(layer.states, *got)
             else: x = layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
-    def extra_repr(self): return f'in_shape={self.in_shape}, steps={self.steps}'
+    def extra_repr(self): return f'in_shape={self.in_shape}, steps={self.steps}'+', batch_first=True'*self.batch_first
 
 # %% ../../nbs/spikes/network.ipynb #c2b2e482
 def readout(
