@@ -97,7 +97,8 @@ def check_finite(
     bad = ~np.isfinite(a)
     if not bad.any(): return x
     i = np.unravel_index(bad.argmax(), a.shape) if a.ndim else ()
-    fail(f'`{name}`', where, 'finite numbers', f'{a[i]} at {[int(j) for j in i]} ({int(bad.sum())} of {a.size} are not finite)')
+    found = f'{a[i]} at {[int(j) for j in i]} ({int(bad.sum())} of {a.size} are not finite)'
+    fail(f'`{name}`', where, 'finite numbers', found)
 
 # %% ../nbs/checks.ipynb #cfd235a5
 def check_array(
@@ -121,7 +122,8 @@ def check_time(
     "Tell constant input from input over time; raises `CheckError` if it is neither"
     shape,want = list(x.shape),', '.join(map(str, in_shape))
     n = len(shape)-len(in_shape)
-    if n not in (1,2) or shape[n:]!=list(in_shape): fail('`x`', expected=f'shape [B, {want}] or [T, B, {want}]', found=shape)
+    if n not in (1,2) or shape[n:]!=list(in_shape):
+        fail('`x`', expected=f'shape [B, {want}] or [T, B, {want}]', found=shape)
     if n==1: return x[None],steps
     if shape[0]==0: fail('`x`', expected='at least one step', found=f'shape {shape}')
     return x,shape[0]
