@@ -43,13 +43,14 @@ def write(path, data):
     return path
 
 def in_one_piece(path, seen):
-    "The text of a kernel, with parts (kernels/parts) in place of their imports: what the compiler sees whole, it can inline"
+    "A kernel with its parts (kernels/parts) in place of their imports, once: what the compiler sees whole, it can inline"
     def text(m):
         part = path.parent/f'{m[1].replace(".", "/")}.py'
         if part.parent.name!='parts': return m[0]
         if part in seen: return ''
         seen.add(part)
-        code = in_one_piece(part, seen).partition('\n# %% ../')[2].partition('\n')[2] # without its docstring and `__all__`
+        _,_,code = in_one_piece(part, seen).partition('\n# %% ../') # without its docstring and `__all__`
+        code = code.partition('\n')[2]
         return code.replace('from ...', 'from ..')
     return re.sub(r'^from \.(\w[\w.]*) import .*$', text, path.read_text('utf8'), flags=re.M)
 

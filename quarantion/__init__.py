@@ -36,8 +36,8 @@ class _Room(ModuleType):
         if name not in self.__dict__.get('_where', ()):
             raise AttributeError(f'module {self.__name__!r} has no attribute {name!r}')
         module = import_module(f'{self.__name__}.{self._where[name]}')
-        found = module if self._where[name]==name else getattr(module, name) # a room of a package, or what a module holds
-        setattr(self, name, found)
+        room = self._where[name]==name # or what a module holds
+        setattr(self, name, module if room else getattr(module, name))
         return self.__dict__[name]
 
     def __dir__(self): return sorted({*self.__dict__, *self._where})
