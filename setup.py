@@ -1,4 +1,4 @@
-"Compile each module of `quarantion.kernels`, once for each level of x86-64; `pyproject.toml` says everything else about the build."
+"Compile each module of `quarantion.kernels`, once for each level of x86-64; all else is said in `pyproject.toml`."
 import os
 import platform
 import re
@@ -11,7 +11,9 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 # the tutorials go with the package, for `quarantion lab`
-if Path('nbs/tutorials').exists(): shutil.copytree('nbs/tutorials', 'quarantion/tutorials', dirs_exist_ok=True, ignore=lambda _,names: [n for n in names if not n.endswith('.ipynb')])
+def others(folder, names): return [n for n in names if not n.endswith('.ipynb')]
+if Path('nbs/tutorials').exists():
+    shutil.copytree('nbs/tutorials', 'quarantion/tutorials', dirs_exist_ok=True, ignore=others)
 
 # `-ffp-contract=off` keeps a compiled kernel bit-equal to the same module run as plain Python;
 # loops over many arrays vectorize only if gcc may test all pairs of them for overlap,
@@ -20,7 +22,8 @@ if Path('nbs/tutorials').exists(): shutil.copytree('nbs/tutorials', 'quarantion/
 opt = ['/O2'] if sys.platform=='win32' else ['-O3', '-g0', '-ffp-contract=off']
 # what a kernel says is inline has to be: gcc counts, and in a large kernel would call a step of a neuron
 if sys.platform!='win32': opt += ['-DCYTHON_INLINE=inline __attribute__((always_inline))']
-if sys.platform=='linux': opt += ['-fno-trapping-math', '-fno-loop-unroll-and-jam', '--param', 'vect-max-version-for-alias-checks=64']
+if sys.platform=='linux':
+    opt += ['-fno-trapping-math', '-fno-loop-unroll-and-jam', '--param', 'vect-max-version-for-alias-checks=64']
 cores = os.cpu_count() or 1
 omp = {'win32': ['/openmp'], 'darwin': []}.get(sys.platform, ['-fopenmp'])
 levels = {'': []}
@@ -40,19 +43,25 @@ def write(path, data):
     return path
 
 def in_one_piece(path, seen):
-    "The text of a kernel, with that of a part (kernels/parts) in place of its import, once: what the compiler sees whole, it can inline"
+    "A kernel with its parts (kernels/parts) in place of their imports, once: what the compiler sees whole, it can inline"
     def text(m):
         part = path.parent/f'{m[1].replace(".", "/")}.py'
         if part.parent.name!='parts': return m[0]
         if part in seen: return ''
         seen.add(part)
-        return in_one_piece(part, seen).partition('\n# %% ../')[2].partition('\n')[2].replace('from ...', 'from ..') # without its docstring and `__all__`
+        _,_,code = in_one_piece(part, seen).partition('\n# %% ../') # without its docstring and `__all__`
+        code = code.partition('\n')[2]
+        return code.replace('from ...', 'from ..')
     return re.sub(r'^from \.(\w[\w.]*) import .*$', text, path.read_text('utf8'), flags=re.M)
 
-sources = [write(Path('build/source')/p.name, in_one_piece(p, set()).encode()) for p in Path('quarantion/kernels').glob('[!_]*.py') if p.stem!='isa']
+pages = [p for p in Path('quarantion/kernels').glob('[!_]*.py') if p.stem!='isa']
+sources = [write(Path('build/source')/p.name, in_one_piece(p, set()).encode()) for p in pages]
 sources.sort(key=lambda p: (-p.stat().st_size, p.name)) # the largest first, so that no core ends alone with it
-memoryviews = 'quarantion.kernels._memoryviews' # what Cython writes about arrays, once for all kernels: it is most of a small one, and no loop
-kernels = cythonize([Extension(f'quarantion.kernels.{p.stem}', [str(p)]) for p in sources] + [Extension(memoryviews, ['build/source/_memoryviews.c'])],
+# what Cython writes about arrays, once for all kernels: it is most of a small one, and no loop
+memoryviews = 'quarantion.kernels._memoryviews'
+kernels = cythonize(
+    [Extension(f'quarantion.kernels.{p.stem}', [str(p)]) for p in sources] +
+    [Extension(memoryviews, ['build/source/_memoryviews.c'])],
     build_dir='build', nthreads=cores, shared_utility_qualified_name=memoryviews,
     compiler_directives=dict(language_level=3, boundscheck=False, wraparound=False, initializedcheck=False))
 
@@ -66,11 +75,14 @@ def variant(kernel, level, march):
                      extra_compile_args=opt+march+omp, extra_link_args=omp)
 
 class build_changed(build_ext):
-    "One compiler a core; and kernels that are built for this checkout stay in `build`: pip's own folder is new each time, so that all would be compiled again"
+    """One compiler a core; and kernels that are built for this checkout stay in `build`.
+
+    pip's own folder is new each time, so that all would be compiled again."""
     def finalize_options(self):
         super().finalize_options()
         self.parallel = cores # said here: an option of `setup` is forgotten where pip asks for the build
         if self.inplace or self.editable_mode: self.build_lib,self.build_temp = 'build/lib','build/temp'
 
 *loops,shared = kernels
-setup(ext_modules=[variant(k, level, march) for k in loops for level,march in levels.items()] + [variant(shared, '', [])], cmdclass=dict(build_ext=build_changed))
+modules = [variant(k, level, march) for k in loops for level,march in levels.items()]
+setup(ext_modules=[*modules, variant(shared, '', [])], cmdclass=dict(build_ext=build_changed))

@@ -5,7 +5,8 @@ import sys
 from importlib import import_module
 from types import ModuleType
 
-# The plan of the house: storeys from below, and in each its rooms, in the order of imports. A room imports only rooms before it.
+# The plan of the house: storeys from below, and in each its rooms, in the order of imports.
+# A room imports only rooms before it.
 STOREYS = {
     'ground: numbers, shapes, data': dict(
         checks='say what an argument should have been, and what it is',
@@ -32,9 +33,11 @@ ROOMS = {room: says for rooms in STOREYS.values() for room,says in rooms.items()
 class _Room(ModuleType):
     "A package that imports its public names when they are first asked for"
     def __getattr__(self, name):
-        if name not in self.__dict__.get('_where', ()): raise AttributeError(f'module {self.__name__!r} has no attribute {name!r}')
+        if name not in self.__dict__.get('_where', ()):
+            raise AttributeError(f'module {self.__name__!r} has no attribute {name!r}')
         module = import_module(f'{self.__name__}.{self._where[name]}')
-        setattr(self, name, module if self._where[name]==name else getattr(module, name)) # a room of a package, or what a module holds
+        room = self._where[name]==name # or what a module holds
+        setattr(self, name, module if room else getattr(module, name))
         return self.__dict__[name]
 
     def __dir__(self): return sorted({*self.__dict__, *self._where})
@@ -47,5 +50,6 @@ def _room(package, **modules):
     room.__doc__ = ROOMS.get(package.rpartition('.')[2], room.__doc__)
     return list(room._where)
 
-_NAMES = dict(runtime='load', spikes='from_snntorch to_snntorch', quant='preset Policy prepare lower verify', checks='CheckError')
+_NAMES = dict(runtime='load', spikes='from_snntorch to_snntorch', quant='preset Policy prepare lower verify',
+              checks='CheckError')
 __all__ = _room(__name__, **{r:f'{_NAMES.get(r, "")} {r}' for r in ROOMS if r!='cli'})

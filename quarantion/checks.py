@@ -97,7 +97,8 @@ def check_finite(
     bad = ~np.isfinite(a)
     if not bad.any(): return x
     i = np.unravel_index(bad.argmax(), a.shape) if a.ndim else ()
-    fail(f'`{name}`', where, 'finite numbers', f'{a[i]} at {[int(j) for j in i]} ({int(bad.sum())} of {a.size} are not finite)')
+    found = f'{a[i]} at {[int(j) for j in i]} ({int(bad.sum())} of {a.size} are not finite)'
+    fail(f'`{name}`', where, 'finite numbers', found)
 
 # %% ../nbs/checks.ipynb #cfd235a5
 def check_array(

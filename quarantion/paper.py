@@ -68,8 +68,9 @@ def add_legend(
 ):
     "A legend above the axes, at the right; none where nothing has a name"
     handles = ax.get_legend_handles_labels()[0] if handles is None else handles
-    if handles: ax.legend(handles=handles, loc='lower right', bbox_to_anchor=(1,1), ncols=ncols, frameon=False, fontsize=8,
-                          handlelength=1.6, columnspacing=1.2, borderaxespad=.2)
+    if not handles: return
+    ax.legend(handles=handles, loc='lower right', bbox_to_anchor=(1,1), ncols=ncols, frameon=False, fontsize=8,
+              handlelength=1.6, columnspacing=1.2, borderaxespad=.2)
 
 def whole_ticks(
     axis, # `ax.xaxis` or `ax.yaxis`

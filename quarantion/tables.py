@@ -57,8 +57,8 @@ def verdict(r:Row)->str: # A few words
 # %% ../nbs/tables.ipynb #3ffa5c8c
 def _stored(name, path):
     here = Path.cwd()
-    found = [Path(path)] if path else [d/s/'bench.json' for d in (here,*here.parents) for s in ('measured','nbs/measured')]
-    p = next((p for p in found if p.exists()), None)
+    near = [d/s/'bench.json' for d in (here,*here.parents) for s in ('measured','nbs/measured')]
+    p = next((p for p in ([Path(path)] if path else near) if p.exists()), None)
     return json.loads(p.read_text()).get(name, {}) if p else {}
 
 def measured(

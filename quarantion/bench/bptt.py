@@ -47,8 +47,9 @@ def _one_shape(shape, goal, constant, threads, seconds):
 
 def bench_bptt(
     threads:int=2, # Threads for torch and for ours
-    quick:bool=False # Fewer repeats
+    quick:bool=False, # Fewer repeats
+    shapes:tuple=SHAPES # T, B and N; the first once more, with a constant current
 )->list: # A `Row` for each shape and peer
     "Spikes forward, gradient of the current backward"
-    works = zip((*SHAPES,SHAPES[0]), (5,8,100,15), (False,False,False,True))
+    works = [(s, g, False) for s,g in zip(shapes, (5,8,100))]+[(shapes[0], 15, True)]
     with torch_threads(threads): return [r for w in works for r in _one_shape(*w, threads, 2. if quick else 60.)]

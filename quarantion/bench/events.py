@@ -102,10 +102,10 @@ _GOALS = { # batch, density of input -> ratios to reach
     (256,.05):{'snnTorch loop':10, 'torch._int_mm':3, 'torch dynamic int8':3},
     (256,.5):{'snnTorch loop':1, 'torch._int_mm':1, 'torch dynamic int8':1}}
 
-def _network_rows(threads, seconds):
+def _network_rows(threads, seconds, works):
     net,delayed = _network(threads),_network(threads, 'subtract_delayed')
     peers,rows = _peers(net, delayed),[]
-    for (batch,density),goals in _GOALS.items():
+    for (batch,density),goals in works.items():
         x = _spikes(batch, density)
         for name,(run,like) in peers.items():
             same = (run(x)[0].numpy()==like.record(x)[0].spk).mean()
@@ -124,9 +124,9 @@ def _layer(rows, density):
     spk = (rng.random((rows,_SIZES[0]))<density).astype(np.uint8)
     return spk,rng.integers(-4, 5, (_SIZES[0],1024)).astype(np.int8),np.empty((rows,_SIZES[1]), np.int32)
 
-def _sweep_rows(threads, seconds, rows=25*256):
+def _sweep_rows(threads, seconds, densities, rows=25*256):
     out = []
-    for density in _DENSITIES:
+    for density in densities:
         spk,w,a = _layer(rows, density)
         words = np.empty((_SIZES[0],-(-_SIZES[1]//5)), np.uint16)
         pack_rows(np.ascontiguousarray(w[:,:_SIZES[1]]), words)
@@ -144,11 +144,14 @@ def _sweep_rows(threads, seconds, rows=25*256):
 # %% ../../nbs/bench/events.ipynb #de2ba9f0
 def bench_events(
     threads:int=2, # Threads for torch and for ours
-    quick:bool=False # Fewer repeats
+    quick:bool=False, # Fewer repeats
+    goals:dict=_GOALS, # Batch and density of input -> ratios to reach, by peer
+    densities:tuple=_DENSITIES # Of the sweep
 )->list: # A `Row` for each work and peer
     "Whole networks and a sweep over densities; raises `AssertionError` where results differ from those of a peer"
     with torch_threads(threads), torch.no_grad():
-        return _network_rows(threads, 3. if quick else 60.)+_sweep_rows(threads, .7 if quick else 20.)
+        nets = _network_rows(threads, 3. if quick else 60., goals)
+        return nets+_sweep_rows(threads, .7 if quick else 20., densities)
 
 # %% ../../nbs/bench/events.ipynb #1b9f8d2a
 def measure_break_even(

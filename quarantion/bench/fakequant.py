@@ -8,7 +8,7 @@ __all__ = ['ROWS', 'bench_fakequant']
 # %% ../../nbs/bench/fakequant.ipynb #6ba0d1b1
 import numpy as np
 import torch
-from .measure import race, torch_threads
+from .measure import race, short, torch_threads
 from ..kernels.fake_rows import fake_quantize_rows
 from ..kernels.stream import stream
 from ..quant.fake import fake_quantize, fake_quantize_observed
@@ -51,7 +51,8 @@ def _forward(name, shape, peer, goal, threads, seconds):
     extremes(out); chain(); _same(name, x, s, a, out, hi, spare)
     histogram()
     if not counts.sum()==a.size: raise AssertionError(f'the histogram lost numbers: {name}')
-    with_them,own = f'{name}, with min/max, 1e7',{peer:(lambda: _torch(x, s), goal)}
+    size,own = short(a.size),{peer:(lambda: _torch(x, s), goal)}
+    with_them = f'{name}, with min/max, {size}'
     bare = {'torch in place, without min/max':(chain, 0), 'numpy, without min/max':(by_numpy, 0),
             'roofline (same bytes)':(roofline, .6)}
     observed = lambda: fake_quantize_observed(x, s, -127, 127, 0)
@@ -59,7 +60,7 @@ def _forward(name, shape, peer, goal, threads, seconds):
     fresh = lambda: extremes(np.empty_like(a))
     rows += race(f'{with_them}, huge pages', threads, fresh, {peer:(own[peer][0], 0)}, seconds)
     rows += race(f'{with_them}, reused', threads, lambda: extremes(out), own|bare, seconds)
-    return rows+race(f'{name}, with min/max and histogram, 1e7, reused', threads, histogram, own, seconds)
+    return rows+race(f'{name}, with min/max and histogram, {size}, reused', threads, histogram, own, seconds)
 
 # %% ../../nbs/bench/fakequant.ipynb #41e0376c
 def _backward(name, shape, peer, goal, threads, seconds):
@@ -73,13 +74,15 @@ def _backward(name, shape, peer, goal, threads, seconds):
     ours(); grad = x.grad; theirs()
     if not (grad==x.grad).all(): raise AssertionError(f'gradients differ from those of torch: {name}')
     del grad
-    return race(f'{name}, forward + backward, 1e7, as called', threads, ours, {peer:(theirs, 5)}, seconds)
+    work = f'{name}, forward + backward, {short(g.numel())}, as called'
+    return race(work, threads, ours, {peer:(theirs, 5)}, seconds)
 
 def bench_fakequant(
     threads:int=2, # Threads for torch and for ours
-    quick:bool=False # Fewer repeats
+    quick:bool=False, # Fewer repeats
+    works:tuple=ROWS # What is quantized
 )->list: # A `Row` for each comparison
-    "Fake quantization of 1e7 numbers to 8 bits"
+    "Fake quantization to 8 bits"
     seconds = 2. if quick else 60.
     with torch_threads(threads):
-        return [row for r in ROWS for f in (_forward,_backward) for row in f(*r, threads, seconds)]
+        return [row for r in works for f in (_forward,_backward) for row in f(*r, threads, seconds)]

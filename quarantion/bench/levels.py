@@ -8,7 +8,7 @@ __all__ = ['TABLES', 'state_quant_peer', 'bench_levels']
 # %% ../../nbs/bench/levels.ipynb #ded4f146
 import numpy as np
 import torch
-from .measure import race, torch_threads
+from .measure import race, short, torch_threads
 from ..kernels.levels import nearest_level
 from ..kernels.stream import stream
 from ..quant.level_sets import LevelTable
@@ -44,16 +44,18 @@ def _one_table(x, name, bits, uniform, goal, threads, seconds):
         if not same: raise AssertionError(f'levels differ from those of {who}: {name}')
     peers = {'snnTorch state_quant':(peer, goal), 'torch.bucketize + index':(search, 0)}
     more = {'numpy searchsorted + take':(by_numpy, 0), 'roofline (same bytes)':(roofline, 0)}
-    rows = race(f'{name}, 1e6, reused', threads, ours, peers|more, seconds)
+    size = short(len(x))
+    rows = race(f'{name}, {size}, reused', threads, ours, peers|more, seconds)
     if bits!=4: return rows
     peers = {n:(f, 0) for n,(f,_) in peers.items()}
-    return rows+race(f'{name}, 1e6, LevelTable, default', threads, lambda: t(x), peers, seconds)
+    return rows+race(f'{name}, {size}, LevelTable, default', threads, lambda: t(x), peers, seconds)
 
 @torch.no_grad()
 def bench_levels(
     threads:int=2, # Threads for torch and for ours
-    quick:bool=False # Fewer repeats
+    quick:bool=False, # Fewer repeats
+    n:int=1_000_000 # Numbers
 )->list: # A `Row` for each table and peer
-    "The nearest of a table's levels, for a million numbers"
-    x = torch.randn(1_000_000, generator=torch.Generator().manual_seed(0))
+    "The nearest of a table's levels, for many numbers"
+    x = torch.randn(n, generator=torch.Generator().manual_seed(0))
     with torch_threads(threads): return [r for t in TABLES for r in _one_table(x, *t, threads, 2. if quick else 60.)]

@@ -75,6 +75,7 @@ def _peers(x, out, threads, goals):
         'Norse LIFBoxCell loop':(norse and (lambda: norse(xs)), 0),
         'torch loop':(lambda: torch_loop(xs), 0), 'roofline (same bytes)':(roofline, goals[3])}
 
+# %% ../../nbs/bench/lif.ipynb #728b4749
 def _one_shape(shape, goals, threads, seconds):
     (T,B,N),x = shape,torch.randn(shape, generator=torch.Generator().manual_seed(0))*.5
     beta,theta,v = np.array([BETA], np.float32),np.ones(1, np.float32),np.empty((B,N), np.float32)
@@ -91,9 +92,10 @@ def _one_shape(shape, goals, threads, seconds):
 
 def bench_lif(
     threads:int=2, # Threads for torch and for ours
-    quick:bool=False # Fewer repeats
+    quick:bool=False, # Fewer repeats
+    shapes:tuple=SHAPES # T, B and N
 )->list: # A `Row` for each shape and peer
     "Forward: uint8 spikes into a buffer"
     goals = (20,16,16,.6),(40,0,0,0),(400,0,0,0)
     with torch_threads(threads), torch.no_grad():
-        return [r for s,g in zip(SHAPES, goals) for r in _one_shape(s, g, threads, 2. if quick else 60.)]
+        return [r for s,g in zip(shapes, goals) for r in _one_shape(s, g, threads, 2. if quick else 60.)]

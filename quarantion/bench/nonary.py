@@ -8,7 +8,7 @@ __all__ = ['bench_nonary']
 # %% ../../nbs/bench/nonary.ipynb #5aa60f92
 import numpy as np
 import torch
-from .measure import compare, race, torch_threads
+from .measure import compare, race, short, torch_threads
 from ..kernels.nonary import pack_nits, pack_planes, unpack_nits, unpack_planes
 from ..kernels.stream import stream
 from ..nonary.arithmetic import add, from_digits, span, to_digits
@@ -18,7 +18,7 @@ from ..nonary.nits import quantize_nits
 def _same(ours, theirs, what):
     if not np.array_equal(ours, theirs): raise AssertionError(f'{what}: results differ')
 
-def _quantize_rows(threads, seconds, n=10_000_000, scale=.7):
+def _quantize_rows(threads, seconds, n, scale=.7):
     x,out = np.random.default_rng(0).normal(0, 1.5, n).astype(np.float32),np.zeros(n, np.int8)
     xt,work,digits = torch.from_numpy(x),torch.zeros(n),torch.zeros(n, dtype=torch.int8)
     def ours(): return quantize_nits(x, scale, out=out, num_threads=threads)
@@ -30,7 +30,7 @@ def _quantize_rows(threads, seconds, n=10_000_000, scale=.7):
     for f,name in (with_numpy,'numpy'),(with_torch,'torch'): _same(ours(), f(), f'float32 → nit, {name}')
     def roofline(): stream(x, out, threads)
     peers = {'numpy clip(rint)':(with_numpy,8), 'torch in place':(with_torch,3), 'roofline (same bytes)':(roofline,.75)}
-    return race('float32 → nit, 1e7, reused', threads, ours, peers, seconds)
+    return race(f'float32 → nit, {short(n)}, reused', threads, ours, peers, seconds)
 
 # %% ../../nbs/bench/nonary.ipynb #d99b7e02
 def _numpy_pack(rows, words):
@@ -47,7 +47,7 @@ def _numpy_unpack(words, rows):
         np.subtract(r, 4, out=d, casting='unsafe')
 
 # %% ../../nbs/bench/nonary.ipynb #d3150a63
-def _pack_layout(layout, pack, unpack, goals, threads, seconds, n=2_000_000):
+def _pack_layout(layout, pack, unpack, goals, threads, seconds, n):
     words = np.random.default_rng(0).integers(0, 9**5, n, np.uint16)
     mine,theirs = np.zeros(n, np.uint16),np.zeros(n, np.uint16)
     nits,other = np.zeros(5*n, np.int8),np.zeros(5*n, np.int8)
@@ -58,15 +58,15 @@ def _pack_layout(layout, pack, unpack, goals, threads, seconds, n=2_000_000):
     for what,a,b in ('unpack',nits,other),('pack',mine,theirs),('pack',mine,words): _same(a, b, f'{what}, {layout}')
     rows = []
     for what,giga in zip(('pack','unpack'), goals):
-        work = f'{what} 5 nits per uint16, {layout}, 1e7, reused'
+        work = f'{what} 5 nits per uint16, {layout}, {short(5*n)}, reused'
         rows += race(work, threads, ours[what], {'numpy':(peers[what],10)}, seconds)
         pace = f'{giga} billion nits a second'
         if giga: rows.append(compare(work, threads, [rows[-1].ours_s]*2, pace, [5*n/giga/1e9]*2, 1))
     return rows
 
-def _pack_rows(threads, seconds):
+def _pack_rows(threads, seconds, n):
     layouts = ('planar',pack_planes,unpack_planes,(10,4)),('consecutive',pack_nits,unpack_nits,(0,4))
-    return [r for l in layouts for r in _pack_layout(*l, threads, seconds)]
+    return [r for l in layouts for r in _pack_layout(*l, threads, seconds, n//5)]
 
 # %% ../../nbs/bench/nonary.ipynb #0ab7c879
 def _ripple(a, b):
@@ -78,8 +78,8 @@ def _ripple(a, b):
         np.subtract(s, 9*carry, out=out[k])
     return out
 
-def _add_rows(threads, seconds, n=100_000, D=20):
-    h,rng = span(D),np.random.default_rng(0)
+def _add_rows(threads, seconds, n, D=20):
+    h,rng,n = span(D),np.random.default_rng(0),n//100
     a,b = rng.integers(-h//2, h//2, (2,n)) # no sum is beyond h, where Python's would have to be clamped as well
     # 44…4 + 1: a carry from the first place into the last
     chain,one = np.full(n, (9**(D-1)-1)//2),np.ones(n, np.int64)
@@ -94,14 +94,16 @@ def _add_rows(threads, seconds, n=100_000, D=20):
     def ours_chain(): add(chain, one, D, out=out, num_threads=threads)
     any_ = {'Python integers':(with_python,60), 'numpy, digit by digit':(lambda: _ripple(*digits[:2]),0)}
     worst = {'numpy, digit by digit':(lambda: _ripple(*digits[2:]),1), 'ours on random numbers':(ours,0)}
-    return [*race('add, 1e5 × 20 nits, reused', threads, ours, any_, seconds),
-            *race('add 44…4 + 1, 1e5 × 20 nits, reused', threads, ours_chain, worst, seconds)]
+    return [*race(f'add, {short(n)} × 20 nits, reused', threads, ours, any_, seconds),
+            *race(f'add 44…4 + 1, {short(n)} × 20 nits, reused', threads, ours_chain, worst, seconds)]
 
 # %% ../../nbs/bench/nonary.ipynb #bf02df85
 def bench_nonary(
     threads:int=2, # Threads for torch and for ours
-    quick:bool=False # Fewer repeats
+    quick:bool=False, # Fewer repeats
+    n:int=10_000_000 # Nits, and a hundredth as many sums
 )->list: # A `Row` for each work and peer
     "Quantize, pack, unpack and add; raises `AssertionError` where results differ from those of a peer"
     seconds = 2. if quick else 60.
-    with torch_threads(threads): return [r for f in (_quantize_rows,_pack_rows,_add_rows) for r in f(threads, seconds)]
+    with torch_threads(threads):
+        return [r for f in (_quantize_rows,_pack_rows,_add_rows) for r in f(threads, seconds, n)]

@@ -71,7 +71,7 @@ def hold_out(
     want = size if size>=1 else int(np.ceil(size*n))
     counts = np.unique(np.asarray(y), return_counts=True)[1]
     if counts.min(initial=n)<2: fail('smallest class', 'hold_out', '2 samples or more', int(counts.min(initial=n)))
-    if not len(counts)<=want<=n-len(counts):
-        fail('size', 'hold_out', f'in {len(counts)}..{n-len(counts)}, so that each of {len(counts)} classes is in both parts', want)
+    c = len(counts)
+    if not c<=want<=n-c: fail('size', 'hold_out', f'in {c}..{n-c}, so that each of {c} classes is in both parts', want)
     parts = train_test_split(np.arange(n), test_size=want, stratify=np.asarray(y), random_state=seed)
     return tuple(map(torch.from_numpy, parts))

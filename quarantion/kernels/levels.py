@@ -71,7 +71,7 @@ def _key(x):
 def level_cells(
     levels, # Levels, rising, float32 `[L]`
     bounds, # Their boundaries, float32 `[L-1]`
-    cells # Out: bits of c, bits dropped from a key, the first cell, boundaries in one (0: none), M guesses; int32 `[4+M]`
+    cells # Out: bits of c, bits dropped from a key, first cell, boundaries in one (0: none), M guesses; int32 `[4+M]`
 ):
     "First guesses for `nearest_level`, in at most M cells; 4096 or 8192 are enough for most tables"
     if cells.ndim!=1 or len(cells)<4:

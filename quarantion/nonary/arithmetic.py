@@ -10,7 +10,8 @@ __all__ = ['OVERFLOWS', 'span', 'to_digits', 'from_digits', 'split', 'fit', 'add
 # %% ../../nbs/nonary/arithmetic.ipynb #000cb091
 import numpy as np
 from ..checks import check_in, check_range, check_shape, fail
-from ..kernels.numerals import add_carries, add_saturate, decode_digits, dot_nits, encode_digits, multiply_nonary
+from ..kernels.numerals import add_carries, add_saturate, decode_digits
+from ..kernels.numerals import dot_nits, encode_digits, multiply_nonary
 from .nits import check_nits, room_for
 
 # %% ../../nbs/nonary/arithmetic.ipynb #50f87d38
@@ -131,7 +132,7 @@ def add(
     b:np.ndarray, # Numbers of `D` digits, a shape that broadcasts with it
     D:int=20, # Digits, 1 to 20
     overflow:str='saturate', # `saturate`, `wrap` or `raise`
-    out:np.ndarray=None, # Where to put the result: int64, contiguous, `a` or `b` itself if need be; a new array if absent
+    out:np.ndarray=None, # Where to put the result: int64, contiguous, or `a` or `b` itself; a new array if absent
     num_threads:int=1 # Threads to use
 )->np.ndarray: # Numbers of `D` digits, int64
     "a + b in `D` digits; raises `CheckError`"
@@ -153,7 +154,7 @@ def subtract(
     b:np.ndarray, # Numbers of `D` digits, a shape that broadcasts with it
     D:int=20, # Digits, 1 to 20
     overflow:str='saturate', # `saturate`, `wrap` or `raise`
-    out:np.ndarray=None, # Where to put the result: int64, contiguous, `a` or `b` itself if need be; a new array if absent
+    out:np.ndarray=None, # Where to put the result: int64, contiguous, or `a` or `b` itself; a new array if absent
     num_threads:int=1 # Threads to use
 )->np.ndarray: # Numbers of `D` digits, int64
     "a − b in `D` digits; raises `CheckError`"
@@ -281,5 +282,6 @@ def dot(
     places = np.zeros((m,5), np.int32)
     places.reshape(-1)[:n] = x
     out = np.empty(words.shape[:-1], np.int64)
-    dot_nits(np.ascontiguousarray(words).reshape(out.size, m), np.ascontiguousarray(places.T), out.reshape(-1), num_threads)
+    rows = np.ascontiguousarray(words).reshape(out.size, m)
+    dot_nits(rows, np.ascontiguousarray(places.T), out.reshape(-1), num_threads)
     return out

@@ -51,7 +51,8 @@ def room_for(
     "Where to put a result; raises `CheckError` for an `out` that cannot be written to as it is"
     if out is None: return np.empty(shape, dtype)
     if out.dtype!=dtype or out.shape!=shape or not (out.flags.c_contiguous and out.flags.writeable):
-        fail('`out`', expected=f'{dtype}, contiguous, writeable, shape {shape}', found=f'{out.dtype}, shape {out.shape}')
+        want = f'{dtype}, contiguous, writeable, shape {shape}'
+        fail('`out`', expected=want, found=f'{out.dtype}, shape {out.shape}')
     return out
 
 def digits_at(
@@ -91,6 +92,7 @@ def check_nits(
         fail(f'`{name}`', expected=f'in [{-top}, {top}]', found=str(x[(x<-top)|(x>top)][0]))
     return x.astype(np.int8, copy=False)
 
+# %% ../../nbs/nonary/nits.ipynb #72cf25b7
 def pack(
     nits:np.ndarray, # Digits −4 to 4, integers, any shape
     num_threads:int=1 # Threads to use

@@ -1,5 +1,15 @@
 "Quantization: policies, training with integers, lowering and its proof"
 from quarantion import _room
 
-__all__ = _room(__name__, level_sets='levels quantize max_scale percentile_scale mse_scale LevelTable', membranes='uniform_levels centred_levels clipped_levels fitted_levels lif_levels', fake='fake_quantize fake_quantize_observed', observers='MinMax MovingAverage PerStep find_observers', histograms='Histogram Percentile mse_range percentile_range entropy_range', policy='Policy preset', weights='quantize_weights materialize', network='prepare QuantNetwork', pruning='activity_scores magnitude_scores keep_top remove_neurons zero_smallest hold_zeros free_zeros', calibration='calibrate equalize correct_bias adaround', lowering='lower', drift='Change', proof='verify Proof Comparison LayerProof Gates Gate',
-    sensitivity='hessian_traces hawq_sensitivity sqnr_sensitivity agreement_sensitivity allocate plot_sensitivity', advice='recommend lint')
+__all__ = _room(__name__, level_sets='levels quantize max_scale percentile_scale mse_scale LevelTable',
+                membranes='uniform_levels centred_levels clipped_levels fitted_levels lif_levels',
+                fake='fake_quantize fake_quantize_observed',
+                observers='MinMax MovingAverage PerStep find_observers',
+                histograms='Histogram Percentile mse_range percentile_range entropy_range',
+                policy='Policy preset', weights='quantize_weights materialize', network='prepare QuantNetwork',
+                pruning='activity_scores magnitude_scores keep_top remove_neurons zero_smallest hold_zeros free_zeros',
+                calibration='calibrate equalize correct_bias adaround', lowering='lower', drift='Change',
+                proof='verify Proof Comparison LayerProof Gates Gate',
+                sensitivity='hessian_traces hawq_sensitivity sqnr_sensitivity agreement_sensitivity '
+                            'allocate plot_sensitivity',
+                advice='recommend lint')

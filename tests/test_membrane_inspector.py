@@ -1,0 +1,167 @@
+"MembraneInspector without a front end: controls, linked selection, three programs, and what is freed"
+import gc
+import re
+import time
+import weakref
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from quarantion.checks import CheckError
+from quarantion.inspect.membrane_inspector import MembraneInspector
+from quarantion.inspect.raster_canvas import raster_kinds
+from quarantion.paper import draw_png
+from quarantion.quant import lower
+
+from inspected import POLICIES, networks, records
+
+
+class Fake:
+    "Records what it is told to"
+    def __init__(self, seed, shapes=((9,3,20),(9,3,4)), **kw): self.seed,self.shapes,self.kw = seed,shapes,kw
+    def record(self, x):
+        r = np.random.default_rng(self.seed)
+        return [SimpleNamespace(name=str(i), spk=(r.random(s)<.3).astype(np.float32), mem=r.random(s), **self.kw) for i,s in enumerate(self.shapes)]
+
+
+def test_inspector_follows_its_controls():
+    mi = MembraneInspector(Fake(0), None, Fake(1))
+    seen = {mi.image.value}
+    for w,v in ((mi.sample,2), (mi.neuron,17), (mi.layer,1)):
+        w.value = v
+        assert mi.message.value=='' and mi.image.value not in seen
+        seen.add(mi.image.value)
+    assert mi.neuron.value==3 and mi.neuron.max==3 # a smaller layer
+    mi.neuron.value = 0
+    mi.differing.click()
+    assert mi.neuron.value>0 and mi.message.value==''
+
+
+def test_inspector_says_what_went_wrong_and_goes_on():
+    mi = MembraneInspector(Fake(0), None, Fake(0))
+    mi.differing.click() # nothing differs
+    assert 'expected a neuron whose spikes differ, found none' in mi.message.value
+    mi._a[0][2][0,1,:] = np.nan
+    mi.sample.value = 1
+    assert 'CheckError: `traces[0].mem`: expected finite numbers' in mi.message.value
+    mi._guard(fail_with, '<script>')
+    assert '&lt;script&gt;' in mi.message.value and '<script' not in mi.message.value
+    mi.sample.value = 2
+    assert mi.message.value==''
+
+
+def fail_with(s): raise RuntimeError(s)
+
+
+def test_close_frees_callbacks_and_recordings():
+    mi = MembraneInspector(Fake(0), None, Fake(1))
+    layer,sample,button,image = mi.layer,mi.sample,mi.differing,mi.image
+    kept,before = weakref.ref(mi),image.value
+    mi.close(); mi.close()
+    assert not {'_a','_b','net'} & set(vars(mi)) and repr(mi)=='MembraneInspector (closed)' and list(mi._repr_mimebundle_())==['text/plain']
+    sample.value = 1; layer.value = 1; button.click()
+    assert image.value==before
+    del mi; gc.collect()
+    assert kept() is None
+
+
+def test_view_only_where_someone_looks(monkeypatch):
+    import comm
+    mi = MembraneInspector(Fake(0), None)
+    assert set(mi._repr_mimebundle_())=={'text/plain','image/png'} # as stored by a notebook that ran without a front end
+    class Comm(comm.base_comm.BaseComm):
+        def publish_msg(self, *args, **kw): pass
+    monkeypatch.setattr(comm, 'create_comm', Comm)
+    mi = MembraneInspector(Fake(0), None)
+    d = mi._repr_mimebundle_()
+    assert set(d)=={'text/plain','image/png','application/vnd.jupyter.widget-view+json'} and isinstance(d['image/png'], str)
+
+
+@pytest.mark.parametrize('net, other, say', [
+    ({}, None, '`net`: expected a network with record(x), found dict'), (Fake(0), 3, '`other`: expected a network with record(x), found int'),
+    (Fake(0, ()), None, '`net`: expected at least one layer'), (Fake(0, ((3,4),)), None, 'spikes of layer 0: expected axes `t b ...`'),
+    (Fake(0), Fake(0, ((9,3,20),)), '`other`: expected 2 layers, found 1'), (Fake(0), Fake(0, ((9,3,20),(9,3,5))), 'layer 1 of `other`: expected spikes of shape (9, 3, 4)')])
+def test_inspector_refuses(net, other, say):
+    with pytest.raises(CheckError, match=re.escape(say)): MembraneInspector(net, None, other)
+
+
+def test_inspector_of_networks():
+    from torch import nn
+    from quarantion.quant.policy import preset
+    from quarantion.quant.network import prepare
+    from quarantion.spikes.network import Network
+    from quarantion.spikes.neuron import LIF
+    torch.manual_seed(0)
+    net = Network(nn.Conv2d(1,4,3), LIF(threshold=torch.tensor([.5,1.,1.5,2.])), nn.Flatten(), nn.Linear(4*36,10), LIF(reset='none', threshold=3.), in_shape=(1,8,8), steps=6)
+    x = torch.rand(3,1,8,8)
+    q = prepare(net, preset('nonary'), x)
+    net.train(); q.train(); net.layers[1].eval()
+    seen = {k:v.clone() for k,v in q.state_dict().items()}
+    mi = MembraneInspector(net, x, q)
+    assert mi.message.value=='' and net.training and not net.layers[1].training and q.training
+    assert all(torch.equal(v, seen[k]) for k,v in q.state_dict().items()), 'looking changed an observer'
+    assert mi._a[0][3].tolist()==[t for t in (.5,1.,1.5,2.) for _ in range(36)] and mi._a[1][3].tolist()==[3.]*10
+    assert mi._b[0][3].tolist()==mi._a[0][3].tolist()
+    mi.record(x[:1])
+    assert mi.sample.max==0 and mi.message.value==''
+
+
+@pytest.mark.parametrize('conv', [False,True])
+@pytest.mark.parametrize('name', POLICIES)
+def test_three_programs(name, conv):
+    net,q,x = networks(POLICIES[name], conv)
+    mi = MembraneInspector(net, x, q)
+    assert mi.message.value=='' and [t.name for t in mi.traces()]==['float','quantized','integer']
+    for k in range(2):
+        mi.layer.value = k
+        _,b,c = mi.traces()
+        np.testing.assert_allclose(b.mem, c.mem, atol=1e-5)
+        assert (b.spk==c.spk).all() and mi.message.value==''
+        levels = mi._levels()
+        assert (levels is None)==(k==1 or name in ('exact','current'))
+        if levels is not None: assert abs(c.mem[:,None]-levels).min(1).max()<1e-9, 'integers are on their levels'
+    p = MembraneInspector(net, x, q, program=lower(q))
+    assert p.message.value=='' and (p.traces()[2].spk==mi._c[0].spk[:,0,p.neuron.value]).all()
+    mi.close(); p.close()
+
+
+def test_selection_is_linked():
+    mi = MembraneInspector(records(0, 50, 20), other=records(1, 50, 20))
+    mi.raster.neuron,mi.raster.step = 30,7 # a click in the browser
+    assert mi.chosen()[2:]==(30,7)
+    mi.neuron.value,mi.step.value = 8,3
+    assert (mi.raster.neuron,mi.raster.step)==(8,3)
+    mi.play.value = 15
+    assert mi.step.value==mi.raster.step==15
+    mi.dark.value = True
+    assert mi.raster.colours[0]!='#ffffff'
+    mi.close()
+
+
+def test_nothing_of_the_last_picture_is_left():
+    "The paper is used again; the picture is that of a new one"
+    net,q,x = networks(POLICIES['levels'])
+    mi = MembraneInspector(net, x, q)
+    for layer,neuron,step,dark in (0,3,2,False),(1,4,8,False),(0,20,0,True),(1,0,5,True),(0,7,7,False):
+        mi.layer.value,mi.neuron.value,mi.step.value,mi.dark.value = layer,neuron,step,dark
+        assert mi.message.value=='' and mi.picture==draw_png(mi.paint, mi.size, dark)
+    mi.close()
+
+
+def test_redraw_is_quick():
+    "1,000 neurons, 200 steps; bounded loosely, as others use the machine"
+    mi = MembraneInspector(records(0), other=records(1))
+    took = []
+    for n in range(9):
+        start = time.process_time()
+        mi.neuron.value = 100*n+1
+        took.append(time.process_time()-start)
+    start = time.process_time()
+    kinds = raster_kinds(mi._a[0].spk[:,0], mi._b[0].spk[:,0])
+    mi.raster.show(kinds)
+    raster = time.process_time()-start
+    print(f'details {1e3*np.median(took):.0f} ms, raster {1e3*raster:.1f} ms of the processor')
+    assert np.median(took)<.5 and raster<.1
+    mi.close()

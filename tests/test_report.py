@@ -1,0 +1,138 @@
+"The report: what it shows, and which files it refuses"
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from quarantion.checks import CheckError
+from quarantion.files import append_jsonl, load_tensors, save_tensors, write_atomic
+from quarantion.inspect.report import write_report
+from quarantion.train.rundir import dump_toml
+
+
+def sample(hidden=(12,), quantized=True, T=9, C=4, q=4, seed=0):
+    r,t = np.random.default_rng(seed),{}
+    t['confusion'] = np.eye(C, dtype=np.int64)*5
+    t['confusion'][0,0],t['confusion'][0,1] = 4,1
+    t['label'],t['image'] = np.array([2]),r.random((8,8))
+    for i,(j,n) in enumerate(zip((64,*hidden), (*hidden,C))):
+        t[f'weight.{i}'],t[f'theta.{i}'] = r.standard_normal((n,j)).astype(np.float32),np.ones(n, np.float32)
+        for net in ('float','quant')[:1+quantized]:
+            t[f'{net}.spk.{i}'],t[f'{net}.mem.{i}'] = (r.random((T,n))<.2).astype(np.uint8),r.random((T,n)).astype(np.float32)
+        if quantized: t[f'scale.{i}'],t[f'codes.{i}'] = np.full(n, .5, np.float32),np.round(t[f'weight.{i}']/.5).clip(-q, q).astype(np.int8)
+    return t
+
+
+def make(run, policy='nonary', result=None, **kw):
+    quantized = policy!='float'
+    save_tensors(run/'sample.safetensors', sample(quantized=quantized, **kw), dict(format='quarantion.sample', version=2, **(dict(quant_max=4) if quantized else {})))
+    write_atomic(run/'config.toml', dump_toml(dict(policy=policy, steps=9, note='<script>alert(1)</script>')).encode())
+    for i in range(4): append_jsonl(run/'metrics.jsonl', dict(phase='float' if i<2 else 'qat', epoch=i%2, loss=1/(i+1), accuracy=.9, spike_rate=.1, lr=.1, time_s=1.))
+    r = dict(run='r<1>', data='digits', policy=policy, seed=0, float_accuracy=.95, test_accuracy=.95 if quantized else None, samples=20, spikes=2880 if quantized else None,
+             mismatches=0 if quantized else None, spike_rate=.1, bytes=500 if quantized else None, seconds=1.5)
+    write_atomic(run/'result.json', json.dumps(r|(result or {})).encode())
+    return run
+
+
+@pytest.mark.parametrize('policy, kw', [('nonary',{}), ('float',{}), ('nonary',dict(hidden=())), ('nonary',dict(hidden=(7,5), T=1))])
+def test_report_of_any_shape(tmp_path, policy, kw):
+    run = make(tmp_path/'run', policy, **kw)
+    page = write_report(run)
+    text = page.read_text()
+    assert page==run/'report.html' and len(list((run/'figures').glob('*.png')))==text.count('<img')>=8
+    assert text.count('<figure>')==text.count('<figcaption>') and not re.search(r'https?:|<script|<link|@import|url\(', text)
+    assert ('were skipped' in text)==(policy=='float') and '&lt;script&gt;' in text and 'r&lt;1&gt;' in text
+
+
+def test_report_reads_the_extras(tmp_path):
+    layers = [dict(name='<one>', rate=.1, compared=1000, mismatches=0, levels=9, weights=768, bytes=308), dict(name='3')]
+    (tmp_path/'run').mkdir()
+    (tmp_path/'run'/'integer.safetensors').write_bytes(bytes(1234))
+    text = write_report(make(tmp_path/'run', result=dict(float_bytes=4000, layers=layers)), tmp_path/'page.html').read_text()
+    assert '8.00 ×' in text and '&lt;one&gt;' in text and '1,234 bytes' in text and '0.1000' in text
+    assert not (tmp_path/'run'/'report.html').exists()
+
+
+def test_a_failed_proof_is_not_hidden(tmp_path):
+    text = write_report(make(tmp_path/'run', result=dict(mismatches=3))).read_text()
+    assert 'The proof failed' in text and '<b class="bad">3</b>' in text and 'fired exactly' not in text
+
+
+def test_report_is_the_same_in_another_process(tmp_path):
+    run = make(tmp_path/'run')
+    here = write_report(run).read_bytes(),{p.name:p.read_bytes() for p in (run/'figures').iterdir()}
+    code = 'import sys, matplotlib; matplotlib.rcParams["font.size"] = 20; from quarantion.inspect.report import write_report; write_report(sys.argv[1])'
+    subprocess.run([sys.executable, '-c', code, str(run)], check=True)
+    assert ((run/'report.html').read_bytes(),{p.name:p.read_bytes() for p in (run/'figures').iterdir()})==here
+
+
+@pytest.mark.parametrize('name', ['config.toml','metrics.jsonl','result.json','sample.safetensors'])
+def test_missing_and_damaged_files_are_named(tmp_path, name):
+    run = make(tmp_path/'run')
+    data = (run/name).read_bytes()
+    for bad in (None, b'{"a\xff', data[:len(data)//2] if name=='sample.safetensors' else b'[1, 2\n'):
+        (run/name).unlink() if bad is None else (run/name).write_bytes(bad)
+        with pytest.warns(UserWarning) if name=='metrics.jsonl' and bad==b'{"a\xff' else nothing(), pytest.raises(CheckError, match=f'{re.escape(str(run/name))}.*expected .*found '): write_report(run)
+    assert not (run/'report.html').exists()
+
+
+class nothing:
+    def __enter__(self): pass
+    def __exit__(self, *args): pass
+
+
+@pytest.mark.parametrize('change, say', [
+    (dict(run=None), "`run`: expected a string, found None"), (dict(seed=1.5), '`seed`: expected a whole number, found 1.5'), (dict(seed=True), '`seed`'),
+    (dict(test_accuracy=None), '`test_accuracy`: expected a number'), (dict(float_accuracy=95.), '`float_accuracy`: expected in [0, 1], found 95'), (dict(mismatches=-1), '`mismatches`: expected no less than 0'),
+    (dict(float_bytes='4'), '`float_bytes`'), (dict(layers={}), None), (dict(layers=5), '`layers`: expected a list'), (dict(layers=[5]), '`layers[0]`: expected an object'),
+    (dict(layers=[dict(name=3)]), '`name`: expected a string, found 3'), (dict(samples=21), '`confusion`: expected 21 samples, as in result.json, found 20'),
+    (dict(test_accuracy=.9), '`confusion`: expected 90.00 % right answers, as in result.json, found 95.00 %')])
+def test_bad_results(tmp_path, change, say):
+    run = make(tmp_path/'run', result=change)
+    if say is None: write_report(run)
+    else:
+        with pytest.raises(CheckError, match=re.escape(say)): write_report(run)
+
+
+@pytest.mark.parametrize('key, value, say', [
+    ('loss', None, '`loss`: expected a number, found None'), ('accuracy', 2, '`accuracy`: expected in [0, 1]'), ('spike_rate', 'x', '`spike_rate`: expected a number'), ('phase', 'test', "`phase`: expected float or qat, found 'test'")])
+def test_bad_metrics(tmp_path, key, value, say):
+    run = make(tmp_path/'run')
+    append_jsonl(run/'metrics.jsonl', dict(phase='qat', epoch=3, loss=1., accuracy=.9, spike_rate=.1)|{key:value})
+    with pytest.raises(CheckError, match='metrics.jsonl, line 5: '+re.escape(say)): write_report(run)
+
+
+@pytest.mark.parametrize('change, head, say', [
+    (dict(confusion=None), {}, '`confusion`: expected a tensor, found none'), (dict(confusion=np.eye(4)*5), {}, '`confusion`: expected whole numbers'), (dict(label=None), {}, '`label`: expected one number, found none'),
+    (dict(label=np.array(4)), {}, '`label`: expected in [0, 3], found 4'), (dict(image=np.zeros(64)), {}, '`image`: expected axes `h w`'), ({'theta.0': np.ones(3)}, {}, '`theta.0`: expected axes `n` with n=12'),
+    ({'quant.spk.1': None}, {}, '`quant.spk.1`: expected a tensor, found none'), ({'float.spk.0': np.full((9,12), 2, np.uint8)}, {}, '`float.spk.0`: expected in [0, 1], found 2'),
+    ({'quant.mem.0': np.zeros((8,12), np.float32)}, {}, '`quant.mem.0`: expected axes `t n` with t=9, n=12'), ({'scale.0': np.ones(3, np.float32)}, {}, '`scale.0`: expected 1 or 12 scales, found 3'),
+    ({'scale.1': np.zeros(4, np.float32)}, {}, '`scale.1`: expected scales > 0'), ({'codes.0': np.full((12,64), 5, np.int8)}, {}, '`codes.0`: expected in [-4, 4], found 5'), ({}, dict(quant_max=None), '`quant_max` of the header'),
+    ({}, dict(version=3), 'version: expected 2, found 3'), ({}, dict(format='other'), 'format: expected quarantion.sample, found other')])
+def test_bad_samples(tmp_path, change, head, say):
+    run = make(tmp_path/'run')
+    t,h = load_tensors(run/'sample.safetensors', 'quarantion.sample', 2)
+    save_tensors(run/'sample.safetensors', {k:v for k,v in (t|change).items() if v is not None}, h|head)
+    with pytest.raises(CheckError, match='sample.safetensors: '+re.escape(say)): write_report(run)
+
+
+@pytest.mark.skipif(not shutil.which('chromium'), reason='needs Chromium')
+def test_report_in_a_browser(tmp_path):
+    sync = pytest.importorskip('playwright.sync_api')
+    page = write_report(make(tmp_path/'run', result=dict(layers=[dict(name='1', rate=.1, compared=1_000_000_000, mismatches=0, levels=9, weights=768, bytes=308)])))
+    with sync.sync_playwright() as pw:
+        b = pw.chromium.launch(executable_path=shutil.which('chromium'), args=['--no-sandbox','--disable-gpu','--disable-background-networking'])
+        for width,scheme in ((1200,'light'), (390,'dark'), (320,'light')):
+            p,said = b.new_page(viewport=dict(width=width, height=800), color_scheme=scheme),[]
+            p.on('console', lambda m: said.append(m.text))
+            p.on('request', lambda r: said.append(r.url) if not r.url.startswith(('data:','file:')) else None)
+            p.goto(page.as_uri())
+            assert p.evaluate('document.documentElement.scrollWidth')<=width and not said
+            assert p.evaluate('[...document.images].every(i => i.complete && i.naturalWidth>0)')
+            dark = p.evaluate('getComputedStyle(document.body).backgroundColor')!='rgb(255, 255, 255)'
+            assert dark==(scheme=='dark')
+        b.close()
