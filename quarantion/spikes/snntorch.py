@@ -6,7 +6,8 @@
 __all__ = ['from_snntorch', 'to_snntorch']
 
 # %% ../../nbs/spikes/snntorch.ipynb #8065e94a
-import copy, functools, inspect
+import copy, functools, inspect, warnings
+from typing import NamedTuple
 import snntorch as snn
 import torch
 from torch import Tensor, nn
@@ -173,37 +174,63 @@ def _calls(net, run):
     order = list(dict.fromkeys(order))
     return calls, '' if order==list(seen) else f'; forward calls {", ".join(order) or "none of them"}, but the children are {", ".join(seen)}'
 
+_BATCH_FIRST = 'x [B, T, …]'
+
 def _ways(net, x):
     "How to run `net` on `x`, how many steps that may be, and whether x stays the same"
     ps = [p for p in inspect.signature(net.forward).parameters.values() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
     rest,T = (None,)*(len(ps)-1),len(x) # `forward(x, mem1, mem2)`: neurons keep a state that is not given
     return (('x [T, B, …]', lambda net: net(x, *rest), range(2, T+1), False),
-            ('x [B, T, …]', lambda net: net(x.transpose(0, 1), *rest), range(2, T+1), False),
+            (_BATCH_FIRST, lambda net: net(x.transpose(0, 1), *rest), range(2, T+1), False),
             ('constant x [B, …]', lambda net: net(x[0], *rest), range(2, 100000), True),
             ('a call for each step', lambda net: [net(i, *rest) for i in x], range(T, T+1), False))
 
-def _run(net, x, shapes, ways=None):
-    "Run `net` in the first way that fits: which way, its calls, their order, the input of each step"
-    why = []
-    for way in ways or _ways(net, x):
-        name,run,steps,constant = way
-        try: calls,order = _calls(_copy(net), run)
-        except Exception as e:
-            why.append(f'{name}: {_line(e)}')
-            continue
-        n = len(next(iter(calls.values())))
-        odd = next((k for k,c in calls.items() if len(c)!=n or n not in steps or any(s.shape!=(x.shape[1], *shapes[k]) for s,_ in c)), None)
-        if odd is None: return way,calls,order,(x[:1].expand(n, *x.shape[1:]) if constant else x[:n])
-        c = calls[odd]
-        why.append(f'{name}: `{odd}` is called {len(c)} times' + (f' with shape {tuple(c[0][0].shape)}' if c else '') + order)
-    fail('`forward`', type(net).__name__, f'a loop over x [T, B, …] or over a constant x [B, …], or one step; with B={x.shape[1]}, T={len(x)}, '
-        + ', '.join(f'`{k}` {(x.shape[1], *s)}' for k,s in shapes.items()), '. '.join(why))
+class _Ran(NamedTuple):
+    "What a network of snnTorch did with `x`"
+    way:str # One of those of `_ways`
+    calls:dict # Spikes and membranes of each neuron at each call
+    order:str # What to say of the order of calls, if it is not that of the children
+    steps:int
+    x:Tensor # Input of each step
+
+    @property
+    def constant(self): return self.way.startswith('constant')
+    @property
+    def batch_first(self): return self.way==_BATCH_FIRST
+
+def _try(net, x, shapes, way):
+    "What `net` does when it is run in this way, or why it cannot be"
+    name,run,steps,constant = way
+    try: calls,order = _calls(_copy(net), run)
+    except Exception as e: return None,f'{name}: {_line(e)}'
+    n = len(next(iter(calls.values())))
+    def fits(k, c): return len(c)==n and n in steps and all(s.shape==(x.shape[1], *shapes[k]) for s,_ in c)
+    odd = next((k for k,c in calls.items() if not fits(k, c)), None)
+    if odd is None: return _Ran(name, calls, order, n, x[:1].expand(n, *x.shape[1:]) if constant else x[:n]),''
+    c = calls[odd]
+    return None,f'{name}: `{odd}` is called {len(c)} times' + (f' with shape {tuple(c[0][0].shape)}' if c else '') + order
+
+def _run(net, x, shapes, known=None):
+    "Run `net` in the first way that fits, or in the one that is known"
+    ran,why = {},[]
+    for way in _ways(net, x):
+        if known and way[0]!=known: continue
+        if ran and way[0]!=_BATCH_FIRST: break
+        got,no = _try(net, x, shapes, way)
+        if got: ran[way[0]] = got
+        else: why.append(no)
+    if len(ran)>1: warnings.warn(f'`forward` of {type(net).__name__} takes x [T, B, …] and x [B, T, …]; it is read as [T, B, …]')
+    if ran: return next(iter(ran.values()))
+    at = ', '.join(f'`{k}` {(x.shape[1], *s)}' for k,s in shapes.items())
+    want = f'a loop over x [T, B, …] or over a constant x [B, …], or one step; with B={x.shape[1]}, T={len(x)}, {at}'
+    fail('`forward`', type(net).__name__, want, '. '.join(why))
 
 # %% ../../nbs/spikes/snntorch.ipynb #d9361dd9
 def _agree(theirs, ours, steps):
-    "Compare a network of snnTorch with `ours` on random input; returns the number of steps if it chooses them itself, else `steps`"
+    "Compare a network of snnTorch with `ours` on random input: its steps, if it chooses them itself, and whether the batch is first"
     theirs,ours = _twin(theirs),_copy(ours).cpu().double().eval()
-    shapes,ways,fired,apart = _shapes(list(_leaves(theirs)), ours.in_shape),None,set(),None
+    ours.batch_first = False
+    shapes,way,taken,fired,apart = _shapes(list(_leaves(theirs)), ours.in_shape),None,set(),set(),None
     gen = torch.Generator().manual_seed(0)
     for gain,scale in ((1,1),(10,1),(100,1),(10,.01)):
         a,b = _copy(theirs),_copy(ours)
@@ -212,8 +239,10 @@ def _agree(theirs, ours, steps):
                 th = m.threshold.detach()*(scale*(1+1e-6))
                 m.threshold = nn.Parameter(th) if isinstance(m.threshold, nn.Parameter) else th
         x = (torch.rand if gain==1 else torch.randn)(max(steps, 8), 3, *ours.in_shape, dtype=torch.float64, generator=gen)*gain
-        way,calls,order,x = _run(a, x, shapes, ways and [w for w in _ways(a, x) if w[0]==ways])
-        ways = way[0]
+        way,calls,order,n,at = ran = _run(a, x, shapes, way)
+        taken |= {n} | ({_run(a, x*k, shapes, way).steps for k in (0,100,-100)} if gain==1 else set())
+        x = at
+        if len(taken)>1: fail('`forward`', type(theirs).__name__, 'as many steps for any input', f'{min(taken)} and {max(taken)} of them: does it stop where something has fired?')
         for (name,c),r in zip(calls.items(), b.record(x)):
             spk,mem = (torch.stack(s) for s in zip(*c))
             bad = (spk!=r.spk).flatten(1).sum(1)
@@ -228,7 +257,7 @@ def _agree(theirs, ours, steps):
             if r.spk.any() and not r.spk.all(): fired.add(name)
         if len(fired)==len(calls) and not apart: break
     if apart: fail(*apart)
-    return len(x) if way[3] or len(x)!=max(steps, 8) else steps
+    return (n if ran.constant or n!=max(steps, 8) else steps),ran.batch_first
 
 # %% ../../nbs/spikes/snntorch.ipynb #8bc14442
 def from_snntorch(
@@ -259,7 +288,7 @@ def from_snntorch(
         shapes = _shapes(list(_leaves(_twin(net))), in_shape)
         layers = [_read_neuron(m, shapes[n], n, surrogate, slope) if _is_neuron(m) else m for n,m in leaves]
         res = Network(*layers, in_shape=in_shape, steps=steps)
-        res.steps = _agree(net, res, steps)
+        res.steps,res.batch_first = _agree(net, res, steps)
     for m in (res, res.layers, *(l for l in layers if _is_neuron(l))): m.training = net.training
     return res
 
