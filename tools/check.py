@@ -1,6 +1,7 @@
 """What CI checks, in stages: `make test`, or `python3 tools/check.py STAGE…` for some of them.
 
-Every stage runs in this checkout with `.venv`, and fails the whole. So does a file of the tree that changed on the way."""
+Every stage runs in this checkout with `.venv`, and fails the whole.
+So does a file of the tree that changed on the way."""
 import hashlib
 import json
 import os
@@ -42,11 +43,14 @@ def sync():
             shutil.copy(f, copy/f.relative_to(ROOT))
         run('nbdev_export', cwd=copy, PYTHONPATH=copy)
         run('nbdev_clean', cwd=copy, PYTHONPATH=copy)
-        def files(root): return {p.relative_to(root).as_posix(): p.read_bytes() for pat in ('quarantion/**/*.py', 'nbs/**/*.ipynb')
-                                 for p in root.glob(pat) if '.ipynb_checkpoints' not in p.parts}
+        def files(root):
+            found = [*root.glob('quarantion/**/*.py'), *root.glob('nbs/**/*.ipynb')]
+            found = [p for p in found if '.ipynb_checkpoints' not in p.parts]
+            return {p.relative_to(root).as_posix(): p.read_bytes() for p in found}
         here,there = files(ROOT),files(copy)
     why = {f: 'no notebook exports it' if f not in there else 'not exported yet' if f not in here else
-              'not clean: run nbdev_clean' if f.endswith('.ipynb') else 'not what its notebook exports: run nbdev_export'
+              'not clean: run nbdev_clean' if f.endswith('.ipynb') else
+              'not what its notebook exports: run nbdev_export'
            for f in sorted({*here, *there}) if here.get(f)!=there.get(f)}
     if why: sys.exit('\n'.join(f'{f}: {w}' for f, w in why.items()))
 
@@ -60,7 +64,9 @@ def ratchet(): run('python', 'tools/ratchet.py')
 def notebooks(): run('nbdev_test', '--n_workers', '2', '--timing', OMP_NUM_THREADS='1')
 
 
-def tests(): run('pytest', '-q', '-n', '2', '--dist', 'loadfile', '-m', 'not browser and not soak', '--durations=12', OMP_NUM_THREADS='1') # small layers gain nothing from two threads, and lose much where a core is busy
+def tests(): # small layers gain nothing from two threads, and lose much where a core is busy
+    most = 'not browser and not soak'
+    run('pytest', '-q', '-n', '2', '--dist', 'loadfile', '-m', most, '--durations=12', OMP_NUM_THREADS='1')
 
 
 def made_wheel(d):
@@ -69,7 +75,8 @@ def made_wheel(d):
     sdist, = d.glob('*.tar.gz')
     shutil.unpack_archive(sdist, d, filter='data')
     src = d/sdist.name.removesuffix('.tar.gz')
-    shutil.copytree(ROOT/'build', src/'build', ignore=shutil.ignore_patterns('lib*', 'temp*', 'bdist*', 'native', 'built'))
+    made_again = shutil.ignore_patterns('lib*', 'temp*', 'bdist*', 'native', 'built')
+    shutil.copytree(ROOT/'build', src/'build', ignore=made_again)
     lib = src/f'build/lib.{sysconfig.get_platform()}-{sys.implementation.cache_tag}'
     for so in (ROOT/'quarantion').rglob('*.so'):
         (lib/so.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +97,8 @@ def wheel():
         run('python', '-m', 'venv', '--without-pip', d/'venv')
         def pip(*what): return run('python', '-m', 'pip', '--python', there/'python', *what, cwd=d, quiet=True)
         pip('install', '-qq', '--no-compile', '-c', ROOT/'requirements.lock', whl)
-        made = json.loads(run(there/'quarantion', 'run', '--epochs', '1', '--qat-epochs', '1', '--json', '--out', d/'runs', cwd=d, quiet=True))
+        short = '--epochs', '1', '--qat-epochs', '1', '--json', '--out', d/'runs'
+        made = json.loads(run(there/'quarantion', 'run', *short, cwd=d, quiet=True))
         assert made['mismatches']==0 and made['spikes']>0, made
         run(there/'quarantion', 'verify', made['run'], cwd=d, quiet=True)
         run(there/'python', 'wheel_store.py', made['run'], d/'stored', cwd=d)
@@ -111,13 +119,16 @@ def tree():
     "What git knows of the tree, contents included"
     out = [subprocess.run(['git', *c], cwd=ROOT, capture_output=True, check=True).stdout for c in
            (['status', '--porcelain'], ['diff'], ['ls-files', '--others', '--exclude-standard', '-z'])]
-    others = {f.decode(): hashlib.sha256((ROOT/f.decode()).read_bytes()).hexdigest() for f in out[2].split(b'\0') if f and (ROOT/f.decode()).is_file()}
+    files = [f for f in out[2].decode().split('\0') if f and (ROOT/f).is_file()]
+    others = {f: hashlib.sha256((ROOT/f).read_bytes()).hexdigest() for f in files}
     return out[0].decode(), out[1], others
 
 
 def main(names):
-    stages = dict(install=install, build=build, sync=sync, lint=lint, ratchet=ratchet, notebooks=notebooks, tests=tests, wheel=wheel, docs=docs, browser=browser)
-    if unknown := set(names)-set(stages): sys.exit(f'no stage {", ".join(sorted(unknown))}; there are {", ".join(stages)}')
+    every = install, build, sync, lint, ratchet, notebooks, tests, wheel, docs, browser
+    stages = {f.__name__: f for f in every}
+    unknown = ', '.join(sorted(set(names)-set(stages)))
+    if unknown: sys.exit(f'no stage {unknown}; there are {", ".join(stages)}')
     before,table = tree(),[]
     if os.environ.get('CI') and before[0]: sys.exit(f'CI starts from a clean tree, but:\n{before[0]}')
 

@@ -1,6 +1,7 @@
 """Build the site into `_docs` and its front page into `README.md`; a broken link fails.
 
-smalldocs renders the site and checks its links. Where Quarto is installed, it renders the site instead once that passed; README.md never depends on it."""
+smalldocs renders the site and checks its links. Where Quarto is installed, it renders the site instead once that
+passed; README.md never depends on it."""
 import ast
 import inspect
 import os
@@ -42,12 +43,15 @@ class Signature(DocmentText):
 def parameters(dm:dict)->str:
     "The docments of a function as a table"
     def text(x): return re.sub(r'\s*\n\s*', ' ', str(x)).replace('|', r'\|')
-    def code(x, show): return '' if x is inspect.Parameter.empty else f'`{text(show(x))}`'
+    def code(x, show): return '' if x is nothing else f'`{text(show(x))}`'
     def kind(x): return short(x if isinstance(x, str) else inspect.formatannotation(x))
-    def row(name, d): return [name, code(d.get('anno', inspect.Parameter.empty), kind),
-                              code(d.get('default', inspect.Parameter.empty), lambda v: getattr(v, '__name__', repr(v))), text(d.get('docment') or '')]
+    nothing = inspect.Parameter.empty
+    def value(v): return getattr(v, '__name__', repr(v))
+    def row(name, d):
+        type_,usual = code(d.get('anno', nothing), kind),code(d.get('default', nothing), value)
+        return [name, type_, usual, text(d.get('docment') or '')]
     rows = [row(f'`{n}`', d) for n, d in dm.items() if n!='return']
-    if dm.get('return', {}).get('docment'): rows.append(row('**Returns**', dm['return'] | dict(default=inspect.Parameter.empty)))
+    if dm.get('return', {}).get('docment'): rows.append(row('**Returns**', dm['return'] | dict(default=nothing)))
     if not any(r[3] for r in rows): return ''
     head = ['', 'Type', 'Default', 'Details']
     keep = [i for i in range(4) if any(r[i] for r in rows)]
@@ -66,7 +70,9 @@ nbdev.showdoc.BasicMarkdownRenderer = Documented # in the workers of `proc_nbs` 
 
 
 def meant(nb)->set:
-    "The names that a page's own code exports, or imports from the library: what it defines for itself, such as a loop called `train`, is another thing"
+    """The names that a page's own code exports, or imports from the library.
+
+    What it defines for itself, such as a loop called `train`, is another thing."""
     out,own = set(),set()
     for c in nb.cells:
         if c.cell_type!='code': continue
@@ -74,8 +80,10 @@ def meant(nb)->set:
         try: tree = ast.parse(src)
         except SyntaxError: continue
         for n in tree.body:
-            if isinstance(n, ast.ImportFrom) and (n.level or (n.module or '').startswith('quarantion')): out |= {a.name for a in n.names}
-            names = {n.name} if isinstance(n, (ast.FunctionDef, ast.ClassDef)) else {t.id for t in n.targets if isinstance(t, ast.Name)} if isinstance(n, ast.Assign) else set()
+            if isinstance(n, ast.ImportFrom) and (n.level or (n.module or '').startswith('quarantion')):
+                out |= {a.name for a in n.names}
+            names = {n.name} if isinstance(n, (ast.FunctionDef, ast.ClassDef)) else set()
+            if isinstance(n, ast.Assign): names = {t.id for t in n.targets if isinstance(t, ast.Name)}
             if re.search(r'^#\| *exports?\b', src, re.M): out |= names
             else: own |= names
     return out-own
@@ -84,8 +92,9 @@ def meant(nb)->set:
 class add_links(Processor):
     """A name in backticks becomes a link to what it is.
 
-    A plain word, such as `subtract`, may be a function and the name of a reset: it is a link only where the page exports or imports that name, or if the front door has it.
-    Qualified names (`nonary.subtract`, `neuron.LIF`) and names that no word is like (`LIF`, `lif_spikes`) are links everywhere, if one thing has them."""
+    A plain word, such as `subtract`, may be a function and the name of a reset: it is a link only where the page
+    exports or imports that name, or if the front door has it. Qualified names (`nonary.subtract`, `neuron.LIF`) and
+    names that no word is like (`LIF`, `lif_spikes`) are links everywhere, if one thing has them."""
     def begin(self):
         self.lookup,self.own = NbdevLookup(),meant(self.nb)|set(quarantion.__all__)-set(quarantion.ROOMS)
         mine = self.lookup.entries['quarantion']['syms']
@@ -108,32 +117,39 @@ class add_links(Processor):
     def link(self, m):
         if m[1] is None: return m[0] # a link, which stays as it is
         to = self.target(m[1])
-        return m[0] if to is None else f"[`{m[1]}{'()' if m[0].endswith('()`') else ''}`]({to[0] if isinstance(to, tuple) else to})"
+        if to is None: return m[0]
+        called = '()' if m[0].endswith('()`') else ''
+        return f'[`{m[1]}{called}`]({to[0] if isinstance(to, tuple) else to})'
 
     def words(self, md):
         lines,fence = md.splitlines(keepends=True),False
         for i,l in enumerate(lines):
             if l.startswith('```'): fence = not fence
-            elif not fence and not l.startswith('    '): lines[i] = re.sub(r'!?\[[^\[\]]*\]\([^()]*\)|`([^`\s]+?)(?:\(\))?`', self.link, l)
+            elif not fence and not l.startswith('    '):
+                lines[i] = re.sub(r'!?\[[^\[\]]*\]\([^()]*\)|`([^`\s]+?)(?:\(\))?`', self.link, l)
         return ''.join(lines)
 
     def cell(self, cell):
         if cell.cell_type=='markdown': cell.source = self.words(cell.source)
         for o in cell.get('outputs', []):
-            if 'text/markdown' in o.get('data', {}): o['data']['text/markdown'] = [self.words(''.join(o['data']['text/markdown']))]
+            said = o.get('data', {})
+            if 'text/markdown' in said: said['text/markdown'] = [self.words(''.join(said['text/markdown']))]
 
 
 nbdev.processors.add_links = add_links
 
 
 def take_offline(site:Path):
-    "Ask no other host: KaTeX comes from a copy (`dist/` of the npm package katex 0.16.47), and text is set in the reader's own fonts"
+    """Ask no other host.
+
+    KaTeX comes from a copy (`dist/` of the npm package katex 0.16.47), and text is set in the reader's own fonts."""
     libs = site/'site_libs/katex'
     shutil.copytree(Path(__file__).parent/'katex', libs)
     for page in site.rglob('*.html'):
         html = page.read_text()
         if KATEX in html: page.write_text(html.replace(KATEX, os.path.relpath(libs, page.parent)))
-    for css in (site/'site_libs/themes').glob('*.css'): css.write_text(re.sub(r'@import url\(https:[^)]*\);', '', css.read_text()))
+    for css in (site/'site_libs/themes').glob('*.css'):
+        css.write_text(re.sub(r'@import url\(https:[^)]*\);', '', css.read_text()))
 
 
 ROOMS = list(quarantion.ROOMS) # a room imports only those before it
@@ -156,7 +172,9 @@ def imports(package:Path)->dict:
 
 
 def draw_map(cfg):
-    "The house: storeys from below, in each its rooms with a sentence, and lines from a room down to those it imports; faint where another line leads there too"
+    """The house: storeys from below, in each its rooms with a sentence, and lines from a room down to those it imports.
+
+    A line is faint where another leads there too."""
     rooms,step,x,out = imports(cfg.lib_path),27,130,[]
     y,top,house = {},20,[]
     for storey,names in reversed(quarantion.STOREYS.items()):
@@ -164,16 +182,23 @@ def draw_map(cfg):
         for k,r in enumerate(reversed(names)): y[r] = top+36+step*k
         top += step*len(names)+36
     for storey,a,b in house:
-        out.append(f'<rect x="8" y="{a}" width="624" height="{b-a}" rx="6" fill="#f1f1ec"/><text x="622" y="{a+17}" text-anchor="end" font-size="11" fill="#555555">{storey}</text>')
+        out.append(f'<rect x="8" y="{a}" width="624" height="{b-a}" rx="6" fill="#f1f1ec"/>'
+                   f'<text x="622" y="{a+17}" text-anchor="end" font-size="11" fill="#555555">{storey}</text>')
     for r,below in rooms.items():
         for b in sorted(below, key=ROOMS.index):
             faint = any(b in rooms[m] for m in below) # it comes by way of another room anyway
             bend = x-16-9*(ROOMS.index(r)-ROOMS.index(b))
-            out.append(f'<path d="M{x} {y[r]} C{bend} {y[r]} {bend} {y[b]} {x} {y[b]}" fill="none" stroke="#0072B2" stroke-opacity="{.18 if faint else .9}" stroke-width="1.3"><title>{r} imports {b}</title></path>')
+            out.append(f'<path d="M{x} {y[r]} C{bend} {y[r]} {bend} {y[b]} {x} {y[b]}" fill="none" stroke="#0072B2" '
+                       f'stroke-opacity="{.18 if faint else .9}" stroke-width="1.3">'
+                       f'<title>{r} imports {b}</title></path>')
     for r,v in y.items():
-        out.append(f'<circle cx="{x}" cy="{v}" r="4" fill="#0072B2"/><text x="{x+12}" y="{v+5}" fill="#222222" font-weight="bold">{r}</text>')
-        out.append(f'<text x="{x+92}" y="{v+5}" font-size="12" fill="#444444">{escape(quarantion.ROOMS[r].replace("`", ""))}</text>')
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 {top+4}" font-family="sans-serif" font-size="14"><rect width="100%" height="100%" rx="8" fill="#fcfcfa"/>'
+        says = escape(quarantion.ROOMS[r].replace('`', ''))
+        out.append(f'<circle cx="{x}" cy="{v}" r="4" fill="#0072B2"/>'
+                   f'<text x="{x+12}" y="{v+5}" fill="#222222" font-weight="bold">{r}</text>')
+        out.append(f'<text x="{x+92}" y="{v+5}" font-size="12" fill="#444444">{says}</text>')
+    head = (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 {top+4}" '
+            'font-family="sans-serif" font-size="14">'
+            '<rect width="100%" height="100%" rx="8" fill="#fcfcfa"/>')
     (cfg.nbs_path/'images/rooms.svg').write_text('\n'.join([head, *out, '</svg>\n']))
 
 
@@ -193,22 +218,26 @@ def plain(html:str, most:int=200)->str:
 
 
 def describe_pictures(site:Path):
-    "Each picture that has no alternative text gets its caption, or else the paragraph before it, or the title of the page"
+    "A picture without alternative text gets its caption, or else the paragraph before it, or the title of the page"
     for page in site.rglob('*.html'):
         parts = re.split(r'(<img\b[^>]*>)', page.read_text())
         said = re.search('<title>(.*?)</title>', parts[0], re.S)[1]
         for i in range(1, len(parts), 2):
             before,after = parts[i-1],parts[i+1]
-            caption = re.match(r'(?:\s|</?(?:p|a|div|figure|span)\b[^>]*>)*<(?:div|figcaption|p) class="[^"]*caption[^"]*">(.*?)</(?:div|figcaption|p)>', after, re.S)
+            caption = re.match(r'(?:\s|</?(?:p|a|div|figure|span)\b[^>]*>)*<(?:div|figcaption|p) '
+                               r'class="[^"]*caption[^"]*">(.*?)</(?:div|figcaption|p)>', after, re.S)
             texts = re.findall(r'<(?:p|h[1-6])\b[^>]*>(.*?)</(?:p|h[1-6])>', before, re.S)
             said = next((t for t in reversed(texts) if plain(t)), said)
             if not re.search(r'\balt="(?!png"|svg"|image")[^"]+"', parts[i]):
-                parts[i] = re.sub(r'\s+alt="[^"]*"', '', parts[i]).replace('<img', f'<img alt="{plain(caption[1] if caption else said)}"', 1)
+                bare,words = re.sub(r'\s+alt="[^"]*"', '', parts[i]),plain(caption[1] if caption else said)
+                parts[i] = bare.replace('<img', f'<img alt="{words}"', 1)
         page.write_text(''.join(parts))
 
 
 def draw_film(cfg):
-    "The moving picture of the front page, and its last frame for readers who want no motion: three digits on their way through a stored integer program"
+    """The moving picture of the front page, and its last frame for readers who want no motion.
+
+    Three digits are on their way through a stored integer program."""
     from quarantion.data import load_digits
     from quarantion.inspect.spike_film import TALL, WIDE, film, follow
     from quarantion.runtime.network import load
@@ -226,10 +255,14 @@ def write_readme(cfg):
     figures,shown = cfg.config_path/'README_files',page.with_name(f'{page.name}_files')
     shutil.rmtree(figures, ignore_errors=True)
     if shown.exists(): shutil.copytree(shown, figures)
-    md = md.replace(f']({shown.name}/', ']({figures}/').replace('](images/', ']({nbs}/images/').replace('="images/', '="{nbs}/images/')
-    md = re.sub(r'!\[\w*\](\([^)]*\)\s+<div class="figure-caption">\s+)(.*?)(?=\s+</div>)', lambda m: f'![{m[2].strip()}]{m[1]}{m[2]}', md, flags=re.S)
-    md = re.sub(r'\]\((?!\w+:|#|\{)/?([\w/]+)\.(?:llms\.md|html)(?:#[^)]*)?\)', r']({nbs}/\1.ipynb)', md) # links to pages go to their notebooks
-    (cfg.config_path/'README.md').write_text(md.replace('{figures}', figures.name).replace('{nbs}', cfg.nbs_path.name) + '\n')
+    md = md.replace(f']({shown.name}/', ']({figures}/')
+    md = md.replace('](images/', ']({nbs}/images/').replace('="images/', '="{nbs}/images/')
+    captioned = r'!\[\w*\](\([^)]*\)\s+<div class="figure-caption">\s+)(.*?)(?=\s+</div>)'
+    md = re.sub(captioned, lambda m: f'![{m[2].strip()}]{m[1]}{m[2]}', md, flags=re.S)
+    page_link = r'\]\((?!\w+:|#|\{)/?([\w/]+)\.(?:llms\.md|html)(?:#[^)]*)?\)'
+    md = re.sub(page_link, r']({nbs}/\1.ipynb)', md) # links to pages go to their notebooks
+    md = md.replace('{figures}', figures.name).replace('{nbs}', cfg.nbs_path.name)
+    (cfg.config_path/'README.md').write_text(md+'\n')
 
 
 def main():

@@ -1,4 +1,6 @@
-"""Write the versions in this environment: `requirements.lock` for what the package and its build need, `requirements-dev.lock` for the rest.
+"""Write the versions in this environment.
+
+`requirements.lock` is for what the package and its build need, `requirements-dev.lock` for the rest.
 
 The package itself, pip, build tags (`+cpu`) and what torch brings for a GPU are left out."""
 import re
@@ -16,11 +18,13 @@ def needed(requirements, found):
     "Names of distributions that these requirements bring, those behind them included"
     for text in requirements:
         r = Requirement(text)
-        if plain(r.name) in found or r.marker and not any(r.marker.evaluate(dict(extra=e)) for e in ('', *r.extras)): continue
+        wanted = not r.marker or any(r.marker.evaluate(dict(extra=e)) for e in ('', *r.extras))
+        if plain(r.name) in found or not wanted: continue
         try: d = distribution(r.name)
         except PackageNotFoundError: continue
         found.add(plain(r.name))
-        needed([q for q in d.requires or [] if 'extra ==' not in q or any(f"'{e}'" in q or f'"{e}"' in q for e in r.extras)], found)
+        def asked(q): return 'extra ==' not in q or any(f"'{e}'" in q or f'"{e}"' in q for e in r.extras)
+        needed([q for q in d.requires or [] if asked(q)], found)
     return found
 
 

@@ -1,15 +1,17 @@
-"""Measure what README and the site show. Accuracies: each policy and seed is one `quarantion run`; results go to nbs/measured/NAME.json.
+"""Measure what README and the site show; results go to nbs/measured/NAME.json.
 
-    python tools/measure.py digits                                    # 5 seeds, 4 policies, on the CPU
-    python tools/measure.py time                                      # the default job, five times
-    python tools/measure.py bench                                     # every benchmark, or those named after it
-    python tools/measure.py break-even                                # the constants by which the runtime chooses, into its notebook
-    python tools/measure.py accuracy                                  # ours, snnTorch and Brevitas on the digits, 5 seeds, one thread
-    python tools/measure.py claims --data-dir FOLDER                  # the training part of MNIST counted, and peak memory; Linux
+Accuracies: each policy and seed is one `quarantion run`.
+
+    python tools/measure.py digits                    # 5 seeds, 4 policies, on the CPU
+    python tools/measure.py time                      # the default job, five times
+    python tools/measure.py bench                     # every benchmark, or those named after it
+    python tools/measure.py break-even                # the constants by which the runtime chooses, into its notebook
+    python tools/measure.py accuracy                  # ours, snnTorch and Brevitas on the digits, 5 seeds, one thread
+    python tools/measure.py claims --data-dir FOLDER  # the training part of MNIST counted, and peak memory; Linux
     python tools/measure.py mnist --jobs 5 -- --data-dir FOLDER --device cuda
     python tools/measure.py frontier --seeds 3 --jobs 12 --data-dir FOLDER --device cuda   # bytes against accuracy
-        --save DIR                                                    # trains only, for a machine without the coder of files
-        --from DIR                                                    # writes, loads and proves the files of what was trained
+        --save DIR                                    # trains only, for a machine without the coder of files
+        --from DIR                                    # writes, loads and proves the files of what was trained
 """
 import argparse
 import json
@@ -25,14 +27,23 @@ import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-JOBS = dict(digits=['--data','digits'], mnist='--data mnist --hidden 1000 --epochs 10 --qat-epochs 8 --batch 256 --lr 0.0015'.split())
+MNIST = '--data mnist --hidden 1000 --epochs 10 --qat-epochs 8 --batch 256 --lr 0.0015'
+JOBS = dict(digits=['--data','digits'], mnist=MNIST.split())
 
 
-FRONTIER = [f'{p}:{l1}:{rate}' for p,l1,rate in (('nonary',.2,.1),('nonary',.2,.04),('nonary',.4,.1),('ternary',.3,.05),
-    ('int8',0,1),('nonary',0,1),('ternary',0,1),('int4',.1,.1))]+[f'{p}:0:.1:6' for p in ('mint2','mint4','tcq4','current8')]
+FRONTIER = [f'{p}:{l1}:{rate}' for p,l1,rate in (
+    ('nonary',.2,.1), ('nonary',.2,.04), ('nonary',.4,.1), ('ternary',.3,.05),
+    ('int8',0,1), ('nonary',0,1), ('ternary',0,1), ('int4',.1,.1))]
+FRONTIER += [f'{p}:0:.1:6' for p in ('mint2','mint4','tcq4','current8')]
 
 
 MEASURED = Path(__file__).parent.parent/'nbs'/'measured'
+
+
+def put(path, d): path.write_text(json.dumps(d, indent=1)+'\n')
+
+
+def quarantion(*args, **how): return subprocess.run([sys.executable, '-m', 'quarantion.cli', *args], **how)
 
 
 def cpu():
@@ -42,11 +53,13 @@ def cpu():
 
 def one(args):
     with tempfile.TemporaryDirectory() as out:
-        r = subprocess.run([sys.executable, '-m', 'quarantion.cli', 'run', *args, '--out', out, '--json'], capture_output=True, text=True)
+        r = quarantion('run', *args, '--out', out, '--json', capture_output=True, text=True)
         if r.returncode: raise SystemExit(f'{" ".join(args)}:\n{r.stderr}')
-        row = json.loads(r.stdout) | dict(float_bytes=json.loads((next(Path(out).iterdir())/'result.json').read_text())['float_bytes'])
+        result = json.loads((next(Path(out).iterdir())/'result.json').read_text())
+        row = json.loads(r.stdout) | dict(float_bytes=result['float_bytes'])
     row.pop('run')
-    print(f"{row['policy']:8} seed {row['seed']}: float {row['float_accuracy']:.2%}, quantized {row['test_accuracy']:.2%}, {row['mismatches']} mismatches, {row['seconds']:.0f} s", flush=True)
+    print(f"{row['policy']:8} seed {row['seed']}: float {row['float_accuracy']:.2%}, "
+          f"quantized {row['test_accuracy']:.2%}, {row['mismatches']} mismatches, {row['seconds']:.0f} s", flush=True)
     return row
 
 
@@ -56,9 +69,9 @@ def clock(times, path):
     for _ in range(times):
         with tempfile.TemporaryDirectory() as out:
             start = time.perf_counter()
-            subprocess.run([sys.executable, '-m', 'quarantion.cli', 'run', '--out', out], capture_output=True, check=True)
+            quarantion('run', '--out', out, capture_output=True, check=True)
             wall.append(round(time.perf_counter()-start, 2))
-    path.write_text(json.dumps(dict(command='quarantion run', machine=f'{cpu()}, {os.cpu_count()} cores', wall_s=wall), indent=1)+'\n')
+    put(path, dict(command='quarantion run', machine=f'{cpu()}, {os.cpu_count()} cores', wall_s=wall))
     print(wall)
 
 
@@ -66,10 +79,10 @@ def bench(names, path):
     "Rows of each benchmark, kept as soon as they are there"
     from quarantion.cli import BENCHES
     for name in names or BENCHES:
-        r = subprocess.run([sys.executable, '-m', 'quarantion.cli', 'bench', name, '--json'], stdout=subprocess.PIPE, text=True, check=True)
+        r = quarantion('bench', name, '--json', stdout=subprocess.PIPE, text=True, check=True)
         d = json.loads(r.stdout)
         all = json.loads(path.read_text()) if path.exists() else {}
-        path.write_text(json.dumps(all | {d.pop('bench'): dict(command=f'quarantion bench {name}', **d)}, indent=1)+'\n')
+        put(path, all | {d.pop('bench'): dict(command=f'quarantion bench {name}', **d)})
         print(name, len(d['rows']), 'rows', flush=True)
 
 
@@ -96,13 +109,18 @@ def accuracy(seeds, path):
     place = lambda r: (order.index(tuple(r[k] for k in ('who','weight','membrane','note'))), r['seed'])
     def keep(row):
         rows.append(row)
-        out = dict(command='python tools/measure.py accuracy', machine=f'{cpu()}, 1 thread', versions={n:found(n) for n in ('torch','snntorch','brevitas')}, settings=SETTINGS, rows=sorted(rows, key=place))
-        path.write_text(json.dumps(out, indent=1)+'\n')
-        print(f"seed {row['seed']} {row['who']:10} {row['weight']:8} {row['membrane']:12} {row['note']:30}", row.get('why') or f"{row['at_once']:.2%} at once, {row['test_accuracy']:.2%}, spikes {row['spike_rate']:.2%}, {row['mismatches']} mismatches", flush=True)
+        versions = {n:found(n) for n in ('torch','snntorch','brevitas')}
+        put(path, dict(command='python tools/measure.py accuracy', machine=f'{cpu()}, 1 thread', versions=versions,
+                       settings=SETTINGS, rows=sorted(rows, key=place)))
+        who = f"seed {row['seed']} {row['who']:10} {row['weight']:8} {row['membrane']:12} {row['note']:30}"
+        did = row.get('why') or (f"{row['at_once']:.2%} at once, {row['test_accuracy']:.2%}, "
+                                 f"spikes {row['spike_rate']:.2%}, {row['mismatches']} mismatches")
+        print(who, did, flush=True)
     for s in range(seeds): bench_accuracy(s, keep)
 
 
-def _held(key): return int(re.search(rf'{key}:\s+(\d+)', Path('/proc/self/status').read_text())[1])*1024 # bytes of memory of this process
+def _held(key): # bytes of memory of this process
+    return int(re.search(rf'{key}:\s+(\d+)', Path('/proc/self/status').read_text())[1])*1024
 
 
 def _clear(): # the peak starts again from here
@@ -111,7 +129,9 @@ def _clear(): # the peak starts again from here
 
 
 def peak_training(batch, policy=None):
-    "Bytes above those of an idle process with torch, at the peak of three steps of the optimizer: 784-1000-10, 25 steps of constant input"
+    """Bytes above those of an idle process with torch, at the peak of three steps of the optimizer.
+
+    The network is 784-1000-10, with 25 steps of constant input."""
     import torch
     import torch.nn.functional as F
     from torch import nn
@@ -120,7 +140,8 @@ def peak_training(batch, policy=None):
     torch.set_num_threads(1)
     torch.randn(64, 64)@torch.randn(64, 64)
     base = _clear()
-    net,x,y = Network(nn.Linear(784,1000), LIF(), nn.Linear(1000,10), LIF(reset='none'), steps=25),torch.rand(batch, 784),torch.arange(batch)%10
+    net = Network(nn.Linear(784,1000), LIF(), nn.Linear(1000,10), LIF(reset='none'), steps=25)
+    x,y = torch.rand(batch, 784),torch.arange(batch)%10
     net = prepare(net, preset(policy), x) if policy else net
     opt = torch.optim.Adam(net.parameters(), 1e-3)
     for _ in range(3):
@@ -174,23 +195,30 @@ def write_program(policy, path):
 
 
 def claims(data_dir, times, path):
-    "What the page of claims needs beside runs: the classes and pixels of MNIST, and the peak of memory, each in processes of its own"
+    "What the page of claims needs beside runs: classes and pixels of MNIST, and peaks of memory, each in a new process"
     import numpy as np
     from quarantion.data.idx import read_idx
-    part = lambda kind: read_idx(next(f for f in sorted(Path(data_dir).iterdir()) if f.name.startswith(f'train-{kind}')))
+    def part(kind): return read_idx(min(f for f in Path(data_dir).iterdir() if f.name.startswith(f'train-{kind}')))
     x,y,many = part('images'),part('labels'),256
     def alone(f, *args): # each in a new process, as many times as asked for
-        with ProcessPoolExecutor(1, multiprocessing.get_context('spawn'), max_tasks_per_child=1) as pool: return [pool.submit(f, *args).result() for _ in range(times)]
+        with ProcessPoolExecutor(1, multiprocessing.get_context('spawn'), max_tasks_per_child=1) as pool:
+            return [pool.submit(f, *args).result() for _ in range(times)]
+    def inference(what, b, *job):
+        peak,run = map(list, zip(*alone(*job)))
+        return dict(work=f'{what}, inference', batch=b, peak=peak, run=run)
     rows = []
     with tempfile.TemporaryDirectory() as d:
         for p in 'int8','nonary':
             write_program(p, f'{d}/{p}')
-            for b in 1,many: rows.append(dict(work=f'{p} program, inference', batch=b) | dict(zip(('peak','run'), map(list, zip(*alone(peak_integer, b, f'{d}/{p}'))))))
-    for b in 1,many: rows.append(dict(work='float32, inference', batch=b) | dict(zip(('peak','run'), map(list, zip(*alone(peak_float, b))))))
-    rows += [dict(work=f'{p or "float32"}, training', batch=many, peak=alone(peak_training, many, p)) for p in (None,'int8')]
-    for r in rows: print(f'{r["work"]:26} batch {r["batch"]:3}: {", ".join(f"{k} {sorted(r[k])[times//2]/1e6:.2f} MB" for k in ("peak","run") if k in r)}', flush=True)
-    out = dict(command='python tools/measure.py claims --data-dir FOLDER', machine=f'{cpu()}, 1 thread', classes=np.bincount(y).tolist(), mean=float(x.mean()/255), std=float(x.std()/255), memory=rows)
-    path.write_text(json.dumps(out, indent=1)+'\n')
+            rows += [inference(f'{p} program', b, peak_integer, b, f'{d}/{p}') for b in (1,many)]
+    rows += [inference('float32', b, peak_float, b) for b in (1,many)]
+    for p in None,'int8':
+        rows.append(dict(work=f'{p or "float32"}, training', batch=many, peak=alone(peak_training, many, p)))
+    for r in rows:
+        sizes = [f'{k} {sorted(r[k])[times//2]/1e6:.2f} MB' for k in ('peak','run') if k in r]
+        print(f'{r["work"]:26} batch {r["batch"]:3}: {", ".join(sizes)}', flush=True)
+    put(path, dict(command='python tools/measure.py claims --data-dir FOLDER', machine=f'{cpu()}, 1 thread',
+                   classes=np.bincount(y).tolist(), mean=float(x.mean()/255), std=float(x.std()/255), memory=rows))
 
 
 def frontier_float(values, out):
@@ -202,12 +230,15 @@ def frontier_float(values, out):
     cfg,began = Config(**values),time.perf_counter()
     run = start(cfg, out)
     *_,accuracy = train(run, load_data(cfg))
-    print(f'float    max_rate {cfg.max_rate:g} seed {cfg.seed}: {accuracy:.2%}, {time.perf_counter()-began:.0f} s', flush=True)
+    took = time.perf_counter()-began
+    print(f'float    max_rate {cfg.max_rate:g} seed {cfg.seed}: {accuracy:.2%}, {took:.0f} s', flush=True)
     return run
 
 
 def frontier_train(values, trained, folder):
-    "Go on from the run `trained` of a float network, freeze, and compare the program in memory with the network on every held-out sample; writes the codes and what came out, `folder`/NAME.safetensors"
+    """Go on from the run `trained` of a float network, freeze, and compare the program in memory with the network.
+
+    Every held-out sample is compared. Writes the codes and what came out, `folder`/NAME.safetensors."""
     import torch
     from safetensors.numpy import save
     from quarantion.files import save_tensors
@@ -220,20 +251,27 @@ def frontier_train(values, trained, folder):
     split = load_data(cfg)
     with tempfile.TemporaryDirectory() as out:
         run = start(cfg, out)
-        for part in 'checkpoints','metrics.jsonl','audit.jsonl': (shutil.copytree if (trained/part).is_dir() else shutil.copy2)(trained/part, run/part)
+        shutil.copytree(trained/'checkpoints', run/'checkpoints')
+        for part in 'metrics.jsonl','audit.jsonl': shutil.copy2(trained/part, run/part)
         net,q,float_accuracy = train(run, split)
     proof = verify(q.freeze(), lower(q), test_batches(cfg, split)) # its codes are what is kept below
-    row = dict(accuracy=proof.accuracy, spike_rate=proof.spike_rate, fired=[l.fired for l in proof.layers], spikes=proof.spikes, mismatches=proof.mismatches, problems=proof.problems,
-        float_accuracy=float_accuracy, float_bytes=len(save({k:v.cpu().numpy() for k,v in net.state_dict().items()})), seconds=round(time.perf_counter()-began, 1),
+    row = dict(accuracy=proof.accuracy, spike_rate=proof.spike_rate, fired=[l.fired for l in proof.layers],
+        spikes=proof.spikes, mismatches=proof.mismatches, problems=proof.problems, float_accuracy=float_accuracy,
+        float_bytes=len(save({k:v.cpu().numpy() for k,v in net.state_dict().items()})),
+        seconds=round(time.perf_counter()-began, 1),
         machine=torch.cuda.get_device_name() if cfg.device!='cpu' else cpu(), torch=torch.__version__)
-    codes = {k:v for k,v in q.state_dict().items() if not k.endswith('weight.original')} # frozen: the real weights are not needed any more
+    # frozen: the real weights are not needed any more
+    codes = {k:v for k,v in q.state_dict().items() if not k.endswith('weight.original')}
     values = {k:v for k,v in values.items() if k not in ('data_dir','device')}
-    save_tensors(folder/f'{cfg.policy}-l{cfg.l1:g}-r{cfg.max_rate:g}-s{cfg.seed}.safetensors', codes, dict(format='quarantion.frontier', version=1, config=values, trained=row))
-    print(f'{cfg.policy:8} l1 {cfg.l1:g} max_rate {cfg.max_rate:g} seed {cfg.seed}: float {float_accuracy:.2%}, quantized {proof.accuracy:.2%}, rate {proof.spike_rate:.2%}, {proof.mismatches} mismatches, {row["seconds"]:.0f} s', flush=True)
+    name = f'{cfg.policy}-l{cfg.l1:g}-r{cfg.max_rate:g}-s{cfg.seed}.safetensors'
+    save_tensors(folder/name, codes, dict(format='quarantion.frontier', version=1, config=values, trained=row))
+    print(f'{cfg.policy:8} l1 {cfg.l1:g} max_rate {cfg.max_rate:g} seed {cfg.seed}: float {float_accuracy:.2%}, '
+          f'quantized {proof.accuracy:.2%}, rate {proof.spike_rate:.2%}, {proof.mismatches} mismatches, '
+          f'{row["seconds"]:.0f} s', flush=True)
 
 
 def frontier_prove(path, data_dir):
-    "Write the file of a trained network, load it, and compare it with the restored network on every held-out sample: a row"
+    "A row: write the file of a trained network, load it, and compare both on every held-out sample"
     import torch
     from quarantion.files import load_tensors
     from quarantion.quant.lowering import lower
@@ -250,22 +288,36 @@ def frontier_prove(path, data_dir):
     with tempfile.TemporaryDirectory() as out:
         save(lower(q), f'{out}/net')
         size,proof = os.path.getsize(f'{out}/net'),verify(q, load(f'{out}/net'), test_batches(cfg, split))
-    row = dict(policy=cfg.policy, l1=cfg.l1, max_rate=cfg.max_rate, seed=cfg.seed, epochs=cfg.epochs, qat_epochs=cfg.qat_epochs, accuracy=proof.accuracy, float_accuracy=trained['float_accuracy'],
-        spike_rate=proof.spike_rate, bytes=size, float_bytes=trained['float_bytes'], mismatches=proof.mismatches, spikes=proof.spikes, fired=[l.fired for l in proof.layers], problems=proof.problems, machine=cpu(), trained=trained)
-    print(f'{path.stem}: {size:,} bytes, {trained["float_bytes"]/size:.1f}×, {proof.accuracy:.2%}, rate {proof.spike_rate:.2%}, {proof.mismatches} mismatches', flush=True)
+    row = dict(policy=cfg.policy, l1=cfg.l1, max_rate=cfg.max_rate, seed=cfg.seed, epochs=cfg.epochs,
+        qat_epochs=cfg.qat_epochs, accuracy=proof.accuracy, float_accuracy=trained['float_accuracy'],
+        spike_rate=proof.spike_rate, bytes=size, float_bytes=trained['float_bytes'], mismatches=proof.mismatches,
+        spikes=proof.spikes, fired=[l.fired for l in proof.layers], problems=proof.problems, machine=cpu(),
+        trained=trained)
+    print(f'{path.stem}: {size:,} bytes, {trained["float_bytes"]/size:.1f}×, {proof.accuracy:.2%}, '
+          f'rate {proof.spike_rate:.2%}, {proof.mismatches} mismatches', flush=True)
     return row
+
+
+def frontier_settings(a):
+    "The settings of each network that is trained"
+    shared = dict(data='mnist', data_dir=a.data_dir, hidden=1000, epochs=a.epochs, batch=256, lr=.0015, device=a.device)
+    own = [(s,*t.split(':')) for s in range(a.seeds) for t in a.settings]
+    return [shared | dict(qat_epochs=int(*more) if more else 12, policy=p, l1=float(l1), max_rate=float(rate), seed=s)
+            for s,p,l1,rate,*more in own]
 
 
 def frontier(a, path):
     "Train what `--settings` names with each seed, then write and prove the files"
     from quarantion.train.config import Config
-    kind = multiprocessing.get_context('spawn')
+    kind,own = multiprocessing.get_context('spawn'),('policy','l1','max_rate','seed')
+    do = 'python tools/measure.py frontier'
+    command = (f'{do} --seeds 3 --jobs 12 --data-dir FOLDER --device cuda --save DIR; '
+               f'{do} --data-dir FOLDER --from DIR')
     with tempfile.TemporaryDirectory() as tmp:
         folder = a.from_ or a.save or Path(tmp)
         folder.mkdir(parents=True, exist_ok=True)
         if not a.from_:
-            values = [dict(data='mnist', data_dir=a.data_dir, hidden=1000, epochs=a.epochs, qat_epochs=int(*more) if more else 12, batch=256, lr=.0015, policy=p, l1=float(l1), max_rate=float(rate), seed=s, device=a.device)
-                for s in range(a.seeds) for p,l1,rate,*more in (t.split(':') for t in a.settings)]
+            values = frontier_settings(a)
             for v in values: Config(**v) # before hours are spent
             first = {(v['max_rate'],v['seed']):v | dict(policy='float', l1=0.) for v in values}
             with ProcessPoolExecutor(a.jobs, kind) as pool:
@@ -276,9 +328,9 @@ def frontier(a, path):
         rows = json.loads(path.read_text())['rows'] if a.from_ and path.exists() else []
         for f in sorted(folder.glob('*.safetensors')):
             row = frontier_prove(f, a.data_dir)
-            same = lambda r: all(r[k]==row[k] for k in ('policy','l1','max_rate','seed'))
-            rows = sorted([*(r for r in rows if not same(r)), row], key=lambda r: (r['policy'], r['l1'], r['max_rate'], r['seed']))
-            path.write_text(json.dumps(dict(command='python tools/measure.py frontier --seeds 3 --jobs 12 --data-dir FOLDER --device cuda --save DIR; python tools/measure.py frontier --data-dir FOLDER --from DIR', rows=rows), indent=1)+'\n')
+            others = [r for r in rows if any(r[k]!=row[k] for k in own)]
+            rows = sorted([*others, row], key=lambda r: tuple(r[k] for k in own))
+            put(path, dict(command=command, rows=rows))
 
 
 def main():
@@ -289,7 +341,8 @@ def main():
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')
     p.add_argument('--out', type=Path, help='file to write')
     f = p.add_argument_group('frontier')
-    f.add_argument('--settings', nargs='+', default=FRONTIER, metavar='POLICY:L1:MAX_RATE[:EPOCHS]', help='the epochs are those of the quantized network, 12 if they are not said')
+    f.add_argument('--settings', nargs='+', default=FRONTIER, metavar='POLICY:L1:MAX_RATE[:EPOCHS]',
+                   help='the epochs are those of the quantized network, 12 if they are not said')
     f.add_argument('--epochs', type=int, default=10)
     f.add_argument('--data-dir', default='', help='with the files of MNIST')
     f.add_argument('--device', default='cpu')
@@ -309,12 +362,12 @@ def main():
     shown = [m for i,m in enumerate(more) if m!='--data-dir' and (i==0 or more[i-1]!='--data-dir')]
     path = a.out or MEASURED/f'{a.name}.json'
     path.parent.mkdir(exist_ok=True)
-    rows = []
+    rows,command = [],' '.join(['quarantion','run',*JOBS[a.name],'--policy','POLICY','--seed','SEED',*shown])
     with ThreadPoolExecutor(a.jobs) as pool:
         for job in as_completed([pool.submit(one, r) for r in runs]):
             rows = sorted([*rows, job.result()], key=lambda r: (a.policies.index(r['policy']), r['seed']))
-            out = dict(command=' '.join(['quarantion','run',*JOBS[a.name],'--policy','POLICY','--seed','SEED',*shown]), seeds=a.seeds, machine=where, torch=torch.__version__, rows=rows)
-            path.write_text(json.dumps(out, indent=1)+'\n') # after each run, so that none is lost
+            out = dict(command=command, seeds=a.seeds, machine=where, torch=torch.__version__, rows=rows)
+            put(path, out) # after each run, so that none is lost
     print(path)
 
 

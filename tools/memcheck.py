@@ -1,6 +1,8 @@
-"""The kernel tests on kernels that watch themselves: every read and write outside of an array, and arithmetic that C does not define, ends the run.
+"""The kernel tests on kernels that watch themselves.
 
-A copy of the package is compiled with gcc's address and undefined-behaviour sanitizers, for every level, and tests/test_kernels.py runs on it."""
+Every read and write outside of an array, and arithmetic that C does not define, ends the run.
+A copy of the package is compiled with gcc's address and undefined-behaviour sanitizers, for every level,
+and tests/test_kernels.py runs on it."""
 import os
 import shutil
 import subprocess
@@ -13,7 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 WATCH = '-fsanitize=address,undefined -fno-sanitize=shift -fno-sanitize-recover=undefined'
 
 
-def library(name): return subprocess.run(['gcc', f'-print-file-name={name}'], capture_output=True, text=True, check=True).stdout.strip()
+def library(name):
+    said = subprocess.run(['gcc', f'-print-file-name={name}'], capture_output=True, text=True, check=True)
+    return said.stdout.strip()
 
 
 def main():
@@ -22,12 +26,16 @@ def main():
         shutil.copytree(ROOT/'quarantion', copy/'quarantion', ignore=shutil.ignore_patterns('*.so', '__pycache__'))
         for f in 'setup.py', 'pyproject.toml', 'README.md', 'LICENSE': shutil.copy(ROOT/f, copy)
         shutil.copytree(ROOT/'tests', copy/'tests', ignore=shutil.ignore_patterns('__pycache__'))
-        build = subprocess.run([sys.executable, 'setup.py', '-q', 'build_ext', '--inplace'], cwd=copy, capture_output=True, text=True, env=os.environ|dict(CFLAGS=f'-g1 {WATCH}', LDFLAGS=WATCH))
+        flags = dict(CFLAGS=f'-g1 {WATCH}', LDFLAGS=WATCH)
+        build = subprocess.run([sys.executable, 'setup.py', '-q', 'build_ext', '--inplace'], cwd=copy,
+                               capture_output=True, text=True, env=os.environ|flags)
         if build.returncode: sys.exit(build.stdout+build.stderr)
-        env = os.environ | dict(LD_PRELOAD=f'{library("libasan.so")} {library("libubsan.so")}', PYTHONMALLOC='malloc', PYTHONPATH=str(copy),
+        watchers = f'{library("libasan.so")} {library("libubsan.so")}'
+        env = os.environ | dict(LD_PRELOAD=watchers, PYTHONMALLOC='malloc', PYTHONPATH=str(copy),
                                 ASAN_OPTIONS='detect_leaks=0', UBSAN_OPTIONS='print_stacktrace=1')
         # `child` tests start other processes on purpose without what these need; they read no arrays
-        sys.exit(subprocess.run([sys.executable, '-m', 'pytest', '-q', '-x', '-p', 'no:cacheprovider', 'tests/test_kernels.py', *sys.argv[1:]], cwd=copy, env=env).returncode)
+        test = 'pytest', '-q', '-x', '-p', 'no:cacheprovider', 'tests/test_kernels.py', *sys.argv[1:]
+        sys.exit(subprocess.run([sys.executable, '-m', *test], cwd=copy, env=env).returncode)
 
 
 if __name__=='__main__': main()

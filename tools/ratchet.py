@@ -1,6 +1,7 @@
-"""Measures of style that may only get better: `python tools/ratchet.py` compares them with `tools/ratchet.json`, its ceilings.
+"""Measures of style that may only get better: `python tools/ratchet.py` compares them with `tools/ratchet.json`.
 
-`--lower` writes the present numbers as ceilings, where they are lower; `--worst N` names the worst places; `--root FOLDER` measures another checkout."""
+`--lower` writes the present numbers as ceilings, where they are lower; `--worst N` names the worst places;
+`--root FOLDER` measures another checkout."""
 import argparse
 import ast
 import json
@@ -14,17 +15,22 @@ HERE = Path(__file__).resolve().parent.parent
 CEILINGS = HERE/'tools/ratchet.json'
 DIRECTIVE = re.compile(r'^\s*#\s*\|')
 IMPORTS = re.compile(r'^(from|import|#|$)')
-COUNTED = ('lines over 200', 'lines with `reset==`', 'lines with isinstance of layers', 'lines with 2^16 in digits', 'plain ValueErrors in kernels')
+COUNTED = ('lines over 200', 'lines with `reset==`', 'lines with isinstance of layers', 'lines with 2^16 in digits',
+           'plain ValueErrors in kernels')
+PLACES = ('export cells over 30 lines', 'runs over 60 exported lines', 'public names in no visible example',
+          'examples that look up', 'private names in other files', 'functions with over 8 arguments',
+          'classes over 100 lines', 'modules over 300 lines', 'lines over 120')
 
 
 def cells(root):
-    "Page, kind (`export`, `hide`, `shown`, `words`, `imports`) and lines of each cell, without directives and empty lines"
+    "Page, kind (`export`, `hide`, `shown`, `words`, `imports`) and lines of each cell but directives and empty ones"
     for f in sorted((root/'nbs').rglob('*.ipynb')):
         if '.ipynb_checkpoints' in f.parts: continue
         for c in json.loads(f.read_text())['cells']:
             text = ''.join(c['source'])
             lines = [l for l in text.splitlines() if l.strip() and not DIRECTIVE.match(l)]
-            told = {l.split('|', 1)[1].split()[0] for l in text.splitlines() if DIRECTIVE.match(l) and l.split('|', 1)[1].split()}
+            told = [l.split('|', 1)[1].split() for l in text.splitlines() if DIRECTIVE.match(l)]
+            told = {t[0] for t in told if t}
             if c['cell_type']!='code': kind = 'words'
             elif told & {'export', 'exports', 'exporti'}: kind = 'export'
             elif 'hide' in told or 'default_exp' in told: kind = 'hide'
@@ -38,10 +44,16 @@ def modules(root):
     package = root/'quarantion'
     for f in sorted(package.rglob('*.py')):
         name = f.relative_to(package).with_suffix('').parts
-        if name[-1]!='_modidx' and 'tutorials' not in name and not name[0].startswith('_x86'): yield '.'.join(n for n in name if n!='__init__') or 'quarantion', f
+        if name[-1]!='_modidx' and 'tutorials' not in name and not name[0].startswith('_x86'):
+            yield '.'.join(n for n in name if n!='__init__') or 'quarantion', f
 
 
 def percentile(v, p): return sorted(v)[min(len(v)-1, int(p*len(v)))] if v else 0
+
+
+def spread(what, v, middle):
+    "The middle, the ninetieth of a hundred and the largest of many, by name"
+    return {middle:statistics.median(v), f'{what}, p90':percentile(v, .9), f'{what}, max':max(v)}
 
 
 def rhythm(root, worst):
@@ -49,7 +61,7 @@ def rhythm(root, worst):
     sizes,runs,run,page = [],[],0,None
     for f,kind,lines in cells(root):
         if f!=page: page,run = f,0
-        code = [l for l in lines if not IMPORTS.match(l)] if kind=='export' and all(IMPORTS.match(l) for l in lines) else lines
+        code = [] if kind=='export' and all(IMPORTS.match(l) for l in lines) else lines
         if kind=='export' and code:
             sizes.append(len(code))
             run += len(code)
@@ -58,14 +70,15 @@ def rhythm(root, worst):
         elif kind=='shown': run = 0
     worst['runs over 60 exported lines'] += [(n, str(f)) for n,f in runs if n>60]
     n = [r for r,_ in runs]
-    return {'export cell, median lines':statistics.median(sizes), 'export cell, p90':percentile(sizes, .9), 'export cell, max':max(sizes),
-            'lines before an example, median':statistics.median(n), 'lines before an example, p90':percentile(n, .9), 'lines before an example, max':max(n)}
+    return spread('export cell', sizes, 'export cell, median lines') | \
+           spread('lines before an example', n, 'lines before an example, median')
 
 
 def public(tree):
     "What `__all__` says"
     for n in tree.body:
-        if isinstance(n, ast.Assign) and getattr(n.targets[0], 'id', '')=='__all__' and isinstance(n.value, ast.List): return [e.value for e in n.value.elts]
+        if isinstance(n, ast.Assign) and getattr(n.targets[0], 'id', '')=='__all__' and isinstance(n.value, ast.List):
+            return [e.value for e in n.value.elts]
     return []
 
 
@@ -100,8 +113,8 @@ def private(trees, worst):
     for m,t in trees.items():
         for n in ast.walk(t):
             if isinstance(n, ast.ImportFrom) and (n.level or (n.module or '').startswith('quarantion')):
-                for a in n.names:
-                    if a.name.startswith('_') and not a.name.startswith('__') and a.name!='_room': worst['private names in other files'].append((1, f'{m}: {a.name}'))
+                names = [a.name for a in n.names if a.name!='_room' and re.match('_(?!_)', a.name)]
+                worst['private names in other files'] += [(1, f'{m}: {k}') for k in names]
 
 
 def shapes(trees, worst):
@@ -110,15 +123,15 @@ def shapes(trees, worst):
     for m,t in trees.items():
         for n in ast.walk(t):
             if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                first = n.body[0]
-                doc = isinstance(first, ast.Expr) and isinstance(getattr(first, 'value', None), ast.Constant) and isinstance(first.value.value, str)
-                body = n.body[1:] if doc else n.body
+                body = n.body if ast.get_docstring(n) is None else n.body[1:]
                 bodies.append(n.end_lineno-body[0].lineno+1 if body else 0)
                 args = [*n.args.posonlyargs, *n.args.args, *n.args.kwonlyargs]
                 count = len([a for a in args if a.arg not in ('self','cls','ctx')])
-                if count>8 and not m.startswith('kernels'): worst['functions with over 8 arguments'].append((count, f'{m}.{n.name}'))
-            elif isinstance(n, ast.ClassDef) and n.end_lineno-n.lineno>=100: worst['classes over 100 lines'].append((n.end_lineno-n.lineno+1, f'{m}.{n.name}'))
-    return {'function body, median lines':statistics.median(bodies), 'function body, p90':percentile(bodies, .9), 'function body, max':max(bodies)}
+                if count>8 and not m.startswith('kernels'):
+                    worst['functions with over 8 arguments'].append((count, f'{m}.{n.name}'))
+            elif isinstance(n, ast.ClassDef) and n.end_lineno-n.lineno>=100:
+                worst['classes over 100 lines'].append((n.end_lineno-n.lineno+1, f'{m}.{n.name}'))
+    return spread('function body', bodies, 'function body, median lines')
 
 
 def texts(root, trees, sources, worst):
@@ -133,7 +146,8 @@ def texts(root, trees, sources, worst):
             if len(l)>120: worst['lines over 120'].append((len(l), f'{m}:{i}'))
             counts['lines over 200'] += len(l)>200
             counts['lines with `reset==`'] += bool(re.search(r'reset ?(==|!=)|\breset in\b', l))
-            counts['lines with isinstance of layers'] += bool(re.search(r'isinstance\([^)]*(nn\.|LIF|Synaptic)', l) or 'recurrent\', None' in l)
+            layers = re.search(r'isinstance\([^)]*(nn\.|LIF|Synaptic)', l) or "recurrent', None" in l
+            counts['lines with isinstance of layers'] += bool(layers)
             counts['lines with 2^16 in digits'] += bool(re.search(r'\b(65536|32768)\b|>> ?16\b', l))
             if m.startswith('kernels') and 'raise ValueError' in l: counts['plain ValueErrors in kernels'] += 1
     return counts
@@ -143,7 +157,8 @@ def twice(sources, least=6):
     "Pairs of places that share six or more lines, blank lines, comments and imports aside"
     places,rows = defaultdict(list),{}
     for m,f in sources.items():
-        rows[m] = [l.strip() for l in f.read_text().splitlines() if l.strip() and not l.strip().startswith(('#','from ','import ','"')) and len(l.strip())>3]
+        lines = [l.strip() for l in f.read_text().splitlines()]
+        rows[m] = [l for l in lines if len(l)>3 and not l.startswith(('#','from ','import ','"'))]
         for i in range(len(rows[m])-least+1): places[tuple(rows[m][i:i+least])].append((m,i))
     pairs,found = set(),0
     for at in places.values():
@@ -163,8 +178,7 @@ def measure(root):
     private(trees, worst)
     out |= shapes(trees, worst)
     counts = texts(root, trees, sources, worst)
-    for k in ('export cells over 30 lines','runs over 60 exported lines','public names in no visible example','examples that look up',
-              'private names in other files','functions with over 8 arguments','classes over 100 lines','modules over 300 lines','lines over 120'): out[k] = len(worst[k])
+    for k in PLACES: out[k] = len(worst[k])
     return out | counts | {'runs of 6 lines that stand twice':twice(sources)}, worst
 
 
@@ -182,8 +196,11 @@ def main():
     for k,places in sorted(worst.items()):
         rows = sorted((q for q in places if a.only in q[1]), reverse=True)
         if a.worst and rows: print(f'\n{k}:', *(f'  {n:4}  {where}' for n,where in rows[:a.worst]), sep='\n')
-    if a.lower: CEILINGS.write_text(json.dumps({k:min(v, ceilings.get(k, v)) for k,v in out.items() if k!='public names'}, indent=1)+'\n')
-    if bad: sys.exit('higher than the ceiling in tools/ratchet.json: ' + ', '.join(f'{k} ({out[k]:g}, at most {ceilings[k]:g})' for k in bad))
+    if a.lower:
+        lower = {k:min(v, ceilings.get(k, v)) for k,v in out.items() if k!='public names'}
+        CEILINGS.write_text(json.dumps(lower, indent=1)+'\n')
+    higher = ', '.join(f'{k} ({out[k]:g}, at most {ceilings[k]:g})' for k in bad)
+    if bad: sys.exit(f'higher than the ceiling in tools/ratchet.json: {higher}')
 
 
 if __name__=='__main__': main()

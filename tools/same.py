@@ -1,7 +1,8 @@
-"""Do runs still give the same bytes? `same.py record FILE` before a change of structure, `same.py compare FILE` after it.
+"""Do runs still give the same bytes? `same.py record FILE` before a change of structure, `same.py compare FILE` after.
 
-A record holds, for runs on the digits (every preset, some seeds), the SHA-256 of `integer.safetensors` and of each tensor of
-`model.safetensors`. Bytes depend on the machine and its torch, so a record is compared where it was made, and is not kept in the project."""
+A record holds, for runs on the digits (every preset, some seeds), the SHA-256 of `integer.safetensors` and of each
+tensor of `model.safetensors`. Bytes depend on the machine and its torch, so a record is compared where it was made,
+and is not kept in the project."""
 import argparse
 import hashlib
 import json
@@ -13,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 PRESETS = 'float','int8','int4','nonary','ternary','mint2','mint4','tcq4','current8','mixed'
-MORE = ('--neurons','synaptic'),('--neurons','recurrent'),('--neurons','recurrent_synaptic'),('--learn','beta,threshold,slope','--calibrate','round','--prune','.3','--distill','.3')
+MORE = (('--neurons','synaptic'), ('--neurons','recurrent'), ('--neurons','recurrent_synaptic'),
+        ('--learn','beta,threshold,slope','--calibrate','round','--prune','.3','--distill','.3'))
 
 
 def sha(b): return hashlib.sha256(b).hexdigest()[:20]
@@ -34,7 +36,9 @@ def one(job):
         if p.returncode: return dict(failed=p.stderr.strip().splitlines()[-1])
         run = Path(json.loads(p.stdout)['run'])
         program = run/'integer.safetensors'
-        return dict(program=sha(program.read_bytes()) if program.exists() else None, model=tensors(run/'model.safetensors'), accuracy=json.loads(p.stdout)['test_accuracy'])
+        digest = sha(program.read_bytes()) if program.exists() else None
+        accuracy = json.loads(p.stdout)['test_accuracy']
+        return dict(program=digest, model=tensors(run/'model.safetensors'), accuracy=accuracy)
 
 
 def renamed(name):
@@ -44,10 +48,11 @@ def renamed(name):
 
 def differing(old, new):
     "What is not the same of one run, in words"
-    if 'failed' in old or 'failed' in new: return [f'failed: {old.get("failed")} / {new.get("failed")}'] # that says nothing
+    if 'failed' in old or 'failed' in new: # that says nothing
+        return [f'failed: {old.get("failed")} / {new.get("failed")}']
     out = ['integer.safetensors']*(old['program']!=new['program'])
-    theirs = {renamed(k):v for k,v in old['model'].items()}
-    return out+[f'model.safetensors: {k}' for k in sorted({*theirs, *new['model']}) if theirs.get(k)!=new['model'].get(k)]
+    theirs,ours = {renamed(k):v for k,v in old['model'].items()},new['model']
+    return out+[f'model.safetensors: {k}' for k in sorted({*theirs, *ours}) if theirs.get(k)!=ours.get(k)]
 
 
 def main():
@@ -59,12 +64,17 @@ def main():
     p.add_argument('--jobs', type=int, default=2, help='runs at a time, of one thread each')
     a = p.parse_args()
     jobs = [(q,s,()) for s in range(a.seeds) for q in a.policies]+[('nonary',0,m) for m in MORE]
-    with ThreadPoolExecutor(a.jobs) as pool: got = {' '.join([q,str(s),*m]):r for (q,s,m),r in zip(jobs, pool.map(one, jobs))}
-    if lost := {k:r['failed'] for k,r in got.items() if 'failed' in r}: sys.exit('\n'.join(f'{k}: failed: {why}' for k,why in lost.items()))
-    if a.what=='record': a.file.write_text(json.dumps(got, indent=1)+'\n'); return print(f'{len(got)} runs recorded in {a.file}')
+    with ThreadPoolExecutor(a.jobs) as pool:
+        got = {' '.join([q,str(s),*m]):r for (q,s,m),r in zip(jobs, pool.map(one, jobs))}
+    lost = [f'{k}: failed: {r["failed"]}' for k,r in got.items() if 'failed' in r]
+    if lost: sys.exit('\n'.join(lost))
+    if a.what=='record':
+        a.file.write_text(json.dumps(got, indent=1)+'\n')
+        return print(f'{len(got)} runs recorded in {a.file}')
     was = json.loads(a.file.read_text())
     names = sorted({(k,renamed(k)) for r in was.values() if 'model' in r for k in r['model'] if renamed(k)!=k})
-    print('names of tensors, before → now:', *(f'  {k} → {n}' for k,n in names), '' if names else '  all as they were', sep='\n')
+    moved = [f'  {k} → {n}' for k,n in names]
+    print('names of tensors, before → now:', *moved, '' if names else '  all as they were', sep='\n')
     bad = 0
     for k,r in got.items():
         d = differing(was[k], r)
