@@ -165,8 +165,51 @@ def _paint_all(p, fig, chosen): # The same, with the raster
     a['raster'].set_xlabel('')
     _paint_details(p, a, chosen)
 
+# %% ../../nbs/inspect/membrane_inspector.ipynb #9aafbfd8
+class _Recorded(Inspector):
+    def _begin(self, net, x=None, other=None, labels=('float','quantized'), program=None):
+        self.net,self.other,self.program,self.x,self.labels = net,other,program,x,labels
+        self._see()
+
+    def _see(self): self._a,self._b,self._c = record_programs(self.net, self.x, self.other, self.program)
+
+    def _beside(self): return _Beside(self.labels, self._a, self._b, self._c)
+
+    def _levels(self): return self._beside().levels(self.layer.value, self.neuron.value)
+
+    def record(self,
+        x=None # New input; the last one by default
+    ):
+        "Run the networks (again), for instance after some training"
+        self._open()
+        if x is not None: self.x = x
+        self._see()
+        self._guard(self.draw)
+
+    def chosen(self)->tuple: # Layer, sample, neuron and step
+        "What is looked at"
+        return self.layer.value,self.sample.value,self.neuron.value,self.step.value
+
+    def traces(self)->list: # One to three `Trace`s
+        "The chosen neuron in each program"
+        return self._beside().traces(*self.chosen()[:3])
+
+    def _limits(self): # Does a control have to move? Then that draws
+        T,B,N = self._a[self.layer.value].spk.shape
+        out = False
+        for w,top in (self.sample,B-1),(self.neuron,N-1),(self.step,T-1):
+            out,w.max = out or w.value>top,top
+        return out
+
+    def _details(self, axes): _paint_details(self._beside(), axes, self.chosen())
+
+    def paint(self, fig): self._details(_places(fig, **_HEIGHTS))
+
+    def say(self):
+        return detail_words(self.traces(), self._a[self.layer.value].name, self.chosen()[1:], self._levels())
+
 # %% ../../nbs/inspect/membrane_inspector.ipynb #133fe1d1
-class _WithRaster(Inspector): # A subclass has `paint_all`, `chosen`, and controls for neuron and step
+class _WithRaster(_Recorded): # A subclass has `paint_all`
     taller = 2.22 # inches, with the raster
 
     def __init__(self, controls):
@@ -220,8 +263,7 @@ class MembraneInspector(_WithRaster):
         labels:tuple=('float','quantized'), # What the two are called
         program=None # The `IntegerNetwork`; by default the integers of a quantized `other`
     ):
-        self.net,self.other,self.program,self.x,self.labels = net,other,program,x,labels
-        self._see()
+        self._begin(net, x, other, labels, program)
         controls,self.play,self.differing = membrane_controls(self._a)
         super().__init__(controls)
         buttons = self.play,*[self.differing]*(other is not None)
@@ -230,40 +272,10 @@ class MembraneInspector(_WithRaster):
         self.play.observe(self._on_play, 'value')
         self.differing.on_click(self._on_next)
 
-    def _see(self): self._a,self._b,self._c = record_programs(self.net, self.x, self.other, self.program)
-
-    def _beside(self): return _Beside(self.labels, self._a, self._b, self._c)
-
-    def _levels(self): return self._beside().levels(self.layer.value, self.neuron.value)
-
-    def record(self,
-        x=None # New input; the last one by default
-    ):
-        "Run the networks (again), for instance after some training"
-        self._open()
-        if x is not None: self.x = x
-        self._see()
-        self._guard(self.draw)
-
-    def chosen(self)->tuple: # Layer, sample, neuron and step
-        "What is looked at"
-        return self.layer.value,self.sample.value,self.neuron.value,self.step.value
-
-    def traces(self)->list: # One to three `Trace`s
-        "The chosen neuron in each program"
-        return self._beside().traces(*self.chosen()[:3])
-
-    def _limits(self): # Does a control have to move? Then that draws
-        T,B,N = self._a[self.layer.value].spk.shape
-        out = False
-        for w,top in (self.sample,B-1),(self.neuron,N-1),(self.step,T-1):
-            out,w.max = out or w.value>top,top
-        self.play.max = T-1
-        return out
-
     def draw(self):
         "Draw what is chosen"
         if self._limits(): return
+        self.play.max = self.step.max
         self._draw_raster()
         dark = self.dark.value
         if self._paper is None or self._paper.dark!=dark: self._paper = _Sheet(self.size, dark, **_HEIGHTS)
@@ -284,18 +296,11 @@ class MembraneInspector(_WithRaster):
         self.play.value = t # from where it goes on
         self.raster.label = f'Spikes of layer {self._a[i].name}, sample {b}'
 
-    def _details(self, axes): _paint_details(self._beside(), axes, self.chosen())
-
-    def paint(self, fig): self._details(_places(fig, **_HEIGHTS))
-
     def paint_all(self,
         fig # `Figure` to draw into
     ):
         "The whole inspector as one figure, raster included, for pages without a kernel"
         _paint_all(self._beside(), fig, self.chosen())
-
-    def say(self):
-        return detail_words(self.traces(), self._a[self.layer.value].name, self.chosen()[1:], self._levels())
 
     def _parts(self): return super()._parts()|dict(next=self.differing, play=self.play)
 

@@ -222,6 +222,11 @@ class _Watching(Inspector):
         rule = ScaleRule(self.rule.value, self.constant.value, self.percentile.value, self.history())
         return look_at(self.model, self._data[0][0], self.layer.value, self.tensor.value, self.grid.value, rule)
 
+    def _own_scale(self): # What no policy can say: the scale of this percentile, or of this constant
+        scaled = self.tensor.value in ('weight','current') and self.grid.value not in ('exact','float')
+        if self.rule.value not in ('percentile','average') or not scaled: return ()
+        return self.layer.value,self.tensor.value,self.seen().scale
+
     def _settle(self): # Another tensor has other grids; a slider that would change nothing does not move
         key = self.layer.value,self.tensor.value
         if key!=self._key: self._offer(key, TENSORS[self.tensor.value], self._own())
@@ -295,20 +300,15 @@ class ObserverInspector(_Watching):
         chosen = self.layer.value,self.tensor.value,self.grid.value,self.rule.value
         return changed_policy(self.model, self.policy, *chosen)
 
-    def _wanted_scale(self): # What no policy can say: the scale of this percentile, or of this constant
-        scaled = self.tensor.value in ('weight','current') and self.grid.value not in ('exact','float')
-        if self.rule.value not in ('percentile','average') or not scaled: return ()
-        return self.layer.value,self.tensor.value,self.seen().scale
-
     def _on_try(self, button):
         def go():
-            self._tried = self._choice(),what_if(self.model, self.wanted(), *self._data[0], self._wanted_scale())
+            self._tried = self._choice(),what_if(self.model, self.wanted(), *self._data[0], self._own_scale())
             self.draw()
         self._guard(go)
 
     def _on_apply(self, button):
         def go():
-            self.policy,self.scale = self.wanted(),self._wanted_scale()
+            self.policy,self.scale = self.wanted(),self._own_scale()
             self._caption()
         self._guard(go)
 

@@ -7,18 +7,21 @@ __all__ = ['write_report']
 
 # %% ../../nbs/inspect/report.ipynb #3dd1fb4e
 import base64, html, json, re
+from contextlib import contextmanager
 from pathlib import Path
 import numpy as np
 import matplotlib.style
 from ..checks import CheckError, check_range, check_shape, fail
 from ..files import load_tensors, parse_json, read_bytes, read_jsonl, write_atomic
-from .figures import plot_codes, plot_confusion, plot_curve, plot_membrane, plot_observer, plot_raster, plot_readout
+from .figures import plot_codes, plot_confusion, plot_curve
+from .figures import plot_membrane, plot_observer, plot_raster, plot_readout
 from ..paper import new_axes, png
 from ..train.rundir import read_toml
 
 # %% ../../nbs/inspect/report.ipynb #8e07cdd2
-_RESULT = dict(run=str, data=str, policy=str, seed=int, float_accuracy=float, test_accuracy=float, samples=int, spikes=int, mismatches=int,
-               spike_rate=float, bytes=int, seconds=float)
+_RESULT = dict(run=str, data=str, policy=str, seed=int, float_accuracy=float, test_accuracy=float,
+               samples=int, spikes=int, mismatches=int, spike_rate=float, bytes=int, seconds=float)
+_NOT_FLOAT = 'test_accuracy', 'spikes', 'mismatches', 'bytes' # what a run that quantized nothing may lack
 _LAYER = dict(name=str, rate=float, compared=int, mismatches=int, levels=int, weights=int, bytes=int)
 _WORD = {str:'a string', int:'a whole number', float:'a number'}
 
@@ -48,7 +51,7 @@ def _result(run):
         fail('contents', where, 'JSON', str(e))
     if not isinstance(d, dict): fail('contents', where, 'an object', type(d).__name__)
     plain = _field(d, 'policy', str, where)=='float'
-    out = {k:_field(d, k, t, where, plain and k in ('test_accuracy','spikes','mismatches','bytes')) for k,t in _RESULT.items()}
+    out = {k:_field(d, k, t, where, plain and k in _NOT_FLOAT) for k,t in _RESULT.items()}
     out['float_bytes'] = _field(d, 'float_bytes', int, where, True)
     layers = d.get('layers') or []
     if not isinstance(layers, list): fail('`layers`', where, 'a list', type(layers).__name__)
@@ -69,45 +72,71 @@ def _metrics(run):
     return out
 
 # %% ../../nbs/inspect/report.ipynb #5d12b453
+class _Tensors: # Of a file; what is wrong names it
+    def __init__(self, where):
+        self.where = where
+        self.t,self.head = load_tensors(where, 'quarantion.sample', 2)
+
+    def __contains__(self, name): return name in self.t
+
+    def fail(self, name, expected, found): fail(f'`{name}`', self.where, expected, found)
+
+    def get(self, name, axes, **sizes): # A tensor, and its sizes
+        if name not in self: self.fail(name, 'a tensor', 'none')
+        with self.named(): return self.t[name],check_shape(self.t[name], axes, name, **sizes)
+
+    def within(self, x, name, lo, hi):
+        with self.named(): check_range(x, lo, hi, name)
+
+    @contextmanager
+    def named(self):
+        try: yield
+        except CheckError as e: raise CheckError(f'{self.where}: {e}') from None
+
+# %% ../../nbs/inspect/report.ipynb #8be382c3
+def _check_confusion(f, quantized, r): # Number of classes
+    m,(C,_) = f.get('confusion', 'c k')
+    f.get('confusion', 'c k', k=C)
+    f.within(m, 'confusion', 0, r['samples'])
+    if m.dtype.kind not in 'iu': f.fail('confusion', 'whole numbers', str(m.dtype))
+    if m.sum()!=r['samples']: f.fail('confusion', f'{r["samples"]} samples, as in result.json', int(m.sum()))
+    acc,right = r['test_accuracy' if quantized else 'float_accuracy'],np.trace(m)/max(1, m.sum())
+    if abs(acc-right)>1e-3: f.fail('confusion', f'{_pct(acc)} right answers, as in result.json', _pct(right))
+    return C
+
+def _check_codes(f, i, c, j): # Of layer `i`, with weights `[c, j]`
+    s = f.get(f'scale.{i}', 'c')[0]
+    if len(s) not in (1,c): f.fail(f'scale.{i}', f'1 or {c} scales', len(s))
+    if not (s>0).all(): f.fail(f'scale.{i}', 'scales > 0', s.min())
+    q = f.head.get('quant_max')
+    if isinstance(q, bool) or not isinstance(q, int) or q<1:
+        fail('`quant_max` of the header', f.where, 'a whole number >= 1', repr(q))
+    f.within(f.get(f'codes.{i}', 'c j', c=c, j=j)[0], f'codes.{i}', -q, q)
+
+def _check_layer(f, i, T, C, quantized):
+    n = f.get(f'float.mem.{i}', 't n', t=T, **({} if C is None else dict(n=C)))[1][1]
+    f.get(f'theta.{i}', 'n', n=n)
+    for net in ('float','quant') if quantized else ('float',):
+        f.get(f'{net}.mem.{i}', 't n', t=T, n=n)
+        f.within(f.get(f'{net}.spk.{i}', 't n', t=T, n=n)[0], f'{net}.spk.{i}', 0, 1)
+    c,j = f.get(f'weight.{i}', 'c j')[1]
+    if quantized: _check_codes(f, i, c, j)
+
+# %% ../../nbs/inspect/report.ipynb #ff6295f9
 def _sample(run, quantized, r):
     "Tensors of `sample.safetensors`, checked; with `layers` and `quant_max`"
-    where = str(run/'sample.safetensors')
-    t,head = load_tensors(where, 'quarantion.sample', 2)
-    def get(name, axes, **sizes):
-        if name not in t: fail(f'`{name}`', where, 'a tensor', 'none')
-        try: return t[name],check_shape(t[name], axes, name, **sizes)
-        except CheckError as e: raise CheckError(f'{where}: {e}') from None
-    def within(x, name, lo, hi):
-        try: check_range(x, lo, hi, name)
-        except CheckError as e: raise CheckError(f'{where}: {e}') from None
-    L = len([k for k in t if re.fullmatch(r'float\.mem\.\d+', k)])
-    m,(C,_) = get('confusion', 'c k')
-    get('confusion', 'c k', k=C)
-    within(m, 'confusion', 0, r['samples'])
-    if m.dtype.kind not in 'iu': fail('`confusion`', where, 'whole numbers', str(m.dtype))
-    if m.sum()!=r['samples']: fail('`confusion`', where, f'{r["samples"]} samples, as in result.json', int(m.sum()))
-    acc,right = r['test_accuracy' if quantized else 'float_accuracy'],np.trace(m)/max(1, m.sum())
-    if abs(acc-right)>1e-3: fail('`confusion`', where, f'{_pct(acc)} right answers, as in result.json', _pct(right))
-    if 'label' not in t or t['label'].size!=1: fail('`label`', where, 'one number', 'none' if 'label' not in t else f'shape {t["label"].shape}')
-    within(t['label'], 'label', 0, C-1)
-    get('image', 'h w')
-    if not L: fail('`float.mem.0`', where, 'a tensor', 'none')
-    T = get('float.mem.0', 't n')[1][0]
-    for i in range(L):
-        n = get(f'float.mem.{i}', 't n', t=T, **(dict(n=C) if i==L-1 else {}))[1][1]
-        get(f'theta.{i}', 'n', n=n)
-        for net in ('float','quant') if quantized else ('float',):
-            get(f'{net}.mem.{i}', 't n', t=T, n=n)
-            within(get(f'{net}.spk.{i}', 't n', t=T, n=n)[0], f'{net}.spk.{i}', 0, 1)
-        w,(c,j) = get(f'weight.{i}', 'c j')
-        if not quantized: continue
-        s = get(f'scale.{i}', 'c')[0]
-        if len(s) not in (1,c): fail(f'`scale.{i}`', where, f'1 or {c} scales', len(s))
-        if not (s>0).all(): fail(f'`scale.{i}`', where, 'scales > 0', s.min())
-        q = head.get('quant_max')
-        if isinstance(q, bool) or not isinstance(q, int) or q<1: fail('`quant_max` of the header', where, 'a whole number >= 1', repr(q))
-        within(get(f'codes.{i}', 'c j', c=c, j=j)[0], f'codes.{i}', -q, q)
-    return t|dict(layers=L, quant_max=head.get('quant_max'))
+    f = _Tensors(str(run/'sample.safetensors'))
+    L = len([k for k in f.t if re.fullmatch(r'float\.mem\.\d+', k)])
+    C = _check_confusion(f, quantized, r)
+    label = f.t.get('label')
+    if label is None: f.fail('label', 'one number', 'none')
+    if label.size!=1: f.fail('label', 'one number', f'shape {label.shape}')
+    f.within(label, 'label', 0, C-1)
+    f.get('image', 'h w')
+    if not L: f.fail('float.mem.0', 'a tensor', 'none')
+    T = f.get('float.mem.0', 't n')[1][0]
+    for i in range(L): _check_layer(f, i, T, C if i==L-1 else None, quantized)
+    return f.t|dict(layers=L, quant_max=f.head.get('quant_max'))
 
 # %% ../../nbs/inspect/report.ipynb #d146badd
 def _pick(a, b=None): # Up to three neurons: `[(number, why)]`
@@ -121,36 +150,51 @@ def _pick(a, b=None): # Up to three neurons: `[(number, why)]`
 
 # %% ../../nbs/inspect/report.ipynb #1ea4649a
 _CSS = '''
-:root{color-scheme:light dark;--bg:#fff;--fg:#1a1a1a;--soft:#5a5a5a;--line:#d9d9d9;--card:#f5f5f5;--good:#006b4f;--bad:#b00020}
-@media(prefers-color-scheme:dark){:root{--bg:#16181b;--fg:#e8e8e8;--soft:#a8a8a8;--line:#3a3d42;--card:#202328;--good:#4fd1a5;--bad:#ff8a80}}
+:root{color-scheme:light dark;\
+--bg:#fff;--fg:#1a1a1a;--soft:#5a5a5a;--line:#d9d9d9;--card:#f5f5f5;--good:#006b4f;--bad:#b00020}
+@media(prefers-color-scheme:dark){:root{\
+--bg:#16181b;--fg:#e8e8e8;--soft:#a8a8a8;--line:#3a3d42;--card:#202328;--good:#4fd1a5;--bad:#ff8a80}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--fg);font:16px/1.5 system-ui,sans-serif}
 main{max-width:62rem;margin:0 auto;padding:1.2rem}
-h1{font-size:1.6rem;margin:.4rem 0 0;overflow-wrap:anywhere}h2{font-size:1.15rem;margin:2.2rem 0 .6rem;border-bottom:1px solid var(--line)}
+h1{font-size:1.6rem;margin:.4rem 0 0;overflow-wrap:anywhere}\
+h2{font-size:1.15rem;margin:2.2rem 0 .6rem;border-bottom:1px solid var(--line)}
 .sub,figcaption,.panel p{color:var(--soft)}.sub{margin:.2rem 0 1.2rem}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.5rem,1fr));gap:.7rem}
-.cards div{background:var(--card);border-radius:.5rem;padding:.6rem .8rem}.cards b{display:block;font-size:1.45rem;line-height:1.3}.cards span{color:var(--soft);font-size:.85rem}
+.cards div{background:var(--card);border-radius:.5rem;padding:.6rem .8rem}\
+.cards b{display:block;font-size:1.45rem;line-height:1.3}.cards span{color:var(--soft);font-size:.85rem}
 .good{color:var(--good)}.bad{color:var(--bad)}
 figure{margin:0 0 1.4rem}figcaption{max-width:46rem;margin-top:.4rem}
 .row{display:grid;gap:.8rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,18.5rem),1fr))}
 .row.two{grid-template-columns:repeat(auto-fit,minmax(min(100%,25rem),1fr))}
 .one{max-width:26rem}.tiny{max-width:11rem}
-.panel p{margin:0 0 .2rem;font-size:.88rem}.panel img{display:block;width:100%;height:auto;background:#fff;border-radius:.4rem}
+.panel p{margin:0 0 .2rem;font-size:.88rem}\
+.panel img{display:block;width:100%;height:auto;background:#fff;border-radius:.4rem}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.93rem}
-th,td{text-align:left;padding:.28rem 1.1rem .28rem 0;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:break-word}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}th{font-weight:600}
+th,td{text-align:left;padding:.28rem 1.1rem .28rem 0;border-bottom:1px solid var(--line);\
+vertical-align:top;overflow-wrap:break-word}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}\
+th{font-weight:600}
 @media print{:root{--bg:#fff;--fg:#000;--soft:#444;--line:#bbb;--card:#f5f5f5;--good:#006b4f;--bad:#b00020}
-body{font-size:10pt}main{padding:0;max-width:none}figure,tr,.cards{break-inside:avoid}h2{break-after:avoid}.row,.row.two{grid-template-columns:1fr 1fr}}
+body{font-size:10pt}main{padding:0;max-width:none}figure,tr,.cards{break-inside:avoid}\
+h2{break-after:avoid}.row,.row.two{grid-template-columns:1fr 1fr}}
 '''
 
+# %% ../../nbs/inspect/report.ipynb #997b2fb3
 def _table(head, rows, right=()):
     cell = lambda tag,i,v: f'<{tag}{" class=n" if i in right else ""}>{_e("–" if v is None else v)}</{tag}>'
     line = lambda tag,r: '<tr>'+''.join(cell(tag, i, v) for i,v in enumerate(r))+'</tr>'
-    return '<div class=wide><table>'+(f'<thead>{line("th", head)}</thead>' if head else '')+'<tbody>'+''.join(line('td', r) for r in rows)+'</tbody></table></div>'
+    first = f'<thead>{line("th", head)}</thead>' if head else ''
+    return f'<div class=wide><table>{first}<tbody>{"".join(line("td", r) for r in rows)}</tbody></table></div>'
 
-def _figure(panels, text, kind='row'): return f'<figure><div class="{kind}">{"".join(panels)}</div><figcaption>{_e(text)}</figcaption></figure>'
+def _figure(panels, text, kind='row'):
+    return f'<figure><div class="{kind}">{"".join(panels)}</div><figcaption>{_e(text)}</figcaption></figure>'
 
 def _card(number, text, kind=''): return f'<div><b class="{kind}">{_e(number)}</b><span>{_e(text)}</span></div>'
+
+def _panel(title, png): # A figure inside the page
+    source = base64.b64encode(png).decode()
+    return f'<div class=panel><p>{_e(title)}</p><img alt="{_e(title)}" src="data:image/png;base64,{source}"></div>'
 
 # %% ../../nbs/inspect/report.ipynb #b36e25b0
 def _numbers(run, r, quantized): # Cards and table
@@ -163,73 +207,94 @@ def _numbers(run, r, quantized): # Cards and table
                   _card(_int(bad), f'mismatches in {_int(r["spikes"])} spikes compared', 'bad' if bad else 'good')]
         rows += [('Accuracy of the quantized network, on the same samples', _pct(acc)),
                  ('Change by quantization', f'{round(100*(acc-r["float_accuracy"]), 2)+0:+.2f} points'),
-                 ('Spikes compared, quantized network against integer program', _int(r['spikes'])), ('Mismatches', _int(bad))]
+                 ('Spikes compared, quantized network against integer program', _int(r['spikes'])),
+                 ('Mismatches', _int(bad))]
     rows.append(('Spike rate, spikes a neuron and step', f'{r["spike_rate"]:.4f}'))
     small,big = r['bytes'],r['float_bytes']
     if quantized and big and small:
         cards.append(_card(f'{big/small:.1f} ×', f'smaller: {_size(small)} for {_size(big)}'))
-        rows += [('Float network', _size(big)), ('Integer network', _size(small)), ('Compression', f'{big/small:.2f} ×')]
+        rows += [('Float network', _size(big)), ('Integer network', _size(small)),
+                 ('Compression', f'{big/small:.2f} ×')]
     elif small is not None: rows.append(('Integer network' if quantized else 'Network', _size(small)))
     for f in 'model.safetensors','integer.safetensors':
         if (run/f).is_file(): rows.append((f'File {f}', _size((run/f).stat().st_size)))
     rows += [('Samples', _int(r['samples'])), ('Seed', r['seed']), ('Time of the run', f'{r["seconds"]:.1f} s')]
     return f'<div class=cards>{"".join(cards)}</div>',_table(None, rows, (1,))
 
+# %% ../../nbs/inspect/report.ipynb #e650b023
 def _layers(layers):
     if not layers: return ''
-    names = dict(name='Layer', rate='Spike rate', compared='Spikes compared', mismatches='Mismatches', levels='Levels', weights='Weights', bytes='Bytes')
+    names = dict(name='Layer', rate='Spike rate', compared='Spikes compared', mismatches='Mismatches',
+                 levels='Levels', weights='Weights', bytes='Bytes')
     keys = [(k,t) for k,t in names.items() if any(l[k] is not None for l in layers)]
     show = lambda v: f'{v:.4f}' if isinstance(v, float) else _int(v) if isinstance(v, int) else v
     return _table([t for _,t in keys], [[show(l[k]) for k,_ in keys] for l in layers], range(1, len(keys)))
 
 # %% ../../nbs/inspect/report.ipynb #7efdf92d
 def _proof(r): # In a sentence
-    if r['policy']=='float': return '<p>The policy of this run is <b>float</b>: nothing was quantized, so lowering to integers and the proof were skipped.</p>'
+    if r['policy']=='float':
+        return ('<p>The policy of this run is <b>float</b>: nothing was quantized, '
+                'so lowering to integers and the proof were skipped.</p>')
     bad = r['mismatches']
-    if bad: return f'<p class=bad>The proof failed: {_int(bad)} spikes of the integer program differ from those of the quantized network.</p>'
+    if bad:
+        return (f'<p class=bad>The proof failed: {_int(bad)} spikes of the integer program differ '
+                'from those of the quantized network.</p>')
     return ('<p>The network was lowered to a program that uses integers only. '
-            'Loaded from its file, that program fired exactly the spikes of the quantized network, on every test sample.</p>')
+            'Loaded from its file, that program fired exactly the spikes of the quantized network, '
+            'on every test sample.</p>')
 
 def _training(metrics, quantized, panel):
     one = lambda what,title: panel(f'curve_{what}', title, lambda ax: plot_curve(metrics, what, ax))
+    then = ': first the float network, then the quantized one, which goes on from it.' if quantized else '.'
     return _figure([one('accuracy', 'Accuracy'), one('loss', 'Loss'), one('spike_rate', 'Spike rate')],
-        'Accuracy, loss and spikes a neuron and step over the epochs, on the training samples'+
-        (': first the float network, then the quantized one, which goes on from it.' if quantized else '.'))
+                   f'Accuracy, loss and spikes a neuron and step over the epochs, on the training samples{then}')
 
 def _mistakes(t, panel):
+    text = ('How often each true class (row) got each answer (column) on the test samples: '
+            'right answers are on the diagonal, in blue, and mistakes are red.')
     return _figure([panel('confusion', 'Confusion matrix', lambda ax: plot_confusion(t['confusion'], ax), (4,4))],
-        'How often each true class (row) got each answer (column) on the test samples: right answers are on the diagonal, in blue, and mistakes are red.', 'one')
+                   text, 'one')
 
 # %% ../../nbs/inspect/report.ipynb #9db7249e
-def _one_sample(t, quantized, panel):
+def _input(t, quantized, panel):
     label,last = int(t['label'].reshape(-1)[0]),t['layers']-1
     answer = lambda net: int(t[f'{net}.mem.{last}'].sum(0, dtype=np.float64).argmax())
-    says = f'the float network answers {answer("float")}'+(f', the quantized one {answer("quant")}' if quantized else '')
+    says = f'the float network answers {answer("float")}'
+    if quantized: says += f', the quantized one {answer("quant")}'
     def image(ax):
         ax.imshow(t['image'], cmap='gray_r')
         ax.axis('off')
-    out = [_figure([panel('sample', 'Input', image, (2,2))], f'A test sample of class {label}; {says}.', 'tiny')]
+    return _figure([panel('sample', 'Input', image, (2,2))], f'A test sample of class {label}; {says}.', 'tiny')
 
+def _spikes(t, quantized, panel):
     a,b = t['float.spk.0'],t.get('quant.spk.0')
     rasters = [panel('raster_float', 'Float', lambda ax: plot_raster(a, ax=ax))]
     text = 'Spikes of the first layer: a row is a neuron, a column a time step, a mark a spike'
-    if quantized:
-        rasters += [panel('raster_quantized', 'Quantized', lambda ax: plot_raster(b, ax=ax)),
-                    panel('raster_both', 'One over the other', lambda ax: plot_raster(a, b, ('float','quant.'), ax=ax))]
-        text += '; the coloured ones were fired by only one of the two networks, which differ because training went on after quantization'
-    out.append(_figure(rasters, text+'.', 'row' if quantized else 'one'))
+    if not quantized: return _figure(rasters, f'{text}.', 'one')
+    rasters += [panel('raster_quantized', 'Quantized', lambda ax: plot_raster(b, ax=ax)),
+                panel('raster_both', 'One over the other', lambda ax: plot_raster(a, b, ('float','quant.'), ax=ax))]
+    return _figure(rasters, f'{text}; the coloured ones were fired by only one of the two networks, '
+                            'which differ because training went on after quantization.')
 
+# %% ../../nbs/inspect/report.ipynb #ea9f9629
+def _membranes(t, quantized, panel):
+    a,b = t['float.spk.0'],t.get('quant.spk.0')
     def membrane(k, i, why):
         twin = dict(other=t['quant.mem.0'][:,i], other_spk=b[:,i]) if quantized else {}
-        return panel(f'membrane_{k}', f'Neuron {i}: {why}', lambda ax: plot_membrane(t['float.mem.0'][:,i], t['theta.0'][i], a[:,i], **twin, ax=ax))
-    out.append(_figure([membrane(k, *p) for k,p in enumerate(_pick(a, b))],
-        'Membranes of neurons of the first layer after each step: a neuron charges up to its threshold (dotted), fires (mark above) and is set back'+
-        ('; a ring is a spike that only one of the networks fired.' if quantized else '.')))
+        draw = lambda ax: plot_membrane(t['float.mem.0'][:,i], t['theta.0'][i], a[:,i], **twin, ax=ax)
+        return panel(f'membrane_{k}', f'Neuron {i}: {why}', draw)
+    text = ('Membranes of neurons of the first layer after each step: a neuron charges up to its threshold (dotted), '
+            'fires (mark above) and is set back')
+    ring = '; a ring is a spike that only one of the networks fired.' if quantized else '.'
+    return _figure([membrane(k, *p) for k,p in enumerate(_pick(a, b))], text+ring)
 
-    read = lambda net,title: panel(f'readout_{title.lower()}', title, lambda ax: plot_readout(t[f'{net}.mem.{last}'], label, ax))
-    out.append(_figure([read('float', 'Float')]+([read('quant', 'Quantized')] if quantized else []),
-        'Membranes of the last layer, one for each class: the answer is the class with the largest sum over time.', 'row two' if quantized else 'one'))
-    return out
+def _readout(t, quantized, panel):
+    label,last = int(t['label'].reshape(-1)[0]),t['layers']-1
+    def read(net, title):
+        return panel(f'readout_{title.lower()}', title, lambda ax: plot_readout(t[f'{net}.mem.{last}'], label, ax))
+    text = 'Membranes of the last layer, one for each class: the answer is the class with the largest sum over time.'
+    nets = (('float','Float'),('quant','Quantized'))[:1+quantized]
+    return _figure([read(*n) for n in nets], text, 'row two' if quantized else 'one')
 
 # %% ../../nbs/inspect/report.ipynb #c3e35d7a
 def _weights(t, names, panel):
@@ -237,28 +302,44 @@ def _weights(t, names, panel):
     for i,name in enumerate(names):
         w,s,c = (t[f'{k}.{i}'] for k in ('weight','scale','codes'))
         per = f'one for each of its {_int(len(s))} channels' if len(s)>1 else 'one for all'
-        out.append(_figure([panel(f'weights_{i}', f'Layer {name}: weights on the grid', lambda ax: plot_observer(w, s if len(s)>1 else s[0], -q, q, ax=ax)),
+        over = lambda ax: plot_observer(w, s if len(s)>1 else s[0], -q, q, ax=ax)
+        text = (f'The {_int(w.size)} weights of layer {name} before they were rounded, '
+                f'in units of their scale ({per}), and how often each of the {2*q+1} codes was used; '
+                'red weights lie beyond the last code and are clipped to it; '
+                'the outermost bars hold all that lie further out.')
+        out.append(_figure([panel(f'weights_{i}', f'Layer {name}: weights on the grid', over),
                             panel(f'codes_{i}', f'Layer {name}: codes', lambda ax: plot_codes(c, range(-q, q+1), ax))],
-            f'The {_int(w.size)} weights of layer {name} before they were rounded, in units of their scale ({per}), and how often each of the {2*q+1} codes was used; '
-            'red weights lie beyond the last code and are clipped to it; the outermost bars hold all that lie further out.', 'row two'))
+                           text, 'row two'))
     return out
 
+# %% ../../nbs/inspect/report.ipynb #bed9e09b
 def _body(run, r, metrics, config, t, panel):
     quantized,layers = r['policy']!='float',r['layers']
     cards,table = _numbers(run, r, quantized)
     out = [cards, _proof(r), '<h2>Numbers</h2>', table]
     if layers: out += ['<h2>Layers</h2>', _layers(layers)]
-    out += ['<h2>Training</h2>', _training(metrics, quantized, panel), '<h2>Mistakes</h2>', _mistakes(t, panel), '<h2>One sample</h2>', *_one_sample(t, quantized, panel)]
+    out += ['<h2>Training</h2>', _training(metrics, quantized, panel), '<h2>Mistakes</h2>', _mistakes(t, panel),
+            '<h2>One sample</h2>', *(f(t, quantized, panel) for f in (_input,_spikes,_membranes,_readout))]
     names = [l['name'] for l in layers] if len(layers)==t['layers'] else range(1, t['layers']+1)
     if quantized: out += ['<h2>Weights</h2>', *_weights(t, names, panel)]
-    return out+['<h2>Settings</h2>', _table(('Setting','Value'), [(k, json.dumps(v, ensure_ascii=False)) for k,v in config.items()])]
+    settings = [(k, json.dumps(v, ensure_ascii=False)) for k,v in config.items()]
+    return out+['<h2>Settings</h2>', _table(('Setting','Value'), settings)]
 
 # %% ../../nbs/inspect/report.ipynb #9547f2e3
+_HEAD = ('<!doctype html><html lang=en><head><meta charset=utf-8>'
+         '<meta name=viewport content="width=device-width,initial-scale=1">')
+
+def _page(r, body):
+    title,data,policy,seed = (_e(r[k]) for k in ('run','data','policy','seed'))
+    head = f'<title>{title} – quarantion</title><style>{_CSS}</style></head><body><main>'
+    sub = f'<p class=sub>A spiking network on <b>{data}</b>, policy <b>{policy}</b>, seed {seed}</p>'
+    return '\n'.join([_HEAD, head, f'<h1>{title}</h1>', sub, *body, '</main></body></html>\n'])
+
 def write_report(
     run, # The run directory
     path=None # Where the page goes; `report.html` in the run directory by default
 )->Path: # The page
-    "Make the report, and beside it in the run its figures as PNG files in `figures/`; a file that is missing or damaged raises `CheckError`"
+    "The report, and in the run its figures as `figures/*.png`; a missing or damaged file raises `CheckError`"
     run = Path(run)
     path = run/'report.html' if path is None else Path(path)
     config,metrics,r = read_toml(run/'config.toml'),_metrics(run),_result(run)
@@ -268,12 +349,7 @@ def write_report(
         draw(ax)
         data = png(ax.figure, 170)
         if path.parent==run: write_atomic(run/'figures'/f'{name}.png', data) # a copy elsewhere leaves the run as it is
-        source = base64.b64encode(data).decode()
-        return f'<div class=panel><p>{_e(title)}</p><img alt="{_e(title)}" src="data:image/png;base64,{source}"></div>'
+        return _panel(title, data)
     with matplotlib.style.context('default'): body = _body(run, r, metrics, config, t, panel)
-    page = ['<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content="width=device-width,initial-scale=1">',
-            f'<title>{_e(r["run"])} – quarantion</title><style>{_CSS}</style></head><body><main>',
-            f'<h1>{_e(r["run"])}</h1>',
-            f'<p class=sub>A spiking network on <b>{_e(r["data"])}</b>, policy <b>{_e(r["policy"])}</b>, seed {_e(r["seed"])}</p>', *body, '</main></body></html>\n']
-    write_atomic(path, '\n'.join(page).encode())
+    write_atomic(path, _page(r, body).encode())
     return path

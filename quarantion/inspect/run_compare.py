@@ -12,24 +12,29 @@ import numpy as np
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from ..checks import check_in, fail
-from ..paper import BLUE, GREEN, GREY, INKS, ORANGE, PURPLE, RED, SKY, add_legend, label_axes, style_axes, whole_ticks
+from ..paper import BLUE, GREEN, GREY, INKS, ORANGE, PURPLE, RED, SKY
+from ..paper import add_legend, label_axes, style_axes, whole_ticks
 from .widget import Inspector
 from ..runtime.network import load, sizes
 from ..train.rundir import read_run
 
 # %% ../../nbs/inspect/run_compare.ipynb #8bdd2531
-_STYLES = '-', '--', '-.', ':'
-QUANTITIES = dict(test_accuracy='accuracy on the test set', bytes='bytes', spike_rate='spikes a neuron and step') # in result.json
-CURVES = 'loss','accuracy','spike_rate' # in metrics.jsonl
+# In result.json
+QUANTITIES = dict(test_accuracy='accuracy on the test set', bytes='bytes', spike_rate='spikes a neuron and step')
 
 def _ended(path):
     "The run in a folder, with numbers to compare"
     run = read_run(path)
     for k in QUANTITIES:
         v = run.result.get(k)
-        if isinstance(v, bool) or not isinstance(v, (int,float)): fail(f'`{k}`', str(run.path/'result.json'), 'a number', repr(v))
+        if isinstance(v, bool) or not isinstance(v, (int,float)):
+            fail(f'`{k}`', str(run.path/'result.json'), 'a number', repr(v))
     return run
 
+def _shown(v, what): # A quantity, beside its bar
+    return f'{100*v:.2f} %' if what=='test_accuracy' else f'{v:,.0f}' if what=='bytes' else f'{v:.3f}'
+
+# %% ../../nbs/inspect/run_compare.ipynb #ebb15809
 def plot_runs(
     runs:list, # `Run` of each, as `read_run` gives them
     what:str='test_accuracy', # One of `QUANTITIES`
@@ -41,15 +46,18 @@ def plot_runs(
     ax = style_axes(ax, (4,.5+.35*len(runs)), grid='x')
     v = [float(r.result[what]) for r in runs]
     ax.barh(range(len(v)), v, color=[INKS[i%len(INKS)] for i in range(len(v))], height=.6)
-    show = (lambda x: f'{100*x:.2f} %') if what=='test_accuracy' else (lambda x: f'{x:,.0f}') if what=='bytes' else (lambda x: f'{x:.3f}')
-    for i,x in enumerate(v): ax.text(x, i, ' '+show(x), va='center', fontsize=8)
-    ax.set(yticks=range(len(v)), yticklabels=[r.name for r in runs], ylim=(len(v)-.4,-.6), xlim=(0,1.35*max(*v, 1e-9)))
+    for i,x in enumerate(v): ax.text(x, i, ' '+_shown(x, what), va='center', fontsize=8)
+    ax.set(yticks=range(len(v)), yticklabels=[r.name for r in runs],
+           ylim=(len(v)-.4,-.6), xlim=(0,1.35*max(*v, 1e-9)))
     if what=='test_accuracy': ax.set_xticks([0,.5,1], ['0 %','50 %','100 %'])
     else: ax.xaxis.set_major_locator(MaxNLocator(3))
     label_axes(ax, QUANTITIES[what], '')
     return ax
 
 # %% ../../nbs/inspect/run_compare.ipynb #62ea7d32
+CURVES = 'loss','accuracy','spike_rate' # in metrics.jsonl
+_STYLES = '-', '--', '-.', ':'
+
 def plot_run_curves(
     runs:list, # `Run` of each, as `read_run` gives them
     what:str='loss', # One of `CURVES`
@@ -60,11 +68,13 @@ def plot_run_curves(
     ax = style_axes(ax, (5,2.6), grid='y')
     for i,r in enumerate(runs):
         for k,m in enumerate(r.metrics):
-            if not isinstance(m.get(what), (int,float)): fail(f'`{what}`', f'{r.name}/metrics.jsonl, line {k+1}', 'a number', repr(m.get(what)))
+            if not isinstance(m.get(what), (int,float)):
+                fail(f'`{what}`', f'{r.name}/metrics.jsonl, line {k+1}', 'a number', repr(m.get(what)))
         x,y = range(1, len(r.metrics)+1),[m[what] for m in r.metrics]
         on = [k for k,m in enumerate(r.metrics) if m.get('phase')=='qat']
-        ax.plot(x, y, color=INKS[i%len(INKS)], ls=_STYLES[i%4], lw=1.5+(len(runs)-1-i)%4, marker='.', label=r.name) # lines that coincide are seen through each other
-        ax.plot([x[k] for k in on], [y[k] for k in on], 'o', color=INKS[i%len(INKS)], ms=4)
+        color,wide = INKS[i%len(INKS)],1.5+(len(runs)-1-i)%4 # lines that coincide are seen through each other
+        ax.plot(x, y, color=color, ls=_STYLES[i%4], lw=wide, marker='.', label=r.name)
+        ax.plot([x[k] for k in on], [y[k] for k in on], 'o', color=color, ms=4)
     if what=='loss':
         ax.set_yscale('log')
         low,high = ax.get_ylim()
@@ -83,10 +93,12 @@ class RunCompare(Inspector):
         import ipywidgets as W
         self.runs = [_ended(p) for p in paths]
         if not self.runs: fail('`paths`', 'RunCompare', 'at least one folder of a run', 'none')
-        super().__init__(dict(
-            shown=W.SelectMultiple(options=[(r.name,i) for i,r in enumerate(self.runs)], value=tuple(range(len(self.runs)))[:len(INKS)], description='runs',
-                                   rows=min(6, max(2, len(self.runs))), style=dict(description_width='3em'), layout=W.Layout(width='26em')),
-            curve=W.Dropdown(options=CURVES, description='curve', style=dict(description_width='3em'), layout=W.Layout(width='14em'))))
+        n = len(self.runs)
+        def look(name, wide):
+            return dict(description=name, style=dict(description_width='3em'), layout=W.Layout(width=wide))
+        shown = W.SelectMultiple(options=[(r.name,i) for i,r in enumerate(self.runs)], rows=min(6, max(2, n)),
+                                 value=tuple(range(n))[:len(INKS)], **look('runs', '26em'))
+        super().__init__(dict(shown=shown, curve=W.Dropdown(options=CURVES, **look('curve', '14em'))))
 
     def chosen(self)->list: # `Run`
         "The runs that are shown"
@@ -95,9 +107,13 @@ class RunCompare(Inspector):
     def say(self):
         runs = self.chosen()
         if not runs: return 'No run is chosen.'
-        best,small = max(runs, key=lambda r: r.result['test_accuracy']),min(runs, key=lambda r: r.result['bytes'])
-        return (f'{len(runs)} runs: {best.name} answers best, {100*best.result["test_accuracy"]:.2f} % of the test set; {small.name} is smallest, {small.result["bytes"]:,} bytes. '
-                f'On the right their {self.curve.value.replace("_", " ")} on the training set over the epochs; dots mark epochs with quantization.')
+        best = max(runs, key=lambda r: r.result['test_accuracy'])
+        small = min(runs, key=lambda r: r.result['bytes'])
+        right = 100*best.result['test_accuracy']
+        return (f'{len(runs)} runs: {best.name} answers best, {right:.2f} % of the test set; '
+                f'{small.name} is smallest, {small.result["bytes"]:,} bytes. '
+                f'On the right their {self.curve.value.replace("_", " ")} on the training set over the epochs; '
+                'dots mark epochs with quantization.')
 
     def paint(self, fig):
         runs = self.chosen()
@@ -117,7 +133,8 @@ def _grouped(rows, stage): # Layer → its tensors, both from large to small
     for r in rows:
         if getattr(r, stage): groups.setdefault(r.name.split('.')[0], []).append(r)
     total = lambda rs: sum(getattr(r, stage) for r in rs)
-    return {k: sorted(groups[k], key=lambda r: -getattr(r, stage)) for k in sorted(groups, key=lambda k: -total(groups[k]))}
+    order = sorted(groups, key=lambda k: -total(groups[k]))
+    return {k: sorted(groups[k], key=lambda r: -getattr(r, stage)) for k in order}
 
 # %% ../../nbs/inspect/run_compare.ipynb #78d355e4
 def plot_size_tree(
@@ -132,12 +149,14 @@ def plot_size_tree(
     if not total: fail('`rows`', expected='at least one byte', found='none')
     def box(x, y, h, color, text):
         ax.add_patch(Rectangle((x+.01,y), .98, h, facecolor=color, edgecolor=ax.get_facecolor(), lw=1))
-        if h>.045*total: ax.text(x+.5, y+h/2, text, ha='center', va='center', fontsize=8, color='white' if color in (BLUE,RED,'#5a5a5a') else 'black')
+        ink = 'white' if color in (BLUE,RED,'#5a5a5a') else 'black'
+        if h>.045*total: ax.text(x+.5, y+h/2, text, ha='center', va='center', fontsize=8, color=ink)
     box(0, 0, total, '#5a5a5a', f'network\n{_bytes(total)}')
     y = 0
     for k,tensors in groups.items():
         n = sum(getattr(r, stage) for r in tensors)
-        box(1, y, n, '#c8c8c8', f'{k if k=="header" else f"layer {k}"}\n{_bytes(n)}' if n>.1*total else f'{k if k=="header" else f"layer {k}"} {_bytes(n)}')
+        what = k if k=='header' else f'layer {k}'
+        box(1, y, n, '#c8c8c8', f'{what}\n{_bytes(n)}' if n>.1*total else f'{what} {_bytes(n)}')
         for r in tensors:
             name = r.name.split('.')[-1]
             box(2, y, getattr(r, stage), _LOOK.get(name, PURPLE), f'{name} {_bytes(getattr(r, stage))}')
@@ -157,7 +176,8 @@ def plot_sizes(
     for i,(stage,color) in enumerate(zip(STAGES, (GREY,ORANGE,BLUE))):
         v = [getattr(r, stage) for r in rows]
         ax.barh(np.arange(len(v))+.26*(i-1), v, height=.24, color=color, label=STAGES[stage])
-    ax.set(yticks=range(len(rows)), yticklabels=[r.name for r in rows], ylim=(len(rows)-.4,-.6), xscale='log', xlim=(1,None))
+    ax.set(yticks=range(len(rows)), yticklabels=[r.name for r in rows],
+           ylim=(len(rows)-.4,-.6), xscale='log', xlim=(1,None))
     add_legend(ax, ncols=3)
     label_axes(ax, 'bytes', '')
     return ax
@@ -173,10 +193,12 @@ class SizeTree(Inspector):
         import ipywidgets as W
         self.rows = sizes(load(net) if isinstance(net, (str,Path)) else net)
         layers = list(dict.fromkeys(r.name.split('.')[0] for r in self.rows if '.' in r.name))
-        style = dict(description_width='3em')
+        def menu(name, options, value, wide):
+            return W.Dropdown(options=options, value=value, description=name,
+                              style=dict(description_width='3em'), layout=W.Layout(width=wide))
         super().__init__(dict(
-            stage=W.Dropdown(options=[(v,k) for k,v in STAGES.items()], value='coded', description='bytes', style=style, layout=W.Layout(width='16em')),
-            layer=W.Dropdown(options=[('all','')]+[(f'layer {k}',k) for k in layers], description='of', style=style, layout=W.Layout(width='14em'))))
+            stage=menu('bytes', [(v,k) for k,v in STAGES.items()], 'coded', '16em'),
+            layer=menu('of', [('all',''),*((f'layer {k}',k) for k in layers)], '', '14em')))
 
     def chosen(self)->list: # `TensorSize`
         "The tensors of the layer, or all"
@@ -186,8 +208,10 @@ class SizeTree(Inspector):
     def say(self):
         rows,stage = self.chosen(),self.stage.value
         n,big = sum(getattr(r, stage) for r in rows),max(rows, key=lambda r: getattr(r, stage))
-        return (f'{self.layer.label if self.layer.value else "The whole network"}, {STAGES[stage]}: {n:,} bytes, of which {big.name} has {getattr(big, stage):,}. '
-                f'On the left heights are bytes, from the network over its layers to its tensors; on the right each tensor as 32-bit floats, packed, and in the file.')
+        what = self.layer.label if self.layer.value else 'The whole network'
+        return (f'{what}, {STAGES[stage]}: {n:,} bytes, of which {big.name} has {getattr(big, stage):,}. '
+                'On the left heights are bytes, from the network over its layers to its tensors; '
+                'on the right each tensor as 32-bit floats, packed, and in the file.')
 
     def paint(self, fig):
         a,b = fig.subplots(1, 2)
