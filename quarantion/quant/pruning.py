@@ -169,6 +169,7 @@ def zero_smallest(
         latent = m.parametrizations[n].original if _held(m, n) else w
         latent.copy_(w.flatten().index_fill(0, least, 0).reshape(w.shape))
 
+# %% ../../nbs/quant/pruning.ipynb #5390df83
 def hold_zeros(
     net:OverTime # A float or a prepared network; its layers are changed
 ):
