@@ -10,7 +10,7 @@ from snntorch.functional.quant import state_quant
 
 from quarantion.checks import CheckError
 from quarantion.quant.level_sets import LevelTable
-from quarantion.quant.membranes import WHERE, centred_levels, clipped_levels, fitted_levels, lif_levels, uniform_levels
+from quarantion.quant.membranes import WHERE, Rounding, centred_levels, clipped_levels, fitted_levels, lif_levels, uniform_levels
 from quarantion.spikes.neuron import RESETS, Gradient, lif
 from quarantion.spikes.surrogate import surrogate_grad
 
@@ -97,7 +97,7 @@ def plain(x, beta, theta, levels, unit, where, reset):
 def test_is_the_definition(reset, where):
     x,beta,theta,table = drive(60,1,5, dtype=torch.float64),torch.tensor([.5,.8,.9,.95,1.], dtype=torch.float64),torch.tensor([.5,1.,1.5,.8,2.], dtype=torch.float64),centred_levels(11, 1, 1.3)
     for unit in None,2.:
-        spk,mem = lif_levels(x, beta, theta, table, unit, where, reset=reset)
+        spk,mem = lif_levels(x, beta, theta, Rounding(table, unit, where), reset=reset)
         assert spk.sum()>0
         for k in range(5):
             want = plain(x[:,0,k].tolist(), beta[k].item(), theta[k].item(), table.levels.double().tolist(), theta[k].item() if unit is None else unit, where, reset)
@@ -110,7 +110,7 @@ def test_is_the_definition(reset, where):
 def test_is_snntorch(bits, even):
     theirs = state_quant(bits, uniform=even)
     x,neuron,mem = drive(80,3,7, seed=bits),snn.Leaky(beta=.9, state_quant=theirs),torch.zeros(3,7)
-    spk,mems = lif_levels(x, .9, table=LevelTable(torch.unique(theirs.__closure__[0].cell_contents)), where='before_fire', reset='subtract_delayed')
+    spk,mems = lif_levels(x, .9, table=Rounding(LevelTable(torch.unique(theirs.__closure__[0].cell_contents)), where='before_fire'), reset='subtract_delayed')
     for i,s,u in zip(x, spk, mems):
         want,mem = neuron(i, mem)
         assert torch.equal(s, want) and torch.equal(u, mem)
@@ -120,10 +120,11 @@ def test_is_snntorch(bits, even):
 @pytest.mark.parametrize('reset', RESETS)
 def test_gradients_near_those_of_the_float_neuron(reset, where):
     "With a very fine table rounding is nearly the identity, forward and backward"
-    fine,grads = LevelTable(torch.linspace(-20, 20, 2**20)),[]
-    for f in (lambda *a, **k: lif_levels(*a, table=fine, where=where, **k)),lif:
+    fine,grads = Rounding(LevelTable(torch.linspace(-20, 20, 2**20)), where=where),[]
+    how = Gradient(slope=2., detach_reset=reset!='zero')
+    for f in (lambda *a, **k: lif_levels(*a, table=fine, gradient=how, **k)),(lambda *a, **k: lif(*a, gradient=how, **k)):
         x,beta,theta,mem = drive(20,2,6, seed=3).requires_grad_(),torch.full((6,), .9, requires_grad=True),torch.full((6,), 1.1, requires_grad=True),torch.zeros(2,6, requires_grad=True)
-        spk,u = f(x, beta, theta, mem=mem, reset=reset, gradient=Gradient(slope=2., detach_reset=reset!='zero'))
+        spk,u = f(x, beta, theta, mem=mem, reset=reset)
         (spk.pow(2).sum()+u.pow(2).sum()).backward()
         grads.append([t.grad for t in (x,beta,theta,mem)])
     for a,b in zip(*grads): assert torch.allclose(a, b, atol=2e-2, rtol=2e-3), (a-b).abs().max()
@@ -132,12 +133,12 @@ def test_gradients_near_those_of_the_float_neuron(reset, where):
 def test_gradients_of_one_step():
     table,unit = LevelTable([-2.,-1.,0.,1.,2.]),torch.tensor([.25,.25,.25,.5], requires_grad=True)
     x = torch.tensor([[[.3,.7,-.9,.2]]], requires_grad=True)
-    _,mem = lif_levels(x, .9, 1., table, unit)
+    _,mem = lif_levels(x, .9, 1., Rounding(table, unit))
     gx,gu = torch.autograd.grad(mem.sum(), (x,unit))
     assert mem.flatten().tolist()==[.25,.5,-.5,0]
     assert gx.flatten().tolist()==[1,0,0,1] # 2.8 and −3.6 units are outside of the table
     assert torch.allclose(gu, torch.tensor([1-1.2,2.,-2.,0-.4]))
-    spk,_ = lif_levels(x, .9, .65, table, .25)
+    spk,_ = lif_levels(x, .9, .65, Rounding(table, .25))
     assert torch.allclose(torch.autograd.grad(spk.sum(), x)[0], surrogate_grad(x.detach()-.65))
 
 
@@ -152,7 +153,7 @@ def test_pieces_pass_codes(reset):
 
 def test_shapes_and_constant_currents():
     t = centred_levels(16)
-    spk,mem = lif_levels(drive(7,2,3,4,4), torch.tensor([.8,.9,1.]), torch.tensor([1.,2.,.5]), t, unit=torch.tensor([1.,.5,.1]))
+    spk,mem = lif_levels(drive(7,2,3,4,4), torch.tensor([.8,.9,1.]), torch.tensor([1.,2.,.5]), Rounding(t, torch.tensor([1.,.5,.1])))
     assert spk.shape==mem.shape==(7,2,3,4,4)
     i = drive(1,2,5)
     assert torch.equal(lif_levels(i, .9, table=t, steps=12)[1], lif_levels(i.expand(12,2,5), .9, table=t)[1])
@@ -162,7 +163,7 @@ def test_shapes_and_constant_currents():
 
 def test_refusals():
     x = drive(3,2,4)
-    for kw,what in (dict(),'LevelTable'),(dict(table=clipped_levels(4), where='later'),'where'),(dict(table=clipped_levels(4), unit=-1.),'unit'),(dict(table=clipped_levels(4), unit=torch.ones(3)),'unit'),(dict(table=clipped_levels(4), threshold=0.),'threshold'),(dict(table=centred_levels(16), where='before_fire'),'never fire'):
+    for kw,what in (dict(),'LevelTable'),(dict(table=Rounding(clipped_levels(4), where='later')),'where'),(dict(table=Rounding(clipped_levels(4), -1.)),'unit'),(dict(table=Rounding(clipped_levels(4), torch.ones(3))),'unit'),(dict(table=clipped_levels(4), threshold=0.),'threshold'),(dict(table=Rounding(centred_levels(16), where='before_fire')),'never fire'):
         with pytest.raises(CheckError, match=what): lif_levels(x, .9, **kw)
     for f in (lambda: centred_levels(2)),(lambda: centred_levels(8, -1.)),(lambda: centred_levels(8, high=.5)),(lambda: centred_levels(8, growth=0.)),(lambda: uniform_levels(8, high=0.)):
         with pytest.raises(CheckError): f()
@@ -175,6 +176,6 @@ def test_better_than_state_quant():
             exact = lif(x, .9, reset=reset)[0]
             return 1-((spk!=exact).sum()/exact.sum()).item()
         for bits in 4,8:
-            theirs = [agree(lif_levels(x, .9, table=LevelTable(torch.unique(state_quant(bits, uniform=e).__closure__[0].cell_contents)), where='before_fire', reset='subtract_delayed')[0], 'subtract_delayed') for e in (True,False)]
+            theirs = [agree(lif_levels(x, .9, table=Rounding(LevelTable(torch.unique(state_quant(bits, uniform=e).__closure__[0].cell_contents)), where='before_fire'), reset='subtract_delayed')[0], 'subtract_delayed') for e in (True,False)]
             for reset in 'subtract','zero':
                 assert agree(lif_levels(x, .9, table=fitted_levels(lif(calibration, .9, reset=reset)[1], 2**bits), reset=reset)[0], reset)>max(theirs)+.1

@@ -2,7 +2,7 @@
 from quarantion import _room
 
 __all__ = _room(__name__, level_sets='levels quantize max_scale percentile_scale mse_scale LevelTable',
-                membranes='uniform_levels centred_levels clipped_levels fitted_levels lif_levels',
+                membranes='uniform_levels centred_levels clipped_levels fitted_levels lif_levels Rounding',
                 fake='fake_quantize fake_quantize_observed',
                 observers='MinMax MovingAverage PerStep find_observers',
                 histograms='Histogram Percentile mse_range percentile_range entropy_range',

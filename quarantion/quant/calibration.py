@@ -25,7 +25,8 @@ def _ranges(syn, norms, neurons):
     "Largest |weight| of each channel, batch norm folded; recurrent weights count"
     r = syn.weight.detach().abs().flatten(1).amax(1)
     for bn in norms:
-        if bn.running_var is None or bn.weight is None: fail('batch norm', 'equalize', 'running statistics, and weights that can be scaled (affine=True)', 'none')
+        if bn.running_var is None or bn.weight is None:
+            fail('batch norm', 'equalize', 'running statistics, and weights that can be scaled (affine=True)', 'none')
         r = r*bn.weight.detach().abs()/torch.sqrt(bn.running_var+bn.eps)
     back = neurons.recurrent
     if back is None: return r
@@ -34,33 +35,46 @@ def _ranges(syn, norms, neurons):
 
 def _scale_rows(p, f): p.data = p.detach()*f.to(p).reshape(-1, *[1]*(p.ndim-1))
 
+def _scale(m, f):
+    "Weights and bias of each channel, times a factor"
+    for p in m.weight,m.bias:
+        if p is not None: _scale_rows(p, f)
+
+def _scale_neurons(lif, f):
+    "Thresholds, and weights by which spikes return, times a factor"
+    back,theta = lif.recurrent,lif.threshold.detach().clamp(min=1e-6)
+    if isinstance(back, (nn.Linear,nn.Conv2d)): _scale(back, f)
+    elif back is not None: back.weight.data = back.weight*f.to(back.weight).reshape(-1, *[1]*max(0, back.weight.ndim-1))
+    lif.threshold.data = theta*f if theta.numel()==1 else theta*f.reshape(-1, *[1]*(theta.ndim-1))
+
+# %% ../../nbs/quant/calibration.ipynb #dfa47d0c
 @torch.no_grad()
 def equalize(
     net:Network, # A float network; it is left as it is
     names:tuple=None # Names of the hidden layers of neurons to change, as `record` gives them; all of them if absent
 )->Network: # A copy whose spikes are the same, bit for bit
-    "Cross-layer equalization: channels of a layer get ranges within a factor of two, and their thresholds follow; raises `CheckError`"
+    "Cross-layer equalization: ranges of channels within a factor of two; thresholds follow. Raises `CheckError`"
     if not isinstance(net, Network): fail('`net`', 'equalize', 'a Network, before prepare', type(net).__name__)
     net = copy.deepcopy(net)
     hidden = stages(net)[:-1]
     for n in names or (): check_in(n, tuple(s.name for s in hidden), 'names')
-    if len({id(m) for m in net.layers})<len(net.layers): fail('`net`', 'equalize', 'each layer once', 'one that is used again')
+    if len({id(m) for m in net.layers})<len(net.layers):
+        fail('`net`', 'equalize', 'each layer once', 'one that is used again')
     for name,_,syn,norms,_,lif in hidden:
         if names is not None and name not in names: continue
         for m,k in (syn,'weight'),(lif,'threshold'):
-            if parametrize.is_parametrized(m, k): fail(f'`{k}`', f'layer {name}', 'a plain tensor (settle makes learned values plain)', 'a parametrization')
+            want = 'a plain tensor (settle makes learned values plain)'
+            if parametrize.is_parametrized(m, k): fail(f'`{k}`', f'layer {name}', want, 'a parametrization')
         r = _ranges(syn, norms, lif)
         f = torch.where(r>0, torch.exp2(torch.log2(r.max()/r).floor().clamp(0, 8)), 1.)
-        back = lif.recurrent
-        for m in norms[-1:] or [syn]: _scale_rows(m.weight, f); m.bias is None or _scale_rows(m.bias, f)
-        if isinstance(back, (nn.Linear,nn.Conv2d)): _scale_rows(back.weight, f); back.bias is None or _scale_rows(back.bias, f)
-        elif back is not None: back.weight.data = back.weight*f.to(back.weight).reshape(-1, *[1]*max(0, back.weight.ndim-1))
-        th = lif.threshold.detach().clamp(min=1e-6)
-        lif.threshold.data = th*f if th.numel()==1 else th*f.reshape(-1, *[1]*(th.ndim-1))
+        for m in norms[-1:] or [syn]: _scale(m, f)
+        _scale_neurons(lif, f)
     return net
 
 # %% ../../nbs/quant/calibration.ipynb #f1468dbc
 def _shift(spk): return torch.cat([torch.zeros_like(spk[:1]), spk[:-1]]) # what returns at a step is of the one before
+
+def _mean(i): return i.double().movedim(2, -1).flatten(0, -2).mean(0) # of `[T, B, C, …]`
 
 @torch.no_grad()
 def _float_currents(net, x):
@@ -73,11 +87,10 @@ def _float_currents(net, x):
         yield mean,spk
         x = spk
 
-def _mean(i): return i.double().movedim(2, -1).flatten(0, -2).mean(0) # of `[T, B, C, …]`
-
+# %% ../../nbs/quant/calibration.ipynb #b4dcce57
 @torch.no_grad()
 def _currents(l, x, spk):
-    "Mean current of each channel of a quantized layer `[C]`, float64, without bias, from input codes and the spikes that return"
+    "The same of a quantized layer, without bias, from input codes and the spikes that return"
     k = l.codes()
     a = sums(l, x, k.real.weight).unflatten(0, x.shape[:2])
     if l.recurrent is not None:
@@ -89,9 +102,11 @@ def _currents(l, x, spk):
     else: i = requantize(a, k)*k.real.unit*2.**l.guard
     return i.flatten(0, -2).mean(0)
 
+# %% ../../nbs/quant/calibration.ipynb #0e9f0954
 def _checked(q, net, x, where):
     if not isinstance(q, QuantNetwork): fail('`q`', where, 'a QuantNetwork (prepare makes one)', type(q).__name__)
-    if net is not None and not isinstance(net, Network): fail('`net`', where, 'the Network that `q` was prepared from', type(net).__name__)
+    if net is not None and not isinstance(net, Network):
+        fail('`net`', where, 'the Network that `q` was prepared from', type(net).__name__)
     for l in q.layers:
         if l.frozen: fail('weights', l.name, 'codes that are not frozen yet', 'frozen ones')
         if l.coder.real: fail('`weight`', l.name, 'a level set', 'float')
@@ -109,7 +124,8 @@ def correct_bias(
     codes,steps = _checked(q, net, x, 'correct_bias')
     with evaluating(net), evaluating(q):
         wanted = list(_float_currents(net, x.to(next(net.parameters()))))
-        if len(wanted)!=len(q.layers): fail('`net`', 'correct_bias', f'{len(q.layers)} layers of neurons, as `q` has', len(wanted))
+        n = len(q.layers)
+        if len(wanted)!=n: fail('`net`', 'correct_bias', f'{n} layers of neurons, as `q` has', len(wanted))
         for l,(want,spk) in zip(q.layers, wanted):
             l.bias.data = (want-_currents(l, codes, spk)).to(l.bias) # the rest of the mean, not yet rounded
             l.has_bias = True
@@ -182,7 +198,8 @@ ROUNDINGS = ('nearest', 'adaround')
 def _sharing(net, policy):
     "Names of the hidden layers of neurons whose weights share a scale"
     names = [s.name for s in stages(net)]
-    return tuple(n for n,p in list(zip(names, policies_of(policy, names)))[:-1] if not p.per_channel and not p.membrane.startswith('clipped'))
+    hidden = list(zip(names, policies_of(policy, names)))[:-1]
+    return tuple(n for n,p in hidden if not p.per_channel and not p.membrane.startswith('clipped'))
 
 def calibrate(
     net:Network, # A trained float network; it is left as it is
@@ -194,8 +211,9 @@ def calibrate(
 )->QuantNetwork: # As from `prepare`: to be lowered, or trained further
     "Quantize without training, labels or gradients; raises `CheckError`"
     check_in(rounding, ROUNDINGS, 'rounding')
-    if not isinstance(net, Network): fail('`net`', 'calibrate', 'a Network (from_snntorch makes one)', type(net).__name__)
-    if not isinstance(policy, Policy): fail('`policy`', 'calibrate', 'a Policy (preset makes one)', type(policy).__name__)
+    for k,v,kind,maker in ('net',net,Network,'from_snntorch'),('policy',policy,Policy,'preset'):
+        want = f'a {kind.__name__} ({maker} makes one)'
+        if not isinstance(v, kind): fail(f'`{k}`', 'calibrate', want, type(v).__name__)
     if equalized and (names := _sharing(net, policy)): net = equalize(net, names)
     q = prepare(net, policy, x)
     if rounding=='adaround': adaround(q, x)

@@ -74,6 +74,7 @@ def percentile_scale(
     k = max(1, round(rows.shape[1]*percentile/100))
     return _shaped(rows.kthvalue(k, dim=1).values/lv.quant_max, w, ch_axis)
 
+# %% ../../nbs/quant/level_sets.ipynb #fe5b8cfe
 def mse_scale(
     w:Tensor, # Weights, finite
     lv:Levels, # The set
@@ -98,8 +99,8 @@ def _nearest(x:Tensor, levels:Tensor, bounds:Tensor, cells:Tensor, table:Tensor,
     flat = x.detach().reshape(-1).float().contiguous()
     if x.device.type=='cpu':
         out = empty((len(flat),), torch.uint8 if table.dtype==torch.uint8 else torch.float32)
-        nearest_level(flat.numpy(), as_array(levels), as_array(bounds), as_array(table), out.numpy(), clipped.numpy(), rate,
-                      as_array(cells), torch.get_num_threads())
+        l,b,c,t = (as_array(v) for v in (levels,bounds,cells,table))
+        nearest_level(flat.numpy(), l, b, t, out.numpy(), clipped.numpy(), rate, c, torch.get_num_threads())
     else:
         if look: clipped.copy_(torch.stack([(flat<levels[0]).sum(), (flat>levels[-1]).sum(), flat.isnan().sum()]))
         out = table[torch.bucketize(flat, bounds).masked_fill(flat.isnan(), 0)]
@@ -111,6 +112,7 @@ def _(x, levels, bounds, cells, table, rate, look):
     out = x.new_empty(x.shape, dtype=torch.uint8 if table.dtype==torch.uint8 else x.dtype)
     return out,torch.empty(3 if look else 0, dtype=torch.int64, device=x.device)
 
+# %% ../../nbs/quant/level_sets.ipynb #893234e2
 def _setup(ctx, inputs, output):
     ctx.save_for_backward(inputs[0])
     ctx.range = inputs[1][0],inputs[1][-1]
@@ -123,22 +125,33 @@ def _backward(ctx, g, _):
 
 _nearest.register_autograd(_backward, setup_context=_setup)
 
+# %% ../../nbs/quant/level_sets.ipynb #f0b91702
+def _rising(levels):
+    "Levels as float32 `[L]`; raises `CheckError` unless each is larger than the one before"
+    l = torch.as_tensor(levels, dtype=torch.float32).detach().cpu().reshape(-1).contiguous()
+    check_finite(l, 'levels')
+    rising = len(l) and (l[1:]>l[:-1]).all()
+    want = 'at least one, each larger than the one before (torch.unique makes it so)'
+    if not rising: fail('`levels`', expected=want, found=l.tolist()[:8])
+    return l
+
+def _search(levels):
+    "Boundaries between levels, their rate where they are even, and else where to begin to look"
+    bounds,cells = torch.empty(len(levels)-1),torch.zeros(4+8192, dtype=torch.int32)
+    level_bounds(levels.numpy(), bounds.numpy())
+    rate = uniform_rate(levels.numpy(), bounds.numpy())
+    if rate or len(levels)<=16: return bounds,rate,cells[:0]
+    level_cells(levels.numpy(), bounds.numpy(), cells.numpy())
+    return bounds,rate,cells
+
 # %% ../../nbs/quant/level_sets.ipynb #19cd24c0
 class LevelTable:
     "A table of levels, and what the search for the nearest one needs"
     def __init__(self,
         levels:Tensor # Levels, rising, finite, `[L]`; `torch.unique` sorts them and drops repeated ones
     ):
-        self.levels = torch.as_tensor(levels, dtype=torch.float32).detach().cpu().reshape(-1).contiguous()
-        check_finite(self.levels, 'levels')
-        rising = len(self.levels) and (self.levels[1:]>self.levels[:-1]).all()
-        want = 'at least one, each larger than the one before (torch.unique makes it so)'
-        if not rising: fail('`levels`', expected=want, found=self.levels.tolist()[:8])
-        self.bounds,self.cells = torch.empty(len(self.levels)-1),torch.zeros(4+8192, dtype=torch.int32)
-        level_bounds(self.levels.numpy(), self.bounds.numpy())
-        self.rate = uniform_rate(self.levels.numpy(), self.bounds.numpy())
-        if self.rate or len(self.levels)<=16: self.cells = self.cells[:0]
-        else: level_cells(self.levels.numpy(), self.bounds.numpy(), self.cells.numpy())
+        self.levels = _rising(levels)
+        self.bounds,self.rate,self.cells = _search(self.levels)
 
     def _find(self, x, table, look):
         if not x.is_floating_point(): fail('`x`', 'LevelTable', 'a floating dtype', x.dtype)

@@ -54,19 +54,23 @@ def _int_loop(a, guard, bias, theta, m, steps, reset):
     return spk,pre
 
 @torch.library.custom_op(op_name('lif_int'), mutates_args=())
-def _lif_int(a:Tensor, bias_real:Tensor, theta_real:Tensor, beta_real:Tensor, unit:Tensor, bias:Tensor, theta:Tensor, m:Tensor, guard:int,
-             steps:int, reset:str, surrogate:str, slope:float, detach_reset:bool, kernel:bool, real:bool)->tuple[Tensor,Tensor,Tensor]:
+def _lif_int(a:Tensor, bias_real:Tensor, theta_real:Tensor, beta_real:Tensor, unit:Tensor,
+             bias:Tensor, theta:Tensor, m:Tensor, guard:int, steps:int, reset:str,
+             surrogate:str, slope:float, detach_reset:bool, kernel:bool, real:bool)->tuple[Tensor,Tensor,Tensor]:
     if kernel and a.device.type=='cpu':
         spk,pre = (empty((steps,*a.shape[1:]), d) for d in (torch.float32,torch.int32))
         ints = (p.to(torch.int32).contiguous().numpy() for p in (bias,m,theta))
-        lif_int_forward(a.detach().to(torch.int32).contiguous().numpy(), guard, *ints, torch.zeros(a.shape[1:], dtype=torch.int32).numpy(),
-            spk.numpy(), np.empty((0,0,0), np.uint8), pre.numpy(), np.empty((0,0), np.int32), steps, RESETS.index(reset), torch.get_num_threads())
+        sums,v0 = a.detach().to(torch.int32).contiguous().numpy(),np.zeros(a.shape[1:], np.int32)
+        unused = np.empty((0,0,0), np.uint8),np.empty((0,0), np.int32) # spikes in bits, the last state
+        lif_int_forward(sums, guard, *ints, v0, spk.numpy(), unused[0], pre.numpy(), unused[1],
+                        steps, RESETS.index(reset), torch.get_num_threads())
     else: spk,pre = _int_loop(a.long(), guard, bias, theta, m, steps, reset)
     return spk.to(unit.dtype), pre, pre*unit if real else unit.new_empty(0)
 
 # %% ../../nbs/quant/neurons.ipynb #6889b2dd
 @_lif_int.register_fake
-def _(a, bias_real, theta_real, beta_real, unit, bias, theta, m, guard, steps, reset, surrogate, slope, detach_reset, kernel, real):
+def _(a, bias_real, theta_real, beta_real, unit, bias, theta, m, guard, steps, reset,
+      surrogate, slope, detach_reset, kernel, real):
     shape = steps,*a.shape[1:]
     return unit.new_empty(shape), unit.new_empty(shape, dtype=torch.int32), unit.new_empty(shape if real else 0)
 
@@ -82,9 +86,11 @@ def _backward(ctx, gs, _, gpre):
     if gpre is not None and not gpre.numel(): gpre = None
     v0 = unit.new_zeros(pre.shape[1:])
     _,*learn = ctx.needs_input_grad[:4] # of a; bias, theta and beta
-    gx,gbeta,gtheta,_ = lif_gradients(gs, gpre, None, pre, unit, v0, (m/ONE).to(unit.dtype), unit*theta.to(unit.dtype), len(pre),
-        ctx.reset, ctx.surrogate, ctx.slope, ctx.detach_reset, ctx.constant, learn[2], learn[1])
-    reals = (g.sum(0).to(ctx.dtypes[1]) if l else None for g,l in zip((gx.sum(0) if learn[0] else None,gtheta,gbeta), learn))
+    beta,threshold = (m/ONE).to(unit.dtype),unit*theta.to(unit.dtype)
+    how = len(pre),ctx.reset,ctx.surrogate,ctx.slope,ctx.detach_reset,ctx.constant
+    gx,gbeta,gtheta,_ = lif_gradients(gs, gpre, None, pre, unit, v0, beta, threshold, *how, learn[2], learn[1])
+    grads = (gx.sum(0) if learn[0] else None),gtheta,gbeta
+    reals = (g.sum(0).to(ctx.dtypes[1]) if l else None for g,l in zip(grads, learn))
     return (gx*(unit*2.**ctx.guard)).to(ctx.dtypes[0]), *reals, *(None,)*12
 
 _lif_int.register_autograd(_backward, setup_context=_setup)
@@ -101,7 +107,9 @@ def plain_neurons(
 )->tuple: # Spikes, and membranes before the reset in int32 and in real numbers (empty if not asked for), `[T, B, N]`
     "Neurons with a leak, a threshold and a reset, over time"
     i,r = k
-    return _lif_int(a, r.bias, r.theta, r.beta, r.unit.detach().to(dtype), i.bias, i.theta, i.leak, i.guard, steps, i.reset, *how[:3], kernel, real)
+    unit = r.unit.detach().to(dtype)
+    ints = i.bias,i.theta,i.leak,i.guard
+    return _lif_int(a, r.bias, r.theta, r.beta, unit, *ints, steps, i.reset, *how[:3], kernel, real)
 
 # %% ../../nbs/quant/neurons.ipynb #02100ec6
 class Kept(NamedTuple):
@@ -116,7 +124,7 @@ def kept(
     m:Membrane, # What the policy says
     reset:str # Of the neurons
 )->Kept: # In integers
-    "Levels that a policy asks for: up to twice the threshold where membranes pass it before they are reset, else up to the threshold"
+    "Levels that a policy asks for: up to the threshold, or twice that where membranes pass it before they are reset"
     if m.kind=='clipped': return Kept(2**(m.size-1)-1, None, m.before_fire)
     if m.kind!='levels': return Kept()
     high = 2. if m.even or reset in ('subtract_delayed','none') else 1.
@@ -184,19 +192,24 @@ class _Ready(NamedTuple): # what steps read, `[N]`
 
     def stand(self, ints, real): return stand_for(ints*self.real.unit, real, self.one)
     def constant(self, s): return s.detach() if self.how.detach_reset else s
-    def spike(self, ints, real): return stand_for(ints.to(real.dtype), spike(real-self.real.theta, self.how.surrogate, self.how.slope), self.one)
+
+    def spike(self, ints, real):
+        over = spike(real-self.real.theta, self.how.surrogate, self.how.slope)
+        return stand_for(ints.to(real.dtype), over, self.one)
 
     def keep(self, v, real):
         new = keep_ints(v, self.kept, self.values)
         return new,keep_real(real, v, new, self.kept, self.real.unit, self.real.theta, self.values)
 
 def _ready(k, kept, how, dtype, device):
-    named = lambda some: {n:v for n,v in some.items() if v is not None and len(v)}
-    ints = replace(k.ints, **{n:v.long() for n,v in named({n:getattr(k.ints, n) for n in ('bias','theta','leak','current_leak')}).items()})
-    r = k.real
-    real = r._replace(unit=r.unit.detach().to(dtype), **{n:getattr(r, n).to(dtype) for n in named({n:getattr(r, n) for n in ('bias','theta','beta','alpha')})})
-    return _Ready(ints, real, kept, None if kept.levels is None else level_values(kept.levels.to(device), ints.theta), how, real.unit.new_ones(()))
+    there = lambda r,*names: {n:v for n in names if (v := getattr(r, n)) is not None and len(v)}
+    ints = {n:v.long() for n,v in there(k.ints, 'bias', 'theta', 'leak', 'current_leak').items()}
+    real = {n:v.to(dtype) for n,v in there(k.real, 'bias', 'theta', 'beta', 'alpha').items()}
+    unit = k.real.unit.detach().to(dtype)
+    values = None if kept.levels is None else level_values(kept.levels.to(device), ints['theta'])
+    return _Ready(replace(k.ints, **ints), k.real._replace(unit=unit, **real), kept, values, how, unit.new_ones(()))
 
+# %% ../../nbs/quant/neurons.ipynb #f2fb9199
 def _charge(n, v, j, i):
     "Leak, and add the current; membranes, currents and inputs are pairs of an integer and a real number"
     (v,vr),(j,jr),(i,ir) = v,j,i
@@ -229,6 +242,7 @@ class Stepped(NamedTuple):
     ints:Tensor # States, int32
     sums:Tensor # A, float, without gradient: what an observer of currents looks at
 
+# %% ../../nbs/quant/neurons.ipynb #b8b33fb5
 def step_neurons(
     a:Tensor, # Σ w·x `[T or 1, B, N]`, whole numbers in a floating dtype, with gradient
     k:Coded, # Of each neuron: everything `[N]`
@@ -253,5 +267,6 @@ def step_neurons(
         p,j = _charge(n, v, j, (i,n.stand(i, (x*worth).to(dtype)+n.real.bias)))
         s,v = _fire(n, p)
         out.append((s,p[0].int(),v[1],v[0].int(),seen))
-    if not steps: return Stepped(*(torch.empty(0, b, c, dtype=d, device=a.device) for d in (dtype,torch.int32,dtype,torch.int32,a.dtype)))
-    return Stepped(*map(torch.stack, zip(*out)))
+    if steps: return Stepped(*map(torch.stack, zip(*out)))
+    dtypes = dtype,torch.int32,dtype,torch.int32,a.dtype
+    return Stepped(*(torch.empty(0, b, c, dtype=d, device=a.device) for d in dtypes))

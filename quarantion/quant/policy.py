@@ -71,6 +71,7 @@ def _exceptions(policy):
         out.append((pattern, tuple((k, getattr(new, k)) for k,_ in values))) # as the record spells them
     return tuple(out)
 
+# %% ../../nbs/quant/policy.ipynb #2bcb5a92
 def _word(policy, name):
     "What a table says of a field"
     v = getattr(policy, name)
@@ -90,6 +91,22 @@ def _table(policy):
     head = 'layers','weights','currents','membranes','leak','scale rule','scales','noise','observer'
     return html_table(head, rows, note=note if policy.layers else '')
 
+# %% ../../nbs/quant/policy.ipynb #8f17ff9f
+def _typed(f, v):
+    "The value of a field, with whole numbers as real ones where those are wanted; raises `CheckError`"
+    if f.type is float and type(v) is int: return float(v)
+    if type(v) is not f.type: fail(f'`{f.name}`', expected=_KINDS[f.type], found=repr(v))
+    return v
+
+def _check_words(policy):
+    "Raise `CheckError` for a word that a policy does not know"
+    if policy.weight!='float':
+        try: levels(policy.weight)
+        except CheckError: fail('`weight`', expected=_WEIGHTS, found=repr(policy.weight))
+    for k,words in dict(current=_CURRENTS, scale=SCALES, observer=OBSERVERS, leak=(16,)).items():
+        check_in(getattr(policy, k), words, k)
+    check_range(policy.noise, 0, 1, 'noise')
+
 # %% ../../nbs/quant/policy.ipynb #5f934b7f
 @dataclass(frozen=True)
 class Policy:
@@ -106,16 +123,8 @@ class Policy:
 
     def __post_init__(self):
         put = lambda k,v: object.__setattr__(self, k, v)
-        for f in fields(self)[:-1]:
-            v = getattr(self, f.name)
-            if f.type is float and type(v) is int: put(f.name, float(v))
-            elif type(v) is not f.type: fail(f'`{f.name}`', expected=_KINDS[f.type], found=repr(v))
-        if self.weight!='float':
-            try: levels(self.weight)
-            except CheckError: fail('`weight`', expected=_WEIGHTS, found=repr(self.weight))
-        for k,words in dict(current=_CURRENTS, scale=SCALES, observer=OBSERVERS, leak=(16,)).items():
-            check_in(getattr(self, k), words, k)
-        check_range(self.noise, 0, 1, 'noise')
+        for f in fields(self)[:-1]: put(f.name, _typed(f, getattr(self, f.name)))
+        _check_words(self)
         put('membrane', str(membrane_of(self.membrane)))
         put('layers', _exceptions(self))
 

@@ -22,14 +22,16 @@ def spike_patterns(
     spk:Tensor # Spikes `[T, B, C, …]`
 )->Tensor: # Score of each neuron or channel `[C]` ≥ 0, float64; 0 exactly if it never fires
     "Sum of the singular values of the activity of each neuron, samples by steps; raises `CheckError`"
-    if spk.ndim<3 or not spk.numel(): fail('`spk`', expected='axes `t b c …` and at least one spike or silence', found=f'shape {list(spk.shape)}')
+    if spk.ndim<3 or not spk.numel():
+        fail('`spk`', expected='axes `t b c …` and at least one spike or silence', found=f'shape {list(spk.shape)}')
     a = check_finite(spk, 'spk').double().movedim((2,1), (0,1)).flatten(2)
     return torch.linalg.svdvals(a).sum(-1)/(a.shape[1]*a.shape[2])**.5
 
 # %% ../../nbs/quant/pruning.ipynb #676b9743
 def _chain(net):
     "Name → stage of each hidden layer of neurons, and the weights that read its spikes"
-    if not isinstance(net, Network): fail('`net`', 'pruning of neurons', 'a Network, before prepare', type(net).__name__)
+    found = type(net).__name__
+    if not isinstance(net, Network): fail('`net`', 'pruning of neurons', 'a Network, before prepare', found)
     ss = stages(net)
     return {s.name:(s, above.synapse) for s,above in zip(ss, ss[1:])}
 
@@ -56,6 +58,7 @@ def magnitude_scores(
         out[name] = size
     return out
 
+# %% ../../nbs/quant/pruning.ipynb #a2ee25cf
 def keep_top(
     scores:dict, # Name -> scores `[C]`
     fraction:float # Part of each layer that stays, in (0, 1]; at least one neuron does
@@ -64,7 +67,8 @@ def keep_top(
     check_range(fraction, 0, 1, 'fraction', above=True)
     out = {}
     for n,s in scores.items():
-        best = check_finite(s, 'scores', f'layer {n}').argsort(descending=True, stable=True)[:max(1, round(fraction*len(s)))]
+        order = check_finite(s, 'scores', f'layer {n}').argsort(descending=True, stable=True)
+        best = order[:max(1, round(fraction*len(s)))]
         out[n] = torch.zeros(len(s), dtype=torch.bool, device=s.device).index_fill(0, best, True)
     return out
 
@@ -76,35 +80,55 @@ def _take(m, name, i, axis=0):
     new = v.detach().index_select(axis, i).clone()
     setattr(m, name, nn.Parameter(new, requires_grad=v.requires_grad) if isinstance(v, nn.Parameter) else new)
 
+def _keep_rows(s, i):
+    "Keep the neurons `i` of a stage, and the weights that lead to them"
+    syn,lif = s.synapse,s.neurons
+    for n in 'weight','bias': _take(syn, n, i)
+    for b in s.norms:
+        for n in 'weight','bias','running_mean','running_var': _take(b, n, i)
+        b.num_features = len(i)
+    for n in (*lif.leaks,'threshold'):
+        if getattr(lif, n).numel()>1: _take(lif, n, i)
+    setattr(syn, 'out_channels' if isinstance(syn, nn.Conv2d) else 'out_features', len(i))
+
+def _keep_inputs(reads, i, c):
+    "Keep the weights that read the neurons `i` of `c`"
+    width = reads.weight.shape[1]//c # places of a channel that Flatten has put in a row
+    places = (i[:,None]*width+torch.arange(width, device=i.device)).flatten()
+    columns = i if isinstance(reads, nn.Conv2d) else places
+    _take(reads, 'weight', columns, 1)
+    setattr(reads, 'in_channels' if isinstance(reads, nn.Conv2d) else 'in_features', len(columns))
+
+# %% ../../nbs/quant/pruning.ipynb #3049e3d4
+def _check_removal(s, reads, mask, where):
+    "Raise `CheckError` for a stage whose neurons cannot be removed, or not those"
+    lif,c = s.neurons,len(s.synapse.weight)
+    if lif.recurrent is not None: fail('neurons', where, 'LIF', f'{type(lif).__name__}, whose spikes return')
+    for m in s.synapse,reads:
+        want = 'plain weights (free_zeros makes them so)'
+        if parametrize.is_parametrized(m): fail('weights', where, want, 'a parametrization')
+        if getattr(m, 'groups', 1)!=1: fail('Conv2d', where, 'groups=1', m.groups)
+    fits = mask.dtype==torch.bool and mask.shape==(c,)
+    if not fits: fail('mask', where, f'bool [{c}]', f'{mask.dtype} {list(mask.shape)}')
+    if not mask.any(): fail('mask', where, 'at least one neuron that stays', 'none')
+
 def remove_neurons(
     net:Network, # A float network; it is left as it is
-    keep:dict # Name of a hidden layer of neurons -> mask `[C]`, bool, of neurons or channels that stay; layers that are not named stay whole
+    keep:dict # Name of a hidden layer -> mask `[C]`, bool, of neurons or channels that stay; others stay whole
 )->Network: # A smaller one
     "Remove neurons, or channels, with the weights that lead to and from them; raises `CheckError` that names the layer"
     net = copy.deepcopy(net)
     chain = _chain(net)
     for name,mask in keep.items():
-        if name not in chain: fail('`keep`', 'remove_neurons', f'names of hidden layers of neurons ({", ".join(chain) or "there are none"})', repr(name))
+        if name not in chain:
+            names = ', '.join(chain) or 'there are none'
+            fail('`keep`', 'remove_neurons', f'names of hidden layers of neurons ({names})', repr(name))
         s,reads = chain[name]
-        syn,lif = s.synapse,s.neurons
-        where,c = f'layer {name}',len(syn.weight)
-        if lif.recurrent is not None: fail('neurons', where, 'LIF', f'{type(lif).__name__}, whose spikes return')
-        for m in syn,reads:
-            if parametrize.is_parametrized(m): fail('weights', where, 'plain weights (free_zeros makes them so)', 'a parametrization')
-            if getattr(m, 'groups', 1)!=1: fail('Conv2d', where, 'groups=1', m.groups)
         mask = torch.as_tensor(mask)
-        if mask.dtype!=torch.bool or mask.shape!=(c,): fail('mask', where, f'bool [{c}]', f'{mask.dtype} {list(mask.shape)}')
-        if not mask.any(): fail('mask', where, 'at least one neuron that stays', 'none')
-        i = mask.nonzero()[:,0].to(syn.weight.device)
-        for m,n in [(syn,'weight'),(syn,'bias'),*((b,n) for b in s.norms for n in ('weight','bias','running_mean','running_var'))]: _take(m, n, i)
-        for n in (*lif.leaks,'threshold'):
-            if getattr(lif, n).numel()>1: _take(lif, n, i)
-        width = reads.weight.shape[1]//c # places of a channel that Flatten has put in a row
-        columns = i if isinstance(reads, nn.Conv2d) else (i[:,None]*width+torch.arange(width, device=i.device)).flatten()
-        _take(reads, 'weight', columns, 1)
-        for b in s.norms: b.num_features = len(i)
-        setattr(syn, 'out_channels' if isinstance(syn, nn.Conv2d) else 'out_features', len(i))
-        setattr(reads, 'in_channels' if isinstance(reads, nn.Conv2d) else 'in_features', len(columns))
+        _check_removal(s, reads, mask, f'layer {name}')
+        i = mask.nonzero()[:,0].to(s.synapse.weight.device)
+        _keep_inputs(reads, i, len(mask))
+        _keep_rows(s, i)
     return net
 
 # %% ../../nbs/quant/pruning.ipynb #63754d5d
@@ -120,33 +144,41 @@ def _slot(m): # where the real weights of a layer are: a module, and their name 
 
 def _held(m, name): return parametrize.is_parametrized(m, name) and isinstance(m.parametrizations[name][0], Held)
 
+# %% ../../nbs/quant/pruning.ipynb #57797cfd
 def _weighted(net):
-    if not isinstance(net, OverTime): fail('`net`', expected='a Network, or what prepare makes of it', found=type(net).__name__)
+    if not isinstance(net, OverTime):
+        fail('`net`', expected='a Network, or what prepare makes of it', found=type(net).__name__)
     layers = [s.synapse for s in stages(net)]
-    for i,m in enumerate(layers):
-        if isinstance(m, QuantLayer) and m.frozen: fail('weights', m.name, 'codes that are not frozen yet', 'frozen ones')
+    for m in layers:
+        frozen = isinstance(m, QuantLayer) and m.frozen
+        if frozen: fail('weights', m.name, 'codes that are not frozen yet', 'frozen ones')
     return [_slot(m) for m in layers]
 
 @torch.no_grad()
 def zero_smallest(
     net:OverTime, # A float or a prepared network; its real weights are changed
-    fraction:float # Part of the weights of each layer that is zero afterwards, at least, in [0, 1); zeros that were there count
+    fraction:float # Part of the weights of each layer that is zero afterwards, zeros before among them, in [0, 1)
 ):
     "Make the weights of least magnitude zero, layer by layer; raises `CheckError`"
-    if not 0<=fraction<1: check_range(fraction, 0, name='fraction'); fail('`fraction`', expected='in [0, 1)', found=fraction)
+    if not 0<=fraction<1:
+        check_range(fraction, 0, name='fraction')
+        fail('`fraction`', expected='in [0, 1)', found=fraction)
     for m,n in _weighted(net):
         w = check_finite(getattr(m, n), 'weight')
         least = w.abs().flatten().argsort(stable=True)[:round(fraction*w.numel())]
         latent = m.parametrizations[n].original if _held(m, n) else w
         latent.copy_(w.flatten().index_fill(0, least, 0).reshape(w.shape))
 
+# %% ../../nbs/quant/pruning.ipynb #5390df83
 def hold_zeros(
     net:OverTime # A float or a prepared network; its layers are changed
 ):
     "Weights that are zero now stay zero, until `free_zeros`; recurrent ones are not touched. Raises `CheckError`"
     slots = _weighted(net)
     for m,n in slots:
-        if parametrize.is_parametrized(m, n) and not _held(m, n): fail('weights', 'hold_zeros', 'no other parametrization', type(m.parametrizations[n][0]).__name__)
+        if parametrize.is_parametrized(m, n) and not _held(m, n):
+            found = type(m.parametrizations[n][0]).__name__
+            fail('weights', 'hold_zeros', 'no other parametrization', found)
     free_zeros(net)
     for m,n in slots: parametrize.register_parametrization(m, n, Held(getattr(m, n).detach()!=0))
 

@@ -81,6 +81,14 @@ class _Scaled(nn.Module):
         s = self.scale+(torch.maximum(self.scale, self.scale_min)-self.scale).detach() # clamped, with its gradient
         return s.reshape(-1, *[1]*(w.ndim-1))
 
+# %% ../../nbs/quant/weights.ipynb #2a228af4
+def _straight(w, s, lv, rule):
+    "Codes of weights on a scale, without gradient, and what they stand for, with that of the rule"
+    z,lo,hi = w/s,lv.quant_min,lv.quant_max
+    k = torch.round(z.detach()).clamp(lo, hi)
+    if rule=='pact': return k,torch.where(z.abs()<=hi, w+(k*s-w).detach(), k*s)
+    return k,round_ste(z).clamp(lo, hi)*s
+
 # %% ../../nbs/quant/weights.ipynb #3ec07022
 class WeightCodes(_Scaled):
     "A parametrization: weights are s · k, with whole k"
@@ -100,15 +108,12 @@ class WeightCodes(_Scaled):
 
     def codes(self, w:Tensor)->tuple[Tensor,Tensor]: # Codes without gradient, and what they stand for, with it
         "What `w` is in whole numbers; a code is no whole number where the weight was left real"
-        s,lo,hi = self.shaped(w),self.lv.quant_min,self.lv.quant_max
-        z = w/s
-        if self.real: return z.detach(),w
-        with torch.no_grad(): k = torch.round(z).clamp(lo, hi)
-        if self.rule=='pact': real = torch.where(z.abs()<=hi, w+(k*s-w).detach(), k*s)
-        else: real = round_ste(z).clamp(lo, hi)*s
+        s = self.shaped(w)
+        if self.real: return (w/s).detach(),w
+        k,real = _straight(w, s, self.lv, self.rule)
         if self.exact: return k,real
-        some = torch.rand_like(z)<self.share
-        return torch.where(some, k, z.detach()),torch.where(some, real, w)
+        some = torch.rand_like(k)<self.share
+        return torch.where(some, k, (w/s).detach()),torch.where(some, real, w)
 
     def forward(self, w:Tensor)->Tensor:
         k,real = self.codes(w)
