@@ -43,7 +43,7 @@ def write(path, data):
     return path
 
 def in_one_piece(path, seen):
-    "A kernel with its parts (kernels/parts) in place of their imports, once: what the compiler sees whole, it can inline"
+    "A kernel with its parts (kernels/parts) in place of imports, once: what the compiler sees whole, it can inline"
     def text(m):
         part = path.parent/f'{m[1].replace(".", "/")}.py'
         if part.parent.name!='parts': return m[0]
