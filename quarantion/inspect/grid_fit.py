@@ -43,6 +43,14 @@ def fit_grid(
     return GridFit(sqnr, float(((x<lo)|(x>hi)).mean()), len(levels)-len(np.unique(k)))
 
 # %% ../../nbs/inspect/grid_fit.ipynb #bb28e7d4
+def _edges(x, levels): # Of bars that end where values are clipped, and go on for half a grid's width
+    (a,b),wide = _ends(levels),(levels[-1]-levels[0])/2
+    lo,hi = min(a, max(x.min(), a-wide)),max(b, min(x.max(), b+wide))
+    step = (b-a)/max(90, len(levels) if len(levels)<=256 else 0)
+    below,above = np.arange(a, lo-step, -step)[:0:-1],np.arange(b, hi+step, step)[1:]
+    return np.concatenate([below, np.linspace(a, b, round((b-a)/step)+1), above])
+
+# %% ../../nbs/inspect/grid_fit.ipynb #a44c46ba
 def plot_grid(
     x, # Values, of any shape
     levels=None, # Levels in the same unit, rising `[L]`; none without
@@ -58,11 +66,7 @@ def plot_grid(
         ax.set_xlim(edges[0], edges[-1])
     else:
         levels = _rising(levels)
-        (a,b),wide = _ends(levels),(levels[-1]-levels[0])/2
-        lo,hi = min(a, max(x.min(), a-wide)),max(b, min(x.max(), b+wide))
-        step = (b-a)/max(90, len(levels) if len(levels)<=256 else 0)
-        below,above = np.arange(a, lo-step, -step)[:0:-1],np.arange(b, hi+step, step)[1:]
-        edges = np.concatenate([below, np.linspace(a, b, round((b-a)/step)+1), above])
+        a,b,edges = *_ends(levels),_edges(x, levels)
         count = np.histogram(x.clip(edges[0], edges[-1]), edges)[0]
         mid,f = (edges[1:]+edges[:-1])/2,fit_grid(x, levels)
         inside = (mid>a)&(mid<b)

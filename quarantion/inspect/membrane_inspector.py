@@ -205,9 +205,6 @@ class _Recorded(Inspector):
 
     def paint(self, fig): self._details(_places(fig, **_HEIGHTS))
 
-    def say(self):
-        return detail_words(self.traces(), self._a[self.layer.value].name, self.chosen()[1:], self._levels())
-
 # %% ../../nbs/inspect/membrane_inspector.ipynb #133fe1d1
 class _WithRaster(_Recorded): # A subclass has `paint_all`
     taller = 2.22 # inches, with the raster
@@ -301,6 +298,9 @@ class MembraneInspector(_WithRaster):
     ):
         "The whole inspector as one figure, raster included, for pages without a kernel"
         _paint_all(self._beside(), fig, self.chosen())
+
+    def say(self):
+        return detail_words(self.traces(), self._a[self.layer.value].name, self.chosen()[1:], self._levels())
 
     def _parts(self): return super()._parts()|dict(next=self.differing, play=self.play)
 

@@ -24,6 +24,12 @@ _STYLES = (dict(color=BLUE, ls='-', lw=1.6, marker='.', ms=4), dict(color=ORANGE
            dict(color=GREEN, ls='none', marker='D', ms=4.5, mfc='none', mew=1))
 
 # %% ../../nbs/inspect/membrane_traces.ipynb #41126e69
+def _levels_behind(ax, levels, T): # Of many only the first and the last
+    n = len(levels)
+    if n<=64: shown,look = levels,dict(lw=.5, alpha=.75, label=f'{n} levels')
+    else: shown,look = levels[[0,-1]],dict(lw=.8, ls='--', label=f'first and last of {n} levels')
+    ax.hlines(shown, -.5, T-.5, color=GREY, zorder=.6, **look)
+
 def _spikes_above(ax, y, spk, first, color): # A row of marks; those that differ from the first row are ringed
     def marks(at, kind, **look): ax.plot(at, np.full(len(at), y), kind, transform=ax.get_xaxis_transform(), **look)
     marks(np.flatnonzero(spk), '|', ms=6, mew=2, color=color)
@@ -43,12 +49,7 @@ def plot_traces(
     if not 1<=len(traces)<=len(_STYLES): fail('`traces`', expected='one to three', found=len(traces))
     T = len(check_array(traces[0].mem, 't', 'traces[0].mem'))
     ax = style_axes(ax)
-    if levels is not None:
-        levels = check_array(levels, 'l', 'levels')
-        n = len(levels)
-        if n<=64: shown,look = levels,dict(lw=.5, alpha=.75, label=f'{n} levels')
-        else: shown,look = levels[[0,-1]],dict(lw=.8, ls='--', label=f'first and last of {n} levels')
-        ax.hlines(shown, -.5, T-.5, color=GREY, zorder=.6, **look)
+    if levels is not None: _levels_behind(ax, check_array(levels, 'l', 'levels'), T)
     if threshold is not None: ax.axhline(float(threshold), color=ink(ax), lw=1.1, ls=':', label='threshold')
     every = max(1, T//60) # markers would hide each other
     first = None

@@ -108,8 +108,7 @@ _AROUND = r'''
 _HANDS = r'''
   const put = (n, t) => {
     const [N,T] = shape();
-    model.set('neuron', Math.min(N-1, Math.max(0, n)));
-    model.set('step', Math.min(T-1, Math.max(0, t)));
+    model.set('neuron', Math.min(N-1, Math.max(0, n))); model.set('step', Math.min(T-1, Math.max(0, t)));
     model.save_changes();
   };
   const at = e => {
@@ -136,9 +135,9 @@ _HANDS = r'''
 }
 export default { render };
 '''
-_ESM = _CANVAS+_RASTER+_AROUND+_HANDS
 
 # %% ../../nbs/inspect/raster_canvas.ipynb #14a1a3a1
+_ESM = _CANVAS+_RASTER+_AROUND+_HANDS
 LIGHT_INK = '#ffffff','#000000',BLUE,ORANGE,RED
 DARK_INK = '#161616','#e6e6e6','#56b4e9',ORANGE,RED
 

@@ -84,6 +84,17 @@ def plot_trains(
     return ax
 
 # %% ../../nbs/inspect/spike_explorer.ipynb #4da95dbb
+def _sliders(x): # For images `x`
+    import ipywidgets as W
+    def slider(kind, name, value, low, high, **kw):
+        return kind(value, min=low, max=high, description=name, continuous_update=False,
+                    style=dict(description_width='3.6em'), layout=W.Layout(width='17em'), **kw)
+    whole,real = partial(slider, W.IntSlider),partial(slider, W.FloatSlider, step=.05)
+    return dict(sample=whole('image', 0, 0, len(x)-1), steps=whole('steps', 25, 1, 100),
+                gain=real('gain', 1, 0, 2), beta=real('β', .9, 0, 1),
+                seed=whole('seed', 0, 0, 99), pixel=whole('pixel', int(x[0].argmax()), 0, x[0].size-1))
+
+# %% ../../nbs/inspect/spike_explorer.ipynb #61979efe
 class SpikeExplorer(Inspector):
     "The encoders side by side on an image"
     title,size = 'An image as spikes',(10,5.2)
@@ -92,19 +103,11 @@ class SpikeExplorer(Inspector):
         images, # `[B, H, W]`, or `[B, N]` of square images, in `[0, 1]`
         labels=None # `[B]`, what they show
     ):
-        import ipywidgets as W
         x = check_array(images, '...', 'images')
         if x.ndim==2: x = x.reshape(len(x), *[int(round(x.shape[1]**.5))]*2)
         check_shape(x, 'b h w', 'images'); check_range(x, 0, 1, 'images')
         self.images,self.labels = x,None if labels is None else [str(int(y)) for y in labels]
-        def slider(kind, name, value, low, high, **kw):
-            return kind(value, min=low, max=high, description=name, continuous_update=False,
-                        style=dict(description_width='3.6em'), layout=W.Layout(width='17em'), **kw)
-        whole,real = partial(slider, W.IntSlider),partial(slider, W.FloatSlider, step=.05)
-        super().__init__(dict(
-            sample=whole('image', 0, 0, len(x)-1), steps=whole('steps', 25, 1, 100),
-            gain=real('gain', 1, 0, 2), beta=real('β', .9, 0, 1),
-            seed=whole('seed', 0, 0, 99), pixel=whole('pixel', int(x[0].argmax()), 0, x[0].size-1)))
+        super().__init__(_sliders(x))
 
     def spikes(self)->dict: # Encoder → spikes `[T, N]`
         "What each encoder makes of the image"
