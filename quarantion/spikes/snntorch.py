@@ -17,22 +17,25 @@ from .network import Network
 from .neuron import LIF, Diagonal
 from .synaptic import neurons_with
 from .surrogate import SURROGATES, spike, surrogate_grad
+from .tracing import rows, watching
 
 # %% ../../nbs/spikes/snntorch.ipynb #be2c6c29
-_LAYERS = nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.Flatten, nn.Dropout, nn.Identity
+_LAYERS = (nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
+           nn.Flatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity)
 _NEURONS = snn.Leaky, snn.RLeaky, snn.Synaptic, snn.RSynaptic
+_BOXES = nn.Sequential, nn.ModuleList, nn.ModuleDict
+_KNOWN = ', '.join(t.__name__ for t in _LAYERS+_NEURONS)
 
-def _leaves(net, prefix=''):
-    "Name and layer of each, in the order of the children"
-    for k,m in net._modules.items():
-        name = prefix+k
-        if m is None: continue
-        if type(m) in _LAYERS+_NEURONS: yield name,m
-        elif type(m) in (nn.Sequential, nn.ModuleList) or _is_block(m): yield from _leaves(m, name+'.')
-        else: fail(f'layer `{name}`', expected=f'one of {", ".join(t.__name__ for t in _LAYERS+_NEURONS)}', found=type(m).__name__)
+def _is_whole(m): # a layer that is read as one, and not a module of the user's own, made of others
+    if type(m) in _BOXES: return False
+    return isinstance(m, (snn.SpikingNeuron,LIF)+_LAYERS) or type(m).__module__.startswith(('torch.nn.','snntorch.'))
 
-def _is_block(m): # a module of the user's own, made of others
-    return not isinstance(m, (snn.SpikingNeuron,)+_LAYERS) and not type(m).__module__.startswith(('torch.','snntorch.')) and any(m.children())
+def _whole(net):
+    "Name and module of each that is read as one; what is inside of it is its own"
+    out = {}
+    for n,m in net.named_modules():
+        if _is_whole(m) and not any(n.startswith(f'{o}.') for o in out): out[n] = m
+    return out
 
 def _is_row(m): return type(m) in _LAYERS+_NEURONS or type(m) is nn.Sequential and all(map(_is_row, m))
 
@@ -55,6 +58,8 @@ def _copy(net):
     for p in new.parameters(): p.grad = None
     return new
 
+
+# %% ../../nbs/spikes/snntorch.ipynb #3d7595a1
 def _twin(net):
     "A copy for the check: float64, where the order of a sum hardly matters, on the CPU, in eval mode"
     new = _copy(net).cpu().double().eval()
@@ -72,17 +77,12 @@ def _twin(net):
     return new
 
 # %% ../../nbs/spikes/snntorch.ipynb #9524c51d
-def _shapes(leaves, in_shape):
-    "Shape of a sample at each layer of neurons"
+def _shapes(layers, in_shape):
+    "Shape of a sample at each layer of neurons of our own"
     x,res = torch.zeros(1, *in_shape, dtype=torch.float64),{}
-    for name,m in leaves:
+    for name,m in layers:
         if _is_neuron(m): res[name] = x.shape[1:]
-        else:
-            try: y = m(x)
-            except Exception as e:
-                flat = '; add nn.Flatten() before it, as a child' if type(m) is nn.Linear and x[0].numel()==m.in_features else ''
-                fail(f'layer `{name}` ({type(m).__name__})', expected='what the children before it give', found=f'shape {tuple(x.shape[1:])}: {_line(e)}{flat}')
-            x = y
+        else: x = m(x)
     return res
 
 def _line(e): return f'{type(e).__name__}: {str(e).strip().splitlines()[0] if str(e).strip() else ""}'
@@ -90,10 +90,13 @@ def _line(e): return f'{type(e).__name__}: {str(e).strip().splitlines()[0] if st
 def _spread(p, feat, name):
     "β or θ as `LIF` takes it"
     if p.numel()==1: return p.reshape(())
-    q = p.reshape(p.shape[max(0, p.ndim-len(feat)):]) if p.shape[:max(0, p.ndim-len(feat))].numel()==1 else p
+    more = max(0, p.ndim-len(feat))
+    q = p.reshape(p.shape[more:]) if p.shape[:more].numel()==1 else p
     if q.shape==feat: return q
-    if len(feat)>1 and q.shape==(feat[0], *[1]*(len(feat)-1)): return q.flatten()
-    fail(f'`{name}`', expected=f'one value, shape {tuple(feat)}' + (f' or {(feat[0], *[1]*(len(feat)-1))}' if len(feat)>1 else ''), found=f'shape {tuple(p.shape)}')
+    column = feat[0],*[1]*(len(feat)-1)
+    if len(feat)>1 and q.shape==column: return q.flatten()
+    want = f'one value, shape {tuple(feat)}' + (f' or {column}' if len(feat)>1 else '')
+    fail(f'`{name}`', expected=want, found=f'shape {tuple(p.shape)}')
 
 # %% ../../nbs/spikes/snntorch.ipynb #20ad81d8
 def _slope_at(f, x):
@@ -104,7 +107,8 @@ def _read_surrogate(f, where):
     "Name and slope of the surrogate that has the derivative of `f`"
     try:
         g0,g1,g2 = _slope_at(f, torch.tensor([0.,.001,.04], dtype=torch.float64))
-        for name,k in (('fast_sigmoid', (g2**-.5-1)/.04), ('atan', 2*g0), ('sigmoid', 4*g0), ('triangular', (1-g1)/.001), ('rectangular', g0)):
+        slopes = dict(fast_sigmoid=(g2**-.5-1)/.04, atan=2*g0, sigmoid=4*g0, triangular=(1-g1)/.001, rectangular=g0)
+        for name,k in slopes.items():
             k = float(f'{k:.8g}')
             if not 0<k<float('inf'): continue
             x = torch.cat([torch.linspace(-2.3, 2.3, 24), torch.linspace(-20, 20, 16)]).double()/k
@@ -122,22 +126,38 @@ def _read_reset(n, where):
         fail('`reset_mechanism`', where, "'subtract' with reset_delay=True (`subtract_delayed` here)",
             "'subtract' with reset_delay=False, which adds the threshold back after a double crossing")
     if type(n) is snn.RSynaptic and (ran=='zero' or not n.reset_delay):
-        fail('`reset_mechanism`', where, "'subtract' or 'none', with reset_delay=True", f'{ran!r}, reset_delay={n.reset_delay}: with a delay zero loses a current, without one RSynaptic does not run')
+        found = f'{ran!r}, reset_delay={n.reset_delay}: with a delay zero loses a current, without one RSynaptic does not run'
+        fail('`reset_mechanism`', where, "'subtract' or 'none', with reset_delay=True", found)
     if ran=='zero' and n.reset_delay and type(n) is not snn.Leaky:
-        fail('`reset_mechanism`', where, "'zero' with reset_delay=False", "'zero' with reset_delay=True, which loses the current of the step after a spike")
+        found = "'zero' with reset_delay=True, which loses the current of the step after a spike"
+        fail('`reset_mechanism`', where, "'zero' with reset_delay=False", found)
     return ran
 
-def _read_neuron(n, feat, name, surrogate, slope):
-    "The layer of neurons that fires as `n` does"
-    where = f'layer `{name}` ({type(n).__name__})'
+# %% ../../nbs/spikes/snntorch.ipynb #e282bfb0
+def _check_neuron(n, where):
+    "Refuse what no neuron here does"
     for k in ('inhibition','state_quant'):
         if getattr(n, k): fail(f'`{k}`', where, 'False', 'True' if k=='inhibition' else 'a quantizer')
     g = n.graded_spikes_factor
     if isinstance(g, nn.Parameter) or bool((g!=1).any()):
-        fail('`graded_spikes_factor`', where, '1, not learned', 'a parameter' if isinstance(g, nn.Parameter) else g.flatten()[0].item() if g.numel()==1 else f'shape {tuple(g.shape)}')
+        found = 'a parameter' if isinstance(g, nn.Parameter) else g.flatten()[0].item() if g.numel()==1 else f'shape {tuple(g.shape)}'
+        fail('`graded_spikes_factor`', where, '1, not learned', found)
     try: fires = n.spike_grad(torch.tensor([-1e-3,0,1e-3], device=n.beta.device)).tolist()
     except Exception as e: fires = _line(e)
     if fires!=[0,0,1]: fail('`spike_grad`', where, 'spikes [0, 0, 1] below, at and above the threshold', fires)
+
+def _read_recurrent(n):
+    "The way back of spikes, or None"
+    r = getattr(n, 'recurrent', None)
+    if r is None or type(r) in (nn.Linear, nn.Conv2d): return r
+    d = Diagonal(r.V).to(r.V.device, r.V.dtype if r.V.is_floating_point() else None) # one to one
+    return d.requires_grad_(r.V.requires_grad)
+
+# %% ../../nbs/spikes/snntorch.ipynb #4d2b1853
+def _read_neuron(n, feat, name, surrogate, slope):
+    "The layer of neurons that fires as `n` does"
+    where = f'layer `{name}` ({type(n).__name__})'
+    _check_neuron(n, where)
     if surrogate is None: surrogate,slope = _read_surrogate(n.spike_grad, where)
     ps = {k:_spread(getattr(n, k), feat, f'{name}.{k}') for k in _leaks(n)+('threshold',)}
     check_range(ps['threshold'], 0, name=f'{name}.threshold', above=True)
@@ -145,41 +165,26 @@ def _read_neuron(n, feat, name, surrogate, slope):
     reset = _read_reset(n, where)
     kw = dict(reset=reset, surrogate=surrogate, slope=slope, learn_beta=learn['beta'], learn_threshold=learn['threshold'],
         detach_reset=reset!='zero' or n.reset_delay) # without delay snnTorch resets by the spike itself
-    r = getattr(n, 'recurrent', None)
-    if r is not None and type(r) not in (nn.Linear, nn.Conv2d): # one to one
-        d = Diagonal(r.V).to(r.V.device, r.V.dtype if r.V.is_floating_point() else None)
-        r = d.requires_grad_(r.V.requires_grad)
-    lif = neurons_with(.9 if 'alpha' in ps else None, r, **kw)
+    lif = neurons_with(.9 if 'alpha' in ps else None, _read_recurrent(n), **kw)
     for k,p in ps.items():
         v = p.detach().clone()
         if not v.is_floating_point(): v = v.to(torch.get_default_dtype())
-        setattr(lif, k, nn.Parameter(v, requires_grad=p.requires_grad) if learn[k] else v if k=='threshold' else v.clamp(0, 1))
+        if k!='threshold' and not learn[k]: v = v.clamp(0, 1)
+        setattr(lif, k, nn.Parameter(v, requires_grad=p.requires_grad) if learn[k] else v)
     return lif
 
 # %% ../../nbs/spikes/snntorch.ipynb #22f25a2e
-def _calls(net, run):
-    "Spikes and membranes of each neuron at each call, and the order in which layers were first called"
-    calls,order,seen = {},[],dict(_leaves(net))
-    for name,m in seen.items():
-        def keep(m, args, out, name=name):
-            order.append(name)
-            if _is_neuron(m): calls[name].append(((out[0] if isinstance(out, tuple) else out).clone(), m.mem.clone()))
-        if _is_neuron(m):
-            calls[name] = []
-            m.reset_mem()
-        m.register_forward_hook(keep)
-    kept,snn.SpikingNeuron.instances = snn.SpikingNeuron.instances,[m for m in seen.values() if _is_neuron(m)] # what `utils.reset` resets
-    try: run(net)
-    finally: snn.SpikingNeuron.instances = kept
-    order = list(dict.fromkeys(order))
-    return calls, '' if order==list(seen) else f'; forward calls {", ".join(order) or "none of them"}, but the children are {", ".join(seen)}'
-
 _BATCH_FIRST = 'x [B, T, …]'
+
+def _rest(net, steps):
+    "What else `forward` must be given: a number of steps, or None for a state (neurons keep one that is not given)"
+    ps = [p for p in inspect.signature(net.forward).parameters.values() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    return [steps if 'step' in p.name.lower() or p.annotation is int or p.name=='T' else None for p in ps[1:]]
 
 def _ways(net, x):
     "How to run `net` on `x`, how many steps that may be, and whether x stays the same"
-    ps = [p for p in inspect.signature(net.forward).parameters.values() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
-    rest,T = (None,)*(len(ps)-1),len(x) # `forward(x, mem1, mem2)`: neurons keep a state that is not given
+    T = len(x)
+    rest = _rest(net, T)
     return (('x [T, B, …]', lambda net: net(x, *rest), range(2, T+1), False),
             (_BATCH_FIRST, lambda net: net(x.transpose(0, 1), *rest), range(2, T+1), False),
             ('constant x [B, …]', lambda net: net(x[0], *rest), range(2, 100000), True),
@@ -188,8 +193,8 @@ def _ways(net, x):
 class _Ran(NamedTuple):
     "What a network of snnTorch did with `x`"
     way:str # One of those of `_ways`
-    calls:dict # Spikes and membranes of each neuron at each call
-    order:str # What to say of the order of calls, if it is not that of the children
+    calls:dict # Spikes and membranes of each layer of neurons at each call
+    made:list # Calls of all layers, as `watching` notes them
     steps:int
     x:Tensor # Input of each step
 
@@ -198,126 +203,234 @@ class _Ran(NamedTuple):
     @property
     def batch_first(self): return self.way==_BATCH_FIRST
 
-def _try(net, x, shapes, way):
+# %% ../../nbs/spikes/snntorch.ipynb #802a3742
+def _watched(net, x, run):
+    "Spikes and membranes of each layer of neurons at each call, and the calls of all layers"
+    modules,calls = _whole(net),{}
+    neurons = {n:m for n,m in modules.items() if _is_neuron(m)}
+    for name,m in neurons.items():
+        def keep(m, args, out, name=name):
+            calls.setdefault(name, []).append(((out[0] if isinstance(out, tuple) else out).clone(), m.mem.clone()))
+        m.reset_mem()
+        m.register_forward_hook(keep)
+    kept = snn.SpikingNeuron.instances
+    snn.SpikingNeuron.instances = list(neurons.values()) # what `utils.reset` resets
+    with watching(modules, x) as w:
+        try: run(net)
+        except CheckError: raise
+        except Exception as e: raise RuntimeError((f'{w.last}: ' if w.within else '') + _line(e)) from None
+        finally: snn.SpikingNeuron.instances = kept
+    return calls, w.calls
+
+def _axes(made):
+    "How many axes the currents of neurons have, if there are weights on their way"
+    while made.inputs:
+        made = made.inputs[0]
+        if made.kind=='module' and type(made.module) in (nn.Linear,nn.Conv2d): return 2 if type(made.module) is nn.Linear else 4
+
+def _try(net, x, way):
     "What `net` does when it is run in this way, or why it cannot be"
     name,run,steps,constant = way
-    try: calls,order = _calls(_copy(net), run)
-    except Exception as e: return None,f'{name}: {_line(e)}'
+    try: calls,made = _watched(_copy(net), x, run)
+    except RuntimeError as e: return None,str(e)
+    if not calls: return None,'no neurons are called'
     n = len(next(iter(calls.values())))
-    def fits(k, c): return len(c)==n and n in steps and all(s.shape==(x.shape[1], *shapes[k]) for s,_ in c)
+    axes = {c.name:_axes(c) for c in made if c.name in calls}
+    def fits(k, c): return len(c)==n and n in steps and all(s.ndim==(axes[k] or s.ndim) and len(s)==x.shape[1] for s,_ in c)
     odd = next((k for k,c in calls.items() if not fits(k, c)), None)
-    if odd is None: return _Ran(name, calls, order, n, x[:1].expand(n, *x.shape[1:]) if constant else x[:n]),''
-    c = calls[odd]
-    return None,f'{name}: `{odd}` is called {len(c)} times' + (f' with shape {tuple(c[0][0].shape)}' if c else '') + order
+    if odd is None: return _Ran(name, calls, made, n, x[:1].expand(n, *x.shape[1:]) if constant else x[:n]),''
+    return None,f'`{odd}` is called {len(calls[odd])} times with shape {tuple(calls[odd][0][0].shape)}'
 
-def _run(net, x, shapes, known=None):
+# %% ../../nbs/spikes/snntorch.ipynb #0eba3d2a
+def _run(net, x, known=None):
     "Run `net` in the first way that fits, or in the one that is known"
-    ran,why = {},[]
+    ran,why = {},{}
     for way in _ways(net, x):
         if known and way[0]!=known: continue
         if ran and way[0]!=_BATCH_FIRST: break
-        got,no = _try(net, x, shapes, way)
+        got,no = _try(net, x, way)
         if got: ran[way[0]] = got
-        else: why.append(no)
+        else: why.setdefault(no, []).append(way[0])
     if len(ran)>1: warnings.warn(f'`forward` of {type(net).__name__} takes x [T, B, …] and x [B, T, …]; it is read as [T, B, …]')
     if ran: return next(iter(ran.values()))
-    at = ', '.join(f'`{k}` {(x.shape[1], *s)}' for k,s in shapes.items())
-    want = f'a loop over x [T, B, …] or over a constant x [B, …], or one step; with B={x.shape[1]}, T={len(x)}, {at}'
-    fail('`forward`', type(net).__name__, want, '. '.join(why))
+    want = f'a loop over x [T, B, …] or over a constant x [B, …], or one step; with B={x.shape[1]}, T={len(x)}'
+    fail('`forward`', type(net).__name__, want, '. '.join(f'{", ".join(ways)}: {no}' for no,ways in why.items()))
+
+def _check_known(modules):
+    for name,m in modules:
+        if type(m) not in _LAYERS+_NEURONS and not isinstance(m, LIF):
+            fail(f'layer `{name}`', expected=f'one of {_KNOWN}', found=type(m).__name__)
+
+def _read_rows(ran, net):
+    "Layers of neurons in order, and what feeds each; raises `CheckError` for what cannot be read"
+    _check_known((c.name,c.module) for c in ran.made)
+    out = rows(ran.made, _is_neuron)
+    used = {n for w in out.values() for n,_ in w.layers}|set(out)
+    last = next((c for c in ran.made if c.name not in used and type(c.module) in (nn.Linear,nn.Conv2d)), None)
+    if last: fail(f'layer `{last.name}`, the last', expected='neurons: Leaky, RLeaky, Synaptic or RSynaptic', found=type(last.module).__name__)
+    return out
 
 # %% ../../nbs/spikes/snntorch.ipynb #d9361dd9
-def _agree(theirs, ours, steps):
-    "Compare a network of snnTorch with `ours` on random input: its steps, if it chooses them itself, and whether the batch is first"
+def _with_thresholds(net, scale):
+    "A copy with other thresholds"
+    new = _copy(net)
+    for m in new.modules():
+        if _is_neuron(m):
+            th = m.threshold.detach()*(scale*(1+1e-6))
+            m.threshold = nn.Parameter(th) if isinstance(m.threshold, nn.Parameter) else th
+    return new
+
+def _compare(name, c, r, layer, kind):
+    "What differs of membranes, if anything; raises `CheckError` where spikes do"
+    spk,mem = (torch.stack(s) for s in zip(*c))
+    where = f'layer `{name}` ({kind})'
+    why = '; forward may keep another state between steps, or do to a tensor in place what is not seen'
+    bad = (spk!=r.spk).flatten(1).sum(1)
+    if bad.any():
+        found = f'{int(bad.sum())} of {spk.numel()} different, the first at step {int(bad.nonzero()[0])}{why}'
+        fail('spikes', where, 'the same as in snnTorch', found)
+    if layer.reset=='zero': mem = mem*(1-spk) # with reset_delay=True it is the membrane before the reset
+    far = (mem-r.mem).abs().flatten(1).amax(1)
+    off = ~(far<=1e-9*(1+mem.abs().max()))
+    if off.any():
+        found = f'a difference of {far.max():.3g}, the first at step {int(off.nonzero()[0])}{why}'
+        return 'membranes', where, 'the same as in snnTorch', found
+
+# %% ../../nbs/spikes/snntorch.ipynb #a6b0a95e
+def _agree(theirs, ours, names, way, T):
+    "Compare networks on random input of T steps, by the names of their neurons; returns the last run. Raises `CheckError`"
     theirs,ours = _twin(theirs),_copy(ours).cpu().double().eval()
     ours.batch_first = False
-    shapes,way,taken,fired,apart = _shapes(list(_leaves(theirs)), ours.in_shape),None,set(),set(),None
-    gen = torch.Generator().manual_seed(0)
+    fired,taken,gen = set(),set(),torch.Generator().manual_seed(0)
     for gain,scale in ((1,1),(10,1),(100,1),(10,.01)):
-        a,b = _copy(theirs),_copy(ours)
-        for m in (*a.modules(), *b.modules()):
-            if _is_neuron(m):
-                th = m.threshold.detach()*(scale*(1+1e-6))
-                m.threshold = nn.Parameter(th) if isinstance(m.threshold, nn.Parameter) else th
-        x = (torch.rand if gain==1 else torch.randn)(max(steps, 8), 3, *ours.in_shape, dtype=torch.float64, generator=gen)*gain
-        way,calls,order,n,at = ran = _run(a, x, shapes, way)
-        taken |= {n} | ({_run(a, x*k, shapes, way).steps for k in (0,100,-100)} if gain==1 else set())
-        x = at
-        if len(taken)>1: fail('`forward`', type(theirs).__name__, 'as many steps for any input', f'{min(taken)} and {max(taken)} of them: does it stop where something has fired?')
-        for (name,c),r in zip(calls.items(), b.record(x)):
-            spk,mem = (torch.stack(s) for s in zip(*c))
-            bad = (spk!=r.spk).flatten(1).sum(1)
-            layer = b.layers[int(r.name)]
-            if layer.reset=='zero': mem = mem*(1-spk) # with reset_delay=True it is the membrane before the reset
-            far = (mem-r.mem).abs().flatten(1).amax(1)
-            off = ~(far<=1e-9*(1+mem.abs().max()))
-            why = order or f'; forward may do to the input of `{name}` what no child does (F.max_pool2d, relu, a sum), or keep another state'
-            where = f'layer `{name}` ({type(dict(_leaves(a))[name]).__name__})'
-            if bad.any(): fail('spikes', where, 'the same as in snnTorch', f'{int(bad.sum())} of {spk.numel()} different, the first at step {int(bad.nonzero()[0])}{why}')
-            if off.any(): apart = apart or ('membranes', where, 'the same as in snnTorch', f'a difference of {far.max():.3g}, the first at step {int(off.nonzero()[0])}{why}')
+        a,b = (_with_thresholds(n, scale) for n in (theirs,ours))
+        x = (torch.rand if gain==1 else torch.randn)(T, 3, *ours.in_shape, dtype=torch.float64, generator=gen)*gain
+        ran = _run(a, x, way)
+        taken |= {ran.steps} | ({_run(a, x*k, way).steps for k in (0,100,-100)} if gain==1 else set())
+        if len(taken)>1:
+            found = f'{min(taken)} and {max(taken)} of them: does it stop where something has fired?'
+            fail('`forward`', type(theirs).__name__, 'as many steps for any input', found)
+        apart = None
+        for name,r in zip(names, b.record(ran.x)):
+            kind = type(a.get_submodule(name)).__name__
+            apart = apart or _compare(name, ran.calls[name], r, b.layers[int(r.name)], kind)
             if r.spk.any() and not r.spk.all(): fired.add(name)
-        if len(fired)==len(calls) and not apart: break
+        if len(fired)==len(names) and not apart: break
     if apart: fail(*apart)
-    return (n if ran.constant or n!=max(steps, 8) else steps),ran.batch_first
+    return ran
 
 # %% ../../nbs/spikes/snntorch.ipynb #8bc14442
+def _sample_shapes(net, in_shape):
+    "Shapes of a sample that `net` may take"
+    if in_shape is not None: return [tuple(in_shape)]
+    linear = [m for m in net.modules() if isinstance(m, nn.Linear)]
+    if not any(isinstance(m, (nn.Conv1d,nn.Conv2d)) for m in net.modules()):
+        return list(dict.fromkeys((m.in_features,) for m in linear))
+    first = next(m for m in _whole(net).values() if not isinstance(m, (nn.Dropout,nn.Identity)))
+    if isinstance(first, nn.Linear): return [(first.in_features,)]
+    want = f'the shape of one sample, such as (1, 28, 28), for a network that begins with {type(first).__name__}'
+    fail('`in_shape`', expected=want, found=None)
+
+def _read(net, in_shape, steps):
+    "How `net` runs, the shape of its samples, and its layers of neurons in order"
+    twin,refused = _twin(net),[]
+    shapes = _sample_shapes(net, in_shape)
+    if not shapes: fail('`in_shape`', expected='the shape of one sample, such as (1, 28, 28)', found=None)
+    for shape in shapes:
+        x = torch.rand(steps, 3, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        try: ran = _run(twin, x)
+        except CheckError as e: refused.append(e)
+        else: return ran, shape, _read_rows(ran, twin)
+    _check_known(_whole(twin).items()) # perhaps that is why it does not run
+    raise refused[0]
+
+def _own_layers(new, ways, read):
+    "Layers of our own, from those of a copy of the original, and `read` for its neurons"
+    layers,seen = [],set()
+    for name,w in ways.items():
+        for n,m in (*w.layers,(name,None)):
+            m = new.get_submodule(n) if n else m
+            if id(m) in seen and not any(True for _ in m.parameters()): m = copy.deepcopy(m) # a pool that is called twice
+            if id(m) in seen: fail(f'layer `{n}` ({type(m).__name__})', expected='weights that are called once a step', found='twice')
+            seen.add(id(m))
+            layers.append(read(n, m) if _is_neuron(m) else m)
+    return layers
+
+# %% ../../nbs/spikes/snntorch.ipynb #f10ac17c
+def _has_neurons(net):
+    "Neurons of their own, and finite numbers"
+    whole = list(net.named_modules(remove_duplicate=False))
+    neurons = [(n,m) for n,m in whole if _is_neuron(m)]
+    if not neurons:
+        found = ', '.join(type(m).__name__ for m in _whole(net).values()) or 'no layers'
+        fail(f'`{type(net).__name__}`', expected='neurons: Leaky, RLeaky, Synaptic or RSynaptic', found=found)
+    for name,m in neurons:
+        where = f'layer `{name}` ({type(m).__name__})'
+        if type(m) not in _NEURONS: continue
+        _check_neuron(m, where)
+        _read_reset(m, where)
+    for k,t in net.state_dict().items(): check_finite(t, k)
+
 def from_snntorch(
     net:nn.Module, # A network of snnTorch; it is copied, and not changed in any way
-    in_shape:tuple=None, # Shape of one sample, such as `(1,28,28)`; known by itself if the first layer is `nn.Linear`
+    in_shape:tuple=None, # Shape of one sample, such as `(1,28,28)`; known by itself where only `nn.Linear` takes samples
     steps:int=25, # Steps T for constant input, ≥ 1; a `forward` with its own number of steps decides instead
     surrogate:str=None, # One of `SURROGATES` for every neuron, instead of what `spike_grad` says
     slope:float=None # Its steepness, > 0; 25 if absent
-)->Network: # The same network, with the same weights, spikes and mode
+)->Network: # The same network, with the same weights, spikes, layout of x and mode
     "Read a network of snnTorch; raises `CheckError` for what cannot be read, and if any spike differs on random input"
     if slope is not None and surrogate is None: fail('`slope`', expected='None where `surrogate` is not given', found=slope)
     if surrogate is not None: surrogate,slope = check_in(surrogate, SURROGATES, 'surrogate'),25. if slope is None else slope
     steps = int(check_range(steps, 1, name='steps'))
-    new = _copy(net)
-    leaves = list(_leaves(new))
-    neurons = [m for _,m in leaves if _is_neuron(m)]
-    if not neurons: fail(f'`{type(net).__name__}`', expected='neurons: Leaky, RLeaky, Synaptic or RSynaptic', found=', '.join(type(m).__name__ for _,m in leaves) or 'no layers')
-    for i,(name,m) in enumerate(leaves):
-        twice = next((n for n,o in leaves[:i] if o is m and _is_neuron(m)), None)
-        if twice: fail(f'layer `{name}` ({type(m).__name__})', expected='neurons of its own', found=f'those of `{twice}`')
-    if not _is_neuron(leaves[-1][1]): fail(f'layer `{leaves[-1][0]}`, the last', expected='neurons: Leaky, RLeaky, Synaptic or RSynaptic', found=type(leaves[-1][1]).__name__)
-    for k,t in new.state_dict().items(): check_finite(t, k)
-    if in_shape is None:
-        first = next(m for _,m in leaves if type(m) not in (nn.Dropout, nn.Identity))
-        if type(first) is not nn.Linear: fail('`in_shape`', expected=f'the shape of one sample, such as (1, 28, 28), for a network that begins with {type(first).__name__}', found=None)
-        in_shape = first.in_features,
+    new,T = _copy(net),max(steps, 8)
+    _has_neurons(new)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        shapes = _shapes(list(_leaves(_twin(net))), in_shape)
-        layers = [_read_neuron(m, shapes[n], n, surrogate, slope) if _is_neuron(m) else m for n,m in leaves]
-        res = Network(*layers, in_shape=in_shape, steps=steps)
-        res.steps,res.batch_first = _agree(net, res, steps)
-    for m in (res, res.layers, *(l for l in layers if _is_neuron(l))): m.training = net.training
+        ran,in_shape,ways = _read(net, in_shape, T)
+        shapes = {c.name:c.inputs[0].shape[1:] for c in ran.made if c.name in ways}
+        def read(name, m): return _read_neuron(m, torch.Size(shapes[name]), name, surrogate, slope)
+        res = Network(*_own_layers(new, ways, read), in_shape=in_shape, steps=steps, batch_first=ran.batch_first)
+        ran = _agree(net, res, list(ways), ran.way, T)
+    if ran.constant or ran.steps!=T: res.steps = ran.steps
+    for m in (res, res.layers, *(l for l in res.layers if _is_neuron(l))): m.training = net.training
     return res
 
 # %% ../../nbs/spikes/snntorch.ipynb #a9647243
+def _write_recurrent(l, r, second, where, kw):
+    "A neuron of snnTorch whose spikes come back"
+    if second and l.reset=='zero':
+        found = "'zero', which RSynaptic only has with a delay that loses a current"
+        fail('`reset`', where, "'subtract_delayed' or 'none'", found)
+    make = snn.RSynaptic if second else snn.RLeaky
+    if type(r) is Diagonal:
+        return make(V=r.weight.detach().clone(), all_to_all=False, learn_recurrent=r.weight.requires_grad, **kw)
+    if type(r) is nn.Linear: n = make(linear_features=r.in_features, **kw)
+    elif type(r) is nn.Conv2d: n = make(conv2d_channels=r.in_channels, kernel_size=r.kernel_size, **kw)
+    else: fail('`recurrent`', where, 'Linear, Conv2d or Diagonal', type(r).__name__)
+    n.recurrent,n.learn_recurrent = r,r.weight.requires_grad
+    return n
+
+# %% ../../nbs/spikes/snntorch.ipynb #74ac9438
 def _write_neuron(l, feat, name, last):
     "The neuron of snnTorch that fires as `l` does"
     where = f'layer `{name}` ({type(l).__name__})'
     if parametrize.is_parametrized(l): fail('neurons', where, 'plain values (settle makes them so)', 'a parametrization')
-    if l.reset=='subtract': fail('`reset`', where, "'subtract_delayed', which snnTorch calls 'subtract', 'zero' or 'none'", "'subtract', which snnTorch does not have")
-    if l.reset=='subtract_delayed' and not l.detach_reset: fail('`detach_reset`', where, 'True, since snnTorch detaches this reset', False)
+    if l.reset=='subtract':
+        want = "'subtract_delayed', which snnTorch calls 'subtract', 'zero' or 'none'"
+        fail('`reset`', where, want, "'subtract', which snnTorch does not have")
+    if l.reset=='subtract_delayed' and not l.detach_reset:
+        fail('`detach_reset`', where, 'True, since snnTorch detaches this reset', False)
     def values(k):
         p = getattr(l, k)
         if len(feat)>1 and p.numel()>1 and p.shape==feat[:1]: p = p.reshape(-1, *[1]*(len(feat)-1))
         return p.detach().clone()
-    grad = getattr(snn.surrogate, l.surrogate) if l.surrogate in ('fast_sigmoid','atan','sigmoid') and l.beta.dtype==torch.float32 else None
-    kw = dict(beta=values('beta'), threshold=values('threshold'), spike_grad=grad(l.slope) if grad else functools.partial(spike, surrogate=l.surrogate, slope=l.slope),
-        learn_beta=isinstance(l.beta, nn.Parameter), learn_threshold=isinstance(l.threshold, nn.Parameter), init_hidden=True, output=last,
+    theirs = l.surrogate in ('fast_sigmoid','atan','sigmoid') and l.beta.dtype==torch.float32
+    grad = getattr(snn.surrogate, l.surrogate)(l.slope) if theirs else functools.partial(spike, surrogate=l.surrogate, slope=l.slope)
+    learn = {f'learn_{k}':isinstance(getattr(l, k), nn.Parameter) for k in ('beta','threshold')}
+    kw = dict(beta=values('beta'), threshold=values('threshold'), spike_grad=grad, init_hidden=True, output=last, **learn,
         reset_mechanism='subtract' if l.reset=='subtract_delayed' else l.reset, reset_delay=l.reset!='zero')
     second,r = 'alpha' in l.leaks,l.recurrent
     if second: kw |= dict(alpha=values('alpha'), learn_alpha=isinstance(l.alpha, nn.Parameter))
-    if r is None: n = (snn.Synaptic if second else snn.Leaky)(**kw)
-    else:
-        if second and l.reset=='zero': fail('`reset`', where, "'subtract_delayed' or 'none'", "'zero', which RSynaptic only has with a delay that loses a current")
-        make = snn.RSynaptic if second else snn.RLeaky
-        if type(r) is Diagonal: n = make(V=r.weight.detach().clone(), all_to_all=False, learn_recurrent=r.weight.requires_grad, **kw)
-        elif type(r) is nn.Linear: n = make(linear_features=r.in_features, **kw)
-        elif type(r) is nn.Conv2d: n = make(conv2d_channels=r.in_channels, kernel_size=r.kernel_size, **kw)
-        else: fail('`recurrent`', where, 'Linear, Conv2d or Diagonal', type(r).__name__)
-        if type(r) is not Diagonal: n.recurrent,n.learn_recurrent = r,r.weight.requires_grad
+    n = (snn.Synaptic if second else snn.Leaky)(**kw) if r is None else _write_recurrent(l, r, second, where, kw)
     for k in (*l.leaks,'threshold'): getattr(n, k).requires_grad_(getattr(l, k).requires_grad)
     return n.to(l.beta.device)
 
@@ -329,11 +442,14 @@ def to_snntorch(
     if not isinstance(net, Network): fail('`net`', expected='a Network', found=type(net).__name__)
     new = _copy(net)
     for i,l in enumerate(new.layers):
-        if type(l) not in _LAYERS and not _is_neuron(l): fail(f'layer `{i}`', expected=f'one of {", ".join(t.__name__ for t in _LAYERS)}, LIF, RecurrentLIF, Synaptic, RecurrentSynaptic', found=type(l).__name__)
+        if type(l) not in _LAYERS and not _is_neuron(l):
+            known = ', '.join(t.__name__ for t in _LAYERS)
+            fail(f'layer `{i}`', expected=f'one of {known}, LIF, RecurrentLIF, Synaptic, RecurrentSynaptic', found=type(l).__name__)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         shapes = _shapes([(str(i),l) for i,l in enumerate(_copy(net).cpu().double().eval().layers)], net.in_shape)
         last = len(new.layers)-1
-        res = nn.Sequential(*(_write_neuron(l, shapes[str(i)], i, i==last) if _is_neuron(l) else l for i,l in enumerate(new.layers)))
-        _agree(res, net, net.steps)
+        def made(i, l): return _write_neuron(l, shapes[str(i)], i, i==last) if _is_neuron(l) else l
+        res = nn.Sequential(*(made(i, l) for i,l in enumerate(new.layers)))
+        _agree(res, net, list(shapes), 'a call for each step', max(net.steps, 8))
     for m in (res, *(l for l in res if _is_neuron(l))): m.training = net.training
     return res

@@ -1,0 +1,197 @@
+"Ways in which people write networks of snnTorch: what counts is the order of calls, and what cannot be read is named with its line"
+import pytest
+import snntorch as snn
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from quarantion.checks import CheckError
+from quarantion.quant import lower, prepare, preset, verify
+from quarantion.spikes import from_snntorch
+
+
+@pytest.fixture(autouse=True)
+def seed(): torch.manual_seed(0)
+
+
+def leaky(**kw): return snn.Leaky(.9, init_hidden=True, **kw)
+
+
+class Base(nn.Module):
+    "One call is one step"
+    def step(self, x): return self.lif2(self.fc2(self.lif1(self.fc1(x))))
+    def forward(self, x): return self.step(x)
+
+
+class LayersFirst(Base):
+    def __init__(self):
+        super().__init__()
+        self.fc1,self.fc2 = nn.Linear(12,12),nn.Linear(12,12)
+        self.lif1,self.lif2 = leaky(),leaky()
+
+
+class NeuronsFirst(Base):
+    def __init__(self):
+        super().__init__()
+        self.lif2,self.lif1 = leaky(),leaky()
+        self.fc2,self.fc1 = nn.Linear(12,12),nn.Linear(12,12)
+
+
+class TwoLists(Base):
+    def __init__(self):
+        super().__init__()
+        self.fcs = nn.ModuleList(nn.Linear(12,12) for _ in range(3))
+        self.lifs = nn.ModuleList(leaky() for _ in range(3))
+    def forward(self, x):
+        for fc,lif in zip(self.fcs, self.lifs): x = lif(fc(x))
+        return x
+
+
+class Dictionary(Base):
+    def __init__(self):
+        super().__init__()
+        self.parts = nn.ModuleDict(dict(out=leaky(), b=nn.Linear(12,12), hidden=leaky(), a=nn.Linear(12,12)))
+    def forward(self, x):
+        for k in 'a','hidden','b','out': x = self.parts[k](x)
+        return x
+
+
+class Heads(LayersFirst):
+    def __init__(self):
+        super().__init__()
+        self.other,self.unread,self.loss,self.act = nn.Linear(12,7),leaky(),nn.CrossEntropyLoss(),nn.GELU()
+
+
+class Wrapped(Base):
+    def __init__(self):
+        super().__init__()
+        self.net = LayersFirst()
+    def forward(self, x): return self.net(x)
+
+
+class NumSteps(LayersFirst):
+    def forward(self, x, num_steps):
+        out = []
+        self.lif1.reset_mem(); self.lif2.reset_mem()
+        for _ in range(num_steps): out.append(self.step(x))
+        return torch.stack(out)
+
+
+class LayerByLayer(LayersFirst):
+    "All steps of a layer before the next"
+    def forward(self, x):
+        self.lif1.reset_mem(); self.lif2.reset_mem()
+        spk = torch.stack([self.lif1(i) for i in self.fc1(x)])
+        return torch.stack([self.lif2(self.fc2(s)) for s in spk])
+
+
+@pytest.mark.parametrize('make', [LayersFirst, NeuronsFirst, TwoLists, Dictionary, Heads, Wrapped, NumSteps, LayerByLayer])
+def test_order_of_calls(make):
+    net = make()
+    ours,x = from_snntorch(net),torch.rand(25,3,12)*3
+    neurons = [m for m in net.modules() if isinstance(m, snn.Leaky)]
+    for m in neurons: m.reset_mem()
+    with torch.no_grad():
+        if make is NumSteps: theirs,x = net(x[0], 25),x[0]
+        else: theirs = net(x) if make is LayerByLayer else torch.stack([net(i) for i in x])
+        assert torch.equal(theirs, ours(x)[0]) and 0<theirs.sum()<theirs.numel()
+    q = prepare(ours, preset('int8'), x)
+    assert verify(q, lower(q), [x]).mismatches==0
+
+
+class Conv(nn.Module):
+    def __init__(self, way):
+        super().__init__()
+        self.conv1,self.lif1,self.conv2,self.lif2 = nn.Conv2d(1,4,3,padding=1),leaky(),nn.Conv2d(4,4,3,padding=1),leaky()
+        self.fc,self.lif3,self.pool,self.drop,self.way = nn.Linear(16,5),leaky(),nn.MaxPool2d(2),nn.Dropout(.3),way
+    def forward(self, x):
+        if self.way=='twice': # one pool, one dropout, called twice
+            x = self.drop(self.pool(self.lif1(self.conv1(x))))
+            return self.lif3(self.fc(self.drop(self.pool(self.lif2(self.conv2(x)))).flatten(1)))
+        x = F.dropout(F.max_pool2d(self.lif1(self.conv1(x)), 2), .3, self.training)
+        x = F.avg_pool2d(self.lif2(self.conv2(x)), 2)
+        if self.way=='adaptive': x = F.adaptive_avg_pool2d(x, (2,2))
+        if self.way=='view': x = x.view(x.size(0), -1)
+        if self.way=='reshape': x = torch.reshape(x, (len(x), 16))
+        return self.lif3(self.fc(x.flatten(start_dim=1)))
+
+
+@pytest.mark.parametrize('way', ['twice','view','reshape','adaptive'])
+def test_functions_are_layers(way):
+    net = Conv(way)
+    ours,x = from_snntorch(net, in_shape=(1,8,8)),torch.rand(25,3,1,8,8)*3
+    net.eval(); ours.eval()
+    for m in (net.lif1,net.lif2,net.lif3): m.reset_mem()
+    with torch.no_grad(): theirs = torch.stack([net(i) for i in x])
+    assert torch.equal(theirs, ours(x)[0]) and theirs.any()
+    kinds = [type(m).__name__ for m in ours.layers]
+    assert kinds.count('Flatten')==1 and kinds.count('Dropout')==(2 if way=='twice' else 1)
+    q = prepare(ours, preset('int4'), x)
+    assert verify(q, lower(q), [x]).mismatches==0
+
+
+def test_adaptive_pool_is_an_average():
+    net = nn.Sequential(nn.Conv2d(1,4,3,padding=1), leaky(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16,3), leaky(output=True))
+    ours = from_snntorch(net, in_shape=(1,8,8))
+    assert type(ours.layers[2]) is nn.AvgPool2d and ours.layers[2].kernel_size==(4,4)
+    net[2] = nn.AdaptiveAvgPool2d(3)
+    net[4] = nn.Linear(36,3)
+    refused(net, 'layer `4`' if False else '`2` (AdaptiveAvgPool2d)', 'a size that divides [8, 8]', 'found [3, 3]', in_shape=(1,8,8))
+
+
+def refused(net, *words, **kw):
+    with pytest.raises(CheckError) as e: from_snntorch(net, **kw)
+    for w in words: assert w in str(e.value), str(e.value)
+    assert '\n' not in str(e.value)
+
+
+class Shared(LayersFirst):
+    def forward(self, x): return self.lif1(self.fc2(self.lif1(self.fc1(x))))
+
+class SharedWeights(LayersFirst):
+    def forward(self, x): return self.lif2(self.fc1(self.lif1(self.fc1(x))))
+
+class Through(LayersFirst):
+    "Batch norm through time: one for each step"
+    def __init__(self):
+        super().__init__()
+        self.norms = nn.ModuleList(nn.BatchNorm1d(12) for _ in range(25))
+    def forward(self, x):
+        out = []
+        self.lif1.reset_mem(); self.lif2.reset_mem()
+        for i,norm in zip(x, self.norms): out.append(self.lif2(self.fc2(self.lif1(norm(self.fc1(i))))))
+        return torch.stack(out)
+
+class Skip(LayersFirst):
+    def forward(self, x): return self.lif2(self.fc2(self.lif1(self.fc1(x)))+x)
+
+class Scaled(LayersFirst):
+    def forward(self, x): return self.lif2(self.fc2(self.lif1(self.fc1(x/255))))
+
+class Noisy(LayersFirst):
+    def forward(self, x): return self.lif2(self.fc2(self.lif1(self.fc1(x)+torch.randn(12))))
+
+class Membranes(Base):
+    def __init__(self):
+        super().__init__()
+        self.fc1,self.fc2,self.lif1,self.lif2 = nn.Linear(12,12),nn.Linear(12,12),snn.Leaky(.9),snn.Leaky(.9)
+    def forward(self, x, mem1, mem2):
+        _,mem1 = self.lif1(self.fc1(x), mem1)
+        spk,mem2 = self.lif2(self.fc2(mem1), mem2)
+        return spk,mem1,mem2
+
+class Branches(LayersFirst):
+    def forward(self, x): return self.lif1(self.fc1(x)),self.lif2(self.fc2(x))
+
+
+@pytest.mark.parametrize('make,words', [
+    (Shared, ['layer `lif1` (Leaky)', 'neurons of its own', 'x → fc1 and lif1 → fc2', 'test_read_networks.py:']),
+    (SharedWeights, ['layer `fc1` (Linear)', 'called once a step']),
+    (Through, ['layer `lif1` (Leaky)', 'one norm for all of time', 'norms.0', 'norms.1']),
+    (Skip, ['layer `lif2` (Leaky)', '`add` at test_read_networks.py:']),
+    (Scaled, ['layer `lif1` (Leaky)', 'div` at test_read_networks.py:']),
+    (Noisy, ['layer `lif1` (Leaky)', '`add` at test_read_networks.py:']),
+    (Membranes, ['layer `lif2`', 'the spikes of `lif1`', 'its membranes']),
+    (Branches, ['`forward`', 'one layer of neurons behind the input', '`lif1`, `lif2`']),
+])
+def test_what_cannot_be_read_is_named(make, words): refused(make(), *words)
