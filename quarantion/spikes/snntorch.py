@@ -39,6 +39,8 @@ def _whole(net):
 
 def _is_row(m): return type(m) in _LAYERS+_NEURONS or type(m) is nn.Sequential and all(map(_is_row, m))
 
+def _learns(p): return isinstance(p, nn.Parameter)
+
 def _leaks(m): return ('alpha','beta') if hasattr(m, 'alpha') else ('beta',) # of neurons of snnTorch; ours say it
 
 def _is_neuron(m): return isinstance(m, (snn.SpikingNeuron, LIF))
@@ -71,7 +73,7 @@ def _twin(net):
         for k in _leaks(m)+('threshold',): # `threshold=1` is an int64 buffer
             if not getattr(m, k).is_floating_point(): setattr(m, k, getattr(m, k).double())
         v = getattr(getattr(m, 'recurrent', None), 'V', None)
-        if v is not None and not isinstance(v, nn.Parameter): m.recurrent.V = v.cpu().double() # not registered
+        if v is not None and not _learns(v): m.recurrent.V = v.cpu().double() # not registered
     if _is_row(new):
         for m in neurons[:-1]: m.init_hidden,m.output = True,False # else the next layer gets a tuple
     return new
@@ -139,8 +141,8 @@ def _check_neuron(n, where):
     for k in ('inhibition','state_quant'):
         if getattr(n, k): fail(f'`{k}`', where, 'False', 'True' if k=='inhibition' else 'a quantizer')
     g = n.graded_spikes_factor
-    if isinstance(g, nn.Parameter) or bool((g!=1).any()):
-        found = 'a parameter' if isinstance(g, nn.Parameter) else g.flatten()[0].item() if g.numel()==1 else f'shape {tuple(g.shape)}'
+    if _learns(g) or bool((g!=1).any()):
+        found = 'a parameter' if _learns(g) else g.flatten()[0].item() if g.numel()==1 else f'shape {tuple(g.shape)}'
         fail('`graded_spikes_factor`', where, '1, not learned', found)
     try: fires = n.spike_grad(torch.tensor([-1e-3,0,1e-3], device=n.beta.device)).tolist()
     except Exception as e: fires = _line(e)
@@ -161,7 +163,7 @@ def _read_neuron(n, feat, name, surrogate, slope):
     if surrogate is None: surrogate,slope = _read_surrogate(n.spike_grad, where)
     ps = {k:_spread(getattr(n, k), feat, f'{name}.{k}') for k in _leaks(n)+('threshold',)}
     check_range(ps['threshold'], 0, name=f'{name}.threshold', above=True)
-    learn = {k:isinstance(getattr(n, k), nn.Parameter) for k in ps}
+    learn = {k:_learns(getattr(n, k)) for k in ps}
     reset = _read_reset(n, where)
     kw = dict(reset=reset, surrogate=surrogate, slope=slope, learn_beta=learn['beta'], learn_threshold=learn['threshold'],
         detach_reset=reset!='zero' or n.reset_delay) # without delay snnTorch resets by the spike itself
@@ -258,7 +260,7 @@ def _run(net, x, known=None):
 
 def _check_known(modules):
     for name,m in modules:
-        if type(m) not in _LAYERS+_NEURONS and not isinstance(m, LIF):
+        if type(m) not in _LAYERS+_NEURONS and not (_is_neuron(m) and hasattr(m, 'kind')):
             fail(f'layer `{name}`', expected=f'one of {_KNOWN}', found=type(m).__name__)
 
 def _read_rows(ran, net):
@@ -277,7 +279,7 @@ def _with_thresholds(net, scale):
     for m in new.modules():
         if _is_neuron(m):
             th = m.threshold.detach()*(scale*(1+1e-6))
-            m.threshold = nn.Parameter(th) if isinstance(m.threshold, nn.Parameter) else th
+            m.threshold = nn.Parameter(th) if _learns(m.threshold) else th
     return new
 
 def _compare(name, c, r, layer, kind):
@@ -323,11 +325,11 @@ def _agree(theirs, ours, names, way, T):
 def _sample_shapes(net, in_shape):
     "Shapes of a sample that `net` may take"
     if in_shape is not None: return [tuple(in_shape)]
-    linear = [m for m in net.modules() if isinstance(m, nn.Linear)]
-    if not any(isinstance(m, (nn.Conv1d,nn.Conv2d)) for m in net.modules()):
-        return list(dict.fromkeys((m.in_features,) for m in linear))
-    first = next(m for m in _whole(net).values() if not isinstance(m, (nn.Dropout,nn.Identity)))
-    if isinstance(first, nn.Linear): return [(first.in_features,)]
+    kinds = [type(m) for m in net.modules()]
+    if nn.Conv1d not in kinds and nn.Conv2d not in kinds:
+        return list(dict.fromkeys((m.in_features,) for m in net.modules() if hasattr(m, 'in_features')))
+    first = next(m for m in _whole(net).values() if type(m) not in (nn.Dropout,nn.Identity))
+    if type(first) is nn.Linear: return [(first.in_features,)]
     want = f'the shape of one sample, such as (1, 28, 28), for a network that begins with {type(first).__name__}'
     fail('`in_shape`', expected=want, found=None)
 
@@ -425,11 +427,11 @@ def _write_neuron(l, feat, name, last):
         return p.detach().clone()
     theirs = l.surrogate in ('fast_sigmoid','atan','sigmoid') and l.beta.dtype==torch.float32
     grad = getattr(snn.surrogate, l.surrogate)(l.slope) if theirs else functools.partial(spike, surrogate=l.surrogate, slope=l.slope)
-    learn = {f'learn_{k}':isinstance(getattr(l, k), nn.Parameter) for k in ('beta','threshold')}
+    learn = {f'learn_{k}':_learns(getattr(l, k)) for k in ('beta','threshold')}
     kw = dict(beta=values('beta'), threshold=values('threshold'), spike_grad=grad, init_hidden=True, output=last, **learn,
         reset_mechanism='subtract' if l.reset=='subtract_delayed' else l.reset, reset_delay=l.reset!='zero')
     second,r = 'alpha' in l.leaks,l.recurrent
-    if second: kw |= dict(alpha=values('alpha'), learn_alpha=isinstance(l.alpha, nn.Parameter))
+    if second: kw |= dict(alpha=values('alpha'), learn_alpha=_learns(l.alpha))
     n = (snn.Synaptic if second else snn.Leaky)(**kw) if r is None else _write_recurrent(l, r, second, where, kw)
     for k in (*l.leaks,'threshold'): getattr(n, k).requires_grad_(getattr(l, k).requires_grad)
     return n.to(l.beta.device)

@@ -59,7 +59,7 @@ def _given(module, x):
     "Words on what a module is given, for an error in it"
     t = next(_tensors(x), None)
     if t is None: return ''
-    flat = isinstance(module, nn.Linear) and t.ndim>2 and t[0].numel()==module.in_features
+    flat = t.ndim>2 and t[0].numel()==getattr(module, 'in_features', None)
     return f' given {tuple(t.shape[1:])}'+' (nn.Flatten() before it would make that one axis)'*flat
 
 class Watch(TorchFunctionMode):
@@ -172,7 +172,7 @@ def way(
     made,layers = call.inputs[0] if call.inputs else Made('input', 'nothing', ()),[]
     where = f'layer `{call.name}` ({type(call.module).__name__})'
     while made.kind!='input' and not (made.kind=='module' and neurons(made.module)):
-        if isinstance(made.module, nn.AdaptiveAvgPool2d): layers += [('', m) for m in _shrunk(made, where)]
+        if type(made.module) is nn.AdaptiveAvgPool2d: layers += [('', m) for m in _shrunk(made, where)]
         elif made.kind=='module': layers.append((made.name, made.module))
         else: layers += [('', m) for m in _layer(made, where)]
         froms = list(dict.fromkeys(i.name for i in made.inputs))
