@@ -7,11 +7,13 @@ __all__ = ['IDX_TYPES', 'IMAGES', 'LABELS', 'MNIST_URL', 'MNIST_SHA256', 'MNIST'
            'load_mnist']
 
 # %% ../../nbs/data/idx.ipynb #dac0c833
-import gzip, math, zlib
+import gzip, math, os, warnings, zlib
 from pathlib import Path
+from typing import NamedTuple
 import numpy as np, torch
 from ..checks import fail, check_finite
 from .split import DataSet, Split, hold_out
+from ..files import as_path, read_bytes, write_atomic
 
 # %% ../../nbs/data/idx.ipynb #7062f529
 IDX_TYPES = {8:'>u1', 9:'>i1', 11:'>i2', 12:'>i4', 13:'>f4', 14:'>f8'} # Code of each type in a magic number
@@ -29,30 +31,30 @@ def write_idx(
     if code is None: fail('dtype', str(path), f'one of {", ".join(map(str, codes))}', x.dtype)
     if not x.ndim: fail('axes', str(path), 'at least one', 0)
     data = bytes([0, 0, code, x.ndim]) + np.array(x.shape, '>i4').tobytes() + x.astype(IDX_TYPES[code]).tobytes()
-    Path(path).write_bytes(gzip.compress(data, mtime=0) if str(path).endswith('.gz') else data)
+    write_atomic(path, gzip.compress(data, mtime=0) if str(path).endswith('.gz') else data)
 
 # %% ../../nbs/data/idx.ipynb #b47501bb
-def _read_bytes(path):
-    path = Path(path)
-    try: data = path.read_bytes()
-    except OSError as e: fail('file', str(path), 'a file that can be read', e.strerror)
-    if not data: fail('size', str(path), 'an IDX file', 'an empty file')
-    if path.suffix!='.gz': return data
-    if data[:2]!=b'\x1f\x8b': fail('first bytes', str(path), 'those of a gzip file, 1f 8b', data[:2].hex(' '))
+def _content(path):
+    "What is in a file, unpacked if it is packed, whatever its name says of that"
+    data,where = read_bytes(path),str(path)
+    if not data: fail('size', where, 'an IDX file', 'an empty file')
+    if data[:2]!=b'\x1f\x8b':
+        if data[:2]==b'\0\0' or not where.endswith('.gz'): return data
+        fail('first bytes', where, '1f 8b, those of a gzip file, or 00 00, those of IDX', data[:2].hex(' '))
     try: return gzip.decompress(data)
-    except EOFError: fail('gzip stream', str(path), 'a whole one', f'its end missing after {len(data)} bytes')
-    except (OSError, zlib.error) as e: fail('gzip stream', str(path), 'a whole one', str(e))
+    except EOFError: fail('gzip stream', where, 'a whole one', f'its end missing after {len(data)} bytes')
+    except (OSError, zlib.error) as e: fail('gzip stream', where, 'a whole one', str(e))
 
 # %% ../../nbs/data/idx.ipynb #1af69191
 def _magic(n): return f'{n} ({n>>8:#x}: {np.dtype(IDX_TYPES[n>>8]).name}, {n&255} axes)' if n>>8 in IDX_TYPES else n
 
 # %% ../../nbs/data/idx.ipynb #8aca7fc7
 def read_idx(
-    path, # File to read; decompressed if its name ends in `.gz`
+    path, # File to read; decompressed if its contents are gzip's, by whatever name
     magic:int=None # The magic number that it must have, such as `IMAGES`; default: any
 )->np.ndarray: # The values, in the byte order of the machine
     "Read an IDX file; raises `CheckError` if it is not whole, or holds NaN or infinity"
-    data,where = _read_bytes(path),str(path)
+    data,where = _content(path),str(path)
     if len(data)<4: fail('header', where, 'at least 4 bytes', len(data))
     n = int.from_bytes(data[:4], 'big')
     if magic is not None and n!=magic: fail('magic number', where, _magic(magic), _magic(n))
@@ -67,18 +69,63 @@ def read_idx(
     return check_finite(x.astype(dtype.newbyteorder('=')), 'values', where)
 
 # %% ../../nbs/data/idx.ipynb #5c9aea52
-def _find(folder, stem, kind): # `train-images`, `idx3` -> the file, or None
-    names = [f'{stem}{sep}{kind}-ubyte{end}' for sep in '-.' for end in ('.gz', '')]
-    return next((folder/n for n in names if (folder/n).is_file()), None)
+_SETS = ('train','t10k'),('emnist-digits-train','emnist-digits-test'),('emnist-mnist-train','emnist-mnist-test')
 
-def _read_part(folder, part): # Images as uint8 [N, H, W] and labels as uint8 [N]
-    images,labels = _find(folder, f'{part}-images', 'idx3'),_find(folder, f'{part}-labels', 'idx1')
-    for f,name in ((images, f'{part}-images-idx3-ubyte.gz'), (labels, f'{part}-labels-idx1-ubyte.gz')):
-        if f is None: fail(name, str(folder), 'this file, packed or not', 'neither')
+def _names(part, what): # `train`, `images` -> what the file may be called
+    stem,kind = f'{part}-{what}',dict(images='idx3', labels='idx1')[what]
+    return [f'{stem}{sep}{kind}-ubyte{end}' for sep in '-.' for end in ('.gz', '')]
+
+def _find(place, part, what): # The file, in the folder or in one of its own name; or None
+    names = _names(part, what)
+    paths = [place/n for n in names]+[place/own/n for own in names for n in names]
+    return next((p for p in paths if os.path.isfile(p)), None)
+
+def _has(place, part): return any(_find(place, part, what) for what in ('images','labels'))
+
+# %% ../../nbs/data/idx.ipynb #59b12725
+class _Found(NamedTuple):
+    place:Path # Folder with the files
+    train:str # What the parts are called there
+    test:str
+    looked:list # Folders that were looked at
+
+def _locate(folder):
+    "Where the files of a folder are; names of MNIST if there are none"
+    if not os.path.isdir(folder): fail('data_dir', str(folder), 'a folder with IDX files', 'no folder')
+    places = [folder,*sorted({folder/'raw', folder/'MNIST'/'raw', *folder.glob('*/raw')})]
+    held = [(p,parts) for p in places for parts in _SETS if _has(p, parts[0]) or _has(p, parts[1])]
+    if not held: return _Found(folder, *_SETS[0], places)
+    place,parts = held[0]
+    below = sorted({p.relative_to(folder).as_posix() for p,_ in held})
+    if place!=folder and len(below)>1:
+        found = f'those in {", ".join(below)}; name one of these folders'
+        fail('data_dir', str(folder), 'IDX files of one data set', found)
+    return _Found(place, *parts, [place])
+
+# %% ../../nbs/data/idx.ipynb #a51e4637
+def _path(found, part, what):
+    if f:=_find(found.place, part, what): return f
+    names,places = _names(part, what),', '.join(map(str, found.looked))
+    fail(names[0], str(found.place), 'this file, packed or not',
+         f'none; looked for {", ".join(names)} in {places}, and there in folders of these names')
+
+def _read_part(found, part): # Images as uint8 [N, H, W] and labels as uint8 [N]
+    images,labels = _path(found, part, 'images'),_path(found, part, 'labels')
     x,y = read_idx(images, IMAGES),read_idx(labels, LABELS)
     if len(x)!=len(y): fail('number of labels', str(labels), f'{len(x)}, as many as images in {images.name}', len(y))
     if y.max()>9: fail(f'label {int((y>9).argmax())}', str(labels), 'in 0..9', int(y[y>9][0]))
     return x,y
+
+# %% ../../nbs/data/idx.ipynb #862ddf6b
+def _is_turned(folder, found, transpose):
+    "Are the images to be transposed? As asked, or by their name"
+    if transpose is not None: return transpose
+    f = _path(found, found.train, 'images')
+    name = Path(os.path.abspath(folder)).name
+    if 'emnist' not in f'{name}/{f.relative_to(folder)}'.lower(): return False
+    turned = 'they are turned upright (`transpose=True` or `False` decides)'
+    warnings.warn(f'{f}: EMNIST stores its images transposed; {turned}', stacklevel=3)
+    return True
 
 # %% ../../nbs/data/idx.ipynb #0219a10d
 MNIST_URL = 'https://ossci-datasets.s3.amazonaws.com/mnist/' # The mirror that torchvision uses too
@@ -98,10 +145,12 @@ def fetch_mnist(
     import pooch
     folder = Path(cache) if cache else pooch.os_cache('quarantion')/'mnist'
     get = pooch.HTTPDownloader(progressbar=False, timeout=60)
+    instead = 'files that are there already are read with `--data-dir FOLDER`, or `data_dir=`'
     for name,sha in (MNIST_SHA256 if sha256 is None else sha256).items():
         try: pooch.retrieve(url+name, f'sha256:{sha}', fname=name, path=folder, downloader=get)
-        except OSError as e: fail('download', url+name, 'an answer', f'{type(e).__name__}: {e}') # those of requests too
-        except ValueError as e: fail('download', url+name, f'SHA-256 {sha}', str(e))
+        except OSError as e: # those of requests too
+            fail('download', url+name, 'an answer', f'{type(e).__name__}: {e}; {instead}')
+        except ValueError as e: fail('download', url+name, f'SHA-256 {sha}', f'{e}; {instead}')
     return folder
 
 # %% ../../nbs/data/idx.ipynb #2e26e173
@@ -109,19 +158,21 @@ def load_mnist(
     data_dir=None, # Folder with the files; default: download them
     size:int=10_000, # Images to hold out, where there are no test files
     seed:int=0, # Which images are held out
+    transpose:bool=None, # Are the images stored on their sides? Default: those of EMNIST are, with a warning
     **fetch # Passed to `fetch_mnist`, where there is no `data_dir`
 )->Split: # Images `[N, 784]` in `[0, 1]`, in steps of 1/255
     "MNIST, or another data set of ten classes in the same four files"
-    folder = fetch_mnist(**fetch) if data_dir is None else Path(data_dir)
-    if not folder.is_dir(): fail('data_dir', str(folder), 'a folder with IDX files', 'no folder')
-    x,y = _read_part(folder, 'train')
-    if _find(folder, 't10k-images', 'idx3') or _find(folder, 't10k-labels', 'idx1'):
-        xt,yt = _read_part(folder, 't10k')
+    folder = fetch_mnist(**fetch) if data_dir is None else as_path(data_dir)
+    found = _locate(folder)
+    x,y = _read_part(found, found.train)
+    if _has(found.place, found.test):
+        xt,yt = _read_part(found, found.test)
         if xt.shape[1:]!=x.shape[1:]: fail('size of the test images', str(folder), x.shape[1:], xt.shape[1:])
     else:
         try: a,b = hold_out(torch.from_numpy(y), size, seed)
         except ValueError as e: fail('training images to hold out', str(folder), found=str(e))
         x,y,xt,yt = x[a],y[a],x[b],y[b]
+    if _is_turned(folder, found, transpose): x,xt = x.transpose(0, 2, 1),xt.transpose(0, 2, 1)
     parts = [torch.from_numpy(p) for p in (x,y,xt,yt)]
     parts[::2] = [p.flatten(1).float().div_(255) for p in parts[::2]]
     parts[1::2] = [p.long() for p in parts[1::2]]

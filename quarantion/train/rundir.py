@@ -160,7 +160,8 @@ def read_toml(
     return d
 
 # %% ../../nbs/train/rundir.ipynb #3eb060ae
-_NUMBERS = ('float_accuracy','test_accuracy','samples','spikes','mismatches','spike_rate','bytes','float_bytes','seconds')
+_NUMBERS = ('float_accuracy','test_accuracy','samples','spikes','mismatches','spike_rate',
+            'bytes','float_bytes','seconds')
 _OF_LAYER = 'levels','weights','bytes','rate','mismatches'
 _OF_EPOCH = 'loss','accuracy','spike_rate'
 
@@ -168,7 +169,8 @@ def _check_numbers(d, keys, where):
     if not isinstance(d, dict): fail('record', where, 'an object', type(d).__name__)
     for k in keys:
         v = d.get(k)
-        if isinstance(v, bool) or not isinstance(v, (int,float,type(None))): fail(f'`{k}`', where, 'a number', repr(v)[:40])
+        if v is None: continue
+        if isinstance(v, bool) or not isinstance(v, (int,float)): fail(f'`{k}`', where, 'a number', repr(v)[:40])
 
 def _check_result(d, where):
     _check_numbers(d, _NUMBERS, where)
