@@ -260,7 +260,7 @@ class Lock:
             f.truncate(0)
             os.write(f.fileno(), f'{os.getpid()}\n'.encode())
         for p in self.run.rglob('.*.tmp'):
-            if kind_of(p)=='file': p.unlink(missing_ok=True)
+            with contextlib.suppress(OSError): p.unlink()
         self.file = f
         return self
 

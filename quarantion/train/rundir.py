@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MANIFEST_VERSION', 'Seal', 'write_manifest', 'Manifest', 'read_manifest', 'check_manifest', 'is_finished', 'unsealed',
-           'dump_toml', 'read_toml', 'Run', 'read_run', 'result_of']
+           'dump_toml', 'read_toml', 'result_of', 'Run', 'read_run']
 
 # %% ../../nbs/train/rundir.ipynb #bf60acc1
 import json, math, os, re
@@ -180,6 +180,19 @@ def _check_result(d, where):
     for i,l in enumerate(layers): _check_numbers(l, _OF_LAYER, f'{where}, layers[{i}]')
     return d
 
+# %% ../../nbs/train/rundir.ipynb #8aaa353e
+def result_of(
+    run, # A finished run directory, wherever it is now
+    keys # Names that the result must hold
+)->dict: # `result.json`, and `run`
+    "What came out of a run; raises `CheckError` if it is not finished, or lacks something"
+    path = as_path(run)/'result.json'
+    if not is_there(path): fail('result', str(path), 'a finished run', 'none')
+    d = _check_result(read_record(path), str(path))
+    lost = [k for k in keys if k not in d]
+    if lost: fail('result', str(path), f'an object with {", ".join(lost)}', 'none')
+    return d | dict(run=str(run))
+
 # %% ../../nbs/train/rundir.ipynb #75ff49bc
 def _say(r, key, show='{:,}'): return show.format(r[key]) if isinstance(r.get(key), (int,float)) else '–'
 
@@ -249,16 +262,3 @@ def read_run(
     result = read_record(path) if is_there(path) else {}
     if result: result.setdefault('layers', [])
     return Run(run, config, lines, result)
-
-# %% ../../nbs/train/rundir.ipynb #8aaa353e
-def result_of(
-    run, # A finished run directory, wherever it is now
-    keys # Names that the result must hold
-)->dict: # `result.json`, and `run`
-    "What came out of a run; raises `CheckError` if it is not finished, or lacks something"
-    path = as_path(run)/'result.json'
-    if not is_there(path): fail('result', str(path), 'a finished run', 'none')
-    d = _check_result(read_record(path), str(path))
-    lost = [k for k in keys if k not in d]
-    if lost: fail('result', str(path), f'an object with {", ".join(lost)}', 'none')
-    return d | dict(run=str(run))
