@@ -121,6 +121,13 @@ def test_names_that_no_file_has(tmp_path, name):
         assert str(e.value).isprintable() and 'expected' in str(e.value)
     assert not os.listdir(tmp_path)
 
+@pytest.mark.parametrize('args', [['verify'], ['report'], ['run','--resume'], ['run','--config'], ['run','--data','mnist','--data-dir']])
+def test_the_command_names_a_path_that_is_too_long(args, capsys):
+    from quarantion.cli import main
+    with pytest.raises(SystemExit): main([*args, 'n'*300])
+    out,err = capsys.readouterr()
+    assert err.startswith('quarantion: ') and 'n'*300 in err and 'Traceback' not in err
+
 @pytest.mark.parametrize('path', [None, 3, b'x', ['a']])
 def test_what_is_no_name(path):
     with pytest.raises(CheckError, match='path: expected a name that a file can have'): as_path(path)
