@@ -13,6 +13,9 @@ import numpy as np
 # %% ../nbs/checks.ipynb #6a213fb1
 class CheckError(ValueError): "An argument, a file or a setting that is not what it has to be"
 
+def _line(s): # Names out of a file may hold anything: what cannot be printed is spelled
+    return s if s.isprintable() else ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in s)
+
 # %% ../nbs/checks.ipynb #8b4cda20
 def fail(
     what:str, # What is wrong, such as the name of the argument or of the field
@@ -23,8 +26,8 @@ def fail(
     "Raise a `CheckError` that says all four"
     place = f'{where}: ' if where else ''
     want = f': expected {expected}' if expected else ''
-    have = f', found {found}' if found!='' else ''
-    raise CheckError(f'{place}{what}{want}{have}')
+    have = f', found {found}' if not isinstance(found, str) or found else ''
+    raise CheckError(_line(f'{place}{what}{want}{have}'))
 
 # %% ../nbs/checks.ipynb #0a7b4cd4
 def check_shape(
@@ -69,7 +72,10 @@ def check_range(
     above:bool=False # Leave out `lo` itself
 ):
     "`x`, if every value lies in `[lo, hi]`, or in `(lo, hi]`; raises `CheckError`"
-    a = as_array(x).astype(np.float64, copy=False)
+    a = as_array(x)
+    try: a = a.astype(np.float64, copy=False) if a.dtype.kind not in 'SU' else None # '1' is no number
+    except (TypeError, ValueError, OverflowError): a = None
+    if a is None: fail(f'`{name}`', expected='numbers', found=repr(x)[:40])
     bad = ~((a>lo if above else a>=lo) & (a<=hi))
     if not bad.any(): return x
     want = f'in {"(" if above else "["}{lo:g}, {hi:g}]' if hi<math.inf else f'{">" if above else ">="} {lo:g}'

@@ -115,7 +115,7 @@ def _resume(run):
     "Go on with a run, or say that it is done"
     from quarantion.train.rundir import check_manifest, is_finished, result_of
     from quarantion.train.job import load_data, settings
-    if not (run/'config.toml').exists(): fail('run', str(run), 'a run directory', 'no config.toml')
+    if not os.path.exists(run/'config.toml'): fail('run', str(run), 'a run directory', 'no config.toml')
     cfg = settings(run)
     if not is_finished(run): return _work(run, load_data(cfg))
     bad = [f'{f} ({kind})' for kind,files in check_manifest(run).items() for f in files]
@@ -203,8 +203,8 @@ def _verify(
     "Check manifest and audit chain of a run, and prove its integer network again, from the files"
     from quarantion.train.job import settings
     from quarantion.train.rundir import is_finished, unsealed
-    if not run.is_dir(): fail('run', str(run), 'a run directory', 'none')
-    lost = not (run/'config.toml').exists() and is_finished(run)
+    if not os.path.isdir(run): fail('run', str(run), 'a run directory', 'none')
+    lost = not os.path.exists(run/'config.toml') and is_finished(run)
     cfg = None if lost else settings(run)
     if not is_finished(run): fail('manifest.json', str(run), 'that of a finished run', f'none; {_go_on(run)}')
     problems = unsealed(run)

@@ -1,5 +1,5 @@
 "Data sets: every way in which an IDX file, a folder or a download can be wrong"
-import gzip, hashlib, http.server, threading
+import gzip, hashlib, http.server, shutil, threading, warnings
 import numpy as np, pytest, torch
 from hypothesis import given, settings, strategies as st
 from quarantion.checks import CheckError
@@ -60,7 +60,7 @@ def test_bad_gz(tmp_path, data, words):
     refused(tmp_path/'f.gz', *words, magic=IMAGES)
 
 @pytest.mark.parametrize('data,words', [
-    (b'', ['an empty file']), (b'\0\0', ['header']), (plain(X)[:-7], ['size']), (GZ, ['magic number']),
+    (b'', ['an empty file']), (b'\0\0', ['header']), (plain(X)[:-7], ['size']), (GZ[:-1], ['gzip stream']), (b'PK\3\4', ['magic number']),
     (bytes([0,0,8,0]), ['at least one axis']), (bytes([0,0,10,1,0,0,0,1,5]), ['IDX type'])])
 def test_bad_plain(tmp_path, data, words):
     (tmp_path/'f').write_bytes(data)
@@ -71,6 +71,18 @@ def test_bad_plain(tmp_path, data, words):
 def test_not_finite(tmp_path, bad, dtype):
     write_idx(tmp_path/'f', np.array([[1, 2], [bad, 0]], dtype))
     refused(tmp_path/'f', str(bad), '[1, 0]')
+
+@pytest.mark.parametrize('name', ['f','f.gz'])
+@pytest.mark.parametrize('data', [plain(X), GZ])
+def test_contents_decide(tmp_path, name, data):
+    (tmp_path/name).write_bytes(data)
+    assert (read_idx(tmp_path/name, IMAGES)==X).all()
+
+@pytest.mark.parametrize('name', ['a\0b', 'n'*300, 'file/below'])
+def test_names_that_cannot_be(tmp_path, name):
+    (tmp_path/'file').write_bytes(b'')
+    for f in (read_idx, lambda p: write_idx(p, X), load_mnist):
+        with pytest.raises(CheckError): f(f'{tmp_path}/{name}')
 
 def test_no_file(tmp_path): refused(tmp_path/'none', 'No such file')
 
@@ -147,6 +159,87 @@ def test_no_folder(folder):
     load_refused(folder/TRAIN[0], 'data_dir')
 
 
+def test_places_looked_at_are_named(tmp_path):
+    (tmp_path/'other'/'raw').mkdir(parents=True)
+    load_refused(tmp_path, *(f'train-images{n}' for n in ('-idx3-ubyte.gz','-idx3-ubyte','.idx3-ubyte.gz','.idx3-ubyte')),
+                 f'{tmp_path}, {tmp_path/"MNIST"/"raw"}, {tmp_path/"other"/"raw"}, {tmp_path/"raw"}, and there in folders of these names')
+    with pytest.raises(CheckError) as e: load_mnist(tmp_path)
+    assert str(e.value).isprintable()
+
+def same(a, b): return all(torch.equal(getattr(a, k), getattr(b, k)) for k in ('x_train','y_train','x_test','y_test'))
+
+def test_as_torchvision_has_them(folder):
+    want = load_mnist(folder)
+    (folder/'data'/'MNIST').mkdir(parents=True)
+    (folder/'raw').mkdir()
+    for n in TRAIN+TEST: (folder/n).rename(folder/'raw'/n)
+    (folder/'raw').rename(folder/'data'/'MNIST'/'raw')
+    for place in (folder/'data', folder/'data'/'MNIST', folder/'data'/'MNIST'/'raw'): assert same(load_mnist(place), want)
+    (folder/'data'/'MNIST'/'raw'/TEST[1]).unlink()
+    load_refused(folder/'data', TEST[1], str(folder/'data'/'MNIST'/'raw'))
+
+@pytest.mark.parametrize('own', ['-','.'])
+@pytest.mark.parametrize('inner', ['-','.'])
+@pytest.mark.parametrize('root', ['','MNIST/raw'])
+def test_a_folder_for_each_file(folder, own, inner, root, tmp_path_factory):
+    there = tmp_path_factory.mktemp('there')
+    for n in TRAIN+TEST:
+        name = lambda sep: n.removesuffix('.gz').replace('-idx', f'{sep}idx')
+        (there/root/name(own)).mkdir(parents=True)
+        (there/root/name(own)/name(inner)).write_bytes(gzip.decompress((folder/n).read_bytes()))
+    assert same(load_mnist(there), load_mnist(folder))
+
+def test_two_data_sets_below(folder):
+    for name in ('MNIST','FashionMNIST'):
+        (folder/'data'/name/'raw').mkdir(parents=True)
+        for n in TRAIN+TEST: shutil.copy(folder/n, folder/'data'/name/'raw'/n)
+    load_refused(folder/'data', 'data_dir: expected IDX files of one data set, found those in FashionMNIST/raw, MNIST/raw; name one')
+    assert same(load_mnist(folder/'data'/'FashionMNIST'), load_mnist(folder))
+    for n in TRAIN+TEST: shutil.copy(folder/n, folder/'data'/n) # those of the folder itself come first
+    assert same(load_mnist(folder/'data'), load_mnist(folder))
+
+# EMNIST: rows for columns
+
+WIDE = np.arange(60*3*4, dtype=np.uint8).reshape(60,3,4) # 3 rows of 4
+UPRIGHT = torch.from_numpy(WIDE).flatten(1)
+ON_THEIR_SIDES = torch.from_numpy(WIDE.transpose(0, 2, 1).copy()).flatten(1)
+
+def emnist(place, train='emnist-digits-train', test='emnist-digits-test'):
+    for part,n in ((train,60), (test,30)):
+        write_idx(place/f'{part}-images-idx3-ubyte.gz', WIDE[:n].transpose(0, 2, 1)) # as they are stored
+        write_idx(place/f'{part}-labels-idx1-ubyte.gz', Y[:n])
+    return place
+
+@pytest.mark.parametrize('place,names', [('x', ()), ('x/EMNIST/raw', ()), ('x', ('emnist-mnist-train','emnist-mnist-test')),
+    ('x/emnist', ('train','t10k')), ('x/EMNIST/raw', ('train','t10k'))])
+def test_emnist_is_turned_and_said(tmp_path, place, names):
+    there = emnist(tmp_path/place, *names)
+    given = tmp_path/'x' if place.endswith('raw') else there
+    with pytest.warns(UserWarning, match='images-idx3-ubyte.gz: EMNIST stores its images transposed; they are turned upright') as said: d = load_mnist(given)
+    assert len(said)==1 and d.in_shape==(1,3,4)
+    assert torch.equal((d.x_train*255).round().byte(), UPRIGHT) and torch.equal((d.x_test*255).round().byte(), UPRIGHT[:30])
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert same(load_mnist(given, transpose=True), d)
+        as_is = load_mnist(given, transpose=False)
+    assert as_is.in_shape==(1,4,3) and torch.equal((as_is.x_train*255).round().byte(), ON_THEIR_SIDES)
+
+def test_emnist_held_out(tmp_path):
+    emnist(tmp_path)
+    for f in tmp_path.glob('*test*'): f.unlink()
+    d = load_mnist(tmp_path, size=20, transpose=True)
+    rows = {tuple(r) for x in (d.x_train, d.x_test) for r in (x*255).round().int().tolist()}
+    assert rows=={tuple(r) for r in UPRIGHT.tolist()}
+
+def test_others_are_turned_only_if_asked(folder):
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        d = load_mnist(folder)
+        t = load_mnist(folder, transpose=True)
+    assert same(d, load_mnist(folder, transpose=False))
+    assert torch.equal(t.x_train.unflatten(1, (4,4)), d.x_train.unflatten(1, (4,4)).mT)
+
+
 # The download, from a server that stands in for the mirror
 
 @pytest.fixture
@@ -181,7 +274,7 @@ def test_cache_is_checked(folder, host, tmp_path_factory):
 def test_download_of_other_bytes(folder, host, tmp_path_factory):
     cache = tmp_path_factory.mktemp('cache')
     with pytest.raises(CheckError) as e: fetch_mnist(cache, host[0]) # the hashes of the real files
-    for w in (host[0]+TRAIN[0], 'SHA-256', MNIST_SHA256[TRAIN[0]]): assert w in str(e.value)
+    for w in (host[0]+TRAIN[0], 'SHA-256', MNIST_SHA256[TRAIN[0]], '--data-dir'): assert w in str(e.value)
     assert not list(cache.iterdir())
 
 def test_not_on_the_host(folder, host, tmp_path_factory):
@@ -190,7 +283,8 @@ def test_not_on_the_host(folder, host, tmp_path_factory):
     with pytest.raises(CheckError, match='download.*404'): fetch_mnist(tmp_path_factory.mktemp('cache'), host[0], sha)
 
 def test_no_host(tmp_path):
-    with pytest.raises(CheckError, match='download: expected an answer'): fetch_mnist(tmp_path, 'http://127.0.0.1:9/')
+    with pytest.raises(CheckError, match='download: expected an answer') as e: fetch_mnist(tmp_path, 'http://127.0.0.1:9/')
+    assert '--data-dir' in str(e.value) and str(e.value).isprintable()
 
 
 # Splits

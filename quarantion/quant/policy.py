@@ -7,12 +7,12 @@ __all__ = ['SCALES', 'OBSERVERS', 'PRESETS', 'Membrane', 'membrane_of', 'Policy'
            'preset']
 
 # %% ../../nbs/quant/policy.ipynb #4dcc712a
-import json, math, re, tomllib
+import json, math, re
 from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 from ..checks import CheckError, check_in, check_range, fail
-from ..files import read_bytes
+from ..files import read_record
 from .level_sets import levels
 from ..tables import html_table
 
@@ -171,9 +171,7 @@ def read_policy(
     path # File to read
 )->Policy: # What it says
     "A policy from a TOML file; raises `CheckError` for what is not one"
-    try: d = tomllib.loads(read_bytes(path).decode())
-    except ValueError as e: fail('contents', str(path), 'TOML', str(e))
-    return policy_of(d, str(path))
+    return policy_of(read_record(path, toml=True), str(path))
 
 # %% ../../nbs/quant/policy.ipynb #6900927a
 _NAMED = dict(int8=Policy('int8'), int4=Policy('int4'), nonary=Policy('nonary'), ternary=Policy('ternary'),

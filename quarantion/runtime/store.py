@@ -12,7 +12,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from ..checks import CheckError, check_in, fail
-from ..files import load_tensors, save_tensors
+from ..files import load_tensors, parse_json, save_tensors
 from ..nonary.nits import pack, pack_trits, unpack, unpack_trits
 from .coding import decode_codes, decode_ints, decode_units, encode_codes, encode_ints, encode_units
 from .layer import IntLayer, Op, arrays
@@ -239,7 +239,7 @@ def _first_version(h, tensors, i, path):
 def _version(path):
     "1 if the file says so, else the present one, of which `load_tensors` tells whether it is"
     try:
-        with safe_open(path, 'numpy') as f: version = json.loads(f.metadata()['quarantion'])['version']
+        with safe_open(path, 'numpy') as f: version = parse_json(f.metadata()['quarantion'])['version']
     except (SafetensorError,OSError,ValueError,KeyError,TypeError): return VERSION
     return 1 if type(version) is int and version==1 else VERSION
 
