@@ -322,8 +322,7 @@ def test_a_histogram_depends_on_values_alone(v, seed, bins, aware):
     assert torch.equal(parts.counts.sum(1), whole.counts.sum(1))
     if whole.counts.any():
         assert torch.equal(parts.counts, whole.counts) and torch.equal(parts.exponent, whole.exponent)
-        kept = x[x!=0] if aware else x
-        assert np.array_equal(whole.counts[0].numpy(), np.histogram(kept.double().numpy(), whole.edges()[0].numpy())[0])
+        assert np.array_equal(whole.counts[0].numpy(), np.histogram(x[x!=0].double().numpy(), whole.edges()[0].numpy())[0])
         assert whole.calculate_qparams()[0]>=torch.finfo(torch.float32).eps
 
 
@@ -382,6 +381,30 @@ def test_a_percentile_is_within_a_bin(n, percentile, seed):
 def test_more_codes_than_bins_are_not_chosen_among():
     m = Magnitudes(torch.ones(1, 8, dtype=torch.int64), torch.ones(1).double(), torch.full((1,), 7.5).double())
     assert mse_range(m, 32767)==7.5 and entropy_range(m, 32767)==7.5
+
+
+SPARSE = {'spikes': lambda u,v,m: m, 'signs': lambda u,v,m: (u-.5).sign()*m, 'uniform': lambda u,v,m: (2*u-1)*m, 'one side': lambda u,v,m: u*m,
+    'a loud tenth': lambda u,v,m: torch.where(u<.1, 10., 1.)*m, 'codes': lambda u,v,m: (u*15).floor().add(1)*m, 'around 1': lambda u,v,m: (.7+.6*u*v)*m}
+
+
+@pytest.mark.parametrize('q', [1,4,7,127])
+@pytest.mark.parametrize('density', [.5,.05,.01,.003,.0005])
+def test_no_rule_loses_3_db_to_minmax_on_sparse_bounded_data(density, q):
+    g = torch.Generator().manual_seed(0)
+    u,v,m = (torch.rand(100_000, generator=g) for _ in range(3))
+    for name,make in SPARSE.items():
+        x = make(u, v, (m<density).float())
+        error = lambda a: float((torch.round(x/a*q).clamp(-q, q)*a/q-x).double().pow(2).sum())
+        obs = MinMax(q),Histogram(q),Percentile(quant_max=q),Histogram(q, rule=entropy_range)
+        for o in obs: o(x)
+        base,*others = (error(o.calculate_qparams()[0].double().item()*q) for o in obs)
+        assert max(others)<=base*10**.3+1e-9, (name,base,others)
+
+
+def test_all_zeros_are_seen_but_not_counted():
+    for ob in Histogram(bins=64),Percentile(bins=64),Histogram(bins=64, rule=entropy_range):
+        ob(torch.zeros(7))
+        assert ob.calculate_qparams()[0]==torch.finfo(torch.float32).eps and not ob.counts.any()
 
 
 def test_entropy_in_the_source_range_clips_less_the_more_codes_there_are():

@@ -15,7 +15,7 @@ from .observers import MinMax
 
 # %% ../../nbs/quant/histograms.ipynb #6a7d79dc
 class Magnitudes(NamedTuple):
-    "How often |x| had which size, for each of C channels"
+    "How often |x|, where it is not 0, had which size, for each of C channels"
     counts:Tensor # int64 `[C, n]`; bin j counts from j to j+1 widths
     width:Tensor # Width of a bin, > 0, float64 `[C]`
     top:Tensor # Largest |x|, float64 `[C]`
@@ -29,13 +29,14 @@ def _candidates(m, n=129): # geometric, from a 64th of the largest magnitude to 
 def _best(ranges, cost, size): # in parts, so that `size` numbers for each range and channel stay in the cache
     part = max(1, 2**18//(size*len(ranges)))
     c = torch.cat([cost(r) for r in ranges.split(part, 1)], 1)
-    return ranges.gather(1, c.argmin(1, keepdim=True))[:,0]
+    least = c<=c.amin(1, keepdim=True)+1e-12
+    return torch.where(least, ranges, 0).amax(1) # where several cost the same, the largest of them
 
 # %% ../../nbs/quant/histograms.ipynb #684c8985
 def percentile_range(
     m:Magnitudes, # Counts
     quant_max:int, # Largest code; makes no difference here
-    percentile:float=99.9 # Of |x|, in (0, 100]
+    percentile:float=99.9 # Of |x| where it is not 0, in (0, 100]
 )->Tensor: # Largest magnitude that a code should stand for, `[C]`
     "Upper edge of the bin in which the percentile lies, or the largest magnitude if that is smaller"
     if not 0<percentile<=100: check_range(percentile, 0, 100, 'percentile', above=True)
@@ -73,7 +74,8 @@ def entropy_range(
     total = c.sum(1).clamp(min=1)[:,None,None]
     full = torch.cummax(torch.where(c>0, j, 0), 1).values # the last bin that is not empty, up to each
     def cost(ranges):
-        i = (ranges/m.width[:,None]).ceil().clamp(1, n).long()[...,None]
+        i = (ranges/m.width[:,None]).ceil().clamp(1, n).long()
+        i = torch.where(ranges<m.top[:,None], i, n)[...,None] # all, though a top on an edge is in the bin above it
         kept = torch.where(j<i, c[:,None], 0)
         scale = (ranges[...,None]/quant_max).clamp(min=torch.finfo(x.dtype).tiny)
         code = (x*m.width[:,None,None]/scale).round().clamp(max=quant_max).long()
@@ -82,7 +84,8 @@ def entropy_range(
         inside = kept.sum(2, keepdim=True)
         p = kept.scatter_add(2, full[:,None].expand_as(kept).gather(2, i-1), total-inside)
         d = torch.special.xlogy(p/total, (p/total)/(q/inside.clamp(min=1)))
-        return torch.where((i>quant_max)[...,0]&(inside>0)[...,0], torch.where(p>0, d, 0).sum(2), torch.inf)
+        enough = ((kept>0).sum(2)>quant_max)|(ranges>=m.top[:,None])
+        return torch.where(enough, torch.where(p>0, d, 0).sum(2), torch.inf)
     return _best(_candidates(m), cost, n)
 
 # %% ../../nbs/quant/histograms.ipynb #424f5989
@@ -120,7 +123,7 @@ class _Counts(MinMax):
         e = self._span(e.to(self.exponent.dtype))
         c = len(e)
         j = _places(v, e, self.bins)+torch.arange(c, device=v.device)[:,None]*self.bins
-        if self.spike_aware: j = torch.where(v==0, c*self.bins, j) # a place that is not kept
+        j = torch.where(v==0, c*self.bins, j) # zeros go where nothing is kept
         new = torch.zeros(c*self.bins+1, dtype=torch.int64, device=j.device)
         new.scatter_add_(0, j.flatten(), new.new_ones(1).expand(j.numel()))
         self.counts.add_(self._sum(new[:-1].reshape(c, -1)))
@@ -142,7 +145,7 @@ class Histogram(_Counts):
         ch_axis:int=None, # Axis of the channels that get a histogram of their own; `None` for one
         rule=mse_range, # Function of `Magnitudes` and `quant_max` that returns the range, `[C]`
         bins:int=2048, # Bins of a histogram, a power of two; int64 each
-        spike_aware:bool=False, # Leave out zeros: silent entries, channels and batches say nothing
+        spike_aware:bool=False, # Leave zeros out of the extremes too: silent channels and batches say nothing
         history:int=256 # Batches to remember, at least 1
     ):
         super().__init__(quant_max, ch_axis, spike_aware, history)
@@ -169,11 +172,11 @@ class Histogram(_Counts):
 class Percentile(Histogram):
     "Holds all but the largest of what it saw"
     def __init__(self,
-        percentile:float=99.9, # Of |x|, in (0, 100]
+        percentile:float=99.9, # Of |x| where it is not 0, in (0, 100]
         quant_max:int=127, # Largest code; the smallest is its negative
         ch_axis:int=None, # Axis of the channels that get a percentile of their own; `None` for one
         bins:int=2048, # Bins of a histogram, a power of two
-        spike_aware:bool=False, # Leave out zeros: silent entries, channels and batches say nothing
+        spike_aware:bool=False, # Leave zeros out of the extremes too: silent channels and batches say nothing
         history:int=256 # Batches to remember, at least 1
     ):
         check_range(percentile, 0, 100, 'percentile', above=True)
