@@ -7,7 +7,7 @@ __all__ = ['FORMAT', 'VERSION', 'packed', 'squeezed', 'encoded_layers', 'layer_h
            'TensorSize', 'tensor_sizes']
 
 # %% ../../nbs/runtime/store.ipynb #76392960
-import json, os, tempfile
+import json, os, tempfile, warnings
 from dataclasses import MISSING, asdict, dataclass, fields
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -64,7 +64,8 @@ def encoded_layers(
     return {f'{i}.{k}':v for i,l in enumerate(layers) for k,v in _encoded(l).items()}
 
 # %% ../../nbs/runtime/store.ipynb #8581072f
-FORMAT,VERSION = 'quarantion.integer',2
+FORMAT,VERSION = 'quarantion.program',3
+_OLD = 'quarantion.integer' # what versions 1 and 2 are called; they have no seal
 _NETWORK = dict(in_scale=1., in_min=0, in_max=1)
 _OP = dict(kernel=[1,1], stride=[1,1], padding=[0,0])
 
@@ -105,7 +106,7 @@ def file_header(
 )->dict: # What JSON can hold
     "The header of the whole file"
     said = _unusual({k:_lists(v) for k,v in header.items()}, _NETWORK)
-    return dict(format=FORMAT, version=VERSION, layers=[layer_header(l) for l in layers]) | said
+    return dict(digest='', format=FORMAT, version=VERSION, layers=[layer_header(l) for l in layers]) | said
 
 # %% ../../nbs/runtime/store.ipynb #5ce6efd5
 def _is_whole(v, lo, hi=2**31-1): return type(v) is int and lo<=v<=hi
@@ -236,12 +237,13 @@ def _first_version(h, tensors, i, path):
     return IntLayer(w, **out, **said)
 
 # %% ../../nbs/runtime/store.ipynb #7beef984
-def _version(path):
-    "1 if the file says so, else the present one, of which `load_tensors` tells whether it is"
+def _kind(path):
+    "Format and version: old ones if the file says so, else the present ones, of which `load_tensors` tells if it is"
     try:
-        with safe_open(path, 'numpy') as f: version = json.loads(f.metadata()['quarantion'])['version']
-    except (SafetensorError,OSError,ValueError,KeyError,TypeError): return VERSION
-    return 1 if type(version) is int and version==1 else VERSION
+        with safe_open(path, 'numpy') as f: head = json.loads(f.metadata()['quarantion'])
+        old = head['format']==_OLD and type(head['version']) is int and head['version'] in (1,2)
+    except (SafetensorError,OSError,ValueError,KeyError,TypeError,RecursionError): old = False
+    return (_OLD,head['version']) if old else (FORMAT,VERSION)
 
 def _scalars(head, path):
     "What a network needs to know beside its layers"
@@ -256,16 +258,21 @@ def read(
 )->tuple: # `IntLayer`s, and what `header` was
     "Read layers; raises `CheckError` that names the file, the field, what was expected and what was found"
     path = str(path)
-    version = _version(path)
-    tensors,head = load_tensors(path, FORMAT, version)
-    head = _known(head, _NETWORK, path, 'format', 'version', 'in_shape', 'steps', 'layers')
-    hear,name = (_layer,_tensor_name) if version==VERSION else (_first_version,lambda f: f.name)
+    kind,version = _kind(path)
+    tensors,head = load_tensors(path, kind, version)
+    seal = ('digest',) if kind==FORMAT else ()
+    head = _known(head, _NETWORK, path, *seal, 'format', 'version', 'in_shape', 'steps', 'layers')
+    if seal and 'digest' not in head: _wrong(head, 'digest', path, 'the SHA-256 of the file')
+    hear,name = (_first_version,lambda f: f.name) if version==1 else (_layer,_tensor_name)
     layers = tuple(hear(h, tensors, i, path) for i,h in enumerate(_list(head, 'layers', path)))
     if not layers: fail('header field `layers`', path, 'at least one', 'none')
     names = {f'{i}.{name(f)}' for i,l in enumerate(layers) for f in fields(IntLayer) if f.name in arrays(l)}
     more = ', '.join(sorted(set(tensors)-names))
     if more: fail('tensors', path, f'those of {len(layers)} layers', f'also {more}')
-    return layers,_scalars(head, path)
+    said = _scalars(head, path)
+    if not seal: warnings.warn(f'{path}: version {version} has no seal, so that damage may go unseen; save it again',
+                               stacklevel=3)
+    return layers,said
 
 # %% ../../nbs/runtime/store.ipynb #4e05dffc
 @dataclass(frozen=True)
