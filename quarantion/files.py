@@ -107,10 +107,16 @@ def save_tensors(
     write_atomic(path, _put(data, _NONE, _digest(data, _NONE)) if seal else data)
 
 # %% ../nbs/files.ipynb #8f0a3df4
+def _deep(x, levels=50): # Is it nested further than that?
+    inside = x.values() if isinstance(x, dict) else x if isinstance(x, list) else ()
+    return levels==0 or any(_deep(v, levels-1) for v in inside)
+
 def _header(data, where): # The JSON that `save_tensors` wrote, out of the bytes of a file
     try:
         meta = json.loads(data[8:8+int.from_bytes(data[:8], 'little')]).get('__metadata__', {})
-        return dict(json.loads(meta['quarantion']))
+        head = dict(json.loads(meta['quarantion']))
+        if _deep(head): raise ValueError
+        return head
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         fail('header', where, 'one that quarantion wrote', 'none')
 
