@@ -176,6 +176,14 @@ def write_atomic(
         _replace(path, data)
     except OSError as e: fail('saving', str(path), f'to write {len(data)} bytes', e.strerror)
 
+# %% ../nbs/files.ipynb #edf7fbbb
+_SEAL,_NONE = b'\\"digest\\":\\"','0'*64 # how a digest begins, JSON in JSON, and what stands for it while it is taken
+
+def _put(data, old, new): return data.replace(_SEAL+old.encode(errors='replace'), _SEAL+new.encode(), 1)
+
+def _digest(data, said): # SHA-256 of the bytes of a file that says this one
+    return hashlib.sha256(_put(data, said, _NONE)).hexdigest()
+
 # %% ../nbs/files.ipynb #0343f996
 def save_tensors(
     path, # File to write
@@ -193,9 +201,11 @@ def save_tensors(
             except TypeError: fail(f'`{name}`', where, 'a dtype that numpy has', x.dtype)
         arrays[name] = np.asarray(x, order='C')
         if finite: check_finite(arrays[name], name, where)
-    try: head = _json(header)
-    except (TypeError, ValueError) as e: fail('header', where, 'what JSON can hold', str(e))
-    write_atomic(path, _save(arrays, {'quarantion': head}))
+    seal = dict(digest=_NONE) if 'digest' in header else {}
+    try: head = _json(header | seal)
+    except (TypeError, ValueError, RecursionError) as e: fail('header', where, 'what JSON can hold', str(e))
+    data = _save(arrays, {'quarantion': head})
+    write_atomic(path, _put(data, _NONE, _digest(data, _NONE)) if seal else data)
 
 # %% ../nbs/files.ipynb #8f0a3df4
 def _header(data, where): # The JSON that `save_tensors` wrote, out of the bytes of a file
@@ -221,6 +231,8 @@ def load_tensors(
     header = _header(data, where)
     for k,want in (('format',format), ('version',version)):
         if header.get(k)!=want or type(header[k]) is not type(want): fail(k, where, want, header.get(k))
+    if 'digest' in header and header['digest']!=(found := _digest(data, str(header['digest']))):
+        fail('header field `digest`', where, f'that of the file, {found}', header['digest'])
     if finite:
         for name,x in arrays.items(): check_finite(x, name, where)
     arrays = {k:x.copy() for k,x in arrays.items()} # what safetensors gives are views of read-only bytes

@@ -139,15 +139,15 @@ def test_a_nearly_dead_row_does_not_refuse_the_network(x, layer, tiny):
 
 
 @pytest.mark.parametrize('field,value', [('steps',0),('steps',-1),('steps',True),('in_scale',0),('in_scale',-1.),('in_min',300),('in_max',-5),('in_shape',[]),('in_shape',[7]),('layers',[]),
-    ('layers','x'),('version',3)])
+    ('layers','x'),('version',4)])
 def test_damaged_fields(x, tmp_path, field, value):
     lower(prepare(mlp(), P, x)).save(tmp_path/'net.safetensors')
     tensors,head = load_tensors(tmp_path/'net.safetensors', FORMAT, VERSION)
     if field!='version': save_tensors(tmp_path/'bad.safetensors', tensors, head | {field:value})
     else:
         data = (tmp_path/'net.safetensors').read_bytes()
-        assert b'\\"version\\":2' in data
-        (tmp_path/'bad.safetensors').write_bytes(data.replace(b'\\"version\\":2', b'\\"version\\":3'))
+        assert b'\\"version\\":3' in data
+        (tmp_path/'bad.safetensors').write_bytes(data.replace(b'\\"version\\":3', b'\\"version\\":4'))
     with pytest.raises(CheckError, match='bad.safetensors'): load(tmp_path/'bad.safetensors')
 
 
