@@ -162,7 +162,7 @@ def test_a_finished_run(run):
 
 def test_a_float_run_and_odd_results(run):
     (run/'config.toml').write_text(dump_toml(dict(data='digits', policy='float', epochs=2)))
-    (run/'result.json').write_text('{"test_accuracy":null,"bytes":"many","float_bytes":0}')
+    (run/'result.json').write_text('{"test_accuracy":null,"bytes":7,"float_bytes":0}')
     r = read_run(run)
     assert r.epochs=='float 2 of 2' and '– of – samples' in repr(r)
     Table(r._repr_html_())
@@ -174,6 +174,7 @@ def test_a_torn_line_is_left_out(run):
 
 
 @pytest.mark.parametrize('file,text,words', [('result.json','{',('result.json','JSON')), ('result.json','3',('result.json','an object','int')), ('result.json','{"layers":[3]}',('`layers`','a list of objects')),
+    ('result.json','{"bytes":"many"}',('result.json','`bytes`','a number',"'many'")), ('result.json','{"bytes":"7","float_bytes":"8"}',('`bytes`','a number')),
     ('metrics.jsonl','3\n',('metrics.jsonl, line 1','an object')), ('config.toml','a = [1]',('config.toml','`a`'))])
 def test_a_damaged_run_is_named(run, file, text, words):
     (run/file).write_text(text)
