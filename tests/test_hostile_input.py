@@ -72,11 +72,13 @@ def test_features_that_are_not_flat_are_refused():
     with pytest.raises(CheckError, match=r'layer 2: shapes: expected weights and poolings that fit \[6\]'): prepare(net, P, torch.rand(2,2,3))
 
 
-def test_a_state_of_other_input_codes_is_refused(x):
+def test_a_state_brings_its_input_codes(x):
     net = mlp()
     a,b = prepare(net, P, x),prepare(net, P, x*3)
-    with pytest.raises(CheckError, match='load_state_dict: `input_codes`: expected'): b.load_state_dict(a.state_dict())
-    a.load_state_dict(prepare(net, P, x).state_dict())
+    b.load_state_dict(a.state_dict())
+    assert b.in_scale==a.in_scale and torch.equal(b(x)[1], a(x)[1])
+    with pytest.raises(CheckError, match='load_state_dict: `input_codes`: expected a scale above 0'):
+        b.load_state_dict(a.state_dict()|dict(input_codes=torch.tensor([-1.,0,1])))
 
 
 @pytest.mark.parametrize('cast', ['float','double','half'])

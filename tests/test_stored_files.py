@@ -14,6 +14,7 @@ from quarantion.train.rundir import check_manifest, dump_toml, read_run, read_to
 STORED = Path(__file__).parent/'stored'
 SAID = json.loads((STORED/'said.json').read_text())
 RUNS = sorted(p.name for p in STORED.glob('run-*'))
+pytestmark = pytest.mark.filterwarnings('ignore:the state does not say its policy')
 
 
 @pytest.mark.parametrize('name', SAID)

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from ..checks import check_finite, check_time, fail
 from .layer import QuantLayer
-from .learned import Into
+from .learned import Into, place
 from .observers import MinMax
 from .policy import Policy
+from .state import check_policy, write_policy
 from ..runtime.layer import Op, Record
 from ..tables import html_table
 from ..spikes.network import Network, OverTime
@@ -98,11 +99,14 @@ class _Layers(OverTime):
         return [dict(params=[p for p in self.parameters() if id(p) not in ids], lr=lr), dict(params=scales, lr=lr/100)]
 
 # %% ../../nbs/quant/network.ipynb #b5a8d1e1
-def _check_codes(ours, theirs):
-    "Scale, smallest and largest code of the input; raise `CheckError` where those of a state are others"
-    if theirs is None or torch.allclose(theirs.double().cpu(), ours.double().cpu(), rtol=1e-6): return
-    want = f'scale, smallest and largest code {ours.tolist()} (prepare both from the same sample)'
-    fail('`input_codes`', 'load_state_dict', want, theirs.tolist())
+def _codes_of(state):
+    "Scale, smallest and largest code of the input, as a state has them; raises `CheckError`"
+    scale,lo,hi = state.double().flatten().tolist() if state.numel()==3 else (0,0,0)
+    if not (0<scale<math.inf and (lo,hi) in ((0,1),(0,255),(-127,127))):
+        fail('`input_codes`', 'load_state_dict', 'a scale above 0, and 0 … 1, 0 … 255 or -127 … 127', state.tolist())
+    return scale,int(lo),int(hi)
+
+def _into(scale, lo, hi): return Into(scale, max(hi, -lo), 8 if hi==1 else 0) # spikes leave room for guard bits
 
 def _encoded(q, x):
     "What `encode` returns, before it is cast"
@@ -170,9 +174,21 @@ class QuantNetwork(_Layers):
         self.input,self.in_scale,self.in_min,self.in_max = input,in_scale,in_min,in_max
         self.register_buffer('input_codes', torch.tensor([in_scale,in_min,in_max], dtype=torch.float64))
 
-    def _load_from_state_dict(self, state, prefix, *args):
-        _check_codes(self.input_codes, state.get(prefix+'input_codes'))
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[prefix+'policy'] = write_policy(self.layers)
+
+    def _load_from_state_dict(self, state, prefix, *args): # before those of the layers
+        codes = state.get(prefix+'input_codes')
+        codes = (self.in_scale,self.in_min,self.in_max) if codes is None else _codes_of(codes)
+        check_policy(self.layers, state, prefix, _into(*codes))
+        self._take_codes(*codes)
         super()._load_from_state_dict(state, prefix, *args)
+
+    def _take_codes(self, scale, lo, hi):
+        self.in_scale,self.in_min,self.in_max = scale,lo,hi
+        if hi!=self.input.quant_max: self.input.quant_max = hi
+        place(self.layers[0], _into(scale, lo, hi), self.layers[0].before, self.layers[0].after)
 
     def encode(self, x:Tensor)->Tensor: # Codes, float
         "Real numbers are rounded to input codes (half to even) and clipped; integers are codes already"
