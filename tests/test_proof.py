@@ -1,6 +1,6 @@
 "Every number of a proof against plain numpy and scipy on whole arrays; gates that pass and fail; what is refused"
 import itertools, math, tracemalloc, xml.etree.ElementTree as ET
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from quarantion.quant.lowering import lower
 from quarantion.quant.policy import Policy, preset
 from quarantion.quant.network import prepare
 from quarantion.quant.proof import Gates, verify
+from quarantion.runtime.layer import RESETS, IntLayer, Op
 from quarantion.runtime.network import load
 from quarantion.spikes.network import Network
 from quarantion.spikes.neuron import LIF, Diagonal, RecurrentLIF
@@ -271,24 +272,59 @@ def test_readouts_alone_have_no_spikes_to_judge():
     assert '–' in str(proof)
 
 
-@pytest.mark.parametrize('field', ('weight','bias','theta','leak','m0','shift','current_max','levels','current_leak','recurrent','gain','before_fire','in_scale'))
-def test_any_integer_that_differs_is_named(field):
+def edits(v):
+    "What is close to a value, and not the same"
+    if isinstance(v, np.ndarray) and v.dtype.kind=='f': return [v*1.01,v*.99]
+    if isinstance(v, np.ndarray):
+        a,b = v.copy(),v.copy()
+        a.flat[-1] += -1 if v.flat[-1]>0 else 1
+        b.flat[0] ^= 1
+        return [a,b]
+    if isinstance(v, bool): return [not v]
+    if isinstance(v, float): return [v*1.01,v*2]
+    if isinstance(v, int): return [v+1,v-1]
+    if isinstance(v, str): return [r for r in RESETS if r!=v]
+    return [(*v[:-1],v[-1]+1)]
+
+
+def named(q, program, x, **edit):
+    "What `verify` says of an edited program: in its proof, or, if it cannot be run, in its error"
+    try: return verify(q, replace(program, **edit), [x]).parameters
+    except CheckError as e: return str(e).replace(' (', ', ').split('others: ')[1].split(', ')
+
+
+def refused(f, *args, **kw):
+    try: f(*args, **kw)
+    except CheckError: return True
+
+
+HEADER = 'in_shape','steps','in_scale','in_min','in_max'
+EMPTY = dict(m0=2**30, shift=30, current_leak=9, levels=np.arange(-6, 6), recurrent=1)
+@pytest.mark.parametrize('field', [f.name for f in fields(IntLayer)]+[*HEADER])
+@pytest.mark.parametrize('policy', ['int4','rich'])
+def test_every_field_that_differs_is_named(policy, field):
     torch.manual_seed(0)
-    net = Network(nn.Linear(64,12), RecurrentSynaptic(nn.Linear(12,12), alpha=.5, beta=.9), nn.Linear(12,10), LIF(.9, reset='none'), steps=4)
-    q = prepare(net, Policy('int4', current='int8', membrane='uint8'), (D.x_test>.5).float())
+    rich = policy=='rich'
+    hidden = RecurrentSynaptic(nn.Linear(12,12), alpha=.5, beta=.9) if rich else LIF(.9)
+    net = Network(nn.Linear(64,12), hidden, nn.Linear(12,10), LIF(.9, reset='none'), steps=4)
+    x = (D.x_test>.5).float() if rich else D.x_test
+    q = prepare(net, Policy('int4', current='int8', membrane='uint8') if rich else preset('int4'), x)
     program = lower(q)
+    assert verify(q, program, [x]).parameters==[]
     low = program.layers[0]
-    if field=='in_scale': wrong = replace(program, in_scale=program.in_scale*2)
-    else:
-        v = getattr(low, field)
-        if field in ('gain','current_max'): v = v+1
-        elif field=='m0': v = v^1
-        elif field=='before_fire': v = not v
-        else: v = v.copy(); v.flat[-1] += -1 if v.flat[-1]>0 else 1
-        wrong = replace(program, layers=(replace(low, **{field:v}),program.layers[1]))
-    named = field+('' if field=='in_scale' else ' of layer 1')
-    assert verify(q, program, [(D.x_test>.5).float()]).parameters==[]
-    assert named in verify(q, wrong, [(D.x_test>.5).float()]).parameters
+    of = program if field in HEADER else low
+    v,found = getattr(of, field),0
+    if isinstance(v, np.ndarray) and not v.size: new = [np.zeros(12, v.dtype)+np.array(EMPTY[field], v.dtype)]
+    elif field in ('before','after'): new = [(Op('flatten'),),(Op('max', (2,2)),)]
+    elif field in ('conv','recurrent_conv'): new = [((1,1),(0,0),(1,1),1)]
+    else: new = edits(v)
+    for w in new:
+        edit = {field:w} if of is program else dict(layers=(replace(low, **{field:w}),*program.layers[1:]))
+        if refused(replace, program, **edit): continue # it cannot even be made
+        found += 1
+        assert (field if of is program else f'{field} of layer 1') in named(q, program, x, **edit)
+    cannot = {'conv'}|({'clip','recurrent_conv'} if rich else {'m0','shift','current_max'})
+    assert bool(found)==(field not in cannot), field
 
 
 def test_a_geometry_that_differs_is_named():
@@ -298,6 +334,10 @@ def test_a_geometry_that_differs_is_named():
     low = program.layers[1]
     wrong = replace(program, layers=(program.layers[0],replace(low, after=(replace(low.after[0], kind='sum'),)),program.layers[2]))
     assert verify(q, wrong, [x]).parameters==['after of layer 6']
+    stride,padding,dilation,groups = low.conv
+    for conv in ((2,2),padding,dilation,groups),(stride,(2,2),dilation,groups),(stride,padding,(2,2),groups),(stride,padding,dilation,1):
+        wrong = replace(program, layers=(program.layers[0],replace(low, conv=conv),program.layers[2]))
+        assert 'conv of layer 6' in named(q, wrong, x)
 
 
 # What is said, and what is refused

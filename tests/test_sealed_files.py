@@ -5,16 +5,15 @@ import os
 import subprocess
 import sys
 import tracemalloc
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from quarantion.checks import CheckError
 from quarantion.files import load_tensors, save_tensors
-from quarantion.runtime.coding import encode_codes, encode_ints
-from quarantion.runtime.layer import IntLayer, Op, check_layer, prove_range
-from quarantion.runtime.network import LARGEST, IntegerNetwork, load
+from quarantion.runtime.layer import Op, prove_range
+from quarantion.runtime.network import LARGEST, load
 from quarantion.runtime.store import FORMAT, STEPS, VERSION
 
 MAKE = '''

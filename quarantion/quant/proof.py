@@ -320,6 +320,17 @@ def _check_asked(q, program, loader, net, gates):
         fail('`loader`', 'verify', 'batches, such as [x] or x.split(100)', f'one array of shape {list(loader.shape)}')
     _check_float(q, net, gates)
 
+# %% ../../nbs/quant/proof.ipynb #75c8dbbe
+def _proved(q, program, loader, net, gates, wrong):
+    "The proof, from all batches"
+    ls = [LayerProof(n, reset=l.reset, scales=scales_of(l, low), weight_saturation=weight_saturation(low),
+                     change=None if net is None else Change()) for n,l,low in zip(q.names, q.layers, program.layers)]
+    proof = Proof(ls, parameters=wrong, asked=gates, compared=net is not None)
+    with evaluating(q), nullcontext() if net is None else evaluating(net):
+        for batch in loader: _compare(q, program, net, batch, proof)
+    if not proof.samples: fail('`loader`', 'verify', 'at least one sample', 'none')
+    return proof
+
 # %% ../../nbs/quant/proof.ipynb #98ace15a
 @torch.no_grad()
 def verify(
@@ -333,10 +344,8 @@ def verify(
     _check_asked(q, program, loader, net, gates)
     n = len(q.layers)
     if n!=len(program.layers): fail('layers', 'verify', f'{n}, as in the trained network', len(program.layers))
-    ls = [LayerProof(n, reset=l.reset, scales=scales_of(l, low), weight_saturation=weight_saturation(low),
-                     change=None if net is None else Change()) for n,l,low in zip(q.names, q.layers, program.layers)]
-    proof = Proof(ls, parameters=_differing(q, program), asked=gates, compared=net is not None)
-    with evaluating(q), nullcontext() if net is None else evaluating(net):
-        for batch in loader: _compare(q, program, net, batch, proof)
-    if not proof.samples: fail('`loader`', 'verify', 'at least one sample', 'none')
-    return proof
+    wrong = _differing(q, program)
+    try: return _proved(q, program, loader, net, gates, wrong)
+    except ValueError as e: # what differs may not even run
+        if not wrong: raise
+        fail('parameters', 'verify', 'those of the trained network', f'others: {", ".join(wrong)} ({e})')
