@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from ..checks import CheckError, check_finite, check_in, check_range, fail
 from .network import Network
-from .neuron import LIF, Diagonal
+from .neuron import RESETS, LIF, Diagonal
 from .synaptic import neurons_with
 from .surrogate import SURROGATES, spike, surrogate_grad
 
@@ -230,18 +230,26 @@ def _agree(theirs, ours, steps):
     if apart: fail(*apart)
     return len(x) if way[3] or len(x)!=max(steps, 8) else steps
 
+# %% ../../nbs/spikes/snntorch.ipynb #cbb4590e
+def _reset_by(layers, reset):
+    "Let all hidden neurons that spike be reset in this way, by spikes that are constants to the gradient"
+    for l in [l for l in layers if _is_neuron(l)][:-1]:
+        if l.reset!='none': l.reset,l.detach_reset = reset,True
+
 # %% ../../nbs/spikes/snntorch.ipynb #8bc14442
 def from_snntorch(
     net:nn.Module, # A network of snnTorch; it is copied, and not changed in any way
     in_shape:tuple=None, # Shape of one sample, such as `(1,28,28)`; known by itself if the first layer is `nn.Linear`
     steps:int=25, # Steps T for constant input, ≥ 1; a `forward` with its own number of steps decides instead
     surrogate:str=None, # One of `SURROGATES` for every neuron, instead of what `spike_grad` says
-    slope:float=None # Its steepness, > 0; 25 if absent
-)->Network: # The same network, with the same weights, spikes and mode
+    slope:float=None, # Its steepness, > 0; 25 if absent
+    reset:str=None # One of `RESETS` for hidden neurons that spike, after the comparison: spikes are then others
+)->Network: # The same network, with the same weights and mode, and the same spikes where `reset` is None
     "Read a network of snnTorch; raises `CheckError` for what cannot be read, and if any spike differs on random input"
     if slope is not None and surrogate is None: fail('`slope`', expected='None where `surrogate` is not given', found=slope)
     if surrogate is not None: surrogate,slope = check_in(surrogate, SURROGATES, 'surrogate'),25. if slope is None else slope
     steps = int(check_range(steps, 1, name='steps'))
+    if reset is not None: check_in(reset, RESETS, 'reset')
     new = _copy(net)
     leaves = list(_leaves(new))
     neurons = [m for _,m in leaves if _is_neuron(m)]
@@ -260,6 +268,7 @@ def from_snntorch(
         layers = [_read_neuron(m, shapes[n], n, surrogate, slope) if _is_neuron(m) else m for n,m in leaves]
         res = Network(*layers, in_shape=in_shape, steps=steps)
         res.steps = _agree(net, res, steps)
+    if reset is not None: _reset_by(layers, reset)
     for m in (res, res.layers, *(l for l in layers if _is_neuron(l))): m.training = net.training
     return res
 
