@@ -109,7 +109,8 @@ def _represent(l, policy):
     if l.float_membrane and l.recurrent is not None:
         fail('`membrane`', l.name, 'another than float for recurrent neurons', 'float')
     if l.tight and l.kept.clip==1:
-        want = f'a level above the threshold, or a neuron {l.tight} (another reset, or more bits)'
+        other = 'clipped(3, before_fire)' if l.kept.before_fire else "reset 'subtract' (from_snntorch can ask for it)"
+        want = f"a level above the threshold, or a neuron {l.tight}: {other}, or clipped(4) with current='int4'"
         fail('`membrane`', l.name, want, f'{policy.membrane} with reset {l.reset!r}')
 
 # %% ../../nbs/quant/learned.ipynb #7ef2ca6e
@@ -125,7 +126,7 @@ def input_thresholds(
     return l.threshold.detach().reshape(-1).to(l.bias).expand(len(l.bias))/l.in_scale
 
 def _fit_scales(l):
-    if not l.kept.clip: return
+    if not l.kept.clip or l.current_max: return # the unit of requantized currents is their own
     least = input_thresholds(l) if len(l.scale)>1 else input_thresholds(l).min().reshape(1)
     if l.into.guard: # 8-bit input has units that are too small for it
         l.scale.data = torch.maximum(l.scale.data, least/(4*l.kept.clip))

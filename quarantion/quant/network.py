@@ -296,6 +296,45 @@ def _quantized(ss, policy, first):
                                  per_tensor=i==len(ss)-1, name=f'layer {s.name}'))
     return layers
 
+# %% ../../nbs/quant/network.ipynb #1d0be388
+def _zero_share(l):
+    "Share of codes that are 0, where weights are not"
+    some = l.latent!=0
+    if l.coder.real or not some.any(): return 0.
+    return float(((l.latent/l.coder.shaped(l.latent)).abs()<=.5)[some].double().mean())
+
+def _highest(l, k, steps, signed):
+    "Membranes of each channel `[C]` where every input is the largest that raises them"
+    rows = lambda w,most: (w.abs() if most else w.clamp(min=0)).reshape(len(w), -1).sum(1).double()
+    r,sums_up = k.real,lambda b: (b.double()[None]**torch.arange(steps, device=b.device)[:,None]).sum(0)
+    i = (rows(r.weight, signed)*l.max_in+(0 if r.recurrent is None else rows(r.recurrent, False)*l.gain))*r.worth
+    if k.ints.current_max: i = i.minimum(k.ints.current_max*2**l.guard*r.unit)
+    i = i+r.bias
+    if r.alpha is not None: i = i*sums_up(r.alpha)
+    v,most = i*sums_up(r.beta),l.kept.clip*r.unit
+    if not l.kept.clip: return v
+    return v.minimum(most if l.kept.before_fire else r.beta*most+i)
+
+# %% ../../nbs/quant/network.ipynb #9c4742cc
+def _helps(l):
+    "What to set where a layer is silent"
+    if l.kept.clip and not l.current_max:
+        other = l.reset=='subtract_delayed' and not l.kept.before_fire
+        return f"current='int4' for {l.name}"+" or reset 'subtract' (from_snntorch can ask for it)"*other
+    if l.kept.clip: return f"membrane='clipped(8)' for {l.name}"
+    if l.rule in ('max','percentile','pow2'): return "scale='mse'"
+    return 'more levels of weights, or a lower threshold'
+
+@torch.no_grad()
+def _warn_if_silent(l, steps, signed):
+    "Warn where hardly any code is not 0, or hardly any neuron can fire"
+    zeros,k = _zero_share(l),l.codes()
+    low = float((_highest(l, k, steps, signed)<k.real.theta).double().mean()) if l.reset!='none' else 0.
+    if max(zeros, low)<.9: return
+    said = f'{zeros:.0%} of its codes are 0' if zeros>=.9 else f'{low:.0%} of its neurons cannot reach their threshold'
+    warnings.warn(f'{l.name}: {said}; {_helps(l)} helps')
+
+# %% ../../nbs/quant/network.ipynb #439b47d5
 def prepare(
     net:Network, # A float network, trained or not; it is left as it is
     policy:Policy, # How its numbers are to be represented
@@ -305,7 +344,7 @@ def prepare(
     if not isinstance(net, Network): fail('`net`', 'prepare', 'a Network (from_snntorch makes one)', type(net).__name__)
     if not isinstance(policy, Policy): fail('`policy`', 'prepare', 'a Policy (preset makes one)', type(policy).__name__)
     sample = torch.as_tensor(sample)
-    check_time(check_finite(sample, 'sample'), net.in_shape, net.steps, net.batch_first)
+    _,steps = check_time(check_finite(sample, 'sample'), net.in_shape, net.steps, net.batch_first)
     observer,in_scale,in_min,in_max,guard = _input(sample)
     ss = _read(net)
     if ss[0].neurons.recurrent is not None and in_scale<1: # spikes that return are whole numbers of input codes
@@ -315,4 +354,5 @@ def prepare(
     q = QuantNetwork(layers, [s.name for s in ss], net.in_shape, net.steps, observer, in_scale, in_min, in_max, net.batch_first)
     q = q.to(next(net.parameters()).device).train()
     if any(l.current_max for l in layers): q.integers(sample.to(q.input_codes.device)) # for the scales of currents
+    for i,l in enumerate(layers): _warn_if_silent(l, steps, signed=in_min<0 and not i)
     return q.train(net.training)

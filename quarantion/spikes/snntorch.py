@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from ..checks import CheckError, check_finite, check_in, check_range, fail
 from .network import Network
-from .neuron import LIF, Diagonal
+from .neuron import RESETS, LIF, Diagonal
 from .synaptic import neurons_with
 from .surrogate import SURROGATES, spike, surrogate_grad
 from .tracing import rows, watching
@@ -321,6 +321,12 @@ def _agree(theirs, ours, names, way, T):
     if apart: fail(*apart)
     return ran
 
+# %% ../../nbs/spikes/snntorch.ipynb #cbb4590e
+def _reset_by(layers, reset):
+    "Let all hidden neurons that spike be reset in this way, by spikes that are constants to the gradient"
+    for l in [l for l in layers if _is_neuron(l)][:-1]:
+        if l.reset!='none': l.reset,l.detach_reset = reset,True
+
 # %% ../../nbs/spikes/snntorch.ipynb #8bc14442
 def _sample_shapes(net, in_shape):
     "Shapes of a sample that `net` may take"
@@ -378,12 +384,14 @@ def from_snntorch(
     in_shape:tuple=None, # Shape of one sample, such as `(1,28,28)`; known by itself where only `nn.Linear` takes samples
     steps:int=25, # Steps T for constant input, ≥ 1; a `forward` with its own number of steps decides instead
     surrogate:str=None, # One of `SURROGATES` for every neuron, instead of what `spike_grad` says
-    slope:float=None # Its steepness, > 0; 25 if absent
-)->Network: # The same network, with the same weights, spikes, layout of x and mode
+    slope:float=None, # Its steepness, > 0; 25 if absent
+    reset:str=None # One of `RESETS` for hidden neurons that spike, after the comparison: spikes are then others
+)->Network: # The same network: weights, layout of x and mode, and the same spikes where `reset` is None
     "Read a network of snnTorch; raises `CheckError` for what cannot be read, and if any spike differs on random input"
     if slope is not None and surrogate is None: fail('`slope`', expected='None where `surrogate` is not given', found=slope)
     if surrogate is not None: surrogate,slope = check_in(surrogate, SURROGATES, 'surrogate'),25. if slope is None else slope
     steps = int(check_range(steps, 1, name='steps'))
+    if reset is not None: check_in(reset, RESETS, 'reset')
     new,T = _copy(net),max(steps, 8)
     _has_neurons(new)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -393,6 +401,7 @@ def from_snntorch(
         res = Network(*_own_layers(new, ways, read), in_shape=in_shape, steps=steps, batch_first=ran.batch_first)
         ran = _agree(net, res, list(ways), ran.way, T)
     if ran.constant or ran.steps!=T: res.steps = ran.steps
+    if reset is not None: _reset_by(res.layers, reset)
     for m in (res, res.layers, *(l for l in res.layers if _is_neuron(l))): m.training = net.training
     return res
 
