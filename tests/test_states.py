@@ -19,6 +19,9 @@ POLICIES = dict(nonary=preset('nonary'), int8=preset('int8'), int4=preset('int4'
 def x(): return torch.rand(16, 12, generator=torch.Generator().manual_seed(0))
 
 
+pytestmark = pytest.mark.filterwarnings('ignore:.*of its neurons cannot reach')
+
+
 def made(policy, x, reset='subtract'):
     torch.manual_seed(0)
     return prepare(Network(nn.Linear(12,16), LIF(reset=reset), nn.Linear(16,4), LIF(reset='none')), policy, x)

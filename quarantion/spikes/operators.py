@@ -43,6 +43,7 @@ def backward_loop(gs, gpre, x, pre, unit, v0, beta, theta, steps, reset, surroga
     if pre is None: pre = forward_loop(x, beta, theta, v0, steps, reset)[1]
     v = pre if unit is None else pre*unit
     u = _state(v, theta, reset)
+    subtract,delayed,zero = (reset==r for r in ('subtract','subtract_delayed','zero'))
     gx = torch.empty_like(v)
     gbeta,gtheta,g = (torch.zeros_like(v0) for _ in range(3))
     answered = dict(subtract=lambda v: theta*beta*g, subtract_delayed=lambda v: theta*g, zero=lambda v: v*beta*g, none=lambda v: 0)[reset]
@@ -50,12 +51,12 @@ def backward_loop(gs, gpre, x, pre, unit, v0, beta, theta, steps, reset, surroga
     for t in reversed(range(steps)):
         prev,s,a = u[t-1] if t else v0,(v[t]>theta).to(v.dtype),beta*g
         d = reach(v[t], torch.zeros_like(v0) if gs is None else gs[t if len(gs)>1 else 0])
-        gtheta = gtheta-d-a*s if reset=='subtract' else gtheta-d
-        g = (d if gpre is None else d+gpre[t]) + (a*(1-s) if reset=='zero' else a)
-        if reset=='subtract_delayed': gtheta = gtheta-g*(prev>theta).to(v.dtype)
+        gtheta = gtheta-d-a*s if subtract else gtheta-d
+        g = (d if gpre is None else d+gpre[t]) + (a*(1-s) if zero else a)
+        if delayed: gtheta = gtheta-g*(prev>theta).to(v.dtype)
         gx[t] = g
         gbeta = gbeta+g*prev
-    d = reach(v0, torch.zeros_like(v0)) if reset=='subtract_delayed' else torch.zeros_like(v0)
+    d = reach(v0, torch.zeros_like(v0)) if delayed else torch.zeros_like(v0)
     return gx, gbeta, gtheta-d, beta*g+d
 
 # %% ../../nbs/spikes/operators.ipynb #46eef249

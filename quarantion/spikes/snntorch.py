@@ -6,25 +6,24 @@
 __all__ = ['from_snntorch', 'to_snntorch']
 
 # %% ../../nbs/spikes/snntorch.ipynb #8065e94a
-import copy, functools, inspect, warnings
+import copy, inspect, warnings
 from typing import NamedTuple
 import snntorch as snn
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 from ..checks import CheckError, check_finite, check_in, check_range, fail
 from .network import Network
-from .neuron import RESETS, LIF, Diagonal
-from .synaptic import neurons_with
-from .surrogate import SURROGATES, spike, surrogate_grad
+from .neuron import RESETS, LIF
+from .snntorch_neurons import (
+    NEURONS, check_neuron, first_line, is_neuron, leaks, learns, read_neuron, read_reset, write_neuron)
+from .surrogate import SURROGATES
 from .tracing import rows, watching
 
 # %% ../../nbs/spikes/snntorch.ipynb #be2c6c29
 _LAYERS = (nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
            nn.Flatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity)
-_NEURONS = snn.Leaky, snn.RLeaky, snn.Synaptic, snn.RSynaptic
 _BOXES = nn.Sequential, nn.ModuleList, nn.ModuleDict
-_KNOWN = ', '.join(t.__name__ for t in _LAYERS+_NEURONS)
+_KNOWN = ', '.join(t.__name__ for t in _LAYERS+NEURONS)
 
 def _is_whole(m): # a layer that is read as one, and not a module of the user's own, made of others
     if type(m) in _BOXES: return False
@@ -37,13 +36,7 @@ def _whole(net):
         if _is_whole(m) and not any(n.startswith(f'{o}.') for o in out): out[n] = m
     return out
 
-def _is_row(m): return type(m) in _LAYERS+_NEURONS or type(m) is nn.Sequential and all(map(_is_row, m))
-
-def _learns(p): return isinstance(p, nn.Parameter)
-
-def _leaks(m): return ('alpha','beta') if hasattr(m, 'alpha') else ('beta',) # of neurons of snnTorch; ours say it
-
-def _is_neuron(m): return isinstance(m, (snn.SpikingNeuron, LIF))
+def _is_row(m): return type(m) in _LAYERS+NEURONS or type(m) is nn.Sequential and all(map(_is_row, m))
 
 # %% ../../nbs/spikes/snntorch.ipynb #3526afee
 def _tensors(x):
@@ -70,110 +63,13 @@ def _twin(net):
         f = m.spike_grad
         m._modules.pop('spike_grad', None)
         m.spike_grad = lambda x, f=f: f(x).to(x.dtype) # snnTorch's return float32, whatever x is
-        for k in _leaks(m)+('threshold',): # `threshold=1` is an int64 buffer
+        for k in leaks(m)+('threshold',): # `threshold=1` is an int64 buffer
             if not getattr(m, k).is_floating_point(): setattr(m, k, getattr(m, k).double())
         v = getattr(getattr(m, 'recurrent', None), 'V', None)
-        if v is not None and not _learns(v): m.recurrent.V = v.cpu().double() # not registered
+        if v is not None and not learns(v): m.recurrent.V = v.cpu().double() # not registered
     if _is_row(new):
         for m in neurons[:-1]: m.init_hidden,m.output = True,False # else the next layer gets a tuple
     return new
-
-# %% ../../nbs/spikes/snntorch.ipynb #9524c51d
-def _shapes(layers, in_shape):
-    "Shape of a sample at each layer of neurons of our own"
-    x,res = torch.zeros(1, *in_shape, dtype=torch.float64),{}
-    for name,m in layers:
-        if _is_neuron(m): res[name] = x.shape[1:]
-        else: x = m(x)
-    return res
-
-def _line(e): return f'{type(e).__name__}: {str(e).strip().splitlines()[0] if str(e).strip() else ""}'
-
-def _spread(p, feat, name):
-    "β or θ as `LIF` takes it"
-    if p.numel()==1: return p.reshape(())
-    more = max(0, p.ndim-len(feat))
-    q = p.reshape(p.shape[more:]) if p.shape[:more].numel()==1 else p
-    if q.shape==feat: return q
-    column = feat[0],*[1]*(len(feat)-1)
-    if len(feat)>1 and q.shape==column: return q.flatten()
-    want = f'one value, shape {tuple(feat)}' + (f' or {column}' if len(feat)>1 else '')
-    fail(f'`{name}`', expected=want, found=f'shape {tuple(p.shape)}')
-
-# %% ../../nbs/spikes/snntorch.ipynb #20ad81d8
-def _slope_at(f, x):
-    x = x.detach().requires_grad_()
-    with torch.enable_grad(): return torch.autograd.grad(f(x).sum(), x)[0]
-
-def _read_surrogate(f, where):
-    "Name and slope of the surrogate that has the derivative of `f`"
-    try:
-        g0,g1,g2 = _slope_at(f, torch.tensor([0.,.001,.04], dtype=torch.float64))
-        slopes = dict(fast_sigmoid=(g2**-.5-1)/.04, atan=2*g0, sigmoid=4*g0, triangular=(1-g1)/.001, rectangular=g0)
-        for name,k in slopes.items():
-            k = float(f'{k:.8g}')
-            if not 0<k<float('inf'): continue
-            x = torch.cat([torch.linspace(-2.3, 2.3, 24), torch.linspace(-20, 20, 16)]).double()/k
-            if torch.allclose(_slope_at(f, x), surrogate_grad(x, name, k), rtol=1e-6, atol=1e-9): return name,k
-    except Exception: pass # `surrogate_disable`, LSO and others have no derivative at all
-    fail('`spike_grad`', where, f'the derivative of {", ".join(SURROGATES)}; or pass `surrogate=` and `slope=`', 'none of them')
-
-# %% ../../nbs/spikes/snntorch.ipynb #da776a3a
-def _read_reset(n, where):
-    ran = dict(_base_sub='subtract', _base_zero='zero', _base_int='none').get(n.state_function.__name__)
-    said = list(n.reset_dict)[int(n.reset_mechanism_val)]
-    if ran!=said: fail('`reset_mechanism`', where, f'{ran!r}, which it was built with and still runs', f'{said!r}, set later')
-    if ran=='subtract':
-        if n.reset_delay: return 'subtract_delayed'
-        fail('`reset_mechanism`', where, "'subtract' with reset_delay=True (`subtract_delayed` here)",
-            "'subtract' with reset_delay=False, which adds the threshold back after a double crossing")
-    if type(n) is snn.RSynaptic and (ran=='zero' or not n.reset_delay):
-        found = f'{ran!r}, reset_delay={n.reset_delay}: with a delay zero loses a current, without one RSynaptic does not run'
-        fail('`reset_mechanism`', where, "'subtract' or 'none', with reset_delay=True", found)
-    if ran=='zero' and n.reset_delay and type(n) is not snn.Leaky:
-        found = "'zero' with reset_delay=True, which loses the current of the step after a spike"
-        fail('`reset_mechanism`', where, "'zero' with reset_delay=False", found)
-    return ran
-
-# %% ../../nbs/spikes/snntorch.ipynb #e282bfb0
-def _check_neuron(n, where):
-    "Refuse what no neuron here does"
-    for k in ('inhibition','state_quant'):
-        if getattr(n, k): fail(f'`{k}`', where, 'False', 'True' if k=='inhibition' else 'a quantizer')
-    g = n.graded_spikes_factor
-    if _learns(g) or bool((g!=1).any()):
-        found = 'a parameter' if _learns(g) else g.flatten()[0].item() if g.numel()==1 else f'shape {tuple(g.shape)}'
-        fail('`graded_spikes_factor`', where, '1, not learned', found)
-    try: fires = n.spike_grad(torch.tensor([-1e-3,0,1e-3], device=n.beta.device)).tolist()
-    except Exception as e: fires = _line(e)
-    if fires!=[0,0,1]: fail('`spike_grad`', where, 'spikes [0, 0, 1] below, at and above the threshold', fires)
-
-def _read_recurrent(n):
-    "The way back of spikes, or None"
-    r = getattr(n, 'recurrent', None)
-    if r is None or type(r) in (nn.Linear, nn.Conv2d): return r
-    d = Diagonal(r.V).to(r.V.device, r.V.dtype if r.V.is_floating_point() else None) # one to one
-    return d.requires_grad_(r.V.requires_grad)
-
-# %% ../../nbs/spikes/snntorch.ipynb #4d2b1853
-def _read_neuron(n, feat, name, surrogate, slope):
-    "The layer of neurons that fires as `n` does"
-    where = f'layer `{name}` ({type(n).__name__})'
-    _check_neuron(n, where)
-    if surrogate is None: surrogate,slope = _read_surrogate(n.spike_grad, where)
-    ps = {k:_spread(getattr(n, k), feat, f'{name}.{k}') for k in _leaks(n)+('threshold',)}
-    check_range(ps['threshold'], 0, name=f'{name}.threshold', above=True)
-    learn = {k:_learns(getattr(n, k)) for k in ps}
-    reset = _read_reset(n, where)
-    kw = dict(reset=reset, surrogate=surrogate, slope=slope, learn_beta=learn['beta'], learn_threshold=learn['threshold'],
-        detach_reset=reset!='zero' or n.reset_delay) # without delay snnTorch resets by the spike itself
-    lif = neurons_with(.9 if 'alpha' in ps else None, _read_recurrent(n), **kw)
-    for k,p in ps.items():
-        v = p.detach().clone()
-        if not v.is_floating_point(): v = v.to(torch.get_default_dtype())
-        if k!='threshold' and not learn[k]: v = v.clamp(0, 1)
-        setattr(lif, k, nn.Parameter(v, requires_grad=p.requires_grad) if learn[k] else v)
-    return lif
 
 # %% ../../nbs/spikes/snntorch.ipynb #22f25a2e
 _BATCH_FIRST = 'x [B, T, …]'
@@ -209,7 +105,7 @@ class _Ran(NamedTuple):
 def _watched(net, x, run):
     "Spikes and membranes of each layer of neurons at each call, and the calls of all layers"
     modules,calls = _whole(net),{}
-    neurons = {n:m for n,m in modules.items() if _is_neuron(m)}
+    neurons = {n:m for n,m in modules.items() if is_neuron(m)}
     for name,m in neurons.items():
         def keep(m, args, out, name=name):
             calls.setdefault(name, []).append(((out[0] if isinstance(out, tuple) else out).clone(), m.mem.clone()))
@@ -220,7 +116,7 @@ def _watched(net, x, run):
     with watching(modules, x) as w:
         try: run(net)
         except CheckError: raise
-        except Exception as e: raise RuntimeError((f'{w.last}: ' if w.within else '') + _line(e)) from None
+        except Exception as e: raise RuntimeError((f'{w.last}: ' if w.within else '') + first_line(e)) from None
         finally: snn.SpikingNeuron.instances = kept
     return calls, w.calls
 
@@ -260,13 +156,13 @@ def _run(net, x, known=None):
 
 def _check_known(modules):
     for name,m in modules:
-        if type(m) not in _LAYERS+_NEURONS and not (_is_neuron(m) and hasattr(m, 'kind')):
+        if type(m) not in _LAYERS+NEURONS and not (is_neuron(m) and hasattr(m, 'kind')):
             fail(f'layer `{name}`', expected=f'one of {_KNOWN}', found=type(m).__name__)
 
 def _read_rows(ran, net):
     "Layers of neurons in order, and what feeds each; raises `CheckError` for what cannot be read"
     _check_known((c.name,c.module) for c in ran.made)
-    out = rows(ran.made, _is_neuron)
+    out = rows(ran.made, is_neuron)
     used = {n for w in out.values() for n,_ in w.layers}|set(out)
     last = next((c for c in ran.made if c.name not in used and type(c.module) in (nn.Linear,nn.Conv2d)), None)
     if last: fail(f'layer `{last.name}`, the last', expected='neurons: Leaky, RLeaky, Synaptic or RSynaptic', found=type(last.module).__name__)
@@ -277,9 +173,9 @@ def _with_thresholds(net, scale):
     "A copy with other thresholds"
     new = _copy(net)
     for m in new.modules():
-        if _is_neuron(m):
+        if is_neuron(m):
             th = m.threshold.detach()*(scale*(1+1e-6))
-            m.threshold = nn.Parameter(th) if _learns(m.threshold) else th
+            m.threshold = nn.Parameter(th) if learns(m.threshold) else th
     return new
 
 def _compare(name, c, r, layer, kind):
@@ -324,7 +220,7 @@ def _agree(theirs, ours, names, way, T):
 # %% ../../nbs/spikes/snntorch.ipynb #cbb4590e
 def _reset_by(layers, reset):
     "Let all hidden neurons that spike be reset in this way, by spikes that are constants to the gradient"
-    for l in [l for l in layers if _is_neuron(l)][:-1]:
+    for l in [l for l in layers if is_neuron(l)][:-1]:
         if l.reset!='none': l.reset,l.detach_reset = reset,True
 
 # %% ../../nbs/spikes/snntorch.ipynb #8bc14442
@@ -361,22 +257,22 @@ def _own_layers(new, ways, read):
             if id(m) in seen and not any(True for _ in m.parameters()): m = copy.deepcopy(m) # a pool that is called twice
             if id(m) in seen: fail(f'layer `{n}` ({type(m).__name__})', expected='weights that are called once a step', found='twice')
             seen.add(id(m))
-            layers.append(read(n, m) if _is_neuron(m) else m)
+            layers.append(read(n, m) if is_neuron(m) else m)
     return layers
 
 # %% ../../nbs/spikes/snntorch.ipynb #f10ac17c
 def _has_neurons(net):
     "Neurons of their own, and finite numbers"
     whole = list(net.named_modules(remove_duplicate=False))
-    neurons = [(n,m) for n,m in whole if _is_neuron(m)]
+    neurons = [(n,m) for n,m in whole if is_neuron(m)]
     if not neurons:
         found = ', '.join(type(m).__name__ for m in _whole(net).values()) or 'no layers'
         fail(f'`{type(net).__name__}`', expected='neurons: Leaky, RLeaky, Synaptic or RSynaptic', found=found)
     for name,m in neurons:
         where = f'layer `{name}` ({type(m).__name__})'
-        if type(m) not in _NEURONS: continue
-        _check_neuron(m, where)
-        _read_reset(m, where)
+        if type(m) not in NEURONS: continue
+        check_neuron(m, where)
+        read_reset(m, where)
     for k,t in net.state_dict().items(): check_finite(t, k)
 
 def from_snntorch(
@@ -397,53 +293,22 @@ def from_snntorch(
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         ran,in_shape,ways = _read(net, in_shape, T)
         shapes = {c.name:c.inputs[0].shape[1:] for c in ran.made if c.name in ways}
-        def read(name, m): return _read_neuron(m, torch.Size(shapes[name]), name, surrogate, slope)
+        def read(name, m): return read_neuron(m, torch.Size(shapes[name]), name, surrogate, slope)
         res = Network(*_own_layers(new, ways, read), in_shape=in_shape, steps=steps, batch_first=ran.batch_first)
         ran = _agree(net, res, list(ways), ran.way, T)
     if ran.constant or ran.steps!=T: res.steps = ran.steps
     if reset is not None: _reset_by(res.layers, reset)
-    for m in (res, res.layers, *(l for l in res.layers if _is_neuron(l))): m.training = net.training
+    for m in (res, res.layers, *(l for l in res.layers if is_neuron(l))): m.training = net.training
     return res
 
-# %% ../../nbs/spikes/snntorch.ipynb #a9647243
-def _write_recurrent(l, r, second, where, kw):
-    "A neuron of snnTorch whose spikes come back"
-    if second and l.reset=='zero':
-        found = "'zero', which RSynaptic only has with a delay that loses a current"
-        fail('`reset`', where, "'subtract_delayed' or 'none'", found)
-    make = snn.RSynaptic if second else snn.RLeaky
-    if type(r) is Diagonal:
-        return make(V=r.weight.detach().clone(), all_to_all=False, learn_recurrent=r.weight.requires_grad, **kw)
-    if type(r) is nn.Linear: n = make(linear_features=r.in_features, **kw)
-    elif type(r) is nn.Conv2d: n = make(conv2d_channels=r.in_channels, kernel_size=r.kernel_size, **kw)
-    else: fail('`recurrent`', where, 'Linear, Conv2d or Diagonal', type(r).__name__)
-    n.recurrent,n.learn_recurrent = r,r.weight.requires_grad
-    return n
-
-# %% ../../nbs/spikes/snntorch.ipynb #74ac9438
-def _write_neuron(l, feat, name, last):
-    "The neuron of snnTorch that fires as `l` does"
-    where = f'layer `{name}` ({type(l).__name__})'
-    if parametrize.is_parametrized(l): fail('neurons', where, 'plain values (settle makes them so)', 'a parametrization')
-    if l.reset=='subtract':
-        want = "'subtract_delayed', which snnTorch calls 'subtract', 'zero' or 'none'"
-        fail('`reset`', where, want, "'subtract', which snnTorch does not have")
-    if l.reset=='subtract_delayed' and not l.detach_reset:
-        fail('`detach_reset`', where, 'True, since snnTorch detaches this reset', False)
-    def values(k):
-        p = getattr(l, k)
-        if len(feat)>1 and p.numel()>1 and p.shape==feat[:1]: p = p.reshape(-1, *[1]*(len(feat)-1))
-        return p.detach().clone()
-    theirs = l.surrogate in ('fast_sigmoid','atan','sigmoid') and l.beta.dtype==torch.float32
-    grad = getattr(snn.surrogate, l.surrogate)(l.slope) if theirs else functools.partial(spike, surrogate=l.surrogate, slope=l.slope)
-    learn = {f'learn_{k}':_learns(getattr(l, k)) for k in ('beta','threshold')}
-    kw = dict(beta=values('beta'), threshold=values('threshold'), spike_grad=grad, init_hidden=True, output=last, **learn,
-        reset_mechanism='subtract' if l.reset=='subtract_delayed' else l.reset, reset_delay=l.reset!='zero')
-    second,r = 'alpha' in l.leaks,l.recurrent
-    if second: kw |= dict(alpha=values('alpha'), learn_alpha=_learns(l.alpha))
-    n = (snn.Synaptic if second else snn.Leaky)(**kw) if r is None else _write_recurrent(l, r, second, where, kw)
-    for k in (*l.leaks,'threshold'): getattr(n, k).requires_grad_(getattr(l, k).requires_grad)
-    return n.to(l.beta.device)
+# %% ../../nbs/spikes/snntorch.ipynb #0f738007
+def _shapes(layers, in_shape):
+    "Shape of a sample at each layer of neurons of our own"
+    x,res = torch.zeros(1, *in_shape, dtype=torch.float64),{}
+    for name,m in layers:
+        if is_neuron(m): res[name] = x.shape[1:]
+        else: x = m(x)
+    return res
 
 # %% ../../nbs/spikes/snntorch.ipynb #f917699e
 def to_snntorch(
@@ -453,14 +318,14 @@ def to_snntorch(
     if not isinstance(net, Network): fail('`net`', expected='a Network', found=type(net).__name__)
     new = _copy(net)
     for i,l in enumerate(new.layers):
-        if type(l) not in _LAYERS and not _is_neuron(l):
+        if type(l) not in _LAYERS and not is_neuron(l):
             known = ', '.join(t.__name__ for t in _LAYERS)
             fail(f'layer `{i}`', expected=f'one of {known}, LIF, RecurrentLIF, Synaptic, RecurrentSynaptic', found=type(l).__name__)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         shapes = _shapes([(str(i),l) for i,l in enumerate(_copy(net).cpu().double().eval().layers)], net.in_shape)
         last = len(new.layers)-1
-        def made(i, l): return _write_neuron(l, shapes[str(i)], i, i==last) if _is_neuron(l) else l
+        def made(i, l): return write_neuron(l, shapes[str(i)], i, i==last) if is_neuron(l) else l
         res = nn.Sequential(*(made(i, l) for i,l in enumerate(new.layers)))
         _agree(res, net, list(shapes), 'a call for each step', max(net.steps, 8))
-    for m in (res, *(l for l in res if _is_neuron(l))): m.training = net.training
+    for m in (res, *(l for l in res if is_neuron(l))): m.training = net.training
     return res
