@@ -114,6 +114,7 @@ def test_raster_sends_bytes_with_their_shape():
 
 # MembraneInspector
 
+@pytest.mark.filterwarnings('ignore:.*cannot reach their threshold')
 @pytest.mark.parametrize('conv', [False,True])
 @pytest.mark.parametrize('name', POLICIES)
 def test_three_programs(name, conv):

@@ -142,6 +142,6 @@ def test_another_reset_than_the_network_of_snntorch_says(reset):
     theirs = nn.Sequential(nn.Linear(64,32), snn.Leaky(.9, init_hidden=True), nn.Linear(32,16), snn.Leaky(.9, init_hidden=True, reset_mechanism='none'),
         nn.Linear(16,10), snn.Leaky(.9, init_hidden=True, output=True))
     ours = from_snntorch(theirs, reset=reset)
-    assert [ours.layers[i].reset for i in (1,3,5)]==[reset,'none','subtract_delayed']
+    assert [ours.layers[i].reset for i in (1,3,5)]==[reset,reset,'subtract_delayed']
     assert [l.reset for l in from_snntorch(theirs).layers[1::2]]==['subtract_delayed','none','subtract_delayed']
     for k,v in from_snntorch(theirs).state_dict().items(): assert torch.equal(v, ours.state_dict()[k])
