@@ -78,6 +78,9 @@ def test_convolutions(tmp_path, reset, policy):
     if (policy,reset)==('mint2','subtract_delayed'):
         with pytest.raises(CheckError, match='never reset'): prepare(conv_net(reset), preset(policy), x)
         return
+    if policy=='mint2':
+        with pytest.raises(CheckError, match='more bits in a convolution of 8-bit input'): prepare(conv_net(reset), preset(policy), x)
+        x = (torch.rand(5,2,1,8,8)<.5).float()
     assert three(prepare(conv_net(reset), preset(policy), x), x, tmp_path/'net.safetensors')==0
 
 

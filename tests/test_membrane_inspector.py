@@ -108,6 +108,7 @@ def test_inspector_of_networks():
     assert mi.sample.max==0 and mi.message.value==''
 
 
+@pytest.mark.filterwarnings('ignore:.*cannot reach their threshold')
 @pytest.mark.parametrize('conv', [False,True])
 @pytest.mark.parametrize('name', POLICIES)
 def test_three_programs(name, conv):

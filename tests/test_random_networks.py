@@ -91,7 +91,7 @@ def test_three_programs_agree(tmp_path, group):
                 if rng.random()<.3: q.train()(x)[1].sum().backward()
                 wrong,rates = mismatches(q, x, tmp_path/'net.safetensors')
         except CheckError as e:
-            assert any(w in str(e) for w in ('never reset', 'cannot fire', 'half a unit', '|v| < 2^31')), e    # refused by name; another is drawn
+            assert any(w in str(e) for w in ('never reset', 'cannot fire', 'half a unit', '|v| < 2^31', 'more bits in a convolution')), e    # refused by name; another is drawn
             continue
         assert wrong==0, (group, done, seed, p)
         done += any(0<r<1 for r in rates)       # where all layers are dead or saturated, nothing was shown: another is drawn

@@ -100,6 +100,16 @@ def _watch_currents(l, policy):
         l.current,l._kind = _WATCH[kind](quant_max=max(l.current_max, 1)),kind
     else: l.current.quant_max = max(l.current_max, 1)
 
+def _check_clipped(l, policy):
+    "Raise `CheckError` where a clipped membrane has too few bits for a layer to work"
+    if l.kept.clip!=1: return
+    other = 'clipped(3, before_fire)' if l.kept.before_fire else "reset 'subtract' (from_snntorch can ask for it)"
+    want = f"a level above the threshold, or a neuron {l.tight}: {other}, or clipped(4) with current='int4'"
+    if l.tight: fail('`membrane`', l.name, want, f'{policy.membrane} with reset {l.reset!r}')
+    if l.conv and not l.into.guard:
+        want = "more bits in a convolution of 8-bit input: clipped(4) with current='int4'"
+        fail('`membrane`', l.name, want, policy.membrane)
+
 def _represent(l, policy):
     "What the policy says beside the weights"
     m = membrane_of(policy.membrane)
@@ -108,10 +118,7 @@ def _represent(l, policy):
     l.set_guard()
     if l.float_membrane and l.recurrent is not None:
         fail('`membrane`', l.name, 'another than float for recurrent neurons', 'float')
-    if l.tight and l.kept.clip==1:
-        other = 'clipped(3, before_fire)' if l.kept.before_fire else "reset 'subtract' (from_snntorch can ask for it)"
-        want = f"a level above the threshold, or a neuron {l.tight}: {other}, or clipped(4) with current='int4'"
-        fail('`membrane`', l.name, want, f'{policy.membrane} with reset {l.reset!r}')
+    _check_clipped(l, policy)
 
 # %% ../../nbs/quant/learned.ipynb #7ef2ca6e
 def _rows(l, w):

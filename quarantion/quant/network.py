@@ -319,17 +319,17 @@ def _highest(l, k, steps, signed):
 def _helps(l):
     "What to set where a layer is silent"
     if l.kept.clip and not l.current_max:
-        other = l.reset=='subtract_delayed' and not l.kept.before_fire
-        return f"current='int4' for {l.name}"+" or reset 'subtract' (from_snntorch can ask for it)"*other
+        other = " or reset 'subtract' (from_snntorch can ask for it)" if l.tight=='is never reset' else ''
+        return f"current='int4' for {l.name}{other}"
     if l.kept.clip: return f"membrane='clipped(8)' for {l.name}"
     if l.rule in ('max','percentile','pow2'): return "scale='mse'"
     return 'more levels of weights, or a lower threshold'
 
 @torch.no_grad()
-def _warn_if_silent(l, steps, signed):
+def _warn_if_silent(l, steps, signed, last):
     "Warn where hardly any code is not 0, or hardly any neuron can fire"
     zeros,k = _zero_share(l),l.codes()
-    low = float((_highest(l, k, steps, signed)<k.real.theta).double().mean()) if l.reset!='none' else 0.
+    low = float((_highest(l, k, steps, signed)<k.real.theta).double().mean()) if not last else 0. # a readout need not
     if max(zeros, low)<.9: return
     said = f'{zeros:.0%} of its codes are 0' if zeros>=.9 else f'{low:.0%} of its neurons cannot reach their threshold'
     warnings.warn(f'{l.name}: {said}; {_helps(l)} helps')
@@ -354,5 +354,5 @@ def prepare(
     q = QuantNetwork(layers, [s.name for s in ss], net.in_shape, net.steps, observer, in_scale, in_min, in_max, net.batch_first)
     q = q.to(next(net.parameters()).device).train()
     if any(l.current_max for l in layers): q.integers(sample.to(q.input_codes.device)) # for the scales of currents
-    for i,l in enumerate(layers): _warn_if_silent(l, steps, signed=in_min<0 and not i)
+    for i,l in enumerate(layers): _warn_if_silent(l, steps, signed=in_min<0 and not i, last=i==len(layers)-1)
     return q.train(net.training)

@@ -175,8 +175,7 @@ def read_policy(
 
 # %% ../../nbs/quant/policy.ipynb #6900927a
 _NAMED = dict(int8=Policy('int8'), int4=Policy('int4'), nonary=Policy('nonary'), ternary=Policy('ternary'),
-    mint2=Policy('int2', membrane='clipped(2)',
-        layers={'first': dict(current='int4', membrane='clipped(4)'), 'last': dict(membrane='exact')}),
+    mint2=Policy('int2', membrane='clipped(2)', layers={'first': dict(current='int4'), 'last': dict(membrane='exact')}),
     mint4=Policy('int4', membrane='clipped(4)', layers={'first': dict(current='int4'), 'last': dict(membrane='exact')}),
     tcq4=Policy('int4', membrane='levels(16)', layers={'last': dict(membrane='exact')}),
     current8=Policy('int8', current='int8'), mixed=Policy('nonary', layers={'last': dict(weight='int8')}))

@@ -219,9 +219,8 @@ def _agree(theirs, ours, names, way, T):
 
 # %% ../../nbs/spikes/snntorch.ipynb #cbb4590e
 def _reset_by(layers, reset):
-    "Let all hidden neurons that spike be reset in this way, by spikes that are constants to the gradient"
-    for l in [l for l in layers if is_neuron(l)][:-1]:
-        if l.reset!='none': l.reset,l.detach_reset = reset,True
+    "Let all hidden neurons be reset in this way, by spikes that are constants to the gradient"
+    for l in [l for l in layers if is_neuron(l)][:-1]: l.reset,l.detach_reset = reset,True
 
 # %% ../../nbs/spikes/snntorch.ipynb #8bc14442
 def _sample_shapes(net, in_shape):
@@ -281,7 +280,7 @@ def from_snntorch(
     steps:int=25, # Steps T for constant input, ≥ 1; a `forward` with its own number of steps decides instead
     surrogate:str=None, # One of `SURROGATES` for every neuron, instead of what `spike_grad` says
     slope:float=None, # Its steepness, > 0; 25 if absent
-    reset:str=None # One of `RESETS` for hidden neurons that spike, after the comparison: spikes are then others
+    reset:str=None # One of `RESETS` for all hidden neurons, set after the comparison: spikes are then others
 )->Network: # The same network: weights, layout of x and mode, and the same spikes where `reset` is None
     "Read a network of snnTorch; raises `CheckError` for what cannot be read, and if any spike differs on random input"
     if slope is not None and surrogate is None: fail('`slope`', expected='None where `surrogate` is not given', found=slope)
