@@ -15,6 +15,8 @@ from quarantion.spikes.network import Network
 from quarantion.spikes.neuron import LIF, Diagonal, RecurrentLIF
 from quarantion.spikes.synaptic import RecurrentSynaptic, Synaptic
 
+pytestmark = pytest.mark.filterwarnings('ignore:.*(codes are 0|cannot reach their threshold)') # networks that nobody trained
+
 def uneven(net, least=-5):
     "Channels of different ranges, in any real proportion, that go on firing; batch norms with statistics"
     g = torch.Generator().manual_seed(3)

@@ -365,6 +365,7 @@ def test_bad_data_leaves_no_run(here, tmp_path):
         refused(here('run', '--data', 'mnist', '--data-dir', where, '--out', tmp_path/'runs'), *words)
     assert not (tmp_path/'runs').exists()
 
+@pytest.mark.filterwarnings('default:.*codes are 0')
 def test_a_threshold_that_nothing_reaches(here, tmp_path):
     code,out,err = here('run', '--epochs', 1, '--qat-epochs', 0, '--hidden', 8, '--steps', 4, '--threshold', 1e6, '--out', tmp_path)
     assert code==1 and 'NOT PROVED: layer 1: never fires' in err    # no weight reaches such a threshold: every code is 0

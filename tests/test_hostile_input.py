@@ -17,6 +17,8 @@ from quarantion.runtime.network import load
 from quarantion.spikes.network import Network
 from quarantion.spikes.neuron import LIF, RESETS, Gradient, lif
 
+pytestmark = pytest.mark.filterwarnings('ignore:.*(codes are 0|cannot reach their threshold)') # networks that nobody trained
+
 P = preset('nonary')
 
 

@@ -16,6 +16,7 @@ from .observers import MinMax
 from .policy import Policy
 from .state import check_policy, write_policy
 from ..runtime.layer import Op, Record
+from ..runtime.network import are_codes, warn_clipped
 from ..tables import html_table
 from ..spikes.network import Network, OverTime
 from ..spikes.neuron import Diagonal
@@ -71,13 +72,13 @@ class _Layers(OverTime):
         self.layers,self.names = nn.ModuleList(layers),list(names)
         self.in_shape,self.steps,self.batch_first = tuple(in_shape),steps,batch_first
 
-    def _run(self, x, every):
-        for n,l,ran in self._layers(x, every or None): yield n,l,ran.spk,ran.mem
+    def _run(self, x, every, codes=False):
+        for n,l,ran in self._layers(x, every or None, codes): yield n,l,ran.spk,ran.mem
 
     @torch.no_grad()
-    def integers(self, x:Tensor)->list[Record]: # One for each layer, states in int32
+    def integers(self, x:Tensor, codes:bool=False)->list[Record]: # One for each layer, states in int32
         "Run over time and keep what every layer did, in integers"
-        return [Record(n, ran.spk, ran.ints()) for n,_,ran in self._layers(x, False)]
+        return [Record(n, ran.spk, ran.ints()) for n,_,ran in self._layers(x, False, codes)]
 
     def switch(self,
         policy:Policy # What is wanted now
@@ -108,10 +109,11 @@ def _codes_of(state):
 
 def _into(scale, lo, hi): return Into(scale, max(hi, -lo), 8 if hi==1 else 0) # spikes leave room for guard bits
 
-def _encoded(q, x):
+def _encoded(q, x, codes):
     "What `encode` returns, before it is cast"
     if not isinstance(x, Tensor): fail('`x`', 'encode', 'a tensor', type(x).__name__)
-    if not x.is_floating_point():
+    kind = 'f' if x.is_floating_point() else 'b' if x.dtype==torch.bool else 'i'
+    if are_codes(kind, q.in_scale, codes):
         inside = not x.numel() or q.in_min<=x.min() and x.max()<=q.in_max
         if not inside: fail('`x`', expected=f'codes in [{q.in_min}, {q.in_max}]', found=f'{x.min()} … {x.max()}')
         return x
@@ -119,16 +121,14 @@ def _encoded(q, x):
     if q.in_max==1 and not ((x==0)|(x==1)).all():
         fail('`x`', 'encode', 'spikes, 0 or 1, as in the sample', f'{float(x.min()):g} … {float(x.max()):g}')
     z = x.double()/q.in_scale
-    if x.numel() and not (q.in_min-.5<=z.min() and z.max()<=q.in_max+.5):
-        ends = f'[{q.in_min*q.in_scale:g}, {q.in_max*q.in_scale:g}]'
-        warnings.warn(f'input beyond what the sample of `prepare` held is clipped to {ends}')
+    if x.numel() and not (q.in_min-.5<=z.min() and z.max()<=q.in_max+.5): warn_clipped(q.in_scale, q.in_min, q.in_max)
     k = torch.round(z).clamp(q.in_min, q.in_max)
     return z+(k-z).detach() if x.requires_grad else k
 
 # %% ../../nbs/quant/network.ipynb #526fa2b7
-def _through(q, x, real):
+def _through(q, x, real, codes=False):
     "Yield name, layer, and what it did; real membranes for all layers, for none, or (`None`) for the last"
-    x,steps = check_time(q.encode(x), q.in_shape, q.steps, q.batch_first)
+    x,steps = check_time(q.encode(x, codes), q.in_shape, q.steps, q.batch_first)
     for i,(n,l) in enumerate(zip(q.names, q.layers)):
         ran = l(x, steps, real or real is None and i==len(q.layers)-1)
         yield n,l,ran
@@ -190,11 +190,11 @@ class QuantNetwork(_Layers):
         if hi!=self.input.quant_max: self.input.quant_max = hi
         place(self.layers[0], _into(scale, lo, hi), self.layers[0].before, self.layers[0].after)
 
-    def encode(self, x:Tensor)->Tensor: # Codes, float
+    def encode(self, x:Tensor, codes:bool=False)->Tensor: # Codes, float
         "Real numbers are rounded to input codes (half to even) and clipped; integers are codes already"
-        return _encoded(self, x).to(self.layers[0].weight.dtype)
+        return _encoded(self, x, codes).to(self.layers[0].weight.dtype)
 
-    def _layers(self, x, real): return _through(self, x, real)
+    def _layers(self, x, real, codes=False): return _through(self, x, real, codes)
 
     def freeze(self)->'QuantNetwork': # Itself
         "Stop the observers and store the codes; raises `CheckError` for a network that integers cannot hold"

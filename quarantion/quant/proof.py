@@ -243,9 +243,8 @@ def _add_layers(proof, program, theirs, ours):
         l.mismatches += int(np.count_nonzero((spk!=b.spk)|(mem!=b.mem)))
         l.at_ends += states_at_ends(low, b.mem)
 
-def _add_codes(proof, program, x):
+def _add_codes(proof, program, codes):
     "Count the input codes, and those at the ends of their range; spikes have no ends"
-    codes = program.codes(x)
     proof.codes += codes.size
     ends = (codes>=program.in_max)|((codes<=program.in_min)&(codes<0))
     if program.in_max>1: proof.codes_at_ends += int(np.count_nonzero(ends))
@@ -253,7 +252,7 @@ def _add_codes(proof, program, x):
 def _add_float(net, x, ours, program, proof):
     "Add the float network to `proof`, and return its decisions"
     like = next(net.parameters())
-    theirs = net.record((x if x.is_floating_point() else x*program.in_scale).to(like))
+    theirs = net.record(x.to(like))
     for l,low,a,b in zip(proof.layers, program.layers, theirs, ours):
         if a.spk.shape!=b.spk.shape:
             want = f'spikes of shape {list(b.spk.shape)} from the float network'
@@ -284,16 +283,17 @@ def _add_decisions(proof, said, floats, y, classes):
     proof.labelled += len(y)
     if floats is not None: proof.float_right += int((floats==y).sum())
 
-def _compare(q, program, net, batch, proof):
+def _compare(q, program, net, batch, proof, codes):
     "Add one batch to `proof`"
     x,y = batch if isinstance(batch, (tuple,list)) else (batch,None)
     if not hasattr(x, 'cpu'): x = torch.as_tensor(x)
     if y is None and proof.asked.max_drop is not None:
         fail('labels', 'verify', 'labels with every batch, for the gate max_drop', 'none')
-    ours = program.record(x.cpu().numpy())
-    _add_layers(proof, program, q.integers(x.to(q.input_codes.device)), ours)
-    _add_codes(proof, program, x.cpu().numpy())
-    floats = None if net is None else _add_float(net, x, ours, program, proof)
+    ours = program.record(x.cpu().numpy(), codes)
+    _add_layers(proof, program, q.integers(x.to(q.input_codes.device), codes), ours)
+    k = program.codes(x.cpu().numpy(), codes)
+    _add_codes(proof, program, k)
+    floats = None if net is None else _add_float(net, x*program.in_scale if codes else x, ours, program, proof)
     last = ours[-1]
     _add_decisions(proof, program.decide(last.spk, last.mem), floats, y, last.spk.shape[2])
 
@@ -321,13 +321,13 @@ def _check_asked(q, program, loader, net, gates):
     _check_float(q, net, gates)
 
 # %% ../../nbs/quant/proof.ipynb #75c8dbbe
-def _proved(q, program, loader, net, gates, wrong):
+def _proved(q, program, loader, net, gates, wrong, codes):
     "The proof, from all batches"
     ls = [LayerProof(n, reset=l.reset, scales=scales_of(l, low), weight_saturation=weight_saturation(low),
                      change=None if net is None else Change()) for n,l,low in zip(q.names, q.layers, program.layers)]
     proof = Proof(ls, parameters=wrong, asked=gates, compared=net is not None)
     with evaluating(q), nullcontext() if net is None else evaluating(net):
-        for batch in loader: _compare(q, program, net, batch, proof)
+        for batch in loader: _compare(q, program, net, batch, proof, codes)
     if not proof.samples: fail('`loader`', 'verify', 'at least one sample', 'none')
     return proof
 
@@ -338,14 +338,15 @@ def verify(
     program:IntegerNetwork, # Its integer program, best as loaded from its file
     loader, # Batches: `x`, or `(x, y)` with labels; `x` is `[B, …]` or `[T, B, …]`
     net:Network=None, # The float network that `q` was made from, to be compared with
-    gates:Gates=Gates() # What is asked beyond equality
+    gates:Gates=Gates(), # What is asked beyond equality
+    codes:bool=False # Is `x` made of codes, where one is not worth 1?
 )->Proof: # Its `mismatches` are 0, and it is `ok`, if all is equal, something was shown, and every gate passed
     "Compare spike by spike; raises `CheckError` for other layers, no samples, or a gate that needs what is not given"
     _check_asked(q, program, loader, net, gates)
     n = len(q.layers)
     if n!=len(program.layers): fail('layers', 'verify', f'{n}, as in the trained network', len(program.layers))
     wrong = _differing(q, program)
-    try: return _proved(q, program, loader, net, gates, wrong)
+    try: return _proved(q, program, loader, net, gates, wrong, codes)
     except ValueError as e: # what differs may not even run
         if not wrong: raise
         fail('parameters', 'verify', 'those of the trained network', f'others: {", ".join(wrong)} ({e})')

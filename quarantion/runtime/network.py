@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['BREAK_EVEN', 'LARGEST', 'THREADS', 'break_even', 'spike_products', 'shapes', 'exact_dtype', 'products', 'Planned',
-           'planned', 'run_layer', 'input_codes', 'IntegerNetwork', 'load', 'save', 'sizes']
+           'planned', 'run_layer', 'are_codes', 'warn_clipped', 'input_codes', 'IntegerNetwork', 'load', 'save',
+           'sizes']
 
 # %% ../../nbs/runtime/network.ipynb #99295e05
-import math, reprlib
+import math, reprlib, warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -263,11 +264,35 @@ def run_layer(
     return [out[k] if len(p.features)==1 else out[k].reshape(*out[k].shape[:-1], *p.features) for k in out if k in keep]
 
 # %% ../../nbs/runtime/network.ipynb #e5447250
+def are_codes(
+    kind:str, # What x is made of, as numpy says it: `f`, `b`, `i` or `u`
+    in_scale:float, # What one code is worth
+    codes:bool=False # Does the caller say so?
+)->bool:
+    "Is x made of codes already? Raises `CheckError` where that could be misread"
+    if kind in 'fb': # numbers, and yes or no
+        if codes: fail('`x`', expected='integers, with codes=True', found='real numbers' if kind=='f' else 'bool')
+        return False
+    if codes or in_scale==1: return True
+    want = f'real numbers (x.float()), or codes=True for codes of which one is worth {in_scale:.6g}'
+    fail('`x`', expected=want, found='integers, which may be either')
+
+def warn_clipped(
+    in_scale:float, # What one code is worth
+    in_min:int, # Smallest code
+    in_max:int # Largest code
+):
+    "Warn that input was beyond the codes"
+    ends = f'[{in_min*in_scale:g}, {in_max*in_scale:g}]'
+    warnings.warn(f'input beyond what the sample of `prepare` held is clipped to {ends}', stacklevel=2)
+
+# %% ../../nbs/runtime/network.ipynb #3e2062b5
 def input_codes(
     x, # Real numbers or codes, of any shape
     in_scale:float, # What one code is worth
     in_min:int, # Smallest code
-    in_max:int # Largest code
+    in_max:int, # Largest code
+    codes:bool=False # Are integers codes, where one is not worth 1?
 )->np.ndarray: # uint8 if they are spikes, else int32
     "Real numbers are rounded (half to even) and clipped, codes are checked; raises `CheckError`"
     try: x = np.asarray(x.detach().cpu() if hasattr(x, 'detach') else x)
@@ -276,7 +301,10 @@ def input_codes(
     if x.dtype.kind not in 'biuf': fail('`x`', expected='real numbers or codes', found=f'{x.dtype}')
     def refuse(expected): fail('`x`', expected=expected, found=f'{x.min()} … {x.max()}')
     if x.dtype.kind=='f' and in_max==1 and not ((x==0)|(x==1)).all(): refuse('finite numbers, and spikes: 0 or 1')
-    if x.dtype.kind=='f': x = np.clip(np.rint(check_finite(x, '`x`').astype(np.float64)/in_scale), in_min, in_max)
+    if not are_codes(x.dtype.kind, in_scale, codes):
+        k = np.rint(check_finite(x, '`x`').astype(np.float64)/in_scale)
+        x = np.clip(k, in_min, in_max)
+        if (x!=k).any(): warn_clipped(in_scale, in_min, in_max)
     elif x.size and ((x.dtype.kind!='u' and x.min()<in_min) or x.max()>in_max): refuse(f'codes in [{in_min}, {in_max}]')
     return x.astype(np.uint8 if in_min==0 and in_max==1 else np.int32, copy=False)
 
@@ -315,34 +343,37 @@ def _check_steps(n):
 # %% ../../nbs/runtime/network.ipynb #2521d314
 class _Runs:
     "What a network does with its `plan`, from its `codes`"
-    def _start(self, x):
+    def _start(self, x, codes):
         "Codes over time, and T; longer runs than promised are proved"
-        codes = input_codes(x, self.in_scale, self.in_min, self.in_max)
-        x,steps = check_time(codes, self.in_shape, self.steps, self.batch_first)
+        k = input_codes(x, self.in_scale, self.in_min, self.in_max, codes)
+        x,steps = check_time(k, self.in_shape, self.steps, self.batch_first)
         if steps>self.steps: self.prove(steps)
         return x,steps
 
     def record(self,
-        x # `[T, B, *in_shape]`, or constant `[B, *in_shape]`; real numbers or codes
+        x, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`; real numbers or codes
+        codes:bool=False # Are integers codes, where one is not worth 1?
     )->list: # A `Record` for each layer
         "Run over time and keep what every layer did"
-        (x,steps),out = self._start(x),[]
+        (x,steps),out = self._start(x, codes),[]
         for i,p in enumerate(self.plan):
             x,mem = run_layer(p, x, steps, self.threads)
             out.append(Record(str(i), x, mem))
         return out
 
     def __call__(self,
-        x # `[T, B, *in_shape]`, or constant `[B, *in_shape]`; real numbers or codes
+        x, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`; real numbers or codes
+        codes:bool=False # Are integers codes, where one is not worth 1?
     )->tuple: # Spikes (uint8) and states (int32) of the last layer, `[T, B, …]`
         "Run over time"
-        return tuple(_through(self.plan, *self._start(x), self.threads, ('spk','mem')))
+        return tuple(_through(self.plan, *self._start(x, codes), self.threads, ('spk','mem')))
 
     def classify(self,
-        x # `[T, B, *in_shape]`, or constant `[B, *in_shape]`; real numbers or codes
+        x, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`; real numbers or codes
+        codes:bool=False # Are integers codes, where one is not worth 1?
     )->np.ndarray: # Class of each sample `[B]`
         "What `decide` says of a run, of which nothing is kept"
-        return _decide_in_blocks(self.plan, *self._start(x), self.threads)
+        return _decide_in_blocks(self.plan, *self._start(x, codes), self.threads)
 
     def decide(self, spk, mem)->np.ndarray: # Class of each sample `[B]`, from what the last layer did, `[T, B, C]`
         "The class with the largest Σ v (readouts) or Σ s, in int64; the lowest index on a tie"
@@ -379,9 +410,9 @@ class IntegerNetwork(_Runs):
         most = max(-self.in_min, self.in_max)
         return [prove_range(l, 1 if i else most, steps, f'layer {i}') for i,l in enumerate(self.layers)]
 
-    def codes(self, x)->np.ndarray: # int32, of the shape of `x`: `[T, B, *in_shape]` or `[B, *in_shape]`
+    def codes(self, x, codes=False)->np.ndarray: # int32, of the shape of `x`: `[T, B, *in_shape]` or `[B, *in_shape]`
         "Real numbers are rounded to input codes (half to even) and clipped; integers are codes already"
-        return input_codes(x, self.in_scale, self.in_min, self.in_max).astype(np.int32)
+        return input_codes(x, self.in_scale, self.in_min, self.in_max, codes).astype(np.int32)
 
     def save(self, path): # File to write, atomically
         "Write the network as one safetensors file; raises `CheckError`"

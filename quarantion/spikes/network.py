@@ -18,24 +18,27 @@ from .neuron import LIF
 class OverTime(nn.Module):
     "What networks over time share. A subclass has `_run(x, every)`; see below"
     def forward(self,
-        x:Tensor # `[T, B, *in_shape]`, or constant `[B, *in_shape]`
+        x:Tensor, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`
+        **kwargs # `codes=True`, where integers are codes of a quantized network
     )->tuple[Tensor,Tensor]: # Spikes and states of the last layer, `[T, B, …]`
         "Run over time"
-        for _,_,spk,mem in self._run(x, False): pass
+        for _,_,spk,mem in self._run(x, False, **kwargs): pass
         return spk,mem()
 
     def record(self,
-        x:Tensor # `[T, B, *in_shape]`, or constant `[B, *in_shape]`
+        x:Tensor, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`
+        **kwargs # `codes=True`, where integers are codes of a quantized network
     )->list[Record]: # One for each layer of neurons, in order
         "Run over time and keep what every layer did"
-        return [Record(n, spk, mem()) for n,_,spk,mem in self._run(x, True)]
+        return [Record(n, spk, mem()) for n,_,spk,mem in self._run(x, True, **kwargs)]
 
     def answer(self,
-        x:Tensor # `[T, B, *in_shape]`, or constant `[B, *in_shape]`
-    )->tuple[Tensor,Tensor]: # Score of each class `[B, C]`, a mean over steps; and spikes a neuron and step of the layers that fire, both with gradients
-        "Run over time and read out"
+        x:Tensor, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`
+        **kwargs # `codes=True`, where integers are codes of a quantized network
+    )->tuple[Tensor,Tensor]: # Score of each class `[B, C]`, a mean over steps; and spikes a neuron and step
+        "Run over time and read out, both with gradients; spikes are those of the layers that fire"
         fired,total = x.new_zeros((), dtype=torch.float64),0
-        for _,layer,spk,mem in self._run(x, False):
+        for _,layer,spk,mem in self._run(x, False, **kwargs):
             if layer.reset!='none': fired,total = fired+spk.sum(dtype=torch.float64),total+spk.numel()
         return readout(spk, mem(), layer.reset)/len(spk), fired/max(1, total)
 
