@@ -90,7 +90,8 @@ class _Layers(OverTime):
     @torch.no_grad()
     def materialize(self)->Network: # Of plain torch layers and `LIF`
         "A float network that holds the dequantized weights, biases, thresholds and leaks, as other tools want them"
-        net = Network(*(m for l in self.layers for m in _twin(l)), in_shape=self.in_shape, steps=self.steps, batch_first=self.batch_first)
+        made = [m for l in self.layers for m in _twin(l)]
+        net = Network(*made, in_shape=self.in_shape, steps=self.steps, batch_first=self.batch_first)
         return net.to(self.layers[0].bias.device).train(self.training)
 
     def param_groups(self, lr:float)->list: # For an optimizer
@@ -165,14 +166,12 @@ class QuantNetwork(_Layers):
         in_shape:tuple, # Shape of one sample
         steps:int, # T of constant input
         input:MinMax, # What was observed of the sample
-        in_scale:float, # s_x
-        in_min:int, # Smallest input code
-        in_max:int, # Largest input code
+        codes:tuple, # Of the input: scale s_x, the smallest and the largest
         batch_first:bool=False # Is input over time `[B, T, *in_shape]`?
     ):
         super().__init__(layers, names, in_shape, steps, batch_first)
-        self.input,self.in_scale,self.in_min,self.in_max = input,in_scale,in_min,in_max
-        self.register_buffer('input_codes', torch.tensor([in_scale,in_min,in_max], dtype=torch.float64))
+        self.input,(self.in_scale,self.in_min,self.in_max) = input,codes
+        self.register_buffer('input_codes', torch.tensor(codes, dtype=torch.float64))
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -205,7 +204,8 @@ class QuantNetwork(_Layers):
     def _repr_html_(self): return _table(self)
 
     def extra_repr(self):
-        return f'in_shape={self.in_shape}, steps={self.steps}, in_scale={self.in_scale:.6g}, {_span(self)}'+', batch_first=True'*self.batch_first
+        said = f'in_shape={self.in_shape}, steps={self.steps}, in_scale={self.in_scale:.6g}, {_span(self)}'
+        return said+', batch_first=True'*self.batch_first
 
 # %% ../../nbs/quant/network.ipynb #a9de6614
 def _pair(v): return (v,v) if isinstance(v, int) else tuple(v)
@@ -351,7 +351,8 @@ def prepare(
         in_scale = 1/math.floor(1/in_scale+1e-9)
     _check_shapes(net)
     layers = _quantized(ss, policy, Into(in_scale, max(in_max, -in_min), guard))
-    q = QuantNetwork(layers, [s.name for s in ss], net.in_shape, net.steps, observer, in_scale, in_min, in_max, net.batch_first)
+    codes = in_scale,in_min,in_max
+    q = QuantNetwork(layers, [s.name for s in ss], net.in_shape, net.steps, observer, codes, net.batch_first)
     q = q.to(next(net.parameters()).device).train()
     if any(l.current_max for l in layers): q.integers(sample.to(q.input_codes.device)) # for the scales of currents
     for i,l in enumerate(layers): _warn_if_silent(l, steps, signed=in_min<0 and not i, last=i==len(layers)-1)

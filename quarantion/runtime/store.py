@@ -14,7 +14,8 @@ from safetensors import SafetensorError, safe_open
 from ..checks import CheckError, fail
 from ..files import load_tensors, parse_json, save_tensors
 from ..nonary.nits import pack, pack_trits, unpack, unpack_trits
-from .coding import WORTH, decode_codes, decode_ints, decode_units, encode_codes, encode_ints, encode_units
+from .coding import (
+    WORTH, decode_codes, decode_ints, decode_units, encode_codes, encode_ints, encode_units)
 from .layer import IntLayer, Op, arrays, is_conv, is_op, is_whole
 
 # %% ../../nbs/runtime/store.ipynb #4479d178

@@ -47,7 +47,8 @@ def empty(
 )->Tensor: # Uninitialized, contiguous, on the CPU
     "`torch.empty`, in memory that is there already where an earlier output left some"
     kind,n = _DTYPES[dtype],dtype.itemsize*prod(shape)
-    if n<_SMALL or n>_most[0] or not _COUNTS or not _lock.acquire(blocking=False): return torch.from_numpy(np.empty(shape, kind))
+    if n<_SMALL or n>_most[0] or not _COUNTS or not _lock.acquire(blocking=False):
+        return torch.from_numpy(np.empty(shape, kind))
     try: return torch.from_numpy(_buffer(n)[:n].view(kind).reshape(shape))
     finally: _lock.release()
 

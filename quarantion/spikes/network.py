@@ -80,7 +80,7 @@ def readout(
     mem:Tensor, # Its states `[T, B, C]`
     reset:str # Its reset
 )->Tensor: # Score of each class `[B, C]`
-    "What a decision is taken on: Σ states of a layer that integrates (`none`), Σ spikes of one that fires; the lowest index wins a tie"
+    "Σ states of a layer that integrates (`none`), Σ spikes of one that fires; the first wins a tie"
     return mem.sum(0) if reset=='none' else spk.sum(0)
 
 # %% ../../nbs/spikes/network.ipynb #d05e45fd

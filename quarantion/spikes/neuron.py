@@ -35,13 +35,14 @@ def per_neuron(
     shape = tuple(shape)
     if p.ndim and p.numel()>1 and p.shape!=shape:
         if p.shape!=shape[:1]:
-            fail(f'`{name}`', expected=f'one value, {shape[0]} channels or shape {shape}', found=f'shape {tuple(p.shape)}')
+            want = f'one value, {shape[0]} channels or shape {shape}'
+            fail(f'`{name}`', expected=want, found=f'shape {tuple(p.shape)}')
         p = p.reshape(-1, *[1]*(len(shape)-1))
     return p.expand(shape).reshape(-1) if p.numel()>1 else p.reshape(1).expand(int(torch.Size(shape).numel()))
 
 # %% ../../nbs/spikes/neuron.ipynb #3fbf8e62
 def _check(x, beta, threshold, mem, reset, gradient):
-    "Numbers are compared here, since numpy's checks would break a compiled graph; tensors may be on a GPU, and are not read"
+    "Numbers are compared here, as numpy would break a compiled graph; tensors may be on a GPU, and are not read"
     surrogate,slope,_,save = gradient
     check_in(reset, RESETS, 'reset'); check_in(surrogate, SURROGATES, 'surrogate'); check_in(save, SAVES, 'save')
     def above(v, name):
@@ -49,7 +50,8 @@ def _check(x, beta, threshold, mem, reset, gradient):
     if not x.is_floating_point(): fail('`x`', expected='a floating dtype', found=x.dtype)
     above(slope, 'slope'); above(threshold, 'threshold')
     if not isinstance(beta, Tensor) and not 0<=beta<=1: check_range(beta, 0, 1, 'beta')
-    if mem is not None and mem.shape!=x.shape[1:]: fail('`mem`', expected=f'shape {tuple(x.shape[1:])}', found=tuple(mem.shape))
+    if mem is not None and mem.shape!=x.shape[1:]:
+        fail('`mem`', expected=f'shape {tuple(x.shape[1:])}', found=tuple(mem.shape))
     if x.ndim<3: fail('`x`', expected='axes `t b n` or `t b c h w`', found=f'shape {tuple(x.shape)}')
 
 def lif_arguments(
@@ -58,7 +60,8 @@ def lif_arguments(
     "Checked, with neurons in one axis and parameters spread over them: what the operators take. Raises `CheckError`"
     _check(x, beta, threshold, mem, reset, gradient)
     if steps is None: steps = len(x)
-    elif len(x)!=1 and len(x)!=steps: fail('`x`', expected=f'{steps} steps, or one for a constant current', found=f'shape {tuple(x.shape)}')
+    elif len(x)!=1 and len(x)!=steps:
+        fail('`x`', expected=f'{steps} steps, or one for a constant current', found=f'shape {tuple(x.shape)}')
     b,feat = x.shape[1],x.shape[2:]
     def spread(p, name): return per_neuron(torch.as_tensor(p, dtype=x.dtype, device=x.device), feat, name)
     beta,theta = spread(beta, 'beta'),spread(threshold, 'threshold')
@@ -72,7 +75,7 @@ def lif_pre(
     x, beta, threshold, mem, reset, steps, gradient, # As for `lif`
     keep # Are membranes wanted?
 )->tuple[Tensor,Tensor,Tensor]: # Spikes, V, and the threshold of each neuron
-    "`lif` up to the membrane before the reset: spikes and `pre` (of no steps unless `keep` or 'trace'), and the spread threshold"
+    "`lif` up to the membrane before the reset (of no steps unless `keep` or 'trace')"
     a = lif_arguments(x, beta, threshold, mem, reset, steps, gradient)
     spk,pre = over_time(a, gradient.save=='trace', keep)
     if x.ndim==3: return spk, pre, a.theta # a view would be one more node on the way back
@@ -164,7 +167,8 @@ class LIF(nn.Module):
     def gradient(self): return Gradient(self.surrogate, self.slope, self.detach_reset, self.save)
 
     def _run(self, x, mem, steps, keep):
-        return lif_pre(x, self.beta.clamp(0, 1), self.threshold.clamp(min=1e-6), mem, self.reset, steps, self.gradient, keep)
+        beta,theta = self.beta.clamp(0, 1),self.threshold.clamp(min=1e-6)
+        return lif_pre(x, beta, theta, mem, self.reset, steps, self.gradient, keep)
 
     def pre(self, x, mem=None, steps=None):
         "Spikes, membranes before the reset, and θ of each neuron"

@@ -46,7 +46,8 @@ def backward_loop(gs, gpre, x, pre, unit, v0, beta, theta, steps, reset, surroga
     subtract,delayed,zero = (reset==r for r in ('subtract','subtract_delayed','zero'))
     gx = torch.empty_like(v)
     gbeta,gtheta,g = (torch.zeros_like(v0) for _ in range(3))
-    answered = dict(subtract=lambda v: theta*beta*g, subtract_delayed=lambda v: theta*g, zero=lambda v: v*beta*g, none=lambda v: 0)[reset]
+    answered = dict(subtract=lambda v: theta*beta*g, subtract_delayed=lambda v: theta*g,
+                    zero=lambda v: v*beta*g, none=lambda v: 0)[reset] # by a spike, for the reset that it caused
     def reach(v, gs): return (gs if detach_reset else gs-answered(v))*surrogate_grad(v-theta, surrogate, slope)
     for t in reversed(range(steps)):
         prev,s,a = u[t-1] if t else v0,(v[t]>theta).to(v.dtype),beta*g
@@ -77,7 +78,7 @@ def _on_cpu(x): return x.is_cpu and x.dtype in (torch.float32, torch.float64)
 def op_name(
     name:str # Such as `lif`
 )->str: # `quarantion::lif`, or that with underscores behind it
-    "A name for a custom operator that is not taken; to define one again (as a notebook or a reload does) would pull the first from under its callers"
+    "A name that is not taken: an operator that is defined again, as by a reload, is pulled from under its callers"
     while hasattr(torch.ops.quarantion, name): name += '_'
     return f'quarantion::{name}'
 
@@ -103,12 +104,14 @@ def _rows(v0, learn): # of the gradient of β or θ: no rows unless it learns
     return v0.new_empty((len(v0) if learn else 0, v0.shape[1]), dtype=torch.float64)
 
 def _gradients(gs:Tensor|None, gpre:Tensor|None, x:Tensor|None, pre:Tensor|None, unit:Tensor|None, v0:Tensor,
-               beta:Tensor, theta:Tensor, steps:int, reset:str, surrogate:str, slope:float, detach_reset:bool, constant:bool,
-               learn_beta:bool, learn_theta:bool)->tuple[Tensor,Tensor,Tensor,Tensor]:
+               beta:Tensor, theta:Tensor, steps:int, reset:str, surrogate:str, slope:float, detach_reset:bool,
+               constant:bool, learn_beta:bool, learn_theta:bool)->tuple[Tensor,Tensor,Tensor,Tensor]:
     "Gradients of x, for each row of β and θ (float64), and of v0; from `x`, or from `pre` in units of `unit`"
     if not _on_cpu(v0):
-        gx,gbeta,gtheta,gv0 = backward_loop(gs, gpre, x, pre, unit, v0, beta, theta, steps, reset, surrogate, slope, detach_reset)
-        rows = [g.to(torch.float64, copy=True) if learn else _rows(v0, False) for g,learn in ((gbeta,learn_beta),(gtheta,learn_theta))]
+        how = reset,surrogate,slope,detach_reset
+        gx,*rows,gv0 = backward_loop(gs, gpre, x, pre, unit, v0, beta, theta, steps, *how)
+        learn = learn_beta,learn_theta
+        rows = [g.to(torch.float64, copy=True) if l else _rows(v0, False) for g,l in zip(rows, learn)]
         return gx.sum(0, keepdim=True) if constant else gx, *rows, gv0
     gx = empty((1 if constant else steps,*v0.shape), v0.dtype)
     gv0 = torch.empty_like(v0, memory_format=torch.contiguous_format)
@@ -123,7 +126,8 @@ def _gradients(gs:Tensor|None, gpre:Tensor|None, x:Tensor|None, pre:Tensor|None,
 lif_gradients = torch.library.custom_op(op_name('lif_backward'), _gradients, mutates_args=())
 
 @lif_gradients.register_fake
-def _(gs, gpre, x, pre, unit, v0, beta, theta, steps, reset, surrogate, slope, detach_reset, constant, learn_beta, learn_theta):
+def _(gs, gpre, x, pre, unit, v0, beta, theta, steps, reset, surrogate, slope, detach_reset, constant,
+      learn_beta, learn_theta):
     gx = v0.new_empty((1 if constant else steps,*v0.shape))
     return gx, _rows(v0, learn_beta), _rows(v0, learn_theta), v0.new_empty(v0.shape)
 
@@ -158,7 +162,8 @@ def _is_eager(x): # tensors that stand for others know operators alone
     return not torch.compiler.is_compiling() and type(x) in (Tensor, nn.Parameter)
 
 # %% ../../nbs/spikes/operators.ipynb #4e95feec
-def _counts(x:Tensor, beta:Tensor, theta:Tensor, v0:Tensor, steps:int, reset:str, surrogate:str, slope:float, detach_reset:bool)->Tensor:
+def _counts(x:Tensor, beta:Tensor, theta:Tensor, v0:Tensor, steps:int, reset:str, surrogate:str, slope:float,
+            detach_reset:bool)->Tensor:
     if not _on_cpu(x): return forward_loop(x, beta, theta, v0, steps, reset)[0].sum(0)
     none,count = np.empty((0,0,0), np.uint8),np.empty(v0.shape, np.int32)
     lif_forward(*map(as_array, (x,beta,theta,v0.clone())), none, none, as_array(v0.new_empty((0,0,0))), count,
@@ -205,8 +210,9 @@ def _(x, beta, theta, v0, slope, steps, reset, surrogate, detach_reset, keep):
     return x.new_empty((steps,*v0.shape)), x.new_empty((steps if keep else 0,*v0.shape))
 
 @torch.library.custom_op(op_name('lif_slope_backward'), mutates_args=())
-def _lif_slope_bw(gs:Tensor|None, gpre:Tensor|None, x:Tensor, beta:Tensor, theta:Tensor, v0:Tensor, slope:Tensor, steps:int,
-                  reset:str, surrogate:str, detach_reset:bool, learn_beta:bool, learn_theta:bool)->tuple[Tensor,Tensor,Tensor,Tensor,Tensor]:
+def _lif_slope_bw(gs:Tensor|None, gpre:Tensor|None, x:Tensor, beta:Tensor, theta:Tensor, v0:Tensor, slope:Tensor,
+                  steps:int, reset:str, surrogate:str, detach_reset:bool, learn_beta:bool,
+                  learn_theta:bool)->tuple[Tensor,Tensor,Tensor,Tensor,Tensor]:
     "As `lif_gradients`, and the gradient of the slope"
     k,v = slope.item(),lif_op(x, beta, theta, v0, steps, reset, surrogate, 1., detach_reset, False, True)[1]
     gx,gbeta,gtheta,gv0 = lif_gradients(gs, gpre, None, v, None, v0, beta, theta, steps, reset, surrogate, k,
@@ -224,7 +230,8 @@ def _lif_slope_bw(gs:Tensor|None, gpre:Tensor|None, x:Tensor, beta:Tensor, theta
 
 @_lif_slope_bw.register_fake
 def _(gs, gpre, x, beta, theta, v0, slope, steps, reset, surrogate, detach_reset, learn_beta, learn_theta):
-    return x.new_empty(x.shape), _rows(v0, learn_beta), _rows(v0, learn_theta), v0.new_empty(v0.shape), slope.new_empty(slope.shape)
+    rows = _rows(v0, learn_beta),_rows(v0, learn_theta)
+    return x.new_empty(x.shape), *rows, v0.new_empty(v0.shape), slope.new_empty(slope.shape)
 
 # %% ../../nbs/spikes/operators.ipynb #deea9ca2
 def _setup_slope(ctx, inputs, output):
@@ -235,7 +242,8 @@ def _setup_slope(ctx, inputs, output):
 def _backward_slope(ctx, gs, gpre):
     if gs is None and gpre is None: return (None,)*10
     beta,learn = ctx.saved_tensors[1],ctx.needs_input_grad[1:3]
-    gx,*rows,gv0,gk = _lif_slope_bw(gs, gpre, *ctx.saved_tensors, ctx.steps, ctx.reset, ctx.surrogate, ctx.detach_reset, *learn)
+    how = ctx.steps,ctx.reset,ctx.surrogate,ctx.detach_reset
+    gx,*rows,gv0,gk = _lif_slope_bw(gs, gpre, *ctx.saved_tensors, *how, *learn)
     return gx, *_summed(rows, learn, beta.dtype), gv0, gk, *(None,)*5
 
 _lif_slope.register_autograd(_backward_slope, setup_context=_setup_slope)

@@ -34,7 +34,8 @@ def learnable(
     for n in names:
         check_in(n, tuple(_VALUES), 'names')
         if not hasattr(layer, n): fail(f'`{n}`', where, 'a layer that has it', 'none')
-        if parametrize.is_parametrized(layer, n): fail(f'`{n}`', where, 'a value that is not learned by `learnable` yet', 'a parametrization')
+        if parametrize.is_parametrized(layer, n):
+            fail(f'`{n}`', where, 'a value that is not learned by `learnable` yet', 'a parametrization')
         v = torch.as_tensor(getattr(layer, n), dtype=layer.beta.dtype, device=layer.beta.device).detach().clone()
         delattr(layer, n)
         setattr(layer, n, nn.Parameter(v))

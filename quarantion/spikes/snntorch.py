@@ -48,7 +48,8 @@ def _copy(net):
     "A copy that shares nothing with `net`"
     memo = {id(t):t.detach().clone() for m in net.modules() for t in _tensors(vars(m)) if t.grad_fn is not None}
     try: new = copy.deepcopy(net, memo)
-    except Exception as e: fail(f'`{type(net).__name__}`', expected='a module that `copy.deepcopy` can copy', found=f'{type(e).__name__}: {e}')
+    except Exception as e:
+        fail(f'`{type(net).__name__}`', '', 'a module that `copy.deepcopy` can copy', f'{type(e).__name__}: {e}')
     for m in new.modules(): m._forward_hooks.clear()
     for p in new.parameters(): p.grad = None
     return new
@@ -76,7 +77,8 @@ _BATCH_FIRST = 'x [B, T, …]'
 
 def _rest(net, steps):
     "What else `forward` must be given: a number of steps, or None for a state (neurons keep one that is not given)"
-    ps = [p for p in inspect.signature(net.forward).parameters.values() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    ps = inspect.signature(net.forward).parameters.values()
+    ps = [p for p in ps if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
     return [steps if 'step' in p.name.lower() or p.annotation is int or p.name=='T' else None for p in ps[1:]]
 
 def _ways(net, x):
@@ -120,11 +122,13 @@ def _watched(net, x, run):
         finally: snn.SpikingNeuron.instances = kept
     return calls, w.calls
 
+_AXES = {nn.Linear:2, nn.Conv2d:4} # of what they give for a batch
+
 def _axes(made):
     "How many axes the currents of neurons have, if there are weights on their way"
     while made.inputs:
         made = made.inputs[0]
-        if made.kind=='module' and type(made.module) in (nn.Linear,nn.Conv2d): return 2 if type(made.module) is nn.Linear else 4
+        if type(made.module) in _AXES: return _AXES[type(made.module)]
 
 def _try(net, x, way):
     "What `net` does when it is run in this way, or why it cannot be"
@@ -134,7 +138,8 @@ def _try(net, x, way):
     if not calls: return None,'no neurons are called'
     n = len(next(iter(calls.values())))
     axes = {c.name:_axes(c) for c in made if c.name in calls}
-    def fits(k, c): return len(c)==n and n in steps and all(s.ndim==(axes[k] or s.ndim) and len(s)==x.shape[1] for s,_ in c)
+    def fits(k, c):
+        return len(c)==n and n in steps and all(s.ndim==(axes[k] or s.ndim) and len(s)==x.shape[1] for s,_ in c)
     odd = next((k for k,c in calls.items() if not fits(k, c)), None)
     if odd is None: return _Ran(name, calls, made, n, x[:1].expand(n, *x.shape[1:]) if constant else x[:n]),''
     return None,f'`{odd}` is called {len(calls[odd])} times with shape {tuple(calls[odd][0][0].shape)}'
@@ -149,7 +154,8 @@ def _run(net, x, known=None):
         got,no = _try(net, x, way)
         if got: ran[way[0]] = got
         else: why.setdefault(no, []).append(way[0])
-    if len(ran)>1: warnings.warn(f'`forward` of {type(net).__name__} takes x [T, B, …] and x [B, T, …]; it is read as [T, B, …]')
+    both = f'`forward` of {type(net).__name__} takes x [T, B, …] and x [B, T, …]; it is read as [T, B, …]'
+    if len(ran)>1: warnings.warn(both)
     if ran: return next(iter(ran.values()))
     want = f'a loop over x [T, B, …] or over a constant x [B, …], or one step; with B={x.shape[1]}, T={len(x)}'
     fail('`forward`', type(net).__name__, want, '. '.join(f'{", ".join(ways)}: {no}' for no,ways in why.items()))
@@ -165,7 +171,8 @@ def _read_rows(ran, net):
     out = rows(ran.made, is_neuron)
     used = {n for w in out.values() for n,_ in w.layers}|set(out)
     last = next((c for c in ran.made if c.name not in used and type(c.module) in (nn.Linear,nn.Conv2d)), None)
-    if last: fail(f'layer `{last.name}`, the last', expected='neurons: Leaky, RLeaky, Synaptic or RSynaptic', found=type(last.module).__name__)
+    want = 'neurons: Leaky, RLeaky, Synaptic or RSynaptic'
+    if last: fail(f'layer `{last.name}`, the last', expected=want, found=type(last.module).__name__)
     return out
 
 # %% ../../nbs/spikes/snntorch.ipynb #d9361dd9
@@ -196,7 +203,7 @@ def _compare(name, c, r, layer, kind):
 
 # %% ../../nbs/spikes/snntorch.ipynb #a6b0a95e
 def _agree(theirs, ours, names, way, T):
-    "Compare networks on random input of T steps, by the names of their neurons; returns the last run. Raises `CheckError`"
+    "Compare networks on random input of T steps, neurons by name; returns the last run. Raises `CheckError`"
     theirs,ours = _twin(theirs),_copy(ours).cpu().double().eval()
     ours.batch_first = False
     fired,taken,gen = set(),set(),torch.Generator().manual_seed(0)
@@ -253,8 +260,10 @@ def _own_layers(new, ways, read):
     for name,w in ways.items():
         for n,m in (*w.layers,(name,None)):
             m = new.get_submodule(n) if n else m
-            if id(m) in seen and not any(True for _ in m.parameters()): m = copy.deepcopy(m) # a pool that is called twice
-            if id(m) in seen: fail(f'layer `{n}` ({type(m).__name__})', expected='weights that are called once a step', found='twice')
+            plain = not any(True for _ in m.parameters())
+            if id(m) in seen and plain: m = copy.deepcopy(m) # a pool that is called twice
+            if id(m) in seen:
+                fail(f'layer `{n}` ({type(m).__name__})', expected='weights that are called once a step', found='twice')
             seen.add(id(m))
             layers.append(read(n, m) if is_neuron(m) else m)
     return layers
@@ -276,15 +285,18 @@ def _has_neurons(net):
 
 def from_snntorch(
     net:nn.Module, # A network of snnTorch; it is copied, and not changed in any way
-    in_shape:tuple=None, # Shape of one sample, such as `(1,28,28)`; known by itself where only `nn.Linear` takes samples
+    in_shape:tuple=None, # Shape of one sample, such as `(1,28,28)`; known by itself without convolutions
     steps:int=25, # Steps T for constant input, ≥ 1; a `forward` with its own number of steps decides instead
     surrogate:str=None, # One of `SURROGATES` for every neuron, instead of what `spike_grad` says
     slope:float=None, # Its steepness, > 0; 25 if absent
     reset:str=None # One of `RESETS` for all hidden neurons, set after the comparison: spikes are then others
 )->Network: # The same network: weights, layout of x and mode, and the same spikes where `reset` is None
     "Read a network of snnTorch; raises `CheckError` for what cannot be read, and if any spike differs on random input"
-    if slope is not None and surrogate is None: fail('`slope`', expected='None where `surrogate` is not given', found=slope)
-    if surrogate is not None: surrogate,slope = check_in(surrogate, SURROGATES, 'surrogate'),25. if slope is None else slope
+    if slope is not None and surrogate is None:
+        fail('`slope`', expected='None where `surrogate` is not given', found=slope)
+    if surrogate is not None:
+        check_in(surrogate, SURROGATES, 'surrogate')
+        slope = 25. if slope is None else slope
     steps = int(check_range(steps, 1, name='steps'))
     if reset is not None: check_in(reset, RESETS, 'reset')
     new,T = _copy(net),max(steps, 8)
@@ -311,15 +323,16 @@ def _shapes(layers, in_shape):
 
 # %% ../../nbs/spikes/snntorch.ipynb #f917699e
 def to_snntorch(
-    net:Network # Neurons reset by `subtract_delayed` (detached), `zero` (which is not detached there) or `none`; it is copied
-)->nn.Sequential: # One call is one step; the last layer returns spikes and membrane (with a second leak, its current between them)
-    "Hand a network to snnTorch; raises `CheckError` for what it does not have, and if any spike differs on random input"
+    net:Network # Reset by `subtract_delayed` (detached), `zero` (which is not detached there) or `none`; it is copied
+)->nn.Sequential: # One call is one step; the last layer returns spikes, its current if that leaks, and membrane
+    "Hand a network to snnTorch; raises `CheckError` for what it does not have, and if any spike differs"
     if not isinstance(net, Network): fail('`net`', expected='a Network', found=type(net).__name__)
     new = _copy(net)
     for i,l in enumerate(new.layers):
         if type(l) not in _LAYERS and not is_neuron(l):
             known = ', '.join(t.__name__ for t in _LAYERS)
-            fail(f'layer `{i}`', expected=f'one of {known}, LIF, RecurrentLIF, Synaptic, RecurrentSynaptic', found=type(l).__name__)
+            want = f'one of {known}, LIF, RecurrentLIF, Synaptic, RecurrentSynaptic'
+            fail(f'layer `{i}`', expected=want, found=type(l).__name__)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         shapes = _shapes([(str(i),l) for i,l in enumerate(_copy(net).cpu().double().eval().layers)], net.in_shape)
         last = len(new.layers)-1

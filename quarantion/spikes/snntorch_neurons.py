@@ -25,7 +25,7 @@ def learns(p)->bool: return isinstance(p, nn.Parameter) # Is it learned, and not
 
 def leaks(m)->tuple: return ('alpha','beta') if hasattr(m, 'alpha') else ('beta',) # of neurons of snnTorch; ours say it
 
-def first_line(e:Exception)->str: return f'{type(e).__name__}: {str(e).strip().splitlines()[0] if str(e).strip() else ""}'
+def first_line(e:Exception)->str: return f'{type(e).__name__}: '+(str(e).strip().splitlines() or [''])[0]
 
 # %% ../../nbs/spikes/snntorch_neurons.ipynb #9524c51d
 def _spread(p, feat, name):
@@ -55,19 +55,22 @@ def _read_surrogate(f, where):
             x = torch.cat([torch.linspace(-2.3, 2.3, 24), torch.linspace(-20, 20, 16)]).double()/k
             if torch.allclose(_slope_at(f, x), surrogate_grad(x, name, k), rtol=1e-6, atol=1e-9): return name,k
     except Exception: pass # `surrogate_disable`, LSO and others have no derivative at all
-    fail('`spike_grad`', where, f'the derivative of {", ".join(SURROGATES)}; or pass `surrogate=` and `slope=`', 'none of them')
+    want = f'the derivative of {", ".join(SURROGATES)}; or pass `surrogate=` and `slope=`'
+    fail('`spike_grad`', where, want, 'none of them')
 
 # %% ../../nbs/spikes/snntorch_neurons.ipynb #da776a3a
 def read_reset(n, where):
     ran = dict(_base_sub='subtract', _base_zero='zero', _base_int='none').get(n.state_function.__name__)
     said = list(n.reset_dict)[int(n.reset_mechanism_val)]
-    if ran!=said: fail('`reset_mechanism`', where, f'{ran!r}, which it was built with and still runs', f'{said!r}, set later')
+    if ran!=said:
+        fail('`reset_mechanism`', where, f'{ran!r}, which it was built with and still runs', f'{said!r}, set later')
     if ran=='subtract':
         if n.reset_delay: return 'subtract_delayed'
         fail('`reset_mechanism`', where, "'subtract' with reset_delay=True (`subtract_delayed` here)",
             "'subtract' with reset_delay=False, which adds the threshold back after a double crossing")
     if type(n) is snn.RSynaptic and (ran=='zero' or not n.reset_delay):
-        found = f'{ran!r}, reset_delay={n.reset_delay}: with a delay zero loses a current, without one RSynaptic does not run'
+        why = 'with a delay zero loses a current, without one RSynaptic does not run'
+        found = f'{ran!r}, reset_delay={n.reset_delay}: {why}'
         fail('`reset_mechanism`', where, "'subtract' or 'none', with reset_delay=True", found)
     if ran=='zero' and n.reset_delay and type(n) is not snn.Leaky:
         found = "'zero' with reset_delay=True, which loses the current of the step after a spike"
@@ -104,7 +107,8 @@ def read_neuron(n, feat, name, surrogate, slope):
     check_range(ps['threshold'], 0, name=f'{name}.threshold', above=True)
     learn = {k:learns(getattr(n, k)) for k in ps}
     reset = read_reset(n, where)
-    kw = dict(reset=reset, surrogate=surrogate, slope=slope, learn_beta=learn['beta'], learn_threshold=learn['threshold'],
+    kw = dict(reset=reset, surrogate=surrogate, slope=slope,
+        learn_beta=learn['beta'], learn_threshold=learn['threshold'],
         detach_reset=reset!='zero' or n.reset_delay) # without delay snnTorch resets by the spike itself
     lif = neurons_with(.9 if 'alpha' in ps else None, _read_recurrent(n), **kw)
     for k,p in ps.items():
@@ -133,7 +137,8 @@ def _write_recurrent(l, r, second, where, kw):
 def write_neuron(l, feat, name, last):
     "The neuron of snnTorch that fires as `l` does"
     where = f'layer `{name}` ({type(l).__name__})'
-    if parametrize.is_parametrized(l): fail('neurons', where, 'plain values (settle makes them so)', 'a parametrization')
+    if parametrize.is_parametrized(l):
+        fail('neurons', where, 'plain values (settle makes them so)', 'a parametrization')
     if l.reset=='subtract':
         want = "'subtract_delayed', which snnTorch calls 'subtract', 'zero' or 'none'"
         fail('`reset`', where, want, "'subtract', which snnTorch does not have")
@@ -144,9 +149,11 @@ def write_neuron(l, feat, name, last):
         if len(feat)>1 and p.numel()>1 and p.shape==feat[:1]: p = p.reshape(-1, *[1]*(len(feat)-1))
         return p.detach().clone()
     theirs = l.surrogate in ('fast_sigmoid','atan','sigmoid') and l.beta.dtype==torch.float32
-    grad = getattr(snn.surrogate, l.surrogate)(l.slope) if theirs else functools.partial(spike, surrogate=l.surrogate, slope=l.slope)
+    grad = getattr(snn.surrogate, l.surrogate)(l.slope) if theirs else \
+        functools.partial(spike, surrogate=l.surrogate, slope=l.slope)
     learn = {f'learn_{k}':learns(getattr(l, k)) for k in ('beta','threshold')}
-    kw = dict(beta=values('beta'), threshold=values('threshold'), spike_grad=grad, init_hidden=True, output=last, **learn,
+    kw = dict(beta=values('beta'), threshold=values('threshold'), spike_grad=grad,
+        init_hidden=True, output=last, **learn,
         reset_mechanism='subtract' if l.reset=='subtract_delayed' else l.reset, reset_delay=l.reset!='zero')
     second,r = 'alpha' in l.leaks,l.recurrent
     if second: kw |= dict(alpha=values('alpha'), learn_alpha=learns(l.alpha))

@@ -44,7 +44,8 @@ def _walk(layers):
             if syn is not None: fail('weights', name, 'neurons between two layers of weights', 'none')
             syn = m
         elif isinstance(m, (nn.BatchNorm1d,nn.BatchNorm2d)):
-            if syn is None or after: fail('batch norm', name, 'weights just before it', 'none' if syn is None else 'something between them')
+            found = 'none' if syn is None else 'something between them'
+            if syn is None or after: fail('batch norm', name, 'weights just before it', found)
             norms.append(m)
         elif isinstance(m, (nn.AvgPool2d,nn.MaxPool2d,nn.Flatten)):
             if syn is not None and isinstance(m, nn.Flatten): fail('Flatten', name, 'neurons before it', 'weights')
@@ -53,13 +54,16 @@ def _walk(layers):
             if syn is None: fail('neurons', name, 'weights before them', 'none')
             yield Stage(str(i), tuple(before), syn, tuple(norms), tuple(after), m)
             before,syn,norms,after = [],None,[],[]
-        else: fail('layer', name, 'Linear, Conv2d, BatchNorm, AvgPool2d, MaxPool2d, Flatten, Dropout or LIF', type(m).__name__)
+        else:
+            known = 'Linear, Conv2d, BatchNorm, AvgPool2d, MaxPool2d, Flatten, Dropout or LIF'
+            fail('layer', name, known, type(m).__name__)
 
 # %% ../../nbs/spikes/stage.ipynb #b1cc83dd
 def stages(
     net:OverTime # A `Network`, or a `QuantNetwork`, where a layer is weights and neurons in one
 )->list: # A `Stage` for each layer of neurons, in order; their modules are those of `net`
     "Take a network apart; raises `CheckError` that names the layer that is in no order"
-    if not isinstance(net, OverTime): fail('`net`', 'stages', 'a Network (from_snntorch makes one), or what prepare makes of it', type(net).__name__)
+    want = 'a Network (from_snntorch makes one), or what prepare makes of it'
+    if not isinstance(net, OverTime): fail('`net`', 'stages', want, type(net).__name__)
     if isinstance(net, Network): return list(_walk(net.layers))
     return [Stage(n, tuple(l.before), l, (), tuple(l.after), l) for n,l in zip(net.names, net.layers)]

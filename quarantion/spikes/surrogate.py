@@ -53,7 +53,9 @@ def slope_grad(
     "How the soft spike moves with its slope; raises `CheckError` for an unknown name"
     check_in(surrogate, SURROGATES, 'surrogate')
     if surrogate=='fast_sigmoid': return -x*x.abs()/(1+slope*x.abs())**2
-    if surrogate=='triangular': return -x.sign()*x.abs().minimum(torch.as_tensor(1/slope, dtype=x.dtype, device=x.device))**2/2
+    if surrogate=='triangular':
+        end = torch.as_tensor(1/slope, dtype=x.dtype, device=x.device)
+        return -x.sign()*x.abs().minimum(end)**2/2
     return surrogate_grad(x, surrogate, slope)*x/slope
 
 # %% ../../nbs/spikes/surrogate.ipynb #ac51221c
@@ -67,7 +69,9 @@ class _Spike(torch.autograd.Function):
     @staticmethod
     def backward(ctx, g):
         x,slope = (*ctx.saved_tensors,ctx.slope)[:2]
-        gk = (g*slope_grad(x, ctx.surrogate, slope)).sum().reshape(slope.shape).to(slope.dtype) if ctx.needs_input_grad[2] else None
+        gk = None
+        if ctx.needs_input_grad[2]:
+            gk = (g*slope_grad(x, ctx.surrogate, slope)).sum().reshape(slope.shape).to(slope.dtype)
         return g*surrogate_grad(x, ctx.surrogate, slope), None, gk
 
 def spike(
