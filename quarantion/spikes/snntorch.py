@@ -290,8 +290,9 @@ def from_snntorch(
     surrogate:str=None, # One of `SURROGATES` for every neuron, instead of what `spike_grad` says
     slope:float=None, # Its steepness, > 0; 25 if absent
     reset:str=None # One of `RESETS` for all hidden neurons, set after the comparison: spikes are then others
-)->Network: # The same network: weights, layout of x and mode, and the same spikes where `reset` is None
+)->Network: # The same weights, layout of x and mode, and spikes where `reset` is None; they come out `[T, B, …]`
     "Read a network of snnTorch; raises `CheckError` for what cannot be read, and if any spike differs on random input"
+    if not hasattr(net, 'named_modules'): fail('`net`', 'from_snntorch', 'a network of snnTorch', type(net).__name__)
     if slope is not None and surrogate is None:
         fail('`slope`', expected='None where `surrogate` is not given', found=slope)
     if surrogate is not None:
