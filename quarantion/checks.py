@@ -61,7 +61,9 @@ def as_array(
     x # An array, a tensor on any device, or what numpy makes an array of
 )->np.ndarray: # In the order of C; shares memory with `x` where it can
     "Numbers for numpy, without their gradients"
-    return x.detach().cpu().contiguous().numpy() if hasattr(x, 'detach') else np.asarray(x, order='C')
+    if not hasattr(x, 'detach'): return np.asarray(x, order='C')
+    x = x.detach().cpu().contiguous()
+    return (x.float() if str(x.dtype)=='torch.bfloat16' else x).numpy() # which numpy does not have
 
 # %% ../nbs/checks.ipynb #c052e869
 def check_range(

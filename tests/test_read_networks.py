@@ -195,3 +195,138 @@ class Branches(LayersFirst):
     (Branches, ['`forward`', 'one layer of neurons behind the input', '`lif1`, `lif2`']),
 ])
 def test_what_cannot_be_read_is_named(make, words): refused(make(), *words)
+
+
+# What only some input shows
+
+class Changed(nn.Module):
+    "A loop over x, with something done to what it takes of each step"
+    def __init__(self, change=lambda v: v, steps=len, at=lambda x, t: x[t]):
+        super().__init__()
+        self.fc,self.lif = nn.Linear(4,3),snn.Leaky(.9)
+        self.change,self.steps,self.at = change,steps,at
+    def forward(self, x):
+        mem,out = self.lif.init_leaky(),[]
+        for t in range(self.steps(x)):
+            spk,mem = self.lif(self.fc(self.change(self.at(x, t))), mem)
+            out.append(spk)
+        return torch.stack(out)
+
+def pixels(v): return v/255 if v.max()>1 else v
+
+def masked(v):
+    v = v.clone()
+    v[v<0] = 0
+    return v
+
+def through_a_view(v):
+    v = v.clone()
+    v.view(-1).clamp_(0, 1)
+    return v
+
+def into_out(v):
+    v = v.clone()
+    torch.clamp(v, 0, 1, out=v.view(-1, 4))
+    return v
+
+def detached(v):
+    v = v.clone()
+    v.detach().clamp_(0, 1)
+    return v
+
+def by_data(v):
+    v = v.clone()
+    v.data.clamp_(max=1.)
+    return v
+
+def added(v):
+    v = v.clone()
+    v += 1
+    return v
+
+@pytest.mark.parametrize('change', [pixels, masked, through_a_view, into_out, detached, by_data, added])
+def test_what_only_some_input_shows_is_refused(change): refused(Changed(change), 'layer `lif` (Leaky)')
+
+
+def test_membranes_that_are_cut_far_below():
+    class Cut(Changed):
+        def forward(self, x):
+            mem,out = self.lif.init_leaky(),[]
+            for i in x:
+                mem = mem.clone()
+                mem[mem<-6] = -6
+                spk,mem = self.lif(self.fc(i), mem)
+                out.append(spk)
+            return torch.stack(out)
+    refused(Cut(), 'layer `lif` (Leaky)', 'the first at step')
+
+
+@pytest.mark.parametrize('kw,words', [
+    (dict(steps=lambda x: len(x)-1), ['`forward`', 'all steps of x, or the same number of any', '24 of 25 and 29 of 30']),
+    (dict(at=lambda x, t: x[min(t, 24)]), ['the first at step 25']),
+])
+def test_lengths(kw, words): refused(Changed(**kw), *words)
+
+
+def test_a_length_of_its_own_is_said():
+    with pytest.warns(UserWarning, match='takes 10 steps, however many x has; the network takes all') as said:
+        assert from_snntorch(Changed(steps=lambda x: 10)).steps==10
+    assert len(said)==1
+
+
+def test_a_reset_after_some_steps():
+    class Resets(Changed):
+        def forward(self, x):
+            mem,out = self.lif.init_leaky(),[]
+            for t,i in enumerate(x):
+                if t==30: mem = self.lif.init_leaky()
+                spk,mem = self.lif(self.fc(i), mem)
+                out.append(spk)
+            return torch.stack(out)
+    refused(Resets(), 'layer `lif` (Leaky)', 'the first at step 30')
+
+
+def test_a_state_that_stays_between_calls_is_said():
+    class Stays(LayersFirst):
+        def forward(self, x): return torch.stack([self.step(i) for i in x])
+    with pytest.warns(UserWarning, match='does not reset its neurons: they go on from the call before') as said: from_snntorch(Stays())
+    assert len(said)==1
+
+
+# What changes nothing
+
+def filled(v):
+    out = torch.zeros(len(v), 4)
+    for i in range(len(v)): out[i] = v[i]
+    return out
+
+@pytest.mark.parametrize('change', [torch.Tensor.float, lambda v: v.to(torch.float32), lambda v: v.cpu(), lambda v: v.type_as(torch.ones(1)),
+    lambda v: F.dropout(v, 0.), lambda v: torch.cat([i[None] for i in v]), filled])
+def test_what_changes_nothing_is_read(change):
+    net,x = Changed(change),torch.rand(9,5,4)*3
+    with torch.no_grad(): assert torch.equal(from_snntorch(net)(x)[0], net(x))
+
+
+@pytest.mark.parametrize('drop,layer', [(F.dropout2d,nn.Dropout2d), (torch.feature_dropout,nn.Dropout2d), (F.dropout,nn.Dropout)])
+def test_dropouts_keep_their_kind(drop, layer):
+    class Drops(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv,self.lif = nn.Conv2d(1,4,3),leaky()
+        def forward(self, x): return self.lif(F.avg_pool2d(drop(self.conv(x), .3, self.training), 2, 2, 0, False, False))
+    ours = from_snntorch(Drops(), in_shape=(1,8,8))
+    assert [type(m) for m in ours.layers][1:3]==[layer,nn.AvgPool2d] and ours.layers[1].p==.3 and not ours.layers[2].count_include_pad
+
+
+def test_axes_of_a_sample_that_forward_makes():
+    class Channel(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv,self.lif = nn.Conv2d(1,4,3),leaky()
+        def forward(self, x): return self.lif(self.conv(x.unsqueeze(1)))
+    refused(Channel(), '`in_shape`', 'the shape that the first layer takes', '[8, 8]', in_shape=(8,8))
+
+
+def test_bfloat16():
+    net = nn.Sequential(nn.Linear(4,3), leaky(output=True)).bfloat16()
+    assert from_snntorch(net).layers[0].weight.dtype==torch.bfloat16

@@ -1,5 +1,5 @@
 "snnTorch: what is read, what is refused and why, and spikes that stay equal over long runs"
-import copy
+import copy, warnings
 import pytest, torch, torch.nn.functional as F
 import snntorch as snn
 from snntorch import functional as SF, surrogate, utils
@@ -223,7 +223,10 @@ class Resets(Hidden):
 @pytest.mark.parametrize('cls,steps', [(Net,20),(OverTime,25),(OwnTime,20),(BatchFirst,25),(Once,20),(Step,25),(Hidden,25),(Resets,25)])
 def test_ways(cls, steps):
     net = cls()
-    ours = from_snntorch(net)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        ours = from_snntorch(net)
+    assert [str(w.message) for w in said]==(['`forward` of OwnTime takes 20 steps, however many x has; the network takes all that it is given'] if cls is OwnTime else [])
     assert ours.steps==steps and ours.in_shape==(20,)
     torch.testing.assert_close(ours.layers[2].weight, net.fc2.weight)
 

@@ -17,7 +17,7 @@ from .neuron import RESETS, LIF
 from .snntorch_neurons import (
     NEURONS, check_neuron, first_line, is_neuron, leaks, learns, read_neuron, read_reset, write_neuron)
 from .surrogate import SURROGATES
-from .tracing import rows, watching
+from .tracing import rows, tensors_in, watching
 
 # %% ../../nbs/spikes/snntorch.ipynb #be2c6c29
 _LAYERS = (nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
@@ -39,14 +39,9 @@ def _whole(net):
 def _is_row(m): return type(m) in _LAYERS+NEURONS or type(m) is nn.Sequential and all(map(_is_row, m))
 
 # %% ../../nbs/spikes/snntorch.ipynb #3526afee
-def _tensors(x):
-    if isinstance(x, Tensor): yield x
-    elif isinstance(x, (dict, list, tuple)):
-        for v in x.values() if isinstance(x, dict) else x: yield from _tensors(v)
-
 def _copy(net):
     "A copy that shares nothing with `net`"
-    memo = {id(t):t.detach().clone() for m in net.modules() for t in _tensors(vars(m)) if t.grad_fn is not None}
+    memo = {id(t):t.detach().clone() for m in net.modules() for t in tensors_in(vars(m)) if t.grad_fn is not None}
     try: new = copy.deepcopy(net, memo)
     except Exception as e:
         fail(f'`{type(net).__name__}`', '', 'a module that `copy.deepcopy` can copy', f'{type(e).__name__}: {e}')
@@ -73,7 +68,7 @@ def _twin(net):
     return new
 
 # %% ../../nbs/spikes/snntorch.ipynb #22f25a2e
-_BATCH_FIRST = 'x [B, T, …]'
+_BATCH_FIRST,_BY_STEP = 'x [B, T, …]','a call for each step'
 
 def _rest(net, steps):
     "What else `forward` must be given: a number of steps, or None for a state (neurons keep one that is not given)"
@@ -88,7 +83,7 @@ def _ways(net, x):
     return (('x [T, B, …]', lambda net: net(x, *rest), range(2, T+1), False),
             (_BATCH_FIRST, lambda net: net(x.transpose(0, 1), *rest), range(2, T+1), False),
             ('constant x [B, …]', lambda net: net(x[0], *rest), range(2, 100000), True),
-            ('a call for each step', lambda net: [net(i, *rest) for i in x], range(T, T+1), False))
+            (_BY_STEP, lambda net: [net(i, *rest) for i in x], range(T, T+1), False))
 
 class _Ran(NamedTuple):
     "What a network of snnTorch did with `x`"
@@ -113,13 +108,16 @@ def _watched(net, x, run):
             calls.setdefault(name, []).append(((out[0] if isinstance(out, tuple) else out).clone(), m.mem.clone()))
         m.reset_mem()
         m.register_forward_hook(keep)
-    kept = snn.SpikingNeuron.instances
+    kept,dtype = snn.SpikingNeuron.instances,torch.get_default_dtype()
     snn.SpikingNeuron.instances = list(neurons.values()) # what `utils.reset` resets
+    torch.set_default_dtype(x.dtype) # of what `forward` makes itself
     with watching(modules, x) as w:
         try: run(net)
         except CheckError: raise
         except Exception as e: raise RuntimeError((f'{w.last}: ' if w.within else '') + first_line(e)) from None
-        finally: snn.SpikingNeuron.instances = kept
+        finally:
+            snn.SpikingNeuron.instances = kept
+            torch.set_default_dtype(dtype)
     return calls, w.calls
 
 _AXES = {nn.Linear:2, nn.Conv2d:4} # of what they give for a batch
@@ -202,27 +200,58 @@ def _compare(name, c, r, layer, kind):
         return 'membranes', where, 'the same as in snnTorch', found
 
 # %% ../../nbs/spikes/snntorch.ipynb #a6b0a95e
+def _inputs(T, in_shape):
+    "Random input, and what thresholds are multiplied with: weak, pixels, signed, strong, long, and what makes all layers fire"
+    gen = torch.Generator().manual_seed(0)
+    def x(draw, gain, T=T): return draw(T, 3, *in_shape, dtype=torch.float64, generator=gen)*gain
+    yield x(torch.rand, 1),1
+    yield x(torch.rand, 1, 3*T+1),1 # forward may do something after a number of steps
+    for gain in 255,-30: yield x(torch.rand, gain),1
+    for gain in 3,100: yield x(torch.randn, gain),1
+    yield x(torch.randn, 10),.01
+
+def _recorded(net, x, where):
+    "What our network does; raises `CheckError` where its layers do not take the samples that theirs take"
+    try: return net.record(x)
+    except RuntimeError as e:
+        want = 'the shape that the first layer takes (forward changes the axes of a sample, and layers here do not)'
+        fail('`in_shape`', where, want, f'{list(x.shape[2:])}: {first_line(e)}')
+
 def _agree(theirs, ours, names, way, T):
-    "Compare networks on random input of T steps, neurons by name; returns the last run. Raises `CheckError`"
-    theirs,ours = _twin(theirs),_copy(ours).cpu().double().eval()
+    "Compare networks on random input, neurons by name; returns the first run. Raises `CheckError`"
+    theirs,ours,kind = _twin(theirs),_copy(ours).cpu().double().eval(),type(theirs).__name__
     ours.batch_first = False
-    fired,taken,gen = set(),set(),torch.Generator().manual_seed(0)
-    for gain,scale in ((1,1),(10,1),(100,1),(10,.01)):
+    first,apart = None,None
+    for x,scale in _inputs(T, ours.in_shape):
         a,b = (_with_thresholds(n, scale) for n in (theirs,ours))
-        x = (torch.rand if gain==1 else torch.randn)(T, 3, *ours.in_shape, dtype=torch.float64, generator=gen)*gain
         ran = _run(a, x, way)
-        taken |= {ran.steps} | ({_run(a, x*k, way).steps for k in (0,100,-100)} if gain==1 else set())
-        if len(taken)>1:
-            found = f'{min(taken)} and {max(taken)} of them: does it stop where something has fired?'
-            fail('`forward`', type(theirs).__name__, 'as many steps for any input', found)
-        apart = None
-        for name,r in zip(names, b.record(ran.x)):
-            kind = type(a.get_submodule(name)).__name__
-            apart = apart or _compare(name, ran.calls[name], r, b.layers[int(r.name)], kind)
-            if r.spk.any() and not r.spk.all(): fired.add(name)
-        if len(fired)==len(names) and not apart: break
+        first = first or ran
+        if len(x)==T and ran.steps!=first.steps:
+            found = f'{ran.steps} and {first.steps} of them: does it stop where something has fired?'
+            fail('`forward`', kind, 'as many steps for any input', found)
+        for name,r in zip(names, _recorded(b, ran.x, kind)):
+            of = type(a.get_submodule(name)).__name__
+            apart = apart or _compare(name, ran.calls[name], r, b.layers[int(r.name)], of)
     if apart: fail(*apart)
-    return ran
+    _check_length(first, _run(theirs, torch.zeros(T+5, 3, *ours.in_shape, dtype=torch.float64), way), T, kind)
+    if first.way!=_BY_STEP: _check_fresh(theirs, next(_inputs(T, ours.in_shape))[0], first, kind)
+    return first
+
+def _check_length(ran, longer, T, where):
+    "What `forward` makes of five steps more"
+    if ran.constant or ran.steps==T and longer.steps==T+5: return
+    if ran.steps!=longer.steps:
+        found = f'{ran.steps} of {T} and {longer.steps} of {T+5}'
+        fail('`forward`', where, 'all steps of x, or the same number of any', found)
+    warnings.warn(f'`forward` of {where} takes {ran.steps} steps, however many x has; the network takes all that it is given')
+
+def _check_fresh(net, x, ran, where):
+    "Does a second call start from zero too?"
+    run = next(r for way,r,*_ in _ways(net, x) if way==ran.way)
+    calls,_ = _watched(_copy(net), x, lambda net: (run(net), run(net)))
+    halves = [(c[:ran.steps],c[ran.steps:]) for c in calls.values()]
+    if all(torch.equal(s, t) and torch.equal(u, v) for a,b in halves for (s,u),(t,v) in zip(a, b)): return
+    warnings.warn(f'`forward` of {where} does not reset its neurons: they go on from the call before; the network starts from zero')
 
 # %% ../../nbs/spikes/snntorch.ipynb #cbb4590e
 def _reset_by(layers, reset):
@@ -307,7 +336,7 @@ def from_snntorch(
         shapes = {c.name:c.inputs[0].shape[1:] for c in ran.made if c.name in ways}
         def read(name, m): return read_neuron(m, torch.Size(shapes[name]), name, surrogate, slope)
         res = Network(*_own_layers(new, ways, read), in_shape=in_shape, steps=steps, batch_first=ran.batch_first)
-        ran = _agree(net, res, list(ways), ran.way, T)
+        _agree(net, res, list(ways), ran.way, T)
     if ran.constant or ran.steps!=T: res.steps = ran.steps
     if reset is not None: _reset_by(res.layers, reset)
     for m in (res, res.layers, *(l for l in res.layers if is_neuron(l))): m.training = net.training
@@ -339,6 +368,6 @@ def to_snntorch(
         last = len(new.layers)-1
         def made(i, l): return write_neuron(l, shapes[str(i)], i, i==last) if is_neuron(l) else l
         res = nn.Sequential(*(made(i, l) for i,l in enumerate(new.layers)))
-        _agree(res, net, list(shapes), 'a call for each step', max(net.steps, 8))
+        _agree(res, net, list(shapes), _BY_STEP, max(net.steps, 8))
     for m in (res, *(l for l in res if is_neuron(l))): m.training = net.training
     return res
