@@ -97,3 +97,12 @@ def test_made_by_hand():
     q = prepare(net, preset('int4'), x)
     adaround(q, x)
     assert verify(q, lower(q), [x]).mismatches==0
+
+
+def test_the_sample_of_a_run_is_one_sample():
+    from quarantion.train.outcome import sample_outcome
+    torch.manual_seed(0)
+    net = Network(nn.Linear(6,8), LIF(), nn.Linear(8,3), LIF(reset='none'))
+    x,y = torch.rand(7,5,6)*2,torch.zeros(5, dtype=torch.long)
+    first = sample_outcome(x.transpose(0, 1), y, Network(*net.layers, batch_first=True), None, True)
+    for k,v in sample_outcome(x, y, net, None, True).items(): assert np.array_equal(np.asarray(first[k]), np.asarray(v)), k

@@ -300,6 +300,9 @@ def test_refusals():
     for bad in dict(save='all'),dict(surrogate='step'),dict(slope=0):
         with pytest.raises(ValueError, match=f'`{next(iter(bad))}`'): lif_spikes(x, gradient=Gradient(**bad))
     with pytest.raises(ValueError, match='`reset`'): lif_spikes(x, reset='soft')
+    for bad in None,'atan',('atan',2.): # a name is no record
+        with pytest.raises(ValueError, match='`gradient`: expected a Gradient'): lif_spikes(x, gradient=bad)
+    with pytest.raises(ValueError, match='`detach_reset`: expected True or False'): lif_spikes(x, gradient=Gradient(detach_reset='no'))
     layer = LIF(); layer.save = 'all'
     with pytest.raises(ValueError, match='`save`'): layer(x)
 

@@ -1,4 +1,6 @@
 "Is an integer a code, or a number that happens to be whole? One rule for the network in training, the program and its file"
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -84,3 +86,41 @@ def test_clipped_input_is_said_by_both(both, counts, change):
     with pytest.warns(UserWarning, match=r'clipped to \[0, 3\]') as a: spk = q(change(counts))[0].detach()
     with pytest.warns(UserWarning, match=r'clipped to \[0, 3\]') as b: assert np.array_equal(program(change(counts))[0], spk.numpy())
     assert len(a)==len(b)==1
+
+
+@pytest.mark.parametrize('sample,dtypes', [(torch.rand(8,12)*3, [torch.int8,torch.uint8,torch.int16,torch.uint16,torch.int64]),
+                                           (torch.randn(8,12), [torch.int8,torch.uint8,torch.int16,torch.uint16,torch.int64])], ids=['0…255','±127'])
+def test_codes_of_any_width_are_read_alike(sample, dtypes):
+    torch.manual_seed(0)
+    q = prepare(net(), preset('int8'), sample).eval()
+    program,k = lower(q),torch.arange(96).reshape(8,12)
+    for dtype in dtypes:
+        assert np.array_equal(q.encode(k.to(dtype), codes=True).numpy(), program.codes(k.to(dtype), codes=True))
+        assert np.array_equal(q(k.to(dtype), codes=True)[1].detach().numpy(), q(k, codes=True)[1].detach().numpy())
+
+
+@pytest.mark.parametrize('x', [torch.ones(5,12, dtype=torch.complex64), torch.ones(5,12).to(torch.float8_e4m3fn)])
+def test_other_kinds_of_numbers_are_refused(both, x):
+    for run in both:
+        with pytest.raises(CheckError, match='`x`: expected'): run(x)
+
+
+def test_bfloat16_is_real_numbers(both, counts):
+    q,program = both
+    x = (counts/7).bfloat16()
+    assert np.array_equal(q.encode(x).numpy(), program.codes(x)) and np.array_equal(program.codes(x), program.codes(x.float()))
+
+
+@pytest.mark.parametrize('code,said', [(254.5,False), (255.49,False), (255.5,True), (-.5,False), (-.51,True)])
+def test_both_warn_of_the_same_clipping(both, code, said):
+    x = torch.full((1,12), code*both[0].in_scale, dtype=torch.float64)
+    for encode in both[0].encode,both[1].codes:
+        with warnings.catch_warnings(record=True) as w:
+            warnings.simplefilter('always')
+            encode(x)
+        assert len(w)==said
+
+
+def test_what_the_caller_says_is_yes_or_no(both, counts):
+    for run in both:
+        with pytest.raises(CheckError, match="`codes`: expected True or False, found 'no'"): run(counts, codes='no')

@@ -81,7 +81,7 @@ def test_codes_of_the_input_are_adopted(name, other, x):
 
 
 def test_a_state_that_does_not_say_is_taken_with_one_warning(x):
-    state = {k:v for k,v in made(preset('int8'), x).state_dict().items() if k!='policy'}
+    state = {k:v for k,v in made(preset('int8'), x).state_dict().items() if not k.endswith('policy')}
     with pytest.warns(UserWarning, match='does not say its policy') as seen: made(preset('int8'), x).load_state_dict(state)
     assert len(seen)==1
 
@@ -91,5 +91,58 @@ def test_through_safetensors(x):
     again = made(preset('int4'), x)
     again.load_state_dict(load_bytes(save_bytes(q.state_dict())))
     assert torch.equal(again(x)[1], q(x)[1])
-    bad = q.state_dict() | dict(policy=torch.tensor([1,2,3], dtype=torch.uint8))
-    with pytest.raises(CheckError, match='`policy`: expected bytes of JSON'): again.load_state_dict(bad)
+    for bad in torch.tensor([1,2,3], dtype=torch.uint8),q.state_dict()['layers.0.policy'].float()+.4:
+        with pytest.raises(CheckError, match='`policy`: expected JSON in bytes'): again.load_state_dict(q.state_dict() | {'layers.0.policy':bad})
+
+
+@pytest.mark.parametrize('cast', [lambda q: q.float(), lambda q: q.half(), lambda q: q.to(torch.float32).double()], ids=['float','half','there and back'])
+def test_codes_survive_casts(x, cast):
+    q,scale = made(preset('int8'), x),made(preset('int8'), x).in_scale
+    state = cast(q).state_dict()
+    other = made(preset('int8'), x*2)
+    other.load_state_dict(state)
+    assert other.in_scale==scale and state['input_codes'].dtype==torch.float64
+    tie = (torch.randint(0, 250, (5,12)).double()+.5)*scale
+    assert torch.equal(other.encode(tie), q.encode(tie).to(other.layers[0].weight.dtype))
+
+
+@pytest.mark.parametrize('a,b,field', [(Policy('int8'),Policy('int8', per_channel=False),'per_channel'), (Policy('int8'),Policy('int8', scale='pow2'),'scale'),
+    (Policy('int8', current='int8'),Policy('int8', current='int8', observer='entropy'),'observer')])
+def test_every_field_that_gives_numbers_a_meaning(x, a, b, field):
+    for a,b in (a,b),(b,a):
+        q = made(b, x*2)
+        before = copy.deepcopy(q.state_dict())
+        with pytest.raises(CheckError, match=f'`{field}` of layer 1'): q.load_state_dict(made(a, x).state_dict())
+        assert same(q.state_dict(), before)
+
+
+def test_parts_of_a_network(x):
+    a,b = made(preset('int8'), x),made(preset('ternary'), x)
+    before = copy.deepcopy(b.state_dict())
+    for i in 0,1:
+        with pytest.raises(CheckError, match='`levels` of layer'): b.layers[i].load_state_dict(a.layers[i].state_dict())
+    with pytest.raises(CheckError, match='`levels` of layer'): b.layers.load_state_dict(a.layers.state_dict())
+    assert same(b.state_dict(), before)
+
+
+def test_a_load_that_fails_leaves_codes_alone(x):
+    q,theirs = made(preset('int8'), x),made(preset('int8'), x*2).state_dict()
+    scale = q.in_scale
+    with pytest.raises(CheckError, match='expected shape'): q.load_state_dict(theirs|{'layers.0.parametrizations.weight.original':torch.zeros(3, 3)})
+    for bad in {k:v for k,v in theirs.items() if k!='layers.1.bias'},theirs|dict(more=torch.zeros(1)):
+        with pytest.raises(RuntimeError, match='key'): q.load_state_dict(bad)
+    assert q.in_scale==scale
+
+
+def test_recurrent_gain_follows_the_codes():
+    from quarantion.spikes import RecurrentLIF
+    torch.manual_seed(0)
+    x = torch.rand(16, 12)
+    def make(x): return prepare(Network(nn.Linear(12,16), RecurrentLIF(nn.Linear(16,16)), nn.Linear(16,4), LIF(reset='none')), preset('int8'), x).eval()
+    torch.manual_seed(0)
+    theirs = make(x)
+    torch.manual_seed(0)
+    q = make((x>.5).float())
+    q.load_state_dict(theirs.state_dict())
+    assert q.layers[0].gain==theirs.layers[0].gain>1
+    for a,b in zip(q.integers(x), theirs.integers(x)): assert torch.equal(a.mem, b.mem)

@@ -18,6 +18,7 @@ from .fake import round_ste, stand_for
 from .histograms import Histogram
 from .learned import Learned
 from .neurons import Coded, Real, plain_neurons, requantize, step_neurons
+from .state import check_policy, write_policy
 from .products import convolve, pool, precise, products
 from ..runtime.layer import ONE, IntLayer, arrays, membrane_bound
 from ..spikes.neuron import Gradient, lif_pre, state_after, per_neuron
@@ -320,5 +321,14 @@ class QuantLayer(Learned):
     def freeze(self):
         "Store the codes; from here on they do not change. Raises `CheckError`"
         freeze(self)
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[prefix+'policy'] = write_policy(self)
+
+    def _load_from_state_dict(self, state, prefix, *args):
+        check_policy(self, state, prefix, self.into)
+        state.pop(prefix+'policy', None)
+        super()._load_from_state_dict(state, prefix, *args)
 
     def _get_name(self): return 'QuantLayer' # not that of torch's parametrized class

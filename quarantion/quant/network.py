@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from ..checks import check_finite, check_time, fail
 from .layer import QuantLayer
-from .learned import Into, place
+from .learned import Into, find_gain, place
 from .observers import MinMax
 from .policy import Policy
-from .state import check_policy, write_policy
+from .state import check_state
 from ..runtime.layer import Op, Record
 from ..runtime.network import are_codes, warn_clipped
 from ..tables import html_table
@@ -108,13 +108,30 @@ def _codes_of(state):
         fail('`input_codes`', 'load_state_dict', 'a scale above 0, and 0 … 1, 0 … 255 or -127 … 127', state.tolist())
     return scale,int(lo),int(hi)
 
+def _is_whole(q, state, prefix): # has it all parameters, and nothing else?
+    own,theirs = {prefix+k for k in q.state_dict()},{k for k in state if k.startswith(prefix)}
+    return theirs<=own and {prefix+k for k,_ in q.named_parameters()}<=theirs
+
+def _take_codes(q, scale, lo, hi):
+    first = q.layers[0]
+    q.in_scale,q.in_min,q.in_max = scale,lo,hi
+    q.input.quant_max = hi
+    place(first, _into(scale, lo, hi), first.before, first.after)
+    find_gain(first)
+
 def _into(scale, lo, hi): return Into(scale, max(hi, -lo), 8 if hi==1 else 0) # spikes leave room for guard bits
+
+_FLOATS = torch.float16,torch.bfloat16,torch.float32,torch.float64
+
+def _kind(x): # as numpy says it; the name of a dtype that is neither
+    if x.dtype in _FLOATS: return 'f'
+    return str(x.dtype) if x.is_floating_point() or x.is_complex() else 'b' if x.dtype==torch.bool else 'i'
 
 def _encoded(q, x, codes):
     "What `encode` returns, before it is cast"
     if not isinstance(x, Tensor): fail('`x`', 'encode', 'a tensor', type(x).__name__)
-    kind = 'f' if x.is_floating_point() else 'b' if x.dtype==torch.bool else 'i'
-    if are_codes(kind, q.in_scale, codes):
+    if are_codes(_kind(x), q.in_scale, codes):
+        x = x.long() # not compared in a type that has no room for the ends
         inside = not x.numel() or q.in_min<=x.min() and x.max()<=q.in_max
         if not inside: fail('`x`', expected=f'codes in [{q.in_min}, {q.in_max}]', found=f'{x.min()} … {x.max()}')
         return x
@@ -122,8 +139,9 @@ def _encoded(q, x, codes):
     if q.in_max==1 and not ((x==0)|(x==1)).all():
         fail('`x`', 'encode', 'spikes, 0 or 1, as in the sample', f'{float(x.min()):g} … {float(x.max()):g}')
     z = x.double()/q.in_scale
-    if x.numel() and not (q.in_min-.5<=z.min() and z.max()<=q.in_max+.5): warn_clipped(q.in_scale, q.in_min, q.in_max)
-    k = torch.round(z).clamp(q.in_min, q.in_max)
+    whole = torch.round(z)
+    k = whole.clamp(q.in_min, q.in_max)
+    if not torch.equal(k, whole): warn_clipped(q.in_scale, q.in_min, q.in_max)
     return z+(k-z).detach() if x.requires_grad else k
 
 # %% ../../nbs/quant/network.ipynb #526fa2b7
@@ -175,19 +193,15 @@ class QuantNetwork(_Layers):
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        destination[prefix+'policy'] = write_policy(self.layers)
+        codes = self.in_scale,self.in_min,self.in_max # in float64, whatever the buffer was cast to
+        destination[prefix+'input_codes'] = torch.tensor(codes, dtype=torch.float64, device=self.input_codes.device)
 
-    def _load_from_state_dict(self, state, prefix, *args): # before those of the layers
-        codes = state.get(prefix+'input_codes')
-        codes = (self.in_scale,self.in_min,self.in_max) if codes is None else _codes_of(codes)
-        check_policy(self.layers, state, prefix, _into(*codes))
-        self._take_codes(*codes)
-        super()._load_from_state_dict(state, prefix, *args)
-
-    def _take_codes(self, scale, lo, hi):
-        self.in_scale,self.in_min,self.in_max = scale,lo,hi
-        if hi!=self.input.quant_max: self.input.quant_max = hi
-        place(self.layers[0], _into(scale, lo, hi), self.layers[0].before, self.layers[0].after)
+    def _load_from_state_dict(self, state, prefix, meta, strict, *args): # before those of the layers
+        codes = self.in_scale,self.in_min,self.in_max
+        if prefix+'input_codes' in state: codes = _codes_of(state[prefix+'input_codes'])
+        check_state(self, state, prefix, _into(*codes))
+        if not strict or _is_whole(self, state, prefix): _take_codes(self, *codes) # else torch refuses it
+        super()._load_from_state_dict(state, prefix, meta, strict, *args)
 
     def encode(self, x:Tensor, codes:bool=False)->Tensor: # Codes, float
         "Real numbers are rounded to input codes (half to even) and clipped; integers are codes already"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 import numpy as np
-from ..checks import CheckError, check_finite, check_time, fail
+from ..checks import CheckError, as_array, check_finite, check_time, fail
 from ..kernels import compiled
 from ..kernels.dense import dense_products
 from ..kernels.events import event_products
@@ -270,6 +270,8 @@ def are_codes(
     codes:bool=False # Does the caller say so?
 )->bool:
     "Is x made of codes already? Raises `CheckError` where that could be misread"
+    if not isinstance(codes, bool): fail('`codes`', expected='True or False', found=repr(codes))
+    if kind not in 'fbiu': fail('`x`', expected='real numbers or codes', found=kind)
     if kind in 'fb': # numbers, and yes or no
         if codes: fail('`x`', expected='integers, with codes=True', found='real numbers' if kind=='f' else 'bool')
         return False
@@ -295,7 +297,7 @@ def input_codes(
     codes:bool=False # Are integers codes, where one is not worth 1?
 )->np.ndarray: # uint8 if they are spikes, else int32
     "Real numbers are rounded (half to even) and clipped, codes are checked; raises `CheckError`"
-    try: x = np.asarray(x.detach().cpu() if hasattr(x, 'detach') else x)
+    try: x = as_array(x)
     except (TypeError,ValueError,RuntimeError) as e:
         fail('`x`', expected='an array of numbers', found=str(e).split('\n')[0])
     if x.dtype.kind not in 'biuf': fail('`x`', expected='real numbers or codes', found=f'{x.dtype}')

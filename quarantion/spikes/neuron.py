@@ -43,10 +43,12 @@ def per_neuron(
 # %% ../../nbs/spikes/neuron.ipynb #3fbf8e62
 def _check(x, beta, threshold, mem, reset, gradient):
     "Numbers are compared here, as numpy would break a compiled graph; tensors may be on a GPU, and are not read"
-    surrogate,slope,_,save = gradient
+    if not isinstance(gradient, Gradient): fail('`gradient`', expected='a Gradient', found=repr(gradient))
+    surrogate,slope,detach_reset,save = gradient
     check_in(reset, RESETS, 'reset'); check_in(surrogate, SURROGATES, 'surrogate'); check_in(save, SAVES, 'save')
     def above(v, name):
         if not isinstance(v, Tensor) and not v>0: check_range(v, 0, name=name, above=True)
+    if not isinstance(detach_reset, bool): fail('`detach_reset`', expected='True or False', found=repr(detach_reset))
     if not x.is_floating_point(): fail('`x`', expected='a floating dtype', found=x.dtype)
     above(slope, 'slope'); above(threshold, 'threshold')
     if not isinstance(beta, Tensor) and not 0<=beta<=1: check_range(beta, 0, 1, 'beta')

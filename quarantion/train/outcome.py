@@ -69,14 +69,14 @@ def _numbers(s, l):
 
 @torch.no_grad()
 def sample_outcome(
-    x:Tensor, # Encoded samples, `[B, P]` or `[T, B, P]`
+    x:Tensor, # Encoded samples, `[B, P]` or `[T, B, P]`, as the network takes them
     y:Tensor, # Their labels
     net:Network, # The float network
     q:QuantNetwork, # The quantized network, frozen, or None
     timed:bool # Has `x` a time axis?
 )->dict: # Name -> array or tensor, those of a layer with its number
     "The first sample on its way through both networks"
-    t,x1 = dict(label=np.int64(y[0].item())),x[:,:1] if timed else x[:1]
+    t,x1 = dict(label=np.int64(y[0].item())),x[:,:1] if timed and not net.batch_first else x[:1]
     for name,m in ('float',net),('quant',q):
         for i,r in enumerate([] if m is None else m.eval().record(x1)):
             t |= {f'{name}.spk.{i}':r.spk[:,0].to(torch.uint8), f'{name}.mem.{i}':r.mem[:,0].float()}
