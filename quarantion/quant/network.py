@@ -15,6 +15,7 @@ from .learned import Into, find_gain, place
 from .observers import MinMax
 from .policy import Policy
 from .state import check_state
+from ..runtime.decision import check_decision
 from ..runtime.layer import Op, Record
 from ..runtime.network import are_codes, warn_clipped
 from ..tables import html_table
@@ -67,10 +68,10 @@ def _twin(l):
 # %% ../../nbs/quant/network.ipynb #089543ff
 class _Layers(OverTime):
     "Quantized layers in order"
-    def __init__(self, layers, names, in_shape, steps, batch_first):
+    def __init__(self, layers, names, in_shape, steps, batch_first, decision):
         super().__init__()
         self.layers,self.names = nn.ModuleList(layers),list(names)
-        self.in_shape,self.steps,self.batch_first = tuple(in_shape),steps,batch_first
+        self.in_shape,self.steps,self.batch_first,self.decision = tuple(in_shape),steps,batch_first,decision
 
     def _run(self, x, every, codes=False):
         for n,l,ran in self._layers(x, every or None, codes): yield n,l,ran.spk,ran.mem
@@ -91,7 +92,8 @@ class _Layers(OverTime):
     def materialize(self)->Network: # Of plain torch layers and `LIF`
         "A float network that holds the dequantized weights, biases, thresholds and leaks, as other tools want them"
         made = [m for l in self.layers for m in _twin(l)]
-        net = Network(*made, in_shape=self.in_shape, steps=self.steps, batch_first=self.batch_first)
+        how = dict(in_shape=self.in_shape, steps=self.steps, batch_first=self.batch_first, decision=self.decision)
+        net = Network(*made, **how)
         return net.to(self.layers[0].bias.device).train(self.training)
 
     def param_groups(self, lr:float)->list: # For an optimizer
@@ -185,9 +187,10 @@ class QuantNetwork(_Layers):
         steps:int, # T of constant input
         input:MinMax, # What was observed of the sample
         codes:tuple, # Of the input: scale s_x, the smallest and the largest
-        batch_first:bool=False # Is input over time `[B, T, *in_shape]`?
+        batch_first:bool=False, # Is input over time `[B, T, *in_shape]`?
+        decision:str='sum' # How what the last layer did is read
     ):
-        super().__init__(layers, names, in_shape, steps, batch_first)
+        super().__init__(layers, names, in_shape, steps, batch_first, decision)
         self.input,(self.in_scale,self.in_min,self.in_max) = input,codes
         self.register_buffer('input_codes', torch.tensor(codes, dtype=torch.float64))
 
@@ -219,7 +222,7 @@ class QuantNetwork(_Layers):
 
     def extra_repr(self):
         said = f'in_shape={self.in_shape}, steps={self.steps}, in_scale={self.in_scale:.6g}, {_span(self)}'
-        return said+', batch_first=True'*self.batch_first
+        return said+', batch_first=True'*self.batch_first+f', decision={self.decision!r}'*(self.decision!='sum')
 
 # %% ../../nbs/quant/network.ipynb #a9de6614
 def _pair(v): return (v,v) if isinstance(v, int) else tuple(v)
@@ -271,7 +274,7 @@ def _read(net):
 # %% ../../nbs/quant/network.ipynb #c125258a
 @torch.no_grad()
 def _check_shapes(net):
-    "Pass one sample of zeros through the weights and poolings"
+    "Pass one sample of zeros through the weights and poolings; number of outputs"
     x = torch.zeros(1, *net.in_shape)
     for s in stages(net):
         name,x = s.name,x.to(s.synapse.weight)
@@ -284,6 +287,7 @@ def _check_shapes(net):
         except RuntimeError as e:
             want = f'weights and poolings that fit {list(x.shape[1:])}'
             fail('shapes', f'layer {name}', want, str(e).splitlines()[0])
+    return x.numel()
 
 # %% ../../nbs/quant/network.ipynb #c83da715
 def _input(sample):
@@ -352,7 +356,8 @@ def _warn_if_silent(l, steps, signed, last):
 def prepare(
     net:Network, # A float network, trained or not; it is left as it is
     policy:Policy, # How its numbers are to be represented
-    sample:Tensor # Some input, `[B, …]` or `[T, B, …]`, from which the input codes are chosen
+    sample:Tensor, # Some input, `[B, …]` or `[T, B, …]`, from which the input codes are chosen
+    decision:str=None # How what the last layer did is read; as `net` says by default
 )->QuantNetwork: # To be trained further, and then lowered
     "Make the quantized training network; raises `CheckError` that names the layer that cannot be quantized"
     if not isinstance(net, Network): fail('`net`', 'prepare', 'a Network (from_snntorch makes one)', type(net).__name__)
@@ -363,10 +368,11 @@ def prepare(
     ss = _read(net)
     if ss[0].neurons.recurrent is not None and in_scale<1: # spikes that return are whole numbers of input codes
         in_scale = 1/math.floor(1/in_scale+1e-9)
-    _check_shapes(net)
+    decision = check_decision(net.decision if decision is None else decision, _check_shapes(net))
     layers = _quantized(ss, policy, Into(in_scale, max(in_max, -in_min), guard))
     codes = in_scale,in_min,in_max
-    q = QuantNetwork(layers, [s.name for s in ss], net.in_shape, net.steps, observer, codes, net.batch_first)
+    q = QuantNetwork(layers, [s.name for s in ss], net.in_shape, net.steps, observer, codes,
+                     net.batch_first, decision)
     q = q.to(next(net.parameters()).device).train()
     if any(l.current_max for l in layers): q.integers(sample.to(q.input_codes.device)) # for the scales of currents
     for i,l in enumerate(layers): _warn_if_silent(l, steps, signed=in_min<0 and not i, last=i==len(layers)-1)

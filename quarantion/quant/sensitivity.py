@@ -18,6 +18,7 @@ from ..checks import check_in, check_range, fail
 from ..paper import BLACK, INKS, style_axes
 from .level_sets import levels, mse_scale, quantize
 from .policy import Policy
+from ..runtime.decision import answers
 from ..runtime.store import packed
 from ..spikes.network import Network, evaluating
 from ..spikes.stage import stages
@@ -191,9 +192,10 @@ def agreement_sensitivity(
     x:Tensor, # Samples `[B, …]` or `[T, B, …]`, of training data
     choices:tuple=CHOICES # Level sets
 )->Sensitivity: # Scores are differing spikes / spikes + changed decisions / samples
-    "What becomes of spikes and decisions if one layer alone is quantized"
+    "What becomes of spikes and decisions if one layer alone is quantized; raises `CheckError`"
+    if net.decision=='values': fail('`decision`', 'agreement_sensitivity', 'classes or labels', 'values')
     def run(n):
-        with evaluating(n), torch.no_grad(): return [r.spk for r in n.record(x)],n.answer(x)[0].argmax(-1)
+        with evaluating(n), torch.no_grad(): return [r.spk for r in n.record(x)],answers(n.decision, n.answer(x)[0])
     def score(coded):
         spk,said = run(net)
         total = sum(float(s.sum()) for s in spk)

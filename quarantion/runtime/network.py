@@ -21,6 +21,7 @@ from ..kernels.events import event_products
 from ..kernels.fused import fused_forward
 from ..kernels.lif_int import lif_int_forward
 from ..kernels.lif_states import lif_states_forward
+from .decision import answers, check_decision, kept_for, scores
 from .layer import ONE, RESETS, IntLayer, Record, arrays, is_whole, pool_area, prove_range, row_sums
 from .store import TensorSize, check_header, packed, read, squeezed, tensor_sizes, write
 from ..tables import html_table
@@ -319,18 +320,25 @@ def _through(plan, x, steps, threads, keep):
     for p in first: x, = run_layer(p, x, steps, threads, ('spk',))
     return run_layer(last, x, steps, threads, keep)
 
-def _decide(plan, x, steps, threads):
-    kept, = _through(plan, x, steps, threads, ('total' if plan[-1].layer.reset=='none' else 'count',))
-    return kept.argmax(-1)
+def _answers(decision, p, kept, steps):
+    "What is said of a run, of which this was kept of the last layer"
+    states = kept_for(decision, p.layer.reset) in ('total','mem')
+    worth = np.repeat(p.layer.unit, p.neurons//len(p.layer.unit)) if states else 1.
+    return answers(decision, scores(decision, kept, steps, worth))
 
-def _decide_in_blocks(plan, x, steps, threads):
+def _decide(decision, plan, x, steps, threads):
+    last = plan[-1]
+    kept, = _through(plan, x, steps, threads, (kept_for(decision, last.layer.reset),))
+    return _answers(decision, last, kept, steps)
+
+def _decide_in_blocks(decision, plan, x, steps, threads):
     b,size = x.shape[1],max(1, _BLOCK//(steps*max(p.neurons for p in plan)))
-    if b<=size: return _decide(plan, x, steps, threads)
+    if b<=size: return _decide(decision, plan, x, steps, threads)
     blocks = [x[:,k:k+size] for k in range(0, b, size)]
     if threads==1 or all(p.linear for p in plan):
-        return np.concatenate([_decide(plan, v, steps, threads) for v in blocks])
+        return np.concatenate([_decide(decision, plan, v, steps, threads) for v in blocks])
     with ThreadPoolExecutor(threads) as pool:
-        return np.concatenate(list(pool.map(lambda v: _decide(plan, v, steps, 1), blocks)))
+        return np.concatenate(list(pool.map(lambda v: _decide(decision, plan, v, steps, 1), blocks)))
 
 # %% ../../nbs/runtime/network.ipynb #4230cbc3
 THREADS = 2**10 # The most that are started
@@ -373,13 +381,22 @@ class _Runs:
     def classify(self,
         x, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`; real numbers or codes
         codes:bool=False # Are integers codes, where one is not worth 1?
-    )->np.ndarray: # Class of each sample `[B]`
-        "What `decide` says of a run, of which nothing is kept"
-        return _decide_in_blocks(self.plan, *self._start(x, codes), self.threads)
+    )->np.ndarray: # Class of each sample `[B]`; with labels yes or no for each output `[B, K]`
+        "What `decide` says of a run, of which nothing is kept; raises `CheckError` where the decision is `values`"
+        if self.decision=='values':
+            fail('`decision`', 'classify', 'classes or labels (a call gives states, decide makes values)', 'values')
+        return _decide_in_blocks(self.decision, self.plan, *self._start(x, codes), self.threads)
 
-    def decide(self, spk, mem)->np.ndarray: # Class of each sample `[B]`, from what the last layer did, `[T, B, C]`
-        "The class with the largest Σ v (readouts) or Σ s, in int64; the lowest index on a tie"
-        return (mem if self.layers[-1].reset=='none' else spk).sum(0, dtype=np.int64).argmax(-1)
+    def decide(self,
+        spk, # Spikes of the last layer `[T, B, …]`
+        mem # Its states `[T, B, …]`
+    )->np.ndarray: # Class of each sample `[B]`, labels `[B, K]`, or values in real numbers `[T, B, …]`
+        "What the network's `decision` makes of a run; sums are in int64, and the lowest index wins a tie"
+        last = self.plan[-1]
+        kind = kept_for(self.decision, last.layer.reset)
+        kept = dict(count=spk, spk=spk, total=mem, mem=mem)[kind]
+        if kind in ('count','total'): kept = kept.sum(0, dtype=np.int64)
+        return _answers(self.decision, last, kept, len(spk))
 
 # %% ../../nbs/runtime/network.ipynb #5790ccdb
 @dataclass(frozen=True)
@@ -393,15 +410,18 @@ class IntegerNetwork(_Runs):
     in_max:int # Largest input code
     threads:int=1 # Threads of the compiled loops
     batch_first:bool=False # Is input over time `[B, T, *in_shape]`?
+    decision:str='sum' # How what the last layer did is read
 
     def __post_init__(self):
         check_header(self.header)
         _check_threads(self.threads)
         self.prove(self.steps)
+        if self.decision!='sum':
+            object.__setattr__(self, 'decision', check_decision(self.decision, self.plan[-1].neurons))
 
     @property
     def header(self)->dict: # What a file says of it, beside its layers
-        return {k:getattr(self, k) for k in ('in_shape','steps','in_scale','in_min','in_max','batch_first')}
+        return {k:getattr(self, k) for k in ('in_shape','steps','in_scale','in_min','in_max','batch_first','decision')}
 
     @cached_property
     def plan(self)->list: return planned(self.layers, self.in_shape, max(-self.in_min, self.in_max)) # `Planned` layers

@@ -11,6 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from ..checks import check_range, check_time, fail
+from ..runtime.decision import check_decision, decision_of
 from ..runtime.layer import Record
 from .neuron import LIF
 
@@ -35,12 +36,12 @@ class OverTime(nn.Module):
     def answer(self,
         x:Tensor, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`
         **kwargs # `codes=True`, where integers are codes of a quantized network
-    )->tuple[Tensor,Tensor]: # Score of each class `[B, C]`, a mean over steps; and spikes a neuron and step
+    )->tuple[Tensor,Tensor]: # Scores `[B, K]`, as `readout` makes them; and spikes a neuron and step
         "Run over time and read out, both with gradients; spikes are those of the layers that fire"
         fired,total = x.new_zeros((), dtype=torch.float64),0
         for _,layer,spk,mem in self._run(x, False, **kwargs):
             if layer.reset!='none': fired,total = fired+spk.sum(dtype=torch.float64),total+spk.numel()
-        return readout(spk, mem(), layer.reset)/len(spk), fired/max(1, total)
+        return readout(spk, mem(), layer.reset, self.decision), fired/max(1, total)
 
 # %% ../../nbs/spikes/network.ipynb #65d2850c
 class Network(OverTime):
@@ -49,7 +50,8 @@ class Network(OverTime):
         *layers:nn.Module, # torch layers, with `LIF` or `RecurrentLIF` between them and at the end
         in_shape:tuple=None, # Shape of one sample; known by itself if the first layer is `nn.Linear`
         steps:int=25, # Steps T for constant input, ≥ 1
-        batch_first:bool=False # Is input over time `[B, T, *in_shape]`? What comes out is `[T, B, …]` all the same
+        batch_first:bool=False, # Is input over time `[B, T, *in_shape]`? What comes out is `[T, B, …]` all the same
+        decision:str='sum' # How what the last layer did is read
     ):
         super().__init__()
         self.layers,self.steps = nn.ModuleList(layers),int(check_range(steps, 1, name='steps'))
@@ -57,7 +59,7 @@ class Network(OverTime):
             if not layers or not isinstance(layers[0], nn.Linear):
                 fail('`in_shape`', expected='the shape of one sample, such as (1, 28, 28)', found=None)
             in_shape = layers[0].in_features,
-        self.in_shape,self.batch_first = tuple(in_shape),bool(batch_first)
+        self.in_shape,self.batch_first,self.decision = tuple(in_shape),bool(batch_first),str(decision_of(decision))
         if not layers or not isinstance(layers[-1], LIF):
             found = type(layers[-1]).__name__ if layers else 'none'
             fail('the last layer', expected='neurons: LIF or RecurrentLIF', found=found)
@@ -72,16 +74,33 @@ class Network(OverTime):
                 yield str(i),layer,x,partial(layer.states, *got)
             else: x = layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
-    def extra_repr(self): return f'in_shape={self.in_shape}, steps={self.steps}'+', batch_first=True'*self.batch_first
+    def extra_repr(self):
+        said = f'in_shape={self.in_shape}, steps={self.steps}'+', batch_first=True'*self.batch_first
+        return said+f', decision={self.decision!r}'*(self.decision!='sum')
 
 # %% ../../nbs/spikes/network.ipynb #c2b2e482
+def _earliness(spk):
+    "−t of the first spikes `[B, K]`; silence is as late as the last step"
+    first = torch.where(spk.detach().any(0), spk.detach().argmax(0), len(spk)-1)
+    at = spk.gather(0, first[None])[0]
+    return at-at.detach()-first
+
 def readout(
     spk:Tensor, # Spikes of the last layer `[T, B, C]`
     mem:Tensor, # Its states `[T, B, C]`
-    reset:str # Its reset
-)->Tensor: # Score of each class `[B, C]`
-    "Σ states of a layer that integrates (`none`), Σ spikes of one that fires; the first wins a tie"
-    return mem.sum(0) if reset=='none' else spk.sum(0)
+    reset:str, # Its reset
+    decision:str='sum' # How it is read
+)->Tensor: # Scores `[B, K]`; of `values` the states
+    "Mean state of a layer that integrates (`none`), mean spikes of one that fires, or what another decision looks at"
+    d = decision_of(decision)
+    if d.kind=='values': return mem
+    if d.kind=='max_membrane': return mem.flatten(2).max(0).values
+    if d.kind=='first_spike': return _earliness(spk.flatten(2))
+    total = (mem if reset=='none' else spk).sum(0).flatten(1)
+    if d.kind=='population':
+        check_decision(decision, total.shape[1])
+        total = total.unflatten(1, (d.number,-1)).sum(-1)
+    return total/len(spk)
 
 # %% ../../nbs/spikes/network.ipynb #d05e45fd
 @contextmanager

@@ -318,7 +318,8 @@ def from_snntorch(
     steps:int=25, # Steps T for constant input, ≥ 1; a `forward` with its own number of steps decides instead
     surrogate:str=None, # One of `SURROGATES` for every neuron, instead of what `spike_grad` says
     slope:float=None, # Its steepness, > 0; 25 if absent
-    reset:str=None # One of `RESETS` for all hidden neurons, set after the comparison: spikes are then others
+    reset:str=None, # One of `RESETS` for all hidden neurons, set after the comparison: spikes are then others
+    decision:str='sum' # How what the last layer did is read: of a population code with 10 classes `population(10)`
 )->Network: # The same weights, layout of x and mode, and spikes where `reset` is None; they come out `[T, B, …]`
     "Read a network of snnTorch; raises `CheckError` for what cannot be read, and if any spike differs on random input"
     if not hasattr(net, 'named_modules'): fail('`net`', 'from_snntorch', 'a network of snnTorch', type(net).__name__)
@@ -335,7 +336,8 @@ def from_snntorch(
         ran,in_shape,ways = _read(net, in_shape, T)
         shapes = {c.name:c.inputs[0].shape[1:] for c in ran.made if c.name in ways}
         def read(name, m): return read_neuron(m, torch.Size(shapes[name]), name, surrogate, slope)
-        res = Network(*_own_layers(new, ways, read), in_shape=in_shape, steps=steps, batch_first=ran.batch_first)
+        layers = _own_layers(new, ways, read)
+        res = Network(*layers, in_shape=in_shape, steps=steps, batch_first=ran.batch_first, decision=decision)
         _agree(net, res, list(ways), ran.way, T)
     if ran.constant or ran.steps!=T: res.steps = ran.steps
     if reset is not None: _reset_by(res.layers, reset)
