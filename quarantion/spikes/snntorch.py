@@ -288,7 +288,7 @@ def _own_layers(new, ways, read):
     layers,seen = [],set()
     for name,w in ways.items():
         for n,m in (*w.layers,(name,None)):
-            m = new.get_submodule(n) if n else m
+            m = new.get_submodule(n) if n else m.train(new.training) # what was a function is in the mode of the whole
             plain = not any(True for _ in m.parameters())
             if id(m) in seen and plain: m = copy.deepcopy(m) # a pool that is called twice
             if id(m) in seen:
