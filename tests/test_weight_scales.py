@@ -56,7 +56,7 @@ def test_only_clipped_weights_move_a_pact_scale():
     with torch.no_grad(): l.scale.mul_(.5)
     (k := l.codes().real).weight.sum().backward()
     z,s = (l.latent/l.scale[:,None]).detach(),l.scale.detach()
-    out = torch.where(z.abs()>4, k.weight.detach(), torch.zeros(())).sum(1)/s # ∂code = ∂(code·s)/s, and ∂(code·s)/∂s = code where clipped
+    out = torch.where(z.abs()>4, k.weight.detach(), torch.zeros(())).sum(1)/s/(20*4)**.5 # LSQ's 1/√(n·Q), ∂code = ∂(code·s)/s, and ∂(code·s)/∂s = code where clipped
     assert torch.allclose(l.scale.grad, out, atol=1e-3*out.abs().max().item()) and out.abs().max()>0
     assert torch.equal(l.latent.grad!=0, z.abs()<=4)
 

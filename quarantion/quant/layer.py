@@ -29,11 +29,11 @@ def multiplier(
     where:str='layer' # What the error calls it
 )->tuple: # m0 and n, int32 `[C]`
     "r ≈ m0 · 2^−n; raises `CheckError` where no n is in 1 … 62"
-    m,e = torch.frexp(r.detach())
-    m0 = torch.round(m*2.**31)
-    e = torch.where(m0==2**31, e+1, e)
-    n = 31-e
-    if bool(((n<1)|(n>62)|~torch.isfinite(r)).any()):
+    bits = r.detach().view(torch.int64) # `torch.frexp` has no code in torch's default compiler
+    e = (bits>>52)-1022
+    m0 = torch.round(((bits&(2**52-1))|(1022<<52)).view(torch.float64)*2.**31)
+    n = 31-torch.where(m0==2**31, e+1, e)
+    if bool(((n<1)|(n>62)|~(r>0)).any()):
         fail('currents', where, 'scales that are within 2^30 of each other', f'a factor of {r.max().item():.3g}')
     return torch.where(m0==2**31, 2.**30, m0).to(torch.int32),n.to(torch.int32)
 
@@ -253,7 +253,7 @@ class Ran(NamedTuple):
 
 def _whole_sums(l, y, k):
     "Sums in whole numbers, of the finest unit that there is where some weights are real; then codes and gain in it"
-    if l.frozen or l.coder.exact: return y,k,float(l.gain)
+    if l.coder.exact or l.frozen: return y,k,float(l.gain)
     if k.ints.current_max: return round_ste(y),k,float(l.gain)
     f = 2**k.ints.guard
     return round_ste(y*f),Coded(replace(k.ints, guard=0), k.real._replace(worth=k.real.worth/f)),float(l.gain)*f
