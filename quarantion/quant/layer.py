@@ -20,7 +20,7 @@ from .learned import Learned
 from .neurons import Coded, Real, plain_neurons, requantize, step_neurons
 from .state import check_policy, write_policy
 from .products import convolve, pool, precise, products
-from ..runtime.layer import ONE, IntLayer, arrays, membrane_bound
+from ..runtime.layer import ONE, IntLayer, arrays, longest, membrane_bound
 from ..spikes.neuron import Gradient, lif_pre, state_after, per_neuron
 
 # %% ../../nbs/quant/layer.ipynb #0775d130
@@ -182,13 +182,15 @@ def prove(
         p = rows(k.real.weight)*l.max_in+(0 if k.real.recurrent is None else rows(k.real.recurrent)*l.gain)
         top = l.kept.clip or None
         if l.kept.levels is not None: top = k.ints.theta.double()*(int(l.kept.levels.abs().max())/ONE)+1
-        bound = float(membrane_bound(p, k.ints, steps, top).max())
+        most = lambda t: float(membrane_bound(p, k.ints, t, top).max())
+        bound = most(steps)
         if max(bound, float(p.max()))<2**31: return float(p.max())<2**24 and precise()
     if int(k.ints.theta.max())==2**31-1: fail('threshold', l.name, 'less than 2^31 units of the membrane', 'more')
     # the bound is proportional to 2^f
     fits = l.guard-math.ceil(math.log2(bound/2**31)+1e-9) if bound<math.inf else -1
     largest = f'f = {fits}' if fits>=0 else 'none'
-    want = f'|v| < 2^31 (the largest guard that fits: {largest})'
+    few = "" if l.kept.clip else "; or membrane='clipped(16)' with current='int8'"
+    want = f'|v| < 2^31 (the largest guard that fits: {largest}; the largest T: {longest(most, steps) or "none"}{few})'
     fail('membranes', l.name, want, f'up to {bound:.4g} at f = {l.guard}')
 
 # %% ../../nbs/quant/layer.ipynb #7032ed9d
