@@ -20,7 +20,7 @@ from .learned import Learned
 from .neurons import Coded, Real, plain_neurons, requantize, step_neurons
 from .state import check_policy, write_policy
 from .products import convolve, pool, precise, products
-from ..runtime.layer import ONE, IntLayer, arrays, membrane_bound
+from ..runtime.layer import ONE, IntLayer, arrays, longest, membrane_bound
 from ..spikes.neuron import Gradient, lif_pre, state_after, per_neuron
 
 # %% ../../nbs/quant/layer.ipynb #0775d130
@@ -29,11 +29,11 @@ def multiplier(
     where:str='layer' # What the error calls it
 )->tuple: # m0 and n, int32 `[C]`
     "r ≈ m0 · 2^−n; raises `CheckError` where no n is in 1 … 62"
-    m,e = torch.frexp(r.detach())
-    m0 = torch.round(m*2.**31)
-    e = torch.where(m0==2**31, e+1, e)
-    n = 31-e
-    if bool(((n<1)|(n>62)|~torch.isfinite(r)).any()):
+    bits = r.detach().view(torch.int64) # `torch.frexp` has no code in torch's default compiler
+    e = (bits>>52)-1022
+    m0 = torch.round(((bits&(2**52-1))|(1022<<52)).view(torch.float64)*2.**31)
+    n = 31-torch.where(m0==2**31, e+1, e)
+    if bool(((n<1)|(n>62)|~(r>0)).any()):
         fail('currents', where, 'scales that are within 2^30 of each other', f'a factor of {r.max().item():.3g}')
     return torch.where(m0==2**31, 2.**30, m0).to(torch.int32),n.to(torch.int32)
 
@@ -182,13 +182,15 @@ def prove(
         p = rows(k.real.weight)*l.max_in+(0 if k.real.recurrent is None else rows(k.real.recurrent)*l.gain)
         top = l.kept.clip or None
         if l.kept.levels is not None: top = k.ints.theta.double()*(int(l.kept.levels.abs().max())/ONE)+1
-        bound = float(membrane_bound(p, k.ints, steps, top).max())
+        most = lambda t: float(membrane_bound(p, k.ints, t, top).max())
+        bound = most(steps)
         if max(bound, float(p.max()))<2**31: return float(p.max())<2**24 and precise()
     if int(k.ints.theta.max())==2**31-1: fail('threshold', l.name, 'less than 2^31 units of the membrane', 'more')
     # the bound is proportional to 2^f
     fits = l.guard-math.ceil(math.log2(bound/2**31)+1e-9) if bound<math.inf else -1
     largest = f'f = {fits}' if fits>=0 else 'none'
-    want = f'|v| < 2^31 (the largest guard that fits: {largest})'
+    few = "" if l.kept.clip else "; or membrane='clipped(16)' with current='int8'"
+    want = f'|v| < 2^31 (the largest guard that fits: {largest}; the largest T: {longest(most, steps) or "none"}{few})'
     fail('membranes', l.name, want, f'up to {bound:.4g} at f = {l.guard}')
 
 # %% ../../nbs/quant/layer.ipynb #7032ed9d
@@ -253,7 +255,7 @@ class Ran(NamedTuple):
 
 def _whole_sums(l, y, k):
     "Sums in whole numbers, of the finest unit that there is where some weights are real; then codes and gain in it"
-    if l.frozen or l.coder.exact: return y,k,float(l.gain)
+    if l.coder.exact or l.frozen: return y,k,float(l.gain)
     if k.ints.current_max: return round_ste(y),k,float(l.gain)
     f = 2**k.ints.guard
     return round_ste(y*f),Coded(replace(k.ints, guard=0), k.real._replace(worth=k.real.worth/f)),float(l.gain)*f
