@@ -18,6 +18,7 @@ from .state import check_state
 from ..runtime.decision import check_decision
 from ..runtime.layer import Op, Record
 from ..runtime.network import are_codes, warn_clipped
+from ..runtime.state import starts
 from ..tables import html_table
 from ..spikes.network import Network, OverTime
 from ..spikes.neuron import Diagonal
@@ -73,13 +74,13 @@ class _Layers(OverTime):
         self.layers,self.names = nn.ModuleList(layers),list(names)
         self.in_shape,self.steps,self.batch_first,self.decision = tuple(in_shape),steps,batch_first,decision
 
-    def _run(self, x, every, codes=False):
-        for n,l,ran in self._layers(x, every or None, codes): yield n,l,ran.spk,ran.mem
+    def _run(self, x, every, state=None, codes=False):
+        for n,l,ran in self._layers(x, every or None, codes, state): yield n,l,ran.spk,ran.mem,ran.state
 
     @torch.no_grad()
-    def integers(self, x:Tensor, codes:bool=False)->list[Record]: # One for each layer, states in int32
+    def integers(self, x:Tensor, codes:bool=False, state:list=None)->list[Record]: # One for each layer, states in int32
         "Run over time and keep what every layer did, in integers"
-        return [Record(n, ran.spk, ran.ints()) for n,_,ran in self._layers(x, False, codes)]
+        return [Record(n, ran.spk, ran.ints(), ran.state()) for n,_,ran in self._layers(x, False, codes, state)]
 
     def switch(self,
         policy:Policy # What is wanted now
@@ -147,11 +148,11 @@ def _encoded(q, x, codes):
     return z+(k-z).detach() if x.requires_grad else k
 
 # %% ../../nbs/quant/network.ipynb #526fa2b7
-def _through(q, x, real, codes=False):
+def _through(q, x, real, codes=False, state=None):
     "Yield name, layer, and what it did; real membranes for all layers, for none, or (`None`) for the last"
     x,steps = check_time(q.encode(x, codes), q.in_shape, q.steps, q.batch_first)
-    for i,(n,l) in enumerate(zip(q.names, q.layers)):
-        ran = l(x, steps, real or real is None and i==len(q.layers)-1)
+    for i,(n,l,s) in enumerate(zip(q.names, q.layers, starts(state, len(q.layers)))):
+        ran = l(x, steps, real or real is None and i==len(q.layers)-1, s)
         yield n,l,ran
         x = ran.spk
 
@@ -210,7 +211,7 @@ class QuantNetwork(_Layers):
         "Real numbers are rounded to input codes (half to even) and clipped; integers are codes already"
         return _encoded(self, x, codes).to(self.layers[0].weight.dtype)
 
-    def _layers(self, x, real, codes=False): return _through(self, x, real, codes)
+    def _layers(self, x, real, codes=False, state=None): return _through(self, x, real, codes, state)
 
     def freeze(self)->'QuantNetwork': # Itself
         "Stop the observers and store the codes; raises `CheckError` for a network that integers cannot hold"

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['BREAK_EVEN', 'LARGEST', 'THREADS', 'break_even', 'spike_products', 'shapes', 'exact_dtype', 'products', 'Planned',
-           'planned', 'run_layer', 'are_codes', 'warn_clipped', 'input_codes', 'IntegerNetwork', 'load', 'save',
+           'planned', 'hold', 'run_layer', 'are_codes', 'warn_clipped', 'input_codes', 'IntegerNetwork', 'load', 'save',
            'sizes']
 
 # %% ../../nbs/runtime/network.ipynb #99295e05
 import math, reprlib, warnings
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 import numpy as np
@@ -22,7 +22,9 @@ from ..kernels.fused import fused_forward
 from ..kernels.lif_int import lif_int_forward
 from ..kernels.lif_states import lif_states_forward
 from .decision import answers, check_decision, kept_for, scores
-from .layer import ONE, RESETS, IntLayer, Record, arrays, is_whole, pool_area, prove_range, row_sums
+from .layer import (ONE, RESETS, IntLayer, Record, arrays, differing, is_whole, on_cpu, pool_area,
+                                      prove_range, row_sums)
+from .state import State, check_start, starts
 from .store import TensorSize, check_header, packed, read, squeezed, tensor_sizes, write
 from ..tables import html_table
 
@@ -200,20 +202,51 @@ def _back(p, spk, threads):
     "What spikes `[B, N]` of the step before add to the products of a layer"
     l,r = p.layer,p.layer.recurrent
     if r.ndim==1: return spk*(np.repeat(r, p.neurons//len(r)).astype(np.int32)*np.int32(l.gain))
-    x = spk.reshape(-1, *p.features) if r.ndim==4 else spk
+    x = spk.reshape(len(spk), *p.features) if r.ndim==4 else spk
     return products(x, l.back, p.real_back, threads).reshape(spk.shape)*np.int32(l.gain)
 
-def _run_states(p, a, spk, mem, threads):
+def _run_states(p, a, spk, mem, threads, held):
     "Spikes and states of a layer that is not plain, from its products `[T or 1, B, N]`, into `spk` and `mem`"
     l,(bias,m,theta,m0,shift,m2),steps = p.layer,p.per,max(len(spk), len(mem))
-    v,j = np.zeros(a.shape[1:], np.int32),np.zeros(a.shape[1:], np.int32)
+    v,j,last = held
     def run(a, spk, mem, steps):
         lif_states_forward(a, l.guard, bias, m, theta, m0, shift, l.current_max, m2, l.levels, l.clip, l.before_fire,
                            v, j, spk, _NO_STATES, mem, steps, RESETS.index(l.reset), threads)
     if not l.recurrent.size: return run(a, spk, mem, steps)
     for t in range(steps):
         now = a[t:t+1] if len(a)>1 else a
-        run(now+_back(p, spk[t-1], threads) if t else now, spk[t:t+1], mem[t:t+1], 1)
+        run(now+_back(p, spk[t-1] if t else last, threads), spk[t:t+1], mem[t:t+1], 1)
+    if steps: last[...] = spk[-1]
+
+# %% ../../nbs/runtime/network.ipynb #6cf7fefb
+def _of_program(s, where):
+    "The integers of a state, of arrays, and the layer that they are of"
+    s = s.ints or s
+    if not isinstance(s.of, IntLayer): fail('`state`', where, 'one of a program, or of a quantized network', 'another')
+    return s,on_cpu(s.of) if hasattr(s.of.weight, 'detach') else s.of
+
+def hold(
+    p:Planned, # A layer
+    b:int, # Samples B
+    state:State=None, # What it starts from; from rest if absent
+    where:str='layer' # What errors call it
+)->State: # Arrays of its own, int32 and uint8
+    "What a run takes and leaves; raises `CheckError` for the state of another layer"
+    l,shape = p.layer,(b,*p.features)
+    has = dict(mem='int32')
+    if len(l.current_leak): has['current'] = 'int32'
+    if l.recurrent.size: has['spk'] = 'uint8'
+    if state is None: return State(**{k:np.zeros(shape, d) for k,d in has.items()}, of=l)
+    s,of = _of_program(state, where)
+    if of is not l and (wrong := differing(of, l)):
+        fail('`state`', where, 'one of this program', f'one of another, by its {", ".join(wrong)}')
+    check_start(s, shape, has, where)
+    return replace(s, of=l, **{k:as_array(getattr(s, k)).copy() for k in has})
+
+def _flat(p, held):
+    "Membranes, currents and spikes of a state, `[B, N]`, in the same memory"
+    there = lambda v: _NO_COUNTS if v is None else v.reshape(len(v), p.neurons)
+    return there(held.mem),there(held.current),there(held.spk)
 
 # %% ../../nbs/runtime/network.ipynb #c9faf77a
 _WIDE = 2**20 # channels: where no products are kept, the list of events pays in narrow layers too
@@ -229,15 +262,14 @@ def _fused(p, x, threads, keep):
     fused_forward(np.ascontiguousarray(x), p.layer.rows, p.layer.guard, p.padded, *out.values(), p.reset, threads)
     return [out[k] for k in keep]
 
-def _neurons(p, a, steps, threads, spk, mem, count, keep):
+def _neurons(p, a, steps, threads, held, spk, mem, count, keep):
     "Fill in what neurons do with products `[T or 1, B, N]`"
     if p.reset is None:
-        _run_states(p, a, spk, mem, threads)
+        _run_states(p, a, spk, mem, threads, held)
         if 'count' in keep: spk.sum(0, np.int32, count)
         return
-    v = np.zeros(a.shape[1:], np.int32)
     mem = mem if 'mem' in keep else None
-    lif_int_forward(a, p.layer.guard, *p.per[:3], v, spk, _NO_SPIKES, _NO_STATES, count, steps, p.reset, threads, mem)
+    lif_int_forward(a, p.layer.guard, *p.per[:3], held[0], spk, _NO_SPIKES, _NO_STATES, count, steps, p.reset, threads, mem)
 
 # %% ../../nbs/runtime/network.ipynb #25bfcef1
 def run_layer(
@@ -245,14 +277,15 @@ def run_layer(
     x:np.ndarray, # Codes `[T or 1, B, …]`; uint8 if they are spikes
     steps:int, # T
     threads:int=1, # Of the loops
-    keep:tuple=('spk','mem') # Spikes, states (`[T, B, …]`), `count` of spikes, `total` of states (`[B, …]`)
+    keep:tuple=('spk','mem'), # Spikes, states (`[T, B, …]`), `count` of spikes, `total` of states (`[B, …]`)
+    held:State=None # What it starts from, by `hold`; overwritten with what it ends in. From rest if absent
 )->list: # What was asked for
     "One layer over time"
     l,reset,n,(t,b) = p.layer,p.reset,p.neurons,x.shape[:2]
     sparse = p.padded is not None and t==steps and x.dtype==np.uint8 and not _many(x[t//2], t*b, _WIDE)
-    if sparse and 'mem' not in keep: return _fused(p, x, threads, keep)
+    if sparse and 'mem' not in keep and held is None: return _fused(p, x, threads, keep)
     if 'total' in keep:
-        got = run_layer(p, x, steps, threads, ['mem' if k=='total' else k for k in keep])
+        got = run_layer(p, x, steps, threads, ['mem' if k=='total' else k for k in keep], held)
         return [v if k=='mem' else np.add.reduce(v, 0, np.int64) for k,v in zip(keep, got)]
     x = x.reshape(t*b, *x.shape[2:])
     if p.linear and x.dtype==np.uint8: a = spike_products(x, l.rows, n, threads)
@@ -261,7 +294,7 @@ def run_layer(
     out = dict(spk=np.empty((steps,b,n), np.uint8) if spikes else _NO_SPIKES,
                mem=np.empty((steps,b,n), np.int32) if 'mem' in keep else _NO_STATES,
                count=np.empty((b,n), np.int32) if 'count' in keep else _NO_COUNTS)
-    _neurons(p, a.reshape(t, b, n), steps, threads, **out, keep=keep)
+    _neurons(p, a.reshape(t, b, n), steps, threads, _flat(p, held or hold(p, b)), **out, keep=keep)
     return [out[k] if len(p.features)==1 else out[k].reshape(*out[k].shape[:-1], *p.features) for k in out if k in keep]
 
 # %% ../../nbs/runtime/network.ipynb #e5447250
@@ -353,29 +386,35 @@ def _check_steps(n):
 # %% ../../nbs/runtime/network.ipynb #2521d314
 class _Runs:
     "What a network does with its `plan`, from its `codes`"
-    def _start(self, x, codes):
-        "Codes over time, and T; longer runs than promised are proved"
+    def _start(self, x, codes, before=0):
+        "Codes over time, and T; longer runs than promised are proved, with the steps before"
         k = input_codes(x, self.in_scale, self.in_min, self.in_max, codes)
         x,steps = check_time(k, self.in_shape, self.steps, self.batch_first)
-        if steps>self.steps: self.prove(steps)
+        if before+steps>self.steps: self.prove(before+steps)
         return x,steps
 
     def record(self,
         x, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`; real numbers or codes
-        codes:bool=False # Are integers codes, where one is not worth 1?
-    )->list: # A `Record` for each layer
+        codes:bool=False, # Are integers codes, where one is not worth 1?
+        state:list=None # What the layers start from, `[r.state for r in …]`; from rest if absent
+    )->list: # A `Record` for each layer, with the state that it ended in
         "Run over time and keep what every layer did"
-        (x,steps),out = self._start(x, codes),[]
-        for i,p in enumerate(self.plan):
-            x,mem = run_layer(p, x, steps, self.threads)
-            out.append(Record(str(i), x, mem))
+        state,out = starts(state, len(self.layers)),[]
+        before = max((s.steps for s in state if s), default=0)
+        x,steps = self._start(x, codes, before)
+        for i,(p,s) in enumerate(zip(self.plan, state)):
+            held = hold(p, x.shape[1], s, f'layer {i}')
+            x,mem = run_layer(p, x, steps, self.threads, held=held)
+            out.append(Record(str(i), x, mem, replace(held, steps=before+steps)))
         return out
 
     def __call__(self,
         x, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`; real numbers or codes
-        codes:bool=False # Are integers codes, where one is not worth 1?
+        codes:bool=False, # Are integers codes, where one is not worth 1?
+        state:list=None # As for `record`, whose records have the next one
     )->tuple: # Spikes (uint8) and states (int32) of the last layer, `[T, B, …]`
         "Run over time"
+        if state is not None: return (last := self.record(x, codes, state)[-1]).spk,last.mem
         return tuple(_through(self.plan, *self._start(x, codes), self.threads, ('spk','mem')))
 
     def classify(self,

@@ -7,39 +7,41 @@ __all__ = ['OverTime', 'Network', 'readout', 'evaluating']
 
 # %% ../../nbs/spikes/network.ipynb #c5a1970b
 from contextlib import contextmanager
-from functools import partial
 import torch
 from torch import Tensor, nn
 from ..checks import check_range, check_time, fail
 from ..runtime.decision import check_decision, decision_of
 from ..runtime.layer import Record
+from ..runtime.state import starts
 from .neuron import LIF
 
 # %% ../../nbs/spikes/network.ipynb #b27384d8
 class OverTime(nn.Module):
-    "What networks over time share. A subclass has `_run(x, every)`; see below"
+    "What networks over time share. A subclass has `_run(x, every, state)`; see below"
     def forward(self,
         x:Tensor, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`
+        state:list=None, # What the layers start from, `[r.state for r in …]`; from rest if absent
         **kwargs # `codes=True`, where integers are codes of a quantized network
     )->tuple[Tensor,Tensor]: # Spikes and states of the last layer, `[T, B, …]`
         "Run over time"
-        for _,_,spk,mem in self._run(x, False, **kwargs): pass
+        for _,_,spk,mem,_ in self._run(x, False, state, **kwargs): pass
         return spk,mem()
 
     def record(self,
         x:Tensor, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`
+        state:list=None, # What the layers start from, `[r.state for r in …]`; from rest if absent
         **kwargs # `codes=True`, where integers are codes of a quantized network
-    )->list[Record]: # One for each layer of neurons, in order
+    )->list[Record]: # One for each layer of neurons, in order, with the state that it ended in
         "Run over time and keep what every layer did"
-        return [Record(n, spk, mem()) for n,_,spk,mem in self._run(x, True, **kwargs)]
+        return [Record(n, spk, mem(), last()) for n,_,spk,mem,last in self._run(x, True, state, **kwargs)]
 
     def answer(self,
         x:Tensor, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`
-        **kwargs # `codes=True`, where integers are codes of a quantized network
+        **kwargs # As for `forward`
     )->tuple[Tensor,Tensor]: # Scores `[B, K]`, as `readout` makes them; and spikes a neuron and step
         "Run over time and read out, both with gradients; spikes are those of the layers that fire"
         fired,total = x.new_zeros((), dtype=torch.float64),0
-        for _,layer,spk,mem in self._run(x, False, **kwargs):
+        for _,layer,spk,mem,_ in self._run(x, False, **kwargs):
             if layer.reset!='none': fired,total = fired+spk.sum(dtype=torch.float64),total+spk.numel()
         return readout(spk, mem(), layer.reset, self.decision), fired/max(1, total)
 
@@ -64,15 +66,18 @@ class Network(OverTime):
             found = type(layers[-1]).__name__ if layers else 'none'
             fail('the last layer', expected='neurons: LIF or RecurrentLIF', found=found)
 
-    def _run(self, x, every):
+    def _run(self, x, every, state=None):
         x,steps = check_time(x, self.in_shape, self.steps, self.batch_first)
+        start = iter(starts(state, sum(isinstance(l, LIF) for l in self.layers)))
         for i,layer in enumerate(self.layers):
-            if isinstance(layer, LIF):
-                if every or layer is self.layers[-1]: got = layer.pre(x, steps=steps)
-                else: got = layer.spikes(x, steps=steps), # membranes that nobody asked for are never made
-                x = got[0]
-                yield str(i),layer,x,partial(layer.states, *got)
-            else: x = layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+            if not isinstance(layer, LIF): x = layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+            elif every or layer is self.layers[-1]:
+                r = layer.record(x, next(start), steps, str(i))
+                x = r.spk
+                yield r.name,layer,x,lambda: r.mem,lambda: r.state
+            else: # membranes that nobody asked for are never made
+                x = layer.spikes(x, next(start), steps)
+                yield str(i),layer,x,None,None
 
     def extra_repr(self):
         said = f'in_shape={self.in_shape}, steps={self.steps}'+', batch_first=True'*self.batch_first
