@@ -120,6 +120,7 @@ def _watched(net, x, run):
             torch.set_default_dtype(dtype)
     return calls, w.calls
 
+# %% ../../nbs/spikes/snntorch.ipynb #fd71f9e7
 _AXES = {nn.Linear:2, nn.Conv2d:4} # of what they give for a batch
 
 def _axes(made):
@@ -201,7 +202,7 @@ def _compare(name, c, r, layer, kind):
 
 # %% ../../nbs/spikes/snntorch.ipynb #a6b0a95e
 def _inputs(T, in_shape):
-    "Random input, and what thresholds are multiplied with: weak, pixels, signed, strong, long, and what makes all layers fire"
+    "Random input, and what thresholds are multiplied with: weak, long, pixels, signed, strong, and what makes all fire"
     gen = torch.Generator().manual_seed(0)
     def x(draw, gain, T=T): return draw(T, 3, *in_shape, dtype=torch.float64, generator=gen)*gain
     yield x(torch.rand, 1),1
@@ -217,6 +218,26 @@ def _recorded(net, x, where):
         want = 'the shape that the first layer takes (forward changes the axes of a sample, and layers here do not)'
         fail('`in_shape`', where, want, f'{list(x.shape[2:])}: {first_line(e)}')
 
+# %% ../../nbs/spikes/snntorch.ipynb #79706bbc
+def _check_length(ran, longer, T, where):
+    "What `forward` makes of five steps more"
+    if ran.constant or ran.steps==T and longer.steps==T+5: return
+    if ran.steps!=longer.steps:
+        found = f'{ran.steps} of {T} and {longer.steps} of {T+5}'
+        fail('`forward`', where, 'all steps of x, or the same number of any', found)
+    said = f'takes {ran.steps} steps, however many x has; the network takes all that it is given'
+    warnings.warn(f'`forward` of {where} {said}')
+
+def _check_fresh(net, x, ran, where):
+    "Does a second call start from zero too?"
+    run = next(r for way,r,*_ in _ways(net, x) if way==ran.way)
+    calls,_ = _watched(_copy(net), x, lambda net: (run(net), run(net)))
+    halves = [(c[:ran.steps],c[ran.steps:]) for c in calls.values()]
+    if all(torch.equal(s, t) and torch.equal(u, v) for a,b in halves for (s,u),(t,v) in zip(a, b)): return
+    said = 'does not reset its neurons: they go on from the call before; the network starts from zero'
+    warnings.warn(f'`forward` of {where} {said}')
+
+# %% ../../nbs/spikes/snntorch.ipynb #cd365b74
 def _agree(theirs, ours, names, way, T):
     "Compare networks on random input, neurons by name; returns the first run. Raises `CheckError`"
     theirs,ours,kind = _twin(theirs),_copy(ours).cpu().double().eval(),type(theirs).__name__
@@ -237,22 +258,6 @@ def _agree(theirs, ours, names, way, T):
     if first.way!=_BY_STEP: _check_fresh(theirs, next(_inputs(T, ours.in_shape))[0], first, kind)
     return first
 
-def _check_length(ran, longer, T, where):
-    "What `forward` makes of five steps more"
-    if ran.constant or ran.steps==T and longer.steps==T+5: return
-    if ran.steps!=longer.steps:
-        found = f'{ran.steps} of {T} and {longer.steps} of {T+5}'
-        fail('`forward`', where, 'all steps of x, or the same number of any', found)
-    warnings.warn(f'`forward` of {where} takes {ran.steps} steps, however many x has; the network takes all that it is given')
-
-def _check_fresh(net, x, ran, where):
-    "Does a second call start from zero too?"
-    run = next(r for way,r,*_ in _ways(net, x) if way==ran.way)
-    calls,_ = _watched(_copy(net), x, lambda net: (run(net), run(net)))
-    halves = [(c[:ran.steps],c[ran.steps:]) for c in calls.values()]
-    if all(torch.equal(s, t) and torch.equal(u, v) for a,b in halves for (s,u),(t,v) in zip(a, b)): return
-    warnings.warn(f'`forward` of {where} does not reset its neurons: they go on from the call before; the network starts from zero')
-
 # %% ../../nbs/spikes/snntorch.ipynb #cbb4590e
 def _reset_by(layers, reset):
     "Let all hidden neurons be reset in this way, by spikes that are constants to the gradient"
@@ -270,6 +275,7 @@ def _sample_shapes(net, in_shape):
     want = f'the shape of one sample, such as (1, 28, 28), for a network that begins with {type(first).__name__}'
     fail('`in_shape`', expected=want, found=None)
 
+# %% ../../nbs/spikes/snntorch.ipynb #9e3badf3
 def _read(net, in_shape, steps):
     "How `net` runs, the shape of its samples, and its layers of neurons in order"
     twin,refused = _twin(net),[]
@@ -312,6 +318,7 @@ def _has_neurons(net):
         read_reset(m, where)
     for k,t in net.state_dict().items(): check_finite(t, k)
 
+# %% ../../nbs/spikes/snntorch.ipynb #6c8c64f1
 def from_snntorch(
     net:nn.Module, # A network of snnTorch; it is copied, and not changed in any way
     in_shape:tuple=None, # Shape of one sample, such as `(1,28,28)`; known by itself without convolutions

@@ -33,6 +33,15 @@ class Made(NamedTuple):
         return f'`{self.name}`{kind}'+f' at {self.where}'*bool(self.where)
 
 # %% ../../nbs/spikes/tracing.ipynb #c68bccb9
+def tensors_in(
+    x # A tensor, or lists, tuples and dictionaries of them
+): # Yields tensors
+    "All tensors, in order"
+    if isinstance(x, Tensor): yield x
+    elif isinstance(x, (dict,list,tuple)):
+        for v in x.values() if isinstance(x, dict) else x: yield from tensors_in(v)
+
+# %% ../../nbs/spikes/tracing.ipynb #ef01cdaf
 def _where():
     "File and line of the nearest caller that is neither torch, nor a simulator, nor this module"
     f = sys._getframe(1)
@@ -44,14 +53,6 @@ def _where():
         f = f.f_back
     return ''
 
-def tensors_in(
-    x # A tensor, or lists, tuples and dictionaries of them
-): # Yields tensors
-    "All tensors, in order"
-    if isinstance(x, Tensor): yield x
-    elif isinstance(x, (dict,list,tuple)):
-        for v in x.values() if isinstance(x, dict) else x: yield from tensors_in(v)
-
 # %% ../../nbs/spikes/tracing.ipynb #2e2187f5
 def _given(module, x):
     "Words on what a module is given, for an error in it"
@@ -60,20 +61,23 @@ def _given(module, x):
     flat = t.ndim>2 and t[0].numel()==getattr(module, 'in_features', None)
     return f' given {tuple(t.shape[1:])}'+' (nn.Flatten() before it would make that one axis)'*flat
 
-_SAME = 'contiguous','clone','to','float','double','type','type_as','cpu','cuda','requires_grad_','detach_','alias' # what changes no number
-_AUGMENTED = tuple(f'__i{k}__' for k in ('add','sub','mul','truediv','floordiv','mod','pow','and','or','xor'))
+# %% ../../nbs/spikes/tracing.ipynb #3c231a25
 _CASTS = 'float','double','to','type','type_as','cpu','cuda'
+_SAME = 'contiguous','clone',*_CASTS,'requires_grad_','detach_','alias' # what changes no number
+_AUGMENTED = tuple(f'__i{k}__' for k in ('add','sub','mul','truediv','floordiv','mod','pow','and','or','xor'))
 
 def _is_only_cast(x, out): # of the check's float64 to what the network has: to float32 there changes nothing
-    return isinstance(x, Tensor) and isinstance(out, Tensor) and x.dtype==torch.float64 and out.dtype==torch.float32 and out.shape==x.shape
+    if not (isinstance(x, Tensor) and isinstance(out, Tensor)): return False
+    return x.dtype==torch.float64 and out.dtype==torch.float32 and out.shape==x.shape
 
 def _written(name, args, kwargs): # tensors that a function writes into
     into = name=='__setitem__' or name in _AUGMENTED or name.endswith('_') and name[-2:]!='__' and name not in _SAME
     if into: yield args[0]
     yield from tensors_in(kwargs.get('out'))
 
-class Watch(TorchFunctionMode):
-    "Notes what makes tensors, while it is entered"
+# %% ../../nbs/spikes/tracing.ipynb #1017e1ca
+class _Notes(TorchFunctionMode):
+    "What is known of tensors, by their ids"
     def __init__(self):
         super().__init__()
         self.made,self.calls,self.within,self.last = {},[],0,''
@@ -85,6 +89,20 @@ class Watch(TorchFunctionMode):
         for i,t in enumerate(tensors_in(out)): # `t` is held, so that its id stays its own
             self.made[id(t)] = t,made._replace(shape=tuple(t.shape), out=i)
 
+    def write(self, t, made):
+        "Note that a tensor was written into, and so were all that share its memory"
+        old = self.made.get(id(t))
+        if made.name=='__setitem__' and (old is None or old[1].name=='filled'): # an empty one, filled step by step
+            values = self.of(made.args[2:])
+            if values: self.note(t, made._replace(name='filled', inputs=values))
+            return
+        place = t.untyped_storage().data_ptr()
+        shared = [v for v,_ in self.made.values() if v.untyped_storage().data_ptr()==place]
+        for v in shared or [t]: self.note(v, made)
+
+# %% ../../nbs/spikes/tracing.ipynb #a22fe0de
+class Watch(_Notes):
+    "Notes what makes tensors, while it is entered"
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         known = () if self.within else self.of((args,kwargs))
@@ -96,17 +114,6 @@ class Watch(TorchFunctionMode):
         self.note(out, made)
         for t in _written(name, args, kwargs): self.write(t, made)
         return out
-
-    def write(self, t, made):
-        "Note that a tensor was written into, and so were all that share its memory"
-        old = self.made.get(id(t))
-        if made.name=='__setitem__' and (old is None or old[1].name=='filled'): # an empty one, filled step by step
-            values = self.of(made.args[2:])
-            if values: self.note(t, made._replace(name='filled', inputs=values))
-            return
-        place = t.untyped_storage().data_ptr()
-        shared = [v for v,_ in self.made.values() if v.untyped_storage().data_ptr()==place]
-        for v in shared or [t]: self.note(v, made)
 
     def entering(self, name, module, x):
         if not self.within: self.last = f'layer `{name}` ({type(module).__name__})'+_given(module, x)
@@ -151,8 +158,8 @@ def _drops(kind):
 FUNCTIONS = dict(max_pool2d=_max_pool, avg_pool2d=_avg_pool, dropout=_drops(nn.Dropout), # and the layer that each is
     dropout1d=_drops(nn.Dropout1d), dropout2d=_drops(nn.Dropout2d), feature_dropout=_drops(nn.Dropout2d))
 _SHAPES = 'view','reshape','flatten','unflatten','view_as','reshape_as'
-_STEPS = ('__getitem__','select','unbind','narrow','split','chunk','stack','cat','filled', # a step chosen, an axis moved
-          'transpose','permute','movedim','swapaxes','swapdims','t','squeeze','unsqueeze')
+_STEPS = ('__getitem__','select','unbind','narrow','split','chunk','stack','cat','filled', # a step chosen,
+          'transpose','permute','movedim','swapaxes','swapdims','t','squeeze','unsqueeze') # an axis moved
 
 # %% ../../nbs/spikes/tracing.ipynb #e4a2e13f
 def _reshaped(made, where):
