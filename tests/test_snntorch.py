@@ -303,7 +303,7 @@ class Scale(nn.Module):
 class MyLeaky(snn.Leaky): pass
 
 @pytest.mark.parametrize('make,found', [
-    (lambda: snn.Alpha(.9, .8, init_hidden=True), 'Alpha'), (lambda: snn.Lapicque(.9, init_hidden=True), 'Lapicque'),
+    (lambda: snn.Alpha(.9, .8, init_hidden=True), 'Alpha'),
     (lambda: nn.RNN(12,12), 'RNN'), (lambda: nn.ReLU(), 'ReLU'), (lambda: nn.Conv1d(1,1,1), 'Conv1d'),
     (lambda: nn.LayerNorm(12), 'LayerNorm'), (lambda: MyLeaky(.9), 'MyLeaky'), (lambda: nn.utils.parametrizations.weight_norm(nn.Linear(12,12)), 'ParametrizedLinear'),
 ])

@@ -11,22 +11,23 @@ from torch import nn
 from ..checks import fail
 from .network import Network, OverTime
 from .neuron import LIF
+from .readable import LAYERS, role
 
 # %% ../../nbs/spikes/stage.ipynb #9cbcaae5
 class Stage(NamedTuple):
     "A layer of neurons, and what feeds it"
     name:str # Place of the neurons in the network, as `record` and policies have it
-    before:tuple # Pooling and `nn.Flatten` between the spikes below, or the input, and the weights
-    synapse:nn.Module # `nn.Linear` or `nn.Conv2d`
+    before:tuple # Pooling, `nn.Flatten` and other `nn.Linear` between the spikes below, or the input, and the weights
+    synapse:nn.Module # `nn.Linear`, `nn.Conv1d` or `nn.Conv2d`
     norms:tuple # Batch norms right behind it
-    after:tuple # Pooling between them and the neurons
+    after:tuple # Pooling between them and the neurons, and batch norms behind it
     neurons:nn.Module # `LIF`, or neurons of another kind
 
     @property
     def weights(self)->tuple:
         "What has a matrix of weights: the synapse, then the recurrent connection unless it is `Diagonal`"
         back = self.neurons.recurrent
-        return (self.synapse, back) if isinstance(back, (nn.Linear,nn.Conv2d)) else (self.synapse,)
+        return (self.synapse, back) if isinstance(back, (nn.Linear,nn.Conv1d,nn.Conv2d)) else (self.synapse,)
 
     @property
     def feeds(self)->tuple:
@@ -34,29 +35,32 @@ class Stage(NamedTuple):
         return *self.before, self.synapse, *self.norms, *self.after
 
 # %% ../../nbs/spikes/stage.ipynb #72a7cd77
+def _are_linear(*layers): return all(isinstance(m, nn.Linear) for m in layers)
+
 def _walk(layers):
     "Yield stages; raises `CheckError` that names the layer that is in no order"
     before,syn,norms,after = [],None,[],[]
     for i,m in enumerate(layers):
         name = f'layer {i} ({type(m).__name__})'
-        if isinstance(m, (nn.Dropout,nn.Dropout2d,nn.Identity)): continue
-        if isinstance(m, (nn.Linear,nn.Conv2d)):
-            if syn is not None: fail('weights', name, 'neurons between two layers of weights', 'none')
-            syn = m
-        elif isinstance(m, (nn.BatchNorm1d,nn.BatchNorm2d)):
-            found = 'none' if syn is None else 'something between them'
-            if syn is None or after: fail('batch norm', name, 'weights just before it', found)
-            norms.append(m)
-        elif isinstance(m, (nn.AvgPool2d,nn.MaxPool2d,nn.Flatten)):
-            if syn is not None and isinstance(m, nn.Flatten): fail('Flatten', name, 'neurons before it', 'weights')
-            (before if syn is None else after).append(m)
+        what = role(m)
+        if what=='nothing': continue
+        if what=='weights':
+            row = after==[] and _are_linear(syn, m)
+            if syn is not None and not row: fail('weights', name, 'neurons between two layers of weights', 'none')
+            if syn is not None: before += [syn,*norms]
+            syn,norms = m,[]
+        elif what=='norm':
+            if syn is None: fail('batch norm', name, 'weights before it', 'none')
+            (after or norms).append(m)
+        elif what=='pool': (before if syn is None else after).append(m)
+        elif what=='flatten':
+            if syn is not None: fail('Flatten', name, 'neurons before it', 'weights')
+            before.append(m)
         elif isinstance(m, LIF):
             if syn is None: fail('neurons', name, 'weights before them', 'none')
             yield Stage(str(i), tuple(before), syn, tuple(norms), tuple(after), m)
             before,syn,norms,after = [],None,[],[]
-        else:
-            known = 'Linear, Conv2d, BatchNorm, AvgPool2d, MaxPool2d, Flatten, Dropout or LIF'
-            fail('layer', name, known, type(m).__name__)
+        else: fail('layer', name, f'{", ".join(k.__name__ for k in LAYERS)} or LIF', type(m).__name__)
 
 # %% ../../nbs/spikes/stage.ipynb #b1cc83dd
 def stages(
