@@ -304,8 +304,8 @@ class MyLeaky(snn.Leaky): pass
 
 @pytest.mark.parametrize('make,found', [
     (lambda: snn.Alpha(.9, .8, init_hidden=True), 'Alpha'),
-    (lambda: nn.RNN(12,12), 'RNN'), (lambda: nn.ReLU(), 'ReLU'), (lambda: nn.Conv1d(1,1,1), 'Conv1d'),
-    (lambda: nn.LayerNorm(12), 'LayerNorm'), (lambda: MyLeaky(.9), 'MyLeaky'), (lambda: nn.utils.parametrizations.weight_norm(nn.Linear(12,12)), 'ParametrizedLinear'),
+    (lambda: nn.RNN(12,12), 'RNN'), (lambda: nn.ReLU(), 'ReLU'),
+    (lambda: nn.LayerNorm(12), 'LayerNorm'), (lambda: MyLeaky(.9), 'MyLeaky'),
 ])
 def test_unknown_layers_are_named(make, found): refused(nn.Sequential(row(snn.Leaky(**hidden())), make()), 'layer `1`: expected one of Linear', f'found {found}')
 
