@@ -410,7 +410,7 @@ class Noise(Net):
 def test_own_arithmetic(cls, layer): refused(cls(), f'layer `{layer}` (Leaky)')
 
 def test_lines_are_named():
-    refused(Relu(), '`relu` at test_snntorch.py:', 'a layer, or one of max_pool2d')
+    refused(Relu(), '`relu` at test_snntorch.py:', 'a layer, or one of max_pool1d')
     refused(Skip(), '`add` at test_snntorch.py:')
     refused(nn.Sequential(nn.Linear(20,12), Scale(), snn.Leaky(.9)), '`mul` at test_snntorch.py:')
     refused(Decay(), 'different, the first at step')

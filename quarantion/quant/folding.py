@@ -82,6 +82,7 @@ def _made(m, x, name):
     axes = kind.__name__[-2:] if role(m)!='norm' else ''
     if axes in _AXES and x.ndim!=2+int(axes[0]): fail(kind.__name__, name, _AXES[axes], f'shape {shape}')
     made = plain(m, x.shape[1:], name)
+    if role(m)=='norm': return made,x
     try: return made,m(x)
     except RuntimeError as e: fail('shapes', name, f'weights and poolings that fit {shape}', str(e).splitlines()[0])
 

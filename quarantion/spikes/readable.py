@@ -14,6 +14,7 @@ from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weig
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 from ..checks import fail
+from .network import evaluating
 from .neuron import LIF
 
 # %% ../../nbs/spikes/readable.ipynb #7f10f3a2
@@ -67,9 +68,7 @@ def plain_weights(
     said = []
     for name,m in list(net.named_modules()):
         if isinstance(m, neurons): continue
-        mode = m.training
-        kinds = list(_off(m.eval()))
-        m.train(mode)
+        with evaluating(m): kinds = list(_off(m))
         kinds = [k.__name__.strip('_') for k in kinds if not k.__module__.startswith('quarantion')]
         about = f'layer `{name}` ({type(m).__name__})' if name else type(m).__name__
         if kinds: said.append(f'{about}: {", ".join(kinds)} ends here, and the weights that it makes now are taken')

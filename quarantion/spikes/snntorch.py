@@ -282,7 +282,7 @@ def _own_layers(new, ways, read):
     layers,seen = [],set()
     for name,w in ways.items():
         for n,m in (*w.layers,(name,None)):
-            m = new.get_submodule(n) if n else m
+            m = new.get_submodule(n) if n else m.train(new.training) # a function has no mode of its own
             plain = not any(True for _ in m.parameters())
             if id(m) in seen and plain: m = copy.deepcopy(m) # a pool that is called twice
             if id(m) in seen:
@@ -299,7 +299,8 @@ def _gain(layers, gain, where):
     if getattr(m, 'weight', None) is None:
         fail('the current', where, 'weights, or a norm that has some, to multiply with its gain', type(m).__name__)
     if gain.numel() not in (1,len(m.weight)):
-        fail('`R` and `C`', where, f'one value, or one for each of {len(m.weight)} channels', f'shape {list(gain.shape)}')
+        want = f'one value, or one for each of {len(m.weight)} channels'
+        fail('`R` and `C`', where, want, f'shape {list(gain.shape)}')
     for p in (m.weight,m.bias):
         if p is not None: p.data = p.data*gain.reshape(-1, *[1]*(p.ndim-1)).to(p)
 

@@ -37,7 +37,7 @@ def _spread(p, feat, name):
     if q.shape==feat: return q
     column = feat[0],*[1]*(len(feat)-1)
     if len(feat)>1 and q.shape==column: return q.flatten()
-    wide = q.ndim<=len(feat) and all(a in (1,b) for a,b in zip(reversed(q.shape), reversed(feat)))
+    wide = q.ndim==len(feat) and all(a in (1,b) for a,b in zip(reversed(q.shape), reversed(feat)))
     if wide and not learns(p): return q.expand(feat).clone() # a learned value would become many
     want = f'one value, shape {tuple(feat)}' + (f' or {column}' if len(feat)>1 else '')
     fail(f'`{name}`', expected=want, found=f'shape {tuple(p.shape)}')
@@ -69,7 +69,8 @@ def read_reset(n, where):
         fail('`reset_mechanism`', where, f'{ran!r}, which it was built with and still runs', f'{said!r}, set later')
     delay = getattr(n, 'reset_delay', True) # Lapicque has no other
     if type(n) is snn.Lapicque and ran=='zero':
-        fail('`reset_mechanism`', where, "'subtract' or 'none'", "'zero', which loses the current of the step after a spike")
+        found = "'zero', which loses the current of the step after a spike"
+        fail('`reset_mechanism`', where, "'subtract' or 'none'", found)
     if ran=='subtract':
         if delay: return 'subtract_delayed'
         fail('`reset_mechanism`', where, "'subtract' with reset_delay=True (`subtract_delayed` here)",
@@ -104,13 +105,18 @@ def _read_recurrent(n):
     return d.requires_grad_(r.V.requires_grad)
 
 # %% ../../nbs/spikes/snntorch_neurons.ipynb #f184265b
+def _circuit(n): return [v.to(n.beta.dtype) for v in (n.R,n.C,n.time_step)] # which may be int64
+
 def drive(n)->Tensor: # of snnTorch: what it multiplies its current with
     if type(n) is not snn.Lapicque: return torch.ones(())
-    return n.R*(1/(n.R*n.C))*n.time_step # as snnTorch has it
+    r,c,dt = _circuit(n)
+    return r*(1/(r*c))*dt # as snnTorch has it
 
 def _value(n, k):
     "A parameter as it is used"
-    return 1-n.time_step/(n.R*n.C) if k=='beta' and type(n) is snn.Lapicque else getattr(n, k)
+    if k!='beta' or type(n) is not snn.Lapicque: return getattr(n, k)
+    r,c,dt = _circuit(n)
+    return 1-dt/(r*c)
 
 def _check_circuit(n, beta, where):
     if learns(n.beta): fail('`learn_beta`', where, 'False, as Lapicque leaks by R and C', 'True')
@@ -131,7 +137,8 @@ def read_neuron(n, feat, name, surrogate, slope):
     reset = read_reset(n, where)
     kw = dict(reset=reset, surrogate=surrogate, slope=slope,
         learn_beta=learn['beta'], learn_threshold=learn['threshold'],
-        detach_reset=reset!='zero' or getattr(n, 'reset_delay', True)) # without delay snnTorch resets by the spike itself
+        # without delay snnTorch resets by the spike itself
+        detach_reset=reset!='zero' or getattr(n, 'reset_delay', True))
     lif = neurons_with(.9 if 'alpha' in ps else None, _read_recurrent(n), **kw)
     for k,p in ps.items():
         v = p.detach().clone()
