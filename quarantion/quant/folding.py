@@ -92,6 +92,7 @@ def _check_order(norm, after, name):
     if falls and any(o.kind=='max' for o in after):
         fail('batch norm', name, 'weights above 0 behind a maximum, or to stand before it', f'{norm.weight.min():.3g}')
 
+# %% ../../nbs/quant/folding.ipynb #a74da172
 def _one(s, x, names):
     "A stage with everything folded, and what comes to its neurons"
     before,after,w = [],[],None

@@ -64,6 +64,7 @@ def _twin(l):
     neurons = _neurons(l, k, dict(beta=real(k.beta), threshold=real(k.theta), **how), real)
     return [*map(_module, l.before), synapse, *map(_module, l.after), neurons]
 
+# %% ../../nbs/quant/network.ipynb #d93b39eb
 def _as_line(m):
     "Layers of one axis, for those whose height is 1"
     if isinstance(m, LIF) and isinstance(m.recurrent, nn.Conv2d): m.recurrent = _as_line(m.recurrent)

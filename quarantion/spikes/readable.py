@@ -59,6 +59,7 @@ def _off(m):
         yield type(h)
         take(m, h)
 
+# %% ../../nbs/spikes/readable.ipynb #090830af
 @torch.no_grad()
 def plain_weights(
     net:nn.Module, # It is changed
@@ -141,6 +142,7 @@ def _mlp(*more): return [nn.Linear(6,5), *more],(6,)
 def _line(*more): return [nn.Conv1d(2,4,3), *more],(2,12)
 def _picture(*more): return [nn.Conv2d(2,4,3), *more],(2,8,8)
 
+# %% ../../nbs/spikes/readable.ipynb #7424ce37
 LAYERS = { # what can be read
     nn.Linear: Readable('weights', 'a matrix', _same, _mlp),
     nn.Conv1d: Readable('weights', 'a convolution with a kernel of height 1', _conv, _line),

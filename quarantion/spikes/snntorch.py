@@ -277,6 +277,7 @@ def _read(net, in_shape, steps):
     _check_known(_whole(twin).items()) # perhaps that is why it does not run
     raise refused[0]
 
+# %% ../../nbs/spikes/snntorch.ipynb #3c8fe95d
 def _own_layers(new, ways, read):
     "Layers of our own, from those of a copy of the original, and `read` for its neurons"
     layers,seen = [],set()
