@@ -69,7 +69,8 @@ def _take_neurons(l, neurons):
         v = getattr(neurons, k, None)
         if v is None: l.alpha = None; continue
         n = v.numel()
-        if n not in (1,c): fail(f'`{k}`', l.name, f'one value, or one for each of {c} channels', f'{n} values')
+        want = f'one value, or one for each of {c} channels (its mean over places is one)'
+        if n not in (1,c): fail(f'`{k}`', l.name, want, f'{n} values')
         new = check_finite(v, k, l.name).detach().clone()
         if v.requires_grad: setattr(l, k, nn.Parameter(new))
         else: l.register_buffer(k, new)

@@ -56,7 +56,8 @@ def spike_products(
 
 # %% ../../nbs/runtime/network.ipynb #4f170744
 def _pool(x, op):
-    "Pool `[n, c, h, w]` codes"
+    "Pool `[n, c, h, w]` codes, or lines `[n, c, l]`"
+    if x.ndim==3: return _pool(x[:,:,None], op)[:,:,0] # a line has one row
     (kh,kw),(sh,sw),(ph,pw) = op.kernel,op.stride,op.padding
     low = np.iinfo(x.dtype).min if op.kind=='max' else 0
     if ph or pw: x = np.pad(x, ((0,0),(0,0),(ph,ph),(pw,pw)), constant_values=low)
@@ -82,8 +83,12 @@ LARGEST = 2**28 # Codes that a sample may become on its way, with borders and wi
 _WINDOW = 2**20 # codes of one window of a pooling
 
 def _windows(shape, kernel, stride, padding, dilation, name):
-    "Places `(h, w)` where windows fit into a picture `(c, h, w)`"
-    if len(shape)!=3: fail('shapes', name, 'pictures [c, h, w]', list(shape))
+    "Places `(h, w)` where windows fit into a picture `(c, h, w)`; `(l,)` of a line `(c, l)`, which has one row"
+    if len(shape)==2:
+        row,*places = _windows((shape[0],1,shape[1]), kernel, stride, padding, dilation, name)
+        if row==1: return tuple(places)
+        fail('shapes', name, 'windows that leave one row of a line', row)
+    if len(shape)!=3: fail('shapes', name, 'pictures [c, h, w] or lines [c, l]', list(shape))
     padded,span = [n+2*p for n,p in zip(shape[1:], padding)],[(k-1)*d+1 for k,d in zip(kernel, dilation)]
     if any(s>n for s,n in zip(span, padded)): fail('shapes', name, f'pictures of {span} or more, with borders', padded)
     places = [(n-s)//t+1 for n,s,t in zip(padded, span, stride)]
@@ -146,6 +151,7 @@ def products(
     threads:int=1 # Of the loops
 )->np.ndarray: # Σ w·x, exactly, int32 `[n, C]` or `[n, C, h, w]`
     "What the weights of a layer make of codes, without poolings"
+    if layer.conv and x.ndim==3: return products(x[:,:,None], layer, real, threads)[:,:,0] # a line has one row
     w = layer.weight
     events = x.dtype==np.uint8 and _COMPILED and (not layer.conv or layer.conv[3]==1)
     if not events: x = x.astype(real)
