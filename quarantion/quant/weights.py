@@ -60,6 +60,7 @@ class _Scaled(nn.Module):
 
     def _first(self, w, least, guard):
         s = first_scale(check_finite(w.detach(), 'weight'), self.lv, self.rule, self.per_channel)
+        self.size = w.numel()//len(s) # weights on one scale
         return _above(s, least, guard)
 
     @torch.no_grad()
@@ -103,7 +104,6 @@ class WeightCodes(_Scaled):
         self.per_channel = per_channel
         self._choose(policy)
         s = self._first(w, least, guard)
-        self.size = w.numel()//len(s) # weights on one scale
         self.scale = nn.Parameter(s, requires_grad=self.learns)
         self.register_buffer('scale_min', s/16)
 
