@@ -60,7 +60,6 @@ class _Scaled(nn.Module):
 
     def _first(self, w, least, guard):
         s = first_scale(check_finite(w.detach(), 'weight'), self.lv, self.rule, self.per_channel)
-        self.size = w.numel()//len(s) # weights on one scale
         return _above(s, least, guard)
 
     @torch.no_grad()
@@ -103,9 +102,9 @@ class WeightCodes(_Scaled):
         super().__init__()
         self.per_channel = per_channel
         self._choose(policy)
-        s = self._first(w, least, guard)
-        self.scale = nn.Parameter(s, requires_grad=self.learns)
-        self.register_buffer('scale_min', s/16)
+        self.scale = nn.Parameter(self._first(w, least, guard), requires_grad=self.learns)
+        self.register_buffer('scale_min', self.scale.detach()/16)
+        self.size = w.numel()//len(self.scale) # weights on one scale
 
     def codes(self, w:Tensor)->tuple[Tensor,Tensor]: # Codes without gradient, and what they stand for, with it
         "What `w` is in whole numbers; a code is no whole number where the weight was left real"
