@@ -234,4 +234,4 @@ def test_recurrent_input_needs_a_whole_scale():
     x = torch.rand(4,6)*.83
     q = prepare(net, preset('int8'), x)
     assert abs(1/q.in_scale-round(1/q.in_scale))<1e-9 and q.in_scale*255>=float(x.max())
-    with pytest.raises(CheckError, match='whole number'): prepare(net, preset('int8'), x*1000)
+    with pytest.raises(CheckError, match='to be whole'): prepare(net, preset('int8'), x*1000)

@@ -58,8 +58,7 @@ def find_gain(
     if l.recurrent is None: return
     l.gain = round(1/l.in_scale)
     if abs(1/l.in_scale-l.gain)>1e-6*l.gain:
-        most = l.into.scale*l.into.top
-        want = f'1/s_x to be a whole number (divide the input by {most:.6g}, and multiply the weights by that)'
+        want = f'1/s_x to be whole (divide the input by {l.into.scale*l.into.top:.6g}, multiply the weights by that)'
         fail('input codes of recurrent neurons', l.name, want, f'{1/l.in_scale:.6g}')
 
 def _take_neurons(l, neurons):

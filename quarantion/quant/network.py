@@ -112,7 +112,7 @@ class _Layers(OverTime):
         return net.to(self.layers[0].bias.device).train(self.training)
 
     def param_groups(self, lr:float)->list: # For an optimizer
-        "For Adam, whose steps do not shrink with gradients: a hundredth of the rate for scales, being that much smaller"
+        "For Adam, whose steps do not shrink with gradients: scales take a hundredth of the rate"
         scales = [l.scale for l in self.layers]
         ids = {id(s) for s in scales}
         return [dict(params=[p for p in self.parameters() if id(p) not in ids], lr=lr), dict(params=scales, lr=lr/100)]

@@ -102,10 +102,9 @@ class WeightCodes(_Scaled):
         super().__init__()
         self.per_channel = per_channel
         self._choose(policy)
-        s = self._first(w, least, guard)
-        self.size = w.numel()//len(s) # weights on one scale
-        self.scale = nn.Parameter(s, requires_grad=self.learns)
-        self.register_buffer('scale_min', s/16)
+        self.scale = nn.Parameter(self._first(w, least, guard), requires_grad=self.learns)
+        self.register_buffer('scale_min', self.scale.detach()/16)
+        self.size = w.numel()//len(self.scale) # weights on one scale
 
     def codes(self, w:Tensor)->tuple[Tensor,Tensor]: # Codes without gradient, and what they stand for, with it
         "What `w` is in whole numbers; a code is no whole number where the weight was left real"
