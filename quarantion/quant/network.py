@@ -22,6 +22,7 @@ from ..tables import html_table
 from ..spikes.network import Network, OverTime
 from ..spikes.neuron import Diagonal
 from ..spikes.stage import stages
+from ..spikes.surrogate import plain_tensors
 from ..spikes.synaptic import neurons_with
 
 # %% ../../nbs/quant/network.ipynb #5bb5361c
@@ -131,6 +132,7 @@ def _kind(x): # as numpy says it; the name of a dtype that is neither
 def _encoded(q, x, codes):
     "What `encode` returns, before it is cast"
     if not isinstance(x, Tensor): fail('`x`', 'encode', 'a tensor', type(x).__name__)
+    plain_tensors(x)
     if are_codes(_kind(x), q.in_scale, codes):
         x = x.long() # not compared in a type that has no room for the ends
         inside = not x.numel() or q.in_min<=x.min() and x.max()<=q.in_max
