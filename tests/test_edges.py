@@ -18,7 +18,7 @@ from quarantion.spikes.neuron import RESETS, SAVES, Diagonal, Gradient, lif, lif
 from quarantion.spikes.surrogate import spike
 from quarantion.train.config import Config
 
-inf = float('inf')
+inf,FIVE = float('inf'),uniform_levels(5)
 
 
 def quiet(policy, net, x):
@@ -113,9 +113,9 @@ def test_second_derivatives(name):
 
 
 @pytest.mark.filterwarnings('ignore::DeprecationWarning') # of torch.jit, which forward mode imports
-@pytest.mark.parametrize('name', [*losses(),'surrogate','recurrent','levels'])
+@pytest.mark.parametrize('name', [*losses(),'surrogate','recurrent','levels','nearest'])
 def test_transforms_and_forward_mode(name):
-    more = dict(surrogate=lambda x: spike(x-.5).sum(), recurrent=lambda x: RecurrentLIF(Diagonal(.5))(x)[1].sum(), levels=lambda x: lif_levels(x, table=uniform_levels(5))[1].sum())
+    more = dict(surrogate=lambda x: spike(x-.5).sum(), recurrent=lambda x: RecurrentLIF(Diagonal(.5))(x)[1].sum(), levels=lambda x: lif_levels(x, table=FIVE)[1].sum(), nearest=lambda x: FIVE(x).sum())
     f,x = (losses()|more)[name],torch.rand(4,2,3)
     refused = pytest.raises(CheckError, match='gradients: expected one pass back, by backward.* found a transform of torch.func')
     with refused: torch.func.vmap(f)(torch.stack([x,x]))
