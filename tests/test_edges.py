@@ -73,7 +73,7 @@ LAYERS = {'lif':LIF, 'synaptic':Synaptic, 'recurrent':lambda: RecurrentLIF(Diago
 @pytest.mark.parametrize('kind', LAYERS)
 def test_membranes_of_another_dtype(kind):
     l,x = LAYERS[kind](),torch.rand(4,2,3)
-    with pytest.raises(CheckError, match=r'`mem`: expected torch.float32 of shape \(2, 3\), found torch.float64'): l(x, torch.rand(2,3).double())
+    with pytest.raises(CheckError, match=r'`mem`: expected torch.float32, as `x`, found torch.float64'): l(x, torch.rand(2,3).double())
     with pytest.raises(CheckError, match='`state.mem`: expected float64'): l.double().record(x.double(), l.float().record(x).state)
     assert l(x, torch.rand(2,3))[0].dtype==x.dtype
     with pytest.raises(CheckError, match='`mem`'): lif_levels(x, table=uniform_levels(5), mem=torch.rand(2,3).double())

@@ -78,7 +78,11 @@ class _Layers(OverTime):
         for n,l,ran in self._layers(x, every or None, codes, state): yield n,l,ran.spk,ran.mem,ran.state
 
     @torch.no_grad()
-    def integers(self, x:Tensor, codes:bool=False, state:list=None)->list[Record]: # One for each layer, states in int32
+    def integers(self,
+        x:Tensor, # As for `record`
+        codes:bool=False, # Are integers codes?
+        state:list=None # As for `record`
+    )->list[Record]: # One for each layer, states in int32
         "Run over time and keep what every layer did, in integers"
         return [Record(n, ran.spk, ran.ints(), ran.state()) for n,_,ran in self._layers(x, False, codes, state)]
 

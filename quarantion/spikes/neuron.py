@@ -55,8 +55,9 @@ def _check(x, beta, threshold, mem, reset, gradient):
     if not x.is_floating_point(): fail('`x`', expected='a floating dtype', found=x.dtype)
     above(slope, 'slope'); above(threshold, 'threshold')
     if not isinstance(beta, Tensor) and not 0<=beta<=1: check_range(beta, 0, 1, 'beta')
-    if mem is not None and (mem.dtype!=x.dtype or mem.shape!=x.shape[1:]):
-        fail('`mem`', expected=f'{x.dtype} of shape {tuple(x.shape[1:])}', found=f'{mem.dtype} of {tuple(mem.shape)}')
+    if mem is not None and mem.shape!=x.shape[1:]:
+        fail('`mem`', expected=f'shape {tuple(x.shape[1:])}', found=tuple(mem.shape))
+    if mem is not None and mem.dtype!=x.dtype: fail('`mem`', expected=f'{x.dtype}, as `x`', found=mem.dtype)
     if x.ndim<3: fail('`x`', expected='axes `t b n` or `t b c h w`', found=f'shape {tuple(x.shape)}')
 
 def _steps(x, steps):
@@ -244,6 +245,8 @@ class Diagonal(nn.Module):
         self.weight = nn.Parameter(weight.detach().clone())
     def forward(self, x): return x*self.weight
 
+
+# %% ../../nbs/spikes/neuron.ipynb #e9884dd9
 class RecurrentLIF(LIF):
     "A layer whose spikes return to it one step later, through `recurrent`"
     kind = 'recurrent'
