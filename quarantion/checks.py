@@ -73,14 +73,15 @@ def check_range(
     name:str='x', # What the error calls `x`
     above:bool=False # Leave out `lo` itself
 ):
-    "`x`, if every value lies in `[lo, hi]`, or in `(lo, hi]`; raises `CheckError`"
+    "`x`, if every value is finite and lies in `[lo, hi]`, or in `(lo, hi]`; raises `CheckError`"
     a = as_array(x)
     try: a = a.astype(np.float64, copy=False) if a.dtype.kind not in 'SU' else None # '1' is no number
     except (TypeError, ValueError, OverflowError): a = None
     if a is None: fail(f'`{name}`', expected='numbers', found=repr(x)[:40])
-    bad = ~((a>lo if above else a>=lo) & (a<=hi))
+    bad = ~((a>lo if above else a>=lo) & (a<=hi) & np.isfinite(a))
     if not bad.any(): return x
     want = f'in {"(" if above else "["}{lo:g}, {hi:g}]' if hi<math.inf else f'{">" if above else ">="} {lo:g}'
+    if hi==math.inf in a: want = f'finite and {want}'
     fail(f'`{name}`', expected=want, found=f'{a[bad].ravel()[0]:g}')
 
 # %% ../nbs/checks.ipynb #95c2dcc8

@@ -6,6 +6,7 @@
 __all__ = ['MembraneLevels', 'membrane_levels', 'Recording', 'record_layers', 'record_programs']
 
 # %% ../../nbs/inspect/recordings.ipynb #d7ecc6a1
+import math
 from contextlib import contextmanager
 from typing import NamedTuple
 import numpy as np
@@ -15,7 +16,7 @@ from ..runtime.layer import leak
 # %% ../../nbs/inspect/recordings.ipynb #23f4f1b3
 def _each(v, n): # A value for each neuron, from one for each channel
     v = as_array(v).astype(np.float64)
-    v = v.reshape(len(v), -1) if v.ndim>1 else v.reshape(-1, 1)
+    v = v.reshape(len(v), math.prod(v.shape[1:])) if v.ndim>1 else v.reshape(-1, 1)
     return np.repeat(v, n//len(v), 0) if n%len(v)==0 else None
 
 class MembraneLevels(NamedTuple):
@@ -69,7 +70,7 @@ def _quietly(net): # As it is used, without gradients; programs and records do n
 def _recording(net, r): # Of one record
     spk,mem = as_array(r.spk),as_array(r.mem)
     if spk.ndim<3: fail(f'spikes of layer {r.name}', 'MembraneInspector', 'axes `t b ...`', f'shape {spk.shape}')
-    spk,mem = (a.reshape(*a.shape[:2], -1) for a in (spk,mem))
+    spk,mem = (a.reshape(*a.shape[:2], math.prod(a.shape[2:])) for a in (spk,mem))
     check_shape(mem, 't b n', f'membranes of layer {r.name}', **dict(zip('tbn', spk.shape)))
     layer = _layer(net, str(r.name))
     grid = membrane_levels(layer, spk.shape[2])

@@ -96,7 +96,7 @@ def _currents(l, x, spk):
     if l.recurrent is not None:
         feat = a.shape[2:]
         back = returning(l, k.real.recurrent, feat, float(l.gain))
-        a = a+torch.stack([back(s) for s in _shift(spk).double().flatten(2)]).reshape(len(spk), -1, *feat)
+        a = a+torch.stack([back(s) for s in _shift(spk).double().flatten(2)]).reshape(*spk.shape[:2], *feat)
     a = a.movedim(2, -1)
     if not k.ints.current_max: i = a*k.real.worth
     else: i = requantize(a, k)*k.real.unit*2.**l.guard

@@ -13,6 +13,7 @@ from ..checks import as_array, check_range, fail
 from ..kernels.fake_rows import fake_quantize_back, fake_quantize_rows
 from ..spikes.buffers import empty
 from ..spikes.operators import op_name
+from ..spikes.surrogate import no_second, plain_tensors
 
 # %% ../../nbs/quant/fake.ipynb #52a7fb75
 def round_ste(
@@ -94,6 +95,8 @@ def _fake_bw(g:Tensor, x:Tensor, scale:Tensor, quant_min:int, quant_max:int, axi
     gx = (grad*m).reshape(c, rows.shape[0], rows.shape[2]).movedim(0, 1).contiguous()
     return _from_rows(gx, x, axis),(grad*(r-torch.where(m>0, q, 0.))).sum(1) if learn else scale.new_empty(0)
 
+_fake_bw.register_autograd(no_second)
+
 @_fake_bw.register_fake
 def _(g, x, scale, quant_min, quant_max, axis, learn):
     return x.new_empty(x.shape),scale.new_empty(len(scale) if learn else 0)
@@ -139,6 +142,7 @@ def fake_quantize(
 )->Tensor: # scale · code, differentiable in `x` and `scale`
     "The real values of the nearest codes; raises `CheckError`"
     _limits(quant_min, quant_max)
+    plain_tensors(x, scale)
     axis,scale = _axis(x, scale, ch_axis),scale.to(x.dtype)
     if axis is None: return _by_autograd(x, scale, quant_min, quant_max)
     none = scale.new_empty(0)
@@ -164,6 +168,7 @@ def fake_quantize_observed(
 )->Observed: # Values and statistics
     "`fake_quantize`, with extremes and histogram of `x` from the same pass; raises `CheckError`"
     _limits(quant_min, quant_max); check_range(bins, 0, name='bins')
+    plain_tensors(x, scale)
     axis,scale = _axis(x, scale, ch_axis),scale.to(x.dtype)
     shapes = f'shape {tuple(scale.shape)} for {tuple(x.shape)}'
     if axis is None: fail('`scale`', expected='one value, or one for each channel', found=shapes)
@@ -188,4 +193,5 @@ def stand_for(
     unit:Tensor # What one code is worth; broadcast against `code`
 )->Tensor: # `code`, with ∂code = ∂real / unit
     "Codes exactly, with the gradient of what they stand for"
+    plain_tensors(real)
     return _Stand.apply(real, code, unit)

@@ -261,6 +261,8 @@ def _check_begin(l, s, shape):
     own = dict(mem='int32', current='int32', spk='uint8')
     check_start(s.ints, shape, {n:own[n] for n in _held(l)}, l.name)
 
+
+# %% ../../nbs/quant/layer.ipynb #f03f1021
 def _begin(l, k, state, shape):
     "A state, `[B, N]`, in units of the present codes, which training may have moved"
     _check_begin(l, state, shape)
@@ -273,6 +275,7 @@ def _begin(l, k, state, shape):
     now['mem'] = keep_ints(now['mem'], l.kept, values)
     return replace(s, ints=replace(state.ints, **{n:v.int() for n,v in now.items()}))
 
+# %% ../../nbs/quant/layer.ipynb #4a664872
 def _ended(l, k, made, shape, steps):
     "The `State` that a run of `steps` steps since rest ended in"
     own = lambda v: v.clone().reshape(shape) # a view would hold the whole recording
@@ -353,8 +356,8 @@ def _in_real_numbers(l, a, r, steps, start):
     mem = start.mem if start else None
     spk,pre,theta = lif_pre(i, r.beta.to(dtype), r.theta.to(dtype), mem, l.reset, steps, how, True)
     after = lambda spk,pre: state_after(spk, pre, theta, l.reset, l.detach_reset)
-    return Ran(spk, lambda: after(spk, pre), lambda: fail('membranes', l.name, 'integers', 'float, as the policy has them'),
-               lambda: (after(spk[-1], pre[-1]),None,None,None))
+    none = lambda: fail('membranes', l.name, 'integers', 'float, as the policy has them')
+    return Ran(spk, lambda: after(spk, pre), none, lambda: (after(spk[-1], pre[-1]),None,None,None))
 
 # %% ../../nbs/quant/layer.ipynb #3d46f229
 class QuantLayer(Learned):

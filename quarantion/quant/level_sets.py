@@ -15,6 +15,7 @@ from ..checks import as_array, check_finite, check_range, fail
 from ..kernels.levels import level_bounds, level_cells, nearest_level, uniform_rate
 from ..spikes.buffers import empty
 from ..spikes.operators import op_name
+from ..spikes.surrogate import plain_tensors
 
 # %% ../../nbs/quant/level_sets.ipynb #94e7bc5b
 @dataclass(frozen=True)
@@ -154,6 +155,7 @@ class LevelTable:
         self.bounds,self.rate,self.cells = _search(self.levels)
 
     def _find(self, x, table, look):
+        plain_tensors(x)
         if not x.is_floating_point(): fail('`x`', 'LevelTable', 'a floating dtype', x.dtype)
         return _nearest(x, *(t.to(x.device) for t in (self.levels,self.bounds,self.cells,table)), self.rate, look)
 

@@ -23,6 +23,7 @@ from ..runtime.state import starts
 from ..tables import html_table
 from ..spikes.network import Network, OverTime, evaluating
 from ..spikes.neuron import LIF, Diagonal
+from ..spikes.surrogate import plain_tensors
 from ..spikes.synaptic import neurons_with
 
 # %% ../../nbs/quant/network.ipynb #5bb5361c
@@ -91,7 +92,11 @@ class _Layers(OverTime):
         for n,l,ran in self._layers(x, every or None, codes, state): yield n,l,ran.spk,ran.mem,ran.state
 
     @torch.no_grad()
-    def integers(self, x:Tensor, codes:bool=False, state:list=None)->list[Record]: # One for each layer, states in int32
+    def integers(self,
+        x:Tensor, # As for `record`
+        codes:bool=False, # Are integers codes?
+        state:list=None # As for `record`
+    )->list[Record]: # One for each layer, states in int32
         "Run over time and keep what every layer did, in integers"
         return [Record(n, ran.spk, ran.ints(), ran.state()) for n,_,ran in self._layers(x, False, codes, state)]
 
@@ -147,6 +152,7 @@ def _kind(x): # as numpy says it; the name of a dtype that is neither
 def _encoded(q, x, codes):
     "What `encode` returns, before it is cast"
     if not isinstance(x, Tensor): fail('`x`', 'encode', 'a tensor', type(x).__name__)
+    plain_tensors(x)
     if are_codes(_kind(x), q.in_scale, codes):
         x = x.long() # not compared in a type that has no room for the ends
         inside = not x.numel() or q.in_min<=x.min() and x.max()<=q.in_max

@@ -21,7 +21,7 @@ from ..runtime.state import State
 from ..spikes.buffers import empty
 from ..spikes.neuron import RESETS, Gradient
 from ..spikes.operators import lif_gradients, op_name
-from ..spikes.surrogate import spike
+from ..spikes.surrogate import plain_tensors, spike
 
 # %% ../../nbs/quant/neurons.ipynb #abe54598
 class Real(NamedTuple):
@@ -111,6 +111,7 @@ def plain_neurons(
 )->tuple: # Spikes, and membranes before the reset in int32 and in real numbers (empty if not asked for), `[T, B, N]`
     "Neurons with a leak, a threshold and a reset, over time"
     i,r = k
+    plain_tensors(a, r.bias, r.theta, r.beta)
     unit = r.unit.detach().to(dtype)
     ints = i.bias,i.theta,i.leak,i.guard
     v0 = (None,None) if start is None else (start.ints.mem,start.mem)

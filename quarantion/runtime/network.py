@@ -249,6 +249,8 @@ def hold(
     check_start(s, shape, has, where)
     return replace(s, of=l, **{k:as_array(getattr(s, k)).copy() for k in has})
 
+
+# %% ../../nbs/runtime/network.ipynb #25590a95
 def _flat(p, held):
     "Membranes, currents and spikes of a state, `[B, N]`, in the same memory"
     there = lambda v: _NO_COUNTS if v is None else v.reshape(len(v), p.neurons)
@@ -275,7 +277,8 @@ def _neurons(p, a, steps, threads, held, spk, mem, count, keep):
         if 'count' in keep: spk.sum(0, np.int32, count)
         return
     mem = mem if 'mem' in keep else None
-    lif_int_forward(a, p.layer.guard, *p.per[:3], held[0], spk, _NO_SPIKES, _NO_STATES, count, steps, p.reset, threads, mem)
+    lif_int_forward(a, p.layer.guard, *p.per[:3], held[0], spk, _NO_SPIKES, _NO_STATES, count,
+                    steps, p.reset, threads, mem)
 
 # %% ../../nbs/runtime/network.ipynb #25bfcef1
 def run_layer(
@@ -390,7 +393,7 @@ def _check_steps(n):
     fail('`steps`', 'prove', 'a whole number above 0, or math.inf', reprlib.repr(n))
 
 # %% ../../nbs/runtime/network.ipynb #2521d314
-class _Runs:
+class _InTime:
     "What a network does with its `plan`, from its `codes`"
     def _start(self, x, codes, before=0):
         "Codes over time, and T; longer runs than promised are proved, with the steps before"
@@ -423,6 +426,10 @@ class _Runs:
         if state is not None: return (last := self.record(x, codes, state)[-1]).spk,last.mem
         return tuple(_through(self.plan, *self._start(x, codes), self.threads, ('spk','mem')))
 
+
+# %% ../../nbs/runtime/network.ipynb #b7a2c9d1
+class _Runs(_InTime):
+    "What is made of it"
     def classify(self,
         x, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`; real numbers or codes
         codes:bool=False # Are integers codes, where one is not worth 1?

@@ -13,7 +13,7 @@ from ..checks import check_range, check_time, fail
 from ..runtime.decision import check_decision, decision_of
 from ..runtime.layer import Record
 from ..runtime.state import starts
-from .neuron import LIF
+from .neuron import LIF, check_meets
 
 # %% ../../nbs/spikes/network.ipynb #b27384d8
 class OverTime(nn.Module):
@@ -70,7 +70,9 @@ class Network(OverTime):
         x,steps = check_time(x, self.in_shape, self.steps, self.batch_first)
         start = iter(starts(state, sum(isinstance(l, LIF) for l in self.layers)))
         for i,layer in enumerate(self.layers):
-            if not isinstance(layer, LIF): x = layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+            if not isinstance(layer, LIF):
+                check_meets(x, layer, f'layer {i}')
+                x = layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
             elif every or layer is self.layers[-1]:
                 r = layer.record(x, next(start), steps, str(i))
                 x = r.spk

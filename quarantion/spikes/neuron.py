@@ -4,18 +4,18 @@
 
 # %% auto #0
 __all__ = ['SAVES', 'Gradient', 'per_neuron', 'lif_arguments', 'lif_pre', 'state_after', 'lif', 'lif_spikes', 'lif_counts', 'LIF',
-           'Diagonal', 'RecurrentLIF']
+           'check_meets', 'Diagonal', 'RecurrentLIF']
 
 # %% ../../nbs/spikes/neuron.ipynb #7367d9ab
 import math
 import torch
 from typing import NamedTuple
 from torch import Tensor, nn
-from ..checks import check_in, check_range, fail
+from ..checks import check_finite, check_in, check_range, fail
 from ..runtime.layer import RESETS, Record
 from ..runtime.state import State, check_start
 from .operators import Arguments, counts_over_time, over_time
-from .surrogate import SURROGATES, spike
+from .surrogate import SURROGATES, plain_tensors, spike
 
 # %% ../../nbs/spikes/neuron.ipynb #e7336b93
 SAVES = ('recompute', 'trace')
@@ -47,6 +47,7 @@ def _check(x, beta, threshold, mem, reset, gradient):
     "Numbers are compared here, as numpy would break a compiled graph; tensors may be on a GPU, and are not read"
     if not isinstance(gradient, Gradient): fail('`gradient`', expected='a Gradient', found=repr(gradient))
     surrogate,slope,detach_reset,save = gradient
+    plain_tensors(x, beta, threshold, mem, slope)
     check_in(reset, RESETS, 'reset'); check_in(surrogate, SURROGATES, 'surrogate'); check_in(save, SAVES, 'save')
     def above(v, name):
         if not isinstance(v, Tensor) and not 0<v<math.inf: check_range(v, 0, name=name, above=True)
@@ -54,8 +55,9 @@ def _check(x, beta, threshold, mem, reset, gradient):
     if not x.is_floating_point(): fail('`x`', expected='a floating dtype', found=x.dtype)
     above(slope, 'slope'); above(threshold, 'threshold')
     if not isinstance(beta, Tensor) and not 0<=beta<=1: check_range(beta, 0, 1, 'beta')
-    if mem is not None and (mem.dtype!=x.dtype or mem.shape!=x.shape[1:]):
-        fail('`mem`', expected=f'{x.dtype} of shape {tuple(x.shape[1:])}', found=f'{mem.dtype} of {tuple(mem.shape)}')
+    if mem is not None and mem.shape!=x.shape[1:]:
+        fail('`mem`', expected=f'shape {tuple(x.shape[1:])}', found=tuple(mem.shape))
+    if mem is not None and mem.dtype!=x.dtype: fail('`mem`', expected=f'{x.dtype}, as `x`', found=mem.dtype)
     if x.ndim<3: fail('`x`', expected='axes `t b n` or `t b c h w`', found=f'shape {tuple(x.shape)}')
 
 def _steps(x, steps):
@@ -223,14 +225,28 @@ class LIF(_Records):
         f = lambda p: f'{p.item():g}' if p.numel()==1 else f'[{p.numel()}]'
         return f'beta={f(self.beta)}, threshold={f(self.threshold)}, reset={self.reset!r}'
 
+# %% ../../nbs/spikes/neuron.ipynb #f17d7d7b
+def check_meets(
+    x:Tensor, # What comes in
+    layer:nn.Module, # With weights, or without
+    where:str='network' # What the error calls the place
+):
+    "Raise `CheckError` where weights have another dtype than their input, and nobody casts (autocast does)"
+    p = next(layer.parameters(), None)
+    if p is None or p.dtype==x.dtype or torch.is_autocast_enabled(x.device.type): return
+    fail('`x`', where, f'{p.dtype}, as the weights', x.dtype)
+
 # %% ../../nbs/spikes/neuron.ipynb #c611dea5
 class Diagonal(nn.Module):
     "A recurrent connection from each neuron to itself alone"
     def __init__(self, weight:float|Tensor=1.): # One weight, or one for each neuron
         super().__init__()
-        self.weight = nn.Parameter(torch.as_tensor(weight, dtype=torch.get_default_dtype()).detach().clone())
+        weight = torch.as_tensor(check_finite(weight, 'weight'), dtype=torch.get_default_dtype())
+        self.weight = nn.Parameter(weight.detach().clone())
     def forward(self, x): return x*self.weight
 
+
+# %% ../../nbs/spikes/neuron.ipynb #e9884dd9
 class RecurrentLIF(LIF):
     "A layer whose spikes return to it one step later, through `recurrent`"
     kind = 'recurrent'
@@ -246,7 +262,8 @@ class RecurrentLIF(LIF):
     def _run(self, x, start, steps, keep):
         feat,ss,vs = x.shape[2:],[],[]
         _check(x, 0., 1., start.mem, self.reset, self.gradient)
-        rest = lambda v: torch.zeros_like(x[0]) if v is None else v
+        check_meets(x, self.recurrent, self.kind)
+        rest = lambda v: x.new_zeros(x.shape[1:]) if v is None else v
         u,j,s = map(rest, (start.mem,start.current,start.spk))
         each = lambda p,name: per_neuron(p.to(x.dtype), feat, name).reshape(feat)
         beta,theta = each(self.beta.clamp(0, 1), 'beta'),each(self.threshold.clamp(min=1e-6), 'threshold')

@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from typing import NamedTuple
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from ..checks import as_array
 from ..kernels.bptt import lif_backward
 from ..kernels.lif import lif_forward
 from ..runtime.layer import RESETS
 from .buffers import empty
-from .surrogate import SURROGATES, slope_grad, surrogate_grad
+from .surrogate import SURROGATES, no_second, slope_grad, surrogate_grad
 
 # %% ../../nbs/spikes/operators.ipynb #04bac031
 def forward_loop(x, beta, theta, v0, steps, reset):
@@ -124,6 +123,7 @@ def _gradients(gs:Tensor|None, gpre:Tensor|None, x:Tensor|None, pre:Tensor|None,
     return gx,gbeta,gtheta,gv0
 
 lif_gradients = torch.library.custom_op(op_name('lif_backward'), _gradients, mutates_args=())
+lif_gradients.register_autograd(no_second)
 
 @lif_gradients.register_fake
 def _(gs, gpre, x, pre, unit, v0, beta, theta, steps, reset, surrogate, slope, detach_reset, constant,
@@ -150,13 +150,15 @@ def _backward(ctx, gs, gpre, gradients=lif_gradients):
 
 lif_op.register_autograd(_backward, setup_context=_setup)
 
+def _first(): return lif_gradients if torch.is_grad_enabled() else _gradients # the operator refuses a second one
+
 class _Eager(torch.autograd.Function):
     "`lif_op` where nothing is compiled"
     @staticmethod
     def forward(ctx, *args):
         _setup(ctx, args, out := _forward(*args))
         return out
-    backward = staticmethod(once_differentiable(lambda ctx, gs, gpre: _backward(ctx, gs, gpre, _gradients)))
+    backward = staticmethod(lambda ctx, gs, gpre: _backward(ctx, gs, gpre, _first()))
 
 def _is_eager(x): # tensors that stand for others know operators alone
     return not torch.compiler.is_compiling() and type(x) in (Tensor, nn.Parameter)
@@ -193,7 +195,7 @@ class _EagerCounts(torch.autograd.Function):
     def forward(ctx, *args):
         _setup_counts(ctx, args, None)
         return _counts(*args)
-    backward = staticmethod(once_differentiable(lambda ctx, g: _backward_counts(ctx, g, _gradients)))
+    backward = staticmethod(lambda ctx, g: _backward_counts(ctx, g, _first()))
 
 def counts_over_time(a:Arguments)->Tensor: # `[B, N]`
     "How often each neuron fires"
@@ -227,6 +229,8 @@ def _lif_slope_bw(gs:Tensor|None, gpre:Tensor|None, x:Tensor, beta:Tensor, theta
     gk = gk+(h*slope_grad(v-theta, surrogate, k)).sum(dtype=torch.float64)
     if len(x)==1!=steps: gx = gx.sum(0, keepdim=True)
     return gx, gbeta, gtheta, gv0, gk.to(slope.dtype).reshape(slope.shape)
+
+_lif_slope_bw.register_autograd(no_second)
 
 @_lif_slope_bw.register_fake
 def _(gs, gpre, x, beta, theta, v0, slope, steps, reset, surrogate, detach_reset, learn_beta, learn_theta):

@@ -68,6 +68,9 @@ def checked(
     if f.type is float and type(v) is int: v = float(v)
     if f.type is tuple: v = words(v)
     if type(v) is not f.type: fail(f'`{f.name}`', expected=_TYPES[f.type], found=repr(v))
+    names = [w.partition('=')[0].strip() for w in v] if f.type is tuple else []
+    twice = [n for n in names if names.count(n)>1]
+    if twice: fail(f'`{f.name}`', expected='each name once', found=f'{twice[0]!r} {len(twice)} times')
     inside,of = f.metadata['inside'],f.metadata['of']
     if inside and not in_interval(v, inside): fail(f'`{f.name}`', expected=f'in {inside}', found=f'{v:,}')
     for w in (v if f.type is tuple else (v,))*bool(of):
