@@ -14,9 +14,10 @@ from pathlib import Path
 import nbdev.processors
 import nbdev.showdoc
 import quarantion
+from execnb.nbio import read_nb
 from fastcore.docments import DocmentText
 from nbdev.config import get_config
-from nbdev.doclinks import NbdevLookup
+from nbdev.doclinks import NbdevLookup, _lineno
 from nbdev.process import Processor
 from nbdev.quarto import nbdev_docs
 from nbdev.serve import proc_nbs
@@ -89,6 +90,12 @@ def meant(nb)->set:
     return out-own
 
 
+def module_of(path)->str:
+    "The module that a notebook is exported to, or nothing; its cells in a `Processor` have no directives any more"
+    said = (re.match(r'#\| *default_exp +(\S+)', ''.join(c.source)) for c in read_nb(path).cells if c.cell_type=='code')
+    return next((f'quarantion.{m[1]}' for m in said if m), '')
+
+
 class add_links(Processor):
     """A name in backticks becomes a link to what it is.
 
@@ -98,6 +105,7 @@ class add_links(Processor):
     def begin(self):
         self.lookup,self.own = NbdevLookup(),meant(self.nb)|set(quarantion.__all__)-set(quarantion.ROOMS)
         mine = self.lookup.entries['quarantion']['syms']
+        self.page = module_of(self.nb.path_)
         self.places,self.short = {},{}
         for mod,names in mine.items():
             for full,where in names.items():
@@ -129,11 +137,21 @@ class add_links(Processor):
                 lines[i] = re.sub(r'!?\[[^\[\]]*\]\([^()]*\)|`([^`\s]+?)(?:\(\))?`', self.link, l)
         return ''.join(lines)
 
+    def source(self, m):
+        "The line of what this page exports, and not of a namesake in another module"
+        at = self.lookup[f'{self.page}.{m[3]}']
+        line = at and _lineno(m[3], at[1])
+        return f'[source]({at[2]}#L{line}){m[2]}{m[3]}' if line else m[0]
+
+    def shown(self, md):
+        link = r'\[source\]\(([^)]*)\)(.*?\n\n#+ )([\w.]+)'
+        return self.words(re.sub(link, self.source, md, flags=re.S))
+
     def cell(self, cell):
         if cell.cell_type=='markdown': cell.source = self.words(cell.source)
         for o in cell.get('outputs', []):
             said = o.get('data', {})
-            if 'text/markdown' in said: said['text/markdown'] = [self.words(''.join(said['text/markdown']))]
+            if 'text/markdown' in said: said['text/markdown'] = [self.shown(''.join(said['text/markdown']))]
 
 
 nbdev.processors.add_links = add_links
@@ -211,6 +229,18 @@ def raw_markdown(site:Path)->list:
     return out
 
 
+def astray(site:Path, pages:Path)->list:
+    "Links to sources that lead out of the module of their page, to a namesake"
+    out = []
+    for nb in pages.rglob('*.ipynb'):
+        page,module = site/nb.relative_to(pages).with_suffix('.html'),module_of(nb)
+        if not module or not page.exists(): continue
+        own = rf'/{module.replace(".", "/")}(/__init__)?\.py#L\d+$'
+        links = re.findall(r'<a [^>]*href="([^"]*)"[^>]*>source</a>', page.read_text())
+        out += [f'{page.relative_to(site)}: {to}' for to in links if not re.search(own, to)]
+    return out
+
+
 def plain(html:str, most:int=200)->str:
     "What `html` says, at most so many characters, as the value of an attribute"
     text = ' '.join(unescape(re.sub('<[^>]+>', '', html)).split()).rstrip(':')
@@ -280,6 +310,7 @@ def main():
     take_offline(cfg.doc_path)
     describe_pictures(cfg.doc_path)
     if raw := raw_markdown(cfg.doc_path): sys.exit('Markdown that came through as text:\n'+'\n'.join(raw))
+    if wrong := astray(cfg.doc_path, cfg.nbs_path): sys.exit('Sources of another page:\n'+'\n'.join(wrong))
     write_readme(cfg)
     if shutil.which('quarto'):
         shutil.rmtree(cache) # else nbdev keeps what was edited above
