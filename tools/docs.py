@@ -229,6 +229,13 @@ def raw_markdown(site:Path)->list:
     return out
 
 
+def make_relative(site:Path):
+    "Markdown copies are read where they lie, too: a link from the root becomes one from the page"
+    for page in site.rglob('*.llms.md'):
+        up = lambda m: f']({os.path.relpath(site/m[1], page.parent)}'
+        page.write_text(re.sub(r'\]\(/(?!/)([^)#\s]+)', up, page.read_text()))
+
+
 def astray(site:Path, pages:Path)->list:
     "Links to sources that lead out of the module of their page, to a namesake"
     out = []
@@ -309,6 +316,7 @@ def main():
     shutil.move(cache/cfg.doc_path.name, cfg.doc_path)
     take_offline(cfg.doc_path)
     describe_pictures(cfg.doc_path)
+    make_relative(cfg.doc_path)
     if raw := raw_markdown(cfg.doc_path): sys.exit('Markdown that came through as text:\n'+'\n'.join(raw))
     if wrong := astray(cfg.doc_path, cfg.nbs_path): sys.exit('Sources of another page:\n'+'\n'.join(wrong))
     write_readme(cfg)
