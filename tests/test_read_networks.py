@@ -318,6 +318,16 @@ def test_dropouts_keep_their_kind(drop, layer):
     assert [type(m) for m in ours.layers][1:3]==[layer,nn.AvgPool2d] and ours.layers[1].p==.3 and not ours.layers[2].count_include_pad
 
 
+@pytest.mark.parametrize('training', [True, False])
+def test_what_was_a_function_is_in_the_mode_of_the_network(training):
+    class Drops(LayersFirst):
+        def step(self, x): return self.lif2(self.fc2(F.dropout(self.lif1(self.fc1(x)), .5, self.training)))
+    net = from_snntorch(Drops().train(training))
+    assert [m.training for m in net.modules()]==[training]*len(list(net.modules()))
+    with torch.no_grad(): a,b = (net(torch.ones(30, 4, 12)*2)[0] for _ in range(2))
+    assert torch.equal(a, b)!=training
+
+
 def test_axes_of_a_sample_that_forward_makes():
     class Channel(nn.Module):
         def __init__(self):

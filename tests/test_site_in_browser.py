@@ -109,6 +109,27 @@ def test_search(page, site):
     hit.wait_for()
 
 
+@pytest.mark.parametrize('theme', ['light', 'dark'])
+@pytest.mark.parametrize('view', VIEWS)
+def test_search_results_can_be_read(browser, site, view, theme):
+    context = browser.new_context(**VIEWS[view] | dict(color_scheme=theme))
+    page = context.new_page()
+    page.goto(f'{site}/index.html')
+    box = page.locator('.smalldocs-search input').first
+    if not box.is_visible(): page.locator('.navbar-toggler').first.click()
+    box.fill('mse_scale')
+    results = page.locator('.smalldocs-search-results')
+    results.locator('a:visible', has_text=re.compile('mse_scale')).first.wait_for()
+    page.mouse.move(5, 5)
+    page.wait_for_timeout(400) # until colours have faded in
+    paper = results.evaluate('e => getComputedStyle(e).backgroundColor')
+    assert (sum(map(int, re.findall(r'\d+', paper)[:3]))>382)==(theme=='light'), paper
+    seen = page.evaluate(LOOK)
+    assert not seen['faint'] and seen['width']<=seen['inner'], seen['faint']
+    assert results.locator('mark').count()
+    context.close()
+
+
 def documents(): return sorted(p.relative_to(ROOT/'_docs').as_posix() for p in (ROOT/'_docs').rglob('*.html'))
 
 

@@ -67,12 +67,11 @@ def test_quantized_networks_have_stages_too():
     assert [[len(s.before),len(s.after)] for s in stages(q)]==[[1,1],[2,0]]
 
 
-BAD = {'layer 1 (Linear): weights: expected neurons between two layers of weights, found none':(nn.Linear(4,4), nn.Linear(4,4), LIF()),
+BAD = {'layer 1 (Conv2d): weights: expected neurons between two layers of weights, found none':(nn.Conv2d(1,2,3), nn.Conv2d(2,2,3), LIF()),
     'layer 0 (BatchNorm1d): batch norm: expected weights just before it, found none':(nn.BatchNorm1d(4), nn.Linear(4,4), LIF()),
-    'layer 2 (BatchNorm2d): batch norm: expected weights just before it, found something between them':(nn.Conv2d(1,2,3), nn.AvgPool2d(2), nn.BatchNorm2d(2), LIF()),
     'layer 1 (Flatten): Flatten: expected neurons before it, found weights':(nn.Conv2d(1,2,3), nn.Flatten(), LIF()),
     'layer 1 (LIF): neurons: expected weights before them, found none':(nn.Flatten(), LIF()),
-    'layer 1 (ReLU): layer: expected Linear, Conv2d, BatchNorm':(nn.Linear(4,4), nn.ReLU(), LIF())}
+    'layer 1 (ReLU): layer: expected Linear, Conv1d, Conv2d, BatchNorm':(nn.Linear(4,4), nn.ReLU(), LIF())}
 
 
 @pytest.mark.parametrize('words', BAD)
@@ -90,3 +89,12 @@ def test_batch_norm_without_statistics_is_refused_by_prepare_alone():
     net = Network(nn.Linear(4,4), nn.BatchNorm1d(4, track_running_stats=False), LIF())
     assert len(stages(net)[0].norms)==1 and '2' not in magnitude_scores(net)
     with pytest.raises(CheckError, match=r'layer 1 \(BatchNorm1d\): batch norm: expected running statistics'): prepare(net, preset('int8'), torch.rand(2,4))
+
+
+@pytest.mark.parametrize('layers', [(nn.Linear(4,4), nn.Linear(4,4)), (nn.Conv2d(1,4,3), nn.AvgPool2d(2), nn.BatchNorm2d(4), LIF(), nn.Flatten(), nn.Linear(36,2))])
+def test_what_is_folded_is_not_changed_in_place(layers):
+    "`prepare` folds it; who scales or removes weights would change the wrong ones"
+    net,shape = Network(*layers, LIF(), in_shape=(4,) if len(layers)==2 else (1,8,8)).eval(),(4,) if len(layers)==2 else (1,8,8)
+    x = torch.rand(2,*shape)
+    for use in (magnitude_scores, equalize, lambda n: sqnr_sensitivity(n, x)):
+        with pytest.raises(CheckError, match='expected one layer of weights and norms right behind it'): use(net)

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from quarantion.data.digits import load_digits
 from quarantion.quant.level_sets import max_scale, levels, percentile_scale
 from quarantion.quant.lowering import lower
 from quarantion.quant.policy import SCALES, Policy, preset
@@ -13,6 +14,7 @@ from quarantion.quant.network import prepare
 from quarantion.quant.proof import verify
 from quarantion.spikes.network import Network
 from quarantion.spikes.neuron import LIF
+from quarantion.train.fit import batches, evaluate, train_epoch
 
 
 def net():
@@ -56,7 +58,7 @@ def test_only_clipped_weights_move_a_pact_scale():
     with torch.no_grad(): l.scale.mul_(.5)
     (k := l.codes().real).weight.sum().backward()
     z,s = (l.latent/l.scale[:,None]).detach(),l.scale.detach()
-    out = torch.where(z.abs()>4, k.weight.detach(), torch.zeros(())).sum(1)/s # ∂code = ∂(code·s)/s, and ∂(code·s)/∂s = code where clipped
+    out = torch.where(z.abs()>4, k.weight.detach(), torch.zeros(())).sum(1)/s/(20*4)**.5 # LSQ's 1/√(n·Q), ∂code = ∂(code·s)/s, and ∂(code·s)/∂s = code where clipped
     assert torch.allclose(l.scale.grad, out, atol=1e-3*out.abs().max().item()) and out.abs().max()>0
     assert torch.equal(l.latent.grad!=0, z.abs()<=4)
 
@@ -92,3 +94,19 @@ def test_a_copy_that_is_switched_to_its_own_policy_stays_as_it_is():
     other = copy.deepcopy(q).switch(policy)
     for a,b in zip(q.layers, other.layers): assert a.current.count.equal(b.current.count) and a.current.count.any() and a.current.max_val.equal(b.current.max_val)
     for a,b in zip(q.integers(x), other.integers(x)): assert a.spk.any() and a.spk.equal(b.spk) and a.mem.equal(b.mem)
+
+
+@pytest.mark.parametrize('policy', [preset('int8'), Policy('int8', membrane='levels(16)', layers={'last': dict(membrane='exact')})], ids=['int8','levels'])
+def test_gradient_descent_takes_one_rate_for_all_parameters(policy):
+    d = load_digits()
+    torch.manual_seed(0)
+    n = Network(nn.Linear(64,32), LIF(beta=.9), nn.Linear(32,10), LIF(beta=.9, reset='none'), steps=10)
+    data = lambda seed: batches(d.x_train, d.y_train, 64, seed=seed, shuffle=True)
+    opt = torch.optim.Adam(n.parameters(), 5e-3)
+    for e in range(3): train_epoch(n, opt, data(e))
+    q = prepare(n, policy, d.x_train[:64])
+    before,opt = [l.scale.detach().clone() for l in q.layers],torch.optim.SGD(q.parameters(), .01)
+    once = evaluate(q, batches(d.x_test, d.y_test, 360))['accuracy']
+    for e in range(2): train_epoch(q, opt, data(e+10))
+    assert once>.9 and evaluate(q, batches(d.x_test, d.y_test, 360))['accuracy']>once-.02
+    for l,s in zip(q.layers, before): assert ((l.scale/s).log2().abs()<.25).all() and not torch.equal(l.scale, s)

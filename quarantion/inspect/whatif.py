@@ -10,7 +10,7 @@ import copy
 from dataclasses import fields, replace
 from typing import NamedTuple
 import numpy as np
-from ..checks import check_in, check_shape
+from ..checks import check_in, check_shape, fail
 from ..paper import BLUE, ORANGE, label_axes, style_axes
 
 # %% ../../nbs/inspect/whatif.ipynb #cfffd549
@@ -81,14 +81,16 @@ def what_if(
 )->WhatIf:
     "Requantize a copy, and count what changes; raises `CheckError`"
     import torch
+    from quarantion.runtime.decision import answers
     from quarantion.spikes.network import evaluating, readout
+    if q.decision=='values': fail('`decision`', 'what_if', 'classes or labels', 'values')
     other = copy.deepcopy(q).switch(new)
     unseen = any(l.current_max and not l.current.count.any() for l in other.layers)
     if unseen: other.train().integers(x) # currents have to be seen before they have a scale
     if scale: _put_scale(other.layers[scale[0]], *scale[1:])
     def run(net):
         with evaluating(net), torch.no_grad(): r = net.record(x)
-        return [a.spk for a in r],readout(r[-1].spk, r[-1].mem, net.layers[-1].reset).argmax(-1)
+        return [a.spk for a in r],answers(q.decision, readout(r[-1].spk, r[-1].mem, net.layers[-1].reset, q.decision))
     (a,ya),(b,yb) = run(q),run(other)
     mean = lambda v: float(v.double().mean())
     differ = np.array([mean(s!=t) for s,t in zip(a, b)])

@@ -18,7 +18,7 @@ from .products import pool
 from .policy import Policy
 from .network import QuantNetwork, policies_of, prepare
 from ..spikes.network import Network, evaluating
-from ..spikes.stage import stages
+from ..spikes.stage import single, stages
 
 # %% ../../nbs/quant/calibration.ipynb #a5377344
 def _ranges(syn, norms, neurons):
@@ -31,7 +31,7 @@ def _ranges(syn, norms, neurons):
     back = neurons.recurrent
     if back is None: return r
     w = back.weight.detach().abs()
-    return torch.maximum(r, w.flatten(1).amax(1) if isinstance(back, (nn.Linear,nn.Conv2d)) else w.flatten())
+    return torch.maximum(r, w.flatten(1).amax(1) if isinstance(back, (nn.Linear,nn.Conv1d,nn.Conv2d)) else w.flatten())
 
 def _scale_rows(p, f): p.data = p.detach()*f.to(p).reshape(-1, *[1]*(p.ndim-1))
 
@@ -43,7 +43,7 @@ def _scale(m, f):
 def _scale_neurons(lif, f):
     "Thresholds, and weights by which spikes return, times a factor"
     back,theta = lif.recurrent,lif.threshold.detach().clamp(min=1e-6)
-    if isinstance(back, (nn.Linear,nn.Conv2d)): _scale(back, f)
+    if isinstance(back, (nn.Linear,nn.Conv1d,nn.Conv2d)): _scale(back, f)
     elif back is not None: back.weight.data = back.weight*f.to(back.weight).reshape(-1, *[1]*max(0, back.weight.ndim-1))
     lif.threshold.data = theta*f if theta.numel()==1 else theta*f.reshape(-1, *[1]*(theta.ndim-1))
 
@@ -56,7 +56,7 @@ def equalize(
     "Cross-layer equalization: ranges of channels within a factor of two; thresholds follow. Raises `CheckError`"
     if not isinstance(net, Network): fail('`net`', 'equalize', 'a Network, before prepare', type(net).__name__)
     net = copy.deepcopy(net)
-    hidden = stages(net)[:-1]
+    hidden = single(stages(net), 'equalize')[:-1]
     for n in names or (): check_in(n, tuple(s.name for s in hidden), 'names')
     if len({id(m) for m in net.layers})<len(net.layers):
         fail('`net`', 'equalize', 'each layer once', 'one that is used again')

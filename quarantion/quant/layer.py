@@ -17,10 +17,11 @@ from ..checks import check_finite, fail
 from .fake import round_ste, stand_for
 from .histograms import Histogram
 from .learned import Learned
-from .neurons import Coded, Real, plain_neurons, requantize, step_neurons
-from .state import check_policy, write_policy
+from .neurons import Coded, Real, keep_ints, level_values, plain_neurons, requantize, step_neurons
+from .state import check_policy, says, write_policy
 from .products import convolve, pool, precise, products
-from ..runtime.layer import ONE, IntLayer, arrays, membrane_bound
+from ..runtime.layer import ONE, IntLayer, arrays, longest, membrane_bound
+from ..runtime.state import State, check_start
 from ..spikes.neuron import Gradient, lif_pre, state_after, per_neuron
 
 # %% ../../nbs/quant/layer.ipynb #0775d130
@@ -29,11 +30,11 @@ def multiplier(
     where:str='layer' # What the error calls it
 )->tuple: # m0 and n, int32 `[C]`
     "r ≈ m0 · 2^−n; raises `CheckError` where no n is in 1 … 62"
-    m,e = torch.frexp(r.detach())
-    m0 = torch.round(m*2.**31)
-    e = torch.where(m0==2**31, e+1, e)
-    n = 31-e
-    if bool(((n<1)|(n>62)|~torch.isfinite(r)).any()):
+    bits = r.detach().view(torch.int64) # `torch.frexp` has no code in torch's default compiler
+    e = (bits>>52)-1022
+    m0 = torch.round(((bits&(2**52-1))|(1022<<52)).view(torch.float64)*2.**31)
+    n = 31-torch.where(m0==2**31, e+1, e)
+    if bool(((n<1)|(n>62)|~(r>0)).any()):
         fail('currents', where, 'scales that are within 2^30 of each other', f'a factor of {r.max().item():.3g}')
     return torch.where(m0==2**31, 2.**30, m0).to(torch.int32),n.to(torch.int32)
 
@@ -182,13 +183,15 @@ def prove(
         p = rows(k.real.weight)*l.max_in+(0 if k.real.recurrent is None else rows(k.real.recurrent)*l.gain)
         top = l.kept.clip or None
         if l.kept.levels is not None: top = k.ints.theta.double()*(int(l.kept.levels.abs().max())/ONE)+1
-        bound = float(membrane_bound(p, k.ints, steps, top).max())
+        most = lambda t: float(membrane_bound(p, k.ints, t, top).max())
+        bound = most(steps)
         if max(bound, float(p.max()))<2**31: return float(p.max())<2**24 and precise()
     if int(k.ints.theta.max())==2**31-1: fail('threshold', l.name, 'less than 2^31 units of the membrane', 'more')
     # the bound is proportional to 2^f
     fits = l.guard-math.ceil(math.log2(bound/2**31)+1e-9) if bound<math.inf else -1
     largest = f'f = {fits}' if fits>=0 else 'none'
-    want = f'|v| < 2^31 (the largest guard that fits: {largest})'
+    few = "" if l.kept.clip else "; or membrane='clipped(16)' with current='int8'"
+    want = f'|v| < 2^31 (the largest guard that fits: {largest}; the largest T: {longest(most, steps) or "none"}{few})'
     fail('membranes', l.name, want, f'up to {bound:.4g} at f = {l.guard}')
 
 # %% ../../nbs/quant/layer.ipynb #7032ed9d
@@ -218,7 +221,7 @@ def returning(
     r = weight.to(dtype)*gain
     if r.ndim==1: return lambda s: s*per_neuron(r, features)
     if not l.recurrent_conv: return lambda s: F.linear(s, r)
-    return lambda s: convolve(s.reshape(len(s), *features), r, *l.recurrent_conv).reshape(len(s), -1)
+    return lambda s: convolve(s.reshape(len(s), *features), r, *l.recurrent_conv).reshape(s.shape)
 
 # %% ../../nbs/quant/layer.ipynb #7cebc0ed
 @torch.no_grad()
@@ -244,16 +247,55 @@ def _spread(k, feat):
     reals = {n:per_neuron(v, feat) for n in _REALS if (v := getattr(k.real, n)) is not None}
     return Coded(replace(k.ints, **ints), k.real._replace(**reals))
 
+# %% ../../nbs/quant/layer.ipynb #bc716e68
+def _held(l): return ('mem',*('current',)*(l.alpha is not None),*('spk',)*(l.recurrent is not None))
+
+def _check_begin(l, s, shape):
+    "Raise `CheckError` unless a state is of this policy, and fits"
+    if not isinstance(s.of, dict):
+        fail('`state`', l.name, 'one of a quantized network', 'one of a float network, or of a program')
+    for k,mine in says(l).items():
+        if k!='guard' and s.of[k]!=mine: fail(f'`{k}` of `state`', l.name, mine, s.of[k])
+    check_start(s, shape, dict.fromkeys(_held(l), str(l.bias.dtype).removeprefix('torch.')), l.name)
+    if s.ints is None: return
+    own = dict(mem='int32', current='int32', spk='uint8')
+    check_start(s.ints, shape, {n:own[n] for n in _held(l)}, l.name)
+
+def _begin(l, k, state, shape):
+    "A state, `[B, N]`, in units of the present codes, which training may have moved"
+    _check_begin(l, state, shape)
+    flat = lambda v: v.reshape(len(v), len(k.real.unit))
+    s = replace(state, **{n:flat(getattr(state, n)) for n in _held(l)})
+    if l.float_membrane: return s
+    ratio = per_neuron(state.ints.of.unit, shape[1:])/k.real.unit.detach()
+    now = {n:torch.round(flat(getattr(state.ints, n))*ratio).long() for n in _held(l)[:1+(l.alpha is not None)]}
+    values = None if l.kept.levels is None else level_values(l.kept.levels.to(ratio.device), k.ints.theta.long())
+    now['mem'] = keep_ints(now['mem'], l.kept, values)
+    return replace(s, ints=replace(state.ints, **{n:v.int() for n,v in now.items()}))
+
+def _ended(l, k, made, shape, steps):
+    "The `State` that a run of `steps` steps since rest ended in"
+    own = lambda v: v.clone().reshape(shape) # a view would hold the whole recording
+    mem,v,j,real = made.state()
+    has,ints = dict(mem=own(mem)),dict(mem=v,current=j)
+    if l.alpha is not None: has['current'] = own(real)
+    if l.recurrent is not None: has['spk'] = own(made.spk[-1])
+    if l.float_membrane: return State(**has, steps=steps, of=says(l))
+    ints = {n:own(ints[n].detach()).int() for n in has if n!='spk'}
+    if 'spk' in has: ints['spk'] = has['spk'].detach().to(torch.uint8)
+    return State(**has, steps=steps, ints=State(**ints, steps=steps, of=k.ints), of=says(l))
+
 # %% ../../nbs/quant/layer.ipynb #27e92e11
 class Ran(NamedTuple):
     "What a layer did"
     spk:Tensor # Spikes `[T, B, …]`, differentiable
     mem:object # Function that makes its states in real numbers, `[T, B, …]`, differentiable
     ints:object # Function that makes its states in int32, `[T, B, …]`
+    state:object # Function that makes the `State` that it ended in, differentiable
 
 def _whole_sums(l, y, k):
     "Sums in whole numbers, of the finest unit that there is where some weights are real; then codes and gain in it"
-    if l.frozen or l.coder.exact: return y,k,float(l.gain)
+    if l.coder.exact or l.frozen: return y,k,float(l.gain)
     if k.ints.current_max: return round_ste(y),k,float(l.gain)
     f = 2**k.ints.guard
     return round_ste(y*f),Coded(replace(k.ints, guard=0), k.real._replace(worth=k.real.worth/f)),float(l.gain)*f
@@ -262,11 +304,12 @@ def run(
     l:Learned, # A layer
     x:Tensor, # Codes `[T or 1, B, …]`, float
     steps:int, # T
-    real:bool=True # Will real membranes be asked for?
+    real:bool=True, # Will real membranes be asked for?
+    state:State=None # What it starts from; from rest if absent
 )->Ran: # Spikes, and functions that make states
     "Run over time, in integers"
-    k = codes(l)
-    dt = torch.float32 if prove(l, k, steps) else torch.float64
+    k = whole = codes(l)
+    dt = torch.float32 if prove(l, k, steps+(state.steps if state else 0)) else torch.float64
     y,k,gain = _whole_sums(l, sums(l, x, k.real.weight, dt), k)
     feat = y.shape[1:]
     flat,k = y.reshape(*x.shape[:2], feat.numel()),_spread(k, feat)
@@ -276,32 +319,42 @@ def run(
     if k.ints.current_max and back is None:
         flat = requantize(flat, k)
         k = Coded(replace(k.ints, current_max=0), k.real._replace(worth=k.real.unit.detach()*2.**k.ints.guard))
-    return _neurons(l, flat, k, steps, back, real, lambda t: t.reshape(*t.shape[:2], *feat))
+    shape,all_steps = (x.shape[1],*feat),steps+(state.steps if state else 0)
+    made = _neurons(l, flat, k, steps, back, real, state and _begin(l, k, state, shape))
+    shaped = lambda t: t.reshape(len(t), *shape)
+    return Ran(shaped(made.spk), lambda: shaped(made.mem()), lambda: shaped(made.ints()),
+               lambda: _ended(l, whole, made, shape, all_steps))
 
 # %% ../../nbs/quant/layer.ipynb #16eef67a
-def _neurons(l, a, k, steps, back, real, shaped):
-    "What the neurons of a layer do with sums `[T or 1, B, N]`"
-    if l.float_membrane: return _in_real_numbers(l, a, k.real, steps, shaped)
+def _neurons(l, a, k, steps, back, real, start):
+    "What the neurons of a layer do with sums `[T or 1, B, N]`, flat; of the state, membranes and currents"
+    if l.float_membrane: return _in_real_numbers(l, a, k.real, steps, start)
     how,dtype = Gradient(l.surrogate, l.slope, l.detach_reset),l.bias.dtype
     if back is not None or l.kept or len(k.ints.current_leak):
-        r = step_neurons(a, k, steps, l.kept, how, dtype, back)
+        r = step_neurons(a, k, steps, l.kept, how, dtype, back, start)
         if l.training and back is not None: _watch_currents(l, r.sums, k.real.worth)
         if l.training: _watch(l.membrane, r.pre, k.real.unit)
-        return Ran(shaped(r.spk), lambda: shaped(r.mem), lambda: shaped(r.ints))
-    spk,pre,v = plain_neurons(a, k, steps, how, dtype, l.training, real)
+        return Ran(r.spk, lambda: r.mem, lambda: r.ints, lambda: (r.mem[-1],r.ints[-1],*r.current))
+    spk,pre,v = plain_neurons(a, k, steps, how, dtype, l.training, real, start)
     if l.training: _watch(l.membrane, pre, k.real.unit.detach().to(dtype))
     mem = lambda: state_after(spk, v, k.real.theta.to(dtype), l.reset, l.detach_reset)
     ints = lambda: state_after(spk.to(pre.dtype), pre, k.ints.theta, l.reset)
-    return Ran(shaped(spk), lambda: shaped(mem()), lambda: shaped(ints()))
+    def last():
+        v0 = state_after(spk[-1].to(pre.dtype), pre[-1], k.ints.theta, l.reset)
+        if not real: return v0*k.real.unit.to(dtype),v0,None,None
+        return state_after(spk[-1], v[-1], k.real.theta.to(dtype), l.reset, l.detach_reset),v0,None,None
+    return Ran(spk, mem, ints, last)
 
-def _in_real_numbers(l, a, r, steps, shaped):
+def _in_real_numbers(l, a, r, steps, start):
     "Neurons with membranes that are not rounded"
     dtype = l.bias.dtype
     i = (a*r.worth.to(a.dtype)).to(dtype)+r.bias.to(dtype)
     how = Gradient(l.surrogate, l.slope, l.detach_reset)
-    spk,pre,theta = lif_pre(i, r.beta.to(dtype), r.theta.to(dtype), None, l.reset, steps, how, True)
-    return Ran(shaped(spk), lambda: shaped(state_after(spk, pre, theta, l.reset, l.detach_reset)),
-        lambda: fail('membranes', l.name, 'integers', 'float, as the policy has them'))
+    mem = start.mem if start else None
+    spk,pre,theta = lif_pre(i, r.beta.to(dtype), r.theta.to(dtype), mem, l.reset, steps, how, True)
+    after = lambda spk,pre: state_after(spk, pre, theta, l.reset, l.detach_reset)
+    return Ran(spk, lambda: after(spk, pre), lambda: fail('membranes', l.name, 'integers', 'float, as the policy has them'),
+               lambda: (after(spk[-1], pre[-1]),None,None,None))
 
 # %% ../../nbs/quant/layer.ipynb #3d46f229
 class QuantLayer(Learned):
@@ -313,10 +366,11 @@ class QuantLayer(Learned):
     def forward(self,
         x:Tensor, # Codes `[T or 1, B, …]`, float
         steps:int, # T
-        real:bool=True # Will real membranes be asked for?
+        real:bool=True, # Will real membranes be asked for?
+        state:State=None # What it starts from, as `Ran.state` gives it; from rest if absent
     )->Ran: # Spikes, and functions that make states
         "Run over time, in integers"
-        return run(self, x, steps, real)
+        return run(self, x, steps, real, state)
 
     def freeze(self):
         "Store the codes; from here on they do not change. Raises `CheckError`"

@@ -58,7 +58,8 @@ def find_gain(
     if l.recurrent is None: return
     l.gain = round(1/l.in_scale)
     if abs(1/l.in_scale-l.gain)>1e-6*l.gain:
-        want = '1/s_x to be a whole number (scale the input to [0, 1])'
+        most = l.into.scale*l.into.top
+        want = f'1/s_x to be a whole number (divide the input by {most:.6g}, and multiply the weights by that)'
         fail('input codes of recurrent neurons', l.name, want, f'{1/l.in_scale:.6g}')
 
 def _take_neurons(l, neurons):
@@ -68,7 +69,8 @@ def _take_neurons(l, neurons):
         v = getattr(neurons, k, None)
         if v is None: l.alpha = None; continue
         n = v.numel()
-        if n not in (1,c): fail(f'`{k}`', l.name, f'one value, or one for each of {c} channels', f'{n} values')
+        want = f'one value, or one for each of {c} channels (its mean over places is one)'
+        if n not in (1,c): fail(f'`{k}`', l.name, want, f'{n} values')
         new = check_finite(v, k, l.name).detach().clone()
         if v.requires_grad: setattr(l, k, nn.Parameter(new))
         else: l.register_buffer(k, new)

@@ -29,4 +29,5 @@ def lower(
     layers = tuple(map(lower_layer, q.layers))
     for l,low in zip(q.layers, layers):
         if not l.frozen: warn_if_coarse(l, low)
-    return IntegerNetwork(layers, q.in_shape, q.steps, float(q.in_scale), q.in_min, q.in_max, batch_first=q.batch_first)
+    codes = float(q.in_scale),q.in_min,q.in_max
+    return IntegerNetwork(layers, q.in_shape, q.steps, *codes, batch_first=q.batch_first, decision=q.decision)

@@ -10,17 +10,19 @@ import math, warnings
 import torch
 from torch import Tensor, nn
 from ..checks import check_finite, check_time, fail
+from .folding import folded
 from .layer import QuantLayer
 from .learned import Into, find_gain, place
 from .observers import MinMax
 from .policy import Policy
 from .state import check_state
-from ..runtime.layer import Op, Record
+from ..runtime.decision import check_decision
+from ..runtime.layer import Record
 from ..runtime.network import are_codes, warn_clipped
+from ..runtime.state import starts
 from ..tables import html_table
-from ..spikes.network import Network, OverTime
-from ..spikes.neuron import Diagonal
-from ..spikes.stage import stages
+from ..spikes.network import Network, OverTime, evaluating
+from ..spikes.neuron import LIF, Diagonal
 from ..spikes.synaptic import neurons_with
 
 # %% ../../nbs/quant/network.ipynb #5bb5361c
@@ -64,21 +66,34 @@ def _twin(l):
     neurons = _neurons(l, k, dict(beta=real(k.beta), threshold=real(k.theta), **how), real)
     return [*map(_module, l.before), synapse, *map(_module, l.after), neurons]
 
+# %% ../../nbs/quant/network.ipynb #d93b39eb
+def _as_line(m):
+    "Layers of one axis, for those whose height is 1"
+    if isinstance(m, LIF) and isinstance(m.recurrent, nn.Conv2d): m.recurrent = _as_line(m.recurrent)
+    if isinstance(m, (nn.MaxPool2d,nn.AvgPool2d)):
+        kind = nn.MaxPool1d if isinstance(m, nn.MaxPool2d) else nn.AvgPool1d
+        return kind(m.kernel_size[1], m.stride[1], m.padding[1])
+    if not isinstance(m, nn.Conv2d): return m
+    how = {k:getattr(m, k)[1] for k in ('kernel_size','stride','padding','dilation')}
+    new = nn.Conv1d(m.in_channels, m.out_channels, groups=m.groups, bias=False, device='meta', **how)
+    new.weight,new.bias = nn.Parameter(m.weight.detach()[:,:,0]),m.bias
+    return new
+
 # %% ../../nbs/quant/network.ipynb #089543ff
 class _Layers(OverTime):
     "Quantized layers in order"
-    def __init__(self, layers, names, in_shape, steps, batch_first):
+    def __init__(self, layers, names, in_shape, steps, batch_first, decision):
         super().__init__()
         self.layers,self.names = nn.ModuleList(layers),list(names)
-        self.in_shape,self.steps,self.batch_first = tuple(in_shape),steps,batch_first
+        self.in_shape,self.steps,self.batch_first,self.decision = tuple(in_shape),steps,batch_first,decision
 
-    def _run(self, x, every, codes=False):
-        for n,l,ran in self._layers(x, every or None, codes): yield n,l,ran.spk,ran.mem
+    def _run(self, x, every, state=None, codes=False):
+        for n,l,ran in self._layers(x, every or None, codes, state): yield n,l,ran.spk,ran.mem,ran.state
 
     @torch.no_grad()
-    def integers(self, x:Tensor, codes:bool=False)->list[Record]: # One for each layer, states in int32
+    def integers(self, x:Tensor, codes:bool=False, state:list=None)->list[Record]: # One for each layer, states in int32
         "Run over time and keep what every layer did, in integers"
-        return [Record(n, ran.spk, ran.ints()) for n,_,ran in self._layers(x, False, codes)]
+        return [Record(n, ran.spk, ran.ints(), ran.state()) for n,_,ran in self._layers(x, False, codes, state)]
 
     def switch(self,
         policy:Policy # What is wanted now
@@ -91,11 +106,13 @@ class _Layers(OverTime):
     def materialize(self)->Network: # Of plain torch layers and `LIF`
         "A float network that holds the dequantized weights, biases, thresholds and leaks, as other tools want them"
         made = [m for l in self.layers for m in _twin(l)]
-        net = Network(*made, in_shape=self.in_shape, steps=self.steps, batch_first=self.batch_first)
+        if len(self.in_shape)==2: made = [*map(_as_line, made)]
+        how = dict(in_shape=self.in_shape, steps=self.steps, batch_first=self.batch_first, decision=self.decision)
+        net = Network(*made, **how)
         return net.to(self.layers[0].bias.device).train(self.training)
 
     def param_groups(self, lr:float)->list: # For an optimizer
-        "Scales learn a hundred times slower than weights, being that much smaller"
+        "For Adam, whose steps do not shrink with gradients: a hundredth of the rate for scales, being that much smaller"
         scales = [l.scale for l in self.layers]
         ids = {id(s) for s in scales}
         return [dict(params=[p for p in self.parameters() if id(p) not in ids], lr=lr), dict(params=scales, lr=lr/100)]
@@ -145,11 +162,11 @@ def _encoded(q, x, codes):
     return z+(k-z).detach() if x.requires_grad else k
 
 # %% ../../nbs/quant/network.ipynb #526fa2b7
-def _through(q, x, real, codes=False):
+def _through(q, x, real, codes=False, state=None):
     "Yield name, layer, and what it did; real membranes for all layers, for none, or (`None`) for the last"
     x,steps = check_time(q.encode(x, codes), q.in_shape, q.steps, q.batch_first)
-    for i,(n,l) in enumerate(zip(q.names, q.layers)):
-        ran = l(x, steps, real or real is None and i==len(q.layers)-1)
+    for i,(n,l,s) in enumerate(zip(q.names, q.layers, starts(state, len(q.layers)))):
+        ran = l(x, steps, real or real is None and i==len(q.layers)-1, s)
         yield n,l,ran
         x = ran.spk
 
@@ -185,9 +202,10 @@ class QuantNetwork(_Layers):
         steps:int, # T of constant input
         input:MinMax, # What was observed of the sample
         codes:tuple, # Of the input: scale s_x, the smallest and the largest
-        batch_first:bool=False # Is input over time `[B, T, *in_shape]`?
+        batch_first:bool=False, # Is input over time `[B, T, *in_shape]`?
+        decision:str='sum' # How what the last layer did is read
     ):
-        super().__init__(layers, names, in_shape, steps, batch_first)
+        super().__init__(layers, names, in_shape, steps, batch_first, decision)
         self.input,(self.in_scale,self.in_min,self.in_max) = input,codes
         self.register_buffer('input_codes', torch.tensor(codes, dtype=torch.float64))
 
@@ -207,7 +225,7 @@ class QuantNetwork(_Layers):
         "Real numbers are rounded to input codes (half to even) and clipped; integers are codes already"
         return _encoded(self, x, codes).to(self.layers[0].weight.dtype)
 
-    def _layers(self, x, real, codes=False): return _through(self, x, real, codes)
+    def _layers(self, x, real, codes=False, state=None): return _through(self, x, real, codes, state)
 
     def freeze(self)->'QuantNetwork': # Itself
         "Stop the observers and store the codes; raises `CheckError` for a network that integers cannot hold"
@@ -219,71 +237,7 @@ class QuantNetwork(_Layers):
 
     def extra_repr(self):
         said = f'in_shape={self.in_shape}, steps={self.steps}, in_scale={self.in_scale:.6g}, {_span(self)}'
-        return said+', batch_first=True'*self.batch_first
-
-# %% ../../nbs/quant/network.ipynb #a9de6614
-def _pair(v): return (v,v) if isinstance(v, int) else tuple(v)
-
-def _op(m, name, bias=False): # `bias`: is there one already, that an average would take in?
-    if isinstance(m, nn.Flatten):
-        ends = m.start_dim,m.end_dim
-        if ends!=(1,-1): fail('Flatten', name, 'start_dim=1, end_dim=-1', f'{m.start_dim}, {m.end_dim}')
-        return Op('flatten')
-    kind = 'max' if isinstance(m, nn.MaxPool2d) else 'sum'
-    if m.ceil_mode: fail(type(m).__name__, name, 'ceil_mode=False', 'True')
-    if kind=='max' and _pair(m.dilation)!=(1,1): fail('MaxPool2d', name, 'dilation=1', m.dilation)
-    if kind=='sum' and (m.divisor_override or (not m.count_include_pad and _pair(m.padding)!=(0,0))):
-        found = 'count_include_pad=False with padding, or divisor_override'
-        fail('AvgPool2d', name, 'a divisor that is the same everywhere', found)
-    if bias and kind=='sum' and _pair(m.padding)!=(0,0):
-        want = 'no padding between weights and neurons, as a bias would be averaged with it'
-        fail('AvgPool2d', name, want, f'padding {_pair(m.padding)}')
-    return Op(kind, *(_pair(v) for v in (m.kernel_size,m.stride,m.padding)))
-
-# %% ../../nbs/quant/network.ipynb #94a18936
-@torch.no_grad()
-def _fold(synapse, bn, name):
-    "`synapse` with the batch norm that follows it"
-    if bn.running_var is None: fail('batch norm', name, 'running statistics', 'none')
-    new = type(synapse).__new__(type(synapse))
-    nn.Module.__init__(new)
-    new.__dict__.update({k:v for k,v in synapse.__dict__.items() if k not in ('_parameters','_buffers','_modules')})
-    g = (torch.ones_like(bn.running_mean) if bn.weight is None else bn.weight)/torch.sqrt(bn.running_var+bn.eps)
-    b = torch.zeros_like(g) if bn.bias is None else bn.bias
-    old = 0 if synapse.bias is None else synapse.bias
-    new.weight = nn.Parameter(synapse.weight*g.reshape(-1, *[1]*(synapse.weight.ndim-1)))
-    new.bias = nn.Parameter((old-bn.running_mean)*g+b)
-    return new
-
-def _read(net):
-    "Stages with batch norms in their weights, and `Op`s for poolings; raises `CheckError` for what integers cannot do"
-    places = {id(m):f'layer {i} ({type(m).__name__})' for i,m in enumerate(net.layers)}
-    out = []
-    for s in stages(net):
-        m = s.synapse
-        if isinstance(m, nn.Conv2d) and (m.padding_mode!='zeros' or isinstance(m.padding, str)):
-            fail('Conv2d', places[id(m)], 'padding in numbers, with zeros', f'{m.padding!r}, {m.padding_mode!r}')
-        for bn in s.norms: m = _fold(m, bn, places[id(bn)])
-        before,after = ([_op(p, places[id(p)], bias) for p in ps] for ps,bias in ((s.before,False),(s.after,True)))
-        out.append(s._replace(synapse=m, norms=(), before=before, after=after))
-    return out
-
-# %% ../../nbs/quant/network.ipynb #c125258a
-@torch.no_grad()
-def _check_shapes(net):
-    "Pass one sample of zeros through the weights and poolings"
-    x = torch.zeros(1, *net.in_shape)
-    for s in stages(net):
-        name,x = s.name,x.to(s.synapse.weight)
-        try:
-            for m in s.before: x = m(x)
-            if isinstance(s.synapse, nn.Linear) and x.ndim!=2:
-                want = 'one axis of features before it (nn.Flatten makes one)'
-                fail('Linear', f'layer {name}', want, f'shape {list(x.shape[1:])}')
-            for m in (s.synapse,*s.after): x = m(x)
-        except RuntimeError as e:
-            want = f'weights and poolings that fit {list(x.shape[1:])}'
-            fail('shapes', f'layer {name}', want, str(e).splitlines()[0])
+        return said+', batch_first=True'*self.batch_first+f', decision={self.decision!r}'*(self.decision!='sum')
 
 # %% ../../nbs/quant/network.ipynb #c83da715
 def _input(sample):
@@ -349,10 +303,15 @@ def _warn_if_silent(l, steps, signed, last):
     warnings.warn(f'{l.name}: {said}; {_helps(l)} helps')
 
 # %% ../../nbs/quant/network.ipynb #439b47d5
+@torch.no_grad()
+def _outputs(net): # their number
+    with evaluating(net): return net(torch.zeros(1, 1, *net.in_shape).to(next(net.parameters())))[1].numel()
+
 def prepare(
     net:Network, # A float network, trained or not; it is left as it is
     policy:Policy, # How its numbers are to be represented
-    sample:Tensor # Some input, `[B, …]` or `[T, B, …]`, from which the input codes are chosen
+    sample:Tensor, # Some input, `[B, …]` or `[T, B, …]`, from which the input codes are chosen
+    decision:str=None # How what the last layer did is read; as `net` says by default
 )->QuantNetwork: # To be trained further, and then lowered
     "Make the quantized training network; raises `CheckError` that names the layer that cannot be quantized"
     if not isinstance(net, Network): fail('`net`', 'prepare', 'a Network (from_snntorch makes one)', type(net).__name__)
@@ -360,13 +319,14 @@ def prepare(
     sample = torch.as_tensor(sample)
     _,steps = check_time(check_finite(sample, 'sample'), net.in_shape, net.steps, net.batch_first)
     observer,in_scale,in_min,in_max,guard = _input(sample)
-    ss = _read(net)
+    ss = folded(net)
     if ss[0].neurons.recurrent is not None and in_scale<1: # spikes that return are whole numbers of input codes
         in_scale = 1/math.floor(1/in_scale+1e-9)
-    _check_shapes(net)
+    decision = check_decision(net.decision if decision is None else decision, _outputs(net))
     layers = _quantized(ss, policy, Into(in_scale, max(in_max, -in_min), guard))
     codes = in_scale,in_min,in_max
-    q = QuantNetwork(layers, [s.name for s in ss], net.in_shape, net.steps, observer, codes, net.batch_first)
+    q = QuantNetwork(layers, [s.name for s in ss], net.in_shape, net.steps, observer, codes,
+                     net.batch_first, decision)
     q = q.to(next(net.parameters()).device).train()
     if any(l.current_max for l in layers): q.integers(sample.to(q.input_codes.device)) # for the scales of currents
     for i,l in enumerate(layers): _warn_if_silent(l, steps, signed=in_min<0 and not i, last=i==len(layers)-1)

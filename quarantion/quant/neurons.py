@@ -17,6 +17,7 @@ from .fake import stand_for
 from .policy import Membrane
 from .membranes import centred_levels, uniform_levels
 from ..runtime.layer import ONE, IntLayer, leak
+from ..runtime.state import State
 from ..spikes.buffers import empty
 from ..spikes.neuron import RESETS, Gradient
 from ..spikes.operators import lif_gradients, op_name
@@ -40,9 +41,9 @@ class Coded(NamedTuple):
     real:Real # What they stand for
 
 # %% ../../nbs/quant/neurons.ipynb #e98aef00
-def _int_loop(a, guard, bias, theta, m, steps, reset):
+def _int_loop(a, guard, bias, theta, m, steps, reset, v0=None):
     "The integer neuron with int64 torch operations: spikes (float) and pre-reset membranes (int32)"
-    v = torch.zeros(a.shape[1:], dtype=torch.int64, device=a.device)
+    v = torch.zeros(a.shape[1:], dtype=torch.int64, device=a.device) if v0 is None else v0.long()
     bias,theta,m = bias.long(),theta.long(),m.long()
     spk,pre = (torch.empty((steps,*v.shape), dtype=d, device=a.device) for d in (torch.float32,torch.int32))
     for t in range(steps):
@@ -56,42 +57,44 @@ def _int_loop(a, guard, bias, theta, m, steps, reset):
 @torch.library.custom_op(op_name('lif_int'), mutates_args=())
 def _lif_int(a:Tensor, bias_real:Tensor, theta_real:Tensor, beta_real:Tensor, unit:Tensor,
              bias:Tensor, theta:Tensor, m:Tensor, guard:int, steps:int, reset:str,
-             surrogate:str, slope:float, detach_reset:bool, kernel:bool, real:bool)->tuple[Tensor,Tensor,Tensor]:
+             surrogate:str, slope:float, detach_reset:bool, kernel:bool, real:bool,
+             v0:Tensor|None, v0_real:Tensor|None)->tuple[Tensor,Tensor,Tensor]:
     if kernel and a.device.type=='cpu':
         spk,pre = (empty((steps,*a.shape[1:]), d) for d in (torch.float32,torch.int32))
         ints = (p.to(torch.int32).contiguous().numpy() for p in (bias,m,theta))
-        sums,v0 = a.detach().to(torch.int32).contiguous().numpy(),np.zeros(a.shape[1:], np.int32)
+        sums = a.detach().to(torch.int32).contiguous().numpy()
+        v = np.zeros(a.shape[1:], np.int32) if v0 is None else v0.to(torch.int32, copy=True).contiguous().numpy()
         unused = np.empty((0,0,0), np.uint8),np.empty((0,0), np.int32) # spikes in bits, the last state
-        lif_int_forward(sums, guard, *ints, v0, spk.numpy(), unused[0], pre.numpy(), unused[1],
+        lif_int_forward(sums, guard, *ints, v, spk.numpy(), unused[0], pre.numpy(), unused[1],
                         steps, RESETS.index(reset), torch.get_num_threads())
-    else: spk,pre = _int_loop(a.long(), guard, bias, theta, m, steps, reset)
+    else: spk,pre = _int_loop(a.long(), guard, bias, theta, m, steps, reset, v0)
     return spk.to(unit.dtype), pre, pre*unit if real else unit.new_empty(0)
 
 # %% ../../nbs/quant/neurons.ipynb #6889b2dd
 @_lif_int.register_fake
 def _(a, bias_real, theta_real, beta_real, unit, bias, theta, m, guard, steps, reset,
-      surrogate, slope, detach_reset, kernel, real):
+      surrogate, slope, detach_reset, kernel, real, v0, v0_real):
     shape = steps,*a.shape[1:]
     return unit.new_empty(shape), unit.new_empty(shape, dtype=torch.int32), unit.new_empty(shape if real else 0)
 
 def _setup(ctx, inputs, output):
-    a,bias,_,_,unit,_,theta,m,ctx.guard,_,ctx.reset,ctx.surrogate,ctx.slope,ctx.detach_reset,_,_ = inputs
+    a,bias,_,_,unit,_,theta,m,ctx.guard,_,ctx.reset,ctx.surrogate,ctx.slope,ctx.detach_reset,_,_,v0,_ = inputs
     ctx.constant,ctx.dtypes = len(a)==1,(a.dtype,bias.dtype)
-    ctx.save_for_backward(unit, theta, m, output[1])
+    ctx.save_for_backward(unit, theta, m, output[1], *[] if v0 is None else [v0])
     ctx.set_materialize_grads(False)
 
 def _backward(ctx, gs, _, gpre):
-    unit,theta,m,pre = ctx.saved_tensors
-    if gs is None and (gpre is None or not gpre.numel()): return (None,)*16
+    unit,theta,m,pre,*start = ctx.saved_tensors
+    if gs is None and (gpre is None or not gpre.numel()): return (None,)*18
     if gpre is not None and not gpre.numel(): gpre = None
-    v0 = unit.new_zeros(pre.shape[1:])
+    v0 = start[0]*unit if start else unit.new_zeros(pre.shape[1:])
     _,*learn = ctx.needs_input_grad[:4] # of a; bias, theta and beta
     beta,threshold = (m/ONE).to(unit.dtype),unit*theta.to(unit.dtype)
     how = len(pre),ctx.reset,ctx.surrogate,ctx.slope,ctx.detach_reset,ctx.constant
-    gx,gbeta,gtheta,_ = lif_gradients(gs, gpre, None, pre, unit, v0, beta, threshold, *how, learn[2], learn[1])
+    gx,gbeta,gtheta,gv0 = lif_gradients(gs, gpre, None, pre, unit, v0, beta, threshold, *how, learn[2], learn[1])
     grads = (gx.sum(0) if learn[0] else None),gtheta,gbeta
     reals = (g.sum(0).to(ctx.dtypes[1]) if l else None for g,l in zip(grads, learn))
-    return (gx*(unit*2.**ctx.guard)).to(ctx.dtypes[0]), *reals, *(None,)*12
+    return (gx*(unit*2.**ctx.guard)).to(ctx.dtypes[0]), *reals, *(None,)*13, gv0 if start else None
 
 _lif_int.register_autograd(_backward, setup_context=_setup)
 
@@ -103,13 +106,15 @@ def plain_neurons(
     how:Gradient=Gradient(), # Of spikes
     dtype:torch.dtype=torch.float32, # Of real membranes
     kernel:bool=True, # In the compiled loop, on a CPU?
-    real:bool=True # Will real membranes be asked for?
+    real:bool=True, # Will real membranes be asked for?
+    start:State=None # What they start from, `[B, N]`, with its integers; from rest if absent
 )->tuple: # Spikes, and membranes before the reset in int32 and in real numbers (empty if not asked for), `[T, B, N]`
     "Neurons with a leak, a threshold and a reset, over time"
     i,r = k
     unit = r.unit.detach().to(dtype)
     ints = i.bias,i.theta,i.leak,i.guard
-    return _lif_int(a, r.bias, r.theta, r.beta, unit, *ints, steps, i.reset, *how[:3], kernel, real)
+    v0 = (None,None) if start is None else (start.ints.mem,start.mem)
+    return _lif_int(a, r.bias, r.theta, r.beta, unit, *ints, steps, i.reset, *how[:3], kernel, real, *v0)
 
 # %% ../../nbs/quant/neurons.ipynb #02100ec6
 class Kept(NamedTuple):
@@ -241,6 +246,15 @@ class Stepped(NamedTuple):
     mem:Tensor # States, in real numbers, differentiable
     ints:Tensor # States, int32
     sums:Tensor # A, float, without gradient: what an observer of currents looks at
+    current:tuple=() # The last current `[B, N]`, in integers and in real numbers
+
+def _begun(start, n, rest):
+    "Pairs of membranes and of currents, and spikes; what a state lacks is at rest"
+    def pair(name):
+        v,r = getattr(start.ints, name),getattr(start, name)
+        return (v.long(),n.stand(v.long(), r)) if v is not None else (rest.long(),rest)
+    return pair('mem'),pair('current'),rest if start.spk is None else start.spk
+
 
 # %% ../../nbs/quant/neurons.ipynb #b8b33fb5
 def step_neurons(
@@ -250,14 +264,16 @@ def step_neurons(
     kept:Kept=Kept(), # How membranes are kept
     how:Gradient=Gradient(), # Of spikes
     dtype:torch.dtype=torch.float32, # Of real membranes
-    back=None # From spikes `[B, N]` to gain·Σ r·s `[B, N]`, or `None`
+    back=None, # From spikes `[B, N]` to gain·Σ r·s `[B, N]`, or `None`
+    start:State=None # What they start from, `[B, N]`, with its integers; from rest if absent
 )->Stepped:
     "Any integer neuron, over time"
     n,(b,c) = _ready(k, kept, how, dtype, a.device),a.shape[1:]
     few,guard = k.ints.current_max,k.ints.guard
     worth = (k.real.unit.detach()*2.**guard if few else k.real.worth).to(a.dtype)
     zero,s = torch.zeros(b, c, dtype=torch.int64, device=a.device),torch.zeros(b, c, dtype=dtype, device=a.device)
-    v,j,out = (zero,s),(zero,s),[]
+    v,j,s = ((zero,s),(zero,s),s) if start is None else _begun(start, n, s)
+    out = []
     for t in range(steps):
         x = a[t if len(a)>1 else 0]
         if back is not None: x = x+back(s.to(x.dtype))
@@ -267,6 +283,6 @@ def step_neurons(
         p,j = _charge(n, v, j, (i,n.stand(i, (x*worth).to(dtype)+n.real.bias)))
         s,v = _fire(n, p)
         out.append((s,p[0].int(),v[1],v[0].int(),seen))
-    if steps: return Stepped(*map(torch.stack, zip(*out)))
+    if steps: return Stepped(*map(torch.stack, zip(*out)), j)
     dtypes = dtype,torch.int32,dtype,torch.int32,a.dtype
     return Stepped(*(torch.empty(0, b, c, dtype=d, device=a.device) for d in dtypes))

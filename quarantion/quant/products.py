@@ -25,14 +25,15 @@ def geometry(
     return (pair(m.stride),pair(m.padding),pair(m.dilation),m.groups) if isinstance(m, nn.Conv2d) else ()
 
 def convolve(
-    x:Tensor, # `[n, c, h, w]`
+    x:Tensor, # `[n, c, h, w]`, or lines `[n, c, l]`
     w:Tensor, # Weights `[C, c/groups, kh, kw]`
     stride:tuple, # This and all that follow as in `geometry`
     padding:tuple,
     dilation:tuple,
     groups:int
-)->Tensor: # `[n, C, h', w']`
+)->Tensor: # `[n, C, h', w']`, or `[n, C, l']`
     "A convolution without shortcuts"
+    if x.ndim==3: return convolve(x[:,:,None], w, stride, padding, dilation, groups)[:,:,0] # a line has one row
     if x.device.type=='cpu': return F.conv2d(x, w, None, stride, padding, dilation, groups)
     n,(kh,kw) = len(x),w.shape[2:]
     size = [(x.shape[2+i]+2*padding[i]-dilation[i]*(k-1)-1)//stride[i]+1 for i,k in enumerate((kh,kw))]
@@ -49,10 +50,11 @@ def products(
 
 # %% ../../nbs/quant/products.ipynb #6f469f35
 def pool(
-    x:Tensor, # `[n, c, h, w]`
+    x:Tensor, # `[n, c, h, w]`, or lines `[n, c, l]`
     op # An `Op`
-)->Tensor: # `[n, c, h', w']`, or `[n, c·h·w]`
+)->Tensor: # `[n, c, h', w']`, `[n, c, l']` or `[n, c·h·w]`
     "What happens between layers"
     if op.kind=='flatten': return x.flatten(1)
+    if x.ndim==3: return pool(x[:,:,None], op)[:,:,0]
     if op.kind=='max': return F.max_pool2d(x, op.kernel, op.stride, op.padding)
     return F.avg_pool2d(x, op.kernel, op.stride, op.padding, divisor_override=1)

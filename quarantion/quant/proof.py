@@ -8,7 +8,7 @@ __all__ = ['Gates', 'Gate', 'LayerProof', 'Comparison', 'Proof', 'verify']
 # %% ../../nbs/quant/proof.ipynb #96a98a26
 import html, math
 from contextlib import nullcontext
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from ..checks import fail
 from .drift import Change, Scales, scales_of, states_at_ends, weight_saturation
 from .lowering import lower_layer
 from .network import QuantNetwork
+from ..runtime.decision import answers, check_labels, classes_of, warn_few
 from ..runtime.layer import differing
 from ..runtime.network import IntegerNetwork
 from ..tables import html_table
@@ -94,15 +95,18 @@ class Comparison:
     "What was compared, in sums over all samples"
     layers:list # A `LayerProof` each
     samples:int=0 # Samples compared
-    right:int=0 # Samples that the program classified as labelled
-    labelled:int=0 # Samples that had a label
+    right:int=0 # Answers of the program that were as labelled
+    labelled:int=0 # Labels: one a sample, or one for each of its outputs
     parameters:list=field(default_factory=list) # Names of integers that are not those of the trained network
     confusion:np.ndarray=None # Labels × decisions, int64; None without labels
     codes:int=0 # Input codes seen
     codes_at_ends:int=0 # Those at the largest or, below 0, the smallest; none of spikes
-    float_right:int=0 # Samples that the float network classified as labelled
+    float_right:int=0 # Answers of the float network that were as labelled
     alike:int=0 # Samples on which float network and program decide alike
     compared:bool=False # Was there a float network?
+    decision:str='sum' # How answers were made
+    squared:float=0. # Σ (value − label)² of the program, where answers are values
+    float_squared:float=0. # The same of the float network
 
     @property
     def spikes(self)->int: return sum(l.spikes for l in self.layers) # Spike values compared
@@ -143,15 +147,20 @@ def _problems(proof):
     return out+[f'gate {g}' for g in proof.gates[4:] if not g.passed]
 
 # %% ../../nbs/quant/proof.ipynb #ed2bb0f3
+def _error(p):
+    floats = f', {p.float_error:.4g} of the float network' if p.compared else ''
+    return f'mean squared error {p.error:.4g}{floats}'
+
 def _summary(p):
     "A proof in sentences"
     seen = f'{p.spikes:,} spike values compared over {p.samples:,} samples ({p.fired:,} spikes)'
     out = [f'{seen}: {p.mismatches:,} mismatches']
     floats = f', {p.float_accuracy:.4f} of the float network (drop {p.drop:+.4f})' if p.compared else ''
-    if p.labelled: out.append(f'accuracy {p.accuracy:.4f}{floats}')
+    if p.labelled: out.append(_error(p) if p.decision=='values' else f'accuracy {p.accuracy:.4f}{floats}')
     rates = f'spikes a neuron and step {p.spike_rate:.4f}, {p.float_spike_rate:.4f} of the float network'
-    if p.compared: out.append(f'decisions alike {p.alike/max(1, p.samples):.4f}; {rates}')
-    return out
+    alike = '' if p.decision=='values' else f'decisions alike {p.alike/max(1, p.samples):.4f}; '
+    if p.compared: out.append(alike+rates)
+    return out if p.decision=='sum' else [*out, f'decision {p.decision}']
 
 # %% ../../nbs/quant/proof.ipynb #d3f41caf
 def _change_row(c, fires):
@@ -200,10 +209,17 @@ class Proof(Comparison):
     asked:Gates=Gates() # What was asked
 
     @property
-    def accuracy(self)->float: return self.right/self.labelled if self.labelled else math.nan # Of the program
+    def accuracy(self)->float: # Of the program; nan where answers are values
+        return self.right/self.labelled if self.labelled and self.decision!='values' else math.nan
     @property
     def float_accuracy(self)->float: # Of the float network
-        return self.float_right/self.labelled if self.compared and self.labelled else math.nan
+        return self.float_right/self.labelled if self.compared and not math.isnan(self.accuracy) else math.nan
+    @property
+    def error(self)->float: # Mean squared error of the program, where answers are values; else nan
+        return self.squared/self.labelled if self.labelled and self.decision=='values' else math.nan
+    @property
+    def float_error(self)->float: # Of the float network
+        return self.float_squared/self.labelled if self.compared and not math.isnan(self.error) else math.nan
     @property
     def drop(self)->float: return self.float_accuracy-self.accuracy # Accuracy lost; negative if gained
     @property
@@ -259,30 +275,33 @@ def _add_float(net, x, ours, program, proof):
             fail(f'layer {l.name}', 'verify', want, list(a.spk.shape))
         real = b.mem*low.unit.reshape(-1, *[1]*(b.mem.ndim-3))
         l.change.add(a.spk.cpu().numpy(), a.mem.cpu().numpy(), b.spk, real, f'layer {l.name}')
-    return readout(a.spk, a.mem, proof.layers[-1].reset).cpu().numpy().argmax(-1)
-
-# %% ../../nbs/quant/proof.ipynb #1612eb4a
-def _labels(y, said, classes):
-    "Labels as an array, checked"
-    y = np.asarray(y.cpu() if hasattr(y, 'cpu') else y)
-    if y.dtype.kind not in 'iu' or y.shape!=said.shape or y.min(initial=0)<0 or y.max(initial=0)>=classes:
-        want = f'{len(said)} whole numbers from 0 to {classes-1}'
-        fail('labels', 'verify', want, f'{y.dtype} of shape {list(y.shape)}')
-    return y
+    return answers(proof.decision, readout(a.spk, a.mem, proof.layers[-1].reset, proof.decision)).cpu().numpy()
 
 # %% ../../nbs/quant/proof.ipynb #a8bfc299
-def _add_decisions(proof, said, floats, y, classes):
-    "Count what program and float network decided; `floats` and labels `y` may be None"
-    proof.samples += len(said)
-    if floats is not None: proof.alike += int((floats==said).sum())
-    if y is None: return
-    y = _labels(y, said, classes)
+def _add_values(proof, said, floats, y):
+    proof.labelled += said.size
+    proof.squared += float(np.square(said-y).sum())
+    if floats is not None: proof.float_squared += float(np.square(floats-y).sum())
+
+def _add_classes(proof, said, floats, y, classes):
     if proof.confusion is None: proof.confusion = np.zeros((classes,classes), np.int64)
-    np.add.at(proof.confusion, (y,said), 1)
+    np.add.at(proof.confusion, (y.ravel(),said.ravel().astype(int)), 1)
     proof.right += int((said==y).sum())
-    proof.labelled += len(y)
+    proof.labelled += y.size
     if floats is not None: proof.float_right += int((floats==y).sum())
 
+def _add_decisions(proof, said, floats, y, outputs):
+    "Count what program and float network decided; `floats` and labels `y` may be None"
+    values,classes = proof.decision=='values',classes_of(proof.decision, outputs)
+    n = said.shape[values] # [T, B, …] or [B, …]
+    proof.samples += n
+    if floats is not None and not values: proof.alike += int((floats==said).reshape(n, said.size//max(1, n)).all(1).sum())
+    if y is None: return
+    y = check_labels(proof.decision, y, said, classes, 'verify: labels')
+    if values: _add_values(proof, said, floats, y)
+    else: _add_classes(proof, said, floats, y, classes)
+
+# %% ../../nbs/quant/proof.ipynb #eb1694b5
 def _compare(q, program, net, batch, proof, codes):
     "Add one batch to `proof`"
     x,y = batch if isinstance(batch, (tuple,list)) else (batch,None)
@@ -295,7 +314,7 @@ def _compare(q, program, net, batch, proof, codes):
     _add_codes(proof, program, k)
     floats = None if net is None else _add_float(net, x*program.in_scale if codes else x, ours, program, proof)
     last = ours[-1]
-    _add_decisions(proof, program.decide(last.spk, last.mem), floats, y, last.spk.shape[2])
+    _add_decisions(proof, program.decide(last.spk, last.mem), floats, y, math.prod(last.spk.shape[2:]))
 
 # %% ../../nbs/quant/proof.ipynb #7f884640
 _COMPARES = 'drop','rate_change','sqnr','correlation','agreement','count_agreement' # What needs a float network
@@ -325,10 +344,13 @@ def _proved(q, program, loader, net, gates, wrong, codes):
     "The proof, from all batches"
     ls = [LayerProof(n, reset=l.reset, scales=scales_of(l, low), weight_saturation=weight_saturation(low),
                      change=None if net is None else Change()) for n,l,low in zip(q.names, q.layers, program.layers)]
-    proof = Proof(ls, parameters=wrong, asked=gates, compared=net is not None)
+    proof = Proof(ls, parameters=wrong, asked=gates, compared=net is not None, decision=program.decision)
     with evaluating(q), nullcontext() if net is None else evaluating(net):
         for batch in loader: _compare(q, program, net, batch, proof, codes)
     if not proof.samples: fail('`loader`', 'verify', 'at least one sample', 'none')
+    if proof.confusion is not None:
+        used = np.count_nonzero(proof.confusion.sum(1))
+        warn_few(proof.decision, used, len(proof.confusion), proof.labelled)
     return proof
 
 # %% ../../nbs/quant/proof.ipynb #98ace15a
@@ -336,16 +358,20 @@ def _proved(q, program, loader, net, gates, wrong, codes):
 def verify(
     q:QuantNetwork, # The trained network, frozen or not; it is left as it is
     program:IntegerNetwork, # Its integer program, best as loaded from its file
-    loader, # Batches: `x`, or `(x, y)` with labels; `x` is `[B, …]` or `[T, B, …]`
+    loader, # Batches: `x`, or `(x, y)` with labels as `check_labels` has them; `x` is `[B, …]` or `[T, B, …]`
     net:Network=None, # The float network that `q` was made from, to be compared with
     gates:Gates=Gates(), # What is asked beyond equality
-    codes:bool=False # Is `x` made of codes, where one is not worth 1?
+    codes:bool=False, # Is `x` made of codes, where one is not worth 1?
+    decision:str=None # How answers are made, for accuracy; as the program says by default
 )->Proof: # Its `mismatches` are 0, and it is `ok`, if all is equal, something was shown, and every gate passed
     "Compare spike by spike; raises `CheckError` for other layers, no samples, or a gate that needs what is not given"
     _check_asked(q, program, loader, net, gates)
     n = len(q.layers)
     if n!=len(program.layers): fail('layers', 'verify', f'{n}, as in the trained network', len(program.layers))
     wrong = _differing(q, program)
+    if decision is not None: program = replace(program, decision=decision)
+    if program.decision=='values' and gates.max_drop is not None:
+        fail('`gates`', 'verify', 'max_drop for classes or labels (min_sqnr is for values)', 'decision values')
     try: return _proved(q, program, loader, net, gates, wrong, codes)
     except ValueError as e: # what differs may not even run
         if not wrong: raise

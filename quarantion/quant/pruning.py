@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 from ..checks import check_finite, check_range, fail
 from .network import QuantLayer
 from ..spikes.network import Network, OverTime, evaluating
-from ..spikes.stage import stages
+from ..spikes.stage import single, stages
 
 # %% ../../nbs/quant/pruning.ipynb #8f679bdd
 @torch.no_grad()
@@ -32,7 +32,7 @@ def _chain(net):
     "Name → stage of each hidden layer of neurons, and the weights that read its spikes"
     found = type(net).__name__
     if not isinstance(net, Network): fail('`net`', 'pruning of neurons', 'a Network, before prepare', found)
-    ss = stages(net)
+    ss = single(stages(net), 'pruning of neurons')
     return {s.name:(s, above.synapse) for s,above in zip(ss, ss[1:])}
 
 @torch.no_grad()
@@ -89,15 +89,16 @@ def _keep_rows(s, i):
         b.num_features = len(i)
     for n in (*lif.leaks,'threshold'):
         if getattr(lif, n).numel()>1: _take(lif, n, i)
-    setattr(syn, 'out_channels' if isinstance(syn, nn.Conv2d) else 'out_features', len(i))
+    setattr(syn, 'out_channels' if isinstance(syn, (nn.Conv1d,nn.Conv2d)) else 'out_features', len(i))
 
 def _keep_inputs(reads, i, c):
     "Keep the weights that read the neurons `i` of `c`"
     width = reads.weight.shape[1]//c # places of a channel that Flatten has put in a row
     places = (i[:,None]*width+torch.arange(width, device=i.device)).flatten()
-    columns = i if isinstance(reads, nn.Conv2d) else places
+    conv = isinstance(reads, (nn.Conv1d,nn.Conv2d))
+    columns = i if conv else places
     _take(reads, 'weight', columns, 1)
-    setattr(reads, 'in_channels' if isinstance(reads, nn.Conv2d) else 'in_features', len(columns))
+    setattr(reads, 'in_channels' if conv else 'in_features', len(columns))
 
 # %% ../../nbs/quant/pruning.ipynb #3049e3d4
 def _check_removal(s, reads, mask, where):

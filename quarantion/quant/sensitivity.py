@@ -18,9 +18,10 @@ from ..checks import check_in, check_range, fail
 from ..paper import BLACK, INKS, style_axes
 from .level_sets import levels, mse_scale, quantize
 from .policy import Policy
+from ..runtime.decision import answers
 from ..runtime.store import packed
 from ..spikes.network import Network, evaluating
-from ..spikes.stage import stages
+from ..spikes.stage import single, stages
 from ..spikes.synaptic import neurons_with
 
 # %% ../../nbs/quant/sensitivity.ipynb #d5ec660d
@@ -39,7 +40,7 @@ def _coded(layer, name, per_tensor):
 
 def _all_coded(net, choices): # One list for each layer, one `_Codes` for each choice
     if not choices: fail('`choices`', expected='at least one level set', found='none')
-    ls = stages(net)
+    ls = single(stages(net), 'sensitivity')
     return [[_coded(l, c, l is ls[-1]) for c in choices] for l in ls]
 
 # %% ../../nbs/quant/sensitivity.ipynb #532e9997
@@ -133,7 +134,7 @@ def hessian_traces(
     "Hutchinson's estimate: the mean of vᵀHv over random signs v, H a layer's Hessian of the cross-entropy"
     check_range(probes, 2, name='probes')
     net = _twice(net, surrogate, slope)
-    ls,g = stages(net),torch.Generator().manual_seed(seed)
+    ls,g = single(stages(net), 'sensitivity'),torch.Generator().manual_seed(seed)
     loss = F.cross_entropy(net.answer(x.double())[0], y)
     out = []
     for l in ls:
@@ -191,9 +192,10 @@ def agreement_sensitivity(
     x:Tensor, # Samples `[B, …]` or `[T, B, …]`, of training data
     choices:tuple=CHOICES # Level sets
 )->Sensitivity: # Scores are differing spikes / spikes + changed decisions / samples
-    "What becomes of spikes and decisions if one layer alone is quantized"
+    "What becomes of spikes and decisions if one layer alone is quantized; raises `CheckError`"
+    if net.decision=='values': fail('`decision`', 'agreement_sensitivity', 'classes or labels', 'values')
     def run(n):
-        with evaluating(n), torch.no_grad(): return [r.spk for r in n.record(x)],n.answer(x)[0].argmax(-1)
+        with evaluating(n), torch.no_grad(): return [r.spk for r in n.record(x)],answers(n.decision, n.answer(x)[0])
     def score(coded):
         spk,said = run(net)
         total = sum(float(s.sum()) for s in spk)

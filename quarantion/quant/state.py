@@ -77,6 +77,7 @@ def check_state(
         silent = silent and own+'policy' not in state
     for k,p in net.named_parameters():
         t = state.get(prefix+k)
-        if t is not None and t.shape!=p.shape: fail(f'`{prefix+k}`', 'load_state_dict', f'shape {list(p.shape)}', list(t.shape))
+        if t is None or t.shape==p.shape: continue
+        fail(f'`{prefix+k}`', 'load_state_dict', f'shape {list(p.shape)}', list(t.shape))
     if silent and any(k.startswith(prefix+'layers.') for k in state):
         warnings.warn('the state does not say its policy (it was written by an earlier version): it is taken on trust')

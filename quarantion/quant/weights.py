@@ -77,9 +77,9 @@ class _Scaled(nn.Module):
         self.scale.requires_grad_(self.learns)
 
     def shaped(self, w:Tensor)->Tensor: # `[C or 1, 1, …]`
-        "The scale, positive, and broadcast against `w`"
-        s = self.scale+(torch.maximum(self.scale, self.scale_min)-self.scale).detach() # clamped, with its gradient
-        return s.reshape(-1, *[1]*(w.ndim-1))
+        "The scale, positive, and broadcast against `w`, with LSQ's part of its gradient"
+        part = (self.size*self.lv.quant_max)**-.5
+        return _exactly(part*self.scale, torch.maximum(self.scale, self.scale_min)).reshape(-1, *[1]*(w.ndim-1))
 
 # %% ../../nbs/quant/weights.ipynb #2a228af4
 def _straight(w, s, lv, rule):
@@ -103,6 +103,7 @@ class WeightCodes(_Scaled):
         self.per_channel = per_channel
         self._choose(policy)
         s = self._first(w, least, guard)
+        self.size = w.numel()//len(s) # weights on one scale
         self.scale = nn.Parameter(s, requires_grad=self.learns)
         self.register_buffer('scale_min', s/16)
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ONE', 'RESETS', 'OPS', 'DTYPES', 'leak', 'Op', 'Record', 'IntLayer', 'arrays', 'on_cpu', 'differing', 'is_whole',
-           'is_op', 'is_conv', 'check_layer', 'membrane_bound', 'pool_area', 'row_sums', 'prove_range']
+           'is_op', 'is_conv', 'check_layer', 'membrane_bound', 'pool_area', 'row_sums', 'longest', 'prove_range']
 
 # %% ../../nbs/runtime/layer.ipynb #c8595daf
 import math, reprlib
@@ -43,6 +43,7 @@ class Record:
     name:str # Its place in the network
     spk:object # Spikes `[T, B, …]`; uint8 of a program
     mem:object # States after each step `[T, B, …]`; int32 of a program
+    state:object=None # The `State` that it ended in, from which a run can go on
 
 # %% ../../nbs/runtime/layer.ipynb #930c6e81
 DTYPES = dict(codes='int8', ints='int32', worth='float64') # Of arrays, by how they are stored
@@ -269,6 +270,18 @@ def _largest_kept(l):
     if l.clip: return np.full(len(l.weight), float(l.clip))
     return float(np.abs(l.levels.astype(float)).max())/ONE*l.theta+.5 if len(l.levels) else None
 
+# %% ../../nbs/runtime/layer.ipynb #55cb67e9
+def longest(
+    bound, # From T to the largest |v|, which does not fall with T
+    steps:int # T that is too many; may be `math.inf`
+)->int: # Largest T that keeps int32; 0: none
+    "How many steps stay in range"
+    lo,hi = 0,int(min(steps, 2**31))
+    while hi-lo>1:
+        t = (lo+hi)//2
+        lo,hi = (t,hi) if bound(t)<2**31 else (lo,t)
+    return lo
+
 # %% ../../nbs/runtime/layer.ipynb #f8644689
 def prove_range(
     layer:IntLayer, # A layer
@@ -276,11 +289,11 @@ def prove_range(
     steps:int, # T; `math.inf` for runs without end
     name:str='layer' # What the error calls it
 )->int: # Largest |v| that can occur
-    "Prove that nothing in `layer` leaves int32; raises `CheckError` that names the largest f that would fit"
+    "Prove that nothing in `layer` leaves int32; raises `CheckError` that names the largest f and T that would fit"
     check_layer(layer, name)
     p = _largest_sum(layer, max_in)
     if p.max(initial=0)>=2**31: fail('products', name, '|A| < 2^31', f'up to {int(p.max())}')
-    def worst(f):
+    def worst(f, steps=steps):
         scale = 2.**(f-layer.guard)
         l = replace(layer, bias=layer.bias*scale, theta=layer.theta*scale, guard=f)
         bound,top = membrane_bound(p.astype(float), l, steps, _largest_kept(l)),_largest_kept(l)
@@ -288,4 +301,5 @@ def prove_range(
     if (bound := worst(layer.guard)) < 2**31: return int(bound)
     fits = [f for f in range(layer.guard) if worst(f) < 2**31]
     fit = f'the largest guard that fits: {f"f = {max(fits)}" if fits else "none"}'
+    fit += f'; the largest T: {longest(lambda t: worst(layer.guard, t), steps) or "none"}'
     fail('membranes', name, f'|v| < 2^31 ({fit})', f'up to {bound:.4g} at f = {layer.guard}')

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['BREAK_EVEN', 'LARGEST', 'THREADS', 'break_even', 'spike_products', 'shapes', 'exact_dtype', 'products', 'Planned',
-           'planned', 'run_layer', 'are_codes', 'warn_clipped', 'input_codes', 'IntegerNetwork', 'load', 'save',
+           'planned', 'hold', 'run_layer', 'are_codes', 'warn_clipped', 'input_codes', 'IntegerNetwork', 'load', 'save',
            'sizes']
 
 # %% ../../nbs/runtime/network.ipynb #99295e05
 import math, reprlib, warnings
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 import numpy as np
@@ -21,7 +21,10 @@ from ..kernels.events import event_products
 from ..kernels.fused import fused_forward
 from ..kernels.lif_int import lif_int_forward
 from ..kernels.lif_states import lif_states_forward
-from .layer import ONE, RESETS, IntLayer, Record, arrays, is_whole, pool_area, prove_range, row_sums
+from .decision import answers, check_decision, kept_for, scores
+from .layer import (ONE, RESETS, IntLayer, Record, arrays, differing, is_whole, on_cpu, pool_area,
+                                      prove_range, row_sums)
+from .state import State, check_start, starts
 from .store import TensorSize, check_header, packed, read, real_numbers, squeezed, tensor_sizes, write
 from ..tables import html_table
 
@@ -53,7 +56,8 @@ def spike_products(
 
 # %% ../../nbs/runtime/network.ipynb #4f170744
 def _pool(x, op):
-    "Pool `[n, c, h, w]` codes"
+    "Pool `[n, c, h, w]` codes, or lines `[n, c, l]`"
+    if x.ndim==3: return _pool(x[:,:,None], op)[:,:,0] # a line has one row
     (kh,kw),(sh,sw),(ph,pw) = op.kernel,op.stride,op.padding
     low = np.iinfo(x.dtype).min if op.kind=='max' else 0
     if ph or pw: x = np.pad(x, ((0,0),(0,0),(ph,ph),(pw,pw)), constant_values=low)
@@ -79,8 +83,12 @@ LARGEST = 2**28 # Codes that a sample may become on its way, with borders and wi
 _WINDOW = 2**20 # codes of one window of a pooling
 
 def _windows(shape, kernel, stride, padding, dilation, name):
-    "Places `(h, w)` where windows fit into a picture `(c, h, w)`"
-    if len(shape)!=3: fail('shapes', name, 'pictures [c, h, w]', list(shape))
+    "Places `(h, w)` where windows fit into a picture `(c, h, w)`; `(l,)` of a line `(c, l)`, which has one row"
+    if len(shape)==2:
+        row,*places = _windows((shape[0],1,shape[1]), kernel, stride, padding, dilation, name)
+        if row==1: return tuple(places)
+        fail('shapes', name, 'windows that leave one row of a line', row)
+    if len(shape)!=3: fail('shapes', name, 'pictures [c, h, w] or lines [c, l]', list(shape))
     padded,span = [n+2*p for n,p in zip(shape[1:], padding)],[(k-1)*d+1 for k,d in zip(kernel, dilation)]
     if any(s>n for s,n in zip(span, padded)): fail('shapes', name, f'pictures of {span} or more, with borders', padded)
     places = [(n-s)//t+1 for n,s,t in zip(padded, span, stride)]
@@ -143,6 +151,7 @@ def products(
     threads:int=1 # Of the loops
 )->np.ndarray: # Σ w·x, exactly, int32 `[n, C]` or `[n, C, h, w]`
     "What the weights of a layer make of codes, without poolings"
+    if layer.conv and x.ndim==3: return products(x[:,:,None], layer, real, threads)[:,:,0] # a line has one row
     w = layer.weight
     events = x.dtype==np.uint8 and _COMPILED and (not layer.conv or layer.conv[3]==1)
     if not events: x = x.astype(real)
@@ -199,20 +208,51 @@ def _back(p, spk, threads):
     "What spikes `[B, N]` of the step before add to the products of a layer"
     l,r = p.layer,p.layer.recurrent
     if r.ndim==1: return spk*(np.repeat(r, p.neurons//len(r)).astype(np.int32)*np.int32(l.gain))
-    x = spk.reshape(-1, *p.features) if r.ndim==4 else spk
+    x = spk.reshape(len(spk), *p.features) if r.ndim==4 else spk
     return products(x, l.back, p.real_back, threads).reshape(spk.shape)*np.int32(l.gain)
 
-def _run_states(p, a, spk, mem, threads):
+def _run_states(p, a, spk, mem, threads, held):
     "Spikes and states of a layer that is not plain, from its products `[T or 1, B, N]`, into `spk` and `mem`"
     l,(bias,m,theta,m0,shift,m2),steps = p.layer,p.per,max(len(spk), len(mem))
-    v,j = np.zeros(a.shape[1:], np.int32),np.zeros(a.shape[1:], np.int32)
+    v,j,last = held
     def run(a, spk, mem, steps):
         lif_states_forward(a, l.guard, bias, m, theta, m0, shift, l.current_max, m2, l.levels, l.clip, l.before_fire,
                            v, j, spk, _NO_STATES, mem, steps, RESETS.index(l.reset), threads)
     if not l.recurrent.size: return run(a, spk, mem, steps)
     for t in range(steps):
         now = a[t:t+1] if len(a)>1 else a
-        run(now+_back(p, spk[t-1], threads) if t else now, spk[t:t+1], mem[t:t+1], 1)
+        run(now+_back(p, spk[t-1] if t else last, threads), spk[t:t+1], mem[t:t+1], 1)
+    if steps: last[...] = spk[-1]
+
+# %% ../../nbs/runtime/network.ipynb #6cf7fefb
+def _of_program(s, where):
+    "The integers of a state, of arrays, and the layer that they are of"
+    s = s.ints or s
+    if not isinstance(s.of, IntLayer): fail('`state`', where, 'one of a program, or of a quantized network', 'another')
+    return s,on_cpu(s.of) if hasattr(s.of.weight, 'detach') else s.of
+
+def hold(
+    p:Planned, # A layer
+    b:int, # Samples B
+    state:State=None, # What it starts from; from rest if absent
+    where:str='layer' # What errors call it
+)->State: # Arrays of its own, int32 and uint8
+    "What a run takes and leaves; raises `CheckError` for the state of another layer"
+    l,shape = p.layer,(b,*p.features)
+    has = dict(mem='int32')
+    if len(l.current_leak): has['current'] = 'int32'
+    if l.recurrent.size: has['spk'] = 'uint8'
+    if state is None: return State(**{k:np.zeros(shape, d) for k,d in has.items()}, of=l)
+    s,of = _of_program(state, where)
+    if of is not l and (wrong := differing(of, l)):
+        fail('`state`', where, 'one of this program', f'one of another, by its {", ".join(wrong)}')
+    check_start(s, shape, has, where)
+    return replace(s, of=l, **{k:as_array(getattr(s, k)).copy() for k in has})
+
+def _flat(p, held):
+    "Membranes, currents and spikes of a state, `[B, N]`, in the same memory"
+    there = lambda v: _NO_COUNTS if v is None else v.reshape(len(v), p.neurons)
+    return there(held.mem),there(held.current),there(held.spk)
 
 # %% ../../nbs/runtime/network.ipynb #c9faf77a
 _WIDE = 2**20 # channels: where no products are kept, the list of events pays in narrow layers too
@@ -228,15 +268,14 @@ def _fused(p, x, threads, keep):
     fused_forward(np.ascontiguousarray(x), p.layer.rows, p.layer.guard, p.padded, *out.values(), p.reset, threads)
     return [out[k] for k in keep]
 
-def _neurons(p, a, steps, threads, spk, mem, count, keep):
+def _neurons(p, a, steps, threads, held, spk, mem, count, keep):
     "Fill in what neurons do with products `[T or 1, B, N]`"
     if p.reset is None:
-        _run_states(p, a, spk, mem, threads)
+        _run_states(p, a, spk, mem, threads, held)
         if 'count' in keep: spk.sum(0, np.int32, count)
         return
-    v = np.zeros(a.shape[1:], np.int32)
     mem = mem if 'mem' in keep else None
-    lif_int_forward(a, p.layer.guard, *p.per[:3], v, spk, _NO_SPIKES, _NO_STATES, count, steps, p.reset, threads, mem)
+    lif_int_forward(a, p.layer.guard, *p.per[:3], held[0], spk, _NO_SPIKES, _NO_STATES, count, steps, p.reset, threads, mem)
 
 # %% ../../nbs/runtime/network.ipynb #25bfcef1
 def run_layer(
@@ -244,14 +283,15 @@ def run_layer(
     x:np.ndarray, # Codes `[T or 1, B, …]`; uint8 if they are spikes
     steps:int, # T
     threads:int=1, # Of the loops
-    keep:tuple=('spk','mem') # Spikes, states (`[T, B, …]`), `count` of spikes, `total` of states (`[B, …]`)
+    keep:tuple=('spk','mem'), # Spikes, states (`[T, B, …]`), `count` of spikes, `total` of states (`[B, …]`)
+    held:State=None # What it starts from, by `hold`; overwritten with what it ends in. From rest if absent
 )->list: # What was asked for
     "One layer over time"
     l,reset,n,(t,b) = p.layer,p.reset,p.neurons,x.shape[:2]
     sparse = p.padded is not None and t==steps and x.dtype==np.uint8 and not _many(x[t//2], t*b, _WIDE)
-    if sparse and 'mem' not in keep: return _fused(p, x, threads, keep)
+    if sparse and 'mem' not in keep and held is None: return _fused(p, x, threads, keep)
     if 'total' in keep:
-        got = run_layer(p, x, steps, threads, ['mem' if k=='total' else k for k in keep])
+        got = run_layer(p, x, steps, threads, ['mem' if k=='total' else k for k in keep], held)
         return [v if k=='mem' else np.add.reduce(v, 0, np.int64) for k,v in zip(keep, got)]
     x = x.reshape(t*b, *x.shape[2:])
     if p.linear and x.dtype==np.uint8: a = spike_products(x, l.rows, n, threads)
@@ -260,7 +300,7 @@ def run_layer(
     out = dict(spk=np.empty((steps,b,n), np.uint8) if spikes else _NO_SPIKES,
                mem=np.empty((steps,b,n), np.int32) if 'mem' in keep else _NO_STATES,
                count=np.empty((b,n), np.int32) if 'count' in keep else _NO_COUNTS)
-    _neurons(p, a.reshape(t, b, n), steps, threads, **out, keep=keep)
+    _neurons(p, a.reshape(t, b, n), steps, threads, _flat(p, held or hold(p, b)), **out, keep=keep)
     return [out[k] if len(p.features)==1 else out[k].reshape(*out[k].shape[:-1], *p.features) for k in out if k in keep]
 
 # %% ../../nbs/runtime/network.ipynb #e5447250
@@ -319,18 +359,25 @@ def _through(plan, x, steps, threads, keep):
     for p in first: x, = run_layer(p, x, steps, threads, ('spk',))
     return run_layer(last, x, steps, threads, keep)
 
-def _decide(plan, x, steps, threads):
-    kept, = _through(plan, x, steps, threads, ('total' if plan[-1].layer.reset=='none' else 'count',))
-    return kept.argmax(-1)
+def _answers(decision, p, kept, steps):
+    "What is said of a run, of which this was kept of the last layer"
+    states = kept_for(decision, p.layer.reset) in ('total','mem')
+    worth = np.repeat(p.layer.unit, p.neurons//len(p.layer.unit)) if states else 1.
+    return answers(decision, scores(decision, kept, steps, worth))
 
-def _decide_in_blocks(plan, x, steps, threads):
+def _decide(decision, plan, x, steps, threads):
+    last = plan[-1]
+    kept, = _through(plan, x, steps, threads, (kept_for(decision, last.layer.reset),))
+    return _answers(decision, last, kept, steps)
+
+def _decide_in_blocks(decision, plan, x, steps, threads):
     b,size = x.shape[1],max(1, _BLOCK//(steps*max(p.neurons for p in plan)))
-    if b<=size: return _decide(plan, x, steps, threads)
+    if b<=size: return _decide(decision, plan, x, steps, threads)
     blocks = [x[:,k:k+size] for k in range(0, b, size)]
     if threads==1 or all(p.linear for p in plan):
-        return np.concatenate([_decide(plan, v, steps, threads) for v in blocks])
+        return np.concatenate([_decide(decision, plan, v, steps, threads) for v in blocks])
     with ThreadPoolExecutor(threads) as pool:
-        return np.concatenate(list(pool.map(lambda v: _decide(plan, v, steps, 1), blocks)))
+        return np.concatenate(list(pool.map(lambda v: _decide(decision, plan, v, steps, 1), blocks)))
 
 # %% ../../nbs/runtime/network.ipynb #4230cbc3
 THREADS = 2**10 # The most that are started
@@ -345,41 +392,56 @@ def _check_steps(n):
 # %% ../../nbs/runtime/network.ipynb #2521d314
 class _Runs:
     "What a network does with its `plan`, from its `codes`"
-    def _start(self, x, codes):
-        "Codes over time, and T; longer runs than promised are proved"
+    def _start(self, x, codes, before=0):
+        "Codes over time, and T; longer runs than promised are proved, with the steps before"
         k = input_codes(x, self.in_scale, self.in_min, self.in_max, codes)
         x,steps = check_time(k, self.in_shape, self.steps, self.batch_first)
-        if steps>self.steps: self.prove(steps)
+        if before+steps>self.steps: self.prove(before+steps)
         return x,steps
 
     def record(self,
         x, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`; real numbers or codes
-        codes:bool=False # Are integers codes, where one is not worth 1?
-    )->list: # A `Record` for each layer
+        codes:bool=False, # Are integers codes, where one is not worth 1?
+        state:list=None # What the layers start from, `[r.state for r in …]`; from rest if absent
+    )->list: # A `Record` for each layer, with the state that it ended in
         "Run over time and keep what every layer did"
-        (x,steps),out = self._start(x, codes),[]
-        for i,p in enumerate(self.plan):
-            x,mem = run_layer(p, x, steps, self.threads)
-            out.append(Record(str(i), x, mem))
+        state,out = starts(state, len(self.layers)),[]
+        before = max((s.steps for s in state if s), default=0)
+        x,steps = self._start(x, codes, before)
+        for i,(p,s) in enumerate(zip(self.plan, state)):
+            held = hold(p, x.shape[1], s, f'layer {i}')
+            x,mem = run_layer(p, x, steps, self.threads, held=held)
+            out.append(Record(str(i), x, mem, replace(held, steps=before+steps)))
         return out
 
     def __call__(self,
         x, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`; real numbers or codes
-        codes:bool=False # Are integers codes, where one is not worth 1?
+        codes:bool=False, # Are integers codes, where one is not worth 1?
+        state:list=None # As for `record`, whose records have the next one
     )->tuple: # Spikes (uint8) and states (int32) of the last layer, `[T, B, …]`
         "Run over time"
+        if state is not None: return (last := self.record(x, codes, state)[-1]).spk,last.mem
         return tuple(_through(self.plan, *self._start(x, codes), self.threads, ('spk','mem')))
 
     def classify(self,
         x, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`; real numbers or codes
         codes:bool=False # Are integers codes, where one is not worth 1?
-    )->np.ndarray: # Class of each sample `[B]`
-        "What `decide` says of a run, of which nothing is kept"
-        return _decide_in_blocks(self.plan, *self._start(x, codes), self.threads)
+    )->np.ndarray: # Class of each sample `[B]`; with labels yes or no for each output `[B, K]`
+        "What `decide` says of a run, of which nothing is kept; raises `CheckError` where the decision is `values`"
+        if self.decision=='values':
+            fail('`decision`', 'classify', 'classes or labels (a call gives states, decide makes values)', 'values')
+        return _decide_in_blocks(self.decision, self.plan, *self._start(x, codes), self.threads)
 
-    def decide(self, spk, mem)->np.ndarray: # Class of each sample `[B]`, from what the last layer did, `[T, B, C]`
-        "The class with the largest Σ v (readouts) or Σ s, in int64; the lowest index on a tie"
-        return (mem if self.layers[-1].reset=='none' else spk).sum(0, dtype=np.int64).argmax(-1)
+    def decide(self,
+        spk, # Spikes of the last layer `[T, B, …]`
+        mem # Its states `[T, B, …]`
+    )->np.ndarray: # Class of each sample `[B]`, labels `[B, K]`, or values in real numbers `[T, B, …]`
+        "What the network's `decision` makes of a run; sums are in int64, and the lowest index wins a tie"
+        last = self.plan[-1]
+        kind = kept_for(self.decision, last.layer.reset)
+        kept = dict(count=spk, spk=spk, total=mem, mem=mem)[kind]
+        if kind in ('count','total'): kept = kept.sum(0, dtype=np.int64)
+        return _answers(self.decision, last, kept, len(spk))
 
 # %% ../../nbs/runtime/network.ipynb #5790ccdb
 @dataclass(frozen=True)
@@ -393,15 +455,18 @@ class IntegerNetwork(_Runs):
     in_max:int # Largest input code
     threads:int=1 # Threads of the compiled loops
     batch_first:bool=False # Is input over time `[B, T, *in_shape]`?
+    decision:str='sum' # How what the last layer did is read
 
     def __post_init__(self):
         check_header(self.header)
         _check_threads(self.threads)
         self.prove(self.steps)
+        if self.decision!='sum':
+            object.__setattr__(self, 'decision', check_decision(self.decision, self.plan[-1].neurons))
 
     @property
     def header(self)->dict: # What a file says of it, beside its layers
-        return {k:getattr(self, k) for k in ('in_shape','steps','in_scale','in_min','in_max','batch_first')}
+        return {k:getattr(self, k) for k in ('in_shape','steps','in_scale','in_min','in_max','batch_first','decision')}
 
     @cached_property
     def plan(self)->list: return planned(self.layers, self.in_shape, max(-self.in_min, self.in_max)) # `Planned` layers

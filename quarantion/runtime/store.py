@@ -16,6 +16,7 @@ from ..files import load_tensors, parse_json, save_tensors
 from ..nonary.nits import pack, pack_trits, unpack, unpack_trits
 from .coding import (
     WORTH, decode_codes, decode_ints, decode_units, encode_codes, encode_ints, encode_units)
+from .decision import decision_of
 from .layer import IntLayer, Op, arrays, is_conv, is_op, is_whole
 
 # %% ../../nbs/runtime/store.ipynb #4479d178
@@ -67,7 +68,7 @@ def encoded_layers(
 # %% ../../nbs/runtime/store.ipynb #8581072f
 FORMAT,VERSION = 'quarantion.program',3
 _OLD = 'quarantion.integer' # what versions 1 and 2 are called; they have no seal
-_NETWORK = dict(in_scale=1., in_min=0, in_max=1, batch_first=False)
+_NETWORK = dict(in_scale=1., in_min=0, in_max=1, batch_first=False, decision='sum')
 _OP = dict(kernel=[1,1], stride=[1,1], padding=[0,0])
 
 def _lists(x): return [_lists(v) for v in x] if isinstance(x, tuple) else x
@@ -96,7 +97,7 @@ def layer_header(
 def write(
     path, # File to write, atomically
     layers:tuple, # `IntLayer`s in order
-    header:dict # `in_shape` and `steps`, and where they are not usual `in_scale`, `in_min`, `in_max` and `batch_first`
+    header:dict # `in_shape` and `steps`, and where they are not usual the rest of what `check_header` takes
 ):
     "Write layers as one safetensors file; raises `CheckError`"
     head = file_header(layers, check_header(_NETWORK|header, str(path)))
@@ -242,7 +243,7 @@ def _first_version(h, tensors, i, path):
 STEPS = 2**20 # The most that a header may ask for
 
 def check_header(
-    header:dict, # `in_shape`, `steps`, `in_scale`, `in_min`, `in_max` and `batch_first`
+    header:dict, # `in_shape`, `steps`, `in_scale`, `in_min`, `in_max`, `batch_first` and `decision`
     where:str='network' # What the error calls it
 )->dict: # The same, of types that Python has
     "What a network needs to know beside its layers; raises `CheckError`"
@@ -254,7 +255,9 @@ def check_header(
     said = dict(in_shape=_sizes(listed, 'in_shape', where, range(1, 5)), in_scale=float(scale))
     for k,lo,hi in (('steps',1,STEPS), ('in_min',-127,0), ('in_max',1,255)):
         said[k] = int(_number(header, k, where, lo, hi))
-    return said | dict(batch_first=_flag(header, 'batch_first', where, None))
+    try: decision = str(decision_of(header.get('decision', 'sum')))
+    except CheckError as e: raise CheckError(f'{where}: header field {e}') from None
+    return said | dict(batch_first=_flag(header, 'batch_first', where, None), decision=decision)
 
 # %% ../../nbs/runtime/store.ipynb #fc91c188
 def _kind(path):

@@ -7,40 +7,43 @@ __all__ = ['OverTime', 'Network', 'readout', 'evaluating']
 
 # %% ../../nbs/spikes/network.ipynb #c5a1970b
 from contextlib import contextmanager
-from functools import partial
 import torch
 from torch import Tensor, nn
 from ..checks import check_range, check_time, fail
+from ..runtime.decision import check_decision, decision_of
 from ..runtime.layer import Record
+from ..runtime.state import starts
 from .neuron import LIF
 
 # %% ../../nbs/spikes/network.ipynb #b27384d8
 class OverTime(nn.Module):
-    "What networks over time share. A subclass has `_run(x, every)`; see below"
+    "What networks over time share. A subclass has `_run(x, every, state)`; see below"
     def forward(self,
         x:Tensor, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`
+        state:list=None, # What the layers start from, `[r.state for r in …]`; from rest if absent
         **kwargs # `codes=True`, where integers are codes of a quantized network
     )->tuple[Tensor,Tensor]: # Spikes and states of the last layer, `[T, B, …]`
         "Run over time"
-        for _,_,spk,mem in self._run(x, False, **kwargs): pass
+        for _,_,spk,mem,_ in self._run(x, False, state, **kwargs): pass
         return spk,mem()
 
     def record(self,
         x:Tensor, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`
+        state:list=None, # What the layers start from, `[r.state for r in …]`; from rest if absent
         **kwargs # `codes=True`, where integers are codes of a quantized network
-    )->list[Record]: # One for each layer of neurons, in order
+    )->list[Record]: # One for each layer of neurons, in order, with the state that it ended in
         "Run over time and keep what every layer did"
-        return [Record(n, spk, mem()) for n,_,spk,mem in self._run(x, True, **kwargs)]
+        return [Record(n, spk, mem(), last()) for n,_,spk,mem,last in self._run(x, True, state, **kwargs)]
 
     def answer(self,
         x:Tensor, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`
-        **kwargs # `codes=True`, where integers are codes of a quantized network
-    )->tuple[Tensor,Tensor]: # Score of each class `[B, C]`, a mean over steps; and spikes a neuron and step
+        **kwargs # As for `forward`
+    )->tuple[Tensor,Tensor]: # Scores `[B, K]`, as `readout` makes them; and spikes a neuron and step
         "Run over time and read out, both with gradients; spikes are those of the layers that fire"
         fired,total = x.new_zeros((), dtype=torch.float64),0
-        for _,layer,spk,mem in self._run(x, False, **kwargs):
+        for _,layer,spk,mem,_ in self._run(x, False, **kwargs):
             if layer.reset!='none': fired,total = fired+spk.sum(dtype=torch.float64),total+spk.numel()
-        return readout(spk, mem(), layer.reset)/len(spk), fired/max(1, total)
+        return readout(spk, mem(), layer.reset, self.decision), fired/max(1, total)
 
 # %% ../../nbs/spikes/network.ipynb #65d2850c
 class Network(OverTime):
@@ -49,7 +52,8 @@ class Network(OverTime):
         *layers:nn.Module, # torch layers, with `LIF` or `RecurrentLIF` between them and at the end
         in_shape:tuple=None, # Shape of one sample; known by itself if the first layer is `nn.Linear`
         steps:int=25, # Steps T for constant input, ≥ 1
-        batch_first:bool=False # Is input over time `[B, T, *in_shape]`? What comes out is `[T, B, …]` all the same
+        batch_first:bool=False, # Is input over time `[B, T, *in_shape]`? What comes out is `[T, B, …]` all the same
+        decision:str='sum' # How what the last layer did is read
     ):
         super().__init__()
         self.layers,self.steps = nn.ModuleList(layers),int(check_range(steps, 1, name='steps'))
@@ -57,31 +61,51 @@ class Network(OverTime):
             if not layers or not isinstance(layers[0], nn.Linear):
                 fail('`in_shape`', expected='the shape of one sample, such as (1, 28, 28)', found=None)
             in_shape = layers[0].in_features,
-        self.in_shape,self.batch_first = tuple(in_shape),bool(batch_first)
+        self.in_shape,self.batch_first,self.decision = tuple(in_shape),bool(batch_first),str(decision_of(decision))
         if not layers or not isinstance(layers[-1], LIF):
             found = type(layers[-1]).__name__ if layers else 'none'
             fail('the last layer', expected='neurons: LIF or RecurrentLIF', found=found)
 
-    def _run(self, x, every):
+    def _run(self, x, every, state=None):
         x,steps = check_time(x, self.in_shape, self.steps, self.batch_first)
+        start = iter(starts(state, sum(isinstance(l, LIF) for l in self.layers)))
         for i,layer in enumerate(self.layers):
-            if isinstance(layer, LIF):
-                if every or layer is self.layers[-1]: got = layer.pre(x, steps=steps)
-                else: got = layer.spikes(x, steps=steps), # membranes that nobody asked for are never made
-                x = got[0]
-                yield str(i),layer,x,partial(layer.states, *got)
-            else: x = layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+            if not isinstance(layer, LIF): x = layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+            elif every or layer is self.layers[-1]:
+                r = layer.record(x, next(start), steps, str(i))
+                x = r.spk
+                yield r.name,layer,x,lambda: r.mem,lambda: r.state
+            else: # membranes that nobody asked for are never made
+                x = layer.spikes(x, next(start), steps)
+                yield str(i),layer,x,None,None
 
-    def extra_repr(self): return f'in_shape={self.in_shape}, steps={self.steps}'+', batch_first=True'*self.batch_first
+    def extra_repr(self):
+        said = f'in_shape={self.in_shape}, steps={self.steps}'+', batch_first=True'*self.batch_first
+        return said+f', decision={self.decision!r}'*(self.decision!='sum')
 
 # %% ../../nbs/spikes/network.ipynb #c2b2e482
+def _earliness(spk):
+    "−t of the first spikes `[B, K]`; silence is as late as the last step"
+    first = torch.where(spk.detach().any(0), spk.detach().argmax(0), len(spk)-1)
+    at = spk.gather(0, first[None])[0]
+    return at-at.detach()-first
+
 def readout(
     spk:Tensor, # Spikes of the last layer `[T, B, C]`
     mem:Tensor, # Its states `[T, B, C]`
-    reset:str # Its reset
-)->Tensor: # Score of each class `[B, C]`
-    "Σ states of a layer that integrates (`none`), Σ spikes of one that fires; the first wins a tie"
-    return mem.sum(0) if reset=='none' else spk.sum(0)
+    reset:str, # Its reset
+    decision:str='sum' # How it is read
+)->Tensor: # Scores `[B, K]`; of `values` the states
+    "Mean state of a layer that integrates (`none`), mean spikes of one that fires, or what another decision looks at"
+    d = decision_of(decision)
+    if d.kind=='values': return mem
+    if d.kind=='max_membrane': return mem.flatten(2).max(0).values
+    if d.kind=='first_spike': return _earliness(spk.flatten(2))
+    total = (mem if reset=='none' else spk).sum(0).flatten(1)
+    if d.kind=='population':
+        check_decision(decision, total.shape[1])
+        total = total.unflatten(1, (d.number,-1)).sum(-1)
+    return total/len(spk)
 
 # %% ../../nbs/spikes/network.ipynb #d05e45fd
 @contextmanager

@@ -7,11 +7,13 @@ __all__ = ['SAVES', 'Gradient', 'per_neuron', 'lif_arguments', 'lif_pre', 'state
            'Diagonal', 'RecurrentLIF']
 
 # %% ../../nbs/spikes/neuron.ipynb #7367d9ab
+import math
 import torch
 from typing import NamedTuple
 from torch import Tensor, nn
 from ..checks import check_in, check_range, fail
-from ..runtime.layer import RESETS
+from ..runtime.layer import RESETS, Record
+from ..runtime.state import State, check_start
 from .operators import Arguments, counts_over_time, over_time
 from .surrogate import SURROGATES, spike
 
@@ -47,27 +49,31 @@ def _check(x, beta, threshold, mem, reset, gradient):
     surrogate,slope,detach_reset,save = gradient
     check_in(reset, RESETS, 'reset'); check_in(surrogate, SURROGATES, 'surrogate'); check_in(save, SAVES, 'save')
     def above(v, name):
-        if not isinstance(v, Tensor) and not v>0: check_range(v, 0, name=name, above=True)
+        if not isinstance(v, Tensor) and not 0<v<math.inf: check_range(v, 0, name=name, above=True)
     if not isinstance(detach_reset, bool): fail('`detach_reset`', expected='True or False', found=repr(detach_reset))
     if not x.is_floating_point(): fail('`x`', expected='a floating dtype', found=x.dtype)
     above(slope, 'slope'); above(threshold, 'threshold')
     if not isinstance(beta, Tensor) and not 0<=beta<=1: check_range(beta, 0, 1, 'beta')
-    if mem is not None and mem.shape!=x.shape[1:]:
-        fail('`mem`', expected=f'shape {tuple(x.shape[1:])}', found=tuple(mem.shape))
+    if mem is not None and (mem.dtype!=x.dtype or mem.shape!=x.shape[1:]):
+        fail('`mem`', expected=f'{x.dtype} of shape {tuple(x.shape[1:])}', found=f'{mem.dtype} of {tuple(mem.shape)}')
     if x.ndim<3: fail('`x`', expected='axes `t b n` or `t b c h w`', found=f'shape {tuple(x.shape)}')
+
+def _steps(x, steps):
+    "T"
+    if steps is None: return len(x)
+    if len(x)==1 or len(x)==steps: return steps
+    fail('`x`', expected=f'{steps} steps, or one for a constant current', found=f'shape {tuple(x.shape)}')
 
 def lif_arguments(
     x, beta, threshold, mem, reset, steps, gradient # As for `lif`
 )->Arguments:
     "Checked, with neurons in one axis and parameters spread over them: what the operators take. Raises `CheckError`"
     _check(x, beta, threshold, mem, reset, gradient)
-    if steps is None: steps = len(x)
-    elif len(x)!=1 and len(x)!=steps:
-        fail('`x`', expected=f'{steps} steps, or one for a constant current', found=f'shape {tuple(x.shape)}')
+    steps = _steps(x, steps)
     b,feat = x.shape[1],x.shape[2:]
     def spread(p, name): return per_neuron(torch.as_tensor(p, dtype=x.dtype, device=x.device), feat, name)
     beta,theta = spread(beta, 'beta'),spread(threshold, 'threshold')
-    v0 = x.new_zeros(b, beta.numel()) if mem is None else mem.reshape(b, beta.numel()).to(x.dtype)
+    v0 = x.new_zeros(b, beta.numel()) if mem is None else mem.reshape(b, beta.numel())
     surrogate,slope,detach_reset,_ = gradient
     return Arguments(x if x.ndim==3 else x.reshape(len(x), b, beta.numel()), beta, theta, v0, steps, reset,
         surrogate, slope if isinstance(slope, Tensor) else float(slope), bool(detach_reset))
@@ -137,8 +143,56 @@ def lif_counts(
     if isinstance(gradient.slope, Tensor): return lif_spikes(x, beta, threshold, mem, reset, steps, gradient).sum(0)
     return counts_over_time(lif_arguments(x, beta, threshold, mem, reset, steps, gradient)).reshape(x.shape[1:])
 
+# %% ../../nbs/spikes/neuron.ipynb #6bb94dbe
+class _Runs(nn.Module):
+    "What neurons do over time, with what they are made of"
+    @property
+    def gradient(self): return Gradient(self.surrogate, self.slope, self.detach_reset, self.save)
+
+    def _from(self, x, mem, where='neurons'):
+        "What neurons start from: membranes alone, a `State` that fits, or nothing"
+        if not isinstance(mem, State): return State(mem)
+        if mem.of is not None: fail('`state`', where, 'one of a float network', 'one of integers')
+        has = 'mem',*('current',)*('alpha' in self.leaks),*('spk',)*(self.recurrent is not None)
+        return check_start(mem, x.shape[1:], dict.fromkeys(has, str(x.dtype).removeprefix('torch.')), where)
+
+    def _run(self, x, start, steps, keep):
+        "Spikes, membranes before the reset, θ, and the last current where it leaks"
+        beta,theta = self.beta.clamp(0, 1),self.threshold.clamp(min=1e-6)
+        return *lif_pre(x, beta, theta, start.mem, self.reset, steps, self.gradient, keep),None
+
+    def pre(self, x, mem=None, steps=None):
+        "Spikes, membranes before the reset, and θ of each neuron"
+        return self._run(x, self._from(x, mem), steps, True)[:3]
+
+    def spikes(self, x, mem=None, steps=None):
+        "As `lif_spikes`: spikes over T, and no membrane is written"
+        return self._run(x, self._from(x, mem), steps, False)[0]
+
+# %% ../../nbs/spikes/neuron.ipynb #5c1f328a
+class _Records(_Runs):
+    "What is kept of it; `mem` and `state` are membranes `[B, …]` alone, or a `State`"
+    def states(self, spk, pre, theta):
+        "States after each step, from what `pre` gives"
+        return state_after(spk, pre, theta, self.reset, self.detach_reset)
+
+    def forward(self, x, mem=None, steps=None):
+        "As `lif`: spikes and states over T"
+        return (got := self.pre(x, mem, steps))[0], self.states(*got)
+
+    def record(self, x, state=None, steps=None, name='')->Record:
+        "As `forward`, with the `State` that it ends in"
+        start = self._from(x, state, f'layer {name}' if name else 'neurons')
+        spk,pre,theta,current = self._run(x, start, steps, True)
+        mem = self.states(spk, pre, theta)
+        def last(over, before): # a copy: a view would hold the whole recording
+            if len(over): return over[-1].clone()
+            return x.new_zeros(x.shape[1:]) if before is None else before
+        back = last(spk, start.spk) if self.recurrent is not None else None
+        return Record(name, spk, mem, State(last(mem, start.mem), current, back, start.steps+len(spk)))
+
 # %% ../../nbs/spikes/neuron.ipynb #8d4a86f9
-class LIF(nn.Module):
+class LIF(_Records):
     "A layer of leaky integrate-and-fire neurons"
     kind,leaks = 'lif',('beta',) # What they are called, and what leaks
     save = 'recompute' # What is kept for the backward pass, one of `SAVES`
@@ -165,29 +219,6 @@ class LIF(nn.Module):
         if learn: setattr(self, name, nn.Parameter(v))
         else: self.register_buffer(name, v)
 
-    @property
-    def gradient(self): return Gradient(self.surrogate, self.slope, self.detach_reset, self.save)
-
-    def _run(self, x, mem, steps, keep):
-        beta,theta = self.beta.clamp(0, 1),self.threshold.clamp(min=1e-6)
-        return lif_pre(x, beta, theta, mem, self.reset, steps, self.gradient, keep)
-
-    def pre(self, x, mem=None, steps=None):
-        "Spikes, membranes before the reset, and θ of each neuron"
-        return self._run(x, mem, steps, True)
-
-    def spikes(self, x, mem=None, steps=None):
-        "As `lif_spikes`: spikes over T, and no membrane is written"
-        return self._run(x, mem, steps, False)[0]
-
-    def states(self, spk, pre, theta):
-        "States after each step, from what `pre` gives"
-        return state_after(spk, pre, theta, self.reset, self.detach_reset)
-
-    def forward(self, x, mem=None, steps=None):
-        "As `lif`: spikes and states over T"
-        return (got := self.pre(x, mem, steps))[0], self.states(*got)
-
     def extra_repr(self):
         f = lambda p: f'{p.item():g}' if p.numel()==1 else f'[{p.numel()}]'
         return f'beta={f(self.beta)}, threshold={f(self.threshold)}, reset={self.reset!r}'
@@ -212,18 +243,20 @@ class RecurrentLIF(LIF):
 
     def _drive(self, u, j, i, beta): return beta*u+i[0]+i[1],j # βU, with the current of the input and of the spikes
 
-    def _run(self, x, mem, steps, keep):
+    def _run(self, x, start, steps, keep):
         feat,ss,vs = x.shape[2:],[],[]
-        s = j = torch.zeros_like(x[0])
+        _check(x, 0., 1., start.mem, self.reset, self.gradient)
+        rest = lambda v: torch.zeros_like(x[0]) if v is None else v
+        u,j,s = map(rest, (start.mem,start.current,start.spk))
+        each = lambda p,name: per_neuron(p.to(x.dtype), feat, name).reshape(feat)
+        beta,theta = each(self.beta.clamp(0, 1), 'beta'),each(self.threshold.clamp(min=1e-6), 'threshold')
         def fires(d, detach=False): return (d>0).to(d.dtype) if detach else spike(d, self.surrogate, self.slope)
-        theta = per_neuron(self.threshold.clamp(min=1e-6), feat, 'threshold').reshape(feat)
-        u = torch.zeros_like(x[0]) if mem is None else mem
-        for t in range(steps or len(x)):
+        for t in range(_steps(x, steps)):
             i = x[t if len(x)>1 else 0]
-            beta = per_neuron(self.beta.clamp(0, 1), feat).reshape(feat)
             v,j = self._drive(u, j, (i,self.recurrent(s)), beta)
             if self.reset=='subtract_delayed': v = v-fires(u-theta, self.detach_reset)*theta
             s = fires(v-theta)
             u = self.states(s, v, theta)
             ss.append(s); vs.append(v)
-        return torch.stack(ss), torch.stack(vs), theta
+        spk,pre = (torch.stack(a) if a else x.new_empty((0,*x.shape[1:])) for a in (ss,vs))
+        return spk, pre, theta, j if 'alpha' in self.leaks else None

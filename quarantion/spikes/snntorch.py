@@ -15,19 +15,19 @@ from ..checks import CheckError, check_finite, check_in, check_range, fail
 from .network import Network
 from .neuron import RESETS, LIF
 from .snntorch_neurons import (
-    NEURONS, check_neuron, first_line, is_neuron, leaks, learns, read_neuron, read_reset, write_neuron)
+    NEURONS, check_neuron, drive, first_line, is_neuron, leaks, learns, read_neuron, read_reset, write_neuron)
+from .readable import LAYERS, copied, kind_of, plain_weights, role
 from .surrogate import SURROGATES
-from .tracing import rows, tensors_in, watching
+from .tracing import rows, watching
 
 # %% ../../nbs/spikes/snntorch.ipynb #be2c6c29
-_LAYERS = (nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
-           nn.Flatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity)
 _BOXES = nn.Sequential, nn.ModuleList, nn.ModuleDict
-_KNOWN = ', '.join(t.__name__ for t in _LAYERS+NEURONS)
+_NEURONS = ', '.join(t.__name__ for t in NEURONS)
+_KNOWN = ', '.join(t.__name__ for t in (*LAYERS,*NEURONS))
 
 def _is_whole(m): # a layer that is read as one, and not a module of the user's own, made of others
     if type(m) in _BOXES: return False
-    return isinstance(m, (snn.SpikingNeuron,LIF)+_LAYERS) or type(m).__module__.startswith(('torch.nn.','snntorch.'))
+    return bool(kind_of(m)) or is_neuron(m) or type(m).__module__.startswith(('torch.nn.','snntorch.'))
 
 def _whole(net):
     "Name and module of each that is read as one; what is inside of it is its own"
@@ -36,24 +36,12 @@ def _whole(net):
         if _is_whole(m) and not any(n.startswith(f'{o}.') for o in out): out[n] = m
     return out
 
-def _is_row(m): return type(m) in _LAYERS+NEURONS or type(m) is nn.Sequential and all(map(_is_row, m))
-
-# %% ../../nbs/spikes/snntorch.ipynb #3526afee
-def _copy(net):
-    "A copy that shares nothing with `net`"
-    memo = {id(t):t.detach().clone() for m in net.modules() for t in tensors_in(vars(m)) if t.grad_fn is not None}
-    try: new = copy.deepcopy(net, memo)
-    except Exception as e:
-        fail(f'`{type(net).__name__}`', '', 'a module that `copy.deepcopy` can copy', f'{type(e).__name__}: {e}')
-    for m in new.modules(): m._forward_hooks.clear()
-    for p in new.parameters(): p.grad = None
-    return new
-
+def _is_row(m): return bool(kind_of(m)) or type(m) in NEURONS or type(m) is nn.Sequential and all(map(_is_row, m))
 
 # %% ../../nbs/spikes/snntorch.ipynb #3d7595a1
 def _twin(net):
     "A copy for the check: float64, where the order of a sum hardly matters, on the CPU, in eval mode"
-    new = _copy(net).cpu().double().eval()
+    new = copied(net).cpu().double().eval()
     neurons = [m for m in new.modules() if isinstance(m, snn.SpikingNeuron)]
     for m in neurons:
         f = m.spike_grad
@@ -120,18 +108,19 @@ def _watched(net, x, run):
             torch.set_default_dtype(dtype)
     return calls, w.calls
 
-_AXES = {nn.Linear:2, nn.Conv2d:4} # of what they give for a batch
+# %% ../../nbs/spikes/snntorch.ipynb #fd71f9e7
+_AXES = {nn.Linear:2, nn.Conv1d:3, nn.Conv2d:4} # of what they give for a batch
 
 def _axes(made):
     "How many axes the currents of neurons have, if there are weights on their way"
     while made.inputs:
         made = made.inputs[0]
-        if type(made.module) in _AXES: return _AXES[type(made.module)]
+        if kind_of(made.module) in _AXES: return _AXES[kind_of(made.module)]
 
 def _try(net, x, way):
     "What `net` does when it is run in this way, or why it cannot be"
     name,run,steps,constant = way
-    try: calls,made = _watched(_copy(net), x, run)
+    try: calls,made = _watched(copied(net), x, run)
     except RuntimeError as e: return None,str(e)
     if not calls: return None,'no neurons are called'
     n = len(next(iter(calls.values())))
@@ -160,7 +149,7 @@ def _run(net, x, known=None):
 
 def _check_known(modules):
     for name,m in modules:
-        if type(m) not in _LAYERS+NEURONS and not (is_neuron(m) and hasattr(m, 'kind')):
+        if not kind_of(m) and type(m) not in NEURONS and not (is_neuron(m) and hasattr(m, 'kind')):
             fail(f'layer `{name}`', expected=f'one of {_KNOWN}', found=type(m).__name__)
 
 def _read_rows(ran, net):
@@ -168,15 +157,15 @@ def _read_rows(ran, net):
     _check_known((c.name,c.module) for c in ran.made)
     out = rows(ran.made, is_neuron)
     used = {n for w in out.values() for n,_ in w.layers}|set(out)
-    last = next((c for c in ran.made if c.name not in used and type(c.module) in (nn.Linear,nn.Conv2d)), None)
-    want = 'neurons: Leaky, RLeaky, Synaptic or RSynaptic'
+    last = next((c for c in ran.made if c.name not in used and role(c.module)=='weights'), None)
+    want = f'neurons: {_NEURONS}'
     if last: fail(f'layer `{last.name}`, the last', expected=want, found=type(last.module).__name__)
     return out
 
 # %% ../../nbs/spikes/snntorch.ipynb #d9361dd9
 def _with_thresholds(net, scale):
     "A copy with other thresholds"
-    new = _copy(net)
+    new = copied(net)
     for m in new.modules():
         if is_neuron(m):
             th = m.threshold.detach()*(scale*(1+1e-6))
@@ -201,7 +190,7 @@ def _compare(name, c, r, layer, kind):
 
 # %% ../../nbs/spikes/snntorch.ipynb #a6b0a95e
 def _inputs(T, in_shape):
-    "Random input, and what thresholds are multiplied with: weak, pixels, signed, strong, long, and what makes all layers fire"
+    "Random input, and what thresholds are multiplied with: weak, long, pixels, signed, strong, and what makes all fire"
     gen = torch.Generator().manual_seed(0)
     def x(draw, gain, T=T): return draw(T, 3, *in_shape, dtype=torch.float64, generator=gen)*gain
     yield x(torch.rand, 1),1
@@ -217,9 +206,29 @@ def _recorded(net, x, where):
         want = 'the shape that the first layer takes (forward changes the axes of a sample, and layers here do not)'
         fail('`in_shape`', where, want, f'{list(x.shape[2:])}: {first_line(e)}')
 
+# %% ../../nbs/spikes/snntorch.ipynb #79706bbc
+def _check_length(ran, longer, T, where):
+    "What `forward` makes of five steps more"
+    if ran.constant or ran.steps==T and longer.steps==T+5: return
+    if ran.steps!=longer.steps:
+        found = f'{ran.steps} of {T} and {longer.steps} of {T+5}'
+        fail('`forward`', where, 'all steps of x, or the same number of any', found)
+    said = f'takes {ran.steps} steps, however many x has; the network takes all that it is given'
+    warnings.warn(f'`forward` of {where} {said}')
+
+def _check_fresh(net, x, ran, where):
+    "Does a second call start from zero too?"
+    run = next(r for way,r,*_ in _ways(net, x) if way==ran.way)
+    calls,_ = _watched(copied(net), x, lambda net: (run(net), run(net)))
+    halves = [(c[:ran.steps],c[ran.steps:]) for c in calls.values()]
+    if all(torch.equal(s, t) and torch.equal(u, v) for a,b in halves for (s,u),(t,v) in zip(a, b)): return
+    said = 'does not reset its neurons: they go on from the call before; the network starts from zero'
+    warnings.warn(f'`forward` of {where} {said}')
+
+# %% ../../nbs/spikes/snntorch.ipynb #cd365b74
 def _agree(theirs, ours, names, way, T):
     "Compare networks on random input, neurons by name; returns the first run. Raises `CheckError`"
-    theirs,ours,kind = _twin(theirs),_copy(ours).cpu().double().eval(),type(theirs).__name__
+    theirs,ours,kind = _twin(theirs),copied(ours).cpu().double().eval(),type(theirs).__name__
     ours.batch_first = False
     first,apart = None,None
     for x,scale in _inputs(T, ours.in_shape):
@@ -237,22 +246,6 @@ def _agree(theirs, ours, names, way, T):
     if first.way!=_BY_STEP: _check_fresh(theirs, next(_inputs(T, ours.in_shape))[0], first, kind)
     return first
 
-def _check_length(ran, longer, T, where):
-    "What `forward` makes of five steps more"
-    if ran.constant or ran.steps==T and longer.steps==T+5: return
-    if ran.steps!=longer.steps:
-        found = f'{ran.steps} of {T} and {longer.steps} of {T+5}'
-        fail('`forward`', where, 'all steps of x, or the same number of any', found)
-    warnings.warn(f'`forward` of {where} takes {ran.steps} steps, however many x has; the network takes all that it is given')
-
-def _check_fresh(net, x, ran, where):
-    "Does a second call start from zero too?"
-    run = next(r for way,r,*_ in _ways(net, x) if way==ran.way)
-    calls,_ = _watched(_copy(net), x, lambda net: (run(net), run(net)))
-    halves = [(c[:ran.steps],c[ran.steps:]) for c in calls.values()]
-    if all(torch.equal(s, t) and torch.equal(u, v) for a,b in halves for (s,u),(t,v) in zip(a, b)): return
-    warnings.warn(f'`forward` of {where} does not reset its neurons: they go on from the call before; the network starts from zero')
-
 # %% ../../nbs/spikes/snntorch.ipynb #cbb4590e
 def _reset_by(layers, reset):
     "Let all hidden neurons be reset in this way, by spikes that are constants to the gradient"
@@ -265,11 +258,12 @@ def _sample_shapes(net, in_shape):
     kinds = [type(m) for m in net.modules()]
     if nn.Conv1d not in kinds and nn.Conv2d not in kinds:
         return list(dict.fromkeys((m.in_features,) for m in net.modules() if hasattr(m, 'in_features')))
-    first = next(m for m in _whole(net).values() if type(m) not in (nn.Dropout,nn.Identity))
-    if type(first) is nn.Linear: return [(first.in_features,)]
+    first = next(m for m in _whole(net).values() if role(m)!='nothing')
+    if kind_of(first) is nn.Linear: return [(first.in_features,)]
     want = f'the shape of one sample, such as (1, 28, 28), for a network that begins with {type(first).__name__}'
     fail('`in_shape`', expected=want, found=None)
 
+# %% ../../nbs/spikes/snntorch.ipynb #9e3badf3
 def _read(net, in_shape, steps):
     "How `net` runs, the shape of its samples, and its layers of neurons in order"
     twin,refused = _twin(net),[]
@@ -283,19 +277,33 @@ def _read(net, in_shape, steps):
     _check_known(_whole(twin).items()) # perhaps that is why it does not run
     raise refused[0]
 
+# %% ../../nbs/spikes/snntorch.ipynb #3c8fe95d
 def _own_layers(new, ways, read):
     "Layers of our own, from those of a copy of the original, and `read` for its neurons"
     layers,seen = [],set()
     for name,w in ways.items():
         for n,m in (*w.layers,(name,None)):
-            m = new.get_submodule(n) if n else m
+            m = new.get_submodule(n) if n else m.train(new.training) # a function has no mode of its own
             plain = not any(True for _ in m.parameters())
             if id(m) in seen and plain: m = copy.deepcopy(m) # a pool that is called twice
             if id(m) in seen:
                 fail(f'layer `{n}` ({type(m).__name__})', expected='weights that are called once a step', found='twice')
             seen.add(id(m))
+            if isinstance(m, snn.SpikingNeuron): _gain(layers, drive(m), f'layer `{n}` ({type(m).__name__})')
             layers.append(read(n, m) if is_neuron(m) else m)
     return layers
+
+def _gain(layers, gain, where):
+    "Let the last weights, or the norm behind them, do what neurons do to their current"
+    if (gain==1).all(): return
+    m = next((m for m in reversed(layers) if role(m) in ('weights','norm') or is_neuron(m)), None)
+    if getattr(m, 'weight', None) is None:
+        fail('the current', where, 'weights, or a norm that has some, to multiply with its gain', type(m).__name__)
+    if gain.numel() not in (1,len(m.weight)):
+        want = f'one value, or one for each of {len(m.weight)} channels'
+        fail('`R` and `C`', where, want, f'shape {list(gain.shape)}')
+    for p in (m.weight,m.bias):
+        if p is not None: p.data = p.data*gain.reshape(-1, *[1]*(p.ndim-1)).to(p)
 
 # %% ../../nbs/spikes/snntorch.ipynb #f10ac17c
 def _has_neurons(net):
@@ -304,7 +312,7 @@ def _has_neurons(net):
     neurons = [(n,m) for n,m in whole if is_neuron(m)]
     if not neurons:
         found = ', '.join(type(m).__name__ for m in _whole(net).values()) or 'no layers'
-        fail(f'`{type(net).__name__}`', expected='neurons: Leaky, RLeaky, Synaptic or RSynaptic', found=found)
+        fail(f'`{type(net).__name__}`', expected=f'neurons: {_NEURONS}', found=found)
     for name,m in neurons:
         where = f'layer `{name}` ({type(m).__name__})'
         if type(m) not in NEURONS: continue
@@ -312,13 +320,15 @@ def _has_neurons(net):
         read_reset(m, where)
     for k,t in net.state_dict().items(): check_finite(t, k)
 
+# %% ../../nbs/spikes/snntorch.ipynb #6c8c64f1
 def from_snntorch(
     net:nn.Module, # A network of snnTorch; it is copied, and not changed in any way
     in_shape:tuple=None, # Shape of one sample, such as `(1,28,28)`; known by itself without convolutions
     steps:int=25, # Steps T for constant input, ≥ 1; a `forward` with its own number of steps decides instead
     surrogate:str=None, # One of `SURROGATES` for every neuron, instead of what `spike_grad` says
     slope:float=None, # Its steepness, > 0; 25 if absent
-    reset:str=None # One of `RESETS` for all hidden neurons, set after the comparison: spikes are then others
+    reset:str=None, # One of `RESETS` for all hidden neurons, set after the comparison: spikes are then others
+    decision:str='sum' # How what the last layer did is read: of a population code with 10 classes `population(10)`
 )->Network: # The same weights, layout of x and mode, and spikes where `reset` is None; they come out `[T, B, …]`
     "Read a network of snnTorch; raises `CheckError` for what cannot be read, and if any spike differs on random input"
     if not hasattr(net, 'named_modules'): fail('`net`', 'from_snntorch', 'a network of snnTorch', type(net).__name__)
@@ -329,14 +339,18 @@ def from_snntorch(
         slope = 25. if slope is None else slope
     steps = int(check_range(steps, 1, name='steps'))
     if reset is not None: check_in(reset, RESETS, 'reset')
-    new,T = _copy(net),max(steps, 8)
-    _has_neurons(new)
+    T,theirs = max(steps, 8),copied(net)
+    for said in plain_weights(theirs, (snn.SpikingNeuron,LIF)): warnings.warn(said)
+    _has_neurons(theirs)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        ran,in_shape,ways = _read(net, in_shape, T)
+        ran,in_shape,ways = _read(theirs, in_shape, T)
         shapes = {c.name:c.inputs[0].shape[1:] for c in ran.made if c.name in ways}
         def read(name, m): return read_neuron(m, torch.Size(shapes[name]), name, surrogate, slope)
-        res = Network(*_own_layers(new, ways, read), in_shape=in_shape, steps=steps, batch_first=ran.batch_first)
-        _agree(net, res, list(ways), ran.way, T)
+        def made(own):
+            layers = _own_layers(own, ways, read)
+            return Network(*layers, in_shape=in_shape, steps=steps, batch_first=ran.batch_first, decision=decision)
+        res,exact = made(copied(theirs)),made(copied(theirs).double()) # what is folded is rounded after the comparison
+        _agree(theirs, exact, list(ways), ran.way, T)
     if ran.constant or ran.steps!=T: res.steps = ran.steps
     if reset is not None: _reset_by(res.layers, reset)
     for m in (res, res.layers, *(l for l in res.layers if is_neuron(l))): m.training = net.training
@@ -357,14 +371,14 @@ def to_snntorch(
 )->nn.Sequential: # One call is one step; the last layer returns spikes, its current if that leaks, and membrane
     "Hand a network to snnTorch; raises `CheckError` for what it does not have, and if any spike differs"
     if not isinstance(net, Network): fail('`net`', expected='a Network', found=type(net).__name__)
-    new = _copy(net)
+    new = copied(net)
     for i,l in enumerate(new.layers):
-        if type(l) not in _LAYERS and not is_neuron(l):
-            known = ', '.join(t.__name__ for t in _LAYERS)
+        if not kind_of(l) and not is_neuron(l):
+            known = ', '.join(t.__name__ for t in LAYERS)
             want = f'one of {known}, LIF, RecurrentLIF, Synaptic, RecurrentSynaptic'
             fail(f'layer `{i}`', expected=want, found=type(l).__name__)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        shapes = _shapes([(str(i),l) for i,l in enumerate(_copy(net).cpu().double().eval().layers)], net.in_shape)
+        shapes = _shapes([(str(i),l) for i,l in enumerate(copied(net).cpu().double().eval().layers)], net.in_shape)
         last = len(new.layers)-1
         def made(i, l): return write_neuron(l, shapes[str(i)], i, i==last) if is_neuron(l) else l
         res = nn.Sequential(*(made(i, l) for i,l in enumerate(new.layers)))

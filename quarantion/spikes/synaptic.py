@@ -31,7 +31,10 @@ class Synaptic(LIF):
         "Current that reaches the membranes; differentiable in `x`, `alpha` and `syn`. Raises `CheckError`"
         return lif(x, self.alpha.clamp(0, 1), mem=syn, reset='none', steps=steps)[1]
 
-    def _run(self, x, mem, steps, keep): return super()._run(self.current(x, steps=steps), mem, None, keep)
+    def _run(self, x, start, steps, keep):
+        j = self.current(x, start.current, steps)
+        last = j[-1].clone() if len(j) else x.new_zeros(x.shape[1:]) if start.current is None else start.current
+        return *super()._run(j, start, None, keep)[:3], last
 
     def extra_repr(self): return f'alpha={_show(self.alpha)}, {super().extra_repr()}'
 
@@ -51,7 +54,7 @@ class RecurrentSynaptic(RecurrentLIF):
         self._keep('alpha', check_range(alpha, 0, 1, 'alpha'), learn_alpha)
 
     def _drive(self, u, j, i, beta):
-        j = per_neuron(self.alpha.clamp(0, 1), u.shape[1:], 'alpha').reshape(u.shape[1:])*j+i[0]+i[1]
+        j = per_neuron(self.alpha.clamp(0, 1).to(u.dtype), u.shape[1:], 'alpha').reshape(u.shape[1:])*j+i[0]+i[1]
         return beta*u+j,j
 
     def extra_repr(self): return f'alpha={_show(self.alpha)}, {super().extra_repr()}'

@@ -61,7 +61,7 @@ def taught(
     ours = net.record(x)
     with torch.no_grad(): theirs = teacher.record(x)
     reset = [m for m in net.layers if hasattr(m, 'reset')][-1].reset
-    scores,goal = (readout(r[-1].spk, r[-1].mem, reset)/len(r[-1].spk) for r in (ours,theirs))
+    scores,goal = (readout(r[-1].spk, r[-1].mem, reset, net.decision) for r in (ours,theirs))
     hidden = list(zip(ours, theirs))[:-1]
     lesson = distill_scores(scores, goal)
     lesson = lesson+sum(distill_rates(a.spk, b.spk) for a,b in hidden)

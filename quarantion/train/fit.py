@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from ..checks import fail
+from ..runtime.decision import answers, decision_of, warn_few
 from ..spikes.encoders import encode
 
 # %% ../../nbs/train/fit.ipynb #a67799c7
@@ -48,12 +49,17 @@ def batches(
         yield encode(x[i], encoder, steps, seed_of(seed, b)).to(device),y[i].to(device)
 
 # %% ../../nbs/train/fit.ipynb #f55d9e9c
+def _decision(net): return getattr(net, 'decision', 'sum')
+
 def answered(
     net:nn.Module, # A network with `answer`
     x:Tensor, # Encoded samples
     y:Tensor # Their labels
 )->tuple[Tensor,Tensor,Tensor]: # Loss, scores `[B, C]` and spike rate, with gradients
-    "Cross-entropy of the answers"
+    "Cross-entropy of the answers; raises `CheckError` where these are no classes"
+    how = _decision(net)
+    if decision_of(how).kind in ('labels','values'):
+        fail('`objective`', 'train_epoch', f'a function with a loss for the decision {how}', 'cross-entropy of classes')
     scores,rate = net.answer(x)
     return F.cross_entropy(scores, y),scores,rate
 
@@ -61,9 +67,16 @@ def answered(
 _MEANS = 'loss','accuracy','spike_rate'
 _FINITE = 'a finite number; a smaller learning rate may help'
 
-def _add_batch(sums, y, loss, scores, rate):
+def _right(net, scores, y):
+    "Share of answers that are as labelled; nan where they are values"
+    how = _decision(net)
+    if how=='values': return torch.full((), torch.nan, dtype=torch.float64)
+    said = answers(how, scores.detach())
+    return (said==y.reshape(said.shape)).double().mean()
+
+def _add_batch(sums, net, y, loss, scores, rate):
     "Add what one batch says to sums over samples"
-    right = (scores.detach().argmax(-1)==y).double().mean()
+    right = _right(net, scores, y).to(loss.device)
     sums += len(y)*torch.stack([loss.detach().double(), right, rate.detach().double()]).cpu()
 
 def train_epoch(
@@ -83,7 +96,7 @@ def train_epoch(
         opt.zero_grad(set_to_none=True)
         loss.backward()
         opt.step()
-        _add_batch(sums, y, loss, scores, rate)
+        _add_batch(sums, net, y, loss, scores, rate)
         n += len(y)
         if not sums[0].isfinite(): fail('loss', 'train_epoch', _FINITE, f'{loss.item()} after {n} samples')
         each(n, dict(zip(_MEANS, (sums/n).tolist())))
@@ -96,14 +109,16 @@ def evaluate(
     data # Batches of inputs and labels
 )->dict: # `accuracy` and `spike_rate`
     "Run on each batch, without learning"
-    training,n,right,rates = net.training,0,0,0.
+    training,n,right,rates,seen = net.training,0,0.,0.,set()
     net.eval()
     for x,y in data:
         scores,rate = net.answer(x)
         n += len(y)
-        right += int((scores.argmax(-1)==y).sum())
+        right += float(_right(net, scores, y))*len(y)
+        seen |= set(y.unique().tolist())
         rates += float(rate)*len(y)
     net.train(training)
+    if n: warn_few(_decision(net), len(seen), scores.shape[-1], n)
     return dict(accuracy=right/max(1, n), spike_rate=rates/max(1, n))
 
 # %% ../../nbs/train/fit.ipynb #e1c32fa7

@@ -223,7 +223,8 @@ def _penalty(cfg, net, rate):
     "What is added to the loss"
     p = 2*rate_ceiling(rate, cfg.max_rate) if cfg.max_rate<1 else 0.
     if not cfg.l1 or not isinstance(net, QuantNetwork): return p
-    return p+cfg.l1*code_l1(ste_codes(l.latent, l.scale, l.lv.quant_min, l.lv.quant_max) for l in net.layers)
+    codes = lambda l: ste_codes(l.latent, l.coder.shaped(l.latent), l.lv.quant_min, l.lv.quant_max)
+    return p+cfg.l1*code_l1(map(codes, net.layers))
 
 def _optimizer(model, lr):
     "Adam, and the share of the learning rate that each of its groups takes"

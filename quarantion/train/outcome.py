@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from ..quant.network import QuantNetwork
 from ..quant.proof import Proof
+from ..runtime.decision import answers
 from ..runtime.network import IntegerNetwork, sizes
 from ..spikes.network import Network
 from ..spikes.stage import stages
@@ -27,7 +28,7 @@ def float_outcome(
     confusion,n,rates = np.zeros((classes,classes), np.int64),0,0.
     for x,y in data:
         scores,rate = net.answer(x)
-        np.add.at(confusion, (y.cpu().numpy(),scores.argmax(-1).cpu().numpy()), 1)
+        np.add.at(confusion, (y.cpu().numpy(),answers(net.decision, scores).cpu().numpy()), 1)
         n += len(y)
         rates += float(rate)*len(y)
     result = dict(test_accuracy=int(confusion.trace())/max(1, n), samples=n, spikes=0, mismatches=None)
