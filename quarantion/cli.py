@@ -132,8 +132,9 @@ def _begin(config, given, dump_config, out):
     if dump_config:
         from quarantion.train.rundir import dump_toml
         return print(dump_toml(values_of(cfg)|dict(out=str(folder))), end='')
-    from quarantion.train.job import load_data, start
-    split = load_data(cfg) # if that fails, no run is left behind
+    from quarantion.train.job import load_data, rehearse, start
+    split = load_data(cfg)
+    rehearse(cfg, split) # if one of them fails, no run is left behind
     run = start(cfg, folder)
     _say(f'run {run}')
     return _work(run, split)

@@ -100,6 +100,37 @@ def test_a_run_ends_with_the_table(here, tmp_path):
     run = next(next(tmp_path.iterdir()).iterdir())
     assert code==0 and re.search('mismatches +│ 0', out) and err.splitlines()==[f'run {run}', f'report: {run}/report.html']
 
+@pytest.mark.parametrize('bad,words', [
+    (('--policy','mixed','--budget','.001'), ('`budget`','at least 0.05','0.001')), (('--learn','alpha'), ('`learn`','`neurons` that are synaptic','lif')),
+    (('--policy','mint2','--reset','subtract_delayed'), ('layer 1','`membrane`',"reset 'subtract'")), (('--beta','1','--steps','100000'), ('membranes','2^31')),
+    (('--policy','float','--gates','max_drop=0.1'), ('`policy`','`gates`')), (('--policy','float','--l1','0.1'), ('`policy`','`l1`'))])
+def test_bad_settings_are_found_before_training(here, tmp_path, bad, words):
+    "What cannot work is refused before anything is learned, and no run is left behind"
+    refused(here('run', '--hidden', 16, *bad, '--out', tmp_path/'runs'), *words)
+    assert not (tmp_path/'runs').exists()
+
+def test_layers_have_one_name_and_floats_one_size(here, done):
+    "In the result, the report, and both sections of it"
+    result = json.loads((done/'result.json').read_text())
+    names = [l['name'] for l in result['layers']]
+    _,out,_ = here('report', done, '--show', 'size', '--json')
+    rows = json.loads(out)['size']
+    assert list(dict.fromkeys(r['name'].split('.')[0] for r in rows if '.' in r['name']))==names==['1','3']
+    assert sum(r['real'] for r in rows)==result['float_bytes'] and sum(r['coded'] for r in rows)==result['bytes']
+
+def test_what_is_drawn_lies_in_the_run(here, copy, tmp_path, monkeypatch):
+    "The figure of a section is no change of a sealed run; a link of its name is"
+    (tmp_path/'elsewhere').mkdir()
+    monkeypatch.chdir(tmp_path/'elsewhere')
+    code,out,err = here('report', copy, '--show', 'sensitivity', '--json')
+    assert code==0 and f'figure: {copy}/sensitivity.png' in err and (copy/'sensitivity.png').read_bytes()[:4]==b'\x89PNG'
+    assert {r['layer'] for r in json.loads(out)['sensitivity']}=={'1','3'}
+    assert not list((tmp_path/'elsewhere').iterdir())
+    assert here('verify', copy)[0]==0
+    (copy/'sensitivity.png').unlink()
+    (copy/'sensitivity.png').symlink_to(copy/'report.html')
+    assert here('verify', copy)[0]==1
+
 def test_run_directory(done):
     assert {p.name for p in done.iterdir()}-{'.lock'}=={'config.toml','metrics.jsonl','audit.jsonl','checkpoints','model.safetensors','integer.safetensors',
         'report.html','figures','manifest.json','result.json','sample.safetensors','policy.toml'}

@@ -332,7 +332,7 @@ def test_shapes_are_checked(level):
     for bad in (dict(x=i(2,2,3)), dict(guard=31), dict(guard=-1), dict(bias=i(4)), dict(m=i(2)), dict(theta=i(2)), dict(v=i(2,2)), dict(pre=i(1,2,3)), dict(mem=i(3,2,3)), *bad_out):
         with pytest.raises(ValueError, match=f'`{next(iter(bad))}`'): ints.lif_int_forward(**good|bad)
     none,states = np.zeros((0,2,3), np.uint8),load('lif_states', level)
-    good = dict(x=i(4,2,3), guard=0, bias=i(3), m=i(3), theta=i(3), m0=i(3), shift=i(3)+1, quant_max=7, m2=i(3), levels=i(0), clip=7, before_fire=0, v=i(2,3), j=i(2,3), spk=none, pre=i(4,2,3), mem=i(4,2,3), steps=4, reset=0, num_threads=1)
+    good = dict(x=i(4,2,3), guard=0, bias=i(3), m=i(3), theta=i(3), m0=i(3)+2**30, shift=i(3)+1, quant_max=7, m2=i(3), levels=i(0), clip=7, before_fire=0, v=i(2,3), j=i(2,3), spk=none, pre=i(4,2,3), mem=i(4,2,3), steps=4, reset=0, num_threads=1)
     states.lif_states_forward(**good)
     for bad in (dict(x=i(2,2,3)), dict(guard=31), dict(guard=-1), dict(bias=i(4)), dict(m=i(1)), dict(theta=i(2)), dict(m0=i(2)), dict(shift=i(0)), dict(quant_max=0), dict(m2=i(2)), dict(clip=-1), dict(clip=7, levels=i(2)),
                 dict(before_fire=2), dict(v=i(2,2)), dict(j=i(0,0)), dict(spk=np.zeros((3,2,3), np.uint8)), dict(pre=i(4,1,3)), dict(mem=i(3,2,3)), dict(steps=-1), dict(reset=4), dict(num_threads=0)):
@@ -343,6 +343,99 @@ def test_shapes_are_checked(level):
     for bad in (dict(gs=f(2,2,3)), dict(gpre=f(4,2,2)), dict(x=f(2,2,3)), dict(x=f(0,2,3)), dict(x=f(4,3,2)), dict(pre=f(3,2,3)), dict(pre=f(4,2,2)), dict(unit=f(2)), dict(beta=f(2)), dict(theta=f(2)),
                 dict(gx=f(2,2,3)), dict(gbeta=d(1,3)), dict(gtheta=d(2,2)), dict(gv0=f(1,3)), dict(steps=-1), dict(reset=4), dict(surrogate=5), dict(slope=0.), dict(detach_reset=2), dict(num_threads=0)):
         with pytest.raises(ValueError, match=f'`{next(iter(bad))}`'): bptt.lif_backward(**good|bad)
+
+
+def apart_of(mod, kernel, levels=(-1,0,1)):
+    "Arguments of a kernel, in order, that it takes; and what is written: names, and the first so many inputs that may be the first of them"
+    f,i,u,d = (lambda *s, t=t: np.zeros(s, t) for t in (np.float32,np.int32,np.uint8,np.float64))
+    o,l = (lambda *s, t=t: np.zeros(s, t) for t in (np.int64,np.int8))
+    table = np.float32(levels)
+    return dict(
+        stream=(dict(x=f(8), out=f(8)), 'out', ''),
+        lif_forward=(dict(x=f(4,2,8), beta=f(8), theta=f(8), v=f(2,8), spk=f(4,2,8), bits=u(4,2,1), pre=f(4,2,8), count=i(2,8), steps=4, reset=0, num_threads=1, mem=f(4,2,8)), 'v spk bits pre count mem', ''),
+        lif_int_forward=(dict(x=i(4,2,8), guard=0, bias=i(8), m=i(8), theta=i(8), v=i(2,8), spk=u(4,2,8), bits=u(4,2,1), pre=i(4,2,8), count=i(2,8), steps=4, reset=0, num_threads=1, mem=i(4,2,8)), 'v spk bits pre count mem', ''),
+        lif_states_forward=(dict(x=i(4,2,8), guard=0, bias=i(8), m=i(8), theta=i(8), m0=i(8)+2**30, shift=i(8)+31, quant_max=7, m2=i(8), levels=np.int32([-9,0,9]), clip=0, before_fire=0, v=i(2,8), j=i(2,8), spk=u(4,2,8), pre=i(4,2,8), mem=i(4,2,8), steps=4, reset=0, num_threads=1), 'v j spk pre mem', ''),
+        lif_backward=(dict(gs=f(4,2,8), gpre=f(4,2,8), x=f(4,2,8), pre=f(4,2,8), unit=f(8), v0=f(2,8), beta=f(8), theta=f(8), gx=f(4,2,8), gbeta=d(2,8), gtheta=d(2,8), gv0=f(2,8), steps=4, reset=0, surrogate=0, slope=25., detach_reset=1, num_threads=1), 'gx gbeta gtheta gv0', ''),
+        fused_forward=(dict(x=u(4,2,8), weight=l(8,32), guard=0, per=i(3,32), spk=u(4,2,32), count=i(2,32), mem=o(2,32), reset=0, num_threads=1), 'spk count mem', ''),
+        event_products=(dict(spk=u(4,8), weight=l(8,32), out=i(4,32)), 'out', ''),
+        dense_products=(dict(spk=u(4,8), weight=l(8,32), out=i(4,32)), 'out', ''),
+        pack_rows=(dict(weight=l(4,10), words=np.zeros((4,2), np.uint16)), 'words', ''),
+        packed_event_products=(dict(spk=u(4,8), words=np.zeros((8,2), np.uint16), out=i(4,10)), 'out', ''),
+        nearest_level=(dict(x=f(8), levels=table, bounds=np.float32([-.5,.5]), table=table.copy(), out=f(8), clipped=o(3), rate=1., cells=i(0), num_threads=1), 'out clipped', ''),
+        fake_quantize_rows=(dict(x=f(2,3,4), scale=f(3)+1, quant_min=-7, quant_max=7, out=f(2,3,4), min_val=f(3), max_val=f(3), low=f(3)-1, high=f(3)+1, counts=o(3,6), num_threads=1), 'out min_val max_val counts', 'x'),
+        fake_quantize_back=(dict(g=f(2,3,4), x=f(2,3,4), scale=f(3)+1, quant_min=-7, quant_max=7, gx=f(2,3,4), gscale=d(3), num_threads=1), 'gx gscale', ''),
+        quantize_nonary=(dict(x=f(8), edges=np.float32([.5,1.5,2.5,3.5]), out=l(8)), 'out', ''),
+        **{k: (dict(nits=l(40), words=np.zeros(8, np.uint16)), 'words', '') for k in ('pack_nits','pack_planes')},
+        **{k: (dict(words=np.zeros(8, np.uint16), nits=l(40)), 'nits', '') for k in ('unpack_nits','unpack_planes')},
+        encode_digits=(dict(x=o(8), digits=l(8,5)), 'digits', ''),
+        decode_digits=(dict(digits=l(8,5), out=o(8)), 'out', ''),
+        add_saturate=(dict(a=o(8), b=o(8), half=364, out=o(8)), 'out', 'a b'),
+        add_carries=(dict(a=o(8), b=o(8), half=364, out=o(8), carry=l(8)), 'out carry', 'a b'),
+        multiply_nonary=(dict(a=o(8), b=o(8), D=3, low=o(8), high=o(8)), 'low high', 'a b'),
+        dot_nits=(dict(words=np.zeros((4,8), np.uint16), x=i(5,8), out=o(4)), 'out', ''))[kernel]
+
+
+COPIED = dict(lif_forward='beta theta', lif_int_forward='bias m theta', quantize_nonary='edges') # before anything is written
+ON_ARRAYS = 'level_bounds','uniform_rate','level_cells' # of numpy, which makes new arrays
+
+
+@pytest.mark.parametrize('level', ['source',*LEVELS])
+@pytest.mark.parametrize('kernel', sorted(set(CASES)-set(ON_ARRAYS)))
+def test_what_is_written_is_apart(kernel, level):
+    "An output that lies in another argument is refused, wherever it begins there; in place is allowed where it is said"
+    mod = load(CASES[kernel][0], level)
+    good,written,twins = apart_of(mod, kernel)
+    run = getattr(mod, kernel)
+    run(*good.values())
+    for k in written.split():
+        for other,a in good.items():
+            if other==k or not isinstance(a, np.ndarray) or other in COPIED.get(kernel, ''): continue
+            room = np.zeros(a.nbytes+good[k].nbytes+16, np.uint8)
+            for at in (0,8):
+                if a.nbytes<=at: continue
+                mine = room[at:at+good[k].nbytes].view(good[k].dtype).reshape(good[k].shape)
+                theirs = room[:a.nbytes].view(a.dtype).reshape(a.shape)
+                theirs[...] = a
+                args = good|{k:mine, other:theirs}
+                if at==0 and other in twins.split() and k==written.split()[0]: run(*args.values())
+                else:
+                    with pytest.raises(ValueError, match='`: expected memory of its own, found that of `'): run(*args.values())
+
+
+OUTSIDE = dict(
+    lif_int_forward=[dict(m=[65537]*8), dict(m=[-1]*8)],
+    lif_states_forward=[dict(m=[65537]*8), dict(m2=[0]*7+[65537]), dict(shift=[0]*8), dict(shift=[63]*8), dict(m0=[2**30-1]*8), dict(levels=[0,9,-9]), dict(levels=[0,0,9])],
+    lif_backward=[dict(slope=np.inf), dict(slope=np.nan)],
+    nearest_level=[dict(levels=[0,-1,1]), dict(levels=[-1,0,np.nan]), dict(bounds=[.5,-.5]), dict(bounds=[-.5,np.nan]), dict(rate=2.), dict(rate=np.nan), dict(rate=-1.)],
+    quantize_nonary=[dict(edges=[.5,1.5,1,3.5]), dict(edges=[0,1,2,3]), dict(edges=[.5,1.5,2.5,np.nan])],
+    **{k: [dict(words=[0]*7+[9**5]), dict(words=[65535]*8)] for k in ('unpack_nits','unpack_planes')},
+    **{k: [dict(half=h) for h in (0,-4,-364,1,363,365,2**63-1)] for k in ('add_saturate','add_carries')})
+
+
+@pytest.mark.parametrize('level', ['source',*LEVELS])
+@pytest.mark.parametrize('kernel', OUTSIDE)
+def test_what_lies_outside_is_refused(kernel, level):
+    "Numbers that a kernel has no answer for, where the check costs nothing per element"
+    mod = load(CASES[kernel][0], level)
+    good,*_ = apart_of(mod, kernel)
+    for bad in OUTSIDE[kernel]:
+        args = {k:np.array(v, good[k].dtype) if isinstance(v, list) else v for k,v in bad.items()}
+        with pytest.raises(ValueError, match=f'`{next(iter(bad))}`: expected'): getattr(mod, kernel)(*(good|args).values())
+
+
+@pytest.mark.parametrize('level', ['source',*LEVELS])
+def test_outside_in_matrices(level):
+    "A row of leaks of the fused loop, and a word of a matrix of packed weights"
+    mod = load('fused', level)
+    good,*_ = apart_of(mod, 'fused_forward')
+    per = good['per'].copy()
+    per[1,31] = 65537
+    with pytest.raises(ValueError, match=r'`per\[1\]`: expected 0 to 65536, found 65537'): mod.fused_forward(*(good|dict(per=per)).values())
+    mod = load('numerals', level)
+    good,*_ = apart_of(mod, 'dot_nits')
+    words = good['words'].copy()
+    words[2,3] = 9**5
+    with pytest.raises(ValueError, match='`words`: expected below 9⁵'): mod.dot_nits(*(good|dict(words=words)).values())
 
 
 def child(code, isa): return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env={**os.environ, 'QUARANTION_ISA':isa})

@@ -101,7 +101,7 @@ def test_memory():
     out,clipped = np.empty_like(x),np.empty(3, np.int64)
     for way in WAYS:
         tracemalloc.start()
-        nearest_level(x, levels, bounds, levels, out, clipped, 100. if way=='uniform' else 0., cells if way=='cells' else cells[:0], 2)
+        nearest_level(x, levels, bounds, levels, out, clipped, np.float32(255/(float(levels[255])-float(levels[0]))) if way=='uniform' else 0., cells if way=='cells' else cells[:0], 2)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak<.1*out.nbytes, way

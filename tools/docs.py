@@ -14,6 +14,7 @@ from pathlib import Path
 import nbdev.processors
 import nbdev.showdoc
 import quarantion
+from execnb.nbio import read_nb
 from fastcore.docments import DocmentText
 from nbdev.config import get_config
 from nbdev.doclinks import NbdevLookup, _lineno
@@ -89,6 +90,12 @@ def meant(nb)->set:
     return out-own
 
 
+def module_of(path)->str:
+    "The module that a notebook is exported to, or nothing; its cells in a `Processor` have no directives any more"
+    said = (re.match(r'#\| *default_exp +(\S+)', ''.join(c.source)) for c in read_nb(path).cells if c.cell_type=='code')
+    return next((f'quarantion.{m[1]}' for m in said if m), '')
+
+
 class add_links(Processor):
     """A name in backticks becomes a link to what it is.
 
@@ -98,8 +105,7 @@ class add_links(Processor):
     def begin(self):
         self.lookup,self.own = NbdevLookup(),meant(self.nb)|set(quarantion.__all__)-set(quarantion.ROOMS)
         mine = self.lookup.entries['quarantion']['syms']
-        exps = [c.directives_['default_exp'] for c in self.nb.cells if 'default_exp' in getattr(c, 'directives_', {})]
-        self.page = exps[0][0] if exps else ''
+        self.page = module_of(self.nb.path_)
         self.places,self.short = {},{}
         for mod,names in mine.items():
             for full,where in names.items():
@@ -133,11 +139,13 @@ class add_links(Processor):
 
     def source(self, m):
         "The line of what this page exports, and not of a namesake in another module"
-        at = self.lookup[f'quarantion.{self.page}.{m[3]}']
+        at = self.lookup[f'{self.page}.{m[3]}']
         line = at and _lineno(m[3], at[1])
         return f'[source]({at[2]}#L{line}){m[2]}{m[3]}' if line else m[0]
 
-    def shown(self, md): return self.words(re.sub(r'\[source\]\(([^)]*)\)(.*?\n\n#+ )([\w.]+)', self.source, md, flags=re.S))
+    def shown(self, md):
+        link = r'\[source\]\(([^)]*)\)(.*?\n\n#+ )([\w.]+)'
+        return self.words(re.sub(link, self.source, md, flags=re.S))
 
     def cell(self, cell):
         if cell.cell_type=='markdown': cell.source = self.words(cell.source)
@@ -221,6 +229,25 @@ def raw_markdown(site:Path)->list:
     return out
 
 
+def make_relative(site:Path):
+    "Markdown copies are read where they lie, too: a link from the root becomes one from the page"
+    for page in site.rglob('*.llms.md'):
+        up = lambda m: f']({os.path.relpath(site/m[1], page.parent)}'
+        page.write_text(re.sub(r'\]\(/(?!/)([^)#\s]+)', up, page.read_text()))
+
+
+def astray(site:Path, pages:Path)->list:
+    "Links to sources that lead out of the module of their page, to a namesake"
+    out = []
+    for nb in pages.rglob('*.ipynb'):
+        page,module = site/nb.relative_to(pages).with_suffix('.html'),module_of(nb)
+        if not module or not page.exists(): continue
+        own = rf'/{module.replace(".", "/")}(/__init__)?\.py#L\d+$'
+        links = re.findall(r'<a [^>]*href="([^"]*)"[^>]*>source</a>', page.read_text())
+        out += [f'{page.relative_to(site)}: {to}' for to in links if not re.search(own, to)]
+    return out
+
+
 def plain(html:str, most:int=200)->str:
     "What `html` says, at most so many characters, as the value of an attribute"
     text = ' '.join(unescape(re.sub('<[^>]+>', '', html)).split()).rstrip(':')
@@ -289,7 +316,9 @@ def main():
     shutil.move(cache/cfg.doc_path.name, cfg.doc_path)
     take_offline(cfg.doc_path)
     describe_pictures(cfg.doc_path)
+    make_relative(cfg.doc_path)
     if raw := raw_markdown(cfg.doc_path): sys.exit('Markdown that came through as text:\n'+'\n'.join(raw))
+    if wrong := astray(cfg.doc_path, cfg.nbs_path): sys.exit('Sources of another page:\n'+'\n'.join(wrong))
     write_readme(cfg)
     if shutil.which('quarto'):
         shutil.rmtree(cache) # else nbdev keeps what was edited above

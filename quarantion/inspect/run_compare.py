@@ -15,8 +15,8 @@ from ..checks import check_in, fail
 from ..paper import BLUE, GREEN, GREY, INKS, ORANGE, PURPLE, RED, SKY
 from ..paper import add_legend, label_axes, style_axes, whole_ticks
 from .widget import Inspector
-from ..runtime.network import load, sizes
-from ..train.rundir import read_run
+from ..runtime.network import sizes
+from ..train.rundir import read_run, run_sizes
 
 # %% ../../nbs/inspect/run_compare.ipynb #8bdd2531
 # In result.json
@@ -188,10 +188,10 @@ class SizeTree(Inspector):
     title,size = 'The bytes of a network',(9.8,5)
 
     def __init__(self,
-        net # `IntegerNetwork`, or the file of one
+        net # `IntegerNetwork`, or the file of one; beside the result of its run, layers have the names of the network
     ):
         import ipywidgets as W
-        self.rows = sizes(load(net) if isinstance(net, (str,Path)) else net)
+        self.rows = run_sizes(Path(net)) if isinstance(net, (str,Path)) else sizes(net)
         layers = list(dict.fromkeys(r.name.split('.')[0] for r in self.rows if '.' in r.name))
         def menu(name, options, value, wide):
             return W.Dropdown(options=options, value=value, description=name,

@@ -6,16 +6,17 @@
 __all__ = ['SECTIONS', 'Section', 'size_section', 'sensitivity_section', 'section']
 
 # %% ../../nbs/inspect/sections.ipynb #839c1aec
-import copy
+import copy, io
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 from ..checks import check_in, fail
 from ..quant.sensitivity import hawq_sensitivity, plot_sensitivity
-from ..runtime.network import load, sizes
+from ..files import write_atomic
 from ..spikes.parameters import settle
 from ..train.config import Config
 from ..train.job import few, load_data, restored
+from ..train.rundir import run_sizes
 
 # %% ../../nbs/inspect/sections.ipynb #ff2bd805
 class Section(NamedTuple):
@@ -33,7 +34,7 @@ def size_section(
     "Bytes by tensor"
     path,kinds = run/'integer.safetensors',('real','packed','coded')
     if not path.exists(): fail('--show size', str(run), 'a run with an integer program', f'policy {cfg.policy}')
-    rows = [asdict(r)|dict(shape=list(r.shape)) for r in sizes(load(path))]
+    rows = [asdict(r)|dict(shape=list(r.shape)) for r in run_sizes(path)]
     words = [(r['name'], '×'.join(map(str, r['shape'])), *(f'{r[k]:,}' for k in kinds)) for r in rows]
     words.append(('all', '', *(f'{sum(r[k] for r in rows):,}' for k in kinds)))
     return Section(f'{run.name}: bytes by tensor', ('tensor','shape','float32','packed','entropy-coded'), rows, words)
@@ -42,7 +43,7 @@ def size_section(
 def sensitivity_section(
     run:Path, # A finished run directory
     cfg:Config # Its settings
-)->Section: # Its figure is written into the folder that one is in
+)->Section: # Its figure is written into the run
     "How much the loss minds coarser weights, layer by layer"
     split = load_data(cfg)
     net,_ = restored(run, split)
@@ -50,8 +51,9 @@ def sensitivity_section(
     row = lambda n,c,i,k: dict(layer=n, levels=c, score=float(s.score[i,k]), bytes=int(s.bytes[i,k]))
     rows = [row(n, c, i, k) for i,n in enumerate(s.names) for k,c in enumerate(s.choices)]
     words = [(r['layer'], r['levels'], f"{r['score']:.3g}", f"{r['bytes']:,}") for r in rows]
-    figure = Path(f'{run.name}-sensitivity.png')
-    plot_sensitivity(s).figure.savefig(figure, dpi=120)
+    figure,png = run/'sensitivity.png',io.BytesIO()
+    plot_sensitivity(s).figure.savefig(png, dpi=120)
+    write_atomic(figure, png.getvalue())
     return Section(f'{run.name}: {s.measure}', ('layer','levels','score','packed bytes'), rows, words, figure)
 
 SECTIONS = 'size','sensitivity' # Names that `section` knows

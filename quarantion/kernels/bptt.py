@@ -11,7 +11,8 @@ import numpy as np
 from cython.parallel import prange
 from cython.cimports.libc.math import exp
 from ..checks import fail
-from .parts.shapes import check_between, check_bn, check_length, check_tbn
+from .parts.shapes import Held, check_apart, check_between, check_bn, check_length
+from .parts.shapes import check_tbn, held1, held2, held3
 from .parts.step import after, charge
 
 # %% ../../nbs/kernels/bptt.ipynb #537912c2
@@ -426,9 +427,34 @@ def _check_kinds(
     "That numbers lie where they may; raises `CheckError`"
     check_between('reset', reset, 0, 3)
     check_between('surrogate', surrogate, 0, 4)
-    if not slope>0: fail('`slope`', expected='above 0', found=slope)
+    if not 0<slope<float('inf'): fail('`slope`', expected='above 0, and finite', found=slope)
     check_between('detach_reset', detach_reset, 0, 1)
     check_between('num_threads', num_threads, 1, 0)
+
+# %% ../../nbs/kernels/bptt.ipynb #27d06630
+@cython.cfunc
+def _check_memory(
+    gs:cython.const[_real][:, :, ::1], gpre:cython.const[_real][:, :, ::1], x:cython.const[_real][:, :, ::1],
+    pre:cython.const[_membrane][:, :, ::1], unit:cython.const[_real][::1], v0:cython.const[_real][:, ::1],
+    beta:cython.const[_real][::1], theta:cython.const[_real][::1],
+    gx:_real[:, :, ::1], gbeta:cython.double[:, ::1], gtheta:cython.double[:, ::1], gv0:_real[:, ::1]
+):
+    "That nothing is written into another argument; raises `CheckError`"
+    names = 'gs','gpre','x','pre','unit','v0','beta','theta','gx','gbeta','gtheta','gv0'
+    lies = cython.declare(Held[12])
+    lies[0] = held3(gs)
+    lies[1] = held3(gpre)
+    lies[2] = held3(x)
+    lies[3] = held3(pre)
+    lies[4] = held1(unit)
+    lies[5] = held2(v0)
+    lies[6] = held1(beta)
+    lies[7] = held1(theta)
+    lies[8] = held3(gx)
+    lies[9] = held2(gbeta)
+    lies[10] = held2(gtheta)
+    lies[11] = held2(gv0)
+    check_apart(names, lies, 8, 12, 0)
 
 # %% ../../nbs/kernels/bptt.ipynb #9861758a
 @cython.cdivision(True)
@@ -459,6 +485,7 @@ def lif_backward(
     _check_given(gs, gpre, x, pre, unit, v0, beta, theta, T)
     _check_wanted(gx, gbeta, gtheta, gv0, T, B, N)
     _check_kinds(reset, surrogate, slope, detach_reset, num_threads)
+    _check_memory(gs, gpre, x, pre, unit, v0, beta, theta, gx, gbeta, gtheta, gv0)
     k: cython.Py_ssize_t
     w: cython.Py_ssize_t
     M: cython.Py_ssize_t = B*N # rows and neurons are one axis from here on

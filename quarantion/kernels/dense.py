@@ -10,7 +10,7 @@ import cython
 import numpy as np
 from cython.parallel import prange
 from ..checks import fail
-from .parts.shapes import check_between
+from .parts.shapes import Held, check_apart, check_between, held2
 
 # %% ../../nbs/kernels/dense.ipynb #6e1bd079
 _SHARE = 2**16 # Sums that are worth another thread
@@ -174,6 +174,11 @@ def dense_products(
         fail('`out`', expected=f'shape ({R}, up to {weight.shape[1]})', found=f'shape ({out.shape[0]}, {C})')
     if J>16777216: fail('`spk`', expected='at most 2²⁴ columns', found=J)
     check_between('num_threads', num_threads, 1, 0)
+    lies = cython.declare(Held[3])
+    lies[0] = held2(spk)
+    lies[1] = held2(weight)
+    lies[2] = held2(out)
+    check_apart(('spk','weight','out'), lies, 2, 3, 0)
     i: cython.Py_ssize_t
     w: cython.Py_ssize_t
     r: cython.Py_ssize_t

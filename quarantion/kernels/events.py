@@ -10,7 +10,7 @@ import cython
 import numpy as np
 from cython.parallel import prange
 from ..checks import fail
-from .parts.shapes import check_between
+from .parts.shapes import Held, check_apart, check_between, held2
 
 # %% ../../nbs/kernels/events.ipynb #7e0a2eae
 _SHARE = 2**16 # Sums that are worth another thread
@@ -173,6 +173,11 @@ def event_products(
         fail('`out`', expected=f'shape ({R}, up to {weight.shape[1]})', found=f'shape ({out.shape[0]}, {C})')
     if J>16777216: fail('`spk`', expected='at most 2²⁴ columns', found=J)
     check_between('num_threads', num_threads, 1, 0)
+    lies = cython.declare(Held[3])
+    lies[0] = held2(spk)
+    lies[1] = held2(weight)
+    lies[2] = held2(out)
+    check_apart(('spk','weight','out'), lies, 2, 3, 0)
     i: cython.Py_ssize_t
     n: cython.Py_ssize_t
     w: cython.Py_ssize_t
@@ -202,6 +207,10 @@ def pack_rows(
     W: cython.Py_ssize_t = words.shape[1]
     if words.shape[0]!=J or W!=(C+4)//5:
         fail('`words`', expected=f'shape ({J}, {(C+4)//5})', found=f'shape ({words.shape[0]}, {W})')
+    lies = cython.declare(Held[2])
+    lies[0] = held2(weight)
+    lies[1] = held2(words)
+    check_apart(('weight','words'), lies, 1, 2, 0)
     j: cython.Py_ssize_t
     i: cython.Py_ssize_t
     k: cython.Py_ssize_t
@@ -320,6 +329,11 @@ def packed_event_products(
         fail('`out`', expected=f'shape ({R}, up to {5*W})', found=f'shape ({out.shape[0]}, {C})')
     if J>16777216: fail('`spk`', expected='at most 2²⁴ columns', found=J)
     check_between('num_threads', num_threads, 1, 0)
+    lies = cython.declare(Held[3])
+    lies[0] = held2(spk)
+    lies[1] = held2(words)
+    lies[2] = held2(out)
+    check_apart(('spk','words','out'), lies, 2, 3, 0)
     i: cython.Py_ssize_t
     n: cython.Py_ssize_t
     w: cython.Py_ssize_t

@@ -10,7 +10,7 @@ import cython
 import numpy as np
 from cython.parallel import prange
 from ..checks import fail
-from .parts.shapes import check_between, check_length, check_tbn
+from .parts.shapes import Held, check_apart, check_between, check_length, check_tbn, held1, held2, held3
 
 # %% ../../nbs/kernels/fake_rows.ipynb #0ec00dc1
 _TILE = 2048 # numbers, a power of two
@@ -164,6 +164,16 @@ def fake_quantize_rows(
     wide: cython.Py_ssize_t = counts.shape[1]
     if wide>0 and (counts.shape[0]!=C or wide<3):
         fail('`counts`', expected=f'shape ({C}, at least 3)', found=f'shape ({counts.shape[0]}, {wide})')
+    lies = cython.declare(Held[8])
+    lies[0] = held3(x)
+    lies[1] = held1(scale)
+    lies[2] = held1(low)
+    lies[3] = held1(high)
+    lies[4] = held3(out)
+    lies[5] = held1(min_val)
+    lies[6] = held1(max_val)
+    lies[7] = held2(counts)
+    check_apart(('x','scale','low','high','out','min_val','max_val','counts'), lies, 4, 8, 1)
     threads: cython.Py_ssize_t = num_threads
     parts: cython.Py_ssize_t = threads if C<8*threads else 1
     units: cython.Py_ssize_t = C*parts
@@ -274,6 +284,13 @@ def fake_quantize_back(
     _check(x, scale, quant_min, quant_max, num_threads)
     check_tbn('gx', gx.shape[0], gx.shape[1], gx.shape[2], x.shape[0], C, N, False, False)
     check_length('gscale', gscale.shape[0], C, 0)
+    lies = cython.declare(Held[5])
+    lies[0] = held3(g)
+    lies[1] = held3(x)
+    lies[2] = held1(scale)
+    lies[3] = held3(gx)
+    lies[4] = held1(gscale)
+    check_apart(('g','x','scale','gx','gscale'), lies, 3, 5, 0)
     threads: cython.Py_ssize_t = num_threads
     tile: cython.Py_ssize_t = _TILE
     tiles: cython.Py_ssize_t = (N+tile-1)//tile

@@ -10,7 +10,7 @@ import cython
 import numpy as np
 from cython.parallel import prange
 from ..checks import fail
-from .parts.shapes import check_between, check_bn, check_tbn
+from .parts.shapes import Held, check_apart, check_between, check_bn, check_each, check_tbn, held2, held3
 from .parts.step import after, charge
 
 # %% ../../nbs/kernels/fused.ipynb #2513b55b
@@ -251,6 +251,15 @@ def _check(
     check_between('guard', guard, 0, 30)
     check_between('reset', reset, 0, 3)
     check_between('num_threads', num_threads, 1, 0)
+    lies = cython.declare(Held[6])
+    lies[0] = held3(x)
+    lies[1] = held2(weight)
+    lies[2] = held2(per)
+    lies[3] = held3(spk)
+    lies[4] = held2(count)
+    lies[5] = held2(mem)
+    check_apart(('x','weight','per','spk','count','mem'), lies, 3, 6, 0)
+    check_each('per[1]', per[1], 0, 65536)
     if T*(J+8)>1073741824: fail('`x`', expected='at most 2³⁰ places for the spikes of a sample', found=T*(J+8))
     return N
 

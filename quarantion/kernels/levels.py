@@ -10,7 +10,7 @@ import cython
 import numpy as np
 from cython.parallel import prange
 from ..checks import fail
-from .parts.shapes import check_between, check_length
+from .parts.shapes import Held, check_apart, check_between, check_length, check_rising, held1
 
 # %% ../../nbs/kernels/levels.ipynb #b5f7deca
 def _rank(x):
@@ -247,6 +247,22 @@ def _count_block(
     counts[w,1] = counts[w,1] + above
     counts[w,2] = counts[w,2] + nan
 
+# %% ../../nbs/kernels/levels.ipynb #581de490
+@cython.cfunc
+def _check_table(
+    levels:cython.const[cython.float][::1], bounds:cython.const[cython.float][::1], rate:cython.float
+):
+    "That levels rise, with a boundary between each two, at that rate; raises `CheckError`"
+    L: cython.Py_ssize_t = levels.shape[0]
+    i: cython.Py_ssize_t
+    check_rising('levels', levels)
+    for i in range(L-1):
+        if not (bounds[i]>=levels[i] and bounds[i]<levels[i+1]):
+            fail('`bounds`', expected=f'in [{levels[i]}, {levels[i+1]}) at {i}', found=bounds[i])
+    if rate==0: return
+    right = np.float32((L-1)/(float(levels[L-1])-float(levels[0]))) if L>1 else 0
+    if rate!=right: fail('`rate`', expected=f'0, or {right:g} as by `uniform_rate`', found=f'{rate:g}')
+
 # %% ../../nbs/kernels/levels.ipynb #366c249b
 @cython.cdivision(True)
 def nearest_level(
@@ -270,8 +286,17 @@ def nearest_level(
     check_length('clipped', clipped.shape[0], 3, 0)
     if cells.shape[0]>0 and not _fit(np.asarray(cells), np.asarray(levels)):
         fail('`cells`', expected='what `level_cells` wrote for `levels`, or none', found=f'{cells.shape[0]} others')
-    if not rate>=0: fail('`rate`', expected='0 or more', found=f'{rate}')
+    _check_table(levels, bounds, rate)
     check_between('num_threads', num_threads, 1, 0)
+    lies = cython.declare(Held[7])
+    lies[0] = held1(x)
+    lies[1] = held1(levels)
+    lies[2] = held1(bounds)
+    lies[3] = held1(table)
+    lies[4] = held1(cells)
+    lies[5] = held1(out)
+    lies[6] = held1(clipped)
+    check_apart(('x','levels','bounds','table','cells','out','clipped'), lies, 5, 7, 0)
     threads: cython.Py_ssize_t = num_threads
     block: cython.Py_ssize_t = _BLOCK
     blocks: cython.Py_ssize_t = (n+block-1)//block

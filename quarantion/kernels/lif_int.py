@@ -7,7 +7,7 @@ __all__ = ['lif_int_forward']
 
 # %% ../../nbs/kernels/lif_int.ipynb #bf62965d
 import cython
-from .parts.shapes import check_between, check_length
+from .parts.shapes import check_between, check_each, check_length
 from .parts.strips import check_layer, run_strips
 
 _spike = cython.fused_type(cython.float, cython.uchar)
@@ -36,4 +36,5 @@ def lif_int_forward(
     check_length('bias', bias.shape[0], x.shape[2], 1)
     check_length('m', m.shape[0], x.shape[2], 1)
     check_length('theta', theta.shape[0], x.shape[2], 1)
+    check_each('m', m, 0, 65536)
     run_strips(x, guard, m, theta, bias, v, spk, bits, pre, mem, count, steps, reset, num_threads)

@@ -11,7 +11,8 @@ import numpy as np
 from cython.parallel import prange
 from .parts.fractions import leak, level
 from .parts.step import after, charge
-from .parts.shapes import check_between, check_bn, check_length, check_tbn
+from .parts.shapes import Held, check_apart, check_between, check_bn, check_each
+from .parts.shapes import check_length, check_rising, check_tbn, held1, held2, held3
 
 # %% ../../nbs/kernels/lif_states.ipynb #5cbe6ae0
 @cython.cfunc
@@ -203,6 +204,44 @@ def _check_shapes(
     check_tbn('pre', pre.shape[0], pre.shape[1], pre.shape[2], T, B, N, False, True)
     check_tbn('mem', mem.shape[0], mem.shape[1], mem.shape[2], T, B, N, False, True)
 
+# %% ../../nbs/kernels/lif_states.ipynb #b5fbd8f2
+@cython.cfunc
+def _check_values(
+    m:cython.const[cython.int][::1], m0:cython.const[cython.int][::1], shift:cython.const[cython.int][::1],
+    m2:cython.const[cython.int][::1], levels:cython.const[cython.int][::1]
+):
+    "That what neurons have lies where it may; raises `CheckError`"
+    check_each('m', m, 0, 65536)
+    check_each('m0', m0, 1073741824, 2147483647)
+    check_each('shift', shift, 1, 62)
+    check_each('m2', m2, 0, 65536)
+    check_rising('levels', levels)
+
+@cython.cfunc
+def _check_memory(
+    x:cython.const[cython.int][:, :, ::1], bias:cython.const[cython.int][::1], m:cython.const[cython.int][::1],
+    theta:cython.const[cython.int][::1], m0:cython.const[cython.int][::1], shift:cython.const[cython.int][::1],
+    m2:cython.const[cython.int][::1], levels:cython.const[cython.int][::1], v:cython.int[:, ::1], j:cython.int[:, ::1],
+    spk:cython.uchar[:, :, ::1], pre:cython.int[:, :, ::1], mem:cython.int[:, :, ::1]
+):
+    "That nothing is written into another argument; raises `CheckError`"
+    names = 'x','bias','m','theta','m0','shift','m2','levels','v','j','spk','pre','mem'
+    lies = cython.declare(Held[13])
+    lies[0] = held3(x)
+    lies[1] = held1(bias)
+    lies[2] = held1(m)
+    lies[3] = held1(theta)
+    lies[4] = held1(m0)
+    lies[5] = held1(shift)
+    lies[6] = held1(m2)
+    lies[7] = held1(levels)
+    lies[8] = held2(v)
+    lies[9] = held2(j)
+    lies[10] = held3(spk)
+    lies[11] = held3(pre)
+    lies[12] = held3(mem)
+    check_apart(names, lies, 8, 13, 0)
+
 # %% ../../nbs/kernels/lif_states.ipynb #5d0efabb
 @cython.cdivision(True)
 def lif_states_forward(
@@ -233,6 +272,8 @@ def lif_states_forward(
     N: cython.Py_ssize_t = x.shape[2]
     _check_ranges(guard, m0.shape[0], quant_max, levels.shape[0], clip, before_fire, steps, reset, num_threads)
     _check_shapes(x, bias, m, theta, m0, shift, m2, v, j, spk, pre, mem, T)
+    _check_values(m, m0, shift, m2, levels)
+    _check_memory(x, bias, m, theta, m0, shift, m2, levels, v, j, spk, pre, mem)
     if T*B*N==0: return
     half: cython.Py_ssize_t = 1
     while half*2<levels.shape[0]: half *= 2

@@ -9,7 +9,8 @@ __all__ = ['quantize_nonary', 'pack_planes', 'unpack_planes', 'pack_nits', 'unpa
 import cython
 import numpy as np
 from cython.parallel import prange
-from .parts.shapes import check_between, check_length
+from ..checks import fail
+from .parts.shapes import Held, check_apart, check_between, check_length, held1
 
 # %% ../../nbs/kernels/nonary.ipynb #f303836f
 _BLOCK = 4096 # numbers, or words, that a thread takes at a time
@@ -50,11 +51,17 @@ def quantize_nonary(
     check_length('edges', edges.shape[0], 4, 4)
     check_length('out', out.shape[0], n, n)
     check_between('num_threads', num_threads, 1, 0)
+    lies = cython.declare(Held[2])
+    lies[0] = held1(x)
+    lies[1] = held1(out)
+    check_apart(('x','out'), lies, 1, 2, 0)
     e1: _real = edges[0]
     e2: _real = edges[1]
     e3: _real = edges[2]
     e4: _real = edges[3]
     infinity: _real = float('inf')
+    if not 0<e1<=e2<=e3<=e4:
+        fail('`edges`', expected='numbers above 0 that rise', found=f'{e1:g}, {e2:g}, {e3:g}, {e4:g}')
     bad: cython.longlong = 0
     block: cython.Py_ssize_t = _BLOCK
     k: cython.Py_ssize_t
@@ -90,6 +97,10 @@ def pack_planes(
     n: cython.Py_ssize_t = words.shape[0]
     check_length('nits', nits.shape[0], 5*n, 5*n)
     check_between('num_threads', num_threads, 1, 0)
+    lies = cython.declare(Held[2])
+    lies[0] = held1(nits)
+    lies[1] = held1(words)
+    check_apart(('nits','words'), lies, 1, 2, 0)
     block: cython.Py_ssize_t = _BLOCK
     k: cython.Py_ssize_t
     for k in prange((n+block-1)//block, nogil=True, schedule='static', num_threads=num_threads):
@@ -103,10 +114,12 @@ def pack_planes(
 def _unpack_planar_block(
     words:cython.const[cython.ushort][::1], nits:cython.schar[::1], n:cython.Py_ssize_t, start:cython.Py_ssize_t,
     stop:cython.Py_ssize_t
-)->cython.void:
+)->cython.int:
+    "How many are no words"
     i: cython.Py_ssize_t
     w: cython.ushort
     q: cython.ushort
+    bad: cython.int = 0
     for i in range(start, stop):
         w = cython.cast(cython.int, words[i])
         q = w//9
@@ -118,6 +131,8 @@ def _unpack_planar_block(
         w = q//9
         nits[3*n+i] = cython.cast(cython.int, q)-9*w-4
         nits[4*n+i] = cython.cast(cython.int, w)-4
+        bad = bad + (w>8)
+    return bad
 
 # %% ../../nbs/kernels/nonary.ipynb #89443164
 def unpack_planes(
@@ -125,14 +140,20 @@ def unpack_planes(
     nits:cython.schar[::1], # Out: digits in five planes, `[5·n]`, int8
     num_threads:cython.int=1 # Threads to share the blocks; does not change the result
 ):
-    "Undo `pack_planes`; raises `CheckError` for a wrong length"
+    "Undo `pack_planes`; raises `CheckError` for a wrong length, and for words that `pack_planes` does not make"
     n: cython.Py_ssize_t = words.shape[0]
     check_length('nits', nits.shape[0], 5*n, 5*n)
     check_between('num_threads', num_threads, 1, 0)
+    lies = cython.declare(Held[2])
+    lies[0] = held1(words)
+    lies[1] = held1(nits)
+    check_apart(('words','nits'), lies, 1, 2, 0)
     block: cython.Py_ssize_t = _BLOCK
+    bad: cython.longlong = 0
     k: cython.Py_ssize_t
     for k in prange((n+block-1)//block, nogil=True, schedule='static', num_threads=num_threads):
-        _unpack_planar_block(words, nits, n, k*block, min((k+1)*block, n))
+        bad += _unpack_planar_block(words, nits, n, k*block, min((k+1)*block, n))
+    if bad: fail('`words`', expected='below 9⁵', found=f'{bad} that are not')
 
 # %% ../../nbs/kernels/nonary.ipynb #21c2b1e7
 _WORDS = 512 # words of a tile
@@ -167,6 +188,10 @@ def pack_nits(
     n: cython.Py_ssize_t = words.shape[0]
     check_length('nits', nits.shape[0], 5*n, 5*n)
     check_between('num_threads', num_threads, 1, 0)
+    lies = cython.declare(Held[2])
+    lies[0] = held1(nits)
+    lies[1] = held1(words)
+    check_apart(('nits','words'), lies, 1, 2, 0)
     threads: cython.Py_ssize_t = num_threads
     tile: cython.Py_ssize_t = _WORDS
     tiles: cython.Py_ssize_t = (n+tile-1)//tile
@@ -194,14 +219,17 @@ def _unpack_block(
     words:cython.const[cython.ushort][::1], out:cython.uchar[::1], three:cython.const[cython.uint][::1],
     two:cython.const[cython.uint][::1],
     start:cython.Py_ssize_t, stop:cython.Py_ssize_t
-)->cython.void:
+)->cython.int:
+    "How many are no words"
     i: cython.Py_ssize_t
     w: cython.uint
     q: cython.uint
     v: cython.uint
+    bad: cython.int = 0
     for i in range(start, stop):
         w = cython.cast(cython.uint, words[i])
         q = w//729
+        bad = bad + (q>80)
         v = cython.cast(cython.uint, three[w-729*q])
         q = cython.cast(cython.uint, two[q if q<80 else 80])
         v = v|((q&255)<<24)
@@ -210,6 +238,7 @@ def _unpack_block(
         out[5*i+2] = cython.cast(cython.uchar, (v>>16)&255)
         out[5*i+3] = cython.cast(cython.uchar, v>>24)
         out[5*i+4] = cython.cast(cython.uchar, q>>8)
+    return bad
 
 # %% ../../nbs/kernels/nonary.ipynb #5f8dbca0
 def unpack_nits(
@@ -217,14 +246,20 @@ def unpack_nits(
     nits:cython.schar[::1], # Out: digits, `[5·n]`, int8
     num_threads:cython.int=1 # Threads to share the blocks; does not change the result
 ):
-    "Undo `pack_nits`; raises `CheckError` for a wrong length"
+    "Undo `pack_nits`; raises `CheckError` for a wrong length, and for words that `pack_nits` does not make"
     n: cython.Py_ssize_t = words.shape[0]
     check_length('nits', nits.shape[0], 5*n, 5*n)
     check_between('num_threads', num_threads, 1, 0)
+    lies = cython.declare(Held[2])
+    lies[0] = held1(words)
+    lies[1] = held1(nits)
+    check_apart(('words','nits'), lies, 1, 2, 0)
     out: cython.uchar[::1] = np.asarray(nits).view(np.uint8)
     three: cython.const[cython.uint][::1] = _THREE
     two: cython.const[cython.uint][::1] = _TWO
     block: cython.Py_ssize_t = _BLOCK
+    bad: cython.longlong = 0
     k: cython.Py_ssize_t
     for k in prange((n+block-1)//block, nogil=True, schedule='static', num_threads=num_threads):
-        _unpack_block(words, out, three, two, k*block, min((k+1)*block, n))
+        bad += _unpack_block(words, out, three, two, k*block, min((k+1)*block, n))
+    if bad: fail('`words`', expected='below 9⁵', found=f'{bad} that are not')

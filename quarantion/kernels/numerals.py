@@ -9,7 +9,7 @@ __all__ = ['encode_digits', 'decode_digits', 'add_saturate', 'add_carries', 'mul
 import cython
 from cython.parallel import prange
 from ..checks import fail
-from .parts.shapes import check_between, check_length
+from .parts.shapes import Held, check_apart, check_between, check_length, held1, held2
 
 # %% ../../nbs/kernels/numerals.ipynb #ce0faebb
 _BLOCK = 1024 # numbers that a thread takes at a time: 8 KB of each array, so that three stay in the L1 cache
@@ -55,6 +55,10 @@ def encode_digits(
     if x.shape[0]!=n: fail('`digits`', expected=f'{x.shape[0]} rows, one for each number in `x`', found=n)
     if digits.shape[1]>20: fail('`digits`', expected='at most 20 columns', found=digits.shape[1])
     check_between('num_threads', num_threads, 1, 0)
+    lies = cython.declare(Held[2])
+    lies[0] = held1(x)
+    lies[1] = held2(digits)
+    check_apart(('x','digits'), lies, 1, 2, 0)
     block: cython.Py_ssize_t = _BLOCK
     k: cython.Py_ssize_t
     for k in prange((n+block-1)//block, nogil=True, schedule='static', num_threads=num_threads):
@@ -87,6 +91,10 @@ def decode_digits(
     check_length('out', out.shape[0], digits.shape[0], digits.shape[0])
     if digits.shape[1]>20: fail('`digits`', expected='at most 20 columns', found=digits.shape[1])
     check_between('num_threads', num_threads, 1, 0)
+    lies = cython.declare(Held[2])
+    lies[0] = held2(digits)
+    lies[1] = held1(out)
+    check_apart(('digits','out'), lies, 1, 2, 0)
     block: cython.Py_ssize_t = _BLOCK
     k: cython.Py_ssize_t
     for k in prange((n+block-1)//block, nogil=True, schedule='static', num_threads=num_threads):
@@ -128,6 +136,14 @@ def _saturate_block(
         x = lo if x<lo else x
         out[i] = x+y
 
+# %% ../../nbs/kernels/numerals.ipynb #359ef7e5
+@cython.cfunc
+def _check_half(half:cython.longlong):
+    "That it is 44…4, in nonary digits; raises `CheckError`"
+    h: cython.longlong = half
+    while h>0 and h%9==4: h = h//9
+    if half<=0 or h!=0: fail('`half`', expected='(9ᴰ−1)/2, for 1 to 20 digits D', found=half)
+
 # %% ../../nbs/kernels/numerals.ipynb #33d488a0
 def add_saturate(
     a:cython.const[cython.longlong][::1], # Numbers, `[n]`
@@ -140,7 +156,13 @@ def add_saturate(
     n: cython.Py_ssize_t = out.shape[0]
     check_length('a', a.shape[0], n, n)
     check_length('b', b.shape[0], n, n)
+    _check_half(half)
     check_between('num_threads', num_threads, 1, 0)
+    lies = cython.declare(Held[3])
+    lies[0] = held1(a)
+    lies[1] = held1(b)
+    lies[2] = held1(out)
+    check_apart(('a','b','out'), lies, 2, 3, 2)
     bad: cython.longlong = 0
     beyond: cython.longlong
     start: cython.Py_ssize_t
@@ -196,7 +218,14 @@ def add_carries(
     check_length('a', a.shape[0], n, n)
     check_length('b', b.shape[0], n, n)
     check_length('carry', carry.shape[0], n, n)
+    _check_half(half)
     check_between('num_threads', num_threads, 1, 0)
+    lies = cython.declare(Held[4])
+    lies[0] = held1(a)
+    lies[1] = held1(b)
+    lies[2] = held1(out)
+    lies[3] = held1(carry)
+    check_apart(('a','b','out','carry'), lies, 2, 4, 2)
     bad: cython.longlong = 0
     beyond: cython.longlong
     start: cython.Py_ssize_t
@@ -297,6 +326,12 @@ def multiply_nonary(
     check_length('high', high.shape[0], n, n)
     check_between('D', D, 1, 20)
     check_between('num_threads', num_threads, 1, 0)
+    lies = cython.declare(Held[4])
+    lies[0] = held1(a)
+    lies[1] = held1(b)
+    lies[2] = held1(low)
+    lies[3] = held1(high)
+    check_apart(('a','b','low','high'), lies, 2, 4, 2)
     K: cython.longlong = 3486784401 # 9¹⁰
     m: cython.longlong = 1 # the digits of the limb where low ends
     up: cython.longlong
@@ -315,10 +350,13 @@ def multiply_nonary(
 @cython.exceptval(check=False)
 @cython.cdivision(True)
 def _dot_row(
-    words:cython.const[cython.ushort][:, ::1], x:cython.const[cython.int][:, ::1], j:cython.Py_ssize_t
+    words:cython.const[cython.ushort][:, ::1], x:cython.const[cython.int][:, ::1], out:cython.longlong[::1],
+    j:cython.Py_ssize_t
 )->cython.longlong:
+    "1 if there is something that is no word, else 0"
     s: cython.longlong = 0
     w: cython.uint
+    rest: cython.uint = 0
     q: cython.uint
     i: cython.Py_ssize_t
     k: cython.Py_ssize_t
@@ -328,7 +366,9 @@ def _dot_row(
             q = w//9
             s = s+cython.cast(cython.longlong, cython.cast(cython.int, w-9*q)-4)*cython.cast(cython.longlong, x[k,i])
             w = q
-    return s
+        rest = rest|w
+    out[j] = s
+    return rest>0
 
 # %% ../../nbs/kernels/numerals.ipynb #601049ed
 def dot_nits(
@@ -342,6 +382,13 @@ def dot_nits(
         fail('`x`', expected=f'shape (5, {words.shape[1]})', found=f'shape ({x.shape[0]}, {x.shape[1]})')
     check_length('out', out.shape[0], words.shape[0], words.shape[0])
     check_between('num_threads', num_threads, 1, 0)
+    lies = cython.declare(Held[3])
+    lies[0] = held2(words)
+    lies[1] = held2(x)
+    lies[2] = held1(out)
+    check_apart(('words','x','out'), lies, 2, 3, 0)
+    bad: cython.longlong = 0
     j: cython.Py_ssize_t
     for j in prange(out.shape[0], nogil=True, schedule='static', num_threads=num_threads):
-        out[j] = _dot_row(words, x, j)
+        bad += _dot_row(words, x, out, j)
+    if bad: fail('`words`', expected='below 9⁵', found=f'others in {bad} rows')

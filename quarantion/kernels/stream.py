@@ -8,7 +8,7 @@ __all__ = ['stream']
 # %% ../../nbs/kernels/stream.ipynb #96a24b94
 import cython
 from cython.parallel import prange
-from .parts.shapes import check_between, check_length
+from .parts.shapes import Held, check_apart, check_between, check_length, held1
 
 # %% ../../nbs/kernels/stream.ipynb #a77cac60
 _out = cython.fused_type(cython.float, cython.uchar, cython.schar)
@@ -34,6 +34,10 @@ def stream(
     "Read `x` and write `out`, once; raises `CheckError` for lengths that differ"
     check_length('out', out.shape[0], x.shape[0], x.shape[0])
     check_between('num_threads', num_threads, 1, 0)
+    lies = cython.declare(Held[2])
+    lies[0] = held1(x)
+    lies[1] = held1(out)
+    check_apart(('x','out'), lies, 1, 2, 0)
     n: cython.Py_ssize_t = x.shape[0]
     k: cython.Py_ssize_t
     threads: cython.Py_ssize_t = num_threads

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CHOICES', 'Sensitivity', 'Trace', 'hessian_traces', 'hawq_sensitivity', 'sqnr_sensitivity', 'agreement_sensitivity',
-           'knapsack', 'allocate', 'plot_sensitivity']
+           'knapsack', 'check_budget', 'allocate', 'plot_sensitivity']
 
 # %% ../../nbs/quant/sensitivity.ipynb #8e8a8468
 import copy
@@ -234,6 +234,24 @@ def knapsack(
     if paid>budget: fail('mixture', expected=f'a cost of at most {budget:,}', found=f'{paid:,}')
     return pick
 
+# %% ../../nbs/quant/sensitivity.ipynb #d712bbce
+def _most(budget, least, whole, where):
+    "What a share of `whole` buys; raises `CheckError` if that is less than `least`"
+    most = int(budget*whole+1e-6) # 220/1200·1200 is a little less than 220
+    if least<=most: return most
+    want = f'at least {least/max(1, whole):.3g}, where every layer has its cheapest level set'
+    fail('`budget`', where, want, f'{budget:g}')
+
+def check_budget(
+    net:Network, # A float network, trained or not
+    budget:float, # Share of the bytes of its weights, in (0, 1]
+    choices:tuple=CHOICES # Level sets
+):
+    "Can any mixture keep a budget of bytes? Raises `CheckError` with the smallest that can be kept"
+    codes = [[np.zeros(m.weight.shape, np.int8) for m in s.weights] for s in stages(net)]
+    cost = lambda c: np.array([sum(packed(k, levels(c).quant_max).nbytes for k in layer) for layer in codes])
+    _most(budget, int(np.min([cost(c) for c in choices], 0).sum()), sum(4*k.size for l in codes for k in l), 'weights')
+
 # %% ../../nbs/quant/sensitivity.ipynb #3e9cdfa3
 def allocate(
     s:Sensitivity, # From one of the measures above
@@ -244,11 +262,7 @@ def allocate(
     "The mixture with the least total score within the budget; raises `CheckError` with the smallest that can be kept"
     check_in(cost, ('bytes','synops'), 'cost'); check_range(budget, 0, 1, 'budget', above=True)
     price,whole = getattr(s, cost),int(getattr(s, f'float_{cost}').sum())
-    least,most = int(price.min(1).sum()),int(budget*whole+1e-6) # 220/1200·1200 is a little less than 220
-    if least>most:
-        share = least/max(1, whole)
-        want = f'at least {share:.3g}, where every layer has its cheapest level set'
-        fail('`budget`', 'allocate', want, f'{budget:g}')
+    most = _most(budget, int(price.min(1).sum()), whole, 'allocate')
     pick = knapsack(s.score, price, most)
     own = dict((p,dict(v)) for p,v in policy.layers if p not in s.names)
     kept = dict((p,dict(v)) for p,v in policy.layers if p in s.names)

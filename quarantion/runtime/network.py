@@ -25,7 +25,7 @@ from .decision import answers, check_decision, kept_for, scores
 from .layer import (ONE, RESETS, IntLayer, Record, arrays, differing, is_whole, on_cpu, pool_area,
                                       prove_range, row_sums)
 from .state import State, check_start, starts
-from .store import TensorSize, check_header, packed, read, squeezed, tensor_sizes, write
+from .store import TensorSize, check_header, packed, read, real_numbers, squeezed, tensor_sizes, write
 from ..tables import html_table
 
 # %% ../../nbs/runtime/network.ipynb #11907eac
@@ -526,7 +526,7 @@ def _row(i, p):
     "What a table says of a layer, by head; bytes are of codes packed, and of parameters once, where all are the same"
     l,codes,ints = p.layer,arrays(p.layer, 'codes'),arrays(p.layer, 'ints')
     small,n = sum(packed(w, l.quant_max).nbytes for w in codes.values()),sum(w.size for w in codes.values())
-    floats = n+sum(v.size for k,v in ints.items() if k not in ('m0','shift','levels'))
+    floats = sum(real_numbers(l).values())
     said = {head:show(getattr(l, k)) for k,(head,show) in _COLUMNS.items()}
     said |= dict(layer=str(i), kind=_kind(l), neurons=_times(p.features), membrane=_membrane(l))
     size = small+sum(squeezed(v).nbytes for v in ints.values())

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'VERSION', 'STEPS', 'packed', 'squeezed', 'encoded_layers', 'layer_header', 'write', 'file_header',
-           'check_header', 'read', 'TensorSize', 'tensor_sizes']
+           'check_header', 'read', 'real_numbers', 'TensorSize', 'tensor_sizes']
 
 # %% ../../nbs/runtime/store.ipynb #76392960
 import json, os, reprlib, tempfile, warnings
@@ -290,13 +290,22 @@ def read(
                                stacklevel=3)
     return layers,said
 
+# %% ../../nbs/runtime/store.ipynb #a97c5896
+def real_numbers(
+    l:IntLayer # A layer
+)->dict: # Name of an array, and how many real numbers it is
+    "What a float network has in the place of a layer: one threshold or leak, where all neurons share it"
+    codes = {k:v.size for k,v in arrays(l, 'codes').items()}
+    shared = {k:squeezed(getattr(l, k)).size for k in ('leak','current_leak')}
+    return codes | dict(bias=l.bias.size, theta=encode_units(l.unit, l.theta).size) | shared
+
 # %% ../../nbs/runtime/store.ipynb #4e05dffc
 @dataclass(frozen=True)
 class TensorSize:
     "Bytes of one tensor, or of the header"
     name:str # Its name in the file, or `header`
     shape:tuple # Of what was stored; empty for the header
-    real:int # As float32; what integers alone need, and the header, counts nothing
+    real:int # As float32, as a float network has it; what integers alone need, and the header, counts nothing
     packed:int # Weight codes packed, parameters as they are, or one if all are the same
     coded:int # In the file
 
@@ -307,11 +316,12 @@ def tensor_sizes(
     "Where the bytes of a file are; it is written to a temporary folder to know"
     tensors,rows = encoded_layers(layers),[]
     for i,l in enumerate(layers):
-        codes,worth,own = arrays(l, 'codes'),dict(worth=tensors[f'{i}.worth']),arrays(l, 'codes', 'ints')
+        codes,worth,reals = arrays(l, 'codes'),dict(worth=tensors[f'{i}.worth']),real_numbers(l)
+        own = arrays(l, 'codes', 'ints')
         for k,v in (codes | own | worth).items():
-            name,real = f'{i}.{k}',4*v.size*(k not in ('m0','shift','worth'))
+            name = f'{i}.{k}'
             small = packed(v, l.quant_max) if k in codes else squeezed(v)
-            rows.append(TensorSize(name, v.shape, real, small.nbytes, tensors[name].nbytes))
+            rows.append(TensorSize(name, v.shape, 4*reals.get(k, 0), small.nbytes, tensors[name].nbytes))
     with tempfile.TemporaryDirectory() as d:
         save_tensors(f'{d}/net', tensors, file_header(layers, header))
         rest = os.path.getsize(f'{d}/net')-sum(r.coded for r in rows)

@@ -111,10 +111,11 @@ def check_together(
     gates_of(c.gates)
     if c.policy.endswith('.toml'): read_policy(c.policy)
     if c.budget and c.policy!='mixed': fail('`budget`', expected='0, unless the policy is mixed', found=c.budget)
-    if 'synaptic' not in c.neurons:
-        for n in c.learn: check_in(n, LEARNED[:-1], 'learn') # only their current has an alpha
-    if c.policy=='float' and (c.calibrate!='none' or c.distill or c.prune):
-        fail('`policy`', expected='a quantized one, for `calibrate`, `distill` and `prune`', found="'float'")
+    if 'alpha' in c.learn and 'synaptic' not in c.neurons:
+        fail('`learn`', expected='`neurons` that are synaptic, for alpha is the leak of their current', found=c.neurons)
+    if c.policy=='float' and (c.calibrate!='none' or c.distill or c.prune or c.l1 or c.gates):
+        want = 'a quantized one, for `calibrate`, `distill`, `prune`, `l1` and `gates`'
+        fail('`policy`', expected=want, found="'float'")
     kind,colon,number = c.device.partition(':')
     index,n = number if colon else '0',torch.cuda.device_count() if kind=='cuda' else 1
     if not index.isdigit() or int(index)>=n:

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['CHECKPOINT', 'MODEL', 'SAMPLE', 'load_data', 'start', 'settings', 'build', 'few', 'choose_policy', 'quantized',
-           'test_batches', 'Checkpoint', 'train', 'restored', 'prove', 'finish']
+           'test_batches', 'rehearse', 'Checkpoint', 'train', 'restored', 'prove', 'finish']
 
 # %% ../../nbs/train/job.ipynb #f75f03e0
-import copy, json, platform, time
+import copy, json, platform, time, warnings
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from ..quant.lowering import lower
 from ..quant.policy import Policy, dump_policy, read_policy
 from ..quant.network import QuantNetwork, prepare
 from ..quant.pruning import hold_zeros, zero_smallest
-from ..quant.sensitivity import allocate, hawq_sensitivity
+from ..quant.sensitivity import allocate, check_budget, hawq_sensitivity
 from ..quant.proof import Proof, verify
 from ..runtime.network import load
 from ..spikes.encoders import encode
@@ -152,6 +152,20 @@ def test_batches(
     "The test samples, encoded alike for every network of a run"
     seed = seed_of(cfg.seed, 10**6)
     return batches(split.x_test, split.y_test, 500, cfg.encode, cfg.steps, seed, device=cfg.device)
+
+# %% ../../nbs/train/job.ipynb #65a483dc
+def rehearse(
+    cfg:Config, # Settings
+    split:Split # Its data
+):
+    "Quantize and lower the network before it has learned anything; raises `CheckError` for settings that it cannot have"
+    if cfg.policy=='float': return
+    net = build(cfg, split)
+    if cfg.budget: check_budget(net, cfg.budget)
+    if cfg.prune: zero_smallest(net, cfg.prune)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore') # what is said of weights is said of those that were trained
+        lower(prepare(settle(net), policy_named(cfg.policy), few(cfg, split)).freeze())
 
 # %% ../../nbs/train/job.ipynb #597c305f
 CHECKPOINT = 'quarantion.checkpoint' # `format` of the file of a checkpoint

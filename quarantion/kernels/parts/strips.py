@@ -11,7 +11,7 @@ import cython
 import numpy as np
 from cython.parallel import prange
 from .step import number, charge, after
-from .shapes import check_tbn, check_bn, check_between
+from .shapes import Held, check_apart, check_between, check_bn, check_tbn, held2, held3
 
 spike = cython.fused_type(cython.float, cython.double, cython.uchar)
 
@@ -265,6 +265,15 @@ def check_layer(
     check_bn('count', count.shape[0], count.shape[1], B, N, True)
     check_between('reset', reset, 0, 3)
     check_between('num_threads', num_threads, 1, 0)
+    lies = cython.declare(Held[7])
+    lies[0] = held3(x)
+    lies[1] = held2(v)
+    lies[2] = held3(spk)
+    lies[3] = held3(bits)
+    lies[4] = held3(pre)
+    lies[5] = held3(mem)
+    lies[6] = held2(count)
+    check_apart(('x','v','spk','bits','pre','mem','count'), lies, 1, 7, 0)
 
 # %% ../../../nbs/kernels/parts/strips.ipynb #b9a79d57
 @cython.cfunc
