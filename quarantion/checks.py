@@ -4,10 +4,13 @@
 
 # %% auto #0
 __all__ = ['CheckError', 'fail', 'check_shape', 'check_dtype', 'as_array', 'check_range', 'check_in', 'check_finite',
-           'check_array', 'check_time']
+           'check_array', 'typed', 'check_time']
 
 # %% ../nbs/checks.ipynb #45a96d56
-import math
+import math, reprlib
+from functools import wraps
+from inspect import signature
+from types import UnionType
 import numpy as np
 
 # %% ../nbs/checks.ipynb #6a213fb1
@@ -37,6 +40,7 @@ def check_shape(
     **sizes:int # Axes whose size is known
 )->tuple: # Size of each named axis, in the order of `axes`
     "Match the shape of `x` against named `axes`; raises `CheckError`"
+    if not hasattr(x, 'shape'): fail(f'`{name}`', expected='an array or a tensor', found=type(x).__name__)
     shape,names = tuple(x.shape),axes.split()
     free = names[:1]==['...']
     named = names[free:]
@@ -52,18 +56,23 @@ def check_dtype(
     name:str='x' # What the error calls `x`
 ):
     "`x`, if its dtype is one of `dtypes`; raises `CheckError`"
+    if not hasattr(x, 'dtype'): fail(f'`{name}`', expected='an array or a tensor', found=type(x).__name__)
     found = str(x.dtype).removeprefix('torch.')
     if found in dtypes.split(): return x
     fail(f'`{name}`', expected=f'dtype {" or ".join(dtypes.split())}', found=found)
 
 # %% ../nbs/checks.ipynb #4a21a0dd
 def as_array(
-    x # An array, a tensor on any device, or what numpy makes an array of
+    x, # An array, a tensor on any device, or what numpy makes an array of
+    name:str='x' # What the error calls `x`
 )->np.ndarray: # In the order of C; shares memory with `x` where it can
-    "Numbers for numpy, without their gradients"
-    if not hasattr(x, 'detach'): return np.asarray(x, order='C')
-    x = x.detach().cpu().contiguous()
-    return (x.float() if str(x.dtype)=='torch.bfloat16' else x).numpy() # which numpy does not have
+    "Numbers for numpy, without their gradients; raises `CheckError`"
+    try:
+        if not hasattr(x, 'detach'): return np.asarray(x, order='C')
+        x = x.detach().cpu().contiguous()
+        return (x.float() if str(x.dtype)=='torch.bfloat16' else x).numpy() # which numpy does not have
+    except (TypeError, ValueError, RuntimeError, OverflowError) as e: # of no data, on a device `meta`, or of no shape
+        fail(f'`{name}`', expected='an array of numbers', found=str(e).split('\n')[0] or type(x).__name__)
 
 # %% ../nbs/checks.ipynb #c052e869
 def check_range(
@@ -74,8 +83,8 @@ def check_range(
     above:bool=False # Leave out `lo` itself
 ):
     "`x`, if every value is finite and lies in `[lo, hi]`, or in `(lo, hi]`; raises `CheckError`"
-    a = as_array(x)
-    try: a = a.astype(np.float64, copy=False) if a.dtype.kind not in 'SU' else None # '1' is no number
+    a = as_array(x, name)
+    try: a = a.astype(np.float64, copy=False) if a.dtype.kind in 'fiubO' else None # '1' is no number, 1j has no order
     except (TypeError, ValueError, OverflowError): a = None
     if a is None: fail(f'`{name}`', expected='numbers', found=repr(x)[:40])
     bad = ~((a>lo if above else a>=lo) & (a<=hi) & np.isfinite(a))
@@ -91,7 +100,9 @@ def check_in(
     name:str='x' # What the error calls `x`
 ):
     "`x`, if it is one of `choices`; raises `CheckError`"
-    if x in choices: return x
+    try:
+        if x in choices: return x
+    except (TypeError, ValueError, RuntimeError): pass # such as an array, which is not equal to anything at once
     fail(f'`{name}`', expected=f'one of {", ".join(map(str, choices))}', found=repr(x))
 
 # %% ../nbs/checks.ipynb #c033449f
@@ -101,7 +112,7 @@ def check_finite(
     where:str='' # Where it came from, such as a file
 ):
     "`x`, if it holds neither NaN nor infinity; raises `CheckError` with the count and the first place"
-    a = as_array(x)
+    a = as_array(x, name)
     if a.dtype.kind not in 'fc': return x
     bad = ~np.isfinite(a)
     if not bad.any(): return x
@@ -117,10 +128,58 @@ def check_array(
     **sizes:int # Axes whose size is known
 )->np.ndarray: # Of at least one value, all finite
     "`x` as an array, if it has these axes; raises `CheckError`"
-    x = as_array(x)
+    x = as_array(x, name)
+    if x.dtype.kind not in 'fiub': fail(f'`{name}`', expected='real numbers', found=x.dtype)
     check_shape(x, axes, name, **sizes)
     if not x.size: fail(f'`{name}`', expected='at least one value', found=f'shape {x.shape}')
     return check_finite(x, name)
+
+# %% ../nbs/checks.ipynb #bfa72856
+_SAID = {int:'a whole number of 64 bits', float:'a number', bool:'True or False', str:'a string', tuple:'a tuple',
+         list:'a list', dict:'a dict', np.ndarray:'an array of numbers'}
+
+def _is_number(v): # real, and not NaN; of numpy and torch too
+    try: return not isinstance(v, (str,bytes)) and np.ndim(v)==0 and not math.isnan(float(v))
+    except (TypeError, ValueError, OverflowError, RuntimeError): return False
+
+def _is_kind(v, kind):
+    "Is `v` what an annotation says? A tensor is one of real numbers that are there"
+    if kind is int: return isinstance(v, (int,np.integer)) and not isinstance(v, bool) and -2**63<=v<2**63
+    if kind is float: return _is_number(v)
+    if kind is bool: return isinstance(v, (bool,np.bool_))
+    if kind in (tuple,list): return isinstance(v, (tuple,list))
+    if kind is np.ndarray: return isinstance(v, kind) and v.dtype.kind in 'fiubc'
+    return isinstance(v, kind) and not getattr(v, 'is_meta', False) and not (hasattr(v, 'is_complex') and v.is_complex())
+
+# %% ../nbs/checks.ipynb #5dda3e98
+def _kinds(p): # that a parameter may be of; none if it does not say
+    says = getattr(p.annotation, '__args__', ()) if isinstance(p.annotation, UnionType) else (p.annotation,)
+    kinds = tuple(getattr(k, '__origin__', k) for k in says)
+    return kinds if all(isinstance(k, type) for k in kinds) and not {p.empty,object}&{*kinds} else ()
+
+def _taken(name, p, kinds, v, where):
+    if not kinds or v is p.default or any(_is_kind(v, k) for k in kinds): return v
+    if np.ndarray in kinds and (a := as_array(v, name)).dtype.kind in 'fiubc': return a
+    want = ' or '.join(_SAID.get(k, f'a {k.__name__}') for k in kinds)
+    if hasattr(v, 'dtype'): found = f'{type(v).__name__} of {v.dtype}'+' on meta'*getattr(v, 'is_meta', False)
+    else: found = reprlib.repr(v) if isinstance(v, (str,int,float,complex)) else type(v).__name__
+    fail(f'`{name}`', where, want, found)
+
+def typed(
+    f # A function whose annotations say what it takes
+): # The same function, which refuses anything else
+    "Hold callers to a signature: raise `CheckError` for an argument of another kind; arrays are made of what can be one"
+    ps = signature(f).parameters
+    ways = [(n, p, _kinds(p)) for n,p in ps.items()]
+    named,many = {w[0]:w for w in ways},[w for w in ways if w[1].kind is w[1].VAR_POSITIONAL]
+    where = f.__qualname__.removesuffix('.__init__')
+    @wraps(f)
+    def checked(*args, **kwargs):
+        more = many*(len(args)-len(ways))
+        args = [_taken(*w, v, where) for w,v in zip([*ways,*more], args)]+list(args[len(ways)+len(more):])
+        kwargs = {k:_taken(*named[k], v, where) if k in named else v for k,v in kwargs.items()}
+        return f(*args, **kwargs)
+    return checked
 
 # %% ../nbs/checks.ipynb #955dd377
 def check_time(
@@ -130,6 +189,7 @@ def check_time(
     batch_first:bool=False # Is input over time `[B, T, *in_shape]`?
 )->tuple: # `[T or 1, B, *in_shape]`, and T
     "Tell constant input from input over time; raises `CheckError` if it is neither"
+    if not hasattr(x, 'shape'): fail('`x`', expected='an array or a tensor', found=type(x).__name__)
     shape,want = list(x.shape),', '.join(map(str, in_shape))
     n = len(shape)-len(in_shape)
     if n not in (1,2) or shape[n:]!=list(in_shape):

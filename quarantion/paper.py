@@ -9,6 +9,7 @@ __all__ = ['BLUE', 'ORANGE', 'RED', 'GREEN', 'PURPLE', 'SKY', 'YELLOW', 'BLACK',
 
 # %% ../nbs/paper.ipynb #1f1f0f77
 import io
+from .checks import typed
 
 # %% ../nbs/paper.ipynb #b8ffa55c
 BLUE,ORANGE,RED,GREEN = '#0072B2','#E69F00','#D55E00','#009E73' # Okabe-Ito
@@ -16,6 +17,7 @@ PURPLE,SKY,YELLOW = '#CC79A7','#56B4E9','#F0E442'
 BLACK,GREY = '#000000','#999999'
 INKS = BLUE,ORANGE,GREEN,RED,PURPLE,SKY,YELLOW # of several things, in order
 
+@typed
 def rgb(
     colour:str # `'#rrggbb'`
 )->list: # Three whole numbers, 0 to 255

@@ -11,7 +11,7 @@ import gzip, math, os, warnings, zlib
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np, torch
-from ..checks import fail, check_finite
+from ..checks import fail, check_finite, typed
 from .split import DataSet, Split, hold_out
 from ..files import as_path, read_bytes, write_atomic
 
@@ -20,6 +20,7 @@ IDX_TYPES = {8:'>u1', 9:'>i1', 11:'>i2', 12:'>i4', 13:'>f4', 14:'>f8'} # Code of
 IMAGES,LABELS = 2051,2049 # The magic numbers of MNIST
 
 # %% ../../nbs/data/idx.ipynb #0def5d82
+@typed
 def write_idx(
     path, # File to write; compressed if its name ends in `.gz`
     x:np.ndarray # Values of one of the six types of IDX, with 1 to 255 axes

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 import numpy as np, torch
 from torch import Tensor
-from ..checks import fail, check_shape, check_dtype, check_range, check_finite
+from ..checks import fail, check_shape, check_dtype, check_range, check_finite, typed
 
 # %% ../../nbs/data/split.ipynb #d85b0ebf
+@typed
 def check_samples(
     x:Tensor, # Images as rows, `[N, P]`, float32 in `[0, 1]`
     y:Tensor, # Labels, `[N]`, int64 in `0..classes-1`
@@ -60,6 +61,7 @@ class DataSet(NamedTuple):
     folder:bool=False # Can it be read from a folder?
 
 # %% ../../nbs/data/split.ipynb #75e62cef
+@typed
 def hold_out(
     y:Tensor, # Labels, `[N]`
     size, # How many samples to hold out, or (below 1) which share, rounded up

@@ -8,10 +8,11 @@ __all__ = ['plot_raster', 'plot_membrane', 'plot_readout', 'plot_observer', 'plo
 # %% ../../nbs/inspect/figures.ipynb #d02b97ba
 import numpy as np
 from matplotlib.patches import Patch
-from ..checks import check_array, check_in, check_range, fail
+from ..checks import check_array, check_in, check_range, fail, typed
 from ..paper import BLUE, GREY, ORANGE, RED, add_legend, ink, label_axes, rgb, style_axes, whole_ticks
 
 # %% ../../nbs/inspect/figures.ipynb #ced45332
+@typed
 def plot_raster(
     spk, # Spikes `[T, N]`, 0 or 1
     other=None, # Spikes of another network on the same input, `[T, N]`
@@ -54,6 +55,7 @@ def _spikes_above(ax, rows): # A row of marks for each network; spikes that only
         marks(i, only, 'o', ms=9, mew=1.2, mfc='none', color=RED, label='differs' if i==0 else None)
 
 # %% ../../nbs/inspect/figures.ipynb #af7b940a
+@typed
 def plot_membrane(
     mem, # Membrane after each step `[T]`
     threshold:float=None, # Firing threshold θ, drawn as a line
@@ -82,6 +84,7 @@ def plot_membrane(
     return ax
 
 # %% ../../nbs/inspect/figures.ipynb #944b0ca5
+@typed
 def plot_readout(
     mem, # Membranes of the readout after each step `[T, C]`
     label:int=None, # True class
@@ -114,6 +117,7 @@ def _in_units(x, scale): # The scales `[1 or C]`, and values in units of them
     return s,x/s.reshape(-1, *[1]*(x.ndim-1))
 
 # %% ../../nbs/inspect/figures.ipynb #3a9d21f4
+@typed
 def plot_observer(
     x, # Values, of any shape
     scale, # What one code is worth, > 0: one number, or one for each row of `x`

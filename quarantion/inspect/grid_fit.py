@@ -8,7 +8,7 @@ __all__ = ['GridFit', 'fit_grid', 'plot_grid', 'average_range', 'plot_history']
 # %% ../../nbs/inspect/grid_fit.ipynb #0983b5db
 from typing import NamedTuple
 import numpy as np
-from ..checks import check_array, check_range, fail
+from ..checks import check_array, check_range, fail, typed
 from ..paper import BLUE, GREEN, GREY, ORANGE, RED
 from ..paper import add_legend, ink, label_axes, second_axis, style_axes, whole_ticks
 
@@ -51,6 +51,7 @@ def _edges(x, levels): # Of bars that end where values are clipped, and go on fo
     return np.concatenate([below, np.linspace(a, b, round((b-a)/step)+1), above])
 
 # %% ../../nbs/inspect/grid_fit.ipynb #a44c46ba
+@typed
 def plot_grid(
     x, # Values, of any shape
     levels=None, # Levels in the same unit, rising `[L]`; none without
@@ -85,6 +86,7 @@ def plot_grid(
     return ax
 
 # %% ../../nbs/inspect/grid_fit.ipynb #3235581d
+@typed
 def average_range(
     low, # Smallest value of each batch `[n]`
     high, # Largest value of each batch `[n]`
@@ -99,6 +101,7 @@ def average_range(
     return out
 
 # %% ../../nbs/inspect/grid_fit.ipynb #8508235c
+@typed
 def plot_history(
     low, # Smallest value of each batch `[n]`
     high, # Largest value of each batch `[n]`

@@ -9,7 +9,7 @@ __all__ = ['Trace', 'plot_traces', 'plot_occupancy', 'plot_spread']
 from typing import NamedTuple
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, to_hex
-from ..checks import check_array, check_range, fail
+from ..checks import check_array, check_range, fail, typed
 from ..paper import BLUE, GREEN, GREY, ORANGE, RED, add_legend, ink, label_axes, style_axes, whole_ticks
 
 # %% ../../nbs/inspect/membrane_traces.ipynb #683eb150
@@ -68,6 +68,7 @@ def plot_traces(
     return ax
 
 # %% ../../nbs/inspect/membrane_traces.ipynb #64ba2082
+@typed
 def plot_occupancy(
     mem, # Membranes, of any shape
     levels=None, # Levels on which they are kept `[L]`, in the same unit; otherwise bars are 24 bins
@@ -91,6 +92,7 @@ def plot_occupancy(
     return ax
 
 # %% ../../nbs/inspect/membrane_traces.ipynb #1f1c437b
+@typed
 def plot_spread(
     mem, # Membranes `[T, N]`
     theta=None, # Thresholds `[N]`; membranes are drawn in units of them

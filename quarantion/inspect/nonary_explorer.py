@@ -9,7 +9,7 @@ __all__ = ['digit_carries', 'plot_addition', 'plot_word', 'plot_companding', 'No
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.patches import Rectangle
-from ..checks import check_range, fail
+from ..checks import check_range, fail, typed
 from ..paper import BLUE, GREY, ORANGE, RED, add_legend, bare_axes, ink, label_axes, style_axes
 from .widget import Inspector
 from ..nonary.arithmetic import add_carry, from_digits, span, split, to_digits
@@ -26,6 +26,7 @@ def _cell(ax, x, y, n): # A digit: brown below zero, purple above, darker for a 
     ax.add_patch(Rectangle((x-.44,y-.42), .88, .84, facecolor=rgb, edgecolor=ink(ax), lw=.6))
     ax.text(x, y, _sign(n), ha='center', va='center', fontsize=12, color='white' if sum(rgb[:3])<1.3 else 'black')
 
+@typed
 def digit_carries(
     a:int, # A number within ±`span(D)`
     b:int, # Another
@@ -39,6 +40,7 @@ def digit_carries(
     return c
 
 # %% ../../nbs/inspect/nonary_explorer.ipynb #4710c250
+@typed
 def plot_addition(
     a:int, # A number within ±`span(D)`
     b:int, # Another
@@ -90,6 +92,7 @@ def plot_word(
     return ax
 
 # %% ../../nbs/inspect/nonary_explorer.ipynb #32b1792d
+@typed
 def plot_companding(
     v:float=None, # A number to point at
     ax=None # Where to draw; new axes by default

@@ -10,7 +10,7 @@ import math
 from contextlib import contextmanager
 from typing import NamedTuple
 import numpy as np
-from ..checks import as_array, check_shape, fail
+from ..checks import as_array, check_shape, fail, typed
 from ..runtime.layer import leak
 
 # %% ../../nbs/inspect/recordings.ipynb #23f4f1b3
@@ -77,6 +77,7 @@ def _recording(net, r): # Of one record
     if mem.dtype.kind in 'iu' and grid is not None: mem = mem*grid.unit
     return Recording(str(r.name), spk, mem, _theta(layer, r, spk.shape[2]), grid)
 
+@typed
 def record_layers(
     net, # A network with `record(x)`, or a list of records
     x=None, # Input `[B, …]` or `[T, B, …]`

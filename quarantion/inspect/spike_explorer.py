@@ -9,7 +9,7 @@ __all__ = ['pixel_spikes', 'read_spikes', 'plot_image', 'plot_trains', 'SpikeExp
 # %% ../../nbs/inspect/spike_explorer.ipynb #e131b0bf
 from functools import partial
 import numpy as np, torch
-from ..checks import check_array, check_in, check_range, check_shape
+from ..checks import check_array, check_in, check_range, check_shape, typed
 from .figures import plot_raster
 from ..paper import BLUE, GREEN, ORANGE, RED, add_legend, ink, label_axes, second_axis, style_axes, whole_ticks
 from .widget import Inspector
@@ -17,6 +17,7 @@ from ..spikes.encoders import ENCODERS, encode
 from ..spikes.surrogate import SURROGATES, soft_spike, spike, surrogate_grad
 
 # %% ../../nbs/inspect/spike_explorer.ipynb #313253db
+@typed
 def pixel_spikes(
     x, # Image, any shape, in `[0, 1]`
     encoder:str, # One of `ENCODERS`
@@ -38,6 +39,7 @@ def pixel_spikes(
     return torch.stack(out).float().numpy()
 
 # %% ../../nbs/inspect/spike_explorer.ipynb #78143879
+@typed
 def read_spikes(
     spk, # Spikes `[T, N]`, 0 or 1
     encoder:str # The one that wrote them, one of `ENCODERS`
@@ -49,6 +51,7 @@ def read_spikes(
     return np.where(spk.any(0), 1-spk.argmax(0)/max(1, len(spk)-1), 0.)
 
 # %% ../../nbs/inspect/spike_explorer.ipynb #22f3c09f
+@typed
 def plot_image(
     image, # `[H, W]`
     pixel:int=None, # One to frame, by its number in the raster
@@ -69,6 +72,7 @@ def plot_image(
     return ax
 
 # %% ../../nbs/inspect/spike_explorer.ipynb #85637f37
+@typed
 def plot_trains(
     trains:dict, # Name → spikes `[T]`, 0 or 1
     ax=None # Where to draw; new axes by default
@@ -137,6 +141,7 @@ class SpikeExplorer(Inspector):
             plot_image(back, n, f'read back, off by {np.abs(back-seen).mean():.3f}', low)
 
 # %% ../../nbs/inspect/spike_explorer.ipynb #cbe37551
+@typed
 def plot_surrogates(
     surrogate:str='fast_sigmoid', # The one that is drawn strong, one of `SURROGATES`
     slope:float=25., # Steepness, > 0
@@ -158,6 +163,7 @@ def plot_surrogates(
     return ax
 
 # %% ../../nbs/inspect/spike_explorer.ipynb #9e78a05c
+@typed
 def spike_gradient(
     current, # Input at each step `[T]`
     surrogate:str='fast_sigmoid', # One of `SURROGATES`
@@ -178,6 +184,7 @@ def spike_gradient(
     return torch.stack(pre).detach().numpy(),torch.stack(spk).detach().numpy(),g.numpy()
 
 # %% ../../nbs/inspect/spike_explorer.ipynb #67a605bc
+@typed
 def plot_spike_gradient(
     mem, # Membrane before the reset `[T]`
     spk, # Spikes `[T]`, 0 or 1

@@ -9,7 +9,7 @@ __all__ = ['OVERFLOWS', 'span', 'to_digits', 'from_digits', 'split', 'fit', 'add
 
 # %% ../../nbs/nonary/arithmetic.ipynb #000cb091
 import numpy as np
-from ..checks import check_in, check_range, check_shape, fail
+from ..checks import check_in, check_range, check_shape, fail, typed
 from ..kernels.numerals import add_carries, add_saturate, decode_digits
 from ..kernels.numerals import dot_nits, encode_digits, multiply_nonary
 from .nits import check_nits, room_for
@@ -42,6 +42,7 @@ def _numbers(x, D, name):
         fail(f'`{name}`', expected=f'in [-{h}, {h}] for D={D}', found=str(x[(x<-h)|(x>h)][0]))
     return x
 
+@typed
 def to_digits(
     x:np.ndarray, # Integers within ±`span(D)`, any shape
     D:int=20, # Digits, 1 to 20
@@ -54,6 +55,7 @@ def to_digits(
     return out
 
 # %% ../../nbs/nonary/arithmetic.ipynb #f55cc3f8
+@typed
 def from_digits(
     digits:np.ndarray, # Digits −4 to 4, least significant first, integers, `[..., D]`, D ≤ 20
     num_threads:int=1 # Threads to use
@@ -69,6 +71,7 @@ def from_digits(
 # %% ../../nbs/nonary/arithmetic.ipynb #e02208c4
 OVERFLOWS = 'saturate','wrap','raise'
 
+@typed
 def split(
     x:np.ndarray, # Integers, any shape
     D:int # Digits, 1 to 20
@@ -90,6 +93,7 @@ def _settle(low, carry, D, overflow, what):
     h = span(D)
     return np.where(carry>0, h, np.where(carry<0, -h, low))
 
+@typed
 def fit(
     x:np.ndarray, # Integers, any shape
     D:int, # Digits, 1 to 20
@@ -127,6 +131,7 @@ def _sum_carry(a, b, D, out, num_threads):
     return out,carry
 
 # %% ../../nbs/nonary/arithmetic.ipynb #fc1da294
+@typed
 def add(
     a:np.ndarray, # Numbers of `D` digits, any shape
     b:np.ndarray, # Numbers of `D` digits, a shape that broadcasts with it
@@ -139,6 +144,7 @@ def add(
     if check_in(overflow, OVERFLOWS, 'overflow')=='saturate': return _sum(a, b, D, out, num_threads)
     return _settle(*_sum_carry(a, b, D, out, num_threads), D, overflow, 'the sum')
 
+@typed
 def add_carry(
     a:np.ndarray, # Numbers of `D` digits, any shape
     b:np.ndarray, # Numbers of `D` digits, a shape that broadcasts with it
@@ -149,6 +155,7 @@ def add_carry(
     return _sum_carry(a, b, D, None, num_threads)
 
 # %% ../../nbs/nonary/arithmetic.ipynb #20272bd1
+@typed
 def subtract(
     a:np.ndarray, # Numbers of `D` digits, any shape
     b:np.ndarray, # Numbers of `D` digits, a shape that broadcasts with it
@@ -160,6 +167,7 @@ def subtract(
     "a − b in `D` digits; raises `CheckError`"
     return add(a, -_numbers(b, D, 'b'), D, overflow, out, num_threads)
 
+@typed
 def subtract_carry(
     a:np.ndarray, # Numbers of `D` digits, any shape
     b:np.ndarray, # Numbers of `D` digits, a shape that broadcasts with it
@@ -170,6 +178,7 @@ def subtract_carry(
     return add_carry(a, -_numbers(b, D, 'b'), D, num_threads)
 
 # %% ../../nbs/nonary/arithmetic.ipynb #25dd1d36
+@typed
 def multiply_carry(
     a:np.ndarray, # Numbers of `D` digits, any shape
     b:np.ndarray, # Numbers of `D` digits, a shape that broadcasts with it
@@ -182,6 +191,7 @@ def multiply_carry(
     multiply_nonary(a, b, D, low.reshape(-1), high.reshape(-1), num_threads)
     return low,high
 
+@typed
 def multiply(
     a:np.ndarray, # Numbers of `D` digits, any shape
     b:np.ndarray, # Numbers of `D` digits, a shape that broadcasts with it
@@ -193,6 +203,7 @@ def multiply(
     return _settle(*multiply_carry(a, b, D, num_threads), D, overflow, 'the product')
 
 # %% ../../nbs/nonary/arithmetic.ipynb #243b124e
+@typed
 def negate(
     x:np.ndarray, # Numbers of `D` digits, any shape
     D:int=20 # Digits, 1 to 20
@@ -200,6 +211,7 @@ def negate(
     "−x; raises `CheckError`"
     return -_numbers(x, D, 'x')
 
+@typed
 def compare(
     a:np.ndarray, # Numbers of `D` digits, any shape
     b:np.ndarray, # Numbers of `D` digits, a shape that broadcasts with it
@@ -210,6 +222,7 @@ def compare(
     return (a>b).astype(np.int8)-(a<b)
 
 # %% ../../nbs/nonary/arithmetic.ipynb #e1137721
+@typed
 def shift(
     x:np.ndarray, # Numbers of `D` digits, any shape
     k:int, # Places up, or down if negative; −20 to 20
@@ -229,6 +242,7 @@ def shift(
 def _gate(f, a, b):
     return f(*_broadcast(check_nits(a, 'a'), check_nits(b, 'b')))
 
+@typed
 def min_gate(
     a:np.ndarray, # Nits, any shape
     b:np.ndarray # Nits, a shape that broadcasts with it
@@ -236,6 +250,7 @@ def min_gate(
     "The smaller one, which is *and*; raises `CheckError`"
     return _gate(np.minimum, a, b)
 
+@typed
 def max_gate(
     a:np.ndarray, # Nits, any shape
     b:np.ndarray # Nits, a shape that broadcasts with it
@@ -243,6 +258,7 @@ def max_gate(
     "The larger one, which is *or*; raises `CheckError`"
     return _gate(np.maximum, a, b)
 
+@typed
 def negate_gate(
     a:np.ndarray # Nits, any shape
 )->np.ndarray: # Nits, int8
@@ -250,6 +266,7 @@ def negate_gate(
     return -check_nits(a, 'a')
 
 # %% ../../nbs/nonary/arithmetic.ipynb #504bc3fc
+@typed
 def sum_gate(
     a:np.ndarray, # Nits, any shape
     b:np.ndarray # Nits, a shape that broadcasts with it
@@ -257,6 +274,7 @@ def sum_gate(
     "a + b, clamped; raises `CheckError`"
     return _gate(lambda a,b: np.clip(a+b, -4, 4), a, b)
 
+@typed
 def product_gate(
     a:np.ndarray, # Nits, any shape
     b:np.ndarray # Nits, a shape that broadcasts with it
@@ -265,6 +283,7 @@ def product_gate(
     return _gate(lambda a,b: np.clip(a*b, -4, 4), a, b)
 
 # %% ../../nbs/nonary/arithmetic.ipynb #a72eb425
+@typed
 def dot(
     words:np.ndarray, # Weights, each row packed by `pack`, uint16, `[..., ⌈n/5⌉]`
     x:np.ndarray, # Integers within int32, `[n]`

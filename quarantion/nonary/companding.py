@@ -8,7 +8,7 @@ __all__ = ['compand', 'expand', 'encode_complex', 'overflows']
 # %% ../../nbs/nonary/companding.ipynb #ed6d45e9
 from decimal import Decimal
 import numpy as np
-from ..checks import check_dtype, check_finite, check_range
+from ..checks import check_dtype, check_finite, check_range, typed
 from .nits import check_nits, digits_at, quantize_nits
 
 # %% ../../nbs/nonary/companding.ipynb #87f53977
@@ -21,6 +21,7 @@ def _least(value, dtype):
 
 _EDGES = {d: np.array([_least(e, np.dtype(d)) for e in _TANH]) for d in ('float32','float64')}
 
+@typed
 def compand(
     v:np.ndarray, # Real numbers, float32 or float64, any shape
     out:np.ndarray=None, # Where to put the digits: int8, contiguous, of the shape of `v`; a new array if absent
@@ -33,6 +34,7 @@ def compand(
 # %% ../../nbs/nonary/companding.ipynb #2009795b
 _CENTRES = np.arctanh(np.array([-15/16,-3/4,-1/2,-1/4,0,1/4,1/2,3/4,15/16]))
 
+@typed
 def expand(
     nits:np.ndarray # Digits −4 to 4, integers, any shape
 )->np.ndarray: # Real numbers, float64, within ±1.717
@@ -40,6 +42,7 @@ def expand(
     return _CENTRES[check_nits(nits, 'nits').astype(np.intp)+4]
 
 # %% ../../nbs/nonary/companding.ipynb #91382e47
+@typed
 def encode_complex(
     z:np.ndarray, # Complex numbers, complex64 or complex128, any shape
     scale:float=1., # What one digit step is worth, > 0
@@ -50,6 +53,7 @@ def encode_complex(
     check_finite(check_dtype(z, 'complex64 complex128', 'z'), 'z')
     return quantize_nits(z.real, scale, 'half_to_zero', num_threads=num_threads)
 
+@typed
 def overflows(
     z:np.ndarray, # Complex numbers, complex64 or complex128, any shape
     scale:float=1. # What one digit step is worth, > 0

@@ -10,12 +10,13 @@ __all__ = ['ROUNDINGS', 'nit_edges', 'room_for', 'digits_at', 'quantize_nits', '
 import math
 from functools import lru_cache
 import numpy as np
-from ..checks import check_dtype, check_finite, check_in, check_range, fail
+from ..checks import check_dtype, check_finite, check_in, check_range, fail, typed
 from ..kernels.nonary import pack_nits, pack_planes, quantize_nonary, unpack_nits, unpack_planes
 
 # %% ../../nbs/nonary/nits.ipynb #2cd6b35a
 ROUNDINGS = 'half_even','half_away','half_to_zero'
 
+@typed
 @lru_cache
 def nit_edges(
     scale:float=1., # What one digit step is worth, > 0
@@ -43,6 +44,7 @@ def nit_edges(
 # %% ../../nbs/nonary/nits.ipynb #b093a346
 def _flat(x): return np.ascontiguousarray(x).reshape(-1)
 
+@typed
 def room_for(
     shape:tuple, # Of the result
     dtype:str, # Of the result
@@ -55,6 +57,7 @@ def room_for(
         fail('`out`', expected=want, found=f'{out.dtype}, shape {out.shape}')
     return out
 
+@typed
 def digits_at(
     x:np.ndarray, # Real numbers, float32 or float64, any shape
     edges:np.ndarray, # Least sizes of the digits 1 to 4, `[4]`, of the dtype of `x`
@@ -68,6 +71,7 @@ def digits_at(
     return out
 
 # %% ../../nbs/nonary/nits.ipynb #e0259c12
+@typed
 def quantize_nits(
     x:np.ndarray, # Real numbers, float32 or float64, any shape
     scale:float=1., # What one digit step is worth, > 0
@@ -80,6 +84,7 @@ def quantize_nits(
     return digits_at(x, nit_edges(float(scale), rounding, str(x.dtype)), out, num_threads)
 
 # %% ../../nbs/nonary/nits.ipynb #7a201a1a
+@typed
 def check_nits(
     x:np.ndarray, # Integers, any shape
     name:str='x', # What the error calls `x`
@@ -93,6 +98,7 @@ def check_nits(
     return x.astype(np.int8, copy=False)
 
 # %% ../../nbs/nonary/nits.ipynb #72cf25b7
+@typed
 def pack(
     nits:np.ndarray, # Digits −4 to 4, integers, any shape
     num_threads:int=1 # Threads to use
@@ -113,6 +119,7 @@ def _check_words(words, n):
     if words.size and words.max()>=9**5: fail('`words`', expected='in [0, 59048]', found=str(words[words>=9**5][0]))
     return np.ascontiguousarray(words)
 
+@typed
 def unpack(
     words:np.ndarray, # Words, uint16, `[⌈n/5⌉]`
     shape:tuple, # Shape of the nits; n is its product
@@ -128,6 +135,7 @@ def unpack(
     return nits[:n].reshape(shape)
 
 # %% ../../nbs/nonary/nits.ipynb #b5fd9a51
+@typed
 def pack_planar(
     nits:np.ndarray, # Digits −4 to 4, integers, `[5, n]`
     num_threads:int=1 # Threads to use
@@ -139,6 +147,7 @@ def pack_planar(
     pack_planes(_flat(check_nits(nits, 'nits')), words, num_threads)
     return words
 
+@typed
 def unpack_planar(
     words:np.ndarray, # Words, uint16, `[n]`
     num_threads:int=1 # Threads to use
@@ -150,6 +159,7 @@ def unpack_planar(
     return nits
 
 # %% ../../nbs/nonary/nits.ipynb #aaabf869
+@typed
 def pack_trits(
     trits:np.ndarray, # Digits −1, 0 or 1, integers, any shape
     num_threads:int=1 # Threads to use
@@ -159,6 +169,7 @@ def pack_trits(
     a,b = np.append(flat, np.zeros(len(flat)%2, np.int8)).reshape(-1, 2).T
     return pack(3*a+b, num_threads)
 
+@typed
 def unpack_trits(
     words:np.ndarray, # Words, uint16, `[⌈n/10⌉]`
     shape:tuple, # Shape of the trits; n is its product

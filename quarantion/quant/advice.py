@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 import torch
 from torch import Tensor, nn
-from ..checks import CheckError, fail
+from ..checks import CheckError, fail, typed
 from .level_sets import levels, mse_scale, quantize
 from .observers import MinMax
 from .policy import Policy, membrane_of
@@ -252,6 +252,7 @@ def _first_input(model, sample):
     if bool(((sample==0)|(sample==1)).all()): return 1.,8
     return float(sample.abs().max())/(255 if sample.min()>=0 else 127) if sample.is_floating_point() else 1.,0
 
+@typed
 def lint(
     model, # A float `Network`, or a `QuantNetwork`
     policy:Policy, # What it is, or is to be, prepared with

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
-from ..checks import check_finite, check_in, check_time, fail
+from ..checks import check_finite, check_in, check_time, fail, typed
 from .neurons import requantize
 from .layer import QuantLayer, returning, sums
 from .products import pool
@@ -114,6 +114,7 @@ def _checked(q, net, x, where):
     if not x.numel(): fail('`x`', where, 'at least one sample', f'shape {list(x.shape)}')
     return check_time(q.encode(x), q.in_shape, q.steps, q.batch_first)
 
+@typed
 @torch.no_grad()
 def correct_bias(
     q:QuantNetwork, # A prepared network; its biases are changed
@@ -134,6 +135,7 @@ def correct_bias(
     return q
 
 # %% ../../nbs/quant/calibration.ipynb #a3ec7a3e
+@typed
 def round_codes(
     w:Tensor, # Real weights in units of their scale `[C, J]`
     gram:Tensor, # H `[J, J]`, symmetric, positive semidefinite
@@ -176,6 +178,7 @@ def _gram(l, x):
     h = h/n
     return h+.01*h.diagonal(dim1=1, dim2=2).mean(1)[:,None,None]*torch.eye(h.shape[1]).to(h)
 
+@typed
 @torch.no_grad()
 def adaround(
     q:QuantNetwork, # A prepared network; its real weights are changed
@@ -201,6 +204,7 @@ def _sharing(net, policy):
     hidden = list(zip(names, policies_of(policy, names)))[:-1]
     return tuple(n for n,p in hidden if not p.per_channel and not p.membrane.startswith('clipped'))
 
+@typed
 def calibrate(
     net:Network, # A trained float network; it is left as it is
     policy:Policy, # How its numbers are to be represented

@@ -10,11 +10,12 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 import numpy as np
-from ..checks import fail
+from ..checks import fail, typed
 from .layer import QuantLayer, final_codes
 from ..runtime.layer import ONE, IntLayer, leak
 
 # %% ../../nbs/quant/drift.ipynb #2c77271e
+@typed
 def spike_correlation(
     n:int, # Values in each train: steps × samples
     a:np.ndarray, # Spikes in one, int64 `[N]`

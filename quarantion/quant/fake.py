@@ -9,13 +9,14 @@ __all__ = ['round_ste', 'fake_quantize', 'Observed', 'fake_quantize_observed', '
 from typing import NamedTuple
 import torch
 from torch import Tensor
-from ..checks import as_array, check_range, fail
+from ..checks import as_array, check_range, fail, typed
 from ..kernels.fake_rows import fake_quantize_back, fake_quantize_rows
 from ..spikes.buffers import empty
 from ..spikes.operators import op_name
 from ..spikes.surrogate import no_second, plain_tensors
 
 # %% ../../nbs/quant/fake.ipynb #52a7fb75
+@typed
 def round_ste(
     x:Tensor # Real values
 )->Tensor: # rhe(x), with the gradient of x
@@ -133,6 +134,7 @@ def _limits(quant_min, quant_max):
         want = 'whole numbers that rise within ±2²²'
         fail('`quant_min` and `quant_max`', expected=want, found=f'{quant_min} … {quant_max}')
 
+@typed
 def fake_quantize(
     x:Tensor, # Real values
     scale:Tensor, # What one code is worth, > 0; broadcast against `x`, or one value for each channel
@@ -156,6 +158,7 @@ class Observed(NamedTuple):
     max_val:Tensor # Largest number of each channel `[C]`; NaN where there is one, ∞ and −∞ where there is none
     counts:Tensor # Numbers below `low` (and NaN), in each bin, above `high`: int64 `[C, bins+2]`; `[0, 0]` without bins
 
+@typed
 def fake_quantize_observed(
     x:Tensor, # Real values
     scale:Tensor, # What one code is worth, > 0: one value, or one for each channel

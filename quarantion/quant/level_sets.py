@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from ..checks import as_array, check_finite, check_range, fail
+from ..checks import as_array, check_finite, check_range, fail, typed
 from ..kernels.levels import level_bounds, level_cells, nearest_level, uniform_rate
 from ..spikes.buffers import empty
 from ..spikes.operators import op_name
@@ -38,6 +38,7 @@ def levels(
     fail('level set', expected='nonary, ternary, or int2 to int8', found=repr(name))
 
 # %% ../../nbs/quant/level_sets.ipynb #6f763e94
+@typed
 def quantize(
     x:Tensor, # Real values
     scale:Tensor, # What one code is worth, > 0; broadcast against `x`
@@ -55,6 +56,7 @@ def _shaped(s, w, ch_axis):
     if ch_axis is None: return s.reshape(())
     return s.reshape([-1 if i==ch_axis%w.ndim else 1 for i in range(w.ndim)])
 
+@typed
 def max_scale(
     w:Tensor, # Weights, finite
     lv:Levels, # The set
@@ -63,6 +65,7 @@ def max_scale(
     "The largest weight gets the largest code"
     return _shaped(_rows(check_finite(w, 'w'), ch_axis).abs().amax(1)/lv.quant_max, w, ch_axis)
 
+@typed
 def percentile_scale(
     w:Tensor, # Weights, finite
     lv:Levels, # The set
@@ -76,6 +79,7 @@ def percentile_scale(
     return _shaped(rows.kthvalue(k, dim=1).values/lv.quant_max, w, ch_axis)
 
 # %% ../../nbs/quant/level_sets.ipynb #fe5b8cfe
+@typed
 def mse_scale(
     w:Tensor, # Weights, finite
     lv:Levels, # The set
@@ -148,6 +152,7 @@ def _search(levels):
 # %% ../../nbs/quant/level_sets.ipynb #19cd24c0
 class LevelTable:
     "A table of levels, and what the search for the nearest one needs"
+    @typed
     def __init__(self,
         levels:Tensor # Levels, rising, finite, `[L]`; `torch.unique` sorts them and drops repeated ones
     ):
@@ -165,12 +170,14 @@ class LevelTable:
         "The values of the nearest levels"
         return self._find(x, self.levels, False)[0]
 
+    @typed
     def observed(self,
         x:Tensor # Real values
     )->tuple[Tensor,Tensor]: # As from a call; and how many were below all levels, above them, and NaN, int64 `[3]`
         "The values of the nearest levels, and what was clipped, from one pass"
         return self._find(x, self.levels, True)
 
+    @typed
     def codes(self,
         x:Tensor # Real values
     )->Tensor: # Index of the nearest level, uint8

@@ -6,13 +6,14 @@
 __all__ = ['lower_layer', 'lower']
 
 # %% ../../nbs/quant/lowering.ipynb #cc1ae2ea
-from ..checks import fail
+from ..checks import fail, typed
 from .layer import QuantLayer, final_codes, warn_if_coarse
 from .network import QuantNetwork
 from ..runtime.layer import IntLayer, on_cpu
 from ..runtime.network import IntegerNetwork
 
 # %% ../../nbs/quant/lowering.ipynb #02415451
+@typed
 def lower_layer(
     l:QuantLayer # A layer, frozen or not; it is left as it is
 )->IntLayer: # Of arrays

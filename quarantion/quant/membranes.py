@@ -9,7 +9,7 @@ __all__ = ['WHERE', 'uniform_levels', 'centred_levels', 'clipped_levels', 'fitte
 from typing import NamedTuple
 import torch
 from torch import Tensor
-from ..checks import check_finite, check_in, check_range, fail
+from ..checks import check_finite, check_in, check_range, fail, typed
 from .level_sets import LevelTable, levels
 from ..spikes.neuron import Gradient, lif_arguments, per_neuron
 from ..spikes.surrogate import spike
@@ -20,6 +20,7 @@ def _pinned(rising): # the level nearest to 0 becomes 0
     out[out.abs().argmin()] = 0
     return LevelTable(torch.unique(out.float()))
 
+@typed
 def uniform_levels(
     n:int, # Number of levels, 3 or more; 256 makes a membrane a byte
     low:float=1., # How far below 0 they go, in thresholds, ≥ 0
@@ -30,6 +31,7 @@ def uniform_levels(
     step = (low+high)/(n-1)
     return LevelTable(step*(torch.arange(n)-min(round(low/step), n-2)))
 
+@typed
 def centred_levels(
     n:int, # Number of levels, 3 or more
     low:float=1., # How far below 0 they go, in thresholds, ≥ 0
@@ -73,6 +75,7 @@ def _lloyd(u, out, steps, zero=None): # levels `out`, improved for the sorted nu
     return out
 
 # %% ../../nbs/quant/membranes.ipynb #486d469c
+@typed
 def fitted_levels(
     mem:Tensor, # States of the float network, `[T, B, N]` or `[T, B, C, H, W]`, finite
     n:int, # Number of levels, 3 or more
@@ -119,6 +122,7 @@ def _unit(r, x, theta, reset):
     return unit
 
 # %% ../../nbs/quant/membranes.ipynb #ac51b755
+@typed
 def lif_levels(
     x:Tensor, # Input current `[T, B, N]` or `[T, B, C, H, W]`; T = 1 with `steps` is a constant current
     beta:Tensor|float=.95, # Leak a step, in [0, 1]: one value, or one for each neuron or channel

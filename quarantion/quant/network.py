@@ -9,7 +9,7 @@ __all__ = ['policies_of', 'QuantNetwork', 'prepare']
 import math, warnings
 import torch
 from torch import Tensor, nn
-from ..checks import check_finite, check_time, fail
+from ..checks import check_finite, check_time, fail, typed
 from .folding import folded
 from .layer import QuantLayer
 from .learned import Into, find_gain, place
@@ -27,6 +27,7 @@ from ..spikes.surrogate import plain_tensors
 from ..spikes.synaptic import neurons_with
 
 # %% ../../nbs/quant/network.ipynb #5bb5361c
+@typed
 def policies_of(
     policy:Policy, # With exceptions
     names:list # Of the layers, in order
@@ -227,6 +228,7 @@ class QuantNetwork(_Layers):
         if not strict or _is_whole(self, state, prefix): _take_codes(self, *codes) # else torch refuses it
         super()._load_from_state_dict(state, prefix, meta, strict, *args)
 
+    @typed
     def encode(self, x:Tensor, codes:bool=False)->Tensor: # Codes, float
         "Real numbers are rounded to input codes (half to even) and clipped; integers are codes already"
         return _encoded(self, x, codes).to(self.layers[0].weight.dtype)
@@ -313,6 +315,7 @@ def _warn_if_silent(l, steps, signed, last):
 def _outputs(net): # their number
     with evaluating(net): return net(torch.zeros(1, 1, *net.in_shape).to(next(net.parameters())))[1].numel()
 
+@typed
 def prepare(
     net:Network, # A float network, trained or not; it is left as it is
     policy:Policy, # How its numbers are to be represented

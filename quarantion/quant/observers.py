@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from ..checks import check_finite, check_range, fail
+from ..checks import check_finite, check_range, fail, typed
 from ..spikes.operators import op_name
 
 # %% ../../nbs/quant/observers.ipynb #7b4213a5
@@ -30,6 +30,7 @@ def _refuse(x:Tensor, lo:Tensor, hi:Tensor, where:str)->tuple[Tensor,Tensor]:
 def _(x, lo, hi, where): return lo.new_empty(lo.shape),hi.new_empty(hi.shape)
 
 # %% ../../nbs/quant/observers.ipynb #731732ed
+@typed
 def rows_of(
     x:Tensor, # What to look at, of any shape and real dtype
     ch_axis:int=None, # Axis of the channels; `None` for one row
@@ -44,6 +45,7 @@ def rows_of(
     x = x.movedim(ch_axis, 0)
     return x.reshape(len(x), x[0].numel() if len(x) else 0)
 
+@typed
 def extremes_of(
     v:Tensor, # Values `[channels, n]`
     spike_aware:bool=False # Leave out zeros?
@@ -248,6 +250,7 @@ class _Scaled(_Extremes):
 # %% ../../nbs/quant/observers.ipynb #ffc8e35f
 class MinMax(_Scaled):
     "Keeps the extremes of all that it saw"
+    @typed
     def forward(self,
         x:Tensor # What to look at, of any shape and real dtype; NaN and infinity are refused, not absorbed
     )->Tensor: # `x`, as it came
@@ -282,6 +285,7 @@ class MinMax(_Scaled):
 # %% ../../nbs/quant/observers.ipynb #2378b614
 class MovingAverage(MinMax):
     "Follows the extremes of each batch: m ← m + c·(new − m); the first batch sets them"
+    @typed
     def __init__(self,
         averaging_constant:float=.01, # c, in (0, 1]
         quant_max:int=127, # Largest code; the smallest is its negative
@@ -313,6 +317,7 @@ class PerStep(MinMax):
     "Statistics of each time step"
     per_channel = (*MinMax.per_channel,'entries','active','total','squares')
 
+    @typed
     def __init__(self,
         quant_max:int=127, # Largest code; the smallest is its negative
         spike_aware:bool=False, # Leave out zeros, in `mean` and `std` too
@@ -346,6 +351,7 @@ class PerStep(MinMax):
         return Statistics(mean, (self.squares/n-mean**2).clamp(min=0).sqrt(), self.active/self.entries.clamp(min=1))
 
 # %% ../../nbs/quant/observers.ipynb #e3ae47da
+@typed
 def find_observers(
     net:nn.Module # A network, such as `prepare` makes
 )->dict: # Name -> observer, in the order of the modules

@@ -11,7 +11,7 @@ import json, math, re
 from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from typing import NamedTuple
-from ..checks import CheckError, check_in, check_range, fail
+from ..checks import CheckError, check_in, check_range, fail, typed
 from ..files import read_record
 from .level_sets import levels
 from ..tables import html_table
@@ -128,6 +128,7 @@ class Policy:
         put('membrane', str(membrane_of(self.membrane)))
         put('layers', _exceptions(self))
 
+    @typed
     def at(self,
         *names:str # What the layer is called: its own name, and `first` or `last` if it is that
     )->'Policy': # Without exceptions
@@ -157,6 +158,7 @@ def policy_of(
     try: return Policy(**values)
     except CheckError as e: raise CheckError(f'{where}: {e}') from None
 
+@typed
 def dump_policy(
     policy:Policy # What to write
 )->str: # All fields, then the exceptions in their order

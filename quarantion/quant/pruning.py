@@ -11,12 +11,13 @@ import copy
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
-from ..checks import check_finite, check_range, fail
+from ..checks import check_finite, check_range, fail, typed
 from .network import QuantLayer
 from ..spikes.network import Network, OverTime, evaluating
 from ..spikes.stage import single, stages
 
 # %% ../../nbs/quant/pruning.ipynb #8f679bdd
+@typed
 @torch.no_grad()
 def spike_patterns(
     spk:Tensor # Spikes `[T, B, C, …]`
@@ -35,6 +36,7 @@ def _chain(net):
     ss = single(stages(net), 'pruning of neurons')
     return {s.name:(s, above.synapse) for s,above in zip(ss, ss[1:])}
 
+@typed
 @torch.no_grad()
 def activity_scores(
     net:Network, # A float network
@@ -59,6 +61,7 @@ def magnitude_scores(
     return out
 
 # %% ../../nbs/quant/pruning.ipynb #a2ee25cf
+@typed
 def keep_top(
     scores:dict, # Name -> scores `[C]`
     fraction:float # Part of each layer that stays, in (0, 1]; at least one neuron does
@@ -113,6 +116,7 @@ def _check_removal(s, reads, mask, where):
     if not fits: fail('mask', where, f'bool [{c}]', f'{mask.dtype} {list(mask.shape)}')
     if not mask.any(): fail('mask', where, 'at least one neuron that stays', 'none')
 
+@typed
 def remove_neurons(
     net:Network, # A float network; it is left as it is
     keep:dict # Name of a hidden layer -> mask `[C]`, bool, of neurons or channels that stay; others stay whole
@@ -155,6 +159,7 @@ def _weighted(net):
         if frozen: fail('weights', m.name, 'codes that are not frozen yet', 'frozen ones')
     return [_slot(m) for m in layers]
 
+@typed
 @torch.no_grad()
 def zero_smallest(
     net:OverTime, # A float or a prepared network; its real weights are changed

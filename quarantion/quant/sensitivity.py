@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from ..checks import check_in, check_range, fail
+from ..checks import check_in, check_range, fail, typed
 from ..paper import BLACK, INKS, style_axes
 from .level_sets import levels, mse_scale, quantize
 from .policy import Policy
@@ -122,6 +122,7 @@ class Trace(NamedTuple):
     weights:int # Number of weights, the size of the Hessian
 
 # %% ../../nbs/quant/sensitivity.ipynb #10c74881
+@typed
 def hessian_traces(
     net:Network, # A float network, best a trained one
     x:Tensor, # Samples `[B, …]` or `[T, B, …]`; a few hundred will do
@@ -151,6 +152,7 @@ def hessian_traces(
 # %% ../../nbs/quant/sensitivity.ipynb #20a9a67f
 CHOICES = ('ternary', 'nonary', 'int4', 'int6', 'int8')
 
+@typed
 def hawq_sensitivity(
     net:Network, # A float network, best a trained one
     x:Tensor, # Samples `[B, …]` or `[T, B, …]`, of training data
@@ -169,6 +171,7 @@ def hawq_sensitivity(
     return _table(net, x, choices, 'HAWQ-V2: tr(H)/n · ‖Q(w) − w‖²', score)
 
 # %% ../../nbs/quant/sensitivity.ipynb #e786fc7b
+@typed
 def sqnr_sensitivity(
     net:Network, # A float network
     x:Tensor, # Samples `[B, …]` or `[T, B, …]`, of training data
@@ -187,6 +190,7 @@ def sqnr_sensitivity(
     return _table(net, x, choices, 'noise / signal of currents', score)
 
 # %% ../../nbs/quant/sensitivity.ipynb #03a1287a
+@typed
 def agreement_sensitivity(
     net:Network, # A float network
     x:Tensor, # Samples `[B, …]` or `[T, B, …]`, of training data
@@ -212,6 +216,7 @@ def agreement_sensitivity(
     return _table(net, x, choices, 'differing spikes / spikes + changed decisions / samples', score)
 
 # %% ../../nbs/quant/sensitivity.ipynb #fbfe790e
+@typed
 def knapsack(
     score:np.ndarray, # `[L, K]`, finite; the sum is made small
     cost:np.ndarray, # `[L, K]`, whole numbers ≥ 0

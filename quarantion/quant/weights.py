@@ -10,12 +10,13 @@ import copy
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
-from ..checks import check_finite, fail
+from ..checks import check_finite, fail, typed
 from .fake import round_ste
 from .level_sets import Levels, levels, max_scale, mse_scale, percentile_scale
 from .policy import Policy
 
 # %% ../../nbs/quant/weights.ipynb #d7cb8ecd
+@typed
 def first_scale(
     w:Tensor, # Weights `[C, …]`, finite
     lv:Levels, # Their level set
@@ -135,6 +136,7 @@ def coded(
     chain = getattr(layer, 'parametrizations', {})
     return next((p for p in (chain['weight'] if 'weight' in chain else ()) if isinstance(p, WeightCodes)), None)
 
+@typed
 def quantize_weights(
     net:nn.Module, # A network; its layers are changed
     policy:Policy # Level sets, rules of scales, noise; what it says of currents and membranes does not matter here
@@ -151,6 +153,7 @@ def quantize_weights(
     return net
 
 # %% ../../nbs/quant/weights.ipynb #5d9272fa
+@typed
 def materialize(
     net:nn.Module # A network with quantized weights; it is left as it is
 )->nn.Module: # A copy without parametrizations

@@ -9,9 +9,10 @@ __all__ = ['FREE', 'DENSE', 'WORTH', 'entropy_bytes', 'encode_codes', 'decode_co
 # %% ../../nbs/runtime/coding.ipynb #fbfdd376
 import math, zlib
 import numpy as np
-from ..checks import check_dtype, check_range, fail
+from ..checks import check_dtype, check_range, fail, typed
 
 # %% ../../nbs/runtime/coding.ipynb #d2c1a3dd
+@typed
 def entropy_bytes(
     codes:np.ndarray # Integers, any shape
 )->float: # n · H / 8; without the table of frequencies
@@ -113,6 +114,7 @@ def _widths(shape, j):
     side = int(round(j**.5))
     return sorted({1,int(shape[-1]) if len(shape)>2 else side if side*side==j else 1})
 
+@typed
 def encode_codes(
     codes:np.ndarray, # Weight codes, int8, `[C, …]`
     quant_max:int # Largest |code| that the policy allows, 1 to 127
@@ -130,6 +132,7 @@ def encode_codes(
     return min(blobs, key=len)
 
 # %% ../../nbs/runtime/coding.ipynb #afa6ba5d
+@typed
 def decode_codes(
     blob:np.ndarray, # What `encode_codes` returned
     shape:tuple, # Shape of the codes
@@ -158,6 +161,7 @@ def _parts(bits):
     return [(s,np.clip(low-s, 0, 16)) for s in (0,16,32)]
 
 # %% ../../nbs/runtime/coding.ipynb #773d4c55
+@typed
 def encode_ints(
     x:np.ndarray # int32 `[n]`
 )->np.ndarray: # Bytes, uint8
@@ -174,6 +178,7 @@ def encode_ints(
     return _seal(middle.to_bytes(4, 'little', signed=True), coder, x)
 
 # %% ../../nbs/runtime/coding.ipynb #f33b82af
+@typed
 def decode_ints(
     blob:np.ndarray, # What `encode_ints` returned
     n:int, # How many numbers
@@ -197,6 +202,7 @@ def decode_ints(
 # %% ../../nbs/runtime/coding.ipynb #3b435f95
 WORTH = 2.**-100,2.**100 # What thresholds, and input codes, may be worth in real numbers
 
+@typed
 def encode_units(
     unit:np.ndarray, # u `[C]`, float64, > 0
     theta:np.ndarray # θ `[C]`, int32, > 0
@@ -206,6 +212,7 @@ def encode_units(
     worth = np.array([(low+high)/2]) if 0<low<=high<np.inf else unit*theta
     return check_range(worth, *WORTH, 'worth').astype(np.float32)
 
+@typed
 def decode_units(
     worth:np.ndarray, # What `encode_units` returned
     theta:np.ndarray, # θ `[C]`, int32, > 0

@@ -11,7 +11,7 @@ import math, reprlib
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 import numpy as np
-from ..checks import fail
+from ..checks import fail, typed
 from .coding import WORTH, decode_units, encode_units
 
 # %% ../../nbs/runtime/layer.ipynb #c072155c
@@ -108,6 +108,7 @@ class IntLayer(_Derived):
     before_fire:bool=_said('flag', False) # Are membranes limited before they are compared with θ, or after the reset?
 
 # %% ../../nbs/runtime/layer.ipynb #03695dec
+@typed
 def arrays(
     layer:IntLayer, # A layer
     *stored:str # Which: some of `DTYPES`; all, if none are named
@@ -116,6 +117,7 @@ def arrays(
     has = {f.name:getattr(layer, f.name) for f in fields(IntLayer) if f.metadata['stored'] in (stored or DTYPES)}
     return {k:v for k,v in has.items() if len(v)}
 
+@typed
 def on_cpu(
     layer:IntLayer # A layer of tensors, on any device
 )->IntLayer: # The same, of arrays of its own, of the dtypes that they are stored in
@@ -130,6 +132,7 @@ def _same_unit(u, v, theta):
     near = lambda w: np.shape(w)==np.shape(v) and np.allclose(w, v, rtol=1e-6, atol=0)
     return near(u) or np.shape(u)==np.shape(theta) and near(decode_units(encode_units(u, theta), theta))
 
+@typed
 def differing(
     a:IntLayer, # A layer
     b:IntLayer # Another
@@ -142,6 +145,7 @@ def differing(
 # %% ../../nbs/runtime/layer.ipynb #3d9da1a0
 _SIDE = 2**20 # of a window, a step or a border
 
+@typed
 def is_whole(
     v, # Anything
     lo:int, # Smallest value allowed
@@ -193,6 +197,7 @@ def _check_said(f, v, name):
     if not right: fail(f'`{f.name}`', name, want, reprlib.repr(v))
 
 # %% ../../nbs/runtime/layer.ipynb #22e2f7e3
+@typed
 def check_layer(
     l:IntLayer, # A layer
     name:str='layer' # What the error calls it
@@ -246,12 +251,14 @@ def membrane_bound(
     return v+(far-v)*(far>v)
 
 # %% ../../nbs/runtime/layer.ipynb #c23b395c
+@typed
 def pool_area(
     ops:tuple # `Op`s
 )->int: # Codes that one sum of all their windows holds
     "How many times larger pooling makes a code"
     return math.prod(math.prod(map(int, o.kernel)) for o in ops if o.kind=='sum')
 
+@typed
 def row_sums(
     w:np.ndarray # Codes, int8 `[C, …]`
 )->np.ndarray: # Σ |w| of each row, int64 `[C]`
@@ -283,6 +290,7 @@ def longest(
     return lo
 
 # %% ../../nbs/runtime/layer.ipynb #f8644689
+@typed
 def prove_range(
     layer:IntLayer, # A layer
     max_in:int, # Largest |code| that comes in, before `layer.before`

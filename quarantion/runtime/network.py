@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 import numpy as np
-from ..checks import CheckError, as_array, check_finite, check_time, fail
+from ..checks import CheckError, as_array, check_finite, check_time, fail, typed
 from ..kernels import compiled
 from ..kernels.dense import dense_products
 from ..kernels.events import event_products
@@ -32,6 +32,7 @@ from ..tables import html_table
 BREAK_EVEN = 0.242,25.4,13 # L, R₀ and S
 _COMPILED = compiled()['events']
 
+@typed
 @lru_cache(1024)
 def break_even(
     rows:int, # R
@@ -126,6 +127,7 @@ def _features(l, shape, name):
     return out
 
 # %% ../../nbs/runtime/network.ipynb #b1b9a01e
+@typed
 def shapes(
     layers:tuple, # `IntLayer`s in order
     in_shape:tuple # Shape of one sample
@@ -307,6 +309,7 @@ def run_layer(
     return [out[k] if len(p.features)==1 else out[k].reshape(*out[k].shape[:-1], *p.features) for k in out if k in keep]
 
 # %% ../../nbs/runtime/network.ipynb #e5447250
+@typed
 def are_codes(
     kind:str, # What x is made of, as numpy says it: `f`, `b`, `i` or `u`
     in_scale:float, # What one code is worth
@@ -322,6 +325,7 @@ def are_codes(
     want = f'real numbers (x.float()), or codes=True for codes of which one is worth {in_scale:.6g}'
     fail('`x`', expected=want, found='integers, which may be either')
 
+@typed
 def warn_clipped(
     in_scale:float, # What one code is worth
     in_min:int, # Smallest code
@@ -332,6 +336,7 @@ def warn_clipped(
     warnings.warn(f'input beyond what the sample of `prepare` held is clipped to {ends}', stacklevel=2)
 
 # %% ../../nbs/runtime/network.ipynb #3e2062b5
+@typed
 def input_codes(
     x, # Real numbers or codes, of any shape
     in_scale:float, # What one code is worth
@@ -402,6 +407,7 @@ class _InTime:
         if before+steps>self.steps: self.prove(before+steps)
         return x,steps
 
+    @typed
     def record(self,
         x, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`; real numbers or codes
         codes:bool=False, # Are integers codes, where one is not worth 1?
@@ -417,6 +423,7 @@ class _InTime:
             out.append(Record(str(i), x, mem, replace(held, steps=before+steps)))
         return out
 
+    @typed
     def __call__(self,
         x, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`; real numbers or codes
         codes:bool=False, # Are integers codes, where one is not worth 1?
@@ -430,6 +437,7 @@ class _InTime:
 # %% ../../nbs/runtime/network.ipynb #b7a2c9d1
 class _Runs(_InTime):
     "What is made of it"
+    @typed
     def classify(self,
         x, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`; real numbers or codes
         codes:bool=False # Are integers codes, where one is not worth 1?
@@ -551,6 +559,7 @@ def load(
         return IntegerNetwork(layers, **header)
     except CheckError as e: raise CheckError(f'{path}: {e}') from None
 
+@typed
 def save(
     net:IntegerNetwork, # The network
     path # File to write, atomically
@@ -558,6 +567,7 @@ def save(
     "Write the network as one safetensors file; raises `CheckError`"
     net.save(path)
 
+@typed
 def sizes(
     net:IntegerNetwork # The network
 )->list[TensorSize]: # In the order of the file's layers, the header last; `coded` adds up to the size of the file

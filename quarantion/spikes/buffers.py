@@ -12,7 +12,7 @@ from threading import Lock
 import numpy as np
 import torch
 from torch import Tensor
-from ..checks import check_range
+from ..checks import check_range, typed
 
 # %% ../../nbs/spikes/buffers.ipynb #ba387348
 _SMALL = 2**20 # bytes: smaller outputs are left to the allocator
@@ -41,6 +41,7 @@ def _buffer(n):
     if sum(a.nbytes for a in _buffers)+n<=_most[0]: _buffers.append(b)
     return b
 
+@typed
 def empty(
     shape:tuple, # Shape
     dtype:torch.dtype=torch.float32 # float32, float64, int32 or uint8
@@ -59,6 +60,7 @@ def release():
     try: _drop()
     finally: _lock.release()
 
+@typed
 def keep_at_most(
     size:int # Bytes ≥ 0; 0 to keep nothing
 ):

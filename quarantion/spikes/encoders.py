@@ -8,7 +8,7 @@ __all__ = ['ENCODERS', 'direct', 'rate', 'latency', 'encode']
 # %% ../../nbs/spikes/encoders.ipynb #38d0a029
 import torch
 from torch import Tensor
-from ..checks import fail, check_dtype, check_finite, check_in, check_range
+from ..checks import fail, check_dtype, check_finite, check_in, check_range, typed
 
 # %% ../../nbs/spikes/encoders.ipynb #2309e05f
 ENCODERS = ('direct', 'rate', 'latency') # Names that `encode` knows
@@ -23,6 +23,7 @@ def _check(x, steps=1):
     if not isinstance(steps, int) or steps<1: fail('`steps`', expected='a whole number >= 1', found=steps)
 
 # %% ../../nbs/spikes/encoders.ipynb #314f1264
+@typed
 def direct(
     x:Tensor # Values, `[B, ...]`, in `[0, 1]`
 )->Tensor: # The same values, `[B, ...]`: a current that stays constant over all steps
@@ -31,6 +32,7 @@ def direct(
     return x
 
 # %% ../../nbs/spikes/encoders.ipynb #9b719fe5
+@typed
 def rate(
     x:Tensor, # Probability of a spike at each step, `[B, ...]`, in `[0, 1]`
     steps:int, # Number of steps T, at least 1
@@ -43,6 +45,7 @@ def rate(
     return torch.bernoulli(p, generator=rng).to(x.device)
 
 # %% ../../nbs/spikes/encoders.ipynb #f92ed955
+@typed
 def latency(
     x:Tensor, # Values, `[B, ...]`, in `[0, 1]`
     steps:int # Number of steps T, at least 1
@@ -53,6 +56,7 @@ def latency(
     return torch.zeros(steps, *x.shape, dtype=x.dtype, device=x.device).scatter_(0, t[None], (x>0).to(x.dtype)[None])
 
 # %% ../../nbs/spikes/encoders.ipynb #e871a4b7
+@typed
 def encode(
     x:Tensor, # Values, `[B, ...]`, in `[0, 1]`
     encoder:str, # One of `ENCODERS`

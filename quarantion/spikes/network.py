@@ -9,7 +9,7 @@ __all__ = ['OverTime', 'Network', 'readout', 'evaluating']
 from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
-from ..checks import check_range, check_time, fail
+from ..checks import check_range, check_time, fail, typed
 from ..runtime.decision import check_decision, decision_of
 from ..runtime.layer import Record
 from ..runtime.state import starts
@@ -18,6 +18,7 @@ from .neuron import LIF, check_meets
 # %% ../../nbs/spikes/network.ipynb #b27384d8
 class OverTime(nn.Module):
     "What networks over time share. A subclass has `_run(x, every, state)`; see below"
+    @typed
     def forward(self,
         x:Tensor, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`
         state:list=None, # What the layers start from, `[r.state for r in …]`; from rest if absent
@@ -27,6 +28,7 @@ class OverTime(nn.Module):
         for _,_,spk,mem,_ in self._run(x, False, state, **kwargs): pass
         return spk,mem()
 
+    @typed
     def record(self,
         x:Tensor, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`
         state:list=None, # What the layers start from, `[r.state for r in …]`; from rest if absent
@@ -35,6 +37,7 @@ class OverTime(nn.Module):
         "Run over time and keep what every layer did"
         return [Record(n, spk, mem(), last()) for n,_,spk,mem,last in self._run(x, True, state, **kwargs)]
 
+    @typed
     def answer(self,
         x:Tensor, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`
         **kwargs # As for `forward`
@@ -48,6 +51,7 @@ class OverTime(nn.Module):
 # %% ../../nbs/spikes/network.ipynb #65d2850c
 class Network(OverTime):
     "Layers and neurons in a row; call it for the last layer's spikes and states, or `record` every layer"
+    @typed
     def __init__(self,
         *layers:nn.Module, # torch layers, with `LIF` or `RecurrentLIF` between them and at the end
         in_shape:tuple=None, # Shape of one sample; known by itself if the first layer is `nn.Linear`
@@ -92,6 +96,7 @@ def _earliness(spk):
     at = spk.gather(0, first[None])[0]
     return at-at.detach()-first
 
+@typed
 def readout(
     spk:Tensor, # Spikes of the last layer `[T, B, C]`
     mem:Tensor, # Its states `[T, B, C]`
@@ -110,6 +115,7 @@ def readout(
     return total/len(spk)
 
 # %% ../../nbs/spikes/network.ipynb #d05e45fd
+@typed
 @contextmanager
 def evaluating(
     net:nn.Module # Whose modules are put into evaluation mode

@@ -11,7 +11,7 @@ import math
 import torch
 from typing import NamedTuple
 from torch import Tensor, nn
-from ..checks import check_finite, check_in, check_range, fail
+from ..checks import check_finite, check_in, check_range, fail, typed
 from ..runtime.layer import RESETS, Record
 from ..runtime.state import State, check_start
 from .operators import Arguments, counts_over_time, over_time
@@ -28,6 +28,7 @@ class Gradient(NamedTuple):
     save:str='recompute' # What is kept for the backward pass, one of `SAVES`: the input, or the membranes
 
 # %% ../../nbs/spikes/neuron.ipynb #60d6433e
+@typed
 def per_neuron(
     p:Tensor, # One value, or one for each neuron or channel
     shape:tuple, # Shape of a layer's features, channels first, such as `(100,)` or `(8,14,14)`
@@ -91,6 +92,7 @@ def lif_pre(
     if x.ndim==3: return spk, pre, a.theta # a view would be one more node on the way back
     return spk.reshape(len(spk), *x.shape[1:]), pre.reshape(len(pre), *x.shape[1:]), a.theta.reshape(x.shape[2:])
 
+@typed
 def state_after(
     spk:Tensor, # Spikes
     pre:Tensor, # V, the membrane before the reset; gradients pass through it
@@ -198,6 +200,7 @@ class LIF(_Records):
     "A layer of leaky integrate-and-fire neurons"
     kind,leaks = 'lif',('beta',) # What they are called, and what leaks
     save = 'recompute' # What is kept for the backward pass, one of `SAVES`
+    @typed
     def __init__(self,
         beta:float|Tensor=.95, # Leak a step, in [0, 1]: one value, or one for each neuron or channel
         threshold:float|Tensor=1., # Firing threshold θ, > 0: one value, or one for each neuron or channel
@@ -239,6 +242,7 @@ def check_meets(
 # %% ../../nbs/spikes/neuron.ipynb #c611dea5
 class Diagonal(nn.Module):
     "A recurrent connection from each neuron to itself alone"
+    @typed
     def __init__(self, weight:float|Tensor=1.): # One weight, or one for each neuron
         super().__init__()
         weight = torch.as_tensor(check_finite(weight, 'weight'), dtype=torch.get_default_dtype())
@@ -250,6 +254,7 @@ class Diagonal(nn.Module):
 class RecurrentLIF(LIF):
     "A layer whose spikes return to it one step later, through `recurrent`"
     kind = 'recurrent'
+    @typed
     def __init__(self,
         recurrent:nn.Module, # From spikes `[B, N]` to currents `[B, N]`: `nn.Linear`, `nn.Conv2d` or `Diagonal`
         **kwargs # As for `LIF`

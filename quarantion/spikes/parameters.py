@@ -9,7 +9,7 @@ __all__ = ['learnable', 'settle']
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
-from ..checks import check_in, fail
+from ..checks import check_in, fail, typed
 from .neuron import LIF
 
 # %% ../../nbs/spikes/parameters.ipynb #2bfb8157
@@ -42,6 +42,7 @@ def learnable(
         parametrize.register_parametrization(layer, n, _VALUES[n]())
     return layer
 
+@typed
 def settle(
     net:nn.Module # A layer, or a network of them; changed in place
 )->nn.Module: # The same, with plain layers that hold the learned values

@@ -8,9 +8,10 @@ __all__ = ['spike_rate', 'silent', 'agreement']
 # %% ../../nbs/spikes/stats.ipynb #3c798008
 import torch
 from torch import Tensor
-from ..checks import fail
+from ..checks import fail, typed
 
 # %% ../../nbs/spikes/stats.ipynb #acc6db6f
+@typed
 def spike_rate(
     spk:Tensor # Spikes `[T, B, …]`, 0 or 1
 )->float: # Mean spikes a neuron and step, in [0, 1]
@@ -18,6 +19,7 @@ def spike_rate(
     return float(spk.detach().float().mean()) if spk.numel() else 0.
 
 # %% ../../nbs/spikes/stats.ipynb #30ab3c71
+@typed
 def silent(
     spk:Tensor # Spikes `[T, B, …]`, 0 or 1
 )->float: # Fraction of neurons, in [0, 1]
@@ -25,6 +27,7 @@ def silent(
     return float((spk.flatten(0, 1).sum(0)==0).float().mean())
 
 # %% ../../nbs/spikes/stats.ipynb #a4ff9427
+@typed
 def agreement(
     a:Tensor, # Spikes to judge `[T, B, …]`
     b:Tensor # Spikes to be compared with, the same shape

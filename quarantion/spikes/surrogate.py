@@ -10,12 +10,13 @@ import math
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from ..checks import check_in, check_range, fail
+from ..checks import check_in, check_range, fail, typed
 
 # %% ../../nbs/spikes/surrogate.ipynb #2fa2fe0a
 SURROGATES = ('fast_sigmoid', 'atan', 'sigmoid', 'triangular', 'rectangular')
 
 # %% ../../nbs/spikes/surrogate.ipynb #cebf79fc
+@typed
 def surrogate_grad(
     x:Tensor, # Distance of the membrane from the threshold, U − θ, any shape
     surrogate:str='fast_sigmoid', # One of `SURROGATES`
@@ -33,6 +34,7 @@ def surrogate_grad(
     return slope*(z<.5).to(x.dtype)
 
 # %% ../../nbs/spikes/surrogate.ipynb #829fa324
+@typed
 def soft_spike(
     x:Tensor, # U − θ, any shape
     surrogate:str='fast_sigmoid', # One of `SURROGATES`
@@ -46,6 +48,7 @@ def soft_spike(
     if surrogate=='triangular': return .5+torch.where(slope*x.abs()<1, x-slope*x*x.abs()/2, x.sign()/(2*slope))
     return .5+(slope*x).clamp(-.5, .5)
 
+@typed
 def slope_grad(
     x:Tensor, # U − θ, any shape
     surrogate:str='fast_sigmoid', # One of `SURROGATES`
@@ -90,6 +93,7 @@ class _Spike(torch.autograd.Function):
             gk = (g*slope_grad(x, ctx.surrogate, slope)).sum().reshape(slope.shape).to(slope.dtype)
         return g*surrogate_grad(x, ctx.surrogate, slope), None, gk
 
+@typed
 def spike(
     x:Tensor, # U − θ, any shape
     surrogate:str='fast_sigmoid', # One of `SURROGATES`

@@ -8,13 +8,14 @@ __all__ = ['Synaptic', 'RecurrentSynaptic', 'neurons_with']
 # %% ../../nbs/spikes/synaptic.ipynb #d5f80615
 import torch
 from torch import Tensor, nn
-from ..checks import check_range
+from ..checks import check_range, typed
 from .neuron import LIF, RecurrentLIF, lif, per_neuron
 
 # %% ../../nbs/spikes/synaptic.ipynb #d7457ae0
 class Synaptic(LIF):
     "A layer of neurons whose input current leaks too, by α a step"
     kind,leaks = 'synaptic',('beta','alpha')
+    @typed
     def __init__(self,
         alpha:float|Tensor=.9, # Leak of the current a step, in [0, 1]: one value, or one for each neuron or channel
         learn_alpha:bool=False, # Is α a parameter?
@@ -23,6 +24,7 @@ class Synaptic(LIF):
         super().__init__(**kwargs)
         self._keep('alpha', check_range(alpha, 0, 1, 'alpha'), learn_alpha)
 
+    @typed
     def current(self,
         x:Tensor, # Input `[T, B, N]` or `[T, B, C, H, W]`; T = 1 with `steps` is a constant one
         syn:Tensor=None, # Current before the first step `[B, N]` or `[B, C, H, W]`; zeros if absent
@@ -44,6 +46,7 @@ def _show(p): return f'{p.item():g}' if p.numel()==1 else f'[{p.numel()}]'
 class RecurrentSynaptic(RecurrentLIF):
     "Neurons whose current leaks, and whose spikes return to it one step later through `recurrent`"
     kind,leaks = 'recurrent_synaptic',('beta','alpha')
+    @typed
     def __init__(self,
         recurrent:nn.Module, # From spikes `[B, N]` to currents `[B, N]`: `nn.Linear`, `nn.Conv2d` or `Diagonal`
         alpha:float|Tensor=.9, # Leak of the current a step, in [0, 1]: one value, or one for each neuron or channel
@@ -60,6 +63,7 @@ class RecurrentSynaptic(RecurrentLIF):
     def extra_repr(self): return f'alpha={_show(self.alpha)}, {super().extra_repr()}'
 
 # %% ../../nbs/spikes/synaptic.ipynb #81665a72
+@typed
 def neurons_with(
     alpha:float|Tensor=None, # Leak of the current; none if absent
     recurrent:nn.Module=None, # Way back of the spikes; none if absent

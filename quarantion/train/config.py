@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
 import torch
-from ..checks import CheckError, check_in, fail
+from ..checks import CheckError, check_in, fail, typed
 from ..data.sets import DATA, check_data
 from ..quant.policy import PRESETS, Policy, preset, read_policy
 from ..quant.proof import Gates
@@ -49,6 +49,7 @@ def words(
     if not isinstance(v, (list,tuple)) or not all(isinstance(w, str) for w in v): return v
     return tuple(w.strip() for part in v for w in part.split(',') if w.strip())
 
+@typed
 def in_interval(
     v:float, # A number; NaN is in none
     inside:str # Such as `[0, 1)`
@@ -84,6 +85,7 @@ NEURONS = ('lif', 'synaptic', 'recurrent', 'recurrent_synaptic')
 CALIBRATIONS = ('none', 'bias', 'round')
 LEARNED = ('beta', 'threshold', 'slope', 'alpha') # What neurons can learn
 
+@typed
 def gates_of(
     words:tuple # Such as `('max_drop=0.01', 'min_sqnr=10')`
 )->Gates: # With these numbers
@@ -95,6 +97,7 @@ def gates_of(
         except ValueError: fail(f'`gates`: `{k.strip()}`', expected='a number behind an equals sign', found=repr(v))
     return Gates(**{k.strip():float(v) for k,_,v in said})
 
+@typed
 def policy_named(
     name:str # A preset, or a file that ends with `.toml`
 )->Policy: # The policy
@@ -169,6 +172,7 @@ def settings_of(
     return [f for f in fields(settings) if f.name!='version']
 
 # %% ../../nbs/train/config.ipynb #5b232582
+@typed
 def config_of(
     values:dict, # Settings by name
     where:str='settings' # Where they are from
@@ -180,6 +184,7 @@ def config_of(
     try: return Config(**values)
     except CheckError as e: raise CheckError(f'{where}: {e}') from None
 
+@typed
 def values_of(
     c:Config # Settings
 )->dict: # By name, without the version
@@ -187,6 +192,7 @@ def values_of(
     return {f.name:getattr(c, f.name) for f in settings_of(c)}
 
 # %% ../../nbs/train/config.ipynb #2cd54ece
+@typed
 def config_from(
     path, # TOML file with settings; none if `None`
     given:dict # Settings that stand over those of the file

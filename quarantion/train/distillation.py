@@ -9,7 +9,7 @@ __all__ = ['distill_scores', 'distill_rates', 'distill_membranes', 'taught']
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from ..checks import check_range, fail
+from ..checks import check_range, fail, typed
 from ..spikes.network import OverTime, readout
 
 # %% ../../nbs/train/distillation.ipynb #a2a94864
@@ -18,6 +18,7 @@ def _same(student, teacher, name):
     if want!=have: fail(f'`{name}` of the student', expected=f'those of the teacher, {want}', found=have)
     return teacher.detach()
 
+@typed
 def distill_scores(
     student:Tensor, # Scores of each class `[B, C]`, as `answer` gives them
     teacher:Tensor, # The same of the teacher; no gradient reaches it
@@ -31,6 +32,7 @@ def distill_scores(
     return temperature**2*F.kl_div(q, p, reduction='batchmean', log_target=True)
 
 # %% ../../nbs/train/distillation.ipynb #8ac32ed9
+@typed
 def distill_rates(
     student:Tensor, # Spikes `[T, B, …]`
     teacher:Tensor # Spikes of the teacher `[T', B, …]`; no gradient reaches it
@@ -42,6 +44,7 @@ def distill_rates(
     return (r-_same(r, teacher.mean(0), 'rates')).pow(2).mean()
 
 # %% ../../nbs/train/distillation.ipynb #0e4f152a
+@typed
 def distill_membranes(
     student:Tensor, # States `[T, B, …]`, in real units
     teacher:Tensor # States of the teacher, of the same shape; no gradient reaches it
@@ -50,6 +53,7 @@ def distill_membranes(
     return (student-_same(student, teacher, 'membranes')).pow(2).mean()
 
 # %% ../../nbs/train/distillation.ipynb #52f184d4
+@typed
 def taught(
     teacher:OverTime, # A float network; it is run without gradients
     share:float, # Of the teacher in the loss, in [0, 1]

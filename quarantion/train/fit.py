@@ -12,17 +12,19 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from ..checks import fail
+from ..checks import fail, typed
 from ..runtime.decision import answers, decision_of, warn_few
 from ..spikes.encoders import encode
 
 # %% ../../nbs/train/fit.ipynb #a67799c7
+@typed
 def seed_of(*parts:int)->int: # In [0, 2^31)
     "One seed from several numbers, such as run, epoch and batch"
     s = 0
     for p in parts: s = (s*1_000_003+p+1)%(2**31)
     return s
 
+@typed
 def cosine(
     lr:float, # Rate at the beginning
     epoch:int, # 0 … epochs−1
@@ -32,6 +34,7 @@ def cosine(
     return lr*.5*(1+math.cos(math.pi*epoch/max(1, epochs)))
 
 # %% ../../nbs/train/fit.ipynb #124496a6
+@typed
 def batches(
     x:Tensor, # Samples `[N, P]`
     y:Tensor, # Labels `[N]`
@@ -51,6 +54,7 @@ def batches(
 # %% ../../nbs/train/fit.ipynb #f55d9e9c
 def _decision(net): return getattr(net, 'decision', 'sum')
 
+@typed
 def answered(
     net:nn.Module, # A network with `answer`
     x:Tensor, # Encoded samples
@@ -79,6 +83,7 @@ def _add_batch(sums, net, y, loss, scores, rate):
     right = _right(net, scores, y).to(loss.device)
     sums += len(y)*torch.stack([loss.detach().double(), right, rate.detach().double()]).cpu()
 
+@typed
 def train_epoch(
     net:nn.Module, # A network with `answer`, float or quantized
     opt:torch.optim.Optimizer, # Its optimizer
@@ -103,6 +108,7 @@ def train_epoch(
     return dict(zip(_MEANS, (sums/max(1, n)).tolist()))
 
 # %% ../../nbs/train/fit.ipynb #9ca296a6
+@typed
 @torch.no_grad()
 def evaluate(
     net:nn.Module, # A network with `answer`

@@ -7,10 +7,11 @@ __all__ = ['rate_ceiling', 'ste_codes', 'code_l1']
 
 # %% ../../nbs/train/losses.ipynb #730998cc
 from torch import Tensor
-from ..checks import check_range, fail
+from ..checks import check_range, fail, typed
 from ..quant.fake import round_ste
 
 # %% ../../nbs/train/losses.ipynb #813edc12
+@typed
 def rate_ceiling(
     rates:Tensor, # Spikes a neuron and step, in [0, 1]: one number, or one for each layer
     ceiling:float=.1 # Rate that costs nothing, in [0, 1]
@@ -20,6 +21,7 @@ def rate_ceiling(
     return (rates-ceiling).relu().sum()
 
 # %% ../../nbs/train/losses.ipynb #5c0286ed
+@typed
 def ste_codes(
     weight:Tensor, # Latent weights `[C, …]`
     scale:Tensor, # What one code is worth, > 0: `[C]`, or one value

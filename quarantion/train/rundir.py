@@ -11,7 +11,7 @@ import json, math, os, re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
-from ..checks import CheckError, fail
+from ..checks import CheckError, fail, typed
 from ..files import as_path, check_audit, hash_json, is_there, kind_of
 from ..files import read_jsonl, read_record, sha256, write_atomic
 from ..runtime.network import load, sizes
@@ -143,6 +143,7 @@ def _toml(k, v):
 
 def _is_words(v): return isinstance(v, (list,tuple)) and all(isinstance(w, str) for w in v)
 
+@typed
 def dump_toml(
     config:dict # Name -> str, int, float, bool or a list of str; a value of `None` is left out
 )->str: # One line for each, in the order of `config`
