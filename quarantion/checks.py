@@ -149,7 +149,7 @@ def _is_kind(v, kind):
     if kind is bool: return isinstance(v, (bool,np.bool_))
     if kind in (tuple,list): return isinstance(v, (tuple,list))
     if kind is np.ndarray: return isinstance(v, kind) and v.dtype.kind in 'fiubc'
-    return isinstance(v, kind) and not getattr(v, 'is_meta', False) and not (hasattr(v, 'is_complex') and v.is_complex())
+    return isinstance(v, kind) and not (hasattr(v, 'is_meta') and (v.is_meta or v.is_complex()))
 
 # %% ../nbs/checks.ipynb #5dda3e98
 def _kinds(p): # that a parameter may be of; none if it does not say
@@ -170,13 +170,14 @@ def typed(
 ): # The same function, which refuses anything else
     "Hold callers to a signature: raise `CheckError` for an argument of another kind; arrays are made of what can be one"
     ps = signature(f).parameters
-    ways = [(n, p, _kinds(p)) for n,p in ps.items()]
-    named,many = {w[0]:w for w in ways},[w for w in ways if w[1].kind is w[1].VAR_POSITIONAL]
+    named = {n:(n, p, _kinds(p)) for n,p in ps.items()}
+    first = [w for w in named.values() if w[1].kind in (w[1].POSITIONAL_ONLY, w[1].POSITIONAL_OR_KEYWORD)]
+    many = [w for w in named.values() if w[1].kind is w[1].VAR_POSITIONAL]
     where = f.__qualname__.removesuffix('.__init__')
     @wraps(f)
     def checked(*args, **kwargs):
-        more = many*(len(args)-len(ways))
-        args = [_taken(*w, v, where) for w,v in zip([*ways,*more], args)]+list(args[len(ways)+len(more):])
+        ways = first+many*(len(args)-len(first))
+        args = [_taken(*w, v, where) for w,v in zip(ways, args)]+list(args[len(ways):]) # those too many are Python's
         kwargs = {k:_taken(*named[k], v, where) if k in named else v for k,v in kwargs.items()}
         return f(*args, **kwargs)
     return checked
