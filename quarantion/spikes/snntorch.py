@@ -20,14 +20,14 @@ from .surrogate import SURROGATES
 from .tracing import rows, tensors_in, watching
 
 # %% ../../nbs/spikes/snntorch.ipynb #be2c6c29
-_LAYERS = (nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
+LAYERS = (nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
            nn.Flatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity)
 _BOXES = nn.Sequential, nn.ModuleList, nn.ModuleDict
-_KNOWN = ', '.join(t.__name__ for t in _LAYERS+NEURONS)
+_KNOWN = ', '.join(t.__name__ for t in LAYERS+NEURONS)
 
 def _is_whole(m): # a layer that is read as one, and not a module of the user's own, made of others
     if type(m) in _BOXES: return False
-    return isinstance(m, (snn.SpikingNeuron,LIF)+_LAYERS) or type(m).__module__.startswith(('torch.nn.','snntorch.'))
+    return isinstance(m, (snn.SpikingNeuron,LIF)+LAYERS) or type(m).__module__.startswith(('torch.nn.','snntorch.'))
 
 def _whole(net):
     "Name and module of each that is read as one; what is inside of it is its own"
@@ -36,10 +36,10 @@ def _whole(net):
         if _is_whole(m) and not any(n.startswith(f'{o}.') for o in out): out[n] = m
     return out
 
-def _is_row(m): return type(m) in _LAYERS+NEURONS or type(m) is nn.Sequential and all(map(_is_row, m))
+def _is_row(m): return type(m) in LAYERS+NEURONS or type(m) is nn.Sequential and all(map(_is_row, m))
 
 # %% ../../nbs/spikes/snntorch.ipynb #3526afee
-def _copy(net):
+def own_copy(net):
     "A copy that shares nothing with `net`"
     memo = {id(t):t.detach().clone() for m in net.modules() for t in tensors_in(vars(m)) if t.grad_fn is not None}
     try: new = copy.deepcopy(net, memo)
@@ -53,7 +53,7 @@ def _copy(net):
 # %% ../../nbs/spikes/snntorch.ipynb #3d7595a1
 def _twin(net):
     "A copy for the check: float64, where the order of a sum hardly matters, on the CPU, in eval mode"
-    new = _copy(net).cpu().double().eval()
+    new = own_copy(net).cpu().double().eval()
     neurons = [m for m in new.modules() if isinstance(m, snn.SpikingNeuron)]
     for m in neurons:
         f = m.spike_grad
@@ -126,12 +126,12 @@ def _axes(made):
     "How many axes the currents of neurons have, if there are weights on their way"
     while made.inputs:
         made = made.inputs[0]
-        if type(made.module) in _AXES: return _AXES[type(made.module)]
+        if kinds := [k for k in type(made.module).__mro__ if k in _AXES]: return _AXES[kinds[0]]
 
-def _try(net, x, way):
+def _try(net, x, way, watched=_watched):
     "What `net` does when it is run in this way, or why it cannot be"
     name,run,steps,constant = way
-    try: calls,made = _watched(_copy(net), x, run)
+    try: calls,made = watched(own_copy(net), x, run)
     except RuntimeError as e: return None,str(e)
     if not calls: return None,'no neurons are called'
     n = len(next(iter(calls.values())))
@@ -143,13 +143,13 @@ def _try(net, x, way):
     return None,f'`{odd}` is called {len(calls[odd])} times with shape {tuple(calls[odd][0][0].shape)}'
 
 # %% ../../nbs/spikes/snntorch.ipynb #0eba3d2a
-def _run(net, x, known=None):
+def run_as_written(net, x, known=None, watched=_watched):
     "Run `net` in the first way that fits, or in the one that is known"
     ran,why = {},{}
     for way in _ways(net, x):
         if known and way[0]!=known: continue
         if ran and way[0]!=_BATCH_FIRST: break
-        got,no = _try(net, x, way)
+        got,no = _try(net, x, way, watched)
         if got: ran[way[0]] = got
         else: why.setdefault(no, []).append(way[0])
     both = f'`forward` of {type(net).__name__} takes x [T, B, …] and x [B, T, …]; it is read as [T, B, …]'
@@ -160,7 +160,7 @@ def _run(net, x, known=None):
 
 def _check_known(modules):
     for name,m in modules:
-        if type(m) not in _LAYERS+NEURONS and not (is_neuron(m) and hasattr(m, 'kind')):
+        if type(m) not in LAYERS+NEURONS and not (is_neuron(m) and hasattr(m, 'kind')):
             fail(f'layer `{name}`', expected=f'one of {_KNOWN}', found=type(m).__name__)
 
 def _read_rows(ran, net):
@@ -176,14 +176,14 @@ def _read_rows(ran, net):
 # %% ../../nbs/spikes/snntorch.ipynb #d9361dd9
 def _with_thresholds(net, scale):
     "A copy with other thresholds"
-    new = _copy(net)
+    new = own_copy(net)
     for m in new.modules():
         if is_neuron(m):
             th = m.threshold.detach()*(scale*(1+1e-6))
             m.threshold = nn.Parameter(th) if learns(m.threshold) else th
     return new
 
-def _compare(name, c, r, layer, kind):
+def compare(name, c, r, layer, kind, of='snnTorch'):
     "What differs of membranes, if anything; raises `CheckError` where spikes do"
     spk,mem = (torch.stack(s) for s in zip(*c))
     where = f'layer `{name}` ({kind})'
@@ -191,16 +191,16 @@ def _compare(name, c, r, layer, kind):
     bad = (spk!=r.spk).flatten(1).sum(1)
     if bad.any():
         found = f'{int(bad.sum())} of {spk.numel()} different, the first at step {int(bad.nonzero()[0])}{why}'
-        fail('spikes', where, 'the same as in snnTorch', found)
+        fail('spikes', where, f'the same as in {of}', found)
     if layer.reset=='zero': mem = mem*(1-spk) # with reset_delay=True it is the membrane before the reset
     far = (mem-r.mem).abs().flatten(1).amax(1)
     off = ~(far<=1e-9*(1+mem.abs().max()))
     if off.any():
         found = f'a difference of {far.max():.3g}, the first at step {int(off.nonzero()[0])}{why}'
-        return 'membranes', where, 'the same as in snnTorch', found
+        return 'membranes', where, f'the same as in {of}', found
 
 # %% ../../nbs/spikes/snntorch.ipynb #a6b0a95e
-def _inputs(T, in_shape):
+def hard_inputs(T, in_shape):
     "Random input, and what thresholds are multiplied with: weak, pixels, signed, strong, long, and what makes all layers fire"
     gen = torch.Generator().manual_seed(0)
     def x(draw, gain, T=T): return draw(T, 3, *in_shape, dtype=torch.float64, generator=gen)*gain
@@ -210,7 +210,7 @@ def _inputs(T, in_shape):
     for gain in 3,100: yield x(torch.randn, gain),1
     yield x(torch.randn, 10),.01
 
-def _recorded(net, x, where):
+def recorded(net, x, where):
     "What our network does; raises `CheckError` where its layers do not take the samples that theirs take"
     try: return net.record(x)
     except RuntimeError as e:
@@ -219,25 +219,25 @@ def _recorded(net, x, where):
 
 def _agree(theirs, ours, names, way, T):
     "Compare networks on random input, neurons by name; returns the first run. Raises `CheckError`"
-    theirs,ours,kind = _twin(theirs),_copy(ours).cpu().double().eval(),type(theirs).__name__
+    theirs,ours,kind = _twin(theirs),own_copy(ours).cpu().double().eval(),type(theirs).__name__
     ours.batch_first = False
     first,apart = None,None
-    for x,scale in _inputs(T, ours.in_shape):
+    for x,scale in hard_inputs(T, ours.in_shape):
         a,b = (_with_thresholds(n, scale) for n in (theirs,ours))
-        ran = _run(a, x, way)
+        ran = run_as_written(a, x, way)
         first = first or ran
         if len(x)==T and ran.steps!=first.steps:
             found = f'{ran.steps} and {first.steps} of them: does it stop where something has fired?'
             fail('`forward`', kind, 'as many steps for any input', found)
-        for name,r in zip(names, _recorded(b, ran.x, kind)):
+        for name,r in zip(names, recorded(b, ran.x, kind)):
             of = type(a.get_submodule(name)).__name__
-            apart = apart or _compare(name, ran.calls[name], r, b.layers[int(r.name)], of)
+            apart = apart or compare(name, ran.calls[name], r, b.layers[int(r.name)], of)
     if apart: fail(*apart)
-    _check_length(first, _run(theirs, torch.zeros(T+5, 3, *ours.in_shape, dtype=torch.float64), way), T, kind)
-    if first.way!=_BY_STEP: _check_fresh(theirs, next(_inputs(T, ours.in_shape))[0], first, kind)
+    check_length(first, run_as_written(theirs, torch.zeros(T+5, 3, *ours.in_shape, dtype=torch.float64), way), T, kind)
+    if first.way!=_BY_STEP: _check_fresh(theirs, next(hard_inputs(T, ours.in_shape))[0], first, kind)
     return first
 
-def _check_length(ran, longer, T, where):
+def check_length(ran, longer, T, where):
     "What `forward` makes of five steps more"
     if ran.constant or ran.steps==T and longer.steps==T+5: return
     if ran.steps!=longer.steps:
@@ -248,7 +248,7 @@ def _check_length(ran, longer, T, where):
 def _check_fresh(net, x, ran, where):
     "Does a second call start from zero too?"
     run = next(r for way,r,*_ in _ways(net, x) if way==ran.way)
-    calls,_ = _watched(_copy(net), x, lambda net: (run(net), run(net)))
+    calls,_ = _watched(own_copy(net), x, lambda net: (run(net), run(net)))
     halves = [(c[:ran.steps],c[ran.steps:]) for c in calls.values()]
     if all(torch.equal(s, t) and torch.equal(u, v) for a,b in halves for (s,u),(t,v) in zip(a, b)): return
     warnings.warn(f'`forward` of {where} does not reset its neurons: they go on from the call before; the network starts from zero')
@@ -259,7 +259,7 @@ def _reset_by(layers, reset):
     for l in [l for l in layers if is_neuron(l)][:-1]: l.reset,l.detach_reset = reset,True
 
 # %% ../../nbs/spikes/snntorch.ipynb #8bc14442
-def _sample_shapes(net, in_shape):
+def sample_shapes(net, in_shape):
     "Shapes of a sample that `net` may take"
     if in_shape is not None: return [tuple(in_shape)]
     kinds = [type(m) for m in net.modules()]
@@ -273,17 +273,17 @@ def _sample_shapes(net, in_shape):
 def _read(net, in_shape, steps):
     "How `net` runs, the shape of its samples, and its layers of neurons in order"
     twin,refused = _twin(net),[]
-    shapes = _sample_shapes(net, in_shape)
+    shapes = sample_shapes(net, in_shape)
     if not shapes: fail('`in_shape`', expected='the shape of one sample, such as (1, 28, 28)', found=None)
     for shape in shapes:
         x = torch.rand(steps, 3, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-        try: ran = _run(twin, x)
+        try: ran = run_as_written(twin, x)
         except CheckError as e: refused.append(e)
         else: return ran, shape, _read_rows(ran, twin)
     _check_known(_whole(twin).items()) # perhaps that is why it does not run
     raise refused[0]
 
-def _own_layers(new, ways, read):
+def own_layers(new, ways, read):
     "Layers of our own, from those of a copy of the original, and `read` for its neurons"
     layers,seen = [],set()
     for name,w in ways.items():
@@ -329,13 +329,13 @@ def from_snntorch(
         slope = 25. if slope is None else slope
     steps = int(check_range(steps, 1, name='steps'))
     if reset is not None: check_in(reset, RESETS, 'reset')
-    new,T = _copy(net),max(steps, 8)
+    new,T = own_copy(net),max(steps, 8)
     _has_neurons(new)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         ran,in_shape,ways = _read(net, in_shape, T)
         shapes = {c.name:c.inputs[0].shape[1:] for c in ran.made if c.name in ways}
         def read(name, m): return read_neuron(m, torch.Size(shapes[name]), name, surrogate, slope)
-        res = Network(*_own_layers(new, ways, read), in_shape=in_shape, steps=steps, batch_first=ran.batch_first)
+        res = Network(*own_layers(new, ways, read), in_shape=in_shape, steps=steps, batch_first=ran.batch_first)
         _agree(net, res, list(ways), ran.way, T)
     if ran.constant or ran.steps!=T: res.steps = ran.steps
     if reset is not None: _reset_by(res.layers, reset)
@@ -357,14 +357,14 @@ def to_snntorch(
 )->nn.Sequential: # One call is one step; the last layer returns spikes, its current if that leaks, and membrane
     "Hand a network to snnTorch; raises `CheckError` for what it does not have, and if any spike differs"
     if not isinstance(net, Network): fail('`net`', expected='a Network', found=type(net).__name__)
-    new = _copy(net)
+    new = own_copy(net)
     for i,l in enumerate(new.layers):
-        if type(l) not in _LAYERS and not is_neuron(l):
-            known = ', '.join(t.__name__ for t in _LAYERS)
+        if type(l) not in LAYERS and not is_neuron(l):
+            known = ', '.join(t.__name__ for t in LAYERS)
             want = f'one of {known}, LIF, RecurrentLIF, Synaptic, RecurrentSynaptic'
             fail(f'layer `{i}`', expected=want, found=type(l).__name__)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        shapes = _shapes([(str(i),l) for i,l in enumerate(_copy(net).cpu().double().eval().layers)], net.in_shape)
+        shapes = _shapes([(str(i),l) for i,l in enumerate(own_copy(net).cpu().double().eval().layers)], net.in_shape)
         last = len(new.layers)-1
         def made(i, l): return write_neuron(l, shapes[str(i)], i, i==last) if is_neuron(l) else l
         res = nn.Sequential(*(made(i, l) for i,l in enumerate(new.layers)))

@@ -152,7 +152,7 @@ FUNCTIONS = dict(max_pool2d=_max_pool, avg_pool2d=_avg_pool, dropout=_drops(nn.D
     dropout1d=_drops(nn.Dropout1d), dropout2d=_drops(nn.Dropout2d), feature_dropout=_drops(nn.Dropout2d))
 _SHAPES = 'view','reshape','flatten','unflatten','view_as','reshape_as'
 _STEPS = ('__getitem__','select','unbind','narrow','split','chunk','stack','cat','filled', # a step chosen, an axis moved
-          'transpose','permute','movedim','swapaxes','swapdims','t','squeeze','unsqueeze')
+          'transpose','permute','movedim','swapaxes','swapdims','t','squeeze','unsqueeze','repeat','expand')
 
 # %% ../../nbs/spikes/tracing.ipynb #e4a2e13f
 def _reshaped(made, where):
@@ -201,7 +201,7 @@ def way(
     made,layers = call.inputs[0] if call.inputs else Made('input', 'nothing', ()),[]
     where = f'layer `{call.name}` ({type(call.module).__name__})'
     while made.kind!='input' and not (made.kind=='module' and neurons(made.module)):
-        if type(made.module) is nn.AdaptiveAvgPool2d: layers += [('', m) for m in _shrunk(made, where)]
+        if nn.AdaptiveAvgPool2d in type(made.module).__mro__: layers += [('', m) for m in _shrunk(made, where)]
         elif made.kind=='module': layers.append((made.name, made.module))
         else: layers += [('', m) for m in _layer(made, where)]
         froms = list(dict.fromkeys(i.name for i in made.inputs))
