@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['from_spikingjelly']
 
-# %% ../../nbs/spikes/spikingjelly.ipynb #279eb995
+# %% ../../nbs/spikes/spikingjelly.ipynb #b9e93d2c
 import copy, warnings
 from importlib.util import find_spec
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from .snntorch_neurons import first_line, read_surrogate
 from .surrogate import SURROGATES
 from .tracing import rows, watching
 
-# %% ../../nbs/spikes/spikingjelly.ipynb #15086b45
+# %% ../../nbs/spikes/spikingjelly.ipynb #5f69971f
 NODES = 'LIFNode', 'IFNode', 'ParametricLIFNode' # neurons that can be read
 _THEIRS = 'spikingjelly.activation_based.'
 _BOXES = nn.Sequential, nn.ModuleList, nn.ModuleDict
@@ -47,7 +47,7 @@ def _whole(net):
         if _is_whole(m) and not any(n.startswith(f'{o}.') for o in out): out[n] = m
     return out
 
-# %% ../../nbs/spikes/spikingjelly.ipynb #e9b89f83
+# %% ../../nbs/spikes/spikingjelly.ipynb #4cbda776
 class Units(NamedTuple):
     "A membrane V of theirs is `scale·(V − start)` here"
     leak:float # 1/τ, the part that is lost at each step
@@ -61,7 +61,7 @@ def units_of(
     leak = 0. if type(n).__name__=='IFNode' else n.w.detach().sigmoid().item() if hasattr(n, 'w') else 1/n.tau
     return Units(leak, 1/leak if leak and n.decay_input else 1., n.v_reset or 0.)
 
-# %% ../../nbs/spikes/spikingjelly.ipynb #52226861
+# %% ../../nbs/spikes/spikingjelly.ipynb #f040f295
 def read_node_surrogate(
     n, # A neuron of SpikingJelly
     scale:float, # Of its units
@@ -78,7 +78,7 @@ def read_node_surrogate(
     warnings.warn(f'{where}: no surrogate here has the derivative of {kind}; it trains with sigmoid of slope {slope:g}')
     return 'sigmoid',slope
 
-# %% ../../nbs/spikes/spikingjelly.ipynb #825e8c7a
+# %% ../../nbs/spikes/spikingjelly.ipynb #0361fac2
 def check_node(n, where):
     "Refuse what no neuron here does"
     if type(n).__name__ not in NODES or not type(n).__module__.startswith(_THEIRS):
@@ -115,7 +115,7 @@ def read_node(
     lif.threshold = torch.nextafter(number(scale*(n.v_threshold-start)), number(-torch.inf))
     return lif
 
-# %% ../../nbs/spikes/spikingjelly.ipynb #3874cbaa
+# %% ../../nbs/spikes/spikingjelly.ipynb #4c237101
 def _reset(net):
     "Start from zero, as `functional.reset_net`"
     for m in net.modules():
@@ -149,7 +149,7 @@ def _watched(net, x, run):
         finally: torch.set_default_dtype(dtype)
     return {n:c for n,c in calls.items() if c}, w.calls
 
-# %% ../../nbs/spikes/spikingjelly.ipynb #472d50bb
+# %% ../../nbs/spikes/spikingjelly.ipynb #dac290be
 def _check_known(modules):
     for name,m in modules:
         where = f'layer `{name}`'
@@ -182,7 +182,7 @@ def _plain(m, kind):
     vars(new).pop('_step_mode', None)
     return new
 
-# %% ../../nbs/spikes/spikingjelly.ipynb #b802e9e3
+# %% ../../nbs/spikes/spikingjelly.ipynb #039d5778
 def _read(net, in_shape, steps):
     "How `net` runs, the shape of its samples, and its layers of neurons in order"
     twin,refused = _twin(net),[]
@@ -211,7 +211,7 @@ def _raised(net, scale):
         n.v_threshold = start+(n.v_threshold-start)*scale*(1+1e-6)
     return new
 
-# %% ../../nbs/spikes/spikingjelly.ipynb #c14744c7
+# %% ../../nbs/spikes/spikingjelly.ipynb #071eecea
 def _agree(net, ways, way, T, in_shape):
     "Compare `net` with ours on random input; returns the first run. Raises `CheckError`"
     twin,kind,first,apart = _twin(net),type(net).__name__,None,None
@@ -231,7 +231,7 @@ def _agree(net, ways, way, T, in_shape):
     check_length(first, run_as_written(twin, x, way, _watched), T, kind)
     return first
 
-# %% ../../nbs/spikes/spikingjelly.ipynb #2ef2a486
+# %% ../../nbs/spikes/spikingjelly.ipynb #f16af161
 def _check_network(net):
     "Layers with neurons of theirs, and finite numbers"
     if not hasattr(net, 'named_modules') or _is_whole(net):
