@@ -78,9 +78,10 @@ $(INSTALLED): $(COMPILER)
 	@$(BIN)/python -m pip install -qq --no-compile -r requirements.lock
 	@touch $@
 
-$(TOOLS): requirements-dev.lock $(INSTALLED)
+$(TOOLS): requirements-dev.lock requirements-peers.lock $(INSTALLED)
 	@echo 'Installing what tests and docs need'
 	@$(BIN)/python -m pip install -qq --no-compile -r requirements-dev.lock
+	@$(BIN)/python -m pip install -qq --no-compile --no-deps -r requirements-peers.lock
 	@touch $@
 
 $(NATIVE): $(COMPILER) pyproject.toml setup.py settings.ini $(KERNELS)

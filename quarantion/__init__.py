@@ -18,7 +18,7 @@ STOREYS = {
         data='data sets and their checks'),
     'what evolves in time': dict(
         runtime='integer networks: load, prove the range, run; without torch',
-        spikes='spiking neurons, networks, encoders, and snnTorch'),
+        spikes='spiking neurons, networks, encoders; snnTorch and SpikingJelly'),
     'in few bits, and out': dict(
         quant='policies, observers, training with integers, lowering and its proof'),
     'learning and remembering': dict(
@@ -50,6 +50,6 @@ def _room(package, **modules):
     room.__doc__ = ROOMS.get(package.rpartition('.')[2], room.__doc__)
     return list(room._where)
 
-_NAMES = dict(runtime='load', spikes='from_snntorch to_snntorch', quant='preset Policy prepare lower verify',
+_NAMES = dict(runtime='load', spikes='from_snntorch to_snntorch from_spikingjelly', quant='preset Policy prepare lower verify',
               checks='CheckError')
 __all__ = _room(__name__, **{r:f'{_NAMES.get(r, "")} {r}' for r in ROOMS if r!='cli'})

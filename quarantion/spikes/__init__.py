@@ -5,4 +5,4 @@ __all__ = _room(__name__, encoders='direct rate latency encode', surrogate='spik
                 buffers='release keep_at_most', neuron='Gradient lif lif_spikes lif_counts LIF RecurrentLIF',
                 synaptic='Synaptic RecurrentSynaptic neurons_with', parameters='learnable settle',
                 network='Network', stage='stages Stage', stats='spike_rate silent agreement',
-                snntorch='from_snntorch to_snntorch')
+                snntorch='from_snntorch to_snntorch', spikingjelly='from_spikingjelly')

@@ -117,10 +117,10 @@ def _axes(made):
         made = made.inputs[0]
         if kind_of(made.module) in _AXES: return _AXES[kind_of(made.module)]
 
-def _try(net, x, way):
+def _try(net, x, way, watched=_watched):
     "What `net` does when it is run in this way, or why it cannot be"
     name,run,steps,constant = way
-    try: calls,made = _watched(copied(net), x, run)
+    try: calls,made = watched(copied(net), x, run)
     except RuntimeError as e: return None,str(e)
     if not calls: return None,'no neurons are called'
     n = len(next(iter(calls.values())))
@@ -132,13 +132,13 @@ def _try(net, x, way):
     return None,f'`{odd}` is called {len(calls[odd])} times with shape {tuple(calls[odd][0][0].shape)}'
 
 # %% ../../nbs/spikes/snntorch.ipynb #0eba3d2a
-def _run(net, x, known=None):
+def run_as_written(net, x, known=None, watched=_watched):
     "Run `net` in the first way that fits, or in the one that is known"
     ran,why = {},{}
     for way in _ways(net, x):
         if known and way[0]!=known: continue
         if ran and way[0]!=_BATCH_FIRST: break
-        got,no = _try(net, x, way)
+        got,no = _try(net, x, way, watched)
         if got: ran[way[0]] = got
         else: why.setdefault(no, []).append(way[0])
     both = f'`forward` of {type(net).__name__} takes x [T, B, …] and x [B, T, …]; it is read as [T, B, …]'
@@ -172,7 +172,7 @@ def _with_thresholds(net, scale):
             m.threshold = nn.Parameter(th) if learns(m.threshold) else th
     return new
 
-def _compare(name, c, r, layer, kind):
+def compare(name, c, r, layer, kind, of='snnTorch'):
     "What differs of membranes, if anything; raises `CheckError` where spikes do"
     spk,mem = (torch.stack(s) for s in zip(*c))
     where = f'layer `{name}` ({kind})'
@@ -180,16 +180,16 @@ def _compare(name, c, r, layer, kind):
     bad = (spk!=r.spk).flatten(1).sum(1)
     if bad.any():
         found = f'{int(bad.sum())} of {spk.numel()} different, the first at step {int(bad.nonzero()[0])}{why}'
-        fail('spikes', where, 'the same as in snnTorch', found)
+        fail('spikes', where, f'the same as in {of}', found)
     if layer.reset=='zero': mem = mem*(1-spk) # with reset_delay=True it is the membrane before the reset
     far = (mem-r.mem).abs().flatten(1).amax(1)
     off = ~(far<=1e-9*(1+mem.abs().max()))
     if off.any():
         found = f'a difference of {far.max():.3g}, the first at step {int(off.nonzero()[0])}{why}'
-        return 'membranes', where, 'the same as in snnTorch', found
+        return 'membranes', where, f'the same as in {of}', found
 
 # %% ../../nbs/spikes/snntorch.ipynb #a6b0a95e
-def _inputs(T, in_shape):
+def hard_inputs(T, in_shape):
     "Random input, and what thresholds are multiplied with: weak, long, pixels, signed, strong, and what makes all fire"
     gen = torch.Generator().manual_seed(0)
     def x(draw, gain, T=T): return draw(T, 3, *in_shape, dtype=torch.float64, generator=gen)*gain
@@ -199,7 +199,7 @@ def _inputs(T, in_shape):
     for gain in 3,100: yield x(torch.randn, gain),1
     yield x(torch.randn, 10),.01
 
-def _recorded(net, x, where):
+def recorded(net, x, where):
     "What our network does; raises `CheckError` where its layers do not take the samples that theirs take"
     try: return net.record(x)
     except RuntimeError as e:
@@ -207,7 +207,7 @@ def _recorded(net, x, where):
         fail('`in_shape`', where, want, f'{list(x.shape[2:])}: {first_line(e)}')
 
 # %% ../../nbs/spikes/snntorch.ipynb #79706bbc
-def _check_length(ran, longer, T, where):
+def check_length(ran, longer, T, where):
     "What `forward` makes of five steps more"
     if ran.constant or ran.steps==T and longer.steps==T+5: return
     if ran.steps!=longer.steps:
@@ -231,19 +231,19 @@ def _agree(theirs, ours, names, way, T):
     theirs,ours,kind = _twin(theirs),copied(ours).cpu().double().eval(),type(theirs).__name__
     ours.batch_first = False
     first,apart = None,None
-    for x,scale in _inputs(T, ours.in_shape):
+    for x,scale in hard_inputs(T, ours.in_shape):
         a,b = (_with_thresholds(n, scale) for n in (theirs,ours))
-        ran = _run(a, x, way)
+        ran = run_as_written(a, x, way)
         first = first or ran
         if len(x)==T and ran.steps!=first.steps:
             found = f'{ran.steps} and {first.steps} of them: does it stop where something has fired?'
             fail('`forward`', kind, 'as many steps for any input', found)
-        for name,r in zip(names, _recorded(b, ran.x, kind)):
+        for name,r in zip(names, recorded(b, ran.x, kind)):
             of = type(a.get_submodule(name)).__name__
-            apart = apart or _compare(name, ran.calls[name], r, b.layers[int(r.name)], of)
+            apart = apart or compare(name, ran.calls[name], r, b.layers[int(r.name)], of)
     if apart: fail(*apart)
-    _check_length(first, _run(theirs, torch.zeros(T+5, 3, *ours.in_shape, dtype=torch.float64), way), T, kind)
-    if first.way!=_BY_STEP: _check_fresh(theirs, next(_inputs(T, ours.in_shape))[0], first, kind)
+    check_length(first, run_as_written(theirs, torch.zeros(T+5, 3, *ours.in_shape, dtype=torch.float64), way), T, kind)
+    if first.way!=_BY_STEP: _check_fresh(theirs, next(hard_inputs(T, ours.in_shape))[0], first, kind)
     return first
 
 # %% ../../nbs/spikes/snntorch.ipynb #cbb4590e
@@ -252,7 +252,7 @@ def _reset_by(layers, reset):
     for l in [l for l in layers if is_neuron(l)][:-1]: l.reset,l.detach_reset = reset,True
 
 # %% ../../nbs/spikes/snntorch.ipynb #8bc14442
-def _sample_shapes(net, in_shape):
+def sample_shapes(net, in_shape):
     "Shapes of a sample that `net` may take"
     if in_shape is not None: return [tuple(in_shape)]
     kinds = [type(m) for m in net.modules()]
@@ -267,18 +267,18 @@ def _sample_shapes(net, in_shape):
 def _read(net, in_shape, steps):
     "How `net` runs, the shape of its samples, and its layers of neurons in order"
     twin,refused = _twin(net),[]
-    shapes = _sample_shapes(net, in_shape)
+    shapes = sample_shapes(net, in_shape)
     if not shapes: fail('`in_shape`', expected='the shape of one sample, such as (1, 28, 28)', found=None)
     for shape in shapes:
         x = torch.rand(steps, 3, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-        try: ran = _run(twin, x)
+        try: ran = run_as_written(twin, x)
         except CheckError as e: refused.append(e)
         else: return ran, shape, _read_rows(ran, twin)
     _check_known(_whole(twin).items()) # perhaps that is why it does not run
     raise refused[0]
 
 # %% ../../nbs/spikes/snntorch.ipynb #3c8fe95d
-def _own_layers(new, ways, read):
+def own_layers(new, ways, read):
     "Layers of our own, from those of a copy of the original, and `read` for its neurons"
     layers,seen = [],set()
     for name,w in ways.items():
@@ -347,7 +347,7 @@ def from_snntorch(
         shapes = {c.name:c.inputs[0].shape[1:] for c in ran.made if c.name in ways}
         def read(name, m): return read_neuron(m, torch.Size(shapes[name]), name, surrogate, slope)
         def made(own):
-            layers = _own_layers(own, ways, read)
+            layers = own_layers(own, ways, read)
             return Network(*layers, in_shape=in_shape, steps=steps, batch_first=ran.batch_first, decision=decision)
         res,exact = made(copied(theirs)),made(copied(theirs).double()) # what is folded is rounded after the comparison
         _agree(theirs, exact, list(ways), ran.way, T)

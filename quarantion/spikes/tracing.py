@@ -158,7 +158,8 @@ FUNCTIONS = dict(max_pool1d=_max_line, max_pool2d=_max_pool, # and the layer tha
 _ADAPTIVE = dict(adaptive_avg_pool1d=1, adaptive_avg_pool2d=2) # and the axes that they pool
 _SHAPES = 'view','reshape','flatten','unflatten','view_as','reshape_as'
 _STEPS = ('__getitem__','select','unbind','narrow','split','chunk','stack','cat','filled', # a step chosen,
-          'transpose','permute','movedim','swapaxes','swapdims','t','squeeze','unsqueeze') # an axis moved
+          'transpose','permute','movedim','swapaxes','swapdims','t','squeeze','unsqueeze', # an axis moved
+          'repeat','expand')
 
 # %% ../../nbs/spikes/tracing.ipynb #e4a2e13f
 def _reshaped(made, where):
