@@ -137,7 +137,8 @@ def _try(net, x, way):
         return len(c)==n and n in steps and all(s.ndim==(axes[k] or s.ndim) and len(s)==x.shape[1] for s,_ in c)
     odd = next((k for k,c in calls.items() if not fits(k, c)), None)
     if odd is None: return _Ran(name, calls, made, n, x[:1].expand(n, *x.shape[1:]) if constant else x[:n]),''
-    return None,_No(name, f'`{odd}` is called {len(calls[odd])} times with shape {tuple(calls[odd][0][0].shape)}', len(made))
+    times,shape = len(calls[odd]),tuple(calls[odd][0][0].shape)
+    return None,_No(name, f'`{odd}` is called {times} times with shape {shape}', len(made))
 
 # %% ../../nbs/spikes/snntorch.ipynb #0eba3d2a
 def _run(net, x, known=None):
