@@ -446,7 +446,7 @@ def test_unused_layers_are_left_out():
 def test_forward_that_fails():
     class Bad(Net):
         def forward(self, x): raise KeyError('no data')
-    refused(Bad(), '`forward`', 'x [T, B, …]', 'a call for each step: KeyError', 'no data')
+    refused(Bad(), '`forward`', 'x [T, B, …]', "found KeyError: 'no data'", 'no data')
 
 
 # What is left alone
@@ -551,3 +551,13 @@ def test_to_snntorch_refuses(layers, words):
 
 def test_to_snntorch_wants_a_network():
     with pytest.raises(CheckError, match='a Network, found Sequential'): to_snntorch(nn.Sequential())
+
+
+@pytest.mark.parametrize('shape,layer,given', [((1,32,32),'3','(3600,)'), ((3,28,28),'0','(3, 28, 28)'), ((1,28),'0','(1, 28)')])
+def test_wrong_in_shape_is_one_reason(shape, layer, given):
+    "The way that got furthest says why it stopped, and none of the others"
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), snn.Leaky(beta=.9, init_hidden=True), nn.Flatten(), nn.Linear(4*26*26, 10), snn.Leaky(beta=.9, init_hidden=True, output=True))
+    with pytest.raises(CheckError) as e: from_snntorch(net, in_shape=shape)
+    said = str(e.value)
+    assert said.startswith('Sequential: `forward`: expected ') and f'of samples {list(shape)}, found layer `{layer}`' in said and f'given {given}' in said
+    assert len(said)<340 and said.count('given (')==1 and '\n' not in said

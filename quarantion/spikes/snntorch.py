@@ -102,7 +102,9 @@ def _watched(net, x, run):
     with watching(modules, x) as w:
         try: run(net)
         except CheckError: raise
-        except Exception as e: raise RuntimeError((f'{w.last}: ' if w.within else '') + first_line(e)) from None
+        except Exception as e:
+            where = f'{w.last}: ' if w.within else ''
+            raise RuntimeError(where+first_line(e), len(w.calls)) from None
         finally:
             snn.SpikingNeuron.instances = kept
             torch.set_default_dtype(dtype)
@@ -117,35 +119,43 @@ def _axes(made):
         made = made.inputs[0]
         if kind_of(made.module) in _AXES: return _AXES[kind_of(made.module)]
 
+class _No(NamedTuple):
+    "Why a network cannot be run in a way"
+    way:str # Its name
+    why:str # In words
+    far:int=0 # How many layers had been called by then
+
 def _try(net, x, way, watched=_watched):
     "What `net` does when it is run in this way, or why it cannot be"
     name,run,steps,constant = way
     try: calls,made = watched(copied(net), x, run)
-    except RuntimeError as e: return None,str(e)
-    if not calls: return None,'no neurons are called'
+    except RuntimeError as e: return None,_No(name, *e.args)
+    if not calls: return None,_No(name, 'no neurons are called')
     n = len(next(iter(calls.values())))
     axes = {c.name:_axes(c) for c in made if c.name in calls}
     def fits(k, c):
         return len(c)==n and n in steps and all(s.ndim==(axes[k] or s.ndim) and len(s)==x.shape[1] for s,_ in c)
     odd = next((k for k,c in calls.items() if not fits(k, c)), None)
     if odd is None: return _Ran(name, calls, made, n, x[:1].expand(n, *x.shape[1:]) if constant else x[:n]),''
-    return None,f'`{odd}` is called {len(calls[odd])} times with shape {tuple(calls[odd][0][0].shape)}'
+    times,shape = len(calls[odd]),tuple(calls[odd][0][0].shape)
+    return None,_No(name, f'`{odd}` is called {times} times with shape {shape}', len(made))
 
 # %% ../../nbs/spikes/snntorch.ipynb #0eba3d2a
 def run_as_written(net, x, known=None, watched=_watched):
     "Run `net` in the first way that fits, or in the one that is known"
-    ran,why = {},{}
+    ran,why = {},[]
     for way in _ways(net, x):
         if known and way[0]!=known: continue
         if ran and way[0]!=_BATCH_FIRST: break
         got,no = _try(net, x, way, watched)
         if got: ran[way[0]] = got
-        else: why.setdefault(no, []).append(way[0])
+        else: why.append(no)
     both = f'`forward` of {type(net).__name__} takes x [T, B, …] and x [B, T, …]; it is read as [T, B, …]'
     if len(ran)>1: warnings.warn(both)
     if ran: return next(iter(ran.values()))
-    want = f'a loop over x [T, B, …] or over a constant x [B, …], or one step; with B={x.shape[1]}, T={len(x)}'
-    fail('`forward`', type(net).__name__, want, '. '.join(f'{", ".join(ways)}: {no}' for no,ways in why.items()))
+    no = max(reversed(why) if _is_row(net) else why, key=lambda n: n.far) # a row is meant to take one step
+    want = f'a loop over x [T, B, …] or a constant x [B, …], or one step, of samples {list(x.shape[2:])}'
+    fail('`forward`', type(net).__name__, want, f'{no.why} (with {no.way}, B={x.shape[1]}, T={len(x)})')
 
 def _check_known(modules):
     for name,m in modules:

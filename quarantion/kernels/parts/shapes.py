@@ -79,6 +79,7 @@ def check_each(
         check_between(name, least, lo, hi)
         check_between(name, most, lo, hi)
 
+# %% ../../../nbs/kernels/parts/shapes.ipynb #d55fc35f
 @cython.cfunc
 def check_rising(
     name:object, # Of the argument
@@ -102,6 +103,7 @@ def held1(x:cython.const[anything][::1])->Held:
     at: cython.Py_ssize_t = cython.cast(cython.Py_ssize_t, cython.address(x[0]))
     return Held(start=at, stop=at+x.shape[0]*cython.sizeof(x[0]))
 
+# %% ../../../nbs/kernels/parts/shapes.ipynb #2bf972fd
 @cython.cfunc
 def held2(x:cython.const[anything][:, ::1])->Held:
     n: cython.Py_ssize_t = x.shape[0]*x.shape[1]
