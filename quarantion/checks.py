@@ -139,6 +139,7 @@ _SAID = {int:'a whole number of 64 bits', float:'a number', bool:'True or False'
          list:'a list', dict:'a dict', np.ndarray:'an array of numbers'}
 
 def _is_number(v): # real, and not NaN; of numpy and torch too
+    v = v.detach() if hasattr(v, 'detach') else v
     try: return not isinstance(v, (str,bytes)) and np.ndim(v)==0 and not math.isnan(float(v))
     except (TypeError, ValueError, OverflowError, RuntimeError): return False
 
@@ -160,7 +161,8 @@ def _kinds(p): # that a parameter may be of; none if it does not say
 def _taken(name, p, kinds, v, where):
     if not kinds or v is p.default or any(_is_kind(v, k) for k in kinds): return v
     if np.ndarray in kinds and (a := as_array(v, name)).dtype.kind in 'fiubc': return a
-    want = ' or '.join(_SAID.get(k, f'a {k.__name__}') for k in kinds)
+    said = lambda k: _SAID.get(k) or ('a tensor of real numbers' if k.__name__=='Tensor' else f'a {k.__name__}')
+    want = ' or '.join(map(said, kinds))
     if hasattr(v, 'dtype'): found = f'{type(v).__name__} of {v.dtype}'+' on meta'*getattr(v, 'is_meta', False)
     else: found = reprlib.repr(v) if isinstance(v, (str,int,float,complex)) else type(v).__name__
     fail(f'`{name}`', where, want, found)
@@ -173,7 +175,7 @@ def typed(
     named = {n:(n, p, _kinds(p)) for n,p in ps.items()}
     first = [w for w in named.values() if w[1].kind in (w[1].POSITIONAL_ONLY, w[1].POSITIONAL_OR_KEYWORD)]
     many = [w for w in named.values() if w[1].kind is w[1].VAR_POSITIONAL]
-    where = f.__qualname__.removesuffix('.__init__')
+    where = f.__qualname__.removesuffix('.__init__').split('.')[-1]
     @wraps(f)
     def checked(*args, **kwargs):
         ways = first+many*(len(args)-len(first))

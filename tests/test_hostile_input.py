@@ -69,9 +69,9 @@ def test_the_quantized_network_is_close_to_the_float_one(reset):
 
 def test_features_that_are_not_flat_are_refused():
     net = Network(nn.Linear(6,8), LIF(), in_shape=(8,6))
-    with pytest.raises(CheckError, match=r'layer 1: Linear: expected one axis of features before it \(nn.Flatten makes one\), found shape \[8, 6\]'): prepare(net, P, torch.rand(2,8,6))
+    with pytest.raises(CheckError, match=r'layer 0 \(Linear\): Linear: expected one axis of features before it \(nn.Flatten makes one\), found shape \[8, 6\]'): prepare(net, P, torch.rand(2,8,6))
     net = Network(nn.Flatten(), nn.Linear(7,8), LIF(), in_shape=(2,3))
-    with pytest.raises(CheckError, match=r'layer 2: shapes: expected weights and poolings that fit \[6\]'): prepare(net, P, torch.rand(2,2,3))
+    with pytest.raises(CheckError, match=r'layer 1 \(Linear\): shapes: expected weights and poolings that fit \[6\]'): prepare(net, P, torch.rand(2,2,3))
 
 
 def test_a_state_brings_its_input_codes(x):
@@ -110,7 +110,7 @@ def test_what_is_not_a_spike_is_refused_and_clipping_is_said(x):
     with pytest.raises(CheckError, match='expected spikes, 0 or 1'): q(x)
     with pytest.raises(CheckError, match='spikes: 0 or 1'): lower(q)(x.numpy())
     with pytest.warns(UserWarning, match='is clipped to'): prepare(mlp(), P, x)(x*2)
-    with pytest.raises(CheckError, match='`x`: expected a tensor, found ndarray'): q(x.numpy())
+    with pytest.raises(CheckError, match='`x`: expected a tensor of real numbers, found ndarray'): q(x.numpy())
 
 
 def test_neurons_check_what_they_are_given():

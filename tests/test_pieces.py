@@ -189,7 +189,7 @@ def test_what_does_not_fit_is_refused():
         with pytest.raises(CheckError, match=match): f()
     for run,s in (net.record,floats),(q.record,quants),(lambda x,state: p.record(x.numpy(), state=state),ints):
         refused('`state`: expected 2 `State`s.*found 1', lambda: run(x, state=s[:1]))
-        refused('`state`: expected 2 `State`s.*found Tensor', lambda: run(x, state=x))
+        refused('`state`: expected a list, found Tensor', lambda: run(x, state=x))
         refused(r'`state.mem`: expected .* \[1, 4\], found .* \[2, 4\]', lambda: run(x[:,:1], state=s))
         refused(r'`state.current`: expected .*, found none', lambda: run(x, state=[replace(s[0], current=None, ints=None),s[1]]))
     refused('layer 1: `state.mem`: expected float32', lambda: net.record(x, [replace(s, mem=s.mem.double()) for s in floats]))

@@ -46,7 +46,7 @@ def _flat(x): return np.ascontiguousarray(x).reshape(-1)
 
 @typed
 def room_for(
-    shape:tuple, # Of the result
+    shape:tuple|int, # Of the result
     dtype:str, # Of the result
     out:np.ndarray=None # Where a caller wants it; a new array if absent
 )->np.ndarray: # `out`, or a new array whose contents mean nothing
@@ -122,7 +122,7 @@ def _check_words(words, n):
 @typed
 def unpack(
     words:np.ndarray, # Words, uint16, `[⌈n/5⌉]`
-    shape:tuple, # Shape of the nits; n is its product
+    shape:tuple|int, # Shape of the nits; n is its product
     num_threads:int=1 # Threads to use
 )->np.ndarray: # Digits, int8, of that shape
     "Undo `pack`; raises `CheckError` for a wrong number of words, and for what is not a word of nits"
@@ -172,7 +172,7 @@ def pack_trits(
 @typed
 def unpack_trits(
     words:np.ndarray, # Words, uint16, `[⌈n/10⌉]`
-    shape:tuple, # Shape of the trits; n is its product
+    shape:tuple|int, # Shape of the trits; n is its product
     num_threads:int=1 # Threads to use
 )->np.ndarray: # Digits, int8, of that shape
     "Undo `pack_trits`; raises `CheckError` as `unpack` does"

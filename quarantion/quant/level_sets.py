@@ -41,7 +41,7 @@ def levels(
 @typed
 def quantize(
     x:Tensor, # Real values
-    scale:Tensor, # What one code is worth, > 0; broadcast against `x`
+    scale:Tensor|float, # What one code is worth, > 0; broadcast against `x`
     lv:Levels # The set
 )->Tensor: # Codes, of the dtype of `x`
     "The nearest codes: rhe(x / scale), clipped to the set"
@@ -154,7 +154,7 @@ class LevelTable:
     "A table of levels, and what the search for the nearest one needs"
     @typed
     def __init__(self,
-        levels:Tensor # Levels, rising, finite, `[L]`; `torch.unique` sorts them and drops repeated ones
+        levels:Tensor|list # Levels, rising, finite, `[L]`; `torch.unique` sorts them and drops repeated ones
     ):
         self.levels = _rising(levels)
         self.bounds,self.rate,self.cells = _search(self.levels)

@@ -36,7 +36,6 @@ def _chain(net):
     ss = single(stages(net), 'pruning of neurons')
     return {s.name:(s, above.synapse) for s,above in zip(ss, ss[1:])}
 
-@typed
 @torch.no_grad()
 def activity_scores(
     net:Network, # A float network
@@ -116,7 +115,6 @@ def _check_removal(s, reads, mask, where):
     if not fits: fail('mask', where, f'bool [{c}]', f'{mask.dtype} {list(mask.shape)}')
     if not mask.any(): fail('mask', where, 'at least one neuron that stays', 'none')
 
-@typed
 def remove_neurons(
     net:Network, # A float network; it is left as it is
     keep:dict # Name of a hidden layer -> mask `[C]`, bool, of neurons or channels that stay; others stay whole

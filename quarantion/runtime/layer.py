@@ -238,7 +238,7 @@ def _sums_up(m, steps):
 def membrane_bound(
     products, # Largest |A| of each channel `[C]`, float64
     layer:IntLayer, # Its arrays may be tensors, and need not be whole
-    steps:int, # T; `math.inf` for runs without end
+    steps:int|float, # T; `math.inf` for runs without end
     top=None # Largest |v| that is kept, of each channel `[C]`; None: no limit
 ): # Largest |p| that each channel can reach `[C]`, float64; p is the membrane before it is limited and reset
     "How far membranes can go, for arrays and tensors alike"
@@ -294,7 +294,7 @@ def longest(
 def prove_range(
     layer:IntLayer, # A layer
     max_in:int, # Largest |code| that comes in, before `layer.before`
-    steps:int, # T; `math.inf` for runs without end
+    steps:int|float, # T; `math.inf` for runs without end
     name:str='layer' # What the error calls it
 )->int: # Largest |v| that can occur
     "Prove that nothing in `layer` leaves int32; raises `CheckError` that names the largest f and T that would fit"
