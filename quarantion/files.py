@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as _load, save as _save
-from .checks import check_finite, fail
+from .checks import check_finite, fail, typed
 
 # %% ../nbs/files.ipynb #b28d7544
 def as_path(
@@ -103,7 +103,8 @@ def hash_json(
     x # What JSON can hold
 )->str: # 64 hexadecimal digits
     "SHA-256 of the one way to write `x` as JSON: sorted, without spaces"
-    return hashlib.sha256(_json(x).encode()).hexdigest()
+    try: return hashlib.sha256(_json(x).encode()).hexdigest()
+    except (TypeError, ValueError) as e: fail('record', expected='what JSON can hold', found=str(e))
 
 # %% ../nbs/files.ipynb #45c0b826
 def _check_ints(x):
@@ -185,6 +186,7 @@ def _digest(data, said): # SHA-256 of the bytes of a file that says this one
     return hashlib.sha256(_put(data, said, _NONE)).hexdigest()
 
 # %% ../nbs/files.ipynb #0343f996
+@typed
 def save_tensors(
     path, # File to write
     tensors:dict, # Name -> array or tensor; bfloat16 has no numpy dtype and is refused
@@ -324,6 +326,7 @@ def read_jsonl(
     return out
 
 # %% ../nbs/files.ipynb #3b1e4ad0
+@typed
 def cut_jsonl(
     path, # File to cut; one that does not exist has no lines
     keep:int # Lines to keep; that many must be whole

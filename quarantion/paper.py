@@ -8,8 +8,8 @@ __all__ = ['BLUE', 'ORANGE', 'RED', 'GREEN', 'PURPLE', 'SKY', 'YELLOW', 'BLACK',
            'new_axes', 'png', 'canvas_png', 'draw_png']
 
 # %% ../nbs/paper.ipynb #1f1f0f77
-import io
-from .checks import typed
+import io, re
+from .checks import fail
 
 # %% ../nbs/paper.ipynb #b8ffa55c
 BLUE,ORANGE,RED,GREEN = '#0072B2','#E69F00','#D55E00','#009E73' # Okabe-Ito
@@ -17,11 +17,12 @@ PURPLE,SKY,YELLOW = '#CC79A7','#56B4E9','#F0E442'
 BLACK,GREY = '#000000','#999999'
 INKS = BLUE,ORANGE,GREEN,RED,PURPLE,SKY,YELLOW # of several things, in order
 
-@typed
 def rgb(
     colour:str # `'#rrggbb'`
 )->list: # Three whole numbers, 0 to 255
     "Red, green and blue of a colour"
+    known = isinstance(colour, str) and re.fullmatch('#[0-9a-fA-F]{6}', colour)
+    if not known: fail('`colour`', expected='#rrggbb', found=repr(colour))
     return [int(colour[i:i+2], 16) for i in (1,3,5)]
 
 # %% ../nbs/paper.ipynb #11739e30

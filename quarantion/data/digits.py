@@ -11,7 +11,6 @@ from ..checks import typed
 from .split import DataSet, Split, hold_out
 
 # %% ../../nbs/data/digits.ipynb #6e7efd61
-@typed
 def load_digits(
     test_size:float=.2, # Share of the samples held out, the same in each class
     seed:int=0 # Which samples are held out

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 import numpy as np, torch
 from torch import Tensor
-from ..checks import fail, check_shape, check_dtype, check_range, check_finite, typed
+from ..checks import fail, check_array, check_shape, check_dtype, check_range, check_finite, typed
 
 # %% ../../nbs/data/split.ipynb #d85b0ebf
 @typed
@@ -47,6 +47,8 @@ class Split:
     scale:float # Step between two pixel values: each is a whole number of them
 
     def __post_init__(self):
+        if not isinstance(self.in_shape, tuple) or not all(type(n) is int for n in self.in_shape):
+            fail('`in_shape`', self.name, 'whole numbers', repr(self.in_shape))
         for part in ('train', 'test'):
             x,y = getattr(self, f'x_{part}'),getattr(self, f'y_{part}')
             check_samples(x, y, self.classes, f'{self.name} {part}')
@@ -64,16 +66,18 @@ class DataSet(NamedTuple):
 @typed
 def hold_out(
     y:Tensor, # Labels, `[N]`
-    size, # How many samples to hold out, or (below 1) which share, rounded up
+    size:int|float, # How many samples to hold out, or (below 1) which share, rounded up
     seed:int=0 # `random_state` of scikit-learn's `train_test_split`
 )->tuple: # Positions of the samples kept and of those held out, int64
     "Divide samples in two, with the same share of each class in both"
     from sklearn.model_selection import train_test_split
+    check_range(seed, 0, 2**32-1, 'seed')
+    y = check_array(y, 'n', 'y')
     n = len(y)
     want = size if size>=1 else int(np.ceil(size*n))
-    counts = np.unique(np.asarray(y), return_counts=True)[1]
+    counts = np.unique(y, return_counts=True)[1]
     if counts.min(initial=n)<2: fail('smallest class', 'hold_out', '2 samples or more', int(counts.min(initial=n)))
     c = len(counts)
     if not c<=want<=n-c: fail('size', 'hold_out', f'in {c}..{n-c}, so that each of {c} classes is in both parts', want)
-    parts = train_test_split(np.arange(n), test_size=want, stratify=np.asarray(y), random_state=seed)
+    parts = train_test_split(np.arange(n), test_size=want, stratify=y, random_state=seed)
     return tuple(map(torch.from_numpy, parts))

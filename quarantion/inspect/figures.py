@@ -163,7 +163,7 @@ def plot_codes(
 ): # The `Axes`
     "How often each code is used"
     codes = check_array(codes, '...', 'codes')
-    levels = np.unique(np.asarray(levels))
+    levels = np.unique(check_array(levels, '...', 'levels'))
     found,count = np.unique(codes, return_counts=True)
     extra = np.setdiff1d(found, levels)
     if len(extra): fail('`codes`', expected=f'codes in [{levels[0]}, {levels[-1]}]', found=f'{extra[0]}')

@@ -119,7 +119,8 @@ def plot_history(
     for k in 0,1: ax.plot(x, m[:,k], **look, label=f'average, c = {averaging_constant:.3g}' if k else None)
     if scale is not None:
         s = second_axis(ax, 'scale')
-        s.plot(x, check_array(scale, 'n', 'scale', n=len(x)), color=GREEN, lw=1.4, ls='--')
+        scale = check_array(scale, 'n', 'scale', n=len(x))
+        s.plot(x, scale, color=GREEN, lw=1.4, ls='--')
         s.set_ylim(0, 1.25*max(float(np.max(scale)), 1e-12))
         ax.plot([], [], color=GREEN, lw=1.4, ls='--', label='scale')
     whole_ticks(ax.xaxis); label_axes(ax, 'batch', 'smallest, largest')

@@ -8,7 +8,7 @@ __all__ = ['LIGHT_INK', 'DARK_INK', 'raster_kinds', 'RasterCanvas']
 # %% ../../nbs/inspect/raster_canvas.ipynb #dbf5379c
 import anywidget, traitlets
 import numpy as np
-from ..checks import check_range, check_shape
+from ..checks import as_array, check_range, check_shape
 from ..paper import BLUE, ORANGE, RED
 
 # %% ../../nbs/inspect/raster_canvas.ipynb #de4cbfb4
@@ -17,11 +17,11 @@ def raster_kinds(
     other=None # Spikes of another network `[T, N]`
 )->np.ndarray: # uint8 `[N, T]`
     "What is at each place: 0 nothing, 1 a spike (of both), 2 of the first only, 3 of the other; raises `CheckError`"
-    spk = np.asarray(spk)
+    spk = as_array(spk, 'spk')
     check_shape(spk, 't n', 'spk')
     a = check_range(spk, 0, 1, 'spk')>0
     if other is None: return np.ascontiguousarray(a.T, dtype=np.uint8)
-    other = np.asarray(other)
+    other = as_array(other, 'other')
     check_shape(other, 't n', 'other', t=a.shape[0], n=a.shape[1])
     b = check_range(other, 0, 1, 'other')>0
     return np.ascontiguousarray((a&b)+2*(a&~b)+np.uint8(3)*(b&~a)).T.astype(np.uint8, order='C')

@@ -10,7 +10,7 @@ __all__ = ['ROUNDINGS', 'nit_edges', 'room_for', 'digits_at', 'quantize_nits', '
 import math
 from functools import lru_cache
 import numpy as np
-from ..checks import check_dtype, check_finite, check_in, check_range, fail, typed
+from ..checks import check_dtype, check_finite, check_in, check_range, check_shape, fail, typed
 from ..kernels.nonary import pack_nits, pack_planes, quantize_nonary, unpack_nits, unpack_planes
 
 # %% ../../nbs/nonary/nits.ipynb #2cd6b35a
@@ -24,6 +24,7 @@ def nit_edges(
     dtype:str='float32' # Type of the numbers: float32 or float64
 )->np.ndarray: # Least sizes of the digits 1 to 4, `[4]`, of that type
     "The edges of round(x / scale), with the division in the type of x; raises `CheckError`"
+    check_in(dtype, ('float32','float64'), 'dtype')
     check_in(rounding, ROUNDINGS, 'rounding'); check_range(scale, 0, name='scale', above=True)
     t = np.dtype(dtype).type
     with np.errstate(over='ignore', under='ignore'): s = t(scale)
@@ -51,6 +52,8 @@ def room_for(
     out:np.ndarray=None # Where a caller wants it; a new array if absent
 )->np.ndarray: # `out`, or a new array whose contents mean nothing
     "Where to put a result; raises `CheckError` for an `out` that cannot be written to as it is"
+    try: dtype = np.dtype(dtype)
+    except TypeError: fail('`dtype`', expected='one of numpy', found=dtype)
     if out is None: return np.empty(shape, dtype)
     if out.dtype!=dtype or out.shape!=shape or not (out.flags.c_contiguous and out.flags.writeable):
         want = f'{dtype}, contiguous, writeable, shape {shape}'
@@ -66,6 +69,9 @@ def digits_at(
     name:str='x' # What the error calls `x`
 )->np.ndarray: # Digits −4 to 4, int8, the shape of `x`
     "The digit between whose edges each number lies; raises `CheckError` for NaN and infinity"
+    check_dtype(x, 'float32 float64', name)
+    check_shape(edges, 'k', 'edges', k=4)
+    check_dtype(edges, str(x.dtype), 'edges')
     out = room_for(x.shape, 'int8', out)
     if quantize_nonary(_flat(x), edges, out.reshape(-1), num_threads): check_finite(x, name)
     return out

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
-from ..checks import check_finite, check_in, check_time, fail, typed
+from ..checks import check_finite, check_in, check_shape, check_time, fail, typed
 from .neurons import requantize
 from .layer import QuantLayer, returning, sums
 from .products import pool
@@ -143,6 +143,7 @@ def round_codes(
     sweeps:int=50 # At most so many times over all weights
 )->Tensor: # Codes `[C, J]`, each w rounded up or down, in [−quant_max, quant_max]
     "Lower eᵀHe, e = codes − w, of each row by coordinate descent from the nearest codes; raises `CheckError`"
+    check_shape(w, 'c j', 'w')
     if gram.shape!=(w.shape[1],)*2: fail('`gram`', 'round_codes', f'shape {[w.shape[1]]*2}', list(gram.shape))
     w,h = check_finite(w, 'w').double(),check_finite(gram, 'gram').double()
     k = torch.round(w).clamp(-quant_max, quant_max)

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 import numpy as np
-from ..checks import fail, typed
+from ..checks import check_broadcast, fail, typed
 from .layer import QuantLayer, final_codes
 from ..runtime.layer import ONE, IntLayer, leak
 
@@ -23,6 +23,7 @@ def spike_correlation(
     both:np.ndarray # Places where both have one, int64 `[N]`
 )->np.ndarray: # In [−1, 1], float64 `[N]`; where a train is constant, 1 if they are equal and else 0
     "Pearson's correlation of spike trains, from counts"
+    check_broadcast(a=a, b=b, both=both)
     cov,va,vb = n*both-a*b,n*a-a*a,n*b-b*b # whole numbers, exact while n < 3·10⁹
     r = cov/np.sqrt(np.maximum(va.astype(np.float64)*vb, 1))
     return np.where((va==0)|(vb==0), ((a==b)&(a==both)).astype(np.float64), r)

@@ -9,7 +9,7 @@ __all__ = ['round_ste', 'fake_quantize', 'Observed', 'fake_quantize_observed', '
 from typing import NamedTuple
 import torch
 from torch import Tensor
-from ..checks import as_array, check_range, fail, typed
+from ..checks import FLOATS, as_array, check_broadcast, check_dtype, check_range, fail, typed
 from ..kernels.fake_rows import fake_quantize_back, fake_quantize_rows
 from ..spikes.buffers import empty
 from ..spikes.operators import op_name
@@ -21,6 +21,7 @@ def round_ste(
     x:Tensor # Real values
 )->Tensor: # rhe(x), with the gradient of x
     "Round half to even, straight through"
+    check_dtype(x, FLOATS)
     return x+(torch.round(x)-x).detach()
 
 def _by_autograd(x, scale, quant_min, quant_max): return round_ste(x*(1/scale)).clamp(quant_min, quant_max)*scale
@@ -170,6 +171,8 @@ def fake_quantize_observed(
     high:Tensor|float=1. # Where it ends (inclusive), > low
 )->Observed: # Values and statistics
     "`fake_quantize`, with extremes and histogram of `x` from the same pass; raises `CheckError`"
+    check_dtype(x, FLOATS)
+    check_broadcast(scale=scale, low=low, high=high)
     _limits(quant_min, quant_max); check_range(bins, 0, name='bins')
     plain_tensors(x, scale)
     axis,scale = _axis(x, scale, ch_axis),scale.to(x.dtype)

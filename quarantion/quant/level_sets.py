@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from ..checks import as_array, check_finite, check_range, fail, typed
+from ..checks import FLOATS, as_array, check_broadcast, check_dtype, check_finite, check_range, fail, typed
 from ..kernels.levels import level_bounds, level_cells, nearest_level, uniform_rate
 from ..spikes.buffers import empty
 from ..spikes.operators import op_name
@@ -45,10 +45,14 @@ def quantize(
     lv:Levels # The set
 )->Tensor: # Codes, of the dtype of `x`
     "The nearest codes: rhe(x / scale), clipped to the set"
+    check_broadcast(x=x, scale=scale)
     return torch.round(x/scale).clamp(lv.quant_min, lv.quant_max)
 
 # %% ../../nbs/quant/level_sets.ipynb #c44821fc
 def _rows(w, ch_axis):
+    check_dtype(w, FLOATS, 'w')
+    if ch_axis is not None and not (w.numel() and -w.ndim<=ch_axis<w.ndim):
+        fail('`w`', expected=f'at least one value, on an axis {ch_axis}', found=f'shape {list(w.shape)}')
     if ch_axis is None: return w.detach().reshape(1, -1)
     return w.detach().movedim(ch_axis, 0).reshape(w.shape[ch_axis], -1)
 
@@ -87,6 +91,7 @@ def mse_scale(
     candidates:int=60 # Scales to try, evenly spaced between 1/8 of the maximum's and all of it
 )->Tensor: # Scale, shaped to broadcast against `w`
     "The scale with the least squared error"
+    check_range(candidates, 1, name='candidates')
     rows = _rows(check_finite(w, 'w'), ch_axis)
     top = rows.abs().amax(1)/lv.quant_max
     best,err = top.clone(),torch.full_like(top, torch.inf)

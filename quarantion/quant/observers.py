@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from ..checks import check_finite, check_range, fail, typed
+from ..checks import check_finite, check_range, check_shape, fail, typed
 from ..spikes.operators import op_name
 
 # %% ../../nbs/quant/observers.ipynb #7b4213a5
@@ -51,6 +51,7 @@ def extremes_of(
     spike_aware:bool=False # Leave out zeros?
 )->tuple[Tensor,Tensor]: # Smallest and largest of each channel; +∞ and −∞ of nothing, NaN where there is one
     "The ends of each row"
+    check_shape(v, 'c n', 'v')
     if not v.shape[1]: return tuple(v.new_full((len(v),), s*torch.inf) for s in (1,-1))
     if not spike_aware: return v.amin(1),v.amax(1) # twice as fast as `aminmax` with a dimension, and more
     return torch.where(v==0, torch.inf, v).amin(1),torch.where(v==0, -torch.inf, v).amax(1)
@@ -156,6 +157,7 @@ class History(NamedTuple):
 
 class Diary(RankWatcher):
     "A `RankWatcher` that remembers its last batches"
+    @typed
     def __init__(self,
         history:int=256 # Batches to remember, at least 1
     ):
@@ -217,6 +219,7 @@ class _Extremes(Diary):
 # %% ../../nbs/quant/observers.ipynb #341dc369
 class _Scaled(_Extremes):
     "Says what scale would hold what it saw"
+    @typed
     def __init__(self,
         quant_max:int=127, # Largest code; the smallest is its negative
         ch_axis:int=None, # Axis of the channels that get extremes of their own; `None` for one pair

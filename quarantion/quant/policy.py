@@ -94,7 +94,7 @@ def _table(policy):
 # %% ../../nbs/quant/policy.ipynb #8f17ff9f
 def _typed(f, v):
     "The value of a field, with whole numbers as real ones where those are wanted; raises `CheckError`"
-    if f.type is float and type(v) is int: return float(v)
+    if f.type is float and type(v) is int and abs(v)<2**63: return float(v)
     if type(v) is not f.type: fail(f'`{f.name}`', expected=_KINDS[f.type], found=repr(v))
     return v
 

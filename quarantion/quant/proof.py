@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple
 import numpy as np
 import torch
-from ..checks import fail
+from ..checks import as_array, fail
 from .drift import Change, Scales, scales_of, states_at_ends, weight_saturation
 from .lowering import lower_layer
 from .network import QuantNetwork
@@ -40,7 +40,7 @@ class Gates:
 
     def __post_init__(self):
         for k,v in self.asked.items():
-            number = isinstance(v, (int,float)) and not isinstance(v, bool) and math.isfinite(v)
+            number = isinstance(v, (int,float)) and not isinstance(v, bool) and abs(v)<2**63
             if not number: fail(f'`{k}`', 'Gates', 'a finite number, or None', repr(v))
 
     @property
@@ -305,7 +305,7 @@ def _add_decisions(proof, said, floats, y, outputs):
 def _compare(q, program, net, batch, proof, codes):
     "Add one batch to `proof`"
     x,y = batch if isinstance(batch, (tuple,list)) else (batch,None)
-    if not hasattr(x, 'cpu'): x = torch.as_tensor(x)
+    if not hasattr(x, 'cpu'): x = torch.as_tensor(as_array(x))
     if y is None and proof.asked.max_drop is not None:
         fail('labels', 'verify', 'labels with every batch, for the gate max_drop', 'none')
     ours = program.record(x.cpu().numpy(), codes)
@@ -335,6 +335,8 @@ def _check_asked(q, program, loader, net, gates):
     "Are these the things that can be compared?"
     for name,v,kind in ('q',q,QuantNetwork),('program',program,IntegerNetwork):
         if not isinstance(v, kind): fail(f'`{name}`', 'verify', f'a {kind.__name__}', type(v).__name__)
+    if not hasattr(loader, '__iter__') or isinstance(loader, str):
+        fail('`loader`', 'verify', 'batches, such as [x] or x.split(100)', type(loader).__name__)
     if hasattr(loader, 'shape'):
         fail('`loader`', 'verify', 'batches, such as [x] or x.split(100)', f'one array of shape {list(loader.shape)}')
     _check_float(q, net, gates)

@@ -120,6 +120,7 @@ def remove_neurons(
     keep:dict # Name of a hidden layer -> mask `[C]`, bool, of neurons or channels that stay; others stay whole
 )->Network: # A smaller one
     "Remove neurons, or channels, with the weights that lead to and from them; raises `CheckError` that names the layer"
+    if not isinstance(keep, dict): fail('`keep`', 'remove_neurons', 'a dict of names and masks', type(keep).__name__)
     net = copy.deepcopy(net)
     chain = _chain(net)
     for name,mask in keep.items():

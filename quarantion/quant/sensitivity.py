@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from ..checks import check_in, check_range, fail, typed
+from ..checks import check_array, check_in, check_range, fail, typed
 from ..paper import BLACK, INKS, style_axes
 from .level_sets import levels, mse_scale, quantize
 from .policy import Policy
@@ -224,7 +224,9 @@ def knapsack(
 )->np.ndarray: # The choice in each row, `[L]`
     "One choice a row with the least total score; raises `CheckError` if even the cheapest cost too much"
     from scipy.optimize import Bounds, LinearConstraint, milp
-    (l,k),score = score.shape,np.asarray(score, np.float64)
+    score = check_array(score, 'l k', 'score').astype(np.float64)
+    l,k = score.shape
+    cost = check_array(cost, 'l k', 'cost', l=l, k=k)
     least = int(cost.min(1).sum())
     if least>budget:
         fail('`budget`', expected=f'at least {least:,}, what the cheapest choices cost', found=f'{budget:,}')

@@ -9,7 +9,7 @@ __all__ = ['FREE', 'DENSE', 'WORTH', 'entropy_bytes', 'encode_codes', 'decode_co
 # %% ../../nbs/runtime/coding.ipynb #fbfdd376
 import math, zlib
 import numpy as np
-from ..checks import check_dtype, check_range, fail, typed
+from ..checks import check_broadcast, check_dtype, check_range, fail, typed
 
 # %% ../../nbs/runtime/coding.ipynb #d2c1a3dd
 @typed
@@ -185,6 +185,7 @@ def decode_ints(
     name:str='x' # What the error calls them
 )->np.ndarray: # int32 `[n]`
     "Read whole numbers; raises `CheckError` if they are not those that were written"
+    check_range(n, 0, name='n')
     head,words = _open(blob, 4, n, name)
     visit,bits_of = _reader(words)
     bits = np.zeros((n,1), np.int64)
@@ -208,6 +209,7 @@ def encode_units(
     theta:np.ndarray # θ `[C]`, int32, > 0
 )->np.ndarray: # float32: the real threshold that all share `[1]`, or u·θ `[C]`
     "Worth of the thresholds, once if that says it all"
+    check_broadcast(unit=unit, theta=theta)
     low,high = (unit*(theta-.5)).max(initial=0.),(unit*(theta+.5)).min(initial=np.inf)
     worth = np.array([(low+high)/2]) if 0<low<=high<np.inf else unit*theta
     return check_range(worth, *WORTH, 'worth').astype(np.float32)
@@ -219,7 +221,7 @@ def decode_units(
     name:str='worth' # What the error calls it
 )->np.ndarray: # u `[C]`, float64, within half a part of θ
     "What one unit of the membrane is worth; raises `CheckError`"
-    if worth.ndim!=1 or len(worth) not in (1,len(theta)):
-        fail(f'`{name}`', expected=f'1 or {len(theta)} values', found=f'shape {worth.shape}')
+    if worth.ndim!=1 or theta.ndim!=1 or len(worth) not in (1,len(theta)):
+        fail(f'`{name}`', expected=f'1 or {theta.size} values', found=f'shape {worth.shape}')
     check_range(worth, *WORTH, name)
     return worth.astype(np.float64)/theta

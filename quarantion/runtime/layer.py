@@ -23,7 +23,8 @@ def leak(
     m # Shares of them, in 1/`ONE`, broadcast against `v`
 ): # v·m/2¹⁶, rounded; ties go up
     "What a leak leaves of a membrane, or where a level of a threshold lies"
-    return (v*m+ONE//2)>>_BITS
+    try: return (v*m+ONE//2)>>_BITS
+    except (TypeError, ValueError, RuntimeError) as e: fail('`v`, `m`', 'leak', 'whole numbers that broadcast', str(e))
 
 # %% ../../nbs/runtime/layer.ipynb #87172386
 RESETS = ('subtract', 'subtract_delayed', 'zero', 'none')
@@ -263,7 +264,8 @@ def row_sums(
     w:np.ndarray # Codes, int8 `[C, …]`
 )->np.ndarray: # Σ |w| of each row, int64 `[C]`
     "The most that inputs of ±1 can give"
-    return np.abs(w.astype(np.int16)).reshape(len(w), -1).sum(1, dtype=np.int64)
+    if not w.ndim: fail('`w`', expected='a row for each channel', found='shape ()')
+    return np.abs(w.astype(np.int16)).reshape(len(w), math.prod(w.shape[1:])).sum(1, dtype=np.int64)
 
 def _largest_sum(l, max_in):
     "Largest |A| of each channel"

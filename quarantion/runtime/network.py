@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 import numpy as np
-from ..checks import CheckError, as_array, check_finite, check_time, fail, typed
+from ..checks import CheckError, as_array, check_finite, check_shape, check_time, fail, typed
 from ..kernels import compiled
 from ..kernels.dense import dense_products
 from ..kernels.events import event_products
@@ -454,9 +454,12 @@ class _Runs(_InTime):
         "What the network's `decision` makes of a run; sums are in int64, and the lowest index wins a tie"
         last = self.plan[-1]
         kind = kept_for(self.decision, last.layer.reset)
-        kept = dict(count=spk, spk=spk, total=mem, mem=mem)[kind]
+        kept = as_array(dict(count=spk, spk=spk, total=mem, mem=mem)[kind], 'spk, mem')
+        if kept.dtype.kind not in 'biu': fail('`spk, mem`', 'decide', 'whole numbers', kept.dtype)
+        check_shape(kept, 't b n' if kept.ndim==3 else 't b c h w', 'spk, mem')
+        steps = len(kept)
         if kind in ('count','total'): kept = kept.sum(0, dtype=np.int64)
-        return _answers(self.decision, last, kept, len(spk))
+        return _answers(self.decision, last, kept, steps)
 
 # %% ../../nbs/runtime/network.ipynb #5790ccdb
 @dataclass(frozen=True)
@@ -473,6 +476,8 @@ class IntegerNetwork(_Runs):
     decision:str='sum' # How what the last layer did is read
 
     def __post_init__(self):
+        if not isinstance(self.layers, tuple) or not all(isinstance(l, IntLayer) for l in self.layers):
+            fail('`layers`', 'network', '`IntLayer`s', reprlib.repr(self.layers))
         check_header(self.header)
         _check_threads(self.threads)
         self.prove(self.steps)

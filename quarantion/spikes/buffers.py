@@ -12,7 +12,7 @@ from threading import Lock
 import numpy as np
 import torch
 from torch import Tensor
-from ..checks import check_range, typed
+from ..checks import check_in, check_range, typed
 
 # %% ../../nbs/spikes/buffers.ipynb #ba387348
 _SMALL = 2**20 # bytes: smaller outputs are left to the allocator
@@ -47,6 +47,7 @@ def empty(
     dtype:torch.dtype=torch.float32 # float32, float64, int32 or uint8
 )->Tensor: # Uninitialized, contiguous, on the CPU
     "`torch.empty`, in memory that is there already where an earlier output left some"
+    check_in(dtype, _DTYPES, 'dtype')
     kind,n = _DTYPES[dtype],dtype.itemsize*prod(shape)
     if n<_SMALL or n>_most[0] or not _COUNTS or not _lock.acquire(blocking=False):
         return torch.from_numpy(np.empty(shape, kind))

@@ -104,6 +104,8 @@ def readout(
     decision:str='sum' # How it is read
 )->Tensor: # Scores `[B, K]`; of `values` the states
     "Mean state of a layer that integrates (`none`), mean spikes of one that fires, or what another decision looks at"
+    for name,v in dict(spk=spk, mem=mem).items():
+        if v.ndim<3: fail(f'`{name}`', 'readout', 'axes `t b ...`', f'shape {list(v.shape)}')
     d = decision_of(decision)
     if d.kind=='values': return mem
     if d.kind=='max_membrane': return mem.flatten(2).max(0).values

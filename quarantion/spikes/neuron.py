@@ -11,8 +11,8 @@ import math
 import torch
 from typing import NamedTuple
 from torch import Tensor, nn
-from ..checks import check_finite, check_in, check_range, fail, typed
-from ..runtime.layer import RESETS, Record
+from ..checks import FLOATS, check_broadcast, check_dtype, check_finite, check_in, check_range, fail, typed
+from ..runtime.layer import RESETS, Record, is_whole
 from ..runtime.state import State, check_start
 from .operators import Arguments, counts_over_time, over_time
 from .surrogate import SURROGATES, plain_tensors, spike
@@ -36,12 +36,12 @@ def per_neuron(
 )->Tensor: # One value for each neuron, flat
     "Spread a parameter over a layer's neurons; raises `CheckError` if it does not fit"
     shape = tuple(shape)
-    if p.ndim and p.numel()>1 and p.shape!=shape:
+    if p.ndim and p.numel()!=1 and p.shape!=shape:
         if p.shape!=shape[:1]:
             want = f'one value, {shape[0]} channels or shape {shape}'
             fail(f'`{name}`', expected=want, found=f'shape {tuple(p.shape)}')
         p = p.reshape(-1, *[1]*(len(shape)-1))
-    return p.expand(shape).reshape(-1) if p.numel()>1 else p.reshape(1).expand(int(torch.Size(shape).numel()))
+    return p.expand(shape).reshape(-1) if p.numel()!=1 else p.reshape(1).expand(int(torch.Size(shape).numel()))
 
 # %% ../../nbs/spikes/neuron.ipynb #3fbf8e62
 def _check(x, beta, threshold, mem, reset, gradient):
@@ -50,20 +50,25 @@ def _check(x, beta, threshold, mem, reset, gradient):
     surrogate,slope,detach_reset,save = gradient
     plain_tensors(x, beta, threshold, mem, slope)
     check_in(reset, RESETS, 'reset'); check_in(surrogate, SURROGATES, 'surrogate'); check_in(save, SAVES, 'save')
-    def above(v, name):
-        if not isinstance(v, Tensor) and not 0<v<math.inf: check_range(v, 0, name=name, above=True)
+    def within(v, name, hi=math.inf):
+        if not isinstance(v, Tensor):
+            return None if type(v) is float and 0<v<=hi and v<math.inf else check_range(v, 0, hi, name, above=hi>1)
+        if v.is_complex() or v.is_meta and not x.is_meta:
+            fail(f'`{name}`', expected='real numbers that are there', found=f'{v.dtype} on {v.device}')
     if not isinstance(detach_reset, bool): fail('`detach_reset`', expected='True or False', found=repr(detach_reset))
-    if not x.is_floating_point(): fail('`x`', expected='a floating dtype', found=x.dtype)
-    above(slope, 'slope'); above(threshold, 'threshold')
-    if not isinstance(beta, Tensor) and not 0<=beta<=1: check_range(beta, 0, 1, 'beta')
-    if mem is not None and mem.shape!=x.shape[1:]:
-        fail('`mem`', expected=f'shape {tuple(x.shape[1:])}', found=tuple(mem.shape))
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        fail('`x`', expected='a floating dtype', found=getattr(x, 'dtype', type(x).__name__))
+    within(slope, 'slope'); within(threshold, 'threshold'); within(beta, 'beta', 1)
+    if mem is not None and (not isinstance(mem, Tensor) or mem.shape!=x.shape[1:]):
+        fail('`mem`', expected=f'shape {tuple(x.shape[1:])}', found=tuple(getattr(mem, 'shape', ())) or type(mem).__name__)
+    if mem is not None: within(mem, 'mem')
     if mem is not None and mem.dtype!=x.dtype: fail('`mem`', expected=f'{x.dtype}, as `x`', found=mem.dtype)
     if x.ndim<3: fail('`x`', expected='axes `t b n` or `t b c h w`', found=f'shape {tuple(x.shape)}')
 
 def _steps(x, steps):
     "T"
     if steps is None: return len(x)
+    if not is_whole(steps, 0): fail('`steps`', expected='a whole number >= 0, or None', found=repr(steps)[:40])
     if len(x)==1 or len(x)==steps: return steps
     fail('`x`', expected=f'{steps} steps, or one for a constant current', found=f'shape {tuple(x.shape)}')
 
@@ -101,6 +106,7 @@ def state_after(
     detach_reset:bool=True # Do gradients not pass through the spike?
 )->Tensor: # U
     "The membrane after the reset"
+    check_broadcast(spk=spk, pre=check_dtype(pre, f'{FLOATS} int32 int64', 'pre'), theta=theta)
     if detach_reset: spk = spk.detach()
     if reset=='subtract': return pre-spk*theta
     if reset=='zero': return pre*(1-spk)
@@ -144,7 +150,7 @@ def lif_counts(
     gradient:Gradient=Gradient() # How it passes spikes
 )->Tensor: # Spikes of each neuron, `[B, N]` or `[B, C, H, W]`, of the dtype of `x`
     "How often the neurons of `lif` fire; nothing but its input is kept for the backward pass. Raises `CheckError`"
-    if isinstance(gradient.slope, Tensor): return lif_spikes(x, beta, threshold, mem, reset, steps, gradient).sum(0)
+    if isinstance(getattr(gradient, 'slope', None), Tensor): return lif_spikes(x, beta, threshold, mem, reset, steps, gradient).sum(0)
     return counts_over_time(lif_arguments(x, beta, threshold, mem, reset, steps, gradient)).reshape(x.shape[1:])
 
 # %% ../../nbs/spikes/neuron.ipynb #6bb94dbe
@@ -247,8 +253,10 @@ class Diagonal(nn.Module):
         super().__init__()
         weight = torch.as_tensor(check_finite(weight, 'weight'), dtype=torch.get_default_dtype())
         self.weight = nn.Parameter(weight.detach().clone())
-    def forward(self, x): return x*self.weight
-
+    @typed
+    def forward(self, x:Tensor):
+        check_broadcast(x=x, weight=self.weight)
+        return x*self.weight
 
 # %% ../../nbs/spikes/neuron.ipynb #e9884dd9
 class RecurrentLIF(LIF):

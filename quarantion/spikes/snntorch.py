@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from ..checks import CheckError, check_finite, check_in, check_range, fail
 from .network import Network
+from ..runtime.layer import is_whole
 from .neuron import RESETS, LIF
 from .snntorch_neurons import (
     NEURONS, check_neuron, drive, first_line, is_neuron, leaks, learns, read_neuron, read_reset, write_neuron)
@@ -347,7 +348,7 @@ def from_snntorch(
     if surrogate is not None:
         check_in(surrogate, SURROGATES, 'surrogate')
         slope = 25. if slope is None else slope
-    steps = int(check_range(steps, 1, name='steps'))
+    if not is_whole(check_range(steps, 1, name='steps'), 1): fail('`steps`', expected='a whole number', found=repr(steps))
     if reset is not None: check_in(reset, RESETS, 'reset')
     T,theirs = max(steps, 8),copied(net)
     for said in plain_weights(theirs, (snn.SpikingNeuron,LIF)): warnings.warn(said)

@@ -24,6 +24,7 @@ def silent(
     spk:Tensor # Spikes `[T, B, …]`, 0 or 1
 )->float: # Fraction of neurons, in [0, 1]
     "How many neurons never fire, whatever the sample"
+    if spk.ndim<2: fail('`spk`', expected='axes `t b ...`', found=f'shape {list(spk.shape)}')
     return float((spk.flatten(0, 1).sum(0)==0).float().mean())
 
 # %% ../../nbs/spikes/stats.ipynb #a4ff9427

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from ..checks import check_in, check_range, fail, typed
+from ..checks import FLOATS, check_broadcast, check_dtype, check_in, check_range, fail, typed
 
 # %% ../../nbs/spikes/surrogate.ipynb #2fa2fe0a
 SURROGATES = ('fast_sigmoid', 'atan', 'sigmoid', 'triangular', 'rectangular')
@@ -42,6 +42,8 @@ def soft_spike(
 )->Tensor: # σ_k(x), ½ at 0
     "The smooth function whose derivative is the surrogate; raises `CheckError` for an unknown name"
     check_in(surrogate, SURROGATES, 'surrogate')
+    check_dtype(x, FLOATS)
+    check_broadcast(x=x, slope=slope)
     if surrogate=='fast_sigmoid': return .5+x/(1+slope*x.abs())
     if surrogate=='atan': return .5+torch.atan(math.pi/2*slope*x)/math.pi
     if surrogate=='sigmoid': return torch.sigmoid(slope*x)
@@ -56,6 +58,8 @@ def slope_grad(
 )->Tensor: # ∂σ_k(x)/∂k, the shape of `x`
     "How the soft spike moves with its slope; raises `CheckError` for an unknown name"
     check_in(surrogate, SURROGATES, 'surrogate')
+    check_dtype(x, FLOATS)
+    check_broadcast(x=x, slope=slope)
     if surrogate=='fast_sigmoid': return -x*x.abs()/(1+slope*x.abs())**2
     if surrogate=='triangular':
         end = torch.as_tensor(1/slope, dtype=x.dtype, device=x.device)

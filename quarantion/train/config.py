@@ -50,11 +50,13 @@ def words(
     return tuple(w.strip() for part in v for w in part.split(',') if w.strip())
 
 def in_interval(
-    v:float, # A number; NaN is in none
+    v:float, # A number; NaN, and what is no number, is in none
     inside:str # Such as `[0, 1)`
 )->bool: # Is it?
     "Does a number lie in an interval?"
-    lo,hi = map(float, inside[1:-1].split(','))
+    try: lo,hi = map(float, inside[1:-1].split(','))
+    except (ValueError,TypeError): fail('`inside`', expected='an interval, such as [0, 1)', found=repr(inside))
+    if isinstance(v, bool) or not isinstance(v, (int,float)): return False
     return (v>=lo if inside[0]=='[' else v>lo) and (v<=hi if inside[-1]==']' else v<hi)
 
 # %% ../../nbs/train/config.ipynb #25219ea4
@@ -65,7 +67,7 @@ def checked(
     v # A value for it
 ): # The value, in the type of the field
     "What a setting becomes; raises `CheckError` for what it cannot be"
-    if f.type is float and type(v) is int: v = float(v)
+    if f.type is float and type(v) is int and abs(v)<2**63: v = float(v)
     if f.type is tuple: v = words(v)
     if type(v) is not f.type: fail(f'`{f.name}`', expected=_TYPES[f.type], found=repr(v))
     names = [w.partition('=')[0].strip() for w in v] if f.type is tuple else []

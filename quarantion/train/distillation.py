@@ -9,11 +9,13 @@ __all__ = ['distill_scores', 'distill_rates', 'distill_membranes', 'taught']
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from ..checks import check_range, fail, typed
+from ..checks import FLOATS, check_dtype, check_range, fail, typed
 from ..spikes.network import OverTime, readout
+from .fit import check_classes
 
 # %% ../../nbs/train/distillation.ipynb #a2a94864
 def _same(student, teacher, name):
+    for x in student,teacher: check_dtype(x, FLOATS, name)
     want,have = (f'shape {list(x.shape)}' for x in (teacher,student))
     if want!=have: fail(f'`{name}` of the student', expected=f'those of the teacher, {want}', found=have)
     return teacher.detach()
@@ -38,7 +40,8 @@ def distill_rates(
     teacher:Tensor # Spikes of the teacher `[T', B, …]`; no gradient reaches it
 )->Tensor: # Mean over samples and neurons of (rate − teacher's rate)², in [0, 1]
     "How far the spike rates of a layer are from the teacher's; raises `CheckError`"
-    if not len(student) or not len(teacher):
+    for x in student,teacher: check_dtype(x, FLOATS, 'spikes')
+    if not (student.ndim and teacher.ndim and len(student) and len(teacher)):
         fail('`spikes`', expected='at least one step', found=f'shapes {list(student.shape)} and {list(teacher.shape)}')
     r = student.mean(0)
     return (r-_same(r, teacher.mean(0), 'rates')).pow(2).mean()
@@ -72,4 +75,4 @@ def taught(
     lesson = lesson+sum(distill_membranes(a.mem, b.mem) for a,b in hidden)
     fired = [r.spk for r in (ours[:-1] if reset=='none' else ours)]
     rate = sum(s.sum(dtype=torch.float64) for s in fired)/max(1, sum(s.numel() for s in fired))
-    return (1-share)*F.cross_entropy(scores, y)+share*lesson,scores,rate
+    return (1-share)*F.cross_entropy(scores, check_classes(scores, y))+share*lesson,scores,rate

@@ -7,7 +7,7 @@ __all__ = ['rate_ceiling', 'ste_codes', 'code_l1']
 
 # %% ../../nbs/train/losses.ipynb #730998cc
 from torch import Tensor
-from ..checks import check_range, fail, typed
+from ..checks import FLOATS, check_broadcast, check_dtype, check_range, fail, typed
 from ..quant.fake import round_ste
 
 # %% ../../nbs/train/losses.ipynb #813edc12
@@ -18,6 +18,7 @@ def rate_ceiling(
 )->Tensor: # Σ relu(rate − ceiling), one number
     "How far rates are above `ceiling`; raises `CheckError`"
     check_range(ceiling, 0, 1, 'ceiling')
+    check_dtype(rates, FLOATS, 'rates')
     return (rates-ceiling).relu().sum()
 
 # %% ../../nbs/train/losses.ipynb #5c0286ed
@@ -29,12 +30,14 @@ def ste_codes(
     quant_max:int # Largest code
 )->Tensor: # Codes as real numbers, of the shape of `weight`
     "clamp(rhe(w/s)), differentiable in weights and scales"
-    return round_ste(weight/scale.reshape(-1, *[1]*(weight.ndim-1))).clamp(quant_min, quant_max)
+    scale = scale.reshape(-1, *[1]*(weight.ndim-1))
+    check_broadcast(weight=weight, scale=scale)
+    return round_ste(weight/scale).clamp(quant_min, quant_max)
 
 def code_l1(
     codes # Weight codes with gradients, one tensor for each layer, as of `ste_codes`
 )->Tensor: # Σ over layers of mean |k|, one number
     "Size of the weight codes; raises `CheckError`"
-    sizes = [k.abs().mean() for k in codes]
+    sizes = [k.abs().mean() for k in codes or () if isinstance(k, Tensor)]
     if not sizes: fail('`codes`', expected='a tensor for each layer', found='none')
     return sum(sizes)

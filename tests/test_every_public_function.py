@@ -1,0 +1,426 @@
+"""Every public function, with every wrong kind of argument: a `CheckError`, or a right answer.
+
+A row of `CALLS` is a valid call; a public function without one fails, unless `OPEN` names it, which may only get shorter."""
+import copy
+import importlib
+import inspect
+import pkgutil
+import warnings
+from functools import cache
+
+import matplotlib
+import numpy as np
+import pytest
+import snntorch as snn
+import torch
+from torch import nn
+
+import quarantion
+from quarantion.checks import CheckError
+from quarantion.quant.level_sets import LevelTable, levels
+from quarantion.quant.lowering import lower
+from quarantion.quant.membranes import uniform_levels
+from quarantion.quant.network import prepare
+from quarantion.quant.observers import MinMax, MovingAverage, PerStep
+from quarantion.quant.policy import preset
+from quarantion.runtime.layer import Op
+from quarantion.spikes.network import Network
+from quarantion.spikes.neuron import LIF, RecurrentLIF, Gradient
+from quarantion.spikes.synaptic import Synaptic
+from quarantion.train.config import Config
+
+pytestmark = [pytest.mark.filterwarnings('ignore'), pytest.mark.filterwarnings('ignore::pytest.PytestWarning')]
+matplotlib.use('Agg')
+
+
+def seeded(): return torch.Generator().manual_seed(0)
+def x(*shape): return torch.rand(shape or (5,6), generator=seeded())
+def a(*shape): return x(*shape).numpy()
+def s(*shape): return (x(*shape or (4,2,3))>.5).float()
+def i32(*shape): return np.arange(np.prod(shape or (10,))).reshape(shape or (10,)).astype(np.int32)
+def i8(*shape): return (i32(*shape)%9-4).astype(np.int8)
+def words(): return np.array([7, 9], np.uint16)
+def mlp(**kw): return Network(nn.Linear(6,8), LIF(.9, **kw), nn.Linear(8,4), LIF(.9, reset='none'), steps=4)
+
+
+@cache
+def stored():
+    torch.manual_seed(0)
+    net = mlp()
+    q = prepare(net, preset('nonary'), x()).eval()
+    return net, q, lower(q)
+
+
+def net(): return stored()[0]
+def q(): return copy.deepcopy(stored()[1])
+def program(): return stored()[2]
+def layer(): return program().layers[0]
+def seen(o=None):
+    o = o or MinMax()
+    o(x())
+    return o
+
+
+CALLS = { # name of a function -> its arguments; those of a method begin with `self`, and `*name` are any number
+    'checks.check_shape': lambda: dict(x=x(), axes='b n', n=6),
+    'checks.check_dtype': lambda: dict(x=x(), dtypes='float32'),
+    'checks.as_array': lambda: dict(x=x()),
+    'checks.check_range': lambda: dict(x=x(), lo=0., hi=1.),
+    'checks.check_in': lambda: dict(x=1, choices=(1,2)),
+    'checks.check_finite': lambda: dict(x=x()),
+    'checks.check_array': lambda: dict(x=x(), axes='b n', n=6),
+    'checks.check_time': lambda: dict(x=x(), in_shape=(6,), steps=4),
+    'spikes.buffers.empty': lambda: dict(shape=(2,3), dtype=torch.float32),
+    'spikes.buffers.keep_at_most': lambda: dict(size=2**29),
+    'spikes.encoders.direct': lambda: dict(x=x()),
+    'spikes.encoders.rate': lambda: dict(x=x(), steps=3, seed=0),
+    'spikes.encoders.latency': lambda: dict(x=x(), steps=3),
+    'spikes.encoders.encode': lambda: dict(x=x(), encoder='rate', steps=3, seed=0),
+    'spikes.network.Network': lambda: {'*layers':(nn.Linear(6,8),LIF()), 'in_shape':(6,), 'steps':4},
+    'spikes.network.OverTime.forward': lambda: dict(self=net(), x=x()),
+    'spikes.network.OverTime.record': lambda: dict(self=net(), x=x()),
+    'spikes.network.OverTime.answer': lambda: dict(self=net(), x=x()),
+    'spikes.network.readout': lambda: dict(spk=s(), mem=x(4,2,3), reset='none'),
+    'spikes.network.evaluating': lambda: dict(net=net()),
+    'spikes.neuron.Gradient': lambda: dict(surrogate='atan', slope=2., detach_reset=True, save='trace'),
+    'spikes.neuron.per_neuron': lambda: dict(p=x(3), shape=(3,)),
+    'spikes.neuron.lif_arguments': lambda: dict(x=x(4,2,3), beta=.9, threshold=1., mem=x(2,3), reset='zero', steps=4, gradient=Gradient()),
+    'spikes.neuron.lif_pre': lambda: dict(x=x(4,2,3), beta=.9, threshold=1., mem=x(2,3), reset='zero', steps=4, gradient=Gradient(), keep=True),
+    'spikes.neuron.lif': lambda: dict(x=x(1,2,3), beta=.9, threshold=1., mem=x(2,3), reset='zero', steps=4),
+    'spikes.neuron.lif_spikes': lambda: dict(x=x(1,2,3), beta=x(3), threshold=x(3)+.1, mem=x(2,3), reset='zero', steps=4),
+    'spikes.neuron.lif_counts': lambda: dict(x=x(1,2,3), beta=.9, threshold=1., mem=x(2,3), reset='zero', steps=4, gradient=Gradient()),
+    'spikes.neuron.state_after': lambda: dict(spk=s(), pre=x(4,2,3), theta=x(3), reset='subtract'),
+    'spikes.neuron.LIF': lambda: dict(beta=.9, threshold=1., reset='zero', surrogate='atan', slope=2.),
+    'spikes.neuron.LIF.pre': lambda: dict(self=LIF(), x=x(1,2,3), mem=x(2,3), steps=4),
+    'spikes.neuron.LIF.spikes': lambda: dict(self=LIF(), x=x(1,2,3), mem=x(2,3), steps=4),
+    'spikes.neuron.LIF.states': lambda: dict(self=LIF(), spk=s(), pre=x(4,2,3), theta=x(3)),
+    'spikes.neuron.LIF.forward': lambda: dict(self=LIF(), x=x(1,2,3), mem=x(2,3), steps=4),
+    'spikes.neuron.Diagonal': lambda: dict(weight=x(3)),
+    'spikes.neuron.Diagonal.forward': lambda: dict(self=importlib.import_module('quarantion.spikes.neuron').Diagonal(x(3)), x=x(2,3)),
+    'spikes.neuron.RecurrentLIF': lambda: dict(recurrent=nn.Linear(3,3), beta=.9, threshold=1.),
+    'spikes.parameters.learnable': lambda: {'layer':LIF(), '*names':('beta','slope')},
+    'spikes.parameters.settle': lambda: dict(net=LIF()),
+    'spikes.snntorch.from_snntorch': lambda: dict(net=nn.Sequential(nn.Linear(6,8), snn.Leaky(.9, init_hidden=True)), in_shape=(6,), steps=4, surrogate='atan', slope=2., reset='zero'),
+    'spikes.snntorch.to_snntorch': lambda: dict(net=mlp(reset='subtract_delayed')),
+    'spikes.stage.stages': lambda: dict(net=net()),
+    'spikes.stats.spike_rate': lambda: dict(spk=s()),
+    'spikes.stats.silent': lambda: dict(spk=s()),
+    'spikes.stats.agreement': lambda: dict(a=s(), b=s()),
+    'spikes.surrogate.surrogate_grad': lambda: dict(x=x()-.5, surrogate='atan', slope=2.),
+    'spikes.surrogate.soft_spike': lambda: dict(x=x()-.5, surrogate='triangular', slope=2.),
+    'spikes.surrogate.slope_grad': lambda: dict(x=x()-.5, surrogate='triangular', slope=2.),
+    'spikes.surrogate.spike': lambda: dict(x=x()-.5, surrogate='atan', slope=2.),
+    'spikes.synaptic.Synaptic': lambda: dict(alpha=.9, beta=.9, threshold=1.),
+    'spikes.synaptic.Synaptic.current': lambda: dict(self=Synaptic(), x=x(1,2,3), syn=x(2,3), steps=4),
+    'spikes.synaptic.RecurrentSynaptic': lambda: dict(recurrent=nn.Linear(3,3), alpha=.9, beta=.9),
+    'spikes.synaptic.neurons_with': lambda: dict(alpha=.9, recurrent=nn.Linear(3,3), beta=.9),
+    'quant.advice.recommend': lambda: dict(model=net(), weight='nonary', ends='int8'),
+    'quant.advice.lint': lambda: dict(model=net(), policy=preset('nonary'), sample=x(), epochs=3, qat_epochs=3, calibration=9),
+    'quant.calibration.equalize': lambda: dict(net=net(), names=('1',)),
+    'quant.calibration.correct_bias': lambda: dict(q=q(), net=net(), x=x()),
+    'quant.calibration.round_codes': lambda: dict(w=x(2,3), gram=torch.eye(3).double(), quant_max=4, sweeps=2),
+    'quant.calibration.adaround': lambda: dict(q=q(), x=x()),
+    'quant.calibration.calibrate': lambda: dict(net=net(), policy=preset('nonary'), x=x(), rounding='adaround'),
+    'quant.drift.spike_correlation': lambda: dict(n=9, a=np.arange(3), b=np.arange(3), both=np.arange(3)),
+    'quant.fake.round_ste': lambda: dict(x=x()),
+    'quant.fake.fake_quantize': lambda: dict(x=x(), scale=x(6)+.1, quant_min=-4, quant_max=4, ch_axis=1),
+    'quant.fake.fake_quantize_observed': lambda: dict(x=x(), scale=x(6)+.1, quant_min=-4, quant_max=4, ch_axis=1, bins=4, low=-1., high=1.),
+    'quant.level_sets.levels': lambda: dict(name='nonary'),
+    'quant.level_sets.quantize': lambda: dict(x=x(), scale=x(1)+.1, lv=levels('nonary')),
+    'quant.level_sets.max_scale': lambda: dict(w=x(), lv=levels('nonary'), ch_axis=0),
+    'quant.level_sets.percentile_scale': lambda: dict(w=x(), lv=levels('nonary'), ch_axis=0, percentile=99.),
+    'quant.level_sets.mse_scale': lambda: dict(w=x(), lv=levels('nonary'), ch_axis=0, candidates=4),
+    'quant.level_sets.LevelTable': lambda: dict(levels=torch.arange(5.)),
+    'quant.level_sets.LevelTable.observed': lambda: dict(self=LevelTable(torch.arange(5.)), x=x()),
+    'quant.level_sets.LevelTable.codes': lambda: dict(self=LevelTable(torch.arange(5.)), x=x()),
+    'quant.lowering.lower': lambda: dict(q=q()),
+    'quant.lowering.lower_layer': lambda: dict(l=q().layers[0]),
+    'quant.membranes.uniform_levels': lambda: dict(n=5, low=1., high=1.),
+    'quant.membranes.centred_levels': lambda: dict(n=5, low=1., high=1., growth=2.),
+    'quant.membranes.clipped_levels': lambda: dict(bits=4),
+    'quant.membranes.fitted_levels': lambda: dict(mem=x(4,2,3), n=5, threshold=1., steps=3),
+    'quant.membranes.lif_levels': lambda: dict(x=x(1,2,3), beta=.9, threshold=1., table=uniform_levels(9), mem=x(2,3), reset='zero', steps=4),
+    'quant.network.policies_of': lambda: dict(policy=preset('mixed'), names=['a','b']),
+    'quant.network.QuantNetwork.encode': lambda: dict(self=q(), x=x(), codes=False),
+    'quant.network.prepare': lambda: dict(net=net(), policy=preset('nonary'), sample=x()),
+    'quant.observers.rows_of': lambda: dict(x=x(), ch_axis=0),
+    'quant.observers.extremes_of': lambda: dict(v=x(), spike_aware=True),
+    'quant.observers.MinMax': lambda: dict(quant_max=127, ch_axis=0, spike_aware=False, history=4),
+    'quant.observers.MinMax.forward': lambda: dict(self=MinMax(), x=x()),
+    'quant.observers.MinMax.merge': lambda: dict(self=seen(), other=seen()),
+    'quant.observers.MovingAverage': lambda: dict(averaging_constant=.1, quant_max=127, ch_axis=0, history=4),
+    'quant.observers.PerStep': lambda: dict(quant_max=127, history=4),
+    'quant.observers.find_observers': lambda: dict(net=q()),
+    'quant.policy.membrane_of': lambda: dict(word='exact'),
+    'quant.policy.Policy': lambda: dict(weight='nonary', leak=16, noise=.5, layers={'last':dict(weight='int8')}),
+    'quant.policy.Policy.at': lambda: {'self':preset('mixed'), '*names':('last',)},
+    'quant.policy.policy_of': lambda: dict(values=dict(weight='nonary')),
+    'quant.policy.dump_policy': lambda: dict(policy=preset('mixed')),
+    'quant.policy.read_policy': lambda: dict(path='no such file'),
+    'quant.policy.preset': lambda: dict(name='nonary'),
+    'quant.proof.verify': lambda: dict(q=q(), program=program(), loader=[(x(),torch.zeros(5, dtype=torch.long))], net=net()),
+    'quant.proof.Gates': lambda: dict(max_drop=.1, min_sqnr=3.),
+    'quant.pruning.spike_patterns': lambda: dict(spk=s()),
+    'quant.pruning.activity_scores': lambda: dict(net=net(), x=x()),
+    'quant.pruning.magnitude_scores': lambda: dict(net=net()),
+    'quant.pruning.keep_top': lambda: dict(scores={'1':x(8)}, fraction=.5),
+    'quant.pruning.remove_neurons': lambda: dict(net=net(), keep={'1':torch.arange(8)<4}),
+    'quant.pruning.zero_smallest': lambda: dict(net=copy.deepcopy(net()), fraction=.5),
+    'quant.pruning.hold_zeros': lambda: dict(net=copy.deepcopy(net())),
+    'quant.pruning.free_zeros': lambda: dict(net=copy.deepcopy(net())),
+    'quant.sensitivity.hessian_traces': lambda: dict(net=net(), x=x(), y=torch.tensor([0,1,2,3,0]), probes=2, seed=0, surrogate='atan', slope=2.),
+    'quant.sensitivity.hawq_sensitivity': lambda: dict(net=net(), x=x(), y=torch.tensor([0,1,2,3,0]), choices=('nonary','int8'), probes=2, seed=0),
+    'quant.sensitivity.sqnr_sensitivity': lambda: dict(net=net(), x=x(), choices=('nonary','int8')),
+    'quant.sensitivity.agreement_sensitivity': lambda: dict(net=net(), x=x(), choices=('nonary','int8')),
+    'quant.sensitivity.knapsack': lambda: dict(score=a(2,3), cost=i32(2,3)+1, budget=9),
+    'quant.weights.first_scale': lambda: dict(w=x(), lv=levels('nonary'), rule='lsq', per_channel=True),
+    'quant.weights.quantize_weights': lambda: dict(net=nn.Linear(3,3), policy=preset('nonary')),
+    'quant.weights.materialize': lambda: dict(net=nn.Linear(3,3)),
+    'runtime.coding.entropy_bytes': lambda: dict(codes=i8()),
+    'runtime.coding.encode_codes': lambda: dict(codes=i8(2,5), quant_max=4),
+    'runtime.coding.decode_codes': lambda: dict(blob=resolve('runtime.coding.encode_codes')(i8(2,5), 4), shape=(2,5), quant_max=4),
+    'runtime.coding.encode_ints': lambda: dict(x=i32()),
+    'runtime.coding.decode_ints': lambda: dict(blob=resolve('runtime.coding.encode_ints')(i32()), n=10),
+    'runtime.coding.encode_units': lambda: dict(unit=a(3)+.1, theta=i32(3)+1),
+    'runtime.coding.decode_units': lambda: dict(worth=a(3)+.1, theta=i32(3)+1),
+    'runtime.layer.leak': lambda: dict(v=np.arange(3), m=np.arange(3)),
+    'runtime.layer.is_whole': lambda: dict(v=3, lo=0, hi=9),
+    'runtime.layer.is_op': lambda: dict(o=Op('max')),
+    'runtime.layer.is_conv': lambda: dict(c=()),
+    'runtime.layer.check_layer': lambda: dict(l=layer()),
+    'runtime.layer.pool_area': lambda: dict(ops=(Op('sum', (2,2)),)),
+    'runtime.layer.row_sums': lambda: dict(w=i8(2,5)),
+    'runtime.layer.prove_range': lambda: dict(layer=layer(), max_in=9, steps=4),
+    'runtime.layer.arrays': lambda: {'layer':layer(), '*stored':('codes',)},
+    'runtime.layer.on_cpu': lambda: dict(layer=layer()),
+    'runtime.layer.differing': lambda: dict(a=layer(), b=layer()),
+    'runtime.network.break_even': lambda: dict(rows=9, channels=32),
+    'runtime.network.shapes': lambda: dict(layers=program().layers, in_shape=(6,)),
+    'runtime.network.are_codes': lambda: dict(kind='f', in_scale=.5, codes=False),
+    'runtime.network.warn_clipped': lambda: dict(in_scale=.5, in_min=0, in_max=255),
+    'runtime.network.input_codes': lambda: dict(x=x(), in_scale=.5, in_min=0, in_max=255, codes=False),
+    'runtime.network.IntegerNetwork': lambda: dict(layers=program().layers, in_shape=(6,), steps=4, in_scale=.5, in_min=0, in_max=255, threads=1, batch_first=False),
+    'runtime.network.IntegerNetwork.__call__': lambda: dict(self=program(), x=x()),
+    'runtime.network.IntegerNetwork.record': lambda: dict(self=program(), x=x()),
+    'runtime.network.IntegerNetwork.classify': lambda: dict(self=program(), x=x()),
+    'runtime.network.IntegerNetwork.decide': lambda: dict(self=program(), spk=np.ones((4,2,3), np.uint8), mem=i32(4,2,3)),
+    'runtime.network.IntegerNetwork.prove': lambda: dict(self=program(), steps=9),
+    'runtime.network.IntegerNetwork.codes': lambda: dict(self=program(), x=x()),
+    'runtime.network.IntegerNetwork.save': lambda: dict(self=program(), path='no such folder/\0'),
+    'runtime.network.load': lambda: dict(path='no such file'),
+    'runtime.network.save': lambda: dict(net=program(), path='no such folder/\0'),
+    'runtime.network.sizes': lambda: dict(net=program()),
+    'train.config.Config': lambda: dict(steps=9, beta=.9, hidden=8, learn=('beta',), seed=0, policy='nonary'),
+    'train.config.NetworkSettings': lambda: dict(steps=9, beta=.9, hidden=8, learn=('beta',)),
+    'train.config.words': lambda: dict(v='a,b'),
+    'train.config.in_interval': lambda: dict(v=.5, inside='[0, 1]'),
+    'train.config.gates_of': lambda: dict(words=('max_drop=0.1',)),
+    'train.config.policy_named': lambda: dict(name='nonary'),
+    'train.config.config_of': lambda: dict(values=dict(steps=9)),
+    'train.config.values_of': lambda: dict(c=Config()),
+    'train.config.config_from': lambda: dict(path=None, given=dict(steps=9)),
+    'train.distillation.distill_scores': lambda: dict(student=x(2,3), teacher=x(2,3), temperature=2.),
+    'train.distillation.distill_rates': lambda: dict(student=s(), teacher=s()),
+    'train.distillation.distill_membranes': lambda: dict(student=x(4,2,3), teacher=x(4,2,3)),
+    'train.distillation.taught': lambda: dict(teacher=net(), share=.5, net=net(), x=x(), y=torch.tensor([0,1,2,3,0])),
+    'train.fit.seed_of': lambda: {'*parts':(1,2)},
+    'train.fit.cosine': lambda: dict(lr=.1, epoch=1, epochs=3),
+    'train.fit.batches': lambda: dict(x=x(), y=torch.tensor([0,1,2,3,0]), size=2, encoder='rate', steps=3, seed=0),
+    'train.fit.answered': lambda: dict(net=net(), x=x(), y=torch.tensor([0,1,2,3,0])),
+    'train.fit.train_epoch': lambda: (lambda n: dict(net=n, opt=torch.optim.SGD(n.parameters(), 0.), data=[(x(),torch.tensor([0,1,2,3,0]))]))(copy.deepcopy(net())),
+    'train.fit.evaluate': lambda: dict(net=net(), data=[(x(),torch.tensor([0,1,2,3,0]))]),
+    'train.losses.rate_ceiling': lambda: dict(rates=x(), ceiling=.1),
+    'train.losses.ste_codes': lambda: dict(weight=x(), scale=x(5,1)+.1, quant_min=-4, quant_max=4),
+    'train.losses.code_l1': lambda: dict(codes=[x()]),
+    'train.rundir.check_manifest': lambda: dict(run='no such folder'),
+    'train.rundir.read_manifest': lambda: dict(run='no such folder'),
+    'train.rundir.read_run': lambda: dict(run='no such folder'),
+    'train.rundir.is_finished': lambda: dict(run='no such folder'),
+    'train.rundir.unsealed': lambda: dict(run='no such folder'),
+    'train.rundir.dump_toml': lambda: dict(config=dict(a=1)),
+    'train.rundir.read_toml': lambda: dict(path='no such file'),
+    'train.rundir.result_of': lambda: dict(run='no such folder', keys=('a',)),
+    'data.split.check_samples': lambda: dict(x=x(), y=torch.tensor([0,1,2,3,0]), classes=4),
+    'data.split.Split': lambda: dict(x_train=x(), y_train=torch.tensor([0,1,2,3,0]), x_test=x(), y_test=torch.tensor([0,1,2,3,0]), in_shape=(1,2,3), classes=4, name='a', scale=1.),
+    'data.split.hold_out': lambda: dict(y=torch.arange(20)%2, size=4, seed=0),
+    'data.idx.write_idx': lambda: dict(path='no such folder/\0', x=i32()),
+    'data.idx.read_idx': lambda: dict(path='no such file'),
+    'data.idx.find_mnist': lambda: dict(folder='no such folder'),
+    'data.idx.load_mnist': lambda: dict(data_dir='no such folder'),
+    'data.sets.check_data': lambda: dict(name='digits'),
+    'data.sets.load_split': lambda: dict(name='digits'),
+    'data.digits.load_digits': lambda: dict(test_size=.2, seed=0),
+    'files.as_path': lambda: dict(path='a'),
+    'files.is_there': lambda: dict(path='no such file'),
+    'files.kind_of': lambda: dict(path='no such file'),
+    'files.read_bytes': lambda: dict(path='no such file'),
+    'files.sha256': lambda: dict(path='no such file'),
+    'files.hash_json': lambda: dict(x=1),
+    'files.read_record': lambda: dict(path='no such file'),
+    'files.write_atomic': lambda: dict(path='no such folder/\0', data=b''),
+    'files.save_tensors': lambda: dict(path='no such folder/\0', tensors=dict(a=x()), header=dict(format='a', version=1)),
+    'files.load_tensors': lambda: dict(path='no such file', format='a', version=1),
+    'files.append_jsonl': lambda: dict(path='no such folder/\0', record=dict(a=1)),
+    'files.read_jsonl': lambda: dict(path='no such file'),
+    'files.cut_jsonl': lambda: dict(path='no such file', keep=0),
+    'files.audit': lambda: dict(path='no such folder/\0', event='a'),
+    'files.check_audit': lambda: dict(path='no such file'),
+    'inspect.figures.plot_raster': lambda: dict(spk=s(4,3), other=s(4,3), neuron=1),
+    'inspect.figures.plot_membrane': lambda: dict(mem=x(4), threshold=1., spk=s(4), other=x(4), other_spk=s(4)),
+    'inspect.figures.plot_readout': lambda: dict(mem=x(4,3), label=1),
+    'inspect.figures.plot_observer': lambda: dict(x=x(), scale=.1, quant_min=-4, quant_max=4, min_val=0., max_val=1.),
+    'inspect.figures.plot_codes': lambda: dict(codes=i8(), levels=np.arange(-4, 5)),
+    'inspect.figures.plot_confusion': lambda: dict(matrix=i32(3,3)),
+    'inspect.grid_fit.fit_grid': lambda: dict(x=x(), levels=np.linspace(0, 1, 5)),
+    'inspect.grid_fit.plot_grid': lambda: dict(x=x(), levels=np.linspace(0, 1, 5)),
+    'inspect.grid_fit.average_range': lambda: dict(low=a(3), high=a(3)+1, averaging_constant=.1),
+    'inspect.grid_fit.plot_history': lambda: dict(low=a(3), high=a(3)+1, averaging_constant=.1, scale=a(3), first=1),
+    'inspect.membrane_traces.plot_occupancy': lambda: dict(mem=x(4,3), levels=np.linspace(0, 1, 5), at=.5),
+    'inspect.membrane_traces.plot_spread': lambda: dict(mem=x(4,3), theta=a(3), neuron=1, step=1),
+    'inspect.nonary_explorer.digit_carries': lambda: dict(a=3, b=4, D=5),
+    'inspect.nonary_explorer.plot_addition': lambda: dict(a=3, b=4, D=5),
+    'inspect.nonary_explorer.plot_word': lambda: dict(nits=i8(5)),
+    'inspect.nonary_explorer.plot_companding': lambda: dict(v=.5),
+    'inspect.raster_canvas.raster_kinds': lambda: dict(spk=s(4,3), other=s(4,3)),
+    'inspect.recordings.record_layers': lambda: dict(net=net(), x=x(), name='net'),
+    'inspect.recordings.record_programs': lambda: dict(net=q(), x=x()),
+    'inspect.spike_explorer.pixel_spikes': lambda: dict(x=a(4), encoder='rate', steps=3, gain=1., beta=.9, seed=0),
+    'inspect.spike_explorer.read_spikes': lambda: dict(spk=s(4,3).numpy(), encoder='rate'),
+    'inspect.spike_explorer.plot_image': lambda: dict(image=a(8,8), pixel=3),
+    'inspect.spike_explorer.plot_trains': lambda: dict(trains=dict(rate=s(4).numpy())),
+    'inspect.spike_explorer.plot_surrogates': lambda: dict(surrogate='atan', slope=2., width=.5),
+    'inspect.spike_explorer.spike_gradient': lambda: dict(current=a(4), surrogate='atan', slope=2., beta=.9, threshold=1.),
+    'inspect.spike_explorer.plot_spike_gradient': lambda: dict(mem=a(4), spk=s(4).numpy(), grad=a(4), threshold=1.),
+    'nonary.arithmetic.span': lambda: dict(D=5),
+    'nonary.arithmetic.to_digits': lambda: dict(x=i32(), D=5, num_threads=1),
+    'nonary.arithmetic.from_digits': lambda: dict(digits=i8(2,5), num_threads=1),
+    'nonary.arithmetic.split': lambda: dict(x=i32(), D=5),
+    'nonary.arithmetic.fit': lambda: dict(x=i32(), D=5, overflow='wrap'),
+    'nonary.arithmetic.add': lambda: dict(a=i32(), b=i32(), D=5, overflow='wrap', num_threads=1),
+    'nonary.arithmetic.add_carry': lambda: dict(a=i32(), b=i32(), D=5, num_threads=1),
+    'nonary.arithmetic.subtract': lambda: dict(a=i32(), b=i32(), D=5, overflow='wrap', num_threads=1),
+    'nonary.arithmetic.subtract_carry': lambda: dict(a=i32(), b=i32(), D=5, num_threads=1),
+    'nonary.arithmetic.multiply_carry': lambda: dict(a=i32(), b=i32(), D=5, num_threads=1),
+    'nonary.arithmetic.multiply': lambda: dict(a=i32(), b=i32(), D=5, overflow='wrap', num_threads=1),
+    'nonary.arithmetic.negate': lambda: dict(x=i32(), D=5),
+    'nonary.arithmetic.compare': lambda: dict(a=i32(), b=i32(), D=5),
+    'nonary.arithmetic.shift': lambda: dict(x=i32(), k=1, D=5, overflow='wrap'),
+    'nonary.arithmetic.min_gate': lambda: dict(a=i8(), b=i8()),
+    'nonary.arithmetic.max_gate': lambda: dict(a=i8(), b=i8()),
+    'nonary.arithmetic.negate_gate': lambda: dict(a=i8()),
+    'nonary.arithmetic.sum_gate': lambda: dict(a=i8(), b=i8()),
+    'nonary.arithmetic.product_gate': lambda: dict(a=i8(), b=i8()),
+    'nonary.arithmetic.dot': lambda: dict(words=words(), x=i32(10), num_threads=1),
+    'nonary.companding.compand': lambda: dict(v=a(), num_threads=1),
+    'nonary.companding.expand': lambda: dict(nits=i8()),
+    'nonary.companding.encode_complex': lambda: dict(z=a(5)+0j, scale=1., num_threads=1),
+    'nonary.companding.overflows': lambda: dict(z=a(5)+0j, scale=1.),
+    'nonary.nits.nit_edges': lambda: dict(scale=1., rounding='half_even', dtype='float32'),
+    'nonary.nits.room_for': lambda: dict(shape=(3,), dtype='int8'),
+    'nonary.nits.digits_at': lambda: dict(x=a(5), edges=resolve('nonary.nits.nit_edges')(), num_threads=1),
+    'nonary.nits.quantize_nits': lambda: dict(x=a(5), scale=1., rounding='half_even', num_threads=1),
+    'nonary.nits.check_nits': lambda: dict(x=i8(), top=4),
+    'nonary.nits.pack': lambda: dict(nits=i8(), num_threads=1),
+    'nonary.nits.unpack': lambda: dict(words=words(), shape=(10,), num_threads=1),
+    'nonary.nits.pack_planar': lambda: dict(nits=i8(5,2), num_threads=1),
+    'nonary.nits.unpack_planar': lambda: dict(words=words(), num_threads=1),
+    'nonary.nits.pack_trits': lambda: dict(trits=np.sign(i8()), num_threads=1),
+    'nonary.nits.unpack_trits': lambda: dict(words=resolve('nonary.nits.pack_trits')(np.sign(i8())), shape=(10,), num_threads=1),
+    'tables.measured': lambda: dict(name='levels'),
+    'paper.rgb': lambda: dict(colour='#ff0000'),
+}
+OPEN = '''
+'''.split()
+
+
+def resolve(name):
+    module,*rest = [], *name.split('.')
+    at = quarantion
+    path = 'quarantion'
+    for part in name.split('.'):
+        try:
+            path += f'.{part}'
+            at = importlib.import_module(path)
+        except ModuleNotFoundError: at = getattr(at, part)
+    return at
+
+
+def public():
+    "Functions and classes of the rooms, and methods of those, by name"
+    out = []
+    for m in pkgutil.walk_packages(quarantion.__path__, 'quarantion.'):
+        room = m.name.split('.')[1]
+        if room in ('kernels','bench','_modidx'): continue
+        module,short = importlib.import_module(m.name),m.name.removeprefix('quarantion.')
+        for n in getattr(module, '__all__', ()):
+            o = getattr(module, n)
+            if getattr(o, '__module__', None)!=m.name or not callable(o): continue
+            out.append(f'{short}.{n}')
+            if not inspect.isclass(o): continue
+            out += [f'{short}.{n}.{k}' for k,f in vars(o).items() if inspect.isfunction(f) and (k=='__call__' or not k.startswith('_'))]
+    return out
+
+
+def bad(v):
+    "Wrong values in the place of a right one, by what is wrong with them"
+    if isinstance(v, torch.Tensor): t = v
+    elif isinstance(v, np.ndarray) and v.dtype.kind in 'fiub': t = torch.as_tensor(v.astype(np.int64) if v.dtype.kind=='u' else v)
+    elif isinstance(v, np.ndarray): t = torch.as_tensor(v)
+    else: t = None
+    yield 'None',None
+    yield 'text','text'
+    if t is None:
+        if isinstance(v, bool) or not isinstance(v, (int,float)): return
+        yield from dict(complex=1j, nan=float('nan'), large=10**400, negative=-1, empty=torch.zeros(0), meta=torch.zeros((), device='meta'), bool=True, half=torch.tensor(1).half()).items()
+        return
+    to = (lambda z: z) if isinstance(v, torch.Tensor) else lambda z: z.numpy()
+    yield 'rank',to(t.reshape(*[1]*5, *t.shape))
+    yield 'scalar',to(t.flatten()[0])
+    yield 'bf16',t.bfloat16() if not t.is_complex() else t
+    yield 'half',to(t.half() if not t.is_complex() else t)
+    yield 'bool',to(t!=0)
+    yield 'complex',to(t.to(torch.complex64))
+    yield 'nan',to(t.to(torch.complex64 if t.is_complex() else torch.float32)*torch.nan)
+    yield 'empty',to(t.new_zeros(0))
+    yield 'meta',t.to('meta')
+
+
+def call(name, kw):
+    "What a function returns, a generator and a context to their end"
+    f,kw = resolve(name),dict(kw)
+    many = [v for k in [k for k in kw if k.startswith('*')] for v in (lambda v: v if isinstance(v, tuple) else (v,))(kw.pop(k))]
+    first = [kw.pop('layer')] if 'learnable' in name or name.endswith('.arrays') else [kw.pop('self')] if 'self' in kw else []
+    out = f(*first, *many, **kw)
+    if inspect.isgenerator(out): return list(out)
+    if hasattr(out, '__enter__') and not isinstance(out, torch.Tensor):
+        with out as got: return got
+    return out
+
+
+def test_every_public_name_has_a_row():
+    names = set(public())
+    assert not names-set(CALLS)-set(OPEN), sorted(names-set(CALLS)-set(OPEN))
+    assert not (set(CALLS)|set(OPEN))-names and not set(CALLS)&set(OPEN), sorted((set(CALLS)|set(OPEN))-names)
+
+
+def made(row): return row() if callable(row) else row
+
+
+def faults(name):
+    "Wrong values that end in an error that is not ours, in words"
+    out = []
+    for k,v in made(CALLS[name]).items():
+        if k=='self' or name.startswith('checks.') and k!='x': continue # what a check asks for is written in the library
+        for what,wrong in bad(v):
+            try: call(name, made(CALLS[name]) | {k:wrong})
+            except (CheckError,OSError): pass
+            except Exception as e: out.append(f'{name}({k}={what}): {type(e).__name__}: {str(e)[:100]}')
+    return out
+
+
+@pytest.mark.parametrize('name', sorted(CALLS))
+def test_wrong_values_are_refused_or_taken(name):
+    try: call(name, made(CALLS[name]))
+    except (FileNotFoundError,CheckError) as e: assert 'no such' in str(e), e # rows about files name one that is not there
+    wrong = faults(name)
+    assert not wrong, '\n'.join(wrong)
