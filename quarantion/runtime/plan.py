@@ -126,13 +126,13 @@ def _flat(p, held):
     there = lambda v: _NO_COUNTS if v is None else v.reshape(len(v), p.neurons)
     return there(held.mem),there(held.current),there(held.spk)
 
-def _neurons(p, a, steps, threads, held, spk, mem, count, keep):
+def _neurons(p, a, steps, threads, held, spk, mem, count):
     "Fill in what neurons do with products `[T or 1, B, N]`"
     if p.reset is None:
         _run_states(p, a, spk, mem, threads, held)
-        if 'count' in keep: spk.sum(0, np.int32, count)
+        if count is not _NO_COUNTS: spk.sum(0, np.int32, count)
         return
-    mem = mem if 'mem' in keep else None
+    mem = None if mem is _NO_STATES else mem
     lif_int_forward(a, p.layer.guard, *p.per[:3], held[0], spk, _NO_SPIKES, _NO_STATES, count,
                     steps, p.reset, threads, mem)
 
@@ -159,5 +159,5 @@ def run_layer(
     out = dict(spk=np.empty((steps,b,n), np.uint8) if spikes else _NO_SPIKES,
                mem=np.empty((steps,b,n), np.int32) if 'mem' in keep else _NO_STATES,
                count=np.empty((b,n), np.int32) if 'count' in keep else _NO_COUNTS)
-    _neurons(p, a.reshape(t, b, n), steps, threads, _flat(p, held or hold(p, b)), **out, keep=keep)
+    _neurons(p, a.reshape(t, b, n), steps, threads, _flat(p, held or hold(p, b)), **out)
     return [out[k] if len(p.features)==1 else out[k].reshape(*out[k].shape[:-1], *p.features) for k in out if k in keep]

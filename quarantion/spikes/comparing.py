@@ -43,7 +43,7 @@ def _rest(net, steps):
     return [steps if 'step' in p.name.lower() or p.annotation is int or p.name=='T' else None for p in ps[1:]]
 
 # %% ../../nbs/spikes/comparing.ipynb #bfe9a898
-def ways(net, x):
+def ways_to_run(net, x):
     "How to run `net` on `x`, how many steps that may be, and whether x stays the same"
     T = len(x)
     rest = _rest(net, T)
@@ -55,7 +55,7 @@ def ways(net, x):
 # %% ../../nbs/spikes/comparing.ipynb #63229daf
 class Ran(NamedTuple):
     "What a network did with `x`"
-    way:str # One of those of `ways`
+    way:str # One of those of `ways_to_run`
     calls:dict # Spikes and membranes of each layer of neurons at each call
     made:list # Calls of all layers, as `watching` notes them
     steps:int
@@ -101,7 +101,7 @@ def _try(net, x, way, watched):
 def run_as_written(net, x, known, watched):
     "Run `net` in the first way that fits, or in the one that is known"
     ran,why = {},[]
-    for way in ways(net, x):
+    for way in ways_to_run(net, x):
         if known and way[0]!=known: continue
         if ran and way[0]!=BATCH_FIRST: break
         got,no = _try(net, x, way, watched)

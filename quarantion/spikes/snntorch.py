@@ -11,9 +11,9 @@ import snntorch as snn
 import torch
 from torch import nn
 from ..checks import CheckError, check_finite, check_in, check_range, fail
-from quarantion.spikes.comparing import (
+from .comparing import (
     BY_STEP, check_length, compare, hard_inputs, is_row, own_layers, recorded, run_as_written, sample_shapes,
-    slope_of, ways, whole)
+    slope_of, ways_to_run, whole)
 from .network import Network
 from .neuron import RESETS, LIF
 from .snntorch_neurons import (
@@ -94,7 +94,7 @@ def _with_thresholds(net, scale):
 # %% ../../nbs/spikes/snntorch.ipynb #a36b798c
 def _check_fresh(net, x, ran, where):
     "Does a second call start from zero too?"
-    run = next(r for way,r,*_ in ways(net, x) if way==ran.way)
+    run = next(r for way,r,*_ in ways_to_run(net, x) if way==ran.way)
     calls,_ = _watched(copied(net), x, lambda net: (run(net), run(net)))
     halves = [(c[:ran.steps],c[ran.steps:]) for c in calls.values()]
     if all(torch.equal(s, t) and torch.equal(u, v) for a,b in halves for (s,u),(t,v) in zip(a, b)): return

@@ -273,7 +273,7 @@ def from_spikingjelly(
     surrogate:str=None, # One of `SURROGATES` for every neuron, instead of what `surrogate_function` says
     slope:float=None # Its steepness, > 0; 25 if absent
 )->Network: # The same weights, layout of x and mode; it starts from zero at each call
-    "Read a network of SpikingJelly; raises `CheckError` for what cannot be read, and if a spike differs on random input"
+    "Read a network of SpikingJelly; raises `CheckError` for what cannot be read, or if spikes differ on random input"
     slope = slope_of(surrogate, slope)
     steps = int(check_range(steps, 1, name='steps'))
     _check_network(net)
