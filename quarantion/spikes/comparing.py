@@ -8,12 +8,11 @@ __all__ = []
 # %% ../../nbs/spikes/comparing.ipynb #f98983fc
 import copy, inspect, warnings
 from typing import NamedTuple
-import snntorch as snn
 import torch
 from torch import Tensor, nn
 from ..checks import check_in, fail
 from .readable import copied, kind_of, role
-from .snntorch_neurons import NEURONS, drive, first_line, is_neuron
+from .snntorch_neurons import NEURONS, drive, first_line, is_neuron, is_theirs
 from .surrogate import SURROGATES
 
 # %% ../../nbs/spikes/comparing.ipynb #be2c6c29
@@ -151,7 +150,7 @@ def own_layers(new, ways, read):
             if id(m) in seen:
                 fail(f'layer `{n}` ({type(m).__name__})', expected='weights that are called once a step', found='twice')
             seen.add(id(m))
-            if isinstance(m, snn.SpikingNeuron): _gain(layers, drive(m), f'layer `{n}` ({type(m).__name__})')
+            if is_theirs(m): _gain(layers, drive(m), f'layer `{n}` ({type(m).__name__})')
             layers.append(read(n, m) if is_neuron(m) else m)
     return layers
 

@@ -17,7 +17,7 @@ from .comparing import (
 from .network import Network
 from .neuron import RESETS, LIF
 from .snntorch_neurons import (
-    NEURONS, check_neuron, first_line, is_neuron, leaks, learns, read_neuron, read_reset, write_neuron)
+    NEURONS, check_neuron, first_line, is_neuron, is_theirs, leaks, learns, read_neuron, read_reset, write_neuron)
 from .readable import LAYERS, copied, kind_of, plain_weights, role
 from .tracing import rows, watching
 
@@ -25,7 +25,7 @@ from .tracing import rows, watching
 def _twin(net):
     "A copy for the check: float64, where the order of a sum hardly matters, on the CPU, in eval mode"
     new = copied(net).cpu().double().eval()
-    neurons = [m for m in new.modules() if isinstance(m, snn.SpikingNeuron)]
+    neurons = [m for m in new.modules() if is_theirs(m)]
     for m in neurons:
         f = m.spike_grad
         m._modules.pop('spike_grad', None)

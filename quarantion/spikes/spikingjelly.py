@@ -28,6 +28,8 @@ _PLAIN = {t.__name__:t for t in LAYERS}
 def is_node(m)->bool: # a neuron of SpikingJelly, of any kind
     return any(t.__module__.startswith(f'{_THEIRS}neuron') for t in type(m).__mro__)
 
+def is_ours(m)->bool: return isinstance(m, LIF) # a layer of neurons from here
+
 def plain_kind(m)->type: # the layer of torch that does what `m` does, or None
     t = type(m)
     return _PLAIN.get(t.__name__) if t.__module__.startswith(('torch.nn.',f'{_THEIRS}layer')) else None
@@ -40,7 +42,7 @@ def _is_whole(m): # a layer that is read as one, and not made of others that are
     t = type(m)
     if t in _BOXES or t.__name__ in _CONTAINERS: return False
     own = t.__module__.startswith(('torch.nn.',_THEIRS)) and not t.__module__.startswith(f'{_THEIRS}model')
-    return own or is_node(m) or isinstance(m, LIF)
+    return own or is_node(m) or is_ours(m)
 
 def _whole(net):
     "Name and module of each that is read as one"
@@ -164,7 +166,7 @@ def _check_known(modules):
     for name,m in modules:
         where = f'layer `{name}`'
         if is_node(m): check_node(m, f'{where} ({type(m).__name__})')
-        elif plain_kind(m) is None and not isinstance(m, LIF):
+        elif plain_kind(m) is None and not is_ours(m):
             fail(where, expected=f'one of {", ".join((*_PLAIN,*NODES))}', found=type(m).__name__)
 
 def _read_rows(ran):
@@ -284,5 +286,5 @@ def from_spikingjelly(
         _agree(net, ways, ran.way, T, in_shape)
         res = _own(net, ways, in_shape, surrogate, slope, steps=steps, batch_first=ran.batch_first)
     if ran.constant or ran.steps!=T: res.steps = ran.steps
-    for m in (res, res.layers, *(l for l in res.layers if isinstance(l, LIF))): m.training = net.training
+    for m in (res, res.layers, *(l for l in res.layers if is_ours(l))): m.training = net.training
     return res
