@@ -178,7 +178,7 @@ def write_atomic(
     except OSError as e: fail('saving', str(path), f'to write {len(data)} bytes', e.strerror)
 
 # %% ../nbs/files.ipynb #edf7fbbb
-_SEAL,_NONE = b'\\"digest\\":\\"','0'*64 # how a digest begins, JSON in JSON, and what stands for it while it is taken
+_SEAL,_NONE = b'\\"digest\\":\\"','0'*64 # how a digest begins, JSON in JSON, and what stands for one that is not there
 
 def _put(data, old, new): return data.replace(_SEAL+old.encode(errors='replace'), _SEAL+new.encode(), 1)
 
@@ -237,7 +237,6 @@ def load_tensors(
         fail('header field `digest`', where, f'that of the file, {found}', header['digest'])
     if finite:
         for name,x in arrays.items(): check_finite(x, name, where)
-    arrays = {k:x.copy() for k,x in arrays.items()} # what safetensors gives are views of read-only bytes
     if like is not None:
         if arrays.keys()!=like.keys():
             lost,more = (sorted(a-b) for a,b in ((like.keys(), arrays.keys()), (arrays.keys(), like.keys())))
@@ -245,7 +244,7 @@ def load_tensors(
         for name,x in like.items():
             have,want = ((str(t.dtype).removeprefix('torch.'), tuple(t.shape)) for t in (arrays[name], x))
             if have!=want: fail(f'`{name}`', where, f'{want[0]} {want[1]}', f'{have[0]} {have[1]}')
-    return arrays,header
+    return {k:x.copy() for k,x in arrays.items()},header # safetensors gives views of read-only bytes
 
 # %% ../nbs/files.ipynb #2d4d3a55
 def _own(path, flags): # For `open`: a file, not what a link leads to
@@ -255,9 +254,8 @@ def _own(path, flags): # For `open`: a file, not what a link leads to
 # %% ../nbs/files.ipynb #8c03f620
 class Lock:
     "Keep a run directory to one process, as a context; a second one is refused with `CheckError`"
-    def __init__(self,
-        run # The run directory; made if need be
-    ): self.run,self.file = as_path(run),None
+    def __init__(self, run): # The run directory; made if need be
+        self.run,self.file = as_path(run),None
 
     def __enter__(self):
         try:
@@ -339,8 +337,6 @@ def cut_jsonl(
     return len(lines)-keep+bool(torn)
 
 # %% ../nbs/files.ipynb #8056cf35
-_START = '0'*64 # what the first line has for a hash before it
-
 def audit(
     path, # The log, usually `audit.jsonl`; made if need be
     event:str, # What happened
@@ -348,7 +344,7 @@ def audit(
 )->str: # Hash of the new line, the head of the chain
     "Add a line to a hash-chained log"
     lines = read_jsonl(path) if is_there(path) else []
-    last = lines[-1] if lines else dict(i=-1, hash=_START)
+    last = lines[-1] if lines else dict(i=-1, hash=_NONE)
     i,prev = last.get('i'),last.get('hash')
     if type(i) is not int or not isinstance(prev, str): fail('last line', str(path), 'a line of an audit', last)
     try: # as it will be read: keys of `facts` are strings then
@@ -364,7 +360,7 @@ def check_audit(
 )->str: # Hash of its last line; 64 zeros if it has none
     "Check the chain of a log; raises `CheckError` that names the first broken line"
     lines,torn = _lines(read_bytes(path))
-    prev = _START
+    prev = _NONE
     for i,l in enumerate(lines+[torn]*bool(torn)):
         where = f'{path}, line {i+1}'
         try: d = parse_json(l)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quarantion.runtime import network as nw
+from quarantion.runtime import plan, products
 from quarantion.runtime.layer import RESETS, IntLayer, Op
 from quarantion.runtime.network import IntegerNetwork
 
@@ -51,13 +52,15 @@ def test_classify_is_what_the_record_decides(net, batch, constant, turned, densi
     spk,mem = net(x)
     assert (spk==rec[-1].spk).all() and (mem==rec[-1].mem).all() and spk.dtype==np.uint8 and mem.dtype==np.int32
     said = net.decide(rec[-1].spk, rec[-1].mem)
-    old = nw._BLOCK,nw._COMPILED
+    old = nw._BLOCK,products.COMPILED
     try:
         for nw._BLOCK in old[0],1: # whole, and sample by sample
             assert net.classify(x).tolist()==said.tolist()
-        nw._COMPILED = False # the products of numpy
+        plan.COMPILED = products.COMPILED = False # the products of numpy
         plain = replace(net, threads=1).record(x)
-    finally: nw._BLOCK,nw._COMPILED = old
+    finally:
+        nw._BLOCK,products.COMPILED = old
+        plan.COMPILED = products.COMPILED
     for a,b in zip(rec, plain):
         assert (a.spk==b.spk).all() and (a.mem==b.mem).all()
 
@@ -89,7 +92,7 @@ def test_nothing_is_taken_twice(monkeypatch):
     x = np.ones((4,8), np.uint8)
     net.classify(x)
     rows = [l.rows for l in net.layers]
-    monkeypatch.setattr(nw, 'spike_products', lambda x, *a, f=nw.spike_products: (seen.append(x.shape), f(x, *a))[1])
+    monkeypatch.setattr(plan, 'spike_products', lambda x, *a, f=products.spike_products: (seen.append(x.shape), f(x, *a))[1])
     net.classify(x)
     assert seen==[(4,8),(100,3)] and all(a is l.rows for a,l in zip(rows, net.layers))
 
@@ -102,5 +105,5 @@ def test_both_sides_of_the_break_even(rows, channels):
     w = rng.integers(-127, 128, (40,-(-channels//32)*32)).astype(np.int8)
     for density in 0,.1,.9:
         spk = (rng.random((min(rows, 300),40))<density).astype(np.uint8)
-        assert (nw.spike_products(spk, w, channels, 1)==(spk.astype(int)@w)[:,:channels]).all()
-    assert nw.break_even(rows, channels)>=nw.break_even(10*rows, channels)
+        assert (products.spike_products(spk, w, channels, 1)==(spk.astype(int)@w)[:,:channels]).all()
+    assert products.break_even(rows, channels)>=products.break_even(10*rows, channels)

@@ -14,7 +14,8 @@ from quarantion.checks import CheckError
 from safetensors.numpy import save_file
 from quarantion.files import load_tensors, save_tensors
 from quarantion.runtime.layer import Op, prove_range
-from quarantion.runtime.network import LARGEST, load
+from quarantion.runtime.network import load
+from quarantion.runtime.shapes import LARGEST
 from quarantion.runtime.store import FORMAT, STEPS, VERSION
 
 MAKE = '''

@@ -350,7 +350,7 @@ def main():
     f.add_argument('--from', dest='from_', type=Path, help='folder: what was trained')
     a,more = p.parse_known_args()
     more = [m for m in more if m!='--']
-    if a.name=='break-even': return break_even(MEASURED.parent/'runtime'/'network.ipynb')
+    if a.name=='break-even': return break_even(MEASURED.parent/'runtime'/'products.ipynb')
     if a.name=='accuracy': return accuracy(a.seeds, a.out or MEASURED/'accuracy.json')
     if a.name=='claims': return claims(a.data_dir, a.seeds, a.out or MEASURED/'claims.json')
     if a.name=='frontier': return frontier(a, a.out or MEASURED/'frontier.json')

@@ -9,7 +9,7 @@ __all__ = _room(__name__, level_sets='levels quantize max_scale percentile_scale
                 policy='Policy preset', weights='quantize_weights materialize', network='prepare QuantNetwork',
                 pruning='activity_scores magnitude_scores keep_top remove_neurons zero_smallest hold_zeros free_zeros',
                 calibration='calibrate equalize correct_bias adaround', lowering='lower', drift='Change',
-                proof='verify Proof Comparison LayerProof Gates Gate',
+                counts='Comparison LayerProof', proof='verify Proof Gates Gate',
                 sensitivity='hessian_traces hawq_sensitivity sqnr_sensitivity agreement_sensitivity '
                             'allocate plot_sensitivity',
                 advice='recommend lint')

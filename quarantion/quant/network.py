@@ -18,7 +18,7 @@ from .policy import Policy
 from .state import check_state
 from ..runtime.decision import check_decision
 from ..runtime.layer import Record
-from ..runtime.network import are_codes, warn_clipped
+from ..runtime.input import are_codes, warn_clipped
 from ..runtime.state import starts
 from ..tables import html_table
 from ..spikes.network import Network, OverTime, evaluating

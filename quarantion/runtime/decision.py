@@ -61,6 +61,7 @@ def kept_for(
     over_time = dict(first_spike='spk', max_membrane='mem', values='mem')
     return over_time.get(decision_of(decision).kind, 'total' if reset=='none' else 'count')
 
+# %% ../../nbs/runtime/decision.ipynb #2ad911f4
 def scores(
     decision:str, # The word
     kept:np.ndarray, # What `kept_for` says

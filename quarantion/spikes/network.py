@@ -49,7 +49,25 @@ class OverTime(nn.Module):
         return readout(spk, mem(), layer.reset, self.decision), fired/max(1, total)
 
 # %% ../../nbs/spikes/network.ipynb #65d2850c
-class Network(OverTime):
+class _InRow(OverTime):
+    "Layers in a row, each over all steps before the next begins"
+    def _run(self, x, every, state=None):
+        x,steps = check_time(x, self.in_shape, self.steps, self.batch_first)
+        start = iter(starts(state, sum(isinstance(l, LIF) for l in self.layers)))
+        for i,layer in enumerate(self.layers):
+            if not isinstance(layer, LIF):
+                check_meets(x, layer, f'layer {i}')
+                x = layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+            elif every or layer is self.layers[-1]:
+                r = layer.record(x, next(start), steps, str(i))
+                x = r.spk
+                yield r.name,layer,x,lambda: r.mem,lambda: r.state
+            else: # membranes that nobody asked for are never made
+                x = layer.spikes(x, next(start), steps)
+                yield str(i),layer,x,None,None
+
+# %% ../../nbs/spikes/network.ipynb #f4791bee
+class Network(_InRow):
     "Layers and neurons in a row; call it for the last layer's spikes and states, or `record` every layer"
     @typed
     def __init__(self,
@@ -69,21 +87,6 @@ class Network(OverTime):
         if not layers or not isinstance(layers[-1], LIF):
             found = type(layers[-1]).__name__ if layers else 'none'
             fail('the last layer', expected='neurons: LIF or RecurrentLIF', found=found)
-
-    def _run(self, x, every, state=None):
-        x,steps = check_time(x, self.in_shape, self.steps, self.batch_first)
-        start = iter(starts(state, sum(isinstance(l, LIF) for l in self.layers)))
-        for i,layer in enumerate(self.layers):
-            if not isinstance(layer, LIF):
-                check_meets(x, layer, f'layer {i}')
-                x = layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-            elif every or layer is self.layers[-1]:
-                r = layer.record(x, next(start), steps, str(i))
-                x = r.spk
-                yield r.name,layer,x,lambda: r.mem,lambda: r.state
-            else: # membranes that nobody asked for are never made
-                x = layer.spikes(x, next(start), steps)
-                yield str(i),layer,x,None,None
 
     def extra_repr(self):
         said = f'in_shape={self.in_shape}, steps={self.steps}'+', batch_first=True'*self.batch_first

@@ -72,6 +72,7 @@ def _steps(x, steps):
     if len(x)==1 or len(x)==steps: return steps
     fail('`x`', expected=f'{steps} steps, or one for a constant current', found=f'shape {tuple(x.shape)}')
 
+# %% ../../nbs/spikes/neuron.ipynb #4778d372
 def lif_arguments(
     x, beta, threshold, mem, reset, steps, gradient # As for `lif`
 )->Arguments:

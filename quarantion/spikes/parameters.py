@@ -25,6 +25,7 @@ class _Above(nn.Module):
 
 _VALUES = dict(alpha=_Between, beta=_Between, threshold=_Above, slope=_Above)
 
+# %% ../../nbs/spikes/parameters.ipynb #2a8517cc
 def learnable(
     layer:LIF, # Neurons of any kind; changed in place
     *names:str # Of `beta`, `threshold`, `slope`, and `alpha` of a second-order layer
@@ -42,6 +43,7 @@ def learnable(
         parametrize.register_parametrization(layer, n, _VALUES[n]())
     return layer
 
+# %% ../../nbs/spikes/parameters.ipynb #bb426015
 @typed
 def settle(
     net:nn.Module # A layer, or a network of them; changed in place

@@ -6,44 +6,27 @@
 __all__ = ['from_snntorch', 'to_snntorch']
 
 # %% ../../nbs/spikes/snntorch.ipynb #8065e94a
-import copy, inspect, warnings
-from typing import NamedTuple
+import warnings
 import snntorch as snn
 import torch
-from torch import Tensor, nn
+from torch import nn
 from ..checks import CheckError, check_finite, check_in, check_range, fail
+from .comparing import (
+    BY_STEP, check_length, compare, hard_inputs, is_row, own_layers, recorded, run_as_written, sample_shapes,
+    slope_of, ways_to_run, whole)
 from .network import Network
 from ..runtime.layer import is_whole
 from .neuron import RESETS, LIF
 from .snntorch_neurons import (
-    NEURONS, check_neuron, drive, first_line, is_neuron, leaks, learns, read_neuron, read_reset, write_neuron)
+    NEURONS, check_neuron, first_line, is_neuron, is_theirs, leaks, learns, read_neuron, read_reset, write_neuron)
 from .readable import LAYERS, copied, kind_of, plain_weights, role
-from .surrogate import SURROGATES
 from .tracing import rows, watching
-
-# %% ../../nbs/spikes/snntorch.ipynb #be2c6c29
-_BOXES = nn.Sequential, nn.ModuleList, nn.ModuleDict
-_NEURONS = ', '.join(t.__name__ for t in NEURONS)
-_KNOWN = ', '.join(t.__name__ for t in (*LAYERS,*NEURONS))
-
-def _is_whole(m): # a layer that is read as one, and not a module of the user's own, made of others
-    if type(m) in _BOXES: return False
-    return bool(kind_of(m)) or is_neuron(m) or type(m).__module__.startswith(('torch.nn.','snntorch.'))
-
-def _whole(net):
-    "Name and module of each that is read as one; what is inside of it is its own"
-    out = {}
-    for n,m in net.named_modules():
-        if _is_whole(m) and not any(n.startswith(f'{o}.') for o in out): out[n] = m
-    return out
-
-def _is_row(m): return bool(kind_of(m)) or type(m) in NEURONS or type(m) is nn.Sequential and all(map(_is_row, m))
 
 # %% ../../nbs/spikes/snntorch.ipynb #3d7595a1
 def _twin(net):
     "A copy for the check: float64, where the order of a sum hardly matters, on the CPU, in eval mode"
     new = copied(net).cpu().double().eval()
-    neurons = [m for m in new.modules() if isinstance(m, snn.SpikingNeuron)]
+    neurons = [m for m in new.modules() if is_theirs(m)]
     for m in neurons:
         f = m.spike_grad
         m._modules.pop('spike_grad', None)
@@ -52,45 +35,14 @@ def _twin(net):
             if not getattr(m, k).is_floating_point(): setattr(m, k, getattr(m, k).double())
         v = getattr(getattr(m, 'recurrent', None), 'V', None)
         if v is not None and not learns(v): m.recurrent.V = v.cpu().double() # not registered
-    if _is_row(new):
+    if is_row(new):
         for m in neurons[:-1]: m.init_hidden,m.output = True,False # else the next layer gets a tuple
     return new
-
-# %% ../../nbs/spikes/snntorch.ipynb #22f25a2e
-_BATCH_FIRST,_BY_STEP = 'x [B, T, …]','a call for each step'
-
-def _rest(net, steps):
-    "What else `forward` must be given: a number of steps, or None for a state (neurons keep one that is not given)"
-    ps = inspect.signature(net.forward).parameters.values()
-    ps = [p for p in ps if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
-    return [steps if 'step' in p.name.lower() or p.annotation is int or p.name=='T' else None for p in ps[1:]]
-
-def _ways(net, x):
-    "How to run `net` on `x`, how many steps that may be, and whether x stays the same"
-    T = len(x)
-    rest = _rest(net, T)
-    return (('x [T, B, …]', lambda net: net(x, *rest), range(2, T+1), False),
-            (_BATCH_FIRST, lambda net: net(x.transpose(0, 1), *rest), range(2, T+1), False),
-            ('constant x [B, …]', lambda net: net(x[0], *rest), range(2, 100000), True),
-            (_BY_STEP, lambda net: [net(i, *rest) for i in x], range(T, T+1), False))
-
-class _Ran(NamedTuple):
-    "What a network of snnTorch did with `x`"
-    way:str # One of those of `_ways`
-    calls:dict # Spikes and membranes of each layer of neurons at each call
-    made:list # Calls of all layers, as `watching` notes them
-    steps:int
-    x:Tensor # Input of each step
-
-    @property
-    def constant(self): return self.way.startswith('constant')
-    @property
-    def batch_first(self): return self.way==_BATCH_FIRST
 
 # %% ../../nbs/spikes/snntorch.ipynb #802a3742
 def _watched(net, x, run):
     "Spikes and membranes of each layer of neurons at each call, and the calls of all layers"
-    modules,calls = _whole(net),{}
+    modules,calls = whole(net),{}
     neurons = {n:m for n,m in modules.items() if is_neuron(m)}
     for name,m in neurons.items():
         def keep(m, args, out, name=name):
@@ -111,52 +63,9 @@ def _watched(net, x, run):
             torch.set_default_dtype(dtype)
     return calls, w.calls
 
-# %% ../../nbs/spikes/snntorch.ipynb #fd71f9e7
-_AXES = {nn.Linear:2, nn.Conv1d:3, nn.Conv2d:4} # of what they give for a batch
-
-def _axes(made):
-    "How many axes the currents of neurons have, if there are weights on their way"
-    while made.inputs:
-        made = made.inputs[0]
-        if kind_of(made.module) in _AXES: return _AXES[kind_of(made.module)]
-
-class _No(NamedTuple):
-    "Why a network cannot be run in a way"
-    way:str # Its name
-    why:str # In words
-    far:int=0 # How many layers had been called by then
-
-def _try(net, x, way, watched=_watched):
-    "What `net` does when it is run in this way, or why it cannot be"
-    name,run,steps,constant = way
-    try: calls,made = watched(copied(net), x, run)
-    except RuntimeError as e: return None,_No(name, *e.args)
-    if not calls: return None,_No(name, 'no neurons are called')
-    n = len(next(iter(calls.values())))
-    axes = {c.name:_axes(c) for c in made if c.name in calls}
-    def fits(k, c):
-        return len(c)==n and n in steps and all(s.ndim==(axes[k] or s.ndim) and len(s)==x.shape[1] for s,_ in c)
-    odd = next((k for k,c in calls.items() if not fits(k, c)), None)
-    if odd is None: return _Ran(name, calls, made, n, x[:1].expand(n, *x.shape[1:]) if constant else x[:n]),''
-    times,shape = len(calls[odd]),tuple(calls[odd][0][0].shape)
-    return None,_No(name, f'`{odd}` is called {times} times with shape {shape}', len(made))
-
 # %% ../../nbs/spikes/snntorch.ipynb #0eba3d2a
-def run_as_written(net, x, known=None, watched=_watched):
-    "Run `net` in the first way that fits, or in the one that is known"
-    ran,why = {},[]
-    for way in _ways(net, x):
-        if known and way[0]!=known: continue
-        if ran and way[0]!=_BATCH_FIRST: break
-        got,no = _try(net, x, way, watched)
-        if got: ran[way[0]] = got
-        else: why.append(no)
-    both = f'`forward` of {type(net).__name__} takes x [T, B, …] and x [B, T, …]; it is read as [T, B, …]'
-    if len(ran)>1: warnings.warn(both)
-    if ran: return next(iter(ran.values()))
-    no = max(reversed(why) if _is_row(net) else why, key=lambda n: n.far) # a row is meant to take one step
-    want = f'a loop over x [T, B, …] or a constant x [B, …], or one step, of samples {list(x.shape[2:])}'
-    fail('`forward`', type(net).__name__, want, f'{no.why} (with {no.way}, B={x.shape[1]}, T={len(x)})')
+_NEURONS = ', '.join(t.__name__ for t in NEURONS)
+_KNOWN = ', '.join(t.__name__ for t in (*LAYERS,*NEURONS))
 
 def _check_known(modules):
     for name,m in modules:
@@ -183,53 +92,10 @@ def _with_thresholds(net, scale):
             m.threshold = nn.Parameter(th) if learns(m.threshold) else th
     return new
 
-def compare(name, c, r, layer, kind, of='snnTorch'):
-    "What differs of membranes, if anything; raises `CheckError` where spikes do"
-    spk,mem = (torch.stack(s) for s in zip(*c))
-    where = f'layer `{name}` ({kind})'
-    why = '; forward may keep another state between steps, or do to a tensor in place what is not seen'
-    bad = (spk!=r.spk).flatten(1).sum(1)
-    if bad.any():
-        found = f'{int(bad.sum())} of {spk.numel()} different, the first at step {int(bad.nonzero()[0])}{why}'
-        fail('spikes', where, f'the same as in {of}', found)
-    if layer.reset=='zero': mem = mem*(1-spk) # with reset_delay=True it is the membrane before the reset
-    far = (mem-r.mem).abs().flatten(1).amax(1)
-    off = ~(far<=1e-9*(1+mem.abs().max()))
-    if off.any():
-        found = f'a difference of {far.max():.3g}, the first at step {int(off.nonzero()[0])}{why}'
-        return 'membranes', where, f'the same as in {of}', found
-
-# %% ../../nbs/spikes/snntorch.ipynb #a6b0a95e
-def hard_inputs(T, in_shape):
-    "Random input, and what thresholds are multiplied with: weak, long, pixels, signed, strong, and what makes all fire"
-    gen = torch.Generator().manual_seed(0)
-    def x(draw, gain, T=T): return draw(T, 3, *in_shape, dtype=torch.float64, generator=gen)*gain
-    yield x(torch.rand, 1),1
-    yield x(torch.rand, 1, 3*T+1),1 # forward may do something after a number of steps
-    for gain in 255,-30: yield x(torch.rand, gain),1
-    for gain in 3,100: yield x(torch.randn, gain),1
-    yield x(torch.randn, 10),.01
-
-def recorded(net, x, where):
-    "What our network does; raises `CheckError` where its layers do not take the samples that theirs take"
-    try: return net.record(x)
-    except RuntimeError as e:
-        want = 'the shape that the first layer takes (forward changes the axes of a sample, and layers here do not)'
-        fail('`in_shape`', where, want, f'{list(x.shape[2:])}: {first_line(e)}')
-
-# %% ../../nbs/spikes/snntorch.ipynb #79706bbc
-def check_length(ran, longer, T, where):
-    "What `forward` makes of five steps more"
-    if ran.constant or ran.steps==T and longer.steps==T+5: return
-    if ran.steps!=longer.steps:
-        found = f'{ran.steps} of {T} and {longer.steps} of {T+5}'
-        fail('`forward`', where, 'all steps of x, or the same number of any', found)
-    said = f'takes {ran.steps} steps, however many x has; the network takes all that it is given'
-    warnings.warn(f'`forward` of {where} {said}')
-
+# %% ../../nbs/spikes/snntorch.ipynb #a36b798c
 def _check_fresh(net, x, ran, where):
     "Does a second call start from zero too?"
-    run = next(r for way,r,*_ in _ways(net, x) if way==ran.way)
+    run = next(r for way,r,*_ in ways_to_run(net, x) if way==ran.way)
     calls,_ = _watched(copied(net), x, lambda net: (run(net), run(net)))
     halves = [(c[:ran.steps],c[ran.steps:]) for c in calls.values()]
     if all(torch.equal(s, t) and torch.equal(u, v) for a,b in halves for (s,u),(t,v) in zip(a, b)): return
@@ -244,7 +110,7 @@ def _agree(theirs, ours, names, way, T):
     first,apart = None,None
     for x,scale in hard_inputs(T, ours.in_shape):
         a,b = (_with_thresholds(n, scale) for n in (theirs,ours))
-        ran = run_as_written(a, x, way)
+        ran = run_as_written(a, x, way, _watched)
         first = first or ran
         if len(x)==T and ran.steps!=first.steps:
             found = f'{ran.steps} and {first.steps} of them: does it stop where something has fired?'
@@ -253,26 +119,15 @@ def _agree(theirs, ours, names, way, T):
             of = type(a.get_submodule(name)).__name__
             apart = apart or compare(name, ran.calls[name], r, b.layers[int(r.name)], of)
     if apart: fail(*apart)
-    check_length(first, run_as_written(theirs, torch.zeros(T+5, 3, *ours.in_shape, dtype=torch.float64), way), T, kind)
-    if first.way!=_BY_STEP: _check_fresh(theirs, next(hard_inputs(T, ours.in_shape))[0], first, kind)
+    longer = torch.zeros(T+5, 3, *ours.in_shape, dtype=torch.float64)
+    check_length(first, run_as_written(theirs, longer, way, _watched), T, kind)
+    if first.way!=BY_STEP: _check_fresh(theirs, next(hard_inputs(T, ours.in_shape))[0], first, kind)
     return first
 
 # %% ../../nbs/spikes/snntorch.ipynb #cbb4590e
 def _reset_by(layers, reset):
     "Let all hidden neurons be reset in this way, by spikes that are constants to the gradient"
     for l in [l for l in layers if is_neuron(l)][:-1]: l.reset,l.detach_reset = reset,True
-
-# %% ../../nbs/spikes/snntorch.ipynb #8bc14442
-def sample_shapes(net, in_shape):
-    "Shapes of a sample that `net` may take"
-    if in_shape is not None: return [tuple(in_shape)]
-    kinds = [type(m) for m in net.modules()]
-    if nn.Conv1d not in kinds and nn.Conv2d not in kinds:
-        return list(dict.fromkeys((m.in_features,) for m in net.modules() if hasattr(m, 'in_features')))
-    first = next(m for m in _whole(net).values() if role(m)!='nothing')
-    if kind_of(first) is nn.Linear: return [(first.in_features,)]
-    want = f'the shape of one sample, such as (1, 28, 28), for a network that begins with {type(first).__name__}'
-    fail('`in_shape`', expected=want, found=None)
 
 # %% ../../nbs/spikes/snntorch.ipynb #9e3badf3
 def _read(net, in_shape, steps):
@@ -282,47 +137,19 @@ def _read(net, in_shape, steps):
     if not shapes: fail('`in_shape`', expected='the shape of one sample, such as (1, 28, 28)', found=None)
     for shape in shapes:
         x = torch.rand(steps, 3, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-        try: ran = run_as_written(twin, x)
+        try: ran = run_as_written(twin, x, None, _watched)
         except CheckError as e: refused.append(e)
         else: return ran, shape, _read_rows(ran, twin)
-    _check_known(_whole(twin).items()) # perhaps that is why it does not run
+    _check_known(whole(twin).items()) # perhaps that is why it does not run
     raise refused[0]
-
-# %% ../../nbs/spikes/snntorch.ipynb #3c8fe95d
-def own_layers(new, ways, read):
-    "Layers of our own, from those of a copy of the original, and `read` for its neurons"
-    layers,seen = [],set()
-    for name,w in ways.items():
-        for n,m in (*w.layers,(name,None)):
-            m = new.get_submodule(n) if n else m.train(new.training) # a function has no mode of its own
-            plain = not any(True for _ in m.parameters())
-            if id(m) in seen and plain: m = copy.deepcopy(m) # a pool that is called twice
-            if id(m) in seen:
-                fail(f'layer `{n}` ({type(m).__name__})', expected='weights that are called once a step', found='twice')
-            seen.add(id(m))
-            if isinstance(m, snn.SpikingNeuron): _gain(layers, drive(m), f'layer `{n}` ({type(m).__name__})')
-            layers.append(read(n, m) if is_neuron(m) else m)
-    return layers
-
-def _gain(layers, gain, where):
-    "Let the last weights, or the norm behind them, do what neurons do to their current"
-    if (gain==1).all(): return
-    m = next((m for m in reversed(layers) if role(m) in ('weights','norm') or is_neuron(m)), None)
-    if getattr(m, 'weight', None) is None:
-        fail('the current', where, 'weights, or a norm that has some, to multiply with its gain', type(m).__name__)
-    if gain.numel() not in (1,len(m.weight)):
-        want = f'one value, or one for each of {len(m.weight)} channels'
-        fail('`R` and `C`', where, want, f'shape {list(gain.shape)}')
-    for p in (m.weight,m.bias):
-        if p is not None: p.data = p.data*gain.reshape(-1, *[1]*(p.ndim-1)).to(p)
 
 # %% ../../nbs/spikes/snntorch.ipynb #f10ac17c
 def _has_neurons(net):
     "Neurons of their own, and finite numbers"
-    whole = list(net.named_modules(remove_duplicate=False))
-    neurons = [(n,m) for n,m in whole if is_neuron(m)]
+    named = net.named_modules(remove_duplicate=False)
+    neurons = [(n,m) for n,m in named if is_neuron(m)]
     if not neurons:
-        found = ', '.join(type(m).__name__ for m in _whole(net).values()) or 'no layers'
+        found = ', '.join(type(m).__name__ for m in whole(net).values()) or 'no layers'
         fail(f'`{type(net).__name__}`', expected=f'neurons: {_NEURONS}', found=found)
     for name,m in neurons:
         where = f'layer `{name}` ({type(m).__name__})'
@@ -343,11 +170,7 @@ def from_snntorch(
 )->Network: # The same weights, layout of x and mode, and spikes where `reset` is None; they come out `[T, B, …]`
     "Read a network of snnTorch; raises `CheckError` for what cannot be read, and if any spike differs on random input"
     if not hasattr(net, 'named_modules'): fail('`net`', 'from_snntorch', 'a network of snnTorch', type(net).__name__)
-    if slope is not None and surrogate is None:
-        fail('`slope`', expected='None where `surrogate` is not given', found=slope)
-    if surrogate is not None:
-        check_in(surrogate, SURROGATES, 'surrogate')
-        slope = 25. if slope is None else slope
+    slope = slope_of(surrogate, slope)
     if not is_whole(check_range(steps, 1, name='steps'), 1): fail('`steps`', expected='a whole number', found=repr(steps))
     if reset is not None: check_in(reset, RESETS, 'reset')
     T,theirs = max(steps, 8),copied(net)
@@ -393,6 +216,6 @@ def to_snntorch(
         last = len(new.layers)-1
         def made(i, l): return write_neuron(l, shapes[str(i)], i, i==last) if is_neuron(l) else l
         res = nn.Sequential(*(made(i, l) for i,l in enumerate(new.layers)))
-        _agree(res, net, list(shapes), _BY_STEP, max(net.steps, 8))
+        _agree(res, net, list(shapes), BY_STEP, max(net.steps, 8))
     for m in (res, *(l for l in res if is_neuron(l))): m.training = net.training
     return res

@@ -11,35 +11,38 @@ from importlib.util import find_spec
 from typing import NamedTuple
 import torch
 from torch import nn
-from ..checks import CheckError, check_finite, check_in, check_range, fail
+from ..checks import CheckError, check_finite, check_range, fail
+from .comparing import (
+    check_length, compare, hard_inputs, own_layers, recorded, run_as_written, sample_shapes, slope_of)
 from .network import Network
-from .readable import LAYERS, copied
 from .neuron import LIF
-from .snntorch import (
-    check_length, compare, hard_inputs, own_layers, recorded, run_as_written, sample_shapes)
+from .readable import LAYERS, copied
 from .snntorch_neurons import first_line, read_surrogate
-from .surrogate import SURROGATES
 from .tracing import rows, watching
 
 # %% ../../nbs/spikes/spikingjelly.ipynb #5f69971f
 NODES = 'LIFNode', 'IFNode', 'ParametricLIFNode' # neurons that can be read
 _THEIRS = 'spikingjelly.activation_based.'
-_BOXES = nn.Sequential, nn.ModuleList, nn.ModuleDict
-_CONTAINERS = 'SeqToANNContainer', 'MultiStepContainer', 'StepModeContainer' # that call what is inside of them
 _PLAIN = {t.__name__:t for t in LAYERS}
 
 def is_node(m)->bool: # a neuron of SpikingJelly, of any kind
     return any(t.__module__.startswith(f'{_THEIRS}neuron') for t in type(m).__mro__)
 
+def is_ours(m)->bool: return isinstance(m, LIF) # a layer of neurons from here
+
 def plain_kind(m)->type: # the layer of torch that does what `m` does, or None
     t = type(m)
     return _PLAIN.get(t.__name__) if t.__module__.startswith(('torch.nn.',f'{_THEIRS}layer')) else None
+
+# %% ../../nbs/spikes/spikingjelly.ipynb #536ede15
+_BOXES = nn.Sequential, nn.ModuleList, nn.ModuleDict
+_CONTAINERS = 'SeqToANNContainer', 'MultiStepContainer', 'StepModeContainer' # that call what is inside of them
 
 def _is_whole(m): # a layer that is read as one, and not made of others that are
     t = type(m)
     if t in _BOXES or t.__name__ in _CONTAINERS: return False
     own = t.__module__.startswith(('torch.nn.',_THEIRS)) and not t.__module__.startswith(f'{_THEIRS}model')
-    return own or is_node(m) or isinstance(m, LIF)
+    return own or is_node(m) or is_ours(m)
 
 def _whole(net):
     "Name and module of each that is read as one"
@@ -80,6 +83,16 @@ def read_node_surrogate(
     return 'sigmoid',slope
 
 # %% ../../nbs/spikes/spikingjelly.ipynb #0361fac2
+def _check_fires(n, where):
+    "Refuse membranes of another precision, and spikes that are none"
+    if getattr(n, '_neuron_precision', None) is not None:
+        fail('the precision of its membrane', where, 'that of its input', n._neuron_precision[0])
+    try: fires = n.surrogate_function(torch.tensor([-1e-3,0,1e-3])).tolist()
+    except Exception as e: fires = first_line(e)
+    if fires!=[0,1,1]:
+        fail('`surrogate_function`', where, 'spikes [0, 1, 1] below, at and above the threshold', fires)
+
+# %% ../../nbs/spikes/spikingjelly.ipynb #1c1e764d
 def check_node(n, where):
     "Refuse what no neuron here does"
     if type(n).__name__ not in NODES or not type(n).__module__.startswith(_THEIRS):
@@ -89,13 +102,9 @@ def check_node(n, where):
         if not isinstance(v, (int,float)) and not (v is None and k=='v_reset'): fail(f'`{k}`', where, 'a number', v)
     start = n.v_reset or 0.
     check_range(n.v_threshold, start, name=f'{where}: `v_threshold`', above=True)
-    if getattr(n, '_neuron_precision', None) is not None:
-        fail('the precision of its membrane', where, 'that of its input', n._neuron_precision[0])
-    try: fires = n.surrogate_function(torch.tensor([-1e-3,0,1e-3])).tolist()
-    except Exception as e: fires = first_line(e)
-    if fires!=[0,1,1]:
-        fail('`surrogate_function`', where, 'spikes [0, 1, 1] below, at and above the threshold', fires)
+    _check_fires(n, where)
 
+# %% ../../nbs/spikes/spikingjelly.ipynb #986f89a2
 def read_node(
     n, # A neuron of SpikingJelly
     where:str, # Its name, for errors
@@ -108,8 +117,8 @@ def read_node(
     leak,scale,start = units_of(n)
     if surrogate is None: surrogate,slope = read_node_surrogate(n, scale, where)
     learn = hasattr(n, 'w')
-    lif = LIF(reset='subtract' if n.v_reset is None else 'zero', surrogate=surrogate, slope=slope,
-        learn_beta=learn, detach_reset=n.detach_reset)
+    reset = 'subtract' if n.v_reset is None else 'zero'
+    lif = LIF(reset=reset, surrogate=surrogate, slope=slope, learn_beta=learn, detach_reset=n.detach_reset)
     def number(v): return torch.tensor(v, dtype=like.dtype, device=like.device)
     beta = number(1-leak)
     lif.beta = nn.Parameter(beta, requires_grad=n.w.requires_grad) if learn else beta
@@ -127,6 +136,7 @@ def _twin(net):
     "A copy for the check: float64, on the CPU, in eval mode, with nothing in its membranes"
     return _reset(copied(net)).cpu().double().eval()
 
+# %% ../../nbs/spikes/spikingjelly.ipynb #72e865d0
 def _keeping(n, calls):
     "A hook that keeps spikes and membranes of each step"
     _,scale,start = units_of(n)
@@ -135,6 +145,7 @@ def _keeping(n, calls):
         calls.extend((s.clone(),scale*(v-start)) for s,v in steps)
     return keep
 
+# %% ../../nbs/spikes/spikingjelly.ipynb #47cbeb20
 def _watched(net, x, run):
     "Spikes and membranes of each layer of neurons at each step, and the calls of all layers"
     modules,calls,dtype = _whole(_reset(net)),{},torch.get_default_dtype()
@@ -155,7 +166,7 @@ def _check_known(modules):
     for name,m in modules:
         where = f'layer `{name}`'
         if is_node(m): check_node(m, f'{where} ({type(m).__name__})')
-        elif plain_kind(m) is None and not isinstance(m, LIF):
+        elif plain_kind(m) is None and not is_ours(m):
             fail(where, expected=f'one of {", ".join((*_PLAIN,*NODES))}', found=type(m).__name__)
 
 def _read_rows(ran):
@@ -164,9 +175,19 @@ def _read_rows(ran):
     out = rows(ran.made, is_node)
     used = {n for w in out.values() for n,_ in w.layers}|set(out)
     last = next((c for c in ran.made if c.name not in used and hasattr(c.module, 'weight')), None)
-    if last: fail(f'layer `{last.name}`, the last', expected=f'neurons: {", ".join(NODES)}', found=type(last.module).__name__)
+    want = f'neurons: {", ".join(NODES)}'
+    if last: fail(f'layer `{last.name}`, the last', expected=want, found=type(last.module).__name__)
     return out
 
+# %% ../../nbs/spikes/spikingjelly.ipynb #bb254572
+def _plain(m, kind):
+    if not isinstance(m, kind): return kind(m.p) # a dropout that keeps its mask over time
+    new = copy.copy(m)
+    new.__class__ = kind
+    vars(new).pop('_step_mode', None)
+    return new
+
+# %% ../../nbs/spikes/spikingjelly.ipynb #25aab627
 def _translated(net, read):
     "A copy with layers of torch, and `read` of its neurons"
     new = copied(net)
@@ -174,13 +195,6 @@ def _translated(net, read):
         kind = plain_kind(m)
         if is_node(m): new.set_submodule(name, read(name, m))
         elif kind is not None and type(m) is not kind: new.set_submodule(name, _plain(m, kind))
-    return new
-
-def _plain(m, kind):
-    if not isinstance(m, kind): return kind(m.p) # a dropout that keeps its mask over time
-    new = copy.copy(m)
-    new.__class__ = kind
-    vars(new).pop('_step_mode', None)
     return new
 
 # %% ../../nbs/spikes/spikingjelly.ipynb #039d5778
@@ -197,6 +211,7 @@ def _read(net, in_shape, steps):
     _check_known(_whole(twin).items()) # perhaps that is why it does not run
     raise refused[0]
 
+# %% ../../nbs/spikes/spikingjelly.ipynb #9cfbf974
 def _own(net, ways, in_shape, surrogate=None, slope=None, **kwargs):
     "A network of our own, of the numbers in `net`"
     like = next((t for t in net.state_dict().values() if t.is_floating_point()), torch.zeros(()))
@@ -242,11 +257,17 @@ def _check_network(net):
         if find_spec('spikingjelly') is None: found += ', and SpikingJelly is not installed'
         fail(f'`{type(net).__name__}`', expected=f'neurons of SpikingJelly: {", ".join(NODES)}', found=found)
     for k,t in net.state_dict().items(): check_finite(t, k)
+
+# %% ../../nbs/spikes/spikingjelly.ipynb #865afdec
+def _warn_learned(net):
+    "A τ that is learned is a factor of the input there, and not here"
     learned = [n for n,m in net.named_modules() if type(m).__name__=='ParametricLIFNode' and m.decay_input]
     if learned:
         names = ', '.join(f'`{n}`' for n in learned)
-        warnings.warn(f'{names}: 1/τ goes on learning as the leak of the membrane, and no longer as a factor of the input')
+        said = '1/τ goes on learning as the leak of the membrane, and no longer as a factor of the input'
+        warnings.warn(f'{names}: {said}')
 
+# %% ../../nbs/spikes/spikingjelly.ipynb #81d16990
 def from_spikingjelly(
     net:nn.Module, # A network of SpikingJelly; it is copied, and not changed in any way
     in_shape:tuple=None, # Shape of one sample, such as `(1,28,28)`; known by itself without convolutions
@@ -254,19 +275,16 @@ def from_spikingjelly(
     surrogate:str=None, # One of `SURROGATES` for every neuron, instead of what `surrogate_function` says
     slope:float=None # Its steepness, > 0; 25 if absent
 )->Network: # The same weights, layout of x and mode; it starts from zero at each call
-    "Read a network of SpikingJelly; raises `CheckError` for what cannot be read, and if any spike differs on random input"
-    if slope is not None and surrogate is None:
-        fail('`slope`', expected='None where `surrogate` is not given', found=slope)
-    if surrogate is not None:
-        check_in(surrogate, SURROGATES, 'surrogate')
-        slope = 25. if slope is None else slope
+    "Read a network of SpikingJelly; raises `CheckError` for what cannot be read, or if spikes differ on random input"
+    slope = slope_of(surrogate, slope)
     steps = int(check_range(steps, 1, name='steps'))
     _check_network(net)
+    _warn_learned(net)
     T = max(steps, 8)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         ran,in_shape,ways = _read(net, in_shape, T)
         _agree(net, ways, ran.way, T, in_shape)
         res = _own(net, ways, in_shape, surrogate, slope, steps=steps, batch_first=ran.batch_first)
     if ran.constant or ran.steps!=T: res.steps = ran.steps
-    for m in (res, res.layers, *(l for l in res.layers if isinstance(l, LIF))): m.training = net.training
+    for m in (res, res.layers, *(l for l in res.layers if is_ours(l))): m.training = net.training
     return res
