@@ -10,7 +10,7 @@ import cython
 import numpy as np
 from cython.parallel import prange
 from ..checks import fail
-from .parts.shapes import Held, check_apart, check_between, check_bn, check_each, check_tbn, held2, held3
+from .parts.shapes import Held, check_apart, check_between, check_bn, check_leak, check_tbn, held2, held3
 from .parts.step import after, charge
 
 # %% ../../nbs/kernels/fused.ipynb #2513b55b
@@ -251,15 +251,9 @@ def _check(
     check_between('guard', guard, 0, 30)
     check_between('reset', reset, 0, 3)
     check_between('num_threads', num_threads, 1, 0)
-    lies = cython.declare(Held[6])
-    lies[0] = held3(x)
-    lies[1] = held2(weight)
-    lies[2] = held2(per)
-    lies[3] = held3(spk)
-    lies[4] = held2(count)
-    lies[5] = held2(mem)
+    lies: Held[6] = [held3(x), held2(weight), held2(per), held3(spk), held2(count), held2(mem)]
     check_apart(('x','weight','per','spk','count','mem'), lies, 3, 6, 0)
-    check_each('per[1]', per[1], 0, 65536)
+    check_leak('per[1]', per[1])
     if T*(J+8)>1073741824: fail('`x`', expected='at most 2³⁰ places for the spikes of a sample', found=T*(J+8))
     return N
 
@@ -269,7 +263,7 @@ def fused_forward(
     x:cython.const[cython.uchar][:, :, ::1], # Spikes that come in, `[T, B, J]`, uint8; whatever is not 0 counts as 1
     weight:cython.const[cython.schar][:, ::1], # Weights, transposed, `[J, P]`, int8; P a multiple of 32, at least N
     guard:cython.int, # Guard bits f, 0 to 30
-    per:cython.const[cython.int][:, ::1], # b, leak m (in 2⁻¹⁶, 0 to 65536) and θ of each neuron, `[3, P]`
+    per:cython.const[cython.int][:, ::1], # b, leak m (in 2⁻¹⁶, 0 to 2¹⁶) and θ of each neuron, `[3, P]`
     spk:cython.uchar[:, :, ::1], # Out: spikes, 0 or 1, `[T, B, N]`
     count:cython.int[:, ::1], # Out: spikes of each neuron over all steps, added to what is there, `[B, N]`
     mem:cython.longlong[:, ::1], # Out: membranes U after each step, added to what is there, `[B, N]`
