@@ -276,7 +276,6 @@ def fused_forward(
     J: cython.Py_ssize_t = x.shape[2]
     N: cython.Py_ssize_t = _check(x, weight, guard, per, spk, count, mem, reset, num_threads)
     if T*B*N==0: return
-    b: cython.Py_ssize_t
     w: cython.Py_ssize_t
     threads: cython.int = min(num_threads, 1+T*B*(J+N)//_SHARE)
     parts: cython.Py_ssize_t = 1 if B>=threads else threads # of the neurons of a sample
@@ -288,7 +287,6 @@ def fused_forward(
     flags: cython.uchar[:, ::1] = np.empty((threads, 1024+(J+7)//8), np.uint8)
     for w in prange(threads, nogil=True, schedule='static', num_threads=threads):
         for i in range(B*parts*w//threads, B*parts*(w+1)//threads):
-            b = i//parts
-            _list(x, bits, flags, work, w, b)
-            _sample(weight, guard, per, spk, count, mem, work, total, flags, T, N, w, b,
+            _list(x, bits, flags, work, w, i//parts)
+            _sample(weight, guard, per, spk, count, mem, work, total, flags, T, N, w, i//parts,
                 V*(i%parts)//parts*32, V*(i%parts+1)//parts*32, reset)

@@ -11,7 +11,7 @@ import numpy as np
 from cython.parallel import prange
 from .parts.fractions import leak, level
 from .parts.step import after, charge
-from .parts.shapes import Held, check_apart, check_between, check_bn, check_each
+from .parts.shapes import Held, check_apart, check_between, check_bn, check_each, check_leak
 from .parts.shapes import check_length, check_rising, check_tbn, held1, held2, held3
 
 # %% ../../nbs/kernels/lif_states.ipynb #5cbe6ae0
@@ -217,6 +217,7 @@ def _check_values(
     check_leak('m2', m2)
     check_rising('levels', levels)
 
+# %% ../../nbs/kernels/lif_states.ipynb #f5b002b4
 @cython.cfunc
 def _check_memory(
     x:cython.const[cython.int][:, :, ::1], bias:cython.const[cython.int][::1], m:cython.const[cython.int][::1],
