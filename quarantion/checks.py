@@ -168,7 +168,7 @@ def _taken(name, p, kinds, v, where):
 def typed(
     f # A function whose annotations say what it takes
 ): # The same function, which refuses anything else
-    "Hold callers to a signature: raise `CheckError` for an argument of another kind; arrays are made of what can be one"
+    "Hold callers to a signature: raise `CheckError` for an argument of another kind; what can be an array becomes one"
     ps = signature(f).parameters
     named = {n:(n, p, _kinds(p)) for n,p in ps.items()}
     first = [w for w in named.values() if w[1].kind in (w[1].POSITIONAL_ONLY, w[1].POSITIONAL_OR_KEYWORD)]
