@@ -236,7 +236,7 @@ def _epoch(cfg, split, at, model, opt, progress):
     "Train for the epoch that comes next, and return its means"
     quant = at.phase=='qat'
     epochs,total = cfg.qat_epochs if quant else cfg.epochs,len(split.x_train)
-    seed = seed_of(cfg.seed, quant, at.epoch)
+    seed = seed_of(cfg.seed, int(quant), at.epoch)
     data = batches(split.x_train, split.y_train, cfg.batch, cfg.encode, cfg.steps, seed, True, cfg.device)
     objective = partial(taught, at.net, cfg.distill) if quant and cfg.distill else answered
     each = lambda done,stats: progress(at.phase, at.epoch, epochs, done, total, stats)
