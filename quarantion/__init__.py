@@ -50,6 +50,6 @@ def _room(package, **modules):
     room.__doc__ = ROOMS.get(package.rpartition('.')[2], room.__doc__)
     return list(room._where)
 
-_NAMES = dict(runtime='load', spikes='from_snntorch to_snntorch from_spikingjelly', quant='preset Policy prepare lower verify',
-              checks='CheckError')
+_NAMES = dict(runtime='load', spikes='from_snntorch to_snntorch from_spikingjelly',
+              quant='preset Policy prepare lower verify', checks='CheckError')
 __all__ = _room(__name__, **{r:f'{_NAMES.get(r, "")} {r}' for r in ROOMS if r!='cli'})
