@@ -49,7 +49,6 @@ def words(
     if not isinstance(v, (list,tuple)) or not all(isinstance(w, str) for w in v): return v
     return tuple(w.strip() for part in v for w in part.split(',') if w.strip())
 
-@typed
 def in_interval(
     v:float, # A number; NaN is in none
     inside:str # Such as `[0, 1)`
