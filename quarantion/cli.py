@@ -6,7 +6,7 @@
 __all__ = ['KEYS', 'app', 'BENCHES', 'options', 'with_options', 'tutorials', 'main']
 
 # %% ../nbs/cli.ipynb #87432778
-import errno, json, os, platform, shlex, sys
+import errno, json, os, platform, shlex, shutil, sys
 from contextlib import nullcontext
 from dataclasses import asdict, fields
 from inspect import Parameter, Signature, signature
@@ -250,7 +250,6 @@ def tutorials()->Path: # Folder with the notebooks; `None` if there is none
 
 def _copy_new(source, folder):
     "Copy the notebooks that are not there yet"
-    import shutil
     all_ = sorted(source.glob('*.ipynb'))
     new = [nb for nb in all_ if not (folder/nb.name).exists()]
     try:

@@ -182,8 +182,7 @@ _SEAL,_NONE = b'\\"digest\\":\\"','0'*64 # how a digest begins, JSON in JSON, an
 
 def _put(data, old, new): return data.replace(_SEAL+old.encode(errors='replace'), _SEAL+new.encode(), 1)
 
-def _digest(data, said): # SHA-256 of the bytes of a file that says this one
-    return hashlib.sha256(_put(data, said, _NONE)).hexdigest()
+def _digest(data, said): return hashlib.sha256(_put(data, said, _NONE)).hexdigest() # of a file that says this one
 
 # %% ../nbs/files.ipynb #0343f996
 @typed
@@ -235,8 +234,8 @@ def load_tensors(
         if header.get(k)!=want or type(header[k]) is not type(want): fail(k, where, want, header.get(k))
     if 'digest' in header and header['digest']!=(found := _digest(data, str(header['digest']))):
         fail('header field `digest`', where, f'that of the file, {found}', header['digest'])
-    if finite:
-        for name,x in arrays.items(): check_finite(x, name, where)
+    for name,x in arrays.items() if finite else (): check_finite(x, name, where)
+    arrays = {k:x.copy() for k,x in arrays.items()} # what safetensors gives are views of read-only bytes
     if like is not None:
         if arrays.keys()!=like.keys():
             lost,more = (sorted(a-b) for a,b in ((like.keys(), arrays.keys()), (arrays.keys(), like.keys())))
@@ -265,8 +264,7 @@ class Lock:
         try: fcntl.flock(f, fcntl.LOCK_EX|fcntl.LOCK_NB)
         except OSError:
             f.seek(0)
-            who = f.read().strip()
-            f.close()
+            with f: who = f.read().strip()
             fail('lock', str(self.run), 'no other process at work on this run', f'process {who}')
         with contextlib.suppress(OSError): # the number is only for the message; the lock holds on a full disk too
             f.truncate(0)

@@ -441,19 +441,8 @@ def _check_memory(
 ):
     "That nothing is written into another argument; raises `CheckError`"
     names = 'gs','gpre','x','pre','unit','v0','beta','theta','gx','gbeta','gtheta','gv0'
-    lies = cython.declare(Held[12])
-    lies[0] = held3(gs)
-    lies[1] = held3(gpre)
-    lies[2] = held3(x)
-    lies[3] = held3(pre)
-    lies[4] = held1(unit)
-    lies[5] = held2(v0)
-    lies[6] = held1(beta)
-    lies[7] = held1(theta)
-    lies[8] = held3(gx)
-    lies[9] = held2(gbeta)
-    lies[10] = held2(gtheta)
-    lies[11] = held2(gv0)
+    lies: Held[12] = [held3(gs), held3(gpre), held3(x), held3(pre), held1(unit), held2(v0), held1(beta), held1(theta),
+                      held3(gx), held2(gbeta), held2(gtheta), held2(gv0)]
     check_apart(names, lies, 8, 12, 0)
 
 # %% ../../nbs/kernels/bptt.ipynb #9861758a

@@ -9,8 +9,7 @@ __all__ = ['dense_products']
 import cython
 import numpy as np
 from cython.parallel import prange
-from ..checks import fail
-from .parts.shapes import Held, check_apart, check_between, held2
+from .parts.shapes import check_products, held2
 
 # %% ../../nbs/kernels/dense.ipynb #6e1bd079
 _SHARE = 2**16 # Sums that are worth another thread
@@ -157,6 +156,13 @@ def _dense_tile(
             for r in range(top, bottom):
                 for c in range(n): out[r,first+c] = out[r,first+c] + total[w,r-top,c]
 
+# %% ../../nbs/kernels/dense.ipynb #1e6edb1b
+def _aligned(n):
+    "`n` numbers of 16 bits that begin at a cache line: a sum that crosses one costs two"
+    room = np.empty(n+32, np.int16)
+    skip = -room.ctypes.data//2%32
+    return room[skip:skip+n]
+
 # %% ../../nbs/kernels/dense.ipynb #cdef63bd
 @cython.cdivision(True)
 def dense_products(
@@ -169,16 +175,7 @@ def dense_products(
     R: cython.Py_ssize_t = spk.shape[0]
     J: cython.Py_ssize_t = spk.shape[1]
     C: cython.Py_ssize_t = out.shape[1]
-    if weight.shape[0]!=J: fail('`weight`', expected=f'{J} rows, one for each column of `spk`', found=weight.shape[0])
-    if out.shape[0]!=R or C>weight.shape[1]:
-        fail('`out`', expected=f'shape ({R}, up to {weight.shape[1]})', found=f'shape ({out.shape[0]}, {C})')
-    if J>16777216: fail('`spk`', expected='at most 2²⁴ columns', found=J)
-    check_between('num_threads', num_threads, 1, 0)
-    lies = cython.declare(Held[3])
-    lies[0] = held2(spk)
-    lies[1] = held2(weight)
-    lies[2] = held2(out)
-    check_apart(('spk','weight','out'), lies, 2, 3, 0)
+    check_products(spk, 'weight', weight.shape[0], weight.shape[1], held2(weight), out, num_threads)
     i: cython.Py_ssize_t
     w: cython.Py_ssize_t
     r: cython.Py_ssize_t
@@ -187,11 +184,9 @@ def dense_products(
     byte: cython.uchar[:, ::1] = np.empty((threads, 32*max((J+127)//128, 1)), np.uint8)
     down: cython.Py_ssize_t = (R+1023)//1024
     across: cython.Py_ssize_t = (C+31)//32
-    tall: cython.Py_ssize_t = 8192+32*min(R, 1024)
-    room = np.empty(threads*tall+32, np.int16)
-    align: cython.Py_ssize_t = -room.ctypes.data//2%32 # a sum that crosses a cache line costs two
-    table: cython.short[:, ::1] = room[align:align+threads*8192].reshape(threads, 8192)
-    total: cython.short[:, :, ::1] = room[align+threads*8192:align+threads*tall].reshape(threads, min(R, 1024), 32)
+    room = _aligned(threads*(8192+32*min(R, 1024)))
+    table: cython.short[:, ::1] = room[:threads*8192].reshape(threads, 8192)
+    total: cython.short[:, :, ::1] = room[threads*8192:].reshape(threads, min(R, 1024), 32)
     for w in prange(threads, nogil=True, schedule='static', num_threads=threads):
         for r in range(R*w//threads, R*(w+1)//threads):
             _nibbles(spk, byte, w, r)

@@ -10,7 +10,7 @@ import cython
 import numpy as np
 from cython.parallel import prange
 from ..checks import fail
-from .parts.shapes import Held, check_apart, check_between, held2
+from .parts.shapes import Held, check_apart, check_bn, check_products, held2
 
 # %% ../../nbs/kernels/events.ipynb #7e0a2eae
 _SHARE = 2**16 # Sums that are worth another thread
@@ -51,8 +51,7 @@ def _bytes(
 @cython.exceptval(check=False)
 def _active(
     byte:cython.const[cython.uchar][:, ::1], places:cython.const[cython.int][::1],
-    counts:cython.const[cython.int][::1], active:cython.int[:, ::1],
-    w:cython.Py_ssize_t, G:cython.Py_ssize_t
+    counts:cython.const[cython.int][::1], active:cython.int[:, ::1], w:cython.Py_ssize_t
 )->cython.Py_ssize_t:
     "List the inputs that fired, and count them"
     g: cython.Py_ssize_t
@@ -60,6 +59,7 @@ def _active(
     n: cython.Py_ssize_t = 0
     at: cython.Py_ssize_t
     first: cython.int
+    G: cython.Py_ssize_t = byte.shape[1]
     step: cython.int = cython.cast(cython.int, G)
     x = cython.declare(cython.int[8])
     for g in range(G):
@@ -76,8 +76,8 @@ def _active(
 @cython.exceptval(check=False)
 def _add_rows(
     weight:cython.const[cython.schar][:, ::1], active:cython.int[:, ::1], total:cython.short[:, ::1],
-    w:cython.Py_ssize_t,
-    start:cython.Py_ssize_t, stop:cython.Py_ssize_t, first:cython.Py_ssize_t, last:cython.Py_ssize_t
+    w:cython.Py_ssize_t, start:cython.Py_ssize_t, stop:cython.Py_ssize_t,
+    first:cython.Py_ssize_t, last:cython.Py_ssize_t
 )->cython.void:
     "Sum of the weight rows `active[w, start:stop]`, at most 256, into `total[w]`, for channels `first:last`"
     c: cython.Py_ssize_t
@@ -109,8 +109,7 @@ def _add_rows(
 @cython.exceptval(check=False)
 def _add_tile(
     weight:cython.const[cython.schar][:, ::1], active:cython.int[:, ::1], total:cython.short[:, ::1],
-    w:cython.Py_ssize_t,
-    start:cython.Py_ssize_t, stop:cython.Py_ssize_t, first:cython.Py_ssize_t
+    w:cython.Py_ssize_t, start:cython.Py_ssize_t, stop:cython.Py_ssize_t, first:cython.Py_ssize_t
 )->cython.void:
     "The same for 32 channels from `first`, whose sums stay in registers"
     c: cython.Py_ssize_t
@@ -168,31 +167,21 @@ def event_products(
     R: cython.Py_ssize_t = spk.shape[0]
     J: cython.Py_ssize_t = spk.shape[1]
     C: cython.Py_ssize_t = out.shape[1]
-    if weight.shape[0]!=J: fail('`weight`', expected=f'{J} rows, one for each column of `spk`', found=weight.shape[0])
-    if out.shape[0]!=R or C>weight.shape[1]:
-        fail('`out`', expected=f'shape ({R}, up to {weight.shape[1]})', found=f'shape ({out.shape[0]}, {C})')
-    if J>16777216: fail('`spk`', expected='at most 2²⁴ columns', found=J)
-    check_between('num_threads', num_threads, 1, 0)
-    lies = cython.declare(Held[3])
-    lies[0] = held2(spk)
-    lies[1] = held2(weight)
-    lies[2] = held2(out)
-    check_apart(('spk','weight','out'), lies, 2, 3, 0)
+    check_products(spk, 'weight', weight.shape[0], weight.shape[1], held2(weight), out, num_threads)
     i: cython.Py_ssize_t
     n: cython.Py_ssize_t
     w: cython.Py_ssize_t
     threads: cython.int = min(num_threads, 1+R*C//_SHARE)
     parts: cython.Py_ssize_t = 1 if R>=threads else threads # of the channels of a row
-    G: cython.Py_ssize_t = (J+7)//8
     places: cython.const[cython.int][::1] = _PLACES
     counts: cython.const[cython.int][::1] = _COUNTS
-    byte: cython.uchar[:, ::1] = np.empty((threads, G), np.uint8)
+    byte: cython.uchar[:, ::1] = np.empty((threads, (J+7)//8), np.uint8)
     active: cython.int[:, ::1] = np.empty((threads, J+8), np.int32)
     total: cython.short[:, ::1] = np.empty((threads, C+32), np.int16)
     for w in prange(threads, nogil=True, schedule='static', num_threads=threads):
         for i in range(R*parts*w//threads, R*parts*(w+1)//threads):
             _bytes(spk, byte, w, i//parts)
-            n = _active(byte, places, counts, active, w, G)
+            n = _active(byte, places, counts, active, w)
             _event_row(weight, out, active, total, n, w, i//parts, C*(i%parts)//parts, C*(i%parts+1)//parts)
 
 # %% ../../nbs/kernels/events.ipynb #50d8f58d
@@ -205,11 +194,8 @@ def pack_rows(
     J: cython.Py_ssize_t = weight.shape[0]
     C: cython.Py_ssize_t = weight.shape[1]
     W: cython.Py_ssize_t = words.shape[1]
-    if words.shape[0]!=J or W!=(C+4)//5:
-        fail('`words`', expected=f'shape ({J}, {(C+4)//5})', found=f'shape ({words.shape[0]}, {W})')
-    lies = cython.declare(Held[2])
-    lies[0] = held2(weight)
-    lies[1] = held2(words)
+    check_bn('words', words.shape[0], W, J, (C+4)//5, False)
+    lies: Held[2] = [held2(weight), held2(words)]
     check_apart(('weight','words'), lies, 1, 2, 0)
     j: cython.Py_ssize_t
     i: cython.Py_ssize_t
@@ -276,17 +262,15 @@ def _add_quotients(
 @cython.nogil
 @cython.exceptval(check=False)
 def _take_digits(
-    total:cython.ushort[:, :, ::1], out:cython.int[:, ::1], w:cython.Py_ssize_t, r:cython.Py_ssize_t, rows:cython.int,
-    add:cython.bint,
-    first:cython.Py_ssize_t, last:cython.Py_ssize_t
+    total:cython.ushort[:, :, ::1], out:cython.int[:, ::1], w:cython.Py_ssize_t, r:cython.Py_ssize_t,
+    rows:cython.int, add:cython.bint, first:cython.Py_ssize_t, last:cython.Py_ssize_t
 )->cython.void:
     i: cython.Py_ssize_t
     k: cython.Py_ssize_t
-    C: cython.Py_ssize_t = out.shape[1]
     W: cython.Py_ssize_t = total.shape[2]
     n: cython.int
     for k in range(5):
-        for i in range(first, min(last, C-k*W)):
+        for i in range(first, min(last, out.shape[1]-k*W)):
             n = cython.cast(cython.int, total[w,k,i])
             if k<4: n = (n-9*cython.cast(cython.int, total[w,k+1,i]))&65535
             n = n-4*rows
@@ -324,29 +308,20 @@ def packed_event_products(
     J: cython.Py_ssize_t = spk.shape[1]
     C: cython.Py_ssize_t = out.shape[1]
     W: cython.Py_ssize_t = words.shape[1]
-    if words.shape[0]!=J: fail('`words`', expected=f'{J} rows, one for each column of `spk`', found=words.shape[0])
-    if out.shape[0]!=R or W!=(C+4)//5:
-        fail('`out`', expected=f'shape ({R}, up to {5*W})', found=f'shape ({out.shape[0]}, {C})')
-    if J>16777216: fail('`spk`', expected='at most 2²⁴ columns', found=J)
-    check_between('num_threads', num_threads, 1, 0)
-    lies = cython.declare(Held[3])
-    lies[0] = held2(spk)
-    lies[1] = held2(words)
-    lies[2] = held2(out)
-    check_apart(('spk','words','out'), lies, 2, 3, 0)
+    check_products(spk, 'words', words.shape[0], 5*W, held2(words), out, num_threads)
+    if W!=(C+4)//5: fail('`out`', expected=f'{5*W-4} to {5*W} columns', found=C)
     i: cython.Py_ssize_t
     n: cython.Py_ssize_t
     w: cython.Py_ssize_t
     threads: cython.int = min(num_threads, 1+R*C//_SHARE)
     parts: cython.Py_ssize_t = 1 if R>=threads else threads # of the words of a row
-    G: cython.Py_ssize_t = (J+7)//8
     places: cython.const[cython.int][::1] = _PLACES
     counts: cython.const[cython.int][::1] = _COUNTS
-    byte: cython.uchar[:, ::1] = np.empty((threads, G), np.uint8)
+    byte: cython.uchar[:, ::1] = np.empty((threads, (J+7)//8), np.uint8)
     active: cython.int[:, ::1] = np.empty((threads, J+8), np.int32)
     total: cython.ushort[:, :, ::1] = np.empty((threads, 5, W), np.uint16)
     for w in prange(threads, nogil=True, schedule='static', num_threads=threads):
         for i in range(R*parts*w//threads, R*parts*(w+1)//threads):
             _bytes(spk, byte, w, i//parts)
-            n = _active(byte, places, counts, active, w, G)
+            n = _active(byte, places, counts, active, w)
             _packed_row(words, out, active, total, n, w, i//parts, W*(i%parts)//parts, W*(i%parts+1)//parts)

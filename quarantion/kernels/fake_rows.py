@@ -98,9 +98,8 @@ def _forward_stretch(
     x:cython.const[cython.float][:, :, ::1], bits:cython.const[cython.int][:, :, ::1],
     scale:cython.const[cython.float][::1], low:cython.float, high:cython.float,
     out:cython.float[:, :, ::1], ends:cython.int[:, ::1], spans:cython.const[cython.float][:, ::1],
-    counts:cython.longlong[:, ::1],
-    place:cython.int[:, ::1], tally:cython.longlong[:, :, ::1], look:cython.bint, w:cython.Py_ssize_t,
-    u:cython.Py_ssize_t, parts:cython.Py_ssize_t, tile:cython.Py_ssize_t
+    counts:cython.longlong[:, ::1], place:cython.int[:, ::1], tally:cython.longlong[:, :, ::1],
+    look:cython.bint, w:cython.Py_ssize_t, u:cython.Py_ssize_t, parts:cython.Py_ssize_t, tile:cython.Py_ssize_t
 )->cython.void:
     "Stretch `u` of the work, by thread `w`"
     c: cython.Py_ssize_t = u//parts
@@ -140,6 +139,35 @@ def _spans(low, high, C, bins):
         fail('`low`', expected='below `high`, and both finite', found='a range without width')
     return np.stack([lo,hi,np.float32(bins)/(hi-lo)], 1)
 
+# %% ../../nbs/kernels/fake_rows.ipynb #53be3d35
+@cython.cfunc
+def _check_seen(
+    x:cython.const[cython.float][:, :, ::1], scale:cython.const[cython.float][::1],
+    low:cython.const[cython.float][::1], high:cython.const[cython.float][::1], out:cython.float[:, :, ::1],
+    min_val:cython.float[::1], max_val:cython.float[::1], counts:cython.longlong[:, ::1]
+):
+    "That outputs fit, and that nothing is written into another; raises `CheckError`"
+    C: cython.Py_ssize_t = x.shape[1]
+    wide: cython.Py_ssize_t = counts.shape[1]
+    check_tbn('out', out.shape[0], out.shape[1], out.shape[2], x.shape[0], C, x.shape[2], False, False)
+    check_length('min_val', min_val.shape[0], C, 0)
+    check_length('max_val', max_val.shape[0], min_val.shape[0], min_val.shape[0])
+    if wide>0 and (counts.shape[0]!=C or wide<3):
+        fail('`counts`', expected=f'shape ({C}, at least 3)', found=f'shape ({counts.shape[0]}, {wide})')
+    lies: Held[8] = [held3(x), held1(scale), held1(low), held1(high), held3(out), held1(min_val), held1(max_val),
+                     held2(counts)]
+    check_apart(('x','scale','low','high','out','min_val','max_val','counts'), lies, 4, 8, 1)
+
+# %% ../../nbs/kernels/fake_rows.ipynb #6c40daf4
+_NOTHING = 2139095040,-2139095041 # ∞ and −∞, as the bits that `_extremes_tile` compares
+
+def _extremes(found):
+    "Smallest and largest of each channel, from `[C, parts, 2]`"
+    ends = found[:,:,0].min(1),found[:,:,1].max(1)
+    lowest,highest = ((i^((i>>31)&2147483647)).view(np.float32) for i in ends)
+    nan = np.isnan(lowest)|np.isnan(highest) # by its bits it is beyond ∞ or beyond −∞
+    return np.where(nan, np.float32(np.nan), lowest),np.where(nan, np.float32(np.nan), highest)
+
 # %% ../../nbs/kernels/fake_rows.ipynb #cf7a6291
 @cython.cdivision(True)
 def fake_quantize_rows(
@@ -157,23 +185,9 @@ def fake_quantize_rows(
 ):
     "The values of the nearest codes, with extremes and histogram of each channel; raises `CheckError`"
     C: cython.Py_ssize_t = x.shape[1]
-    _check(x, scale, quant_min, quant_max, num_threads)
-    check_tbn('out', out.shape[0], out.shape[1], out.shape[2], x.shape[0], C, x.shape[2], False, False)
-    check_length('min_val', min_val.shape[0], C, 0)
-    check_length('max_val', max_val.shape[0], min_val.shape[0], min_val.shape[0])
     wide: cython.Py_ssize_t = counts.shape[1]
-    if wide>0 and (counts.shape[0]!=C or wide<3):
-        fail('`counts`', expected=f'shape ({C}, at least 3)', found=f'shape ({counts.shape[0]}, {wide})')
-    lies = cython.declare(Held[8])
-    lies[0] = held3(x)
-    lies[1] = held1(scale)
-    lies[2] = held1(low)
-    lies[3] = held1(high)
-    lies[4] = held3(out)
-    lies[5] = held1(min_val)
-    lies[6] = held1(max_val)
-    lies[7] = held2(counts)
-    check_apart(('x','scale','low','high','out','min_val','max_val','counts'), lies, 4, 8, 1)
+    _check(x, scale, quant_min, quant_max, num_threads)
+    _check_seen(x, scale, low, high, out, min_val, max_val, counts)
     threads: cython.Py_ssize_t = num_threads
     parts: cython.Py_ssize_t = threads if C<8*threads else 1
     units: cython.Py_ssize_t = C*parts
@@ -182,8 +196,7 @@ def fake_quantize_rows(
     largest: cython.float = quant_max
     look: cython.bint = min_val.shape[0]>0
     bits: cython.const[cython.int][:, :, ::1] = np.asarray(x).view(np.int32)
-    found = np.empty((units if look else 0, 2), np.int32)
-    found[:] = (2139095040,-2139095041) # ∞ and −∞
+    found = np.full((units if look else 0, 2), _NOTHING, np.int32)
     ends: cython.int[:, ::1] = found
     spans: cython.const[cython.float][:, ::1] = _spans(low, high, C, wide-2) if wide>0 else np.empty((0, 3), np.float32)
     counted = np.asarray(counts) if wide>0 and parts==1 else np.empty((units, wide), np.int64)
@@ -197,12 +210,7 @@ def fake_quantize_rows(
             _forward_stretch(x, bits, scale, smallest, largest, out, ends, spans, held, place, tally, look,
                              w, u, parts, tile)
     if wide>0 and parts>1: np.asarray(counts)[:] = counted.reshape(C, parts, wide).sum(1)
-    if look:
-        pairs = found.reshape(C, parts, 2)
-        lowest,highest = ((i^((i>>31)&2147483647)).view(np.float32) for i in (pairs[:,:,0].min(1),pairs[:,:,1].max(1)))
-        nan = np.isnan(lowest)|np.isnan(highest) # by its bits it is beyond ∞ or beyond −∞
-        np.asarray(min_val)[:] = np.where(nan, np.float32(np.nan), lowest)
-        np.asarray(max_val)[:] = np.where(nan, np.float32(np.nan), highest)
+    if look: np.asarray(min_val)[:],np.asarray(max_val)[:] = _extremes(found.reshape(C, parts, 2))
 
 # %% ../../nbs/kernels/fake_rows.ipynb #278cd9f2
 @cython.cfunc
@@ -265,6 +273,22 @@ def _scale_tile(
         half = half//2
     return term[w,0]
 
+# %% ../../nbs/kernels/fake_rows.ipynb #ef31bcf7
+@cython.cfunc
+def _check_gradients(
+    g:cython.const[cython.float][:, :, ::1], x:cython.const[cython.float][:, :, ::1],
+    scale:cython.const[cython.float][::1], gx:cython.float[:, :, ::1], gscale:cython.double[::1]
+):
+    "That gradients fit, and that nothing is written into another; raises `CheckError`"
+    A: cython.Py_ssize_t = x.shape[0]
+    C: cython.Py_ssize_t = x.shape[1]
+    N: cython.Py_ssize_t = x.shape[2]
+    check_tbn('g', g.shape[0], g.shape[1], g.shape[2], A, C, N, False, False)
+    check_tbn('gx', gx.shape[0], gx.shape[1], gx.shape[2], A, C, N, False, False)
+    check_length('gscale', gscale.shape[0], C, 0)
+    lies: Held[5] = [held3(g), held3(x), held1(scale), held3(gx), held1(gscale)]
+    check_apart(('g','x','scale','gx','gscale'), lies, 3, 5, 0)
+
 # %% ../../nbs/kernels/fake_rows.ipynb #b408f99f
 @cython.cdivision(True)
 def fake_quantize_back(
@@ -280,17 +304,8 @@ def fake_quantize_back(
     "Gradients of `fake_quantize_rows`; raises `CheckError` for shapes that do not fit"
     C: cython.Py_ssize_t = x.shape[1]
     N: cython.Py_ssize_t = x.shape[2]
-    check_tbn('g', g.shape[0], g.shape[1], g.shape[2], x.shape[0], C, N, False, False)
     _check(x, scale, quant_min, quant_max, num_threads)
-    check_tbn('gx', gx.shape[0], gx.shape[1], gx.shape[2], x.shape[0], C, N, False, False)
-    check_length('gscale', gscale.shape[0], C, 0)
-    lies = cython.declare(Held[5])
-    lies[0] = held3(g)
-    lies[1] = held3(x)
-    lies[2] = held1(scale)
-    lies[3] = held3(gx)
-    lies[4] = held1(gscale)
-    check_apart(('g','x','scale','gx','gscale'), lies, 3, 5, 0)
+    _check_gradients(g, x, scale, gx, gscale)
     threads: cython.Py_ssize_t = num_threads
     tile: cython.Py_ssize_t = _TILE
     tiles: cython.Py_ssize_t = (N+tile-1)//tile

@@ -10,7 +10,7 @@ import cython
 import numpy as np
 from cython.parallel import prange
 from ..checks import fail
-from .parts.shapes import Held, check_apart, check_between, check_bn, check_each, check_tbn, held2, held3
+from .parts.shapes import Held, check_apart, check_between, check_bn, check_leak, check_tbn, held2, held3
 from .parts.step import after, charge
 
 # %% ../../nbs/kernels/fused.ipynb #2513b55b
@@ -251,15 +251,9 @@ def _check(
     check_between('guard', guard, 0, 30)
     check_between('reset', reset, 0, 3)
     check_between('num_threads', num_threads, 1, 0)
-    lies = cython.declare(Held[6])
-    lies[0] = held3(x)
-    lies[1] = held2(weight)
-    lies[2] = held2(per)
-    lies[3] = held3(spk)
-    lies[4] = held2(count)
-    lies[5] = held2(mem)
+    lies: Held[6] = [held3(x), held2(weight), held2(per), held3(spk), held2(count), held2(mem)]
     check_apart(('x','weight','per','spk','count','mem'), lies, 3, 6, 0)
-    check_each('per[1]', per[1], 0, 65536)
+    check_leak('per[1]', per[1])
     if T*(J+8)>1073741824: fail('`x`', expected='at most 2³⁰ places for the spikes of a sample', found=T*(J+8))
     return N
 
@@ -269,7 +263,7 @@ def fused_forward(
     x:cython.const[cython.uchar][:, :, ::1], # Spikes that come in, `[T, B, J]`, uint8; whatever is not 0 counts as 1
     weight:cython.const[cython.schar][:, ::1], # Weights, transposed, `[J, P]`, int8; P a multiple of 32, at least N
     guard:cython.int, # Guard bits f, 0 to 30
-    per:cython.const[cython.int][:, ::1], # b, leak m (in 2⁻¹⁶, 0 to 65536) and θ of each neuron, `[3, P]`
+    per:cython.const[cython.int][:, ::1], # b, leak m (in 2⁻¹⁶, 0 to 2¹⁶) and θ of each neuron, `[3, P]`
     spk:cython.uchar[:, :, ::1], # Out: spikes, 0 or 1, `[T, B, N]`
     count:cython.int[:, ::1], # Out: spikes of each neuron over all steps, added to what is there, `[B, N]`
     mem:cython.longlong[:, ::1], # Out: membranes U after each step, added to what is there, `[B, N]`
@@ -282,7 +276,6 @@ def fused_forward(
     J: cython.Py_ssize_t = x.shape[2]
     N: cython.Py_ssize_t = _check(x, weight, guard, per, spk, count, mem, reset, num_threads)
     if T*B*N==0: return
-    b: cython.Py_ssize_t
     w: cython.Py_ssize_t
     threads: cython.int = min(num_threads, 1+T*B*(J+N)//_SHARE)
     parts: cython.Py_ssize_t = 1 if B>=threads else threads # of the neurons of a sample
@@ -294,7 +287,6 @@ def fused_forward(
     flags: cython.uchar[:, ::1] = np.empty((threads, 1024+(J+7)//8), np.uint8)
     for w in prange(threads, nogil=True, schedule='static', num_threads=threads):
         for i in range(B*parts*w//threads, B*parts*(w+1)//threads):
-            b = i//parts
-            _list(x, bits, flags, work, w, b)
-            _sample(weight, guard, per, spk, count, mem, work, total, flags, T, N, w, b,
+            _list(x, bits, flags, work, w, i//parts)
+            _sample(weight, guard, per, spk, count, mem, work, total, flags, T, N, w, i//parts,
                 V*(i%parts)//parts*32, V*(i%parts+1)//parts*32, reset)

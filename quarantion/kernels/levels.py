@@ -110,8 +110,7 @@ _code = cython.fused_type(cython.float, cython.uchar)
 @cython.exceptval(check=False)
 def _few_block(
     x:cython.const[cython.float][::1], edge:cython.const[cython.float][::1], table:cython.const[_code][::1],
-    out:_code[::1],
-    start:cython.Py_ssize_t, stop:cython.Py_ssize_t
+    out:_code[::1], start:cython.Py_ssize_t, stop:cython.Py_ssize_t
 )->cython.void:
     "Up to 16 levels; `edge` is filled up to 16 with infinity, and `table` as well"
     j: cython.Py_ssize_t
@@ -147,9 +146,8 @@ def _few_block(
 @cython.exceptval(check=False)
 def _uniform_block(
     x:cython.const[cython.float][::1], edge:cython.const[cython.float][::1], table:cython.const[_code][::1],
-    out:_code[::1],
-    low:cython.float, rate:cython.float, top:cython.float, work:cython.int[:, ::1], w:cython.Py_ssize_t,
-    start:cython.Py_ssize_t, stop:cython.Py_ssize_t
+    out:_code[::1], low:cython.float, rate:cython.float, top:cython.float,
+    work:cython.int[:, ::1], w:cython.Py_ssize_t, start:cython.Py_ssize_t, stop:cython.Py_ssize_t
 )->cython.void:
     "`edge` ends with infinity"
     j: cython.Py_ssize_t
@@ -171,11 +169,9 @@ def _uniform_block(
 @cython.exceptval(check=False)
 def _cells_block(
     x:cython.const[cython.float][::1], edge:cython.const[cython.float][::1], table:cython.const[_code][::1],
-    out:_code[::1],
-    cells:cython.const[cython.int][::1], centre:cython.float, low:cython.float, high:cython.float,
-    diff:cython.float[:, ::1],
-    byte:cython.const[cython.uchar][:, ::1], work:cython.int[:, ::1], w:cython.Py_ssize_t, start:cython.Py_ssize_t,
-    stop:cython.Py_ssize_t
+    out:_code[::1], cells:cython.const[cython.int][::1], centre:cython.float, low:cython.float, high:cython.float,
+    diff:cython.float[:, ::1], byte:cython.const[cython.uchar][:, ::1],
+    work:cython.int[:, ::1], w:cython.Py_ssize_t, start:cython.Py_ssize_t, stop:cython.Py_ssize_t
 )->cython.void:
     "`byte` are those of `diff`; `edge` is filled up with infinity"
     j: cython.Py_ssize_t
@@ -211,8 +207,8 @@ def _cells_block(
 @cython.exceptval(check=False)
 def _search_block(
     x:cython.const[cython.float][::1], edge:cython.const[cython.float][::1], table:cython.const[_code][::1],
-    out:_code[::1],
-    half:cython.int, work:cython.int[:, ::1], w:cython.Py_ssize_t, start:cython.Py_ssize_t, stop:cython.Py_ssize_t
+    out:_code[::1], half:cython.int,
+    work:cython.int[:, ::1], w:cython.Py_ssize_t, start:cython.Py_ssize_t, stop:cython.Py_ssize_t
 )->cython.void:
     "`edge` is filled up to 2·`half` with infinity"
     j: cython.Py_ssize_t
@@ -232,8 +228,7 @@ def _search_block(
 @cython.exceptval(check=False)
 def _count_block(
     x:cython.const[cython.float][::1], low:cython.float, high:cython.float, counts:cython.longlong[:, ::1],
-    w:cython.Py_ssize_t,
-    start:cython.Py_ssize_t, stop:cython.Py_ssize_t
+    w:cython.Py_ssize_t, start:cython.Py_ssize_t, stop:cython.Py_ssize_t
 )->cython.void:
     j: cython.Py_ssize_t
     below: cython.int = 0
@@ -263,6 +258,27 @@ def _check_table(
     right = np.float32((L-1)/(float(levels[L-1])-float(levels[0]))) if L>1 else 0
     if rate!=right: fail('`rate`', expected=f'0, or {right:g} as by `uniform_rate`', found=f'{rate:g}')
 
+# %% ../../nbs/kernels/levels.ipynb #eda8aaaf
+@cython.cfunc
+def _check_given(
+    x:cython.const[cython.float][::1], levels:cython.const[cython.float][::1], bounds:cython.const[cython.float][::1],
+    table:cython.const[_code][::1], out:_code[::1], clipped:cython.longlong[::1], rate:cython.float,
+    cells:cython.const[cython.int][::1], num_threads:cython.int
+):
+    "That arrays fit, and that nothing is written into another; raises `CheckError`"
+    L: cython.Py_ssize_t = levels.shape[0]
+    if L<1: fail('`levels`', expected='at least one level', found='none')
+    check_length('bounds', bounds.shape[0], L-1, L-1)
+    check_length('table', table.shape[0], L, L)
+    check_length('out', out.shape[0], x.shape[0], x.shape[0])
+    check_length('clipped', clipped.shape[0], 3, 0)
+    if cells.shape[0]>0 and not _fit(np.asarray(cells), np.asarray(levels)):
+        fail('`cells`', expected='what `level_cells` wrote for `levels`, or none', found=f'{cells.shape[0]} others')
+    _check_table(levels, bounds, rate)
+    check_between('num_threads', num_threads, 1, 0)
+    lies: Held[7] = [held1(x), held1(levels), held1(bounds), held1(table), held1(cells), held1(out), held1(clipped)]
+    check_apart(('x','levels','bounds','table','cells','out','clipped'), lies, 5, 7, 0)
+
 # %% ../../nbs/kernels/levels.ipynb #366c249b
 @cython.cdivision(True)
 def nearest_level(
@@ -279,35 +295,14 @@ def nearest_level(
     "The nearest levels, the lower one on a tie, the lowest one for NaN; raises `CheckError` for shapes that do not fit"
     n: cython.Py_ssize_t = x.shape[0]
     L: cython.Py_ssize_t = levels.shape[0]
-    if L<1: fail('`levels`', expected='at least one level', found='none')
-    check_length('bounds', bounds.shape[0], L-1, L-1)
-    check_length('table', table.shape[0], L, L)
-    check_length('out', out.shape[0], n, n)
-    check_length('clipped', clipped.shape[0], 3, 0)
-    if cells.shape[0]>0 and not _fit(np.asarray(cells), np.asarray(levels)):
-        fail('`cells`', expected='what `level_cells` wrote for `levels`, or none', found=f'{cells.shape[0]} others')
-    _check_table(levels, bounds, rate)
-    check_between('num_threads', num_threads, 1, 0)
-    lies = cython.declare(Held[7])
-    lies[0] = held1(x)
-    lies[1] = held1(levels)
-    lies[2] = held1(bounds)
-    lies[3] = held1(table)
-    lies[4] = held1(cells)
-    lies[5] = held1(out)
-    lies[6] = held1(clipped)
-    check_apart(('x','levels','bounds','table','cells','out','clipped'), lies, 5, 7, 0)
+    _check_given(x, levels, bounds, table, out, clipped, rate, cells, num_threads)
     threads: cython.Py_ssize_t = num_threads
     block: cython.Py_ssize_t = _BLOCK
     blocks: cython.Py_ssize_t = (n+block-1)//block
     half: cython.int = 8
-    while 2*half<L: half = half*2
-    filled = np.full(2*half, np.inf, np.float32) # so that every search takes the same steps, and none leaves the array
-    filled[:L-1] = bounds
-    codes = np.zeros(2*half+1, np.asarray(table).dtype)
-    codes[:L] = table
-    edge: cython.const[cython.float][::1] = filled
-    entry: cython.const[_code][::1] = codes
+    while 2*half<L: half = half*2 # arrays are filled up to it, so that all searches take the same steps, inside them
+    edge: cython.const[cython.float][::1] = np.concatenate([bounds, np.full(2*half+1-L, np.inf, np.float32)])
+    entry: cython.const[_code][::1] = np.concatenate([table, np.zeros(2*half+1-L, np.asarray(table).dtype)])
     counts: cython.longlong[:, ::1] = np.zeros((threads, 3), np.int64)
     work: cython.int[:, ::1] = np.empty((threads, block), np.int32)
     low: cython.float = levels[0]
@@ -331,7 +326,4 @@ def nearest_level(
                 _cells_block(x, edge, entry, out, cells, centre, low, high, diff, byte, work, w,
                              k*block, min((k+1)*block, n))
             else: _search_block(x, edge, entry, out, half, work, w, k*block, min((k+1)*block, n))
-    if count:
-        for k in range(3):
-            clipped[k] = 0
-            for w in range(threads): clipped[k] += counts[w,k]
+    if count: np.asarray(clipped)[:] = np.asarray(counts).sum(0)

@@ -7,7 +7,7 @@ __all__ = ['lif_int_forward']
 
 # %% ../../nbs/kernels/lif_int.ipynb #bf62965d
 import cython
-from .parts.shapes import check_between, check_each, check_length
+from .parts.shapes import check_between, check_leak, check_length
 from .parts.strips import check_layer, run_strips
 
 _spike = cython.fused_type(cython.float, cython.uchar)
@@ -17,7 +17,7 @@ def lif_int_forward(
     x:cython.const[cython.int][:, :, ::1], # Sums of products of codes, A, `[T, B, N]`, or constant `[1, B, N]`
     guard:cython.int, # Guard bits f, 0 to 30
     bias:cython.const[cython.int][::1], # b, `[N]` or `[1]`
-    m:cython.const[cython.int][::1], # Leak, in 2⁻¹⁶, 0 to 65536, `[N]` or `[1]`
+    m:cython.const[cython.int][::1], # Leak, in 2⁻¹⁶, 0 to 2¹⁶, `[N]` or `[1]`
     theta:cython.const[cython.int][::1], # Threshold, `[N]` or `[1]`
     v:cython.int[:, ::1], # State `[B, N]`: U before the first step; overwritten with U after the last
     spk:_spike[:, :, ::1], # Out: spikes, 0 or 1, `[T, B, N]`, uint8 or float32
@@ -36,5 +36,5 @@ def lif_int_forward(
     check_length('bias', bias.shape[0], x.shape[2], 1)
     check_length('m', m.shape[0], x.shape[2], 1)
     check_length('theta', theta.shape[0], x.shape[2], 1)
-    check_each('m', m, 0, 65536)
+    check_leak('m', m)
     run_strips(x, guard, m, theta, bias, v, spk, bits, pre, mem, count, steps, reset, num_threads)

@@ -11,7 +11,7 @@ import numpy as np
 from cython.parallel import prange
 from .parts.fractions import leak, level
 from .parts.step import after, charge
-from .parts.shapes import Held, check_apart, check_between, check_bn, check_each
+from .parts.shapes import Held, check_apart, check_between, check_bn, check_each, check_leak
 from .parts.shapes import check_length, check_rising, check_tbn, held1, held2, held3
 
 # %% ../../nbs/kernels/lif_states.ipynb #5cbe6ae0
@@ -211,12 +211,13 @@ def _check_values(
     m2:cython.const[cython.int][::1], levels:cython.const[cython.int][::1]
 ):
     "That what neurons have lies where it may; raises `CheckError`"
-    check_each('m', m, 0, 65536)
+    check_leak('m', m)
     check_each('m0', m0, 1073741824, 2147483647)
     check_each('shift', shift, 1, 62)
-    check_each('m2', m2, 0, 65536)
+    check_leak('m2', m2)
     check_rising('levels', levels)
 
+# %% ../../nbs/kernels/lif_states.ipynb #f5b002b4
 @cython.cfunc
 def _check_memory(
     x:cython.const[cython.int][:, :, ::1], bias:cython.const[cython.int][::1], m:cython.const[cython.int][::1],
@@ -226,20 +227,8 @@ def _check_memory(
 ):
     "That nothing is written into another argument; raises `CheckError`"
     names = 'x','bias','m','theta','m0','shift','m2','levels','v','j','spk','pre','mem'
-    lies = cython.declare(Held[13])
-    lies[0] = held3(x)
-    lies[1] = held1(bias)
-    lies[2] = held1(m)
-    lies[3] = held1(theta)
-    lies[4] = held1(m0)
-    lies[5] = held1(shift)
-    lies[6] = held1(m2)
-    lies[7] = held1(levels)
-    lies[8] = held2(v)
-    lies[9] = held2(j)
-    lies[10] = held3(spk)
-    lies[11] = held3(pre)
-    lies[12] = held3(mem)
+    lies: Held[13] = [held3(x), held1(bias), held1(m), held1(theta), held1(m0), held1(shift), held1(m2), held1(levels),
+                      held2(v), held2(j), held3(spk), held3(pre), held3(mem)]
     check_apart(names, lies, 8, 13, 0)
 
 # %% ../../nbs/kernels/lif_states.ipynb #5d0efabb
@@ -248,12 +237,12 @@ def lif_states_forward(
     x:cython.const[cython.int][:, :, ::1], # Sums of products of codes, A, `[T, B, N]`, or constant `[1, B, N]`
     guard:cython.int, # Guard bits f, 0 to 30
     bias:cython.const[cython.int][::1], # b, `[N]`
-    m:cython.const[cython.int][::1], # Leak of the membrane, in 2⁻¹⁶, 0 to 65536, `[N]`
+    m:cython.const[cython.int][::1], # Leak of the membrane, in 2⁻¹⁶, 0 to 2¹⁶, `[N]`
     theta:cython.const[cython.int][::1], # Threshold, `[N]`
     m0:cython.const[cython.int][::1], # Scale of the current, 2³⁰ to 2³¹−1, `[N]`; empty: the current is A itself
     shift:cython.const[cython.int][::1], # n, 1 to 62, `[N]`; empty as `m0`
     quant_max:cython.int, # Q, the largest |q|
-    m2:cython.const[cython.int][::1], # Leak of the current, in 2⁻¹⁶, 0 to 65536, `[N]`; empty: none
+    m2:cython.const[cython.int][::1], # Leak of the current, in 2⁻¹⁶, 0 to 2¹⁶, `[N]`; empty: none
     levels:cython.const[cython.int][::1], # Levels t of membranes in 2⁻¹⁶ of the threshold, rising, `[L]`; empty: none
     clip:cython.int, # Largest |U|; 0: no limit
     before_fire:cython.int, # Are membranes limited before they are compared (1), or after the reset (0)?

@@ -51,9 +51,7 @@ def quantize_nonary(
     check_length('edges', edges.shape[0], 4, 4)
     check_length('out', out.shape[0], n, n)
     check_between('num_threads', num_threads, 1, 0)
-    lies = cython.declare(Held[2])
-    lies[0] = held1(x)
-    lies[1] = held1(out)
+    lies: Held[2] = [held1(x), held1(out)]
     check_apart(('x','out'), lies, 1, 2, 0)
     e1: _real = edges[0]
     e2: _real = edges[1]
@@ -97,9 +95,7 @@ def pack_planes(
     n: cython.Py_ssize_t = words.shape[0]
     check_length('nits', nits.shape[0], 5*n, 5*n)
     check_between('num_threads', num_threads, 1, 0)
-    lies = cython.declare(Held[2])
-    lies[0] = held1(nits)
-    lies[1] = held1(words)
+    lies: Held[2] = [held1(nits), held1(words)]
     check_apart(('nits','words'), lies, 1, 2, 0)
     block: cython.Py_ssize_t = _BLOCK
     k: cython.Py_ssize_t
@@ -140,9 +136,7 @@ def unpack_planes(
     n: cython.Py_ssize_t = words.shape[0]
     check_length('nits', nits.shape[0], 5*n, 5*n)
     check_between('num_threads', num_threads, 1, 0)
-    lies = cython.declare(Held[2])
-    lies[0] = held1(words)
-    lies[1] = held1(nits)
+    lies: Held[2] = [held1(words), held1(nits)]
     check_apart(('words','nits'), lies, 1, 2, 0)
     block: cython.Py_ssize_t = _BLOCK
     k: cython.Py_ssize_t
@@ -182,9 +176,7 @@ def pack_nits(
     n: cython.Py_ssize_t = words.shape[0]
     check_length('nits', nits.shape[0], 5*n, 5*n)
     check_between('num_threads', num_threads, 1, 0)
-    lies = cython.declare(Held[2])
-    lies[0] = held1(nits)
-    lies[1] = held1(words)
+    lies: Held[2] = [held1(nits), held1(words)]
     check_apart(('nits','words'), lies, 1, 2, 0)
     threads: cython.Py_ssize_t = num_threads
     tile: cython.Py_ssize_t = _WORDS
@@ -240,9 +232,7 @@ def unpack_nits(
     n: cython.Py_ssize_t = words.shape[0]
     check_length('nits', nits.shape[0], 5*n, 5*n)
     check_between('num_threads', num_threads, 1, 0)
-    lies = cython.declare(Held[2])
-    lies[0] = held1(words)
-    lies[1] = held1(nits)
+    lies: Held[2] = [held1(words), held1(nits)]
     check_apart(('words','nits'), lies, 1, 2, 0)
     out: cython.uchar[::1] = np.asarray(nits).view(np.uint8)
     three: cython.const[cython.uint][::1] = _THREE

@@ -55,9 +55,7 @@ def encode_digits(
     if x.shape[0]!=n: fail('`digits`', expected=f'{x.shape[0]} rows, one for each number in `x`', found=n)
     if digits.shape[1]>20: fail('`digits`', expected='at most 20 columns', found=digits.shape[1])
     check_between('num_threads', num_threads, 1, 0)
-    lies = cython.declare(Held[2])
-    lies[0] = held1(x)
-    lies[1] = held2(digits)
+    lies: Held[2] = [held1(x), held2(digits)]
     check_apart(('x','digits'), lies, 1, 2, 0)
     block: cython.Py_ssize_t = _BLOCK
     k: cython.Py_ssize_t
@@ -91,9 +89,7 @@ def decode_digits(
     check_length('out', out.shape[0], digits.shape[0], digits.shape[0])
     if digits.shape[1]>20: fail('`digits`', expected='at most 20 columns', found=digits.shape[1])
     check_between('num_threads', num_threads, 1, 0)
-    lies = cython.declare(Held[2])
-    lies[0] = held2(digits)
-    lies[1] = held1(out)
+    lies: Held[2] = [held2(digits), held1(out)]
     check_apart(('digits','out'), lies, 1, 2, 0)
     block: cython.Py_ssize_t = _BLOCK
     k: cython.Py_ssize_t
@@ -158,10 +154,7 @@ def add_saturate(
     check_length('b', b.shape[0], n, n)
     _check_half(half)
     check_between('num_threads', num_threads, 1, 0)
-    lies = cython.declare(Held[3])
-    lies[0] = held1(a)
-    lies[1] = held1(b)
-    lies[2] = held1(out)
+    lies: Held[3] = [held1(a), held1(b), held1(out)]
     check_apart(('a','b','out'), lies, 2, 3, 2)
     bad: cython.longlong = 0
     beyond: cython.longlong
@@ -220,11 +213,7 @@ def add_carries(
     check_length('carry', carry.shape[0], n, n)
     _check_half(half)
     check_between('num_threads', num_threads, 1, 0)
-    lies = cython.declare(Held[4])
-    lies[0] = held1(a)
-    lies[1] = held1(b)
-    lies[2] = held1(out)
-    lies[3] = held1(carry)
+    lies: Held[4] = [held1(a), held1(b), held1(out), held1(carry)]
     check_apart(('a','b','out','carry'), lies, 2, 4, 2)
     bad: cython.longlong = 0
     beyond: cython.longlong
@@ -326,11 +315,7 @@ def multiply_nonary(
     check_length('high', high.shape[0], n, n)
     check_between('D', D, 1, 20)
     check_between('num_threads', num_threads, 1, 0)
-    lies = cython.declare(Held[4])
-    lies[0] = held1(a)
-    lies[1] = held1(b)
-    lies[2] = held1(low)
-    lies[3] = held1(high)
+    lies: Held[4] = [held1(a), held1(b), held1(low), held1(high)]
     check_apart(('a','b','low','high'), lies, 2, 4, 2)
     K: cython.longlong = 3486784401 # 9¹⁰
     m: cython.longlong = 1 # the digits of the limb where low ends
@@ -377,10 +362,7 @@ def dot_nits(
         fail('`x`', expected=f'shape (5, {words.shape[1]})', found=f'shape ({x.shape[0]}, {x.shape[1]})')
     check_length('out', out.shape[0], words.shape[0], words.shape[0])
     check_between('num_threads', num_threads, 1, 0)
-    lies = cython.declare(Held[3])
-    lies[0] = held2(words)
-    lies[1] = held2(x)
-    lies[2] = held1(out)
+    lies: Held[3] = [held2(words), held2(x), held1(out)]
     check_apart(('words','x','out'), lies, 2, 3, 0)
     j: cython.Py_ssize_t
     for j in prange(out.shape[0], nogil=True, schedule='static', num_threads=num_threads):

@@ -34,9 +34,7 @@ def stream(
     "Read `x` and write `out`, once; raises `CheckError` for lengths that differ"
     check_length('out', out.shape[0], x.shape[0], x.shape[0])
     check_between('num_threads', num_threads, 1, 0)
-    lies = cython.declare(Held[2])
-    lies[0] = held1(x)
-    lies[1] = held1(out)
+    lies: Held[2] = [held1(x), held1(out)]
     check_apart(('x','out'), lies, 1, 2, 0)
     n: cython.Py_ssize_t = x.shape[0]
     k: cython.Py_ssize_t

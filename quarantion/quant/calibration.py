@@ -18,6 +18,7 @@ from .products import pool
 from .policy import Policy
 from .network import QuantNetwork, policies_of, prepare
 from ..spikes.network import Network, evaluating
+from ..spikes.readable import role
 from ..spikes.stage import single, stages
 
 # %% ../../nbs/quant/calibration.ipynb #a5377344
@@ -31,7 +32,7 @@ def _ranges(syn, norms, neurons):
     back = neurons.recurrent
     if back is None: return r
     w = back.weight.detach().abs()
-    return torch.maximum(r, w.flatten(1).amax(1) if isinstance(back, (nn.Linear,nn.Conv1d,nn.Conv2d)) else w.flatten())
+    return torch.maximum(r, w.flatten(1).amax(1) if role(back)=='weights' else w.flatten())
 
 def _scale_rows(p, f): p.data = p.detach()*f.to(p).reshape(-1, *[1]*(p.ndim-1))
 
@@ -43,7 +44,7 @@ def _scale(m, f):
 def _scale_neurons(lif, f):
     "Thresholds, and weights by which spikes return, times a factor"
     back,theta = lif.recurrent,lif.threshold.detach().clamp(min=1e-6)
-    if isinstance(back, (nn.Linear,nn.Conv1d,nn.Conv2d)): _scale(back, f)
+    if role(back)=='weights': _scale(back, f)
     elif back is not None: back.weight.data = back.weight*f.to(back.weight).reshape(-1, *[1]*max(0, back.weight.ndim-1))
     lif.threshold.data = theta*f if theta.numel()==1 else theta*f.reshape(-1, *[1]*(theta.ndim-1))
 
@@ -179,6 +180,7 @@ def _gram(l, x):
     h = h/n
     return h+.01*h.diagonal(dim1=1, dim2=2).mean(1)[:,None,None]*torch.eye(h.shape[1]).to(h)
 
+# %% ../../nbs/quant/calibration.ipynb #b9d93813
 @typed
 @torch.no_grad()
 def adaround(

@@ -130,6 +130,7 @@ def _axis(x, scale, ch_axis):
     wide = [i for i,n in enumerate(sizes) if n!=1]
     return wide[0] if len(sizes)==x.ndim and len(wide)==1 and sizes[wide[0]]==x.shape[wide[0]] else None
 
+# %% ../../nbs/quant/fake.ipynb #34ec8266
 def _limits(quant_min, quant_max):
     if not -2**22<=quant_min<=quant_max<=2**22:
         want = 'whole numbers that rise within ±2²²'

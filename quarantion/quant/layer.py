@@ -17,11 +17,11 @@ from ..checks import check_finite, fail
 from .fake import round_ste, stand_for
 from .histograms import Histogram
 from .learned import Learned
-from .neurons import Coded, Real, keep_ints, level_values, plain_neurons, requantize, step_neurons
-from .state import check_policy, says, write_policy
+from .neurons import Coded, Real, plain_neurons, requantize, step_neurons
+from .state import begin, check_policy, ended, write_policy
 from .products import convolve, pool, precise, products
 from ..runtime.layer import ONE, IntLayer, arrays, longest, membrane_bound
-from ..runtime.state import State, check_start
+from ..runtime.state import State
 from ..spikes.neuron import Gradient, lif_pre, state_after, per_neuron
 
 # %% ../../nbs/quant/layer.ipynb #0775d130
@@ -247,47 +247,6 @@ def _spread(k, feat):
     reals = {n:per_neuron(v, feat) for n in _REALS if (v := getattr(k.real, n)) is not None}
     return Coded(replace(k.ints, **ints), k.real._replace(**reals))
 
-# %% ../../nbs/quant/layer.ipynb #bc716e68
-def _held(l): return ('mem',*('current',)*(l.alpha is not None),*('spk',)*(l.recurrent is not None))
-
-def _check_begin(l, s, shape):
-    "Raise `CheckError` unless a state is of this policy, and fits"
-    if not isinstance(s.of, dict):
-        fail('`state`', l.name, 'one of a quantized network', 'one of a float network, or of a program')
-    for k,mine in says(l).items():
-        if k!='guard' and s.of[k]!=mine: fail(f'`{k}` of `state`', l.name, mine, s.of[k])
-    check_start(s, shape, dict.fromkeys(_held(l), str(l.bias.dtype).removeprefix('torch.')), l.name)
-    if s.ints is None: return
-    own = dict(mem='int32', current='int32', spk='uint8')
-    check_start(s.ints, shape, {n:own[n] for n in _held(l)}, l.name)
-
-
-# %% ../../nbs/quant/layer.ipynb #f03f1021
-def _begin(l, k, state, shape):
-    "A state, `[B, N]`, in units of the present codes, which training may have moved"
-    _check_begin(l, state, shape)
-    flat = lambda v: v.reshape(len(v), len(k.real.unit))
-    s = replace(state, **{n:flat(getattr(state, n)) for n in _held(l)})
-    if l.float_membrane: return s
-    ratio = per_neuron(state.ints.of.unit, shape[1:])/k.real.unit.detach()
-    now = {n:torch.round(flat(getattr(state.ints, n))*ratio).long() for n in _held(l)[:1+(l.alpha is not None)]}
-    values = None if l.kept.levels is None else level_values(l.kept.levels.to(ratio.device), k.ints.theta.long())
-    now['mem'] = keep_ints(now['mem'], l.kept, values)
-    return replace(s, ints=replace(state.ints, **{n:v.int() for n,v in now.items()}))
-
-# %% ../../nbs/quant/layer.ipynb #4a664872
-def _ended(l, k, made, shape, steps):
-    "The `State` that a run of `steps` steps since rest ended in"
-    own = lambda v: v.clone().reshape(shape) # a view would hold the whole recording
-    mem,v,j,real = made.state()
-    has,ints = dict(mem=own(mem)),dict(mem=v,current=j)
-    if l.alpha is not None: has['current'] = own(real)
-    if l.recurrent is not None: has['spk'] = own(made.spk[-1])
-    if l.float_membrane: return State(**has, steps=steps, of=says(l))
-    ints = {n:own(ints[n].detach()).int() for n in has if n!='spk'}
-    if 'spk' in has: ints['spk'] = has['spk'].detach().to(torch.uint8)
-    return State(**has, steps=steps, ints=State(**ints, steps=steps, of=k.ints), of=says(l))
-
 # %% ../../nbs/quant/layer.ipynb #27e92e11
 class Ran(NamedTuple):
     "What a layer did"
@@ -302,31 +261,6 @@ def _whole_sums(l, y, k):
     if k.ints.current_max: return round_ste(y),k,float(l.gain)
     f = 2**k.ints.guard
     return round_ste(y*f),Coded(replace(k.ints, guard=0), k.real._replace(worth=k.real.worth/f)),float(l.gain)*f
-
-def run(
-    l:Learned, # A layer
-    x:Tensor, # Codes `[T or 1, B, …]`, float
-    steps:int, # T
-    real:bool=True, # Will real membranes be asked for?
-    state:State=None # What it starts from; from rest if absent
-)->Ran: # Spikes, and functions that make states
-    "Run over time, in integers"
-    k = whole = codes(l)
-    dt = torch.float32 if prove(l, k, steps+(state.steps if state else 0)) else torch.float64
-    y,k,gain = _whole_sums(l, sums(l, x, k.real.weight, dt), k)
-    feat = y.shape[1:]
-    flat,k = y.reshape(*x.shape[:2], feat.numel()),_spread(k, feat)
-    back = returning(l, k.real.recurrent, feat, gain, dt)
-    if l.training: _watch(l.weights, l.latent)
-    if l.training and back is None: _watch_currents(l, flat, k.real.worth)
-    if k.ints.current_max and back is None:
-        flat = requantize(flat, k)
-        k = Coded(replace(k.ints, current_max=0), k.real._replace(worth=k.real.unit.detach()*2.**k.ints.guard))
-    shape,all_steps = (x.shape[1],*feat),steps+(state.steps if state else 0)
-    made = _neurons(l, flat, k, steps, back, real, state and _begin(l, k, state, shape))
-    shaped = lambda t: t.reshape(len(t), *shape)
-    return Ran(shaped(made.spk), lambda: shaped(made.mem()), lambda: shaped(made.ints()),
-               lambda: _ended(l, whole, made, shape, all_steps))
 
 # %% ../../nbs/quant/layer.ipynb #16eef67a
 def _neurons(l, a, k, steps, back, real, start):
@@ -358,6 +292,32 @@ def _in_real_numbers(l, a, r, steps, start):
     after = lambda spk,pre: state_after(spk, pre, theta, l.reset, l.detach_reset)
     none = lambda: fail('membranes', l.name, 'integers', 'float, as the policy has them')
     return Ran(spk, lambda: after(spk, pre), none, lambda: (after(spk[-1], pre[-1]),None,None,None))
+
+# %% ../../nbs/quant/layer.ipynb #88ac583e
+def run(
+    l:Learned, # A layer
+    x:Tensor, # Codes `[T or 1, B, …]`, float
+    steps:int, # T
+    real:bool=True, # Will real membranes be asked for?
+    state:State=None # What it starts from; from rest if absent
+)->Ran: # Spikes, and functions that make states
+    "Run over time, in integers"
+    k = whole = codes(l)
+    dt = torch.float32 if prove(l, k, steps+(state.steps if state else 0)) else torch.float64
+    y,k,gain = _whole_sums(l, sums(l, x, k.real.weight, dt), k)
+    feat = y.shape[1:]
+    flat,k = y.reshape(*x.shape[:2], feat.numel()),_spread(k, feat)
+    back = returning(l, k.real.recurrent, feat, gain, dt)
+    if l.training: _watch(l.weights, l.latent)
+    if l.training and back is None: _watch_currents(l, flat, k.real.worth)
+    if k.ints.current_max and back is None:
+        flat = requantize(flat, k)
+        k = Coded(replace(k.ints, current_max=0), k.real._replace(worth=k.real.unit.detach()*2.**k.ints.guard))
+    shape,all_steps = (x.shape[1],*feat),steps+(state.steps if state else 0)
+    made = _neurons(l, flat, k, steps, back, real, state and begin(l, k, state, shape))
+    shaped = lambda t: t.reshape(len(t), *shape)
+    return Ran(shaped(made.spk), lambda: shaped(made.mem()), lambda: shaped(made.ints()),
+               lambda: ended(l, whole, made, shape, all_steps))
 
 # %% ../../nbs/quant/layer.ipynb #3d46f229
 class QuantLayer(Learned):

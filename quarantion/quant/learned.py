@@ -21,6 +21,7 @@ from .products import geometry
 from .weights import WeightCodes
 from ..runtime.layer import DTYPES, IntLayer, pool_area
 from ..spikes.neuron import LIF
+from ..spikes.readable import role
 
 # %% ../../nbs/quant/learned.ipynb #266c695b
 class Into(NamedTuple):
@@ -45,7 +46,7 @@ def _take_recurrent(l, m):
     l.recurrent,l.recurrent_conv,l.gain = None,geometry(m),1
     if m is None: return
     w,c = check_finite(m.weight, 'recurrent weights', l.name).detach(),len(l.weight)
-    if not isinstance(m, (nn.Linear,nn.Conv2d)): # each to itself
+    if role(m)!='weights': # each to itself
         w = w.reshape(-1).expand(c) if w.numel()==1 else w.reshape(-1)
     if len(w)!=c: fail('recurrent weights', l.name, f'{c} rows, as the others have', list(w.shape))
     l.recurrent = nn.Parameter(w.clone())
@@ -61,6 +62,7 @@ def find_gain(
         want = f'1/s_x to be whole (divide the input by {l.into.scale*l.into.top:.6g}, multiply the weights by that)'
         fail('input codes of recurrent neurons', l.name, want, f'{1/l.in_scale:.6g}')
 
+# %% ../../nbs/quant/learned.ipynb #6a787f2e
 def _take_neurons(l, neurons):
     "Leaks and thresholds, learned or not"
     c = len(l.weight)

@@ -144,6 +144,7 @@ def _take_codes(q, scale, lo, hi):
 
 def _into(scale, lo, hi): return Into(scale, max(hi, -lo), 8 if hi==1 else 0) # spikes leave room for guard bits
 
+# %% ../../nbs/quant/network.ipynb #ad2e1d66
 _FLOATS = torch.float16,torch.bfloat16,torch.float32,torch.float64
 
 def _kind(x): # as numpy says it; the name of a dtype that is neither

@@ -104,6 +104,7 @@ def _add_batch(sums, net, y, loss, scores, rate):
     right = _right(net, scores, y).to(loss.device)
     sums += len(y)*torch.stack([loss.detach().double(), right, rate.detach().double()]).cpu()
 
+# %% ../../nbs/train/fit.ipynb #72d1771c
 @typed
 def train_epoch(
     net:nn.Module, # A network with `answer`, float or quantized

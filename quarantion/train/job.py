@@ -158,7 +158,7 @@ def rehearse(
     cfg:Config, # Settings
     split:Split # Its data
 ):
-    "Quantize and lower the network before it has learned anything; raises `CheckError` for settings that it cannot have"
+    "Quantize and lower the network before it has learned anything; raises `CheckError` for settings that cannot be"
     if cfg.policy=='float': return
     net = build(cfg, split)
     if cfg.budget: check_budget(net, cfg.budget)

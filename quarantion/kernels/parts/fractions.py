@@ -15,7 +15,7 @@ import cython
 @cython.exceptval(check=False)
 def leak(
     v:cython.int, # A membrane or a current, U
-    m:cython.int # In 2⁻¹⁶, 0 to 65536
+    m:cython.int # In 2⁻¹⁶, 0 to 2¹⁶
 )->cython.int:
     "v · m · 2⁻¹⁶, rounded, ties up"
     low: cython.uint = cython.cast(cython.uint, v&65535)*cython.cast(cython.uint, m)

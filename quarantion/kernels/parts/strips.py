@@ -265,14 +265,7 @@ def check_layer(
     check_bn('count', count.shape[0], count.shape[1], B, N, True)
     check_between('reset', reset, 0, 3)
     check_between('num_threads', num_threads, 1, 0)
-    lies = cython.declare(Held[7])
-    lies[0] = held3(x)
-    lies[1] = held2(v)
-    lies[2] = held3(spk)
-    lies[3] = held3(bits)
-    lies[4] = held3(pre)
-    lies[5] = held3(mem)
-    lies[6] = held2(count)
+    lies: Held[7] = [held3(x), held2(v), held3(spk), held3(bits), held3(pre), held3(mem), held2(count)]
     check_apart(('x','v','spk','bits','pre','mem','count'), lies, 1, 7, 0)
 
 # %% ../../../nbs/kernels/parts/strips.ipynb #b9a79d57
