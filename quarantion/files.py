@@ -235,7 +235,6 @@ def load_tensors(
     if 'digest' in header and header['digest']!=(found := _digest(data, str(header['digest']))):
         fail('header field `digest`', where, f'that of the file, {found}', header['digest'])
     for name,x in arrays.items() if finite else (): check_finite(x, name, where)
-    arrays = {k:x.copy() for k,x in arrays.items()} # what safetensors gives are views of read-only bytes
     if like is not None:
         if arrays.keys()!=like.keys():
             lost,more = (sorted(a-b) for a,b in ((like.keys(), arrays.keys()), (arrays.keys(), like.keys())))

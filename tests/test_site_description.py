@@ -95,6 +95,9 @@ def test_the_lock_has_two_parts():
     core,dev = ({l.split('==')[0] for l in part} for part in (core,dev))
     assert not core & dev and not core & {'nbdev','pytest','jupyterlab','ruff','playwright','hypothesis'}
     name = lambda dep: re.match(r'[\w-]+', dep)[0].lower()
+    peers = [l for l in (ROOT/'requirements-peers.lock').read_text().splitlines() if not l.startswith('#')] # `--no-deps`
+    assert all(re.fullmatch(r'[a-z0-9.-]+==[\w.]+', l) for l in peers) and not {l.split('==')[0] for l in peers} & (core|dev)
+    assert set(peers) & set(proj['optional-dependencies']['bench'])=={'spikingjelly==2.0.0'}
     for dep in proj['dependencies']: assert name(dep) in core, dep
     for dep in proj['optional-dependencies']['dev']: assert name(dep) in core|dev, dep
 

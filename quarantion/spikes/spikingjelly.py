@@ -150,7 +150,7 @@ def _watched(net, x, run):
     "Spikes and membranes of each layer of neurons at each step, and the calls of all layers"
     modules,calls,dtype = _whole(_reset(net)),{},torch.get_default_dtype()
     for name,n in modules.items():
-        if not is_node(n): continue
+        if type(n).__name__ not in NODES: continue # named afterwards
         n.store_v_seq = n.step_mode=='m'
         n.register_forward_hook(_keeping(n, calls.setdefault(name, [])))
     torch.set_default_dtype(x.dtype) # of what `forward` makes itself
