@@ -1,7 +1,6 @@
 "Edges: empty batches, infinite parameters, mixed dtypes, second derivatives, transforms, writes in place, words said twice."
 import warnings
 
-import numpy as np
 import pytest
 import torch
 from torch import nn

@@ -5,7 +5,6 @@ import copy
 import importlib
 import inspect
 import pkgutil
-import warnings
 from functools import cache
 
 import matplotlib
@@ -21,11 +20,11 @@ from quarantion.quant.level_sets import LevelTable, levels
 from quarantion.quant.lowering import lower
 from quarantion.quant.membranes import uniform_levels
 from quarantion.quant.network import prepare
-from quarantion.quant.observers import MinMax, MovingAverage, PerStep
+from quarantion.quant.observers import MinMax
 from quarantion.quant.policy import preset
 from quarantion.runtime.layer import Op
 from quarantion.spikes.network import Network
-from quarantion.spikes.neuron import LIF, RecurrentLIF, Gradient
+from quarantion.spikes.neuron import LIF, Gradient
 from quarantion.spikes.synaptic import Synaptic
 from quarantion.train.config import Config
 
@@ -334,7 +333,7 @@ OPEN = '''
 
 
 def resolve(name):
-    module,*rest = [], *name.split('.')
+
     at = quarantion
     path = 'quarantion'
     for part in name.split('.'):
