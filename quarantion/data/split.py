@@ -47,6 +47,7 @@ class Split:
     scale:float # Step between two pixel values: each is a whole number of them
 
     def __post_init__(self):
+        check_range(self.scale, 0, name='scale', above=True)
         if not isinstance(self.in_shape, tuple) or not all(type(n) is int for n in self.in_shape):
             fail('`in_shape`', self.name, 'whole numbers', repr(self.in_shape))
         for part in ('train', 'test'):

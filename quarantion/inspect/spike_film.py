@@ -74,9 +74,9 @@ class Stage:
         places:dict=WIDE # Where things stand: `WIDE` or `TALL`
     ):
         image,spk,mem,votes = (np.asarray(a) for a in (image,spk,mem,votes))
-        check_shape(image, 'h w', '`image`'); check_shape(spk, 't n', '`spk`')
-        check_shape(mem, 't', '`mem`', t=len(spk)); check_shape(votes, 't c', '`votes`', t=len(spk))
-        check_in(neuron, range(spk.shape[1]), '`neuron`'); check_range(theta, 1, name='theta')
+        check_shape(image, 'h w', 'image'); check_shape(spk, 't n', 'spk')
+        check_shape(mem, 't', 'mem', t=len(spk)); check_shape(votes, 't c', 'votes', t=len(spk))
+        check_in(neuron, range(spk.shape[1]), 'neuron'); check_range(theta, 1, name='theta')
         self.spk,self.mem,self.votes = spk>0,mem,votes
         order = np.lexsort((spk.argmax(0), spk.sum(0)))
         self.order = order[spk.any(0)[order]]
@@ -102,7 +102,7 @@ class Stage:
         t:int # Step, 0 to T−1
     )->Image.Image: # Picture in colours
         "What is known at step `t`"
-        check_in(t, range(len(self.spk)), '`t`')
+        check_in(t, range(len(self.spk)), 't')
         when,who = np.nonzero(self.spk[:t+1][:,self.order])
         self.dots.set_data(when, who)
         last = np.flatnonzero(self.spk[t][self.order])

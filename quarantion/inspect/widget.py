@@ -97,6 +97,10 @@ class _Panel:
             self.message.value = ''
         except Exception as e: self.message.value = _wrong(e)
 
+    def __getattr__(self, name): # of what was freed
+        if name[:1]!='_' and self.__dict__.get('closed'): self._open()
+        raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}')
+
     def _open(self):
         if self.closed: fail(type(self).__name__, expected='an open inspector', found='a closed one')
 

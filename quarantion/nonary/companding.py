@@ -44,7 +44,7 @@ def expand(
 # %% ../../nbs/nonary/companding.ipynb #91382e47
 @typed
 def encode_complex(
-    z:np.ndarray, # Complex numbers, complex64 or complex128, any shape
+    z:np.ndarray|complex, # Complex numbers, complex64 or complex128, any shape
     scale:float=1., # What one digit step is worth, > 0
     num_threads:int=1 # Threads to use
 )->np.ndarray: # Digits −4 to 4, int8, the shape of `z`
@@ -55,7 +55,7 @@ def encode_complex(
 
 @typed
 def overflows(
-    z:np.ndarray, # Complex numbers, complex64 or complex128, any shape
+    z:np.ndarray|complex, # Complex numbers, complex64 or complex128, any shape
     scale:float=1. # What one digit step is worth, > 0
 )->np.ndarray: # bool, the shape of `z`
     "Where the amplitude is beyond 4½ steps, the outer edge of level 4; raises `CheckError`"

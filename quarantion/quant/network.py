@@ -6,10 +6,10 @@
 __all__ = ['policies_of', 'QuantNetwork', 'prepare']
 
 # %% ../../nbs/quant/network.ipynb #4f47407c
-import math, warnings
+import copy, math, warnings
 import torch
 from torch import Tensor, nn
-from ..checks import check_finite, check_time, fail, typed
+from ..checks import check_array, check_finite, check_time, fail, typed
 from .folding import folded
 from .layer import QuantLayer
 from .learned import Into, find_gain, place
@@ -119,6 +119,9 @@ class _Layers(OverTime):
 
     def param_groups(self, lr:float)->list: # For an optimizer
         "For Adam, whose steps do not shrink with gradients: scales take a hundredth of the rate"
+        if any(l.frozen for l in self.layers):
+            found = 'one frozen by `freeze()`; keep a deepcopy from before'
+            fail('network', 'param_groups', 'one that can learn', found)
         scales = [l.scale for l in self.layers]
         ids = {id(s) for s in scales}
         return [dict(params=[p for p in self.parameters() if id(p) not in ids], lr=lr), dict(params=scales, lr=lr/100)]
@@ -201,6 +204,11 @@ def _table(q):
     return html_table(head, rows, ('all', *['']*8, small, big), note)
 
 # %% ../../nbs/quant/network.ipynb #1b71afc7
+def _like(q, fields): # another with these fields
+    new = type(q).__new__(type(q))
+    new.__dict__.update(fields)
+    return new
+
 class QuantNetwork(_Layers):
     "The network that `prepare` makes; call it as the one that it was made from"
     def __init__(self,
@@ -241,6 +249,17 @@ class QuantNetwork(_Layers):
         self.input.disable_observer()
         for l in self.layers: l.freeze()
         return self
+
+    def __copy__(self): return _like(self, vars(self))
+
+    def __deepcopy__(self, memo):
+        memo[id(self)] = new = _like(self, {})
+        new.__dict__.update(copy.deepcopy(vars(self), memo))
+        return new
+
+    def __reduce_ex__(self, protocol): # `copy` does not come here
+        want = 'its `state_dict`, for what `prepare` makes of the same network'
+        fail('pickle', 'QuantNetwork', want, 'a pickle of all')
 
     def _repr_html_(self): return _table(self)
 
@@ -326,7 +345,8 @@ def prepare(
     "Make the quantized training network; raises `CheckError` that names the layer that cannot be quantized"
     if not isinstance(net, Network): fail('`net`', 'prepare', 'a Network (from_snntorch makes one)', type(net).__name__)
     if not isinstance(policy, Policy): fail('`policy`', 'prepare', 'a Policy (preset makes one)', type(policy).__name__)
-    sample = torch.as_tensor(sample)
+    if not isinstance(sample, Tensor): sample = torch.as_tensor(check_array(sample, '...', 'sample'))
+    if sample.is_complex(): fail('`sample`', 'prepare', 'real numbers', sample.dtype)
     _,steps = check_time(check_finite(sample, 'sample'), net.in_shape, net.steps, net.batch_first)
     observer,in_scale,in_min,in_max,guard = _input(sample)
     ss = folded(net)

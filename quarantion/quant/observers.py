@@ -20,6 +20,8 @@ def _refuse(x:Tensor, lo:Tensor, hi:Tensor, where:str)->tuple[Tensor,Tensor]:
     "`lo` and `hi`, unless a value is NaN or beyond half of what their dtype holds: so that no difference overflows"
     limit = torch.finfo(lo.dtype).max/2
     if not ((lo>=-limit)&(hi<=limit)).all():
+        if lo.dtype==torch.float16 and not x.isfinite().all():
+            fail('`x`', where, 'finite numbers', 'others; float16 ends at 65504 (bfloat16 and float32 do not)')
         check_finite(x.double(), 'x', where)
         big = x.double().abs().max().item() if x.numel() else 0
         found = f'{big:.4g}' if big>limit else 'others on another rank'

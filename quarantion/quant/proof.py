@@ -183,7 +183,10 @@ def _differing(q, program):
 def _compare(q, program, net, batch, proof, codes):
     "Add one batch to `proof`"
     x,y = batch if isinstance(batch, (tuple,list)) else (batch,None)
-    if not hasattr(x, 'cpu'): x = torch.as_tensor(as_array(x))
+    if not hasattr(x, 'cpu'):
+        if (x := as_array(x)).dtype.kind not in 'fiub':
+            fail('`loader`', 'verify', 'batches x, or (x, y), of arrays or tensors', type(batch).__name__)
+        x = torch.as_tensor(x)
     if y is None and proof.asked.max_drop is not None:
         fail('labels', 'verify', 'labels with every batch, for the gate max_drop', 'none')
     ours = program.record(x.cpu().numpy(), codes)

@@ -20,7 +20,7 @@ from .level_sets import levels, mse_scale, quantize
 from .policy import Policy
 from ..runtime.decision import answers
 from ..runtime.store import packed
-from ..spikes.network import Network, evaluating
+from ..spikes.network import Network, check_classes, evaluating
 from ..spikes.stage import single, stages
 from ..spikes.synaptic import neurons_with
 
@@ -136,7 +136,8 @@ def hessian_traces(
     check_range(probes, 2, name='probes')
     net = _twice(net, surrogate, slope)
     ls,g = single(stages(net), 'sensitivity'),torch.Generator().manual_seed(seed)
-    loss = F.cross_entropy(net.answer(x.double())[0], y)
+    scores = net.answer(x.double())[0]
+    loss = F.cross_entropy(scores, check_classes(scores, y))
     out = []
     for l in ls:
         w = [m.weight for m in l.weights]

@@ -60,7 +60,8 @@ def _check(x, beta, threshold, mem, reset, gradient):
         fail('`x`', expected='a floating dtype', found=getattr(x, 'dtype', type(x).__name__))
     within(slope, 'slope'); within(threshold, 'threshold'); within(beta, 'beta', 1)
     if mem is not None and (not isinstance(mem, Tensor) or mem.shape!=x.shape[1:]):
-        fail('`mem`', expected=f'shape {tuple(x.shape[1:])}', found=tuple(getattr(mem, 'shape', ())) or type(mem).__name__)
+        found = tuple(getattr(mem, 'shape', ())) or type(mem).__name__
+        fail('`mem`', expected=f'shape {tuple(x.shape[1:])}', found=found)
     if mem is not None: within(mem, 'mem')
     if mem is not None and mem.dtype!=x.dtype: fail('`mem`', expected=f'{x.dtype}, as `x`', found=mem.dtype)
     if x.ndim<3: fail('`x`', expected='axes `t b n` or `t b c h w`', found=f'shape {tuple(x.shape)}')
@@ -151,7 +152,8 @@ def lif_counts(
     gradient:Gradient=Gradient() # How it passes spikes
 )->Tensor: # Spikes of each neuron, `[B, N]` or `[B, C, H, W]`, of the dtype of `x`
     "How often the neurons of `lif` fire; nothing but its input is kept for the backward pass. Raises `CheckError`"
-    if isinstance(getattr(gradient, 'slope', None), Tensor): return lif_spikes(x, beta, threshold, mem, reset, steps, gradient).sum(0)
+    if isinstance(getattr(gradient, 'slope', None), Tensor):
+        return lif_spikes(x, beta, threshold, mem, reset, steps, gradient).sum(0)
     return counts_over_time(lif_arguments(x, beta, threshold, mem, reset, steps, gradient)).reshape(x.shape[1:])
 
 # %% ../../nbs/spikes/neuron.ipynb #6bb94dbe

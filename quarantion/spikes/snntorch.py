@@ -171,7 +171,8 @@ def from_snntorch(
     "Read a network of snnTorch; raises `CheckError` for what cannot be read, and if any spike differs on random input"
     if not hasattr(net, 'named_modules'): fail('`net`', 'from_snntorch', 'a network of snnTorch', type(net).__name__)
     slope = slope_of(surrogate, slope)
-    if not is_whole(check_range(steps, 1, name='steps'), 1): fail('`steps`', expected='a whole number', found=repr(steps))
+    if not is_whole(check_range(steps, 1, name='steps'), 1):
+        fail('`steps`', expected='a whole number', found=repr(steps))
     if reset is not None: check_in(reset, RESETS, 'reset')
     T,theirs = max(steps, 8),copied(net)
     for said in plain_weights(theirs, (snn.SpikingNeuron,LIF)): warnings.warn(said)

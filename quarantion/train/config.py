@@ -50,14 +50,15 @@ def words(
     return tuple(w.strip() for part in v for w in part.split(',') if w.strip())
 
 def in_interval(
-    v:float, # A number; NaN, and what is no number, is in none
+    v:float, # A number; NaN is in none
     inside:str # Such as `[0, 1)`
 )->bool: # Is it?
     "Does a number lie in an interval?"
-    try: lo,hi = map(float, inside[1:-1].split(','))
-    except (ValueError,TypeError): fail('`inside`', expected='an interval, such as [0, 1)', found=repr(inside))
-    if isinstance(v, bool) or not isinstance(v, (int,float)): return False
-    return (v>=lo if inside[0]=='[' else v>lo) and (v<=hi if inside[-1]==']' else v<hi)
+    try:
+        lo,hi = map(float, inside[1:-1].split(','))
+        return bool((v>=lo if inside[0]=='[' else v>lo) and (v<=hi if inside[-1]==']' else v<hi))
+    except (TypeError, ValueError, RuntimeError):
+        fail('`v`, `inside`', 'in_interval', 'a number, and an interval such as [0, 1)', f'{v!r}, {inside!r}')
 
 # %% ../../nbs/train/config.ipynb #25219ea4
 _TYPES = {str:'a string', int:'a whole number', float:'a number', tuple:'a list of words'}
@@ -128,7 +129,7 @@ def check_together(
 # %% ../../nbs/train/config.ipynb #49876b5e
 @dataclass(frozen=True)
 class NetworkSettings:
-    "What is trained, and on what"
+    "What is trained, and on what; raises `CheckError` for impossible values"
     data:str=setting('digits', 'Data set', of={n:s.says for n,s in DATA.items()})
     data_dir:str=setting('', 'Folder with the files of the data set, where it is not to be downloaded')
     encode:str=setting('direct', 'How a pixel becomes input over time', of=ENCODERS)
@@ -140,6 +141,9 @@ class NetworkSettings:
     threshold:float=setting(1., 'Firing threshold', '(0, 1e6]')
     alpha:float=setting(.8, 'Leak a step of the current of synaptic neurons', '[0, 1]')
     learn:tuple=setting((), 'What hidden neurons learn in the float network, any of', of=LEARNED)
+
+    def __post_init__(self):
+        for f in fields(self): object.__setattr__(self, f.name, checked(f, getattr(self, f.name)))
 
 # %% ../../nbs/train/config.ipynb #9846399d
 @dataclass(frozen=True)
@@ -162,7 +166,7 @@ class Config(NetworkSettings):
     version:int=setting(RUN_VERSION, 'Of the run directory')
 
     def __post_init__(self):
-        for f in fields(self): object.__setattr__(self, f.name, checked(f, getattr(self, f.name)))
+        super().__post_init__()
         check_together(self)
 
 # %% ../../nbs/train/config.ipynb #af235548

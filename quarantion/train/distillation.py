@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from ..checks import FLOATS, check_dtype, check_range, fail, typed
-from ..spikes.network import OverTime, readout
-from .fit import check_classes
+from ..spikes.network import OverTime, check_classes, readout
 
 # %% ../../nbs/train/distillation.ipynb #a2a94864
 def _same(student, teacher, name):

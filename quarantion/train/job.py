@@ -17,6 +17,7 @@ from safetensors.numpy import save as _bytes
 from torch import nn
 from .. import __version__
 from ..checks import fail
+from ..runtime.layer import is_whole
 from ..data.sets import load_split
 from ..data.split import Split
 from ..files import append_jsonl, audit, cut_jsonl, load_tensors, read_jsonl, save_tensors, write_atomic
@@ -202,6 +203,16 @@ def _save(run, at):
     head = dict(phase=at.phase, epoch=at.epoch, float_accuracy=at.float_accuracy, **logs)
     save_tensors(run/'checkpoints'/'last.safetensors', tensors, dict(format=CHECKPOINT, version=RUN_VERSION, **head))
 
+def _check_head(head, where):
+    "Does the header of a checkpoint say where a run stands? Raises `CheckError`"
+    phase = head.get('phase')
+    if phase not in ('float','qat'): fail('header field `phase`', where, 'float or qat', repr(phase))
+    for k in 'epoch','metrics','audit':
+        if not is_whole(head.get(k), 0): fail(f'header field `{k}`', where, 'a whole number', repr(head.get(k)))
+    accuracy = head.get('float_accuracy')
+    if accuracy is not None and not (type(accuracy) is float and 0<=accuracy<=1):
+        fail('header field `float_accuracy`', where, 'a number in [0, 1]', repr(accuracy))
+
 def _restore(run, cfg, split):
     "The last `Checkpoint`, or the beginning; logs are cut back to it"
     path,net = run/'checkpoints'/'last.safetensors',build(cfg, split)
@@ -211,6 +222,7 @@ def _restore(run, cfg, split):
               python=platform.python_version(), threads=torch.get_num_threads())
         return Checkpoint(net, None, {}, 'float', 0, None)
     tensors,head = load_tensors(path, CHECKPOINT, RUN_VERSION)
+    _check_head(head, str(path))
     for log in 'metrics','audit': cut_jsonl(run/f'{log}.jsonl', head[log])
     _load_state(net, tensors, 'float', str(path))
     q = quantized(run, net, cfg, split) if head['phase']=='qat' else None
