@@ -173,7 +173,8 @@ def _kinds(p): # that a parameter may be of; none if it does not say
 def _taken(name, p, kinds, v, where):
     if not kinds or v is p.default or any(_is_kind(v, k) for k in kinds if k is not float): return v
     if float in kinds and _is_number(v): return v.item() if hasattr(v, 'item') else v
-    if np.ndarray in kinds and name!='out' and (a := as_array(v, name)).dtype.kind in 'fiub'+'c'*(complex in kinds): return a
+    real = 'fiub'+'c'*(complex in kinds)
+    if np.ndarray in kinds and name!='out' and (a := as_array(v, name)).dtype.kind in real: return a
     said = lambda k: _SAID.get(k) or ('a tensor of real numbers' if hasattr(k, 'detach') else f'a {k.__name__}')
     want = ' or '.join(map(said, kinds))
     if hasattr(v, 'dtype'): found = f'{type(v).__name__} of {v.dtype}'+' on meta'*getattr(v, 'is_meta', False)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 import numpy as np
-from ..checks import CheckError, as_array, check_shape, check_time, fail, typed
+from ..checks import CheckError, as_array, check_time, fail, typed
 from .decision import answers, check_decision, kept_for, scores
 from .input import input_codes
 from .layer import ONE, IntLayer, Record, arrays, is_whole, prove_range
@@ -132,7 +132,7 @@ class _Runs(_InTime):
         kind = kept_for(self.decision, last.layer.reset)
         kept = as_array(dict(count=spk, spk=spk, total=mem, mem=mem)[kind], 'spk, mem')
         if kept.dtype.kind not in 'biu': fail('`spk, mem`', 'decide', 'whole numbers', kept.dtype)
-        check_shape(kept, 't b n' if kept.ndim==3 else 't b c h w', 'spk, mem')
+        if kept.ndim<3: fail('`spk, mem`', 'decide', 'axes `t b ...`', f'shape {kept.shape}')
         steps = len(kept)
         if kind in ('count','total'): kept = kept.sum(0, dtype=np.int64)
         return _answers(self.decision, last, kept, steps)
