@@ -115,6 +115,7 @@ class add_links(Processor):
                     for q in ('.'.join([*room[i:], name]), f'{room[0]}.{name}'): self.short.setdefault(q, where)
 
     def target(self, name):
+        if name.split('.')[-1].startswith('_') and not name.endswith('__'): return None # no page shows it
         if name in self.short: return self.short[name]
         if '.' in name: return self.lookup[name]
         found = self.places.get(name, [])
