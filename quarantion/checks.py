@@ -149,20 +149,24 @@ def check_array(
 # %% ../nbs/checks.ipynb #bfa72856
 _SAID = {int:'a whole number of 64 bits', float:'a number', bool:'True or False', str:'a string', tuple:'a tuple',
          list:'a list', dict:'a dict', np.ndarray:'an array of numbers'}
+_TENSOR = 'a tensor of real numbers'
 
 def _is_number(v): # real, and not NaN; of numpy and torch too
     v = v.detach() if hasattr(v, 'detach') else v
     try: return not isinstance(v, (str,bytes,bool,np.bool_)) and np.ndim(v)==0 and not math.isnan(float(v))
     except (TypeError, ValueError, OverflowError, RuntimeError): return False
 
-def _is_kind(v, kind):
-    "Is `v` what an annotation says? A tensor is one of real numbers that are there"
-    if kind is int: return isinstance(v, (int,np.integer)) and not isinstance(v, bool) and -2**63<=v<2**63
-    if kind is float: return _is_number(v)
-    if kind is bool: return isinstance(v, (bool,np.bool_))
-    if kind in (tuple,list): return isinstance(v, (tuple,list))
-    if kind is np.ndarray: return isinstance(v, kind) and v.dtype.kind in 'fiub'
-    return isinstance(v, kind) and not (hasattr(v, 'is_meta') and (v.is_meta or v.is_complex()))
+def _is_listed(v): return isinstance(v, (tuple,list))
+
+_IS = {int: lambda v: isinstance(v, (int,np.integer)) and not isinstance(v, bool) and -2**63<=v<2**63,
+       float: lambda v: type(v) is float and v==v, bool: lambda v: isinstance(v, (bool,np.bool_)),
+       tuple: _is_listed, list: _is_listed, np.ndarray: lambda v: isinstance(v, np.ndarray) and v.dtype.kind in 'fiub'}
+
+def _is_a(kind):
+    "Is a value what an annotation says? A tensor is one of real numbers that are there"
+    if kind in _IS: return _IS[kind]
+    if not hasattr(kind, 'detach'): return lambda v: isinstance(v, kind)
+    return lambda v: isinstance(v, kind) and not (v.is_meta or v.is_complex())
 
 # %% ../nbs/checks.ipynb #5dda3e98
 def _kinds(p): # that a parameter may be of; none if it does not say
@@ -170,12 +174,15 @@ def _kinds(p): # that a parameter may be of; none if it does not say
     kinds = tuple(getattr(k, '__origin__', k) for k in says)
     return kinds if all(isinstance(k, type) for k in kinds) and not {p.empty,object}&{*kinds} else ()
 
-def _taken(name, p, kinds, v, where):
-    if not kinds or v is p.default or any(_is_kind(v, k) for k in kinds if k is not float): return v
+def _taken(name, default, kinds, tests, v, where):
+    if not kinds or v is default: return v
+    for t in tests:
+        if t(v): return v
     if float in kinds and _is_number(v): return v.item() if hasattr(v, 'item') else v
-    real = 'fiub'+'c'*(complex in kinds)
-    if np.ndarray in kinds and name!='out' and (a := as_array(v, name)).dtype.kind in real: return a
-    said = lambda k: _SAID.get(k) or ('a tensor of real numbers' if hasattr(k, 'detach') else f'a {k.__name__}')
+    if np.ndarray in kinds and name!='out': # what is written to has to be an array already
+        a = as_array(v, name)
+        if a.dtype.kind in 'fiub' or complex in kinds and a.dtype.kind=='c': return a
+    said = lambda k: _TENSOR if hasattr(k, 'detach') else _SAID.get(k) or f'a {k.__name__}'
     want = ' or '.join(map(said, kinds))
     if hasattr(v, 'dtype'): found = f'{type(v).__name__} of {v.dtype}'+' on meta'*getattr(v, 'is_meta', False)
     else: found = reprlib.repr(v) if isinstance(v, (str,int,float,complex)) else type(v).__name__
@@ -184,18 +191,20 @@ def _taken(name, p, kinds, v, where):
 def typed(
     f # A function whose annotations say what it takes
 ): # The same function, which refuses anything else
-    "Hold callers to a signature: `CheckError` for an argument of another kind; arrays are made of what can be one"
+    "Hold callers to a signature: raise `CheckError` for an argument of another kind; arrays are made, if need be"
     ps = signature(f).parameters
-    named = {n:(n, p, _kinds(p)) for n,p in ps.items() if p.kind is not p.VAR_KEYWORD}
-    first = [w for w in named.values() if w[1].kind is w[1].POSITIONAL_OR_KEYWORD]
-    many = [w for w in named.values() if w[1].kind is w[1].VAR_POSITIONAL] # `*names`
+    named = {n:(n, p.default, _kinds(p), [*map(_is_a, _kinds(p))]) for n,p in ps.items() if p.kind is not p.VAR_KEYWORD}
+    first = [named[n] for n,p in ps.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    many = [named[n] for n,p in ps.items() if p.kind is p.VAR_POSITIONAL] # `*names`
     where = f.__qualname__.removesuffix('.__init__').split('.')[-1]
     @wraps(f)
     def checked(*args, **kwargs):
         ways = first+many*(len(args)-len(first))
-        args = [*(_taken(*w, v, where) for w,v in zip(ways, args)), *args[len(ways):]] # too many are Python's to refuse
-        kwargs = {k:_taken(*named[k], v, where) if k in named else v for k,v in kwargs.items()}
-        return f(*args, **kwargs)
+        more = args[len(ways):] # too many are Python's to refuse
+        args = [_taken(*w, v, where) for w,v in zip(ways, args)]
+        for k,v in kwargs.items():
+            if k in named: kwargs[k] = _taken(*named[k], v, where)
+        return f(*args, *more, **kwargs)
     return checked
 
 # %% ../nbs/checks.ipynb #955dd377

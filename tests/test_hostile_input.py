@@ -1,5 +1,6 @@
 "What a hostile user tries: each of these was once a wrong result or a bad message."
 import copy
+import io
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from quarantion.quant.proof import verify
 from quarantion.runtime.store import FORMAT, VERSION
 from quarantion.runtime.network import load
 from quarantion.spikes.network import Network
+from quarantion.train.fit import evaluate, train_epoch
+from quarantion.train.job import _check_head
 from quarantion.spikes.neuron import LIF, RESETS, Gradient, lif
 
 pytestmark = pytest.mark.filterwarnings('ignore:.*(codes are 0|cannot reach their threshold)') # networks that nobody trained
@@ -205,3 +208,59 @@ def test_nothing_compared_is_no_proof(x):
     q = prepare(mlp(), P, x)
     with pytest.raises(CheckError, match='`loader`: expected at least one sample'): verify(q, lower(q), [])
     with pytest.raises(CheckError, match='`q`: expected a QuantNetwork'): verify(mlp(), lower(q), [x])
+
+
+def test_a_frozen_network_says_so_and_a_copy_goes_on(x):
+    q = prepare(mlp(), P, x)
+    before = copy.deepcopy(q)
+    q.freeze()
+    with pytest.raises(CheckError, match='param_groups: network: expected one that can learn, found one frozen by `freeze'): q.param_groups(.1)
+    opt = torch.optim.SGD(before.param_groups(.1))
+    with pytest.raises(CheckError, match='train_epoch: `net`: expected parameters that learn, found none; `freeze` ends learning'):
+        train_epoch(q, opt, [(x, torch.zeros(5, dtype=torch.long))])
+    assert train_epoch(before, opt, [(x, torch.zeros(5, dtype=torch.long))])['loss']>0
+
+
+def test_batches_of_other_kinds_are_refused(x):
+    q = prepare(mlp(), P, x)
+    for bad in (dict(x=x, y=0),),None,'text',[None],[(x,)],[['a','b']]:
+        with pytest.raises(CheckError, match='`data`: expected batches of two tensors'): evaluate(q, bad)
+    for bad in [dict(x=x)],None,'text',[None]:
+        with pytest.raises(CheckError, match='verify: `loader`: expected'): verify(q, lower(q), bad)
+
+
+def test_a_network_is_copied_but_not_pickled(x):
+    q = prepare(mlp(), P, x)
+    for twin in copy.deepcopy(q),copy.copy(q): assert torch.equal(twin(x)[1], q(x)[1])
+    assert copy.deepcopy(q).layers[0].latent is not q.layers[0].latent and copy.copy(q).layers is q.layers
+    with pytest.raises(CheckError, match='QuantNetwork: pickle: expected its `state_dict`'): torch.save(q, io.BytesIO())
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16,torch.float16,torch.float64])
+def test_short_networks_and_inputs_are_read(x, dtype):
+    net = mlp().to(dtype)
+    assert net(x.to(dtype))[1].dtype==dtype
+    with pytest.raises(CheckError, match='`x`: expected torch.*, as the weights'): net(x)
+    q = prepare(net, P, x.to(dtype)).eval()
+    low = lower(q)
+    assert np.array_equal(low(x.to(dtype))[1], low(x.to(dtype).float())[1]) and verify(q, low, [x.to(dtype)]).mismatches==0
+
+
+def test_float16_is_named_where_currents_leave_it(x):
+    q = prepare(mlp(), preset('current8'), x).half()
+    with pytest.raises(CheckError, match='MovingAverage: `x`: expected finite numbers, found others; float16 ends at 65504'): q.train()(x.half())
+
+
+@pytest.mark.parametrize('field,bad', [('phase','x'),('phase',None),('epoch',-1),('epoch','1'),('metrics',None),('audit',1.5),('float_accuracy','1'),('float_accuracy',2.)])
+def test_the_header_of_a_checkpoint_is_checked(field, bad):
+    good = dict(phase='qat', epoch=1, metrics=1, audit=2, float_accuracy=.5)
+    _check_head(good, 'last')
+    with pytest.raises(CheckError, match=f'last: header field `{field}`'): _check_head(good|{field:bad}, 'last')
+
+
+def test_a_closed_inspector_says_so():
+    from quarantion.inspect.nonary_explorer import NonaryExplorer
+    e = NonaryExplorer()
+    e.close()
+    for f in e.draw,e.say,e.to_html:
+        with pytest.raises(CheckError, match='NonaryExplorer: expected an open inspector, found a closed one'): f()

@@ -9,7 +9,7 @@ __all__ = ['LayerProof', 'Comparison']
 import math
 from dataclasses import dataclass, field
 import numpy as np
-from ..checks import fail
+from ..checks import as_array, fail
 from .drift import Change, Scales, states_at_ends
 from ..runtime.decision import answers, check_labels, classes_of
 from ..spikes.network import readout
@@ -93,7 +93,7 @@ class Comparison(_Sums):
 def add_layers(proof, program, theirs, ours):
     "Compare the records of network and program, layer by layer"
     for l,low,a,b in zip(proof.layers, program.layers, theirs, ours):
-        spk,mem = a.spk.cpu().numpy(),a.mem.cpu().numpy()
+        spk,mem = as_array(a.spk),as_array(a.mem)
         if spk.shape!=b.spk.shape: fail(f'layer {l.name}', 'verify', f'spikes of shape {spk.shape}', b.spk.shape)
         l.spikes += spk.size
         l.fired += int(np.count_nonzero(spk))
@@ -117,8 +117,8 @@ def add_float(net, x, ours, program, proof):
             want = f'spikes of shape {list(b.spk.shape)} from the float network'
             fail(f'layer {l.name}', 'verify', want, list(a.spk.shape))
         real = b.mem*low.unit.reshape(-1, *[1]*(b.mem.ndim-3))
-        l.change.add(a.spk.cpu().numpy(), a.mem.cpu().numpy(), b.spk, real, f'layer {l.name}')
-    return answers(proof.decision, readout(a.spk, a.mem, proof.layers[-1].reset, proof.decision)).cpu().numpy()
+        l.change.add(as_array(a.spk), as_array(a.mem), b.spk, real, f'layer {l.name}')
+    return as_array(answers(proof.decision, readout(a.spk, a.mem, proof.layers[-1].reset, proof.decision)))
 
 # %% ../../nbs/quant/counts.ipynb #a8bfc299
 def _add_values(proof, said, floats, y):

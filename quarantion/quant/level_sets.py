@@ -159,7 +159,7 @@ class LevelTable:
     "A table of levels, and what the search for the nearest one needs"
     @typed
     def __init__(self,
-        levels:Tensor|list|tuple|np.ndarray # Levels, rising, finite, `[L]`; sorted, repeated ones dropped
+        levels:Tensor|list|tuple|np.ndarray # Rising, finite, `[L]`; `torch.unique` sorts them and drops repeated ones
     ):
         self.levels = _rising(levels)
         self.bounds,self.rate,self.cells = _search(self.levels)

@@ -189,9 +189,9 @@ def _compare(q, program, net, batch, proof, codes):
         x = torch.as_tensor(x)
     if y is None and proof.asked.max_drop is not None:
         fail('labels', 'verify', 'labels with every batch, for the gate max_drop', 'none')
-    ours = program.record(x.cpu().numpy(), codes)
+    ours = program.record(as_array(x), codes)
     add_layers(proof, program, q.integers(x.to(q.input_codes.device), codes), ours)
-    k = program.codes(x.cpu().numpy(), codes)
+    k = program.codes(as_array(x), codes)
     add_codes(proof, program, k)
     floats = None if net is None else add_float(net, x*program.in_scale if codes else x, ours, program, proof)
     last = ours[-1]

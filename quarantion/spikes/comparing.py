@@ -16,17 +16,17 @@ from .snntorch_neurons import NEURONS, drive, first_line, is_neuron, is_theirs
 from .surrogate import SURROGATES
 
 # %% ../../nbs/spikes/comparing.ipynb #be2c6c29
-_BOXES = nn.Sequential, nn.ModuleList, nn.ModuleDict
+BOXES = nn.Sequential, nn.ModuleList, nn.ModuleDict
 
 def _is_whole(m): # a layer that is read as one, and not a module of the user's own, made of others
-    if type(m) in _BOXES: return False
+    if type(m) in BOXES: return False
     return bool(kind_of(m)) or is_neuron(m) or type(m).__module__.startswith(('torch.nn.','snntorch.'))
 
-def whole(net):
+def whole(net, taken=_is_whole):
     "Name and module of each that is read as one; what is inside of it is its own"
     out = {}
     for n,m in net.named_modules():
-        if _is_whole(m) and not any(n.startswith(f'{o}.') for o in out): out[n] = m
+        if taken(m) and not any(n.startswith(f'{o}.') for o in out): out[n] = m
     return out
 
 def is_row(m): # Neurons and layers one after the other, and nothing else

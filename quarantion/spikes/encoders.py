@@ -20,8 +20,8 @@ def _check(x, steps=1):
     if not (lo>=0 and hi<=1):
         check_finite(x, 'x')
         check_range(x, 0, 1, 'x')
-    whole = isinstance(steps, int) and not isinstance(steps, bool)
-    if not whole or steps<1: fail('`steps`', expected='a whole number >= 1', found=steps)
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps<1:
+        fail('`steps`', expected='a whole number >= 1', found=steps)
 
 # %% ../../nbs/spikes/encoders.ipynb #314f1264
 @typed

@@ -28,13 +28,15 @@ class Gradient(NamedTuple):
     save:str='recompute' # What is kept for the backward pass, one of `SAVES`: the input, or the membranes
 
 # %% ../../nbs/spikes/neuron.ipynb #60d6433e
-@typed
 def per_neuron(
     p:Tensor, # One value, or one for each neuron or channel
     shape:tuple, # Shape of a layer's features, channels first, such as `(100,)` or `(8,14,14)`
     name:str='beta' # What the error calls `p`
 )->Tensor: # One value for each neuron, flat
     "Spread a parameter over a layer's neurons; raises `CheckError` if it does not fit"
+    if not isinstance(p, Tensor) or p.is_complex() or not isinstance(shape, (tuple,list)):
+        found = f'{type(p).__name__}, {type(shape).__name__}'
+        fail(f'`{name}`, `shape`', 'per_neuron', 'a tensor of real numbers and a tuple', found)
     shape = tuple(shape)
     if p.ndim and p.numel()!=1 and p.shape!=shape:
         if p.shape!=shape[:1]:
@@ -52,18 +54,20 @@ def _check(x, beta, threshold, mem, reset, gradient):
     check_in(reset, RESETS, 'reset'); check_in(surrogate, SURROGATES, 'surrogate'); check_in(save, SAVES, 'save')
     def within(v, name, hi=math.inf):
         if not isinstance(v, Tensor):
-            return None if type(v) is float and 0<v<=hi and v<math.inf else check_range(v, 0, hi, name, above=hi>1)
-        if v.is_complex() or v.is_meta and not x.is_meta:
+            if type(v) is not float or not 0<v<=hi or v==math.inf: check_range(v, 0, hi, name, above=hi>1)
+        elif v.is_complex() or v.is_meta and not x.is_meta:
             fail(f'`{name}`', expected='real numbers that are there', found=f'{v.dtype} on {v.device}')
     if not isinstance(detach_reset, bool): fail('`detach_reset`', expected='True or False', found=repr(detach_reset))
     if not isinstance(x, Tensor) or not x.is_floating_point():
         fail('`x`', expected='a floating dtype', found=getattr(x, 'dtype', type(x).__name__))
     within(slope, 'slope'); within(threshold, 'threshold'); within(beta, 'beta', 1)
     if mem is not None and (not isinstance(mem, Tensor) or mem.shape!=x.shape[1:]):
-        found = tuple(getattr(mem, 'shape', ())) or type(mem).__name__
+        found = tuple(mem.shape) if isinstance(mem, Tensor) else type(mem).__name__
         fail('`mem`', expected=f'shape {tuple(x.shape[1:])}', found=found)
-    if mem is not None: within(mem, 'mem')
-    if mem is not None and mem.dtype!=x.dtype: fail('`mem`', expected=f'{x.dtype}, as `x`', found=mem.dtype)
+    if mem is not None:
+        within(mem, 'mem')
+        if mem.device!=x.device: fail('`mem`', expected=f'on {x.device}, as x', found=f'on {mem.device}')
+        if mem.dtype!=x.dtype: fail('`mem`', expected=f'{x.dtype}, as `x`', found=mem.dtype)
     if x.ndim<3: fail('`x`', expected='axes `t b n` or `t b c h w`', found=f'shape {tuple(x.shape)}')
 
 def _steps(x, steps):
@@ -100,6 +104,10 @@ def lif_pre(
     return spk.reshape(len(spk), *x.shape[1:]), pre.reshape(len(pre), *x.shape[1:]), a.theta.reshape(x.shape[2:])
 
 @typed
+def _check_states(spk:Tensor, pre:Tensor, theta:Tensor):
+    check_dtype(pre, f'{FLOATS} int32 int64', 'pre')
+    check_broadcast(spk=spk, pre=pre, theta=theta)
+
 def state_after(
     spk:Tensor, # Spikes
     pre:Tensor, # V, the membrane before the reset; gradients pass through it
@@ -108,7 +116,10 @@ def state_after(
     detach_reset:bool=True # Do gradients not pass through the spike?
 )->Tensor: # U
     "The membrane after the reset"
-    check_broadcast(spk=spk, pre=check_dtype(pre, f'{FLOATS} int32 int64', 'pre'), theta=theta)
+    tensors = isinstance(spk, Tensor) and isinstance(pre, Tensor) and isinstance(theta, Tensor)
+    alike = tensors and spk.dtype==pre.dtype==theta.dtype and spk.device==pre.device==theta.device
+    fits = alike and spk.shape==pre.shape and theta.shape==pre.shape[max(0, pre.ndim-theta.ndim):]
+    if not fits or not pre.is_floating_point(): _check_states(spk, pre, theta)
     if detach_reset: spk = spk.detach()
     if reset=='subtract': return pre-spk*theta
     if reset=='zero': return pre*(1-spk)

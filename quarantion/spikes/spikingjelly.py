@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from ..checks import CheckError, check_finite, check_range, fail
 from .comparing import (
-    check_length, compare, hard_inputs, own_layers, recorded, run_as_written, sample_shapes, slope_of)
+    BOXES, check_length, compare, hard_inputs, own_layers, recorded, run_as_written, sample_shapes, slope_of, whole)
 from .network import Network
 from .neuron import LIF
 from .readable import LAYERS, copied
@@ -35,21 +35,15 @@ def plain_kind(m)->type: # the layer of torch that does what `m` does, or None
     return _PLAIN.get(t.__name__) if t.__module__.startswith(('torch.nn.',f'{_THEIRS}layer')) else None
 
 # %% ../../nbs/spikes/spikingjelly.ipynb #536ede15
-_BOXES = nn.Sequential, nn.ModuleList, nn.ModuleDict
 _CONTAINERS = 'SeqToANNContainer', 'MultiStepContainer', 'StepModeContainer' # that call what is inside of them
 
 def _is_whole(m): # a layer that is read as one, and not made of others that are
     t = type(m)
-    if t in _BOXES or t.__name__ in _CONTAINERS: return False
+    if t in BOXES or t.__name__ in _CONTAINERS: return False
     own = t.__module__.startswith(('torch.nn.',_THEIRS)) and not t.__module__.startswith(f'{_THEIRS}model')
     return own or is_node(m) or is_ours(m)
 
-def _whole(net):
-    "Name and module of each that is read as one"
-    out = {}
-    for n,m in net.named_modules():
-        if _is_whole(m) and not any(n.startswith(f'{o}.') for o in out): out[n] = m
-    return out
+def _whole(net): return whole(net, _is_whole)
 
 # %% ../../nbs/spikes/spikingjelly.ipynb #4cbda776
 class Units(NamedTuple):

@@ -97,7 +97,6 @@ class _Spike(torch.autograd.Function):
             gk = (g*slope_grad(x, ctx.surrogate, slope)).sum().reshape(slope.shape).to(slope.dtype)
         return g*surrogate_grad(x, ctx.surrogate, slope), None, gk
 
-@typed
 def spike(
     x:Tensor, # U − θ, any shape
     surrogate:str='fast_sigmoid', # One of `SURROGATES`
@@ -105,5 +104,8 @@ def spike(
 )->Tensor: # 1 where x > 0, else 0; the dtype of `x`
     "Fire strictly above zero, with a surrogate derivative in the backward pass"
     check_in(surrogate, SURROGATES, 'surrogate')
+    if not isinstance(x, Tensor) or x.is_complex():
+        fail('`x`', 'spike', 'a tensor of real numbers', getattr(x, 'dtype', type(x).__name__))
+    if type(slope) is not float and not isinstance(slope, Tensor): check_range(slope, 0, name='slope', above=True)
     plain_tensors(x, slope)
     return _Spike.apply(x, surrogate, slope)

@@ -205,11 +205,10 @@ def _save(run, at):
 
 def _check_head(head, where):
     "Does the header of a checkpoint say where a run stands? Raises `CheckError`"
-    phase = head.get('phase')
+    phase,accuracy = head.get('phase'),head.get('float_accuracy')
     if phase not in ('float','qat'): fail('header field `phase`', where, 'float or qat', repr(phase))
     for k in 'epoch','metrics','audit':
         if not is_whole(head.get(k), 0): fail(f'header field `{k}`', where, 'a whole number', repr(head.get(k)))
-    accuracy = head.get('float_accuracy')
     if accuracy is not None and not (type(accuracy) is float and 0<=accuracy<=1):
         fail('header field `float_accuracy`', where, 'a number in [0, 1]', repr(accuracy))
 
