@@ -1,5 +1,6 @@
 "A network in training under torch's default compiler: the same spikes, and gradients that differ by the order of sums."
 import copy
+import shutil
 
 import pytest
 import torch
@@ -38,22 +39,30 @@ def test_what_is_no_factor_is_refused(r):
 POLICIES = {**{n:preset(n) for n in PRESETS}, **{o:Policy('int8', current='int8', observer=o) for o in ('mse','percentile','entropy')}}
 
 
-@pytest.mark.soak
+FEW = 'int8','current8','mint4' # of which two ended in a C++ compile error; half a minute each, on one layer
+CASES = [('one',n) for n in FEW]+[pytest.param('two', n, marks=pytest.mark.soak) for n in POLICIES]
+
+@pytest.mark.skipif(not shutil.which('g++'), reason='no g++, which torch compiles with')
 @pytest.mark.filterwarnings('ignore')      # torch's own, of what it does not trace
-@pytest.mark.parametrize('name', POLICIES)
-def test_default_compiler(name):
+@pytest.mark.parametrize('layers,name', CASES)
+def test_default_compiler(layers, name):
     "Breaks in the graph remain where values decide: codes of the input, the proof of ranges, what was frozen; `fullgraph=True` is refused by torch"
     torch._dynamo.reset(); counters.clear()
     torch.manual_seed(0)
-    net = Network(nn.Linear(20,12), LIF(beta=.9), nn.Linear(12,4), LIF(beta=.9, reset='none'), steps=4)
+    more = (nn.Linear(12,4), LIF(beta=.9, reset='none')) if layers=='two' else ()
+    net = Network(nn.Linear(20,12), LIF(beta=.9), *more, steps=4)
     x,y = torch.rand(16,20),torch.arange(16)%4
     with torch.no_grad():
-        for i in 0,2: net.layers[i].weight.mul_(4)
+        for l in net.layers[::2]: l.weight.mul_(4)
     q = prepare(net, POLICIES[name], x).train()
     twin = copy.deepcopy(q)
     out = [m(x) for m in (q,torch.compile(twin))]
     for spk,mem in out: (F.cross_entropy(mem.mean(0), y)+spk.mean()).backward()
     assert torch.equal(out[0][0], out[1][0]) and torch.allclose(out[0][1], out[1][1], atol=1e-6) and out[0][0].any()
-    for (n,a),b in zip(q.named_parameters(), twin.parameters()):
-        if a.grad is not None: assert (a.grad-b.grad).abs().max()<=1e-3*a.grad.abs().max(), n      # a scale's is a small sum of large terms
+    for l,m in zip(q.layers, twin.layers):
+        terms = l.latent.grad.abs().sum() # a scale's gradient is a small sum of as large terms, which have other orders
+        for (n,a),b in zip(l.named_parameters(), m.parameters()):
+            if a.grad is None: continue
+            most = 2e-6*terms if n.endswith('scale') else 1e-3*a.grad.abs().max()
+            assert (a.grad-b.grad).abs().max()<=most, (n, (a.grad-b.grad).abs().max()/terms)
     assert 0<sum(counters['graph_break'].values())<=40
