@@ -300,3 +300,14 @@ def test_every_preset(policy, trained, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter('ignore') # two bits say what they lose
         check_program(policy, trained, tmp_path)
+
+
+def test_lines():
+    torch.manual_seed(0)
+    net = nn.Sequential(layer.Conv1d(2,4,3,padding='same'), layer.BatchNorm1d(4), neuron.LIFNode(v_threshold=.2), layer.AvgPool1d(2),
+        layer.Flatten(), layer.Linear(20,3), neuron.LIFNode(v_threshold=.1)).eval()
+    functional.set_step_mode(net, 'm')
+    ours,x = from_spikingjelly(net, (2,10)),2*torch.rand(8,5,2,10)
+    with torch.no_grad(): assert torch.equal(ours(x)[0], net(x)) and ours(x)[0].any()
+    q = prepare(ours, preset('int8'), x)
+    assert verify(q, lower(q), [x]).mismatches==0
