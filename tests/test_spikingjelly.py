@@ -311,3 +311,17 @@ def test_lines():
     with torch.no_grad(): assert torch.equal(ours(x)[0], net(x)) and ours(x)[0].any()
     q = prepare(ours, preset('int8'), x)
     assert verify(q, lower(q), [x]).mismatches==0
+
+
+def test_votes_are_a_decision():
+    "What a `VotingLayer` makes of spikes is a population code"
+    torch.manual_seed(0)
+    net = nn.Sequential(layer.Linear(6,12), neuron.IFNode(v_threshold=.5))
+    functional.set_step_mode(net, 'm')
+    x = torch.rand(7, 20, 6)
+    with torch.no_grad(): votes = layer.VotingLayer(3, step_mode='m')(net(x)).mean(0)
+    ours = from_spikingjelly(net, decision='population(4)')
+    assert torch.equal(ours.answer(x)[0].argmax(1), votes.argmax(1))
+    with pytest.raises(CheckError, match="`2`.*'population.c.' adds up c groups.*found VotingLayer"):
+        from_spikingjelly(nn.Sequential(*net, layer.VotingLayer(3)))
+    with pytest.raises(CheckError, match='`steps`: expected a whole number, found 8.5'): from_spikingjelly(net, steps=8.5)

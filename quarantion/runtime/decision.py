@@ -90,7 +90,7 @@ def answers(
 # %% ../../nbs/runtime/decision.ipynb #900810bf
 def check_labels(
     decision:str, # The word
-    y, # Classes `[B]`; 0 or 1 `[B, K]`, or `[B]` for one output; or values `[B, …]` or `[T, B, …]`
+    y, # Classes `[B]`; 0 or 1 `[B, K]`, or `[B]` for one output; values `[B, …]`, or `[T, B, …]` whatever x is like
     said:np.ndarray, # What `answers` says
     classes:int, # How many there are
     where:str='labels' # What the error names

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 from ..checks import CheckError, check_finite, check_range, fail
+from ..runtime.layer import is_whole
 from .comparing import (
     BOXES, check_length, compare, hard_inputs, own_layers, recorded, run_as_written, sample_shapes, slope_of, whole)
 from .network import Network
@@ -160,6 +161,9 @@ def _check_known(modules):
     for name,m in modules:
         where = f'layer `{name}`'
         if is_node(m): check_node(m, f'{where} ({type(m).__name__})')
+        elif type(m).__name__=='VotingLayer':
+            want = "a network without it, which ends with its neurons (decision='population(c)' adds up c groups)"
+            fail(where, expected=want, found='VotingLayer')
         elif plain_kind(m) is None and not is_ours(m):
             fail(where, expected=f'one of {", ".join((*_PLAIN,*NODES))}', found=type(m).__name__)
 
@@ -267,18 +271,21 @@ def from_spikingjelly(
     in_shape:tuple=None, # Shape of one sample, such as `(1,28,28)`; known by itself without convolutions
     steps:int=25, # Steps T for constant input, ≥ 1; a `forward` with its own number of steps decides instead
     surrogate:str=None, # One of `SURROGATES` for every neuron, instead of what `surrogate_function` says
-    slope:float=None # Its steepness, > 0; 25 if absent
+    slope:float=None, # Its steepness, > 0; 25 if absent
+    decision:str='sum' # How what the last layer did is read; a `VotingLayer` of 10 classes is `population(10)`
 )->Network: # The same weights, layout of x and mode; it starts from zero at each call
     "Read a network of SpikingJelly; raises `CheckError` for what cannot be read, or if spikes differ on random input"
     slope = slope_of(surrogate, slope)
-    steps = int(check_range(steps, 1, name='steps'))
+    if not is_whole(check_range(steps, 1, name='steps'), 1):
+        fail('`steps`', expected='a whole number', found=repr(steps))
     _check_network(net)
     _warn_learned(net)
     T = max(steps, 8)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         ran,in_shape,ways = _read(net, in_shape, T)
         _agree(net, ways, ran.way, T, in_shape)
-        res = _own(net, ways, in_shape, surrogate, slope, steps=steps, batch_first=ran.batch_first)
+        how = dict(steps=steps, batch_first=ran.batch_first, decision=decision)
+        res = _own(net, ways, in_shape, surrogate, slope, **how)
     if ran.constant or ran.steps!=T: res.steps = ran.steps
     for m in (res, res.layers, *(l for l in res.layers if is_ours(l))): m.training = net.training
     return res
