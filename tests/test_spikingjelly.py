@@ -218,7 +218,7 @@ class Sub(neuron.LIFNode): pass
     (lambda: nn.Sequential(layer.WSLinear(8,4), neuron.IFNode()), 'found WSLinear'), (lambda: nn.Sequential(layer.Linear(8,4), layer.SynapseFilter(), neuron.IFNode()), 'found SynapseFilter'),
     (lambda: nn.Sequential(layer.Linear(8,4), layer.LinearRecurrentContainer(neuron.IFNode(), 4, 4)), 'found LinearRecurrentContainer'),
     (lambda: nn.Sequential(layer.Linear(8,4), neuron.IFNode(), layer.Linear(4,3)), 'the last'), (lambda: nn.Sequential(layer.Linear(8,4)), 'neurons of SpikingJelly'),
-    (lambda: nn.Sequential(layer.Conv2d(1,2,3), neuron.IFNode()), '`in_shape`'), (lambda: neuron.IFNode(), 'a network of SpikingJelly'), (lambda: 3, 'found int'),
+    (lambda: nn.Sequential(layer.Conv2d(1,2,3), neuron.IFNode()), '`in_shape`'), (lambda: neuron.IFNode(), 'a network of SpikingJelly'), (lambda: 3, 'expected a Module, found 3'),
 ])
 def test_refused_by_name(make, words): refused(make(), words)
 
@@ -324,4 +324,4 @@ def test_votes_are_a_decision():
     assert torch.equal(ours.answer(x)[0].argmax(1), votes.argmax(1))
     with pytest.raises(CheckError, match="`2`.*'population.c.' adds up c groups.*found VotingLayer"):
         from_spikingjelly(nn.Sequential(*net, layer.VotingLayer(3)))
-    with pytest.raises(CheckError, match='`steps`: expected a whole number, found 8.5'): from_spikingjelly(net, steps=8.5)
+    with pytest.raises(CheckError, match='`steps`: expected a whole number of 64 bits, found 8.5'): from_spikingjelly(net, steps=8.5)

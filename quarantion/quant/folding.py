@@ -9,7 +9,7 @@ __all__ = ['pooling', 'fold_norm', 'fold_linear', 'folded']
 import warnings
 import torch
 from torch import nn
-from ..checks import fail
+from ..checks import fail, typed
 from ..runtime.layer import Op
 from ..spikes.network import Network
 from ..spikes.readable import copied, kind_of, plain, plain_weights, role
@@ -114,6 +114,7 @@ def _one(s, x, names):
 
 # %% ../../nbs/quant/folding.ipynb #0cf5e5f9
 @torch.no_grad()
+@typed
 def folded(
     net:Network # It is left as it is
 )->list: # A `Stage` for each layer of neurons; `Linear` or `Conv2d`, no norms, and `Op`s for poolings

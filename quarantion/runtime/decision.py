@@ -9,7 +9,7 @@ __all__ = ['Decision', 'decision_of', 'classes_of', 'check_decision', 'kept_for'
 import math, re, warnings
 from typing import NamedTuple
 import numpy as np
-from ..checks import as_array, check_finite, fail
+from ..checks import as_array, check_finite, check_range, fail, typed
 
 # %% ../../nbs/runtime/decision.ipynb #a78aecde
 _WORDS = 'sum, first_spike, max_membrane, values, population(c) with 2 classes or more, or labels(b) with a bound'
@@ -34,6 +34,7 @@ def decision_of(
     return Decision(m[1], number)
 
 # %% ../../nbs/runtime/decision.ipynb #042f3c96
+@typed
 def classes_of(
     decision:str, # The word
     outputs:int # Neurons of the last layer
@@ -42,6 +43,7 @@ def classes_of(
     d = decision_of(decision)
     return d.number if d.kind=='population' else 2 if d.kind=='labels' else outputs
 
+@typed
 def check_decision(
     word:str, # A decision
     outputs:int # Neurons of the last layer
@@ -62,14 +64,16 @@ def kept_for(
     return over_time.get(decision_of(decision).kind, 'total' if reset=='none' else 'count')
 
 # %% ../../nbs/runtime/decision.ipynb #2ad911f4
+@typed
 def scores(
     decision:str, # The word
     kept:np.ndarray, # What `kept_for` says
     steps:int, # T
-    worth=1. # What one unit of it is worth: 1 for spikes; for states the unit, or that of each neuron `[N]`
+    worth:float|np.ndarray=1. # What one of it is worth: 1 for spikes; the unit of states, or of each neuron `[N]`
 )->np.ndarray: # `[B, K]`: sums as they are, and −t of a first spike at step t; `[T, B, …]` of `values`, in real numbers
     "What is compared; outputs of several axes are taken in their order in memory"
     d,lead = decision_of(decision),2 if kept_for(decision, '') in ('spk','mem') else 1
+    if kept.ndim<=lead: fail('`kept`', 'scores', f'more than {lead} axes', f'shape {kept.shape}')
     k = kept.reshape(*kept.shape[:lead], math.prod(kept.shape[lead:]))
     if d.kind=='values': return (k*worth).reshape(kept.shape)
     if d.kind=='first_spike': return -np.where(k.any(0), k.argmax(0), steps-1)
@@ -84,10 +88,13 @@ def answers(
 ): # Class of each sample `[B]`; yes or no for each output `[B, K]`; or values, `[T, B, …]`
     "What is said of samples"
     d = decision_of(decision)
+    if getattr(scores, 'ndim', 0)<2 or 'complex' in str(scores.dtype):
+        fail('`scores`', 'answers', 'an array or a tensor `[B, K]`', f'{scores!r:.40}')
     if d.kind=='values': return scores
     return scores>d.number if d.kind=='labels' else scores.argmax(-1)
 
 # %% ../../nbs/runtime/decision.ipynb #900810bf
+@typed
 def check_labels(
     decision:str, # The word
     y, # Classes `[B]`; 0 or 1 `[B, K]`, or `[B]` for one output; values `[B, …]`, or `[T, B, …]` whatever x is like
@@ -97,8 +104,9 @@ def check_labels(
 )->np.ndarray: # `y`, broadcast against `said`
     "Labels as an array; raises `CheckError`"
     y,kind = as_array(y),decision_of(decision).kind
+    if y.dtype.kind not in 'fiub': fail(where, expected='numbers', found=y.dtype)
     if kind=='values':
-        if y.dtype.kind not in 'fiub' or y.shape not in (said.shape,said.shape[1:]):
+        if y.shape not in (said.shape,said.shape[1:]):
             want = f'numbers of shape {list(said.shape)} or {list(said.shape[1:])}'
             fail(where, expected=want, found=f'{y.dtype} of shape {list(y.shape)}')
         return check_finite(y, where)
@@ -112,6 +120,7 @@ def check_labels(
     return y.astype(np.int64)
 
 # %% ../../nbs/runtime/decision.ipynb #c7cdc3b5
+@typed
 def warn_few(
     decision:str, # The word
     used:int, # Different labels that came up
@@ -119,6 +128,7 @@ def warn_few(
     samples:int # Labelled samples
 ):
     "Warn where labels use so few outputs as one draw in a million would, if all came up alike"
+    check_range(samples, 0, name='samples')
     if decision_of(decision).kind in ('labels','values') or not 0<used<=outputs/2: return
     chance = math.log(math.comb(outputs, used))+samples*math.log(used/outputs)
     if chance>math.log(1e-6): return

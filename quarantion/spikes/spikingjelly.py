@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import NamedTuple
 import torch
 from torch import nn
-from ..checks import CheckError, check_finite, check_range, fail
+from ..checks import CheckError, check_finite, check_range, fail, typed
 from ..runtime.layer import is_whole
 from .comparing import (
     BOXES, check_length, compare, hard_inputs, own_layers, recorded, run_as_written, sample_shapes, slope_of, whole)
@@ -266,6 +266,7 @@ def _warn_learned(net):
         warnings.warn(f'{names}: {said}')
 
 # %% ../../nbs/spikes/spikingjelly.ipynb #81d16990
+@typed
 def from_spikingjelly(
     net:nn.Module, # A network of SpikingJelly; it is copied, and not changed in any way
     in_shape:tuple=None, # Shape of one sample, such as `(1,28,28)`; known by itself without convolutions
