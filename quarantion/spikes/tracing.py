@@ -6,9 +6,8 @@
 __all__ = ['FUNCTIONS', 'Made', 'Watch', 'watching', 'Way', 'way', 'rows']
 
 # %% ../../nbs/spikes/tracing.ipynb #b80632f6
-import sys
+import math, os, sys
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 import torch
 from torch import Tensor, nn
@@ -38,10 +37,11 @@ def _where():
     "File and line of the nearest caller that is neither torch, nor a simulator, nor this module"
     f = sys._getframe(1)
     while f is not None:
-        path,name = Path(f.f_code.co_filename),f.f_globals.get('__name__', '')
+        name = f.f_globals.get('__name__', '')
         own = f.f_code.co_qualname.startswith(('_where','Watch.','watching.')) # in a notebook these have no module
         if not own and name.split('.')[0] not in ('torch','snntorch','spikingjelly','quarantion'):
-            return f'line {f.f_lineno} of a cell' if path.name.startswith('<') else f'{path.name}:{f.f_lineno}'
+            file = os.path.basename(f.f_code.co_filename)
+            return f'line {f.f_lineno} of a cell' if file.startswith('<') else f'{file}:{f.f_lineno}'
         f = f.f_back
     return ''
 
@@ -50,7 +50,7 @@ def _given(module, x):
     "Words on what a module is given, for an error in it"
     t = next(tensors_in(x), None)
     if t is None: return ''
-    flat = t.ndim>2 and t[0].numel()==getattr(module, 'in_features', None)
+    flat = t.ndim>2 and math.prod(t.shape[1:])==getattr(module, 'in_features', None)
     return f' given {tuple(t.shape[1:])}'+' (nn.Flatten() before it would make that one axis)'*flat
 
 # %% ../../nbs/spikes/tracing.ipynb #3c231a25
@@ -72,7 +72,7 @@ class _Notes(TorchFunctionMode):
     "What is known of tensors, by their ids"
     def __init__(self):
         super().__init__()
-        self.made,self.calls,self.within,self.last = {},[],0,''
+        self.made,self.calls,self.within,self.entered = {},[],0,None
 
     def of(self, x): # `Made`s of the tensors in `x` that were seen
         return tuple(self.made[id(t)][1] for t in tensors_in(x) if id(t) in self.made)
@@ -108,8 +108,14 @@ class Watch(_Notes):
         return out
 
     def entering(self, name, module, x):
-        if not self.within: self.last = f'layer `{name}` ({type(module).__name__})'+_given(module, x)
+        if not self.within: self.entered = name,module,x
         self.within += 1
+
+    @property
+    def last(self): # The layer that was entered last, and what it was given, in words
+        if not self.entered: return ''
+        name,module,x = self.entered
+        return f'layer `{name}` ({type(module).__name__})'+_given(module, x)
 
     def leaving(self, name, module, args, kwargs, out):
         self.within -= 1
