@@ -10,10 +10,23 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-# the tutorials go with the package, for `quarantion lab`
-def others(folder, names): return [n for n in names if not n.endswith('.ipynb')]
-if Path('nbs/tutorials').exists():
-    shutil.copytree('nbs/tutorials', 'quarantion/tutorials', dirs_exist_ok=True, ignore=others)
+def linked(pages):
+    "Notebooks, those that they link to, and so on"
+    found = set()
+    while pages:
+        page = pages.pop()
+        if page in found: continue
+        found.add(page)
+        links = re.findall(r'\]\(([\w./]+\.ipynb)', page.read_text())
+        pages += [Path(os.path.normpath(page.parent/link)) for link in links]
+    return found
+
+# the tutorials go with the package, and the pages behind their links, for `quarantion lab`
+shutil.rmtree('quarantion/tutorials', ignore_errors=True) # of older builds
+for page in linked(list(Path('nbs/tutorials').glob('*.ipynb'))):
+    copy = 'quarantion/notebooks'/page.relative_to('nbs')
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(page, copy)
 
 # `-ffp-contract=off` keeps a compiled kernel bit-equal to the same module run as plain Python;
 # loops over many arrays vectorize only if gcc may test all pairs of them for overlap,

@@ -1,5 +1,6 @@
 "The command line, from end to end: what it prints, what it leaves on disk, and what it refuses"
 import hashlib, json, os, re, shutil, signal, subprocess, sys, time, tomllib
+from pathlib import Path
 import numpy as np, pytest
 from quarantion.checks import CheckError
 from quarantion.cli import KEYS, main
@@ -412,24 +413,82 @@ def test_weights_that_overflow_the_integer_range():
     with pytest.raises(CheckError, match=r'2\^31|int32'): lower(prepare(net, preset('nonary'), x))
 
 
+def linked(page):
+    "The notebooks that a notebook links to"
+    return [page.parent/link for link in re.findall(r'\]\(([\w./]+\.(?:ipynb|html))', page.read_text())]
+
 def test_lab_copies_the_tutorials_and_keeps_what_is_there(tmp_path):
-    import subprocess
-    import sys
-    (tmp_path/'t').mkdir()
-    (tmp_path/'t'/'01_first_spikes.ipynb').write_text('mine')
+    mine = tmp_path/'t'/'tutorials'/'01_first_spikes.ipynb'
+    mine.parent.mkdir(parents=True)
+    mine.write_text('mine')
     r = subprocess.run([sys.executable, '-m', 'quarantion.cli', 'lab', 't', '--version'], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert r.returncode==0 and r.stdout.strip()[0].isdigit(), r.stderr
-    assert len(list((tmp_path/'t').glob('*.ipynb')))>=6 and (tmp_path/'t'/'01_first_spikes.ipynb').read_text()=='mine'
-    assert re.search(r'tutorials in t: [5-9] copied, 1 there already', r.stderr)
+    assert mine.read_text()=='mine' and re.search(r'notebooks in t: \d+ copied, 1 there already', r.stderr)
+    pages = sorted((tmp_path/'t').rglob('*.ipynb'))
+    links = [(p.name, link) for p in pages for link in linked(p)]
+    assert len(links)>50 and not [(p, link) for p, link in links if not link.is_file()]
+    assert not [p for p in pages if 'nbdev_export()' in p.read_text()], 'a copy must not write over a library'
+
+def test_what_tutorials_link_to_is_in_the_package():
+    package = Path(__file__).parent.parent/'quarantion'/'notebooks'
+    pages = list(package.rglob('*.ipynb'))
+    if not pages: pytest.skip('nothing is built here')
+    assert len(pages)>=9 and not [(p.name, link) for p in pages for link in linked(p) if not link.is_file()]
 
 
 def test_lab_refuses_a_folder_that_is_a_file(tmp_path, here):
     (tmp_path/'t').write_text('a file')
-    refused(here('lab', tmp_path/'t'), 'tutorials', 'a folder that can be written to')
+    refused(here('lab', tmp_path/'t'), 'notebooks', 'a folder that can be written to')
 
 
 def test_lab_copies_what_is_newest_in_a_checkout(): # the package may hold the copy of an older build
-    from pathlib import Path
-    from quarantion.cli import tutorials
-    root = Path(__file__).parent.parent
-    assert tutorials()==root/'nbs'/'tutorials'
+    from quarantion.cli import notebooks
+    assert notebooks()==Path(__file__).parent.parent/'nbs'
+
+
+# runs, latest, --version
+
+def test_version(here):
+    from quarantion import __version__
+    assert here('--version')==(0, f'quarantion {__version__}\n', '')
+
+def test_runs_lists_what_was_run(done, begun, tmp_path, here):
+    shutil.copytree(done, tmp_path/'done')
+    (tmp_path/'broken').mkdir()
+    (tmp_path/'broken'/'config.toml').write_text('x = = 1')
+    code,out,err = here('runs', tmp_path, '--json')
+    assert code==0 and out.count('\n')==1 and re.fullmatch(r'\S+broken cannot be read: .*expected TOML.*\n', err)
+    d = json.loads(out)
+    r = {Path(r['run']).name:r for r in d['runs']}
+    assert d['folder']==str(tmp_path) and r.keys()=={'done',begun.name} and not r[begun.name]['finished']
+    result = json.loads((done/'result.json').read_text())
+    assert r['done']['finished'] and all(r['done'][k]==result[k] for k in KEYS if k!='run')
+    code,out,err = here('runs', tmp_path)
+    assert code==0 and f'{result["bytes"]:,}' in out and f'{result["test_accuracy"]:.2%}' in out
+    assert f'go on with: quarantion run --resume {begun}' in err
+
+def test_runs_are_told_apart_by_what_differs(done, tmp_path, here):
+    for i in range(2): shutil.copytree(done, tmp_path/f'r{i}')
+    assert json.loads(here('runs', tmp_path, '--json')[1])['runs'][0]['settings']=={}
+    f = tmp_path/'r1'/'config.toml'
+    f.write_text(f.read_text().replace('seed = 0', 'seed = 7'))
+    assert [r['settings'] for r in json.loads(here('runs', tmp_path, '--json')[1])['runs']]==[dict(seed=0), dict(seed=7)]
+    refused(here('runs', tmp_path/'none'), 'none', 'a folder of runs')
+
+def test_latest_is_the_newest_finished_run(done, begun, tmp_path, here, monkeypatch):
+    refused(here('verify', tmp_path/'latest'), 'latest', 'a finished run, found none')
+    for i,name in enumerate('ba'):
+        shutil.copytree(done, tmp_path/'runs'/name)
+        os.utime(tmp_path/'runs'/name/'config.toml', (i, i))
+    monkeypatch.chdir(tmp_path)
+    for words in ('report','latest'), ('verify','runs/latest'):
+        code,out,err = here(*words)
+        assert code==0 and err.startswith('run runs/a\n'), (out,err)
+    shutil.copytree(done, tmp_path/'latest') # a folder of that name is meant where there is one
+    assert json.loads(here('verify', 'latest', '--json')[1])['run']=='latest'
+
+def test_colours_are_for_terminals_that_want_them(done):
+    ask = lambda **env: command('report', done, '--show', 'size', env=env)[1]
+    assert '\x1b' not in ask()+ask(NO_COLOR='1')
+    wide = {len(line) for line in ask(COLUMNS='60').splitlines()}
+    assert max(wide)<=60

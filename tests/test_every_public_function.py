@@ -252,6 +252,8 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'train.rundir.dump_toml': lambda: dict(config=dict(a=1)),
     'train.rundir.read_toml': lambda: dict(path='no such file'),
     'train.rundir.result_of': lambda: dict(run='no such folder', keys=('a',)),
+    'train.rundir.runs_in': lambda: dict(folder='no such folder'),
+    'train.rundir.differing': lambda: dict(runs=[]),
     'data.split.check_samples': lambda: dict(x=x(), y=torch.tensor([0,1,2,3,0]), classes=4),
     'data.split.Split': lambda: dict(x_train=x(), y_train=torch.tensor([0,1,2,3,0]), x_test=x(), y_test=torch.tensor([0,1,2,3,0]), in_shape=(1,2,3), classes=4, name='a', scale=1.),
     'data.split.hold_out': lambda: dict(y=torch.arange(20)%2, size=4, seed=0),
@@ -343,7 +345,7 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
 }
 MOST_OPEN = 348 # may only fall
 OPEN = '''
-checks.CheckError checks.fail checks.typed cli.main cli.options cli.tutorials cli.with_options data.idx.Found data.idx.fetch_mnist data.split.DataSet
+checks.CheckError checks.fail checks.typed cli.main cli.options cli.notebooks cli.with_options data.idx.Found data.idx.fetch_mnist data.split.DataSet
 files.Lock files.parse_json files.parse_toml inspect.figures.plot_curve inspect.grid_fit.GridFit inspect.membrane_inspector.MembraneInspector
 inspect.membrane_inspector.MembraneInspector.chosen inspect.membrane_inspector.MembraneInspector.close
 inspect.membrane_inspector.MembraneInspector.draw inspect.membrane_inspector.MembraneInspector.paint

@@ -1,4 +1,4 @@
-"The measurement behind nbs/bench/frontier, in small: train on one machine, prove on another"
+"Measurements that pages store, in small: nbs/bench/frontier, trained on one machine and proved on another, and nbs/claims"
 import json
 import subprocess
 import sys
@@ -33,3 +33,14 @@ def test_save_then_from(tmp_path):
     for r in rows:
         assert r['mismatches']==0 and r['spikes']==25*1010*60 and r['bytes']<r['float_bytes']
         assert all(r[k]==r['trained'][k] for k in ('accuracy','fired','spike_rate','spikes'))
+
+
+def test_choices_of_the_page_of_claims(monkeypatch):
+    "Each name that the page shows is a run of the script; one of them, in small"
+    monkeypatch.syspath_prepend(MEASURE.parent)
+    import choices
+    stored = json.loads(choices.PATH.read_text())['accuracy']
+    net = choices.warm(0, epochs=1)
+    found = choices.runs(net, 0)
+    assert found.keys()==stored.keys() and {len(v) for v in stored.values()}=={3}
+    assert .5<found['float']()<=1 and .5<found['int4 at once']()<=1

@@ -20,6 +20,14 @@ def is_export(src): return re.search(r'^#\| *(export|exports|exporti)\b', src, r
 
 
 @every_notebook
+def test_links_are_to_notebooks(nb):
+    "Another page is linked as its notebook, which is there: so a link works in Jupyter, on the site and in README.md"
+    for i, src, _ in cells(nb, 'markdown'):
+        for link in re.findall(r'\]\((?!\w+:|#)([^)#\s]+)', src):
+            assert not link.endswith('.html') and (nb.parent/link).is_file(), f'cell {i} links to {link}'
+
+
+@every_notebook
 def test_outputs(nb):
     for i, _, c in cells(nb):
         for out in c['outputs']:

@@ -44,7 +44,7 @@ def modules(root):
     package = root/'quarantion'
     for f in sorted(package.rglob('*.py')):
         name = f.relative_to(package).with_suffix('').parts
-        if name[-1]!='_modidx' and 'tutorials' not in name and not name[0].startswith('_x86'):
+        if name[-1]!='_modidx' and not name[0].startswith('_x86'):
             yield '.'.join(n for n in name if n!='__init__') or 'quarantion', f
 
 

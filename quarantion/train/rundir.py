@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MANIFEST_VERSION', 'Seal', 'write_manifest', 'Manifest', 'read_manifest', 'check_manifest', 'is_finished', 'unsealed',
-           'dump_toml', 'read_toml', 'result_of', 'run_sizes', 'Run', 'read_run']
+           'dump_toml', 'read_toml', 'result_of', 'run_sizes', 'Run', 'read_run', 'runs_in', 'differing']
 
 # %% ../../nbs/train/rundir.ipynb #bf60acc1
 import json, math, os, re
@@ -280,3 +280,23 @@ def read_run(
     result = read_record(path) if is_there(path) else {}
     if result: result.setdefault('layers', [])
     return Run(run, config, lines, result)
+
+# %% ../../nbs/train/rundir.ipynb #4879b9f9
+def runs_in(
+    folder # A folder of runs
+)->list: # Paths, the one that was begun first in front
+    "The run directories in a folder, finished or not"
+    try: inside = [p/'config.toml' for p in as_path(folder).iterdir()]
+    except OSError as e: fail('folder', str(folder), 'a folder of runs', e.strerror)
+    found = [c for c in inside if is_there(c)]
+    return [c.parent for c in sorted(found, key=lambda c: (c.stat().st_mtime_ns, c.parent.name))]
+
+@typed
+def differing(
+    runs:list # `Run` of each
+)->list: # Names, sorted
+    "The settings in which runs are not all the same, folders aside"
+    for r in runs:
+        if not isinstance(r, Run): fail('`runs`', expected='a Run of each, by read_run', found=type(r).__name__)
+    keys = {k for r in runs for k in r.config}-{'out','data_dir'}
+    return sorted(k for k in keys if len({repr(r.config.get(k)) for r in runs})>1)
