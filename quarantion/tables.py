@@ -144,6 +144,7 @@ def _shared(works):
     common = [p for p in parts[0] if all(p in q for q in parts)] if len(parts)>1 else []
     return ', '.join(common),[', '.join(p for p in q if p not in common) for q in parts]
 
+# %% ../nbs/tables.ipynb #729721a3
 def _panels(fig, part, height):
     "Axes of ratios, and of parts of a bound where there are any"
     axs = fig.subplots(1, 1+part, sharey=True, squeeze=False, width_ratios=(5,1)[:1+part])[0]
@@ -196,7 +197,8 @@ SUBJECTS = { # benchmark, work and peer of each
     'LIF neurons, forward + backward': ('bptt', 'LIF forward + backward T=25 B=64 N=1000, spikes, float32, reused',
                                         'snnTorch loop'),
     'membranes to 16 levels': ('levels', 'uniform, 16 levels, 1e6, LevelTable, default', 'snnTorch state_quant'),
-    'fake quantization': ('fakequant', 'one scale, with min/max, 1e7, as called', 'torch.fake_quantize_per_tensor_affine'),
+    'fake quantization': ('fakequant', 'one scale, with min/max, 1e7, as called',
+                          'torch.fake_quantize_per_tensor_affine'),
     'nits, packed': ('nonary', 'pack 5 nits per uint16, consecutive, 1e7, reused', 'numpy'),
     'integer network, one sample': ('events', '784-1000-10, T=25, batch 1, 5% spikes, default', 'torch dynamic int8')}
 
