@@ -347,6 +347,7 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'tables.plot_ratios': lambda: dict(rows=measured('lif', BENCH)),
     'tables.plot_subjects': lambda: dict(rows=one_a_subject(BENCH)),
     'paper.rgb': lambda: dict(colour='#ff0000'),
+    'paper.nit_inks': lambda: dict(n=-4),
 }
 MOST_OPEN = 347 # may only fall
 OPEN = '''
