@@ -7,7 +7,9 @@ import snntorch as snn
 import torch
 from snntorch.functional.quant import state_quant
 
-from quarantion.bench.accuracy import SETTINGS, SnnTorchNet, accuracy_table, bench_accuracy, contenders, nearest_state
+from quarantion.bench.accuracy import (SETTINGS, SnnTorchNet, accuracy_table, bench_accuracy, contenders, nearest_state,
+    plot_accuracy)
+from quarantion.paper import new_axes
 from quarantion.train.config import Config
 
 STORED = json.loads((Path(__file__).parent.parent/'nbs'/'measured'/'accuracy.json').read_text())
@@ -56,3 +58,16 @@ def test_runs_repeat_and_start_alike():
     first,second = torch.nn.Linear(64, 8),torch.nn.Linear(8, 10)
     net = SnnTorchNet(first, second, cfg)
     assert {k:v for k,v in net.named_parameters()}.keys()=={'first.weight','first.bias','second.weight','second.bias'}
+
+
+def test_the_picture_has_the_best_first_and_the_mean_at_the_end():
+    "A row for each contender, sorted by error"
+    pick = [r for r in STORED['rows'] if r['weight'] in ('nonary','ternary','int2')]
+    ax = plot_accuracy(pick, new_axes((7,4)))
+    ends = [float(t.get_text()[:-2]) for t in ax.texts if t.get_text().endswith('%')]
+    groups = {}
+    for r in pick: groups.setdefault(tuple(r[k] for k in KEYS), []).append(100*(1-r['test_accuracy']))
+    assert ends==sorted(ends) and ends==[round(e, 1) for e in sorted(sum(v)/len(v) for v in groups.values())]
+    assert len(ax.get_yticklabels())==len(groups) and ax.get_yticklabels()[-1].get_text()=='quarantion: int2, clipped(2), mint2'
+    assert sum(t.get_text().endswith(' kB') for t in ax.texts)==len(groups)
+    assert not ax.spines['top'].get_visible() and ax.get_legend() is None

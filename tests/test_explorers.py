@@ -81,3 +81,17 @@ def test_nothing_is_cut_off():
         e.close()
     finally: backend_agg.FigureCanvasAgg = FigureCanvasAgg
     assert len(seen)>8 and min(map(min, seen))>-.01, seen # inches
+
+
+def test_images_are_grey_and_digits_have_one_palette():
+    import matplotlib as mpl
+    from quarantion.inspect.nonary_explorer import plot_addition
+    from quarantion.inspect.spike_explorer import plot_image
+    from quarantion.paper import DARK, LIGHT, NITS, new_axes, rgb
+    for style,paper in (LIGHT,255),(DARK,0): # a pixel of 0 looks as the paper, one of 1 as the ink
+        with mpl.rc_context(style): image = plot_image(np.array([[0.,.5,1.]]), ax=new_axes()).images[0]
+        colours = image.cmap(image.norm(image.get_array()))[0,:,:3]*255
+        assert (colours.max(1)==colours.min(1)).all() and colours[0,0]==paper and colours[2,0]==255-paper
+    ax = plot_addition(1234, 4567, ax=new_axes())
+    drawn = {tuple(round(255*v) for v in p.get_facecolor()[:3]) for p in ax.patches if hasattr(p, 'get_width')}
+    assert drawn<={tuple(rgb(c)) for c in NITS} and len(set(NITS))==9

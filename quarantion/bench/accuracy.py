@@ -10,12 +10,14 @@ __all__ = ['SETTINGS', 'SnnTorchNet', 'nearest_state', 'Contender', 'contenders'
 import copy, json, tempfile, time
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 import torch
 from safetensors.torch import save
 from torch import nn
 from ..checks import fail
 from ..data.digits import load_digits
+from ..paper import BLUE, GREEN, GREY, ORANGE, style_axes
 from ..quant.level_sets import LevelTable
 from ..quant.lowering import lower
 from ..quant.policy import Policy, preset
@@ -288,34 +290,43 @@ def runs_table(
     return '\n'.join([head, '|'+'---|'*8, *lines])+f'\n\nCommands: {commands}.'
 
 # %% ../../nbs/bench/accuracy.ipynb #61bd7c18
-_INK = dict(quarantion='#0072B2', snnTorch='#D55E00', Brevitas='#009E73')
+_INK = dict(quarantion=BLUE, snnTorch=ORANGE, Brevitas=GREEN)
 
-def _draw(a, i, rs, of, keys, colour):
-    "The seeds of one contender in a row of an axis: the float network, at once, and trained on"
-    twin,once,then = ([of(r[k]) for r in rs] for k in keys)
-    a.axhline(i, color='0.93', lw=.8, zorder=0)
-    a.plot([sum(twin)/len(rs)]*2, [i-.4,i+.4], color='0.6', lw=1.5, zorder=1)
-    a.plot(once, [i]*len(rs), 'o', mfc='none', color='0.45', ms=4, mew=.8, zorder=2)
-    a.plot(then, [i]*len(rs), 'o', color=colour, ms=4.5, mew=0, alpha=.75, zorder=3)
+def _wrong(rs, key): return [100*(1-r[key]) for r in rs]
 
+def _said(who, weight, membrane, note):
+    return f'{who}: '+', '.join(p for p in (weight, membrane if membrane!=weight else '', note) if p)
+
+def _draw(ax, i, who, rs):
+    "The seeds of one contender: at once, and trained on; and what they come to"
+    once,then = (_wrong(rs, k) for k in ('at_once','test_accuracy'))
+    ax.axhline(i, color=GREY, alpha=.3, lw=.8, zorder=0)
+    ax.plot(once, [i]*len(rs), 'o', mfc='none', color=GREY, ms=5)
+    ax.plot(then, [i]*len(rs), 'o', color=_INK[who], ms=6, mew=0, alpha=.6)
+    size = sum(r['bytes'] for r in rs)/len(rs)/1000
+    for x,word,weight in (44,f'{sum(then)/len(then):.1f} %','bold'),(92,f'{size:.1f} kB','normal'):
+        ax.annotate(word, (1,i), (x,0), ax.get_yaxis_transform(), 'offset points', va='center', ha='right', fontsize=9,
+                    weight=weight)
+
+# %% ../../nbs/bench/accuracy.ipynb #9def4314
 def plot_accuracy(
     rows:list, # Of `bench_accuracy`
-    fig=None # Figure to draw in; made if absent
-): # The figure
-    "Accuracy and spikes of every contender and seed, before and after it is trained on"
-    import matplotlib.pyplot as plt
+    ax=None # `Axes` to draw in; new ones by default, which a notebook shows
+): # The `Axes`
+    "How many test samples each contender answers wrongly, the best first, with the size of what it hands over"
     groups = {k:rs for k,rs in _grouped(rows).items() if 'why' not in rs[0]}
-    fig = fig or plt.figure(figsize=(8.6,.6+.2*len(groups)), layout='constrained', dpi=80)
-    ax,bx = fig.subplots(1, 2, sharey=True)
-    for i,((who,*_),rs) in enumerate(groups.items()):
-        wrong = lambda v: 100*max(1-v, 1e-3) # a logarithm has no 0
-        _draw(ax, i, rs, wrong, ('float_accuracy','at_once','test_accuracy'), _INK[who])
-        _draw(bx, i, rs, lambda v: 100*v, ('float_rate','at_once_rate','spike_rate'), _INK[who])
-    said = [', '.join(p for p in (f'{who}: {w}', m if m!=w else '', n) if p) for who,w,m,n in groups]
-    ax.set_yticks(range(len(groups)), said, fontsize=7)
-    for t,(who,*_) in zip(ax.get_yticklabels(), groups): t.set_color(_INK[who])
-    ax.set_ylim(len(groups)-.4, -.6); ax.set(xscale='log', xlabel='wrong test samples, %')
-    ax.set_xticks([2,3,5,10,20,50], [2,3,5,10,20,50], minor=False); ax.minorticks_off()
-    bx.set_xlabel('spikes a hidden neuron and step, %')
-    for a in ax,bx: a.tick_params(axis='y', length=0); a.spines[['top','right']].set_visible(False)
-    return fig
+    groups = dict(sorted(groups.items(), key=lambda kv: sum(_wrong(kv[1], 'test_accuracy'))))
+    ax = style_axes(ax, (7.2,.8+.28*len(groups)))
+    for i,((who,*_),rs) in enumerate(groups.items()): _draw(ax, i, who, rs)
+    most = max(range(len(groups)), key=lambda i: sum(_wrong([*groups.values()][i], 'at_once')))
+    for key,word in ('at_once','at once'),('test_accuracy','trained on'):
+        middle = median(_wrong([*groups.values()][most], key))
+        ax.annotate(word, (middle,most), (0,7), textcoords='offset points', ha='center', fontsize=8)
+    ax.set_yticks(range(len(groups)), [_said(*k) for k in groups])
+    ax.spines['left'].set_visible(False)
+    ax.tick_params(axis='y', length=0)
+    ax.set(xscale='log', ylim=(len(groups)-.4,-.6))
+    ax.set_xticks((2,3,5,10,20,50), (2,3,5,10,20,50))
+    ax.minorticks_off()
+    ax.set_xlabel('wrong test samples, %', fontsize=9)
+    return ax

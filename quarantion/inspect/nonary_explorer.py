@@ -7,10 +7,9 @@ __all__ = ['digit_carries', 'plot_addition', 'plot_word', 'plot_companding', 'No
 
 # %% ../../nbs/inspect/nonary_explorer.ipynb #e25fe681
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.patches import Rectangle
 from ..checks import check_range, fail, typed
-from ..paper import BLUE, GREY, ORANGE, RED, add_legend, bare_axes, ink, label_axes, style_axes
+from ..paper import BLUE, GREY, ORANGE, RED, add_legend, bare_axes, ink, label_axes, nit_inks, style_axes
 from .widget import Inspector
 from ..nonary.arithmetic import add_carry, from_digits, span, split, to_digits
 from ..nonary.companding import compand, expand
@@ -22,9 +21,9 @@ def _sign(n): return f'{n:+,}'.replace('-', '−') if n else '0'
 def _number(n): return f'{n:,}'.replace('-', '−')
 
 def _cell(ax, x, y, n): # A digit: brown below zero, purple above, darker for a larger one
-    rgb = colormaps['PuOr']((n+4)/8)
-    ax.add_patch(Rectangle((x-.44,y-.42), .88, .84, facecolor=rgb, edgecolor=ink(ax), lw=.6))
-    ax.text(x, y, _sign(n), ha='center', va='center', fontsize=12, color='white' if sum(rgb[:3])<1.3 else 'black')
+    field,word = nit_inks(n)
+    ax.add_patch(Rectangle((x-.44,y-.42), .88, .84, facecolor=field, edgecolor=ink(ax), lw=.6))
+    ax.text(x, y, _sign(n), ha='center', va='center', fontsize=12, color=word)
 
 @typed
 def digit_carries(

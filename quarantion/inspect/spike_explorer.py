@@ -11,7 +11,8 @@ from functools import partial
 import numpy as np, torch
 from ..checks import check_array, check_in, check_range, check_shape, typed
 from .figures import plot_raster
-from ..paper import BLUE, GREEN, ORANGE, RED, add_legend, ink, label_axes, second_axis, style_axes, whole_ticks
+from ..paper import BLUE, GREEN, ORANGE, RED, add_legend, ink, is_dark, label_axes, second_axis, style_axes
+from ..paper import whole_ticks
 from .widget import Inspector
 from ..spikes.encoders import ENCODERS, encode
 from ..spikes.surrogate import SURROGATES, soft_spike, spike, surrogate_grad
@@ -58,10 +59,10 @@ def plot_image(
     title:str='', # Above it
     ax=None # Where to draw; new axes by default
 ): # The `Axes`
-    "An image in `[0, 1]`, large values yellow"
+    "An image in `[0, 1]`, in the ink of the paper"
     image = check_array(image, 'h w', 'image')
     ax = style_axes(ax, (2.5,2.5))
-    ax.imshow(image, cmap='viridis', vmin=0, vmax=1)
+    ax.imshow(image, cmap='gray' if is_dark(ax) else 'gray_r', vmin=0, vmax=1)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     ax.set_title(title, fontsize=9)
