@@ -320,7 +320,7 @@ def notebooks()->Path: # Folder with `tutorials` and other rooms; `None` if ther
 def _without_export(text):
     "A notebook whose last cell does not export a library: a copy has none"
     nb = json.loads(text)
-    nb['cells'] = [c for c in nb['cells'] if 'nbdev_export()' not in ''.join(c['source'])]
+    nb['cells'] = [c for c in nb['cells'] if 'import nbdev;' not in ''.join(c['source'])]
     return json.dumps(nb, indent=1, ensure_ascii=False)+'\n'
 
 def _copy_new(source, folder):

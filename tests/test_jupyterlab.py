@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -57,13 +58,12 @@ CHOICES = [('SurrogateExplorer','surrogate','atan'), ('RunCompare','curve','accu
 ALL = 'SpikeExplorer', 'NonaryExplorer', 'SurrogateExplorer', 'RunCompare', 'SizeTree', 'MembraneInspector', 'ObserverInspector'
 
 
-@pytest.fixture(scope='module')
-def lab(tmp_path_factory):
-    "Address of a JupyterLab of its own, that knows nothing of the user's"
-    root = tmp_path_factory.mktemp('lab')
+@contextmanager
+def jupyterlab(root, cells):
+    "Address of a JupyterLab of its own, that knows nothing of the user's; all.ipynb has these cells"
     work = root/'work'
     work.mkdir()
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in PAGE],
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells],
         metadata=dict(kernelspec=dict(display_name='python3', language='python', name='python3'))), work/'all.ipynb')
     for f in (ROOT/'nbs/tutorials').glob('0[15]_*.ipynb'): shutil.copy(f, work)
     for k, v in SETTINGS.items():
@@ -101,14 +101,24 @@ def lab(tmp_path_factory):
             except subprocess.TimeoutExpired: p.kill(); p.wait()
 
 
-@pytest.fixture(scope='module')
-def browser():
+@contextmanager
+def chromium():
     from playwright.sync_api import sync_playwright
     assert CHROMIUM.exists(), 'the tests of the inspectors need Chromium; on Debian: apt install chromium'
     with sync_playwright() as pw:
         b = pw.chromium.launch(executable_path=str(CHROMIUM), headless=True, args=FLAGS)
         yield b
         b.close()
+
+
+@pytest.fixture(scope='module')
+def lab(tmp_path_factory):
+    with jupyterlab(tmp_path_factory.mktemp('lab'), PAGE) as base: yield base
+
+
+@pytest.fixture(scope='module')
+def browser():
+    with chromium() as b: yield b
 
 
 def opened(browser, base, name, wrong):
