@@ -378,3 +378,23 @@ def test_pixels_of_another_type_before_a_pool(first):
     ours = from_snntorch(nn.Sequential(first, nn.Conv2d(1,2,3), leaky()), (1,8,8))
     with pytest.raises(CheckError, match='layer 0: `x`: expected torch.float32, as the weights, found torch.uint8'):
         ours(torch.zeros(3,1,8,8, dtype=torch.uint8))
+
+@pytest.mark.parametrize('wrap', [nn.DataParallel, lambda net: torch.compile(net, backend='eager'),
+                                  lambda net: nn.Sequential(nn.DataParallel(net))])
+def test_wrapped_to_run_elsewhere(wrap):
+    net,x = LayersFirst().eval(),torch.rand(5,3,12)
+    plain,ours = from_snntorch(net),from_snntorch(wrap(net))
+    assert torch.equal(ours(x)[0], plain(x)[0]) and all(r.spk.any() for r in ours.record(3*x))
+
+@pytest.mark.parametrize('in_shape', [12, '12', (-12,), (12.,), (), (None,)])
+def test_a_shape_that_is_none_is_refused(in_shape):
+    refused(LayersFirst(), '`in_shape`: expected the shape of one sample', in_shape=in_shape)
+
+def test_what_is_read_in_inference_mode_learns():
+    net = LayersFirst()
+    with torch.inference_mode():
+        ours = from_snntorch(net)
+        q = prepare(ours, preset('int8'), torch.rand(3,12))
+    for n in ours,q:
+        n(torch.rand(5,3,12))[0].sum().backward()
+        assert all(p.grad is not None for p in n.layers[0].parameters())

@@ -19,7 +19,7 @@ from ..runtime.layer import is_whole
 from .neuron import RESETS, LIF
 from .snntorch_neurons import (
     NEURONS, check_neuron, first_line, is_neuron, is_theirs, leaks, learns, read_neuron, read_reset, write_neuron)
-from .readable import LAYERS, copied, hooks_left, kind_name, kind_of, plain_weights, role
+from .readable import LAYERS, copied, hooks_left, kind_name, kind_of, plain_weights, role, unwrapped
 from .tracing import rows, watching
 
 # %% ../../nbs/spikes/snntorch.ipynb #3d7595a1
@@ -159,6 +159,7 @@ def _has_neurons(net):
     for k,t in net.state_dict().items(): check_finite(t, k)
 
 # %% ../../nbs/spikes/snntorch.ipynb #6c8c64f1
+@torch.inference_mode(False) # its parameters are to learn
 def from_snntorch(
     net:nn.Module, # A network of snnTorch; it is copied, and not changed in any way
     in_shape:tuple=None, # Shape of one sample, such as `(1,28,28)`; known by itself without convolutions
@@ -169,6 +170,7 @@ def from_snntorch(
     decision:str='sum' # How what the last layer did is read: of a population code with 10 classes `population(10)`
 )->Network: # The same weights, layout of x and mode, and spikes where `reset` is None; they come out `[T, B, …]`
     "Read a network of snnTorch; raises `CheckError` for what cannot be read, and if any spike differs on random input"
+    net = unwrapped(net)
     if not hasattr(net, 'named_modules'): fail('`net`', 'from_snntorch', 'a network of snnTorch', type(net).__name__)
     slope = slope_of(surrogate, slope)
     if not is_whole(check_range(steps, 1, name='steps'), 1):

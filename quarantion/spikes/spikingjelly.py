@@ -17,7 +17,7 @@ from .comparing import (
     BOXES, check_length, compare, hard_inputs, own_layers, recorded, run_as_written, sample_shapes, slope_of, whole)
 from .network import Network
 from .neuron import LIF
-from .readable import LAYERS, copied, hooks_left, is_patched, kind_name
+from .readable import LAYERS, copied, hooks_left, is_patched, kind_name, unwrapped
 from .snntorch_neurons import first_line, read_surrogate
 from .tracing import rows, watching
 
@@ -268,6 +268,7 @@ def _warn_learned(net):
 
 # %% ../../nbs/spikes/spikingjelly.ipynb #81d16990
 @typed
+@torch.inference_mode(False) # its parameters are to learn
 def from_spikingjelly(
     net:nn.Module, # A network of SpikingJelly; it is copied, and not changed in any way
     in_shape:tuple=None, # Shape of one sample, such as `(1,28,28)`; known by itself without convolutions
@@ -280,6 +281,7 @@ def from_spikingjelly(
     slope = slope_of(surrogate, slope)
     if not is_whole(check_range(steps, 1, name='steps'), 1):
         fail('`steps`', expected='a whole number', found=repr(steps))
+    net = unwrapped(net)
     _check_network(net)
     _warn_learned(net)
     for said in hooks_left(net): warnings.warn(said)
