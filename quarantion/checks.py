@@ -166,13 +166,17 @@ def _is_a(kind):
     "Is a value what an annotation says? A tensor is one of real numbers that are there"
     if kind in _IS: return _IS[kind]
     if not hasattr(kind, 'detach'): return lambda v: isinstance(v, kind)
-    return lambda v: isinstance(v, kind) and not (v.is_meta or v.is_complex())
+    return lambda v: isinstance(v, kind) and not (v.is_meta or v.is_complex() or v.is_sparse or v.is_sparse_csr)
 
 # %% ../nbs/checks.ipynb #5dda3e98
 def _kinds(p): # that a parameter may be of; none if it does not say
     says = getattr(p.annotation, '__args__', ()) if isinstance(p.annotation, UnionType) else (p.annotation,)
     kinds = tuple(getattr(k, '__origin__', k) for k in says)
     return kinds if all(isinstance(k, type) for k in kinds) and not {p.empty,object}&{*kinds} else ()
+
+def _held(v): # how a tensor is held, if not as usual
+    if getattr(v, 'is_sparse', False) or getattr(v, 'is_sparse_csr', False): return f', {v.layout} (x.to_dense())'
+    return ' on meta'*getattr(v, 'is_meta', False)
 
 def _taken(name, default, kinds, tests, v, where):
     if not kinds or v is default: return v
@@ -184,7 +188,7 @@ def _taken(name, default, kinds, tests, v, where):
         if a.dtype.kind in 'fiub' or complex in kinds and a.dtype.kind=='c': return a
     said = lambda k: _TENSOR if hasattr(k, 'detach') else _SAID.get(k) or f'a {k.__name__}'
     want = ' or '.join(map(said, kinds))
-    if hasattr(v, 'dtype'): found = f'{type(v).__name__} of {v.dtype}'+' on meta'*getattr(v, 'is_meta', False)
+    if hasattr(v, 'dtype'): found = f'{type(v).__name__} of {v.dtype}'+_held(v)
     else: found = reprlib.repr(v) if isinstance(v, (str,int,float,complex)) else type(v).__name__
     fail(f'`{name}`', where, want, found)
 

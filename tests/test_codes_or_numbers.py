@@ -124,3 +124,12 @@ def test_both_warn_of_the_same_clipping(both, code, said):
 def test_what_the_caller_says_is_yes_or_no(both, counts):
     for run in both:
         with pytest.raises(CheckError, match="`codes`: expected True or False, found 'no'"): run(counts, codes='no')
+
+def test_words_on_odd_input():
+    net = Network(nn.Linear(4,3), LIF())
+    q = prepare(net, preset('int8'), torch.rand(3,4)).eval()
+    program,x = lower(q),torch.full((3,4), float('nan'))
+    with pytest.raises(CheckError, match='^`x`: expected finite numbers'): program(x.numpy())
+    for n in net,q:
+        with pytest.raises(CheckError, match=r'`x`: expected a tensor of real numbers, found .* torch.sparse_coo'): n(torch.rand(3,4).to_sparse())
+    with pytest.raises(CheckError, match='^`x`: expected an array of numbers, found [^`]*$'): program(torch.rand(3,4, device='meta'))

@@ -340,3 +340,61 @@ def test_axes_of_a_sample_that_forward_makes():
 def test_bfloat16():
     net = nn.Sequential(nn.Linear(4,3), leaky(output=True)).bfloat16()
     assert from_snntorch(net).layers[0].weight.dtype==torch.bfloat16
+
+@pytest.mark.parametrize('cast,name', [(lambda v: (v>.5).float(), 'gt'), (lambda v: v.bool().float(), 'bool'),
+                                       (lambda v: v.int().to(torch.float32), 'int'), (lambda v: v.half().float(), 'half')])
+def test_casts_back_to_float_name_what_was_before_them(cast, name):
+    class Net(LayersFirst):
+        def forward(self, x): return self.lif2(self.fc2(cast(self.lif1(self.fc1(x)))))
+    refused(Net(), 'layer `lif2` (Leaky)', f'`{name}` at test_read_networks.py')
+
+@pytest.mark.parametrize('name', ['fc1','lif1'])
+def test_hooks_that_stay_behind_are_said(name):
+    net = LayersFirst()
+    net.get_submodule(name).register_forward_hook(lambda m, args, out: 2*out)
+    with pytest.warns(UserWarning, match=f'layer `{name}` .*: its hooks are not called here, and what they change'):
+        from_snntorch(net)
+
+def test_hooks_of_a_float_network_are_said_by_prepare():
+    net = from_snntorch(LayersFirst())
+    handles = [net.layers[0].register_forward_hook(lambda m, args, out: 2*out),
+               net.layers[2].register_forward_pre_hook(lambda m, args: (args[0]/2,))]
+    with pytest.warns(UserWarning) as said: prepare(net, preset('int8'), torch.rand(3,12))
+    assert [str(w.message)[:20] for w in said]==['layer `0` (Linear): ','layer `2` (Linear): ']
+    for h in handles: h.remove()
+    prepare(net, preset('int8'), torch.rand(3,12))
+
+def test_a_forward_put_in_place_is_refused():
+    net = LayersFirst()
+    net.fc1.forward = lambda x, fc=net.fc1: 2*nn.Linear.forward(fc, x)
+    refused(net, 'layer `fc1`', 'Linear with a `forward` that was put in place of its own')
+    ours = from_snntorch(LayersFirst())
+    ours.layers[2].forward = lambda x, fc=ours.layers[2]: 2*nn.Linear.forward(fc, x)
+    with pytest.raises(CheckError, match='layer 2 .Linear.: .*in place of its own'):
+        prepare(ours, preset('int8'), torch.rand(3,12))
+
+@pytest.mark.parametrize('first', [nn.MaxPool2d(2), nn.AvgPool2d(2)])
+def test_pixels_of_another_type_before_a_pool(first):
+    ours = from_snntorch(nn.Sequential(first, nn.Conv2d(1,2,3), leaky()), (1,8,8))
+    with pytest.raises(CheckError, match='layer 0: `x`: expected torch.float32, as the weights, found torch.uint8'):
+        ours(torch.zeros(3,1,8,8, dtype=torch.uint8))
+
+@pytest.mark.parametrize('wrap', [nn.DataParallel, lambda net: torch.compile(net, backend='eager'),
+                                  lambda net: nn.Sequential(nn.DataParallel(net))])
+def test_wrapped_to_run_elsewhere(wrap):
+    net,x = LayersFirst().eval(),torch.rand(5,3,12)
+    plain,ours = from_snntorch(net),from_snntorch(wrap(net))
+    assert torch.equal(ours(x)[0], plain(x)[0]) and all(r.spk.any() for r in ours.record(3*x))
+
+@pytest.mark.parametrize('in_shape', [12, '12', (-12,), (12.,), (), (None,)])
+def test_a_shape_that_is_none_is_refused(in_shape):
+    refused(LayersFirst(), '`in_shape`: expected the shape of one sample', in_shape=in_shape)
+
+def test_what_is_read_in_inference_mode_learns():
+    net = LayersFirst()
+    with torch.inference_mode():
+        ours = from_snntorch(net)
+        q = prepare(ours, preset('int8'), torch.rand(3,12))
+    for n in ours,q:
+        n(torch.rand(5,3,12))[0].sum().backward()
+        assert all(p.grad is not None for p in n.layers[0].parameters())

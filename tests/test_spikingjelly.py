@@ -176,6 +176,23 @@ def test_own_forwards(step_mode):
     x = 3*torch.rand(4,1,8,8)
     with torch.no_grad(): assert torch.equal(ours(x)[0].mean(0), net(x)) and net(x).any()
 
+@pytest.mark.parametrize('training', [True, False])
+def test_the_mode_stays(training):
+    net = nn.Sequential(layer.Linear(8,12), layer.Dropout(.9), neuron.IFNode(), layer.Linear(12,4), layer.Dropout(.9),
+                        neuron.IFNode()).train(training)
+    ours,x = from_spikingjelly(net),3*torch.rand(9,5,8)
+    assert all(m.training==training for m in ours.modules() if isinstance(m, (nn.Dropout,nn.Linear)))
+    if training: return
+    assert all(torch.equal(a, r.spk) for a,r in zip(spikes(net, x), ours.record(x), strict=True)) and spikes(net, x)[0].any()
+
+def test_hooks_and_own_forwards_are_said():
+    net = row(neuron.IFNode())
+    net[0].register_forward_hook(lambda m, args, out: 2*out)
+    with pytest.warns(UserWarning, match='layer `0` .Linear.: its hooks are not called here'): from_spikingjelly(net)
+    net = row(neuron.IFNode())
+    net[0].forward = lambda x, m=net[0]: 2*layer.Linear.forward(m, x)
+    refused(net, 'layer `0`', 'Linear with a `forward` that was put in place of its own')
+
 
 # How it trains
 

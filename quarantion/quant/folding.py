@@ -12,7 +12,7 @@ from torch import nn
 from ..checks import fail, typed
 from ..runtime.layer import Op
 from ..spikes.network import Network
-from ..spikes.readable import copied, kind_of, plain, plain_weights, role
+from ..spikes.readable import copied, _hooks_left, kind_of, plain, plain_weights, role
 from ..spikes.stage import Stage, stages
 
 # %% ../../nbs/quant/folding.ipynb #ba04729d
@@ -120,7 +120,7 @@ def folded(
 )->list: # A `Stage` for each layer of neurons; `Linear` or `Conv2d`, no norms, and `Op`s for poolings
     "Take a network apart, as an integer program has it; raises `CheckError` for what integers cannot do"
     own = copied(net).eval()
-    for said in plain_weights(own.layers): warnings.warn(said)
+    for said in (*plain_weights(own.layers), *_hooks_left(net.layers, before=True)): warnings.warn(said)
     names = {id(m):f'layer {i} ({type(m).__name__})' for i,m in enumerate(own.layers)}
     x,out = torch.zeros(1, *own.in_shape),[]
     for s in stages(own):

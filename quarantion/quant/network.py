@@ -336,6 +336,7 @@ def _outputs(net): # their number
     with evaluating(net): return net(torch.zeros(1, 1, *net.in_shape).to(next(net.parameters())))[1].numel()
 
 @typed
+@torch.inference_mode(False) # its parameters are to learn
 def prepare(
     net:Network, # A float network, trained or not; it is left as it is
     policy:Policy, # How its numbers are to be represented

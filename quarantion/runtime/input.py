@@ -48,14 +48,12 @@ def input_codes(
     codes:bool=False # Are integers codes, where one is not worth 1?
 )->np.ndarray: # uint8 if they are spikes, else int32
     "Real numbers are rounded (half to even) and clipped, codes are checked; raises `CheckError`"
-    try: x = as_array(x)
-    except (TypeError,ValueError,RuntimeError) as e:
-        fail('`x`', expected='an array of numbers', found=str(e).split('\n')[0])
+    x = as_array(x)
     if x.dtype.kind not in 'biuf': fail('`x`', expected='real numbers or codes', found=f'{x.dtype}')
     def refuse(expected): fail('`x`', expected=expected, found=f'{x.min()} … {x.max()}')
     if x.dtype.kind=='f' and in_max==1 and not ((x==0)|(x==1)).all(): refuse('finite numbers, and spikes: 0 or 1')
     if not are_codes(x.dtype.kind, in_scale, codes):
-        k = np.rint(check_finite(x, '`x`').astype(np.float64)/in_scale)
+        k = np.rint(check_finite(x, 'x').astype(np.float64)/in_scale)
         x = np.clip(k, in_min, in_max)
         if (x!=k).any(): warn_clipped(in_scale, in_min, in_max)
     elif x.size and ((x.dtype.kind!='u' and x.min()<in_min) or x.max()>in_max): refuse(f'codes in [{in_min}, {in_max}]')

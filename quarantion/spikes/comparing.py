@@ -11,12 +11,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from ..checks import check_in, fail
+from ..runtime.layer import is_whole
 from .readable import copied, kind_of, role
 from .snntorch_neurons import NEURONS, drive, first_line, is_neuron, is_theirs
 from .surrogate import SURROGATES
 
 # %% ../../nbs/spikes/comparing.ipynb #be2c6c29
-BOXES = nn.Sequential, nn.ModuleList, nn.ModuleDict
+BOXES = nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.DataParallel
 
 def _is_whole(m): # a layer that is read as one, and not a module of the user's own, made of others
     if type(m) in BOXES: return False
@@ -114,9 +115,14 @@ def run_as_written(net, x, known, watched):
     fail('`forward`', type(net).__name__, want, f'{no.why} (with {no.way}, B={x.shape[1]}, T={len(x)})')
 
 # %% ../../nbs/spikes/comparing.ipynb #8bc14442
+def _sample(in_shape):
+    some = isinstance(in_shape, (tuple,list)) and in_shape and all(is_whole(n, 1) for n in in_shape)
+    if not some: fail('`in_shape`', expected='the shape of one sample, such as (1, 28, 28)', found=repr(in_shape))
+    return tuple(in_shape)
+
 def sample_shapes(net, in_shape):
     "Shapes of a sample that `net` may take"
-    if in_shape is not None: return [tuple(in_shape)]
+    if in_shape is not None: return [_sample(in_shape)]
     kinds = [type(m) for m in net.modules()]
     if nn.Conv1d not in kinds and nn.Conv2d not in kinds:
         return list(dict.fromkeys((m.in_features,) for m in net.modules() if hasattr(m, 'in_features')))

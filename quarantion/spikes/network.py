@@ -56,7 +56,8 @@ class _InRow(OverTime):
         start = iter(starts(state, sum(isinstance(l, LIF) for l in self.layers)))
         for i,layer in enumerate(self.layers):
             if not isinstance(layer, LIF):
-                check_meets(x, layer, f'layer {i}')
+                weighs = next(layer.parameters(), None) is not None # else it has to take what the weights behind it take
+                check_meets(x, layer if weighs else self, f'layer {i}')
                 x = layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
             elif every or layer is self.layers[-1]:
                 r = layer.record(x, next(start), steps, str(i))

@@ -26,6 +26,14 @@ def tensors_in(
     elif isinstance(x, (dict,list,tuple)):
         for v in x.values() if isinstance(x, dict) else x: yield from tensors_in(v)
 
+def _unwrapped(
+    net # A network, perhaps as `torch.compile`, `DataParallel` or `DistributedDataParallel` wrap it
+): # The network inside
+    "What was wrapped to run elsewhere or faster"
+    while isinstance(net, (nn.DataParallel,nn.parallel.DistributedDataParallel)) or hasattr(net, '_orig_mod'):
+        net = getattr(net, '_orig_mod', None) or net.module
+    return net
+
 def copied(
     net:nn.Module # Any module, also after a forward pass that left tensors with gradients in it
 )->nn.Module: # A copy that shares nothing with `net`, without its forward hooks and gradients
@@ -73,6 +81,19 @@ def plain_weights(
         kinds = [k.__name__.strip('_') for k in kinds if not k.__module__.startswith('quarantion')]
         about = f'layer `{name}` ({type(m).__name__})' if name else type(m).__name__
         if kinds: said.append(f'{about}: {", ".join(kinds)} ends here, and the weights that it makes now are taken')
+    return said
+
+# %% ../../nbs/spikes/readable.ipynb #9b170182
+def _hooks_left(
+    net:nn.Module, # Any module
+    before:bool=False # Those too that are called before a layer?
+)->list: # One line for each module that has some
+    "Hooks of the user's, that are not called here"
+    said = []
+    for name,m in net.named_modules():
+        own = [h for h in m._forward_pre_hooks.values() if not isinstance(h, tuple(_HOOKS))] if before else []
+        about = f'layer `{name}` ({type(m).__name__})' if name else type(m).__name__
+        if own or m._forward_hooks: said.append(f'{about}: its hooks are not called here, and what they change is lost')
     return said
 
 # %% ../../nbs/spikes/readable.ipynb #a829a2ff
@@ -165,13 +186,23 @@ LAYERS = { # what can be read
 }
 
 # %% ../../nbs/spikes/readable.ipynb #7107fcd5
+_OWN = 'forward','_conv_forward','__call__' # what would make it another layer
+
+def _is_patched(m)->bool: return any(f in vars(m) for f in _OWN) # Was one of them set on this layer alone?
+
 def kind_of(
     m:nn.Module # Any module
 ): # One of `LAYERS`, or None; a class of the user's own that only changes how a layer is built is that layer
     "What is it read as?"
     k = next((k for k in type(m).__mro__ if k in LAYERS), None)
-    own = ('forward','_conv_forward','__call__') # what would make it another layer
-    return k if k and all(getattr(type(m), f, None) is getattr(k, f, None) for f in own) else None
+    same = k and all(getattr(type(m), f, None) is getattr(k, f, None) for f in _OWN)
+    return k if same and not _is_patched(m) else None
+
+def _kind_name(
+    m:nn.Module # Any module
+)->str: # For errors
+    "What it is called"
+    return type(m).__name__+' with a `forward` that was put in place of its own'*_is_patched(m)
 
 def role(
     m:nn.Module # Any module

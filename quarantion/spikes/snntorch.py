@@ -19,7 +19,7 @@ from ..runtime.layer import is_whole
 from .neuron import RESETS, LIF
 from .snntorch_neurons import (
     NEURONS, check_neuron, first_line, is_neuron, is_theirs, leaks, learns, read_neuron, read_reset, write_neuron)
-from .readable import LAYERS, copied, kind_of, plain_weights, role
+from .readable import LAYERS, copied, _hooks_left, _kind_name, kind_of, plain_weights, role, _unwrapped
 from .tracing import rows, watching
 
 # %% ../../nbs/spikes/snntorch.ipynb #3d7595a1
@@ -70,7 +70,7 @@ _KNOWN = ', '.join(t.__name__ for t in (*LAYERS,*NEURONS))
 def _check_known(modules):
     for name,m in modules:
         if not kind_of(m) and type(m) not in NEURONS and not (is_neuron(m) and hasattr(m, 'kind')):
-            fail(f'layer `{name}`', expected=f'one of {_KNOWN}', found=type(m).__name__)
+            fail(f'layer `{name}`', expected=f'one of {_KNOWN}', found=_kind_name(m))
 
 def _read_rows(ran, net):
     "Layers of neurons in order, and what feeds each; raises `CheckError` for what cannot be read"
@@ -159,6 +159,7 @@ def _has_neurons(net):
     for k,t in net.state_dict().items(): check_finite(t, k)
 
 # %% ../../nbs/spikes/snntorch.ipynb #6c8c64f1
+@torch.inference_mode(False) # its parameters are to learn
 def from_snntorch(
     net:nn.Module, # A network of snnTorch; it is copied, and not changed in any way
     in_shape:tuple=None, # Shape of one sample, such as `(1,28,28)`; known by itself without convolutions
@@ -169,13 +170,14 @@ def from_snntorch(
     decision:str='sum' # How what the last layer did is read: of a population code with 10 classes `population(10)`
 )->Network: # The same weights, layout of x and mode, and spikes where `reset` is None; they come out `[T, B, …]`
     "Read a network of snnTorch; raises `CheckError` for what cannot be read, and if any spike differs on random input"
+    net = _unwrapped(net)
     if not hasattr(net, 'named_modules'): fail('`net`', 'from_snntorch', 'a network of snnTorch', type(net).__name__)
     slope = slope_of(surrogate, slope)
     if not is_whole(check_range(steps, 1, name='steps'), 1):
         fail('`steps`', expected='a whole number', found=repr(steps))
     if reset is not None: check_in(reset, RESETS, 'reset')
     T,theirs = max(steps, 8),copied(net)
-    for said in plain_weights(theirs, (snn.SpikingNeuron,LIF)): warnings.warn(said)
+    for said in (*plain_weights(theirs, (snn.SpikingNeuron,LIF)), *_hooks_left(net)): warnings.warn(said)
     _has_neurons(theirs)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         ran,in_shape,ways = _read(theirs, in_shape, T)

@@ -17,7 +17,7 @@ from .comparing import (
     BOXES, check_length, compare, hard_inputs, own_layers, recorded, run_as_written, sample_shapes, slope_of, whole)
 from .network import Network
 from .neuron import LIF
-from .readable import LAYERS, copied
+from .readable import LAYERS, copied, _hooks_left, _is_patched, _kind_name, _unwrapped
 from .snntorch_neurons import first_line, read_surrogate
 from .tracing import rows, watching
 
@@ -33,7 +33,8 @@ def is_ours(m)->bool: return isinstance(m, LIF) # a layer of neurons from here
 
 def plain_kind(m)->type: # the layer of torch that does what `m` does, or None
     t = type(m)
-    return _PLAIN.get(t.__name__) if t.__module__.startswith(('torch.nn.',f'{_THEIRS}layer')) else None
+    theirs = t.__module__.startswith(('torch.nn.',f'{_THEIRS}layer')) and not _is_patched(m)
+    return _PLAIN.get(t.__name__) if theirs else None
 
 # %% ../../nbs/spikes/spikingjelly.ipynb #536ede15
 _CONTAINERS = 'SeqToANNContainer', 'MultiStepContainer', 'StepModeContainer' # that call what is inside of them
@@ -165,7 +166,7 @@ def _check_known(modules):
             want = "a network without it, which ends with its neurons (decision='population(c)' adds up c groups)"
             fail(where, expected=want, found='VotingLayer')
         elif plain_kind(m) is None and not is_ours(m):
-            fail(where, expected=f'one of {", ".join((*_PLAIN,*NODES))}', found=type(m).__name__)
+            fail(where, expected=f'one of {", ".join((*_PLAIN,*NODES))}', found=_kind_name(m))
 
 def _read_rows(ran):
     "Layers of neurons in order, and what feeds each; raises `CheckError` for what cannot be read"
@@ -179,7 +180,7 @@ def _read_rows(ran):
 
 # %% ../../nbs/spikes/spikingjelly.ipynb #bb254572
 def _plain(m, kind):
-    if not isinstance(m, kind): return kind(m.p) # a dropout that keeps its mask over time
+    if not isinstance(m, kind): return kind(m.p).train(m.training) # a dropout that keeps its mask over time
     new = copy.copy(m)
     new.__class__ = kind
     vars(new).pop('_step_mode', None)
@@ -267,6 +268,7 @@ def _warn_learned(net):
 
 # %% ../../nbs/spikes/spikingjelly.ipynb #81d16990
 @typed
+@torch.inference_mode(False) # its parameters are to learn
 def from_spikingjelly(
     net:nn.Module, # A network of SpikingJelly; it is copied, and not changed in any way
     in_shape:tuple=None, # Shape of one sample, such as `(1,28,28)`; known by itself without convolutions
@@ -279,8 +281,10 @@ def from_spikingjelly(
     slope = slope_of(surrogate, slope)
     if not is_whole(check_range(steps, 1, name='steps'), 1):
         fail('`steps`', expected='a whole number', found=repr(steps))
+    net = _unwrapped(net)
     _check_network(net)
     _warn_learned(net)
+    for said in _hooks_left(net): warnings.warn(said)
     T = max(steps, 8)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         ran,in_shape,ways = _read(net, in_shape, T)

@@ -62,6 +62,9 @@ def _is_only_cast(x, out): # of the check's float64 to what the network has: to 
     if not (isinstance(x, Tensor) and isinstance(out, Tensor)): return False
     return x.dtype==torch.float64 and out.dtype==torch.float32 and out.shape==x.shape
 
+def _as_checked(out): # what becomes float32 of whole numbers, yes and no, or half: the check goes on in float64
+    return out.double() if isinstance(out, Tensor) and out.dtype==torch.float32 else out
+
 def _written(name, args, kwargs): # tensors that a function writes into
     into = name=='__setitem__' or name in _AUGMENTED or name.endswith('_') and name[-2:]!='__' and name not in _SAME
     if into: yield args[0]
@@ -101,7 +104,9 @@ class Watch(_Notes):
         out = func(*args, **kwargs)
         if not known: return out
         name = (torch.overrides.resolve_name(func) or getattr(func, '__name__', 'a function')).split('.')[-1]
-        if name in _CASTS and _is_only_cast(args[0], out): return args[0]
+        if name in _CASTS:
+            if _is_only_cast(args[0], out): return args[0]
+            out = _as_checked(out)
         made = Made('function', name, (), known, None, args, kwargs, _where())
         self.note(out, made)
         for t in _written(name, args, kwargs): self.write(t, made)
