@@ -18,6 +18,7 @@ from torch import nn
 
 import quarantion
 from quarantion.checks import CheckError
+from quarantion.inspect.clickable import Clickable
 from quarantion.quant.level_sets import LevelTable, levels
 from quarantion.quant.lowering import lower
 from quarantion.quant.membranes import uniform_levels
@@ -298,6 +299,9 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'inspect.nonary_explorer.plot_addition': lambda: dict(a=3, b=4, D=5),
     'inspect.nonary_explorer.plot_word': lambda: dict(nits=i8(5)),
     'inspect.nonary_explorer.plot_companding': lambda: dict(v=.5),
+    'inspect.clickable.clickable': lambda: dict(net=net(), x=x()),
+    'inspect.clickable.Clickable.to_html': lambda: dict(self=Clickable('a', {})),
+    'inspect.clickable.Clickable': lambda: dict(name='a', data={}),
     'inspect.raster_canvas.raster_kinds': lambda: dict(spk=s(4,3), other=s(4,3)),
     'inspect.recordings.record_layers': lambda: dict(net=net(), x=x(), name='net'),
     'inspect.recordings.record_programs': lambda: dict(net=q(), x=x()),

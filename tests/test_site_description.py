@@ -1,4 +1,5 @@
 "The site has one description, which Quarto reads too, and the pages it lists exist."
+import json
 import os
 import re
 import shutil
@@ -75,10 +76,34 @@ def test_settings_agree():
     assert proj['requires-python']==f">={ini['min_python']}"
 
 
-def test_the_front_page_lists_the_rooms():
+def test_the_page_of_the_house_lists_the_rooms():
     "As the plan of the house has them"
-    rows = re.findall(r'^\| .*\| `(\w+)` +\| (.*?) *\|$', (ROOT/'README.md').read_text(), re.M)
+    cells = json.loads((ROOT/'nbs/house.ipynb').read_text())['cells']
+    shown = ''.join(''.join(o['data'].get('text/markdown', '')) for c in cells for o in c.get('outputs', ()))
+    rows = re.findall(r'^\| .*\| `(\w+)` +\| (.*?) *\|$', shown, re.M)
     assert dict(rows)==quarantion.ROOMS and [r for r,_ in rows]==list(quarantion.ROOMS)
+
+
+def test_the_front_page_shows_what_was_measured():
+    "Its first sentence and its table are made of the stored runs"
+    text = (ROOT/'README.md').read_text()
+    runs = json.loads((ROOT/'nbs/measured/frontier.json').read_text())['rows']
+    small = [r for r in runs if (r['policy'],r['l1'],r['max_rate'])==('nonary',.2,.04)]
+    size,times = ([f(r) for r in small] for f in (lambda r: r['bytes']/1e3, lambda r: r['float_bytes']/r['bytes']))
+    assert f'A spiking network in {min(size):.0f}–{max(size):.0f} kB' in text and f'{min(times):.0f}–{max(times):.0f} times smaller' in text
+    assert f"{sum(r['spikes'] for r in small):,} spike values" in text and not sum(r['mismatches'] for r in small)
+    for policy in 'int8', 'nonary', 'ternary':
+        rows = [r for r in json.loads((ROOT/'nbs/measured/mnist.json').read_text())['rows'] if r['policy']==policy]
+        mean = lambda k: sum(r[k] for r in rows)/len(rows)
+        assert f"{100*mean('test_accuracy'):.1f} %, {mean('bytes')/1e3:,.0f} kB, {mean('float_bytes')/mean('bytes'):.1f}× |" in text
+
+
+def test_the_block_of_the_front_page_runs_when_pasted(tmp_path):
+    code = max(re.findall(r'```python\n(.*?)```', (ROOT/'README.md').read_text(), re.S), key=len)
+    assert len(code.splitlines())<=30
+    r = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, timeout=300, env=os.environ|dict(OMP_NUM_THREADS='1'))
+    assert r.returncode==0 and ': 0 mismatches\naccuracy 0.9' in r.stdout, r.stdout+r.stderr
+    assert (tmp_path/'digits.safetensors').stat().st_size<8000
 
 
 def test_links_of_the_front_page_lead_somewhere():

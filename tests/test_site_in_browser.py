@@ -139,6 +139,7 @@ def test_every_page(page, site, view):
     wrong,names,links = [],{},{}
     for path in documents():
         page.goto(f'{site}/{path}')
+        page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)") # folded parts, too
         seen = page.evaluate(LOOK)
         names[path],links[path] = set(seen['names']),seen['links']
         must = dict(title=seen['title'], language=seen['lang']=='en', viewport=seen['viewport'], description=seen['description'], heading=seen['headings']==1, wide=seen['width']<=seen['inner'])
@@ -158,12 +159,52 @@ def test_moving_picture(page, site):
     "It moves, over and over, and does not for readers who want no motion"
     from PIL import Image
     page.goto(f'{site}/index.html')
-    shown = lambda: page.locator('main picture img').evaluate('i => [i.currentSrc.split("/").pop(), i.naturalWidth, i.alt]')
+    shown = lambda: page.locator('main picture img').first.evaluate('i => [i.currentSrc.split("/").pop(), i.naturalWidth, i.alt]')
     assert shown()[0]=='film.gif' and shown()[1]>500 and len(shown()[2])>50
     page.emulate_media(reduced_motion='reduce')
     page.wait_for_function('document.querySelector("main picture img").currentSrc.endsWith("film.png")')
-    with Image.open(ROOT/'nbs/images/film.gif') as film:
-        assert film.n_frames>90 and film.info['loop']==0 and (ROOT/'nbs/images/film.gif').stat().st_size<400_000
+    for name,frames in ('film',90), ('inspector',15):
+        path = ROOT/f'nbs/images/{name}.gif'
+        with Image.open(path) as film: assert film.n_frames>frames and film.info['loop']==0 and path.stat().st_size<400_000
+
+
+WIDE = '''() => [...document.querySelectorAll('main *')].filter(e => e.scrollWidth > e.clientWidth+1 && ['auto','scroll'].includes(getComputedStyle(e).overflowX))
+    .map(e => ({what: e.innerText.slice(0, 60), table: e.matches('.sd-table') && !e.closest('details'), sh: e.matches('pre.sh'), shade: getComputedStyle(e).backgroundImage,
+                bar: getComputedStyle(e, '::-webkit-scrollbar').height}))'''
+
+@pytest.mark.parametrize('view', ['phone'])
+def test_a_phone_sees_what_matters(page, site, view):
+    "The front page is short, its tables are whole; what is wider than its column says so: by a bar, and by a shade where a browser shows no bars"
+    page.goto(f'{site}/index.html')
+    assert page.evaluate('document.documentElement.scrollHeight')<6500
+    wide = page.evaluate(WIDE)
+    assert wide and not [w['what'] for w in wide if w['table']], wide
+    for path in 'index', 'bench/accuracy', 'tutorials/05_your_snntorch_model':
+        page.goto(f'{site}/{path}.html')
+        for w in page.evaluate(WIDE): assert w['bar']=='9px' and w['shade'].count('linear-gradient')==2, (path,w)
+
+
+def test_a_recording_to_click_on(page, site):
+    "Pointer and keys choose neuron and step, and colours follow the theme; no kernel"
+    page.goto(f'{site}/inspect/clickable.html')
+    box = page.locator('.quarantion-clickable').first
+    raster,trace = box.locator('canvas').all()
+    said = lambda: box.locator('p').inner_text()
+    assert re.fullmatch(r'Neuron \d+ fires in 40 steps: float \d+, quantized \d+. Its membrane after step 20: float -?[\d.]+, quantized -?[\d.]+.', said())
+    b = raster.bounding_box()
+    raster.click(position=dict(x=46+(b['width']-60)*10.5/40, y=(b['height']-20)*(1-30.5/96)))
+    assert said().startswith('Neuron 30 fires') and 'after step 10:' in said()
+    page.keyboard.press('ArrowUp')
+    page.keyboard.press('ArrowRight')
+    assert said().startswith('Neuron 31 fires') and 'after step 11:' in said()
+    b = trace.bounding_box()
+    trace.click(position=dict(x=46+(b['width']-60)*35.5/40, y=50))
+    assert said().startswith('Neuron 31 fires') and 'after step 35:' in said() and trace.get_attribute('aria-label')==said()
+    corner = lambda c: c.evaluate('c => [...c.getContext("2d").getImageData(0, 0, 1, 1).data].slice(0, 3).reduce((a, b) => a+b)')
+    assert corner(raster)==corner(trace)==765
+    page.evaluate('document.body.style.background = "#222"')
+    page.wait_for_function('c => c.getContext("2d").getImageData(0, 0, 1, 1).data[0] < 50', arg=trace.element_handle())
+    assert corner(raster)<150
 
 
 def test_map_of_rooms():
