@@ -9,7 +9,7 @@ __all__ = ['BLUE', 'ORANGE', 'RED', 'GREEN', 'PURPLE', 'SKY', 'YELLOW', 'BLACK',
 
 # %% ../nbs/paper.ipynb #1f1f0f77
 import io, re
-from .checks import check_in, fail
+from .checks import check_in, fail, typed
 
 # %% ../nbs/paper.ipynb #b8ffa55c
 BLUE,ORANGE,RED,GREEN = '#0072B2','#E69F00','#D55E00','#009E73' # Okabe-Ito
@@ -28,6 +28,7 @@ def rgb(
 # %% ../nbs/paper.ipynb #88986667
 NITS = '#7f3b08','#be630a','#ef9e3c','#fed7a2','#f6f6f7','#cecde4','#988dbe','#5d3790','#2d004b' # −4 to 4
 
+@typed
 def nit_inks(
     n:int # A digit, −4 to 4
 )->tuple: # Colours of its field, and of the digit in it
