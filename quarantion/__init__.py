@@ -11,8 +11,8 @@ STOREYS = {
     'ground: numbers, shapes, data': dict(
         checks='say what an argument should have been, and what it is',
         files='files whole or not at all, locks, logs that show tampering',
-        tables='a record as a table, stored measurements as lines and bars',
         paper='inks, axes, labels and legends: the one style of every figure',
+        tables='a record as a table, stored measurements as lines and pictures',
         kernels='compiled loops on numpy buffers, for several levels of x86-64',
         nonary='balanced nonary digits: packed five to a word, and arithmetic',
         data='data sets and their checks'),

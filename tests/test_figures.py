@@ -91,3 +91,25 @@ def test_observer_counts_every_value_once(name, scale, seed, rows):
 ])
 def test_figures_refuse(call, say):
     with pytest.raises(CheckError, match=re.escape(say)): call(new_axes())
+
+
+def test_a_confusion_matrix_lies_on_the_paper_without_a_frame():
+    import matplotlib as mpl
+    from quarantion.paper import DARK, LIGHT
+    for style in LIGHT,DARK:
+        with mpl.rc_context(style): ax = plot_confusion(np.array([[3,0],[1,2]]), new_axes())
+        assert np.allclose(ax.images[0].get_array()[0,1], ax.get_facecolor()[:3])
+        assert not any(s.get_visible() for s in ax.spines.values())
+
+
+def test_notebooks_draw_with_the_inks_of_paper():
+    "No colours of matplotlib's own cycle or maps, no frames around legends; images are grey"
+    import json
+    from pathlib import Path
+    other = re.compile(r"cmap='(?!gray)|get_cmap\(|\bcolormaps\b|\bc(?:olor)?=f?'C[\d{]|\.legend\((?!.*frameon=False)")
+    found = []
+    for f in sorted((Path(__file__).parents[1]/'nbs').rglob('*.ipynb')):
+        cells = [c for c in json.loads(f.read_text())['cells'] if c['cell_type']=='code']
+        drawn = [c for c in cells if 'image/png' in str(c['outputs']) or '#| export\n' in c['source']]
+        found += [f'{f.stem} {c["id"]}' for c in drawn if other.search(' '.join(c['source']).replace('\n', ' '))]
+    assert not found

@@ -146,3 +146,17 @@ def test_with_quarto(tmp_path):
     assert not p.returncode, p.stdout+p.stderr
     assert (tmp_path/'_docs/index.html').read_text()==(tmp_path/'_docs/quant/level_sets.html').read_text()=='made by the stand-in'
     assert (tmp_path/'README.md').read_text().startswith('# quarantion')
+
+
+def test_a_picture_is_described_by_its_caption(tmp_path):
+    "Whatever class the caption has; where there is none, by the paragraph before"
+    import importlib.util
+    spec = importlib.util.spec_from_file_location('docs', ROOT/'tools/docs.py')
+    docs = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(docs)
+    page = tmp_path/'page.html'
+    page.write_text('<title>t</title><p>Before.</p><figure><p><img src="a.png"></p>\n<figcaption>What it shows</figcaption></figure>'
+                    '<figure><img alt="png" src="b.png"><figcaption class="quarto-caption">Another</figcaption></figure>'
+                    '<p>Then this:</p><img src="c.png"><p>after</p>')
+    docs.describe_pictures(tmp_path)
+    assert re.findall('alt="(.*?)"', page.read_text())==['What it shows','Another','Then this']

@@ -262,8 +262,8 @@ def describe_pictures(site:Path):
         said = re.search('<title>(.*?)</title>', parts[0], re.S)[1]
         for i in range(1, len(parts), 2):
             before,after = parts[i-1],parts[i+1]
-            caption = re.match(r'(?:\s|</?(?:p|a|div|figure|span)\b[^>]*>)*<(?:div|figcaption|p) '
-                               r'class="[^"]*caption[^"]*">(.*?)</(?:div|figcaption|p)>', after, re.S)
+            caption = re.match(r'(?:\s|</?(?:p|a|div|figure|span)\b[^>]*>)*<(?:figcaption\b[^>]*|'
+                               r'(?:div|p) class="[^"]*caption[^"]*")>(.*?)</(?:div|figcaption|p)>', after, re.S)
             texts = re.findall(r'<(?:p|h[1-6])\b[^>]*>(.*?)</(?:p|h[1-6])>', before, re.S)
             said = next((t for t in reversed(texts) if plain(t)), said)
             if not re.search(r'\balt="(?!png"|svg"|image")[^"]+"', parts[i]):

@@ -7,7 +7,7 @@ __all__ = ['GOALS', 'FRONT', 'Goal', 'reached', 'grouped', 'frontier_table', 'pl
 
 # %% ../../nbs/bench/frontier.ipynb #ed3e0970
 from typing import NamedTuple
-from ..paper import BLACK, BLUE, GREEN, GREY, ORANGE, RED, label_axes, style_axes
+from ..paper import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, label_axes, style_axes
 
 # %% ../../nbs/bench/frontier.ipynb #b4933e2f
 class Goal(NamedTuple):
@@ -59,8 +59,7 @@ def frontier_table(
     return '\n'.join(out)
 
 # %% ../../nbs/bench/frontier.ipynb #64b2bf4e
-_COLOURS = dict(nonary=BLUE, ternary=ORANGE, int4=GREEN, int8=BLACK, current8=RED, tcq4='#56B4E9', mint4='#CC79A7',
-                mint2='#882255')
+_COLOURS = dict(nonary=BLUE, ternary=ORANGE, int4=GREEN, int8=BLACK, current8=RED, tcq4=SKY, mint4=PURPLE, mint2=PURPLE)
 
 def _runs(ax, rs, text, below=True):
     "The runs of one setting, joined, and what they are"

@@ -217,7 +217,8 @@ def plot_confusion(
     part = np.zeros((n,n))
     for m in (hit,~hit): part[m] = matrix[m]/max(1, matrix[m].max(initial=0))
     part = np.where(matrix>0, .25+.75*part, 0)[...,None]
-    image = 1-part*(1-np.where(hit[...,None], rgb(BLUE), rgb(RED))/255)
+    paper = np.array(ax.get_facecolor()[:3])
+    image = paper+part*(np.where(hit[...,None], rgb(BLUE), rgb(RED))/255-paper)
     ax.imshow(image)
     if n<=20:
         small = 8 if n<=12 else 6
@@ -225,7 +226,8 @@ def plot_confusion(
             color = 'white' if image[i,j].mean()<.5 else 'black'
             ax.text(j, i, matrix[i,j], ha='center', va='center', color=color, fontsize=small)
         ax.set_xticks(range(n)); ax.set_yticks(range(n))
-    ax.spines[:].set_visible(True)
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
     ax.set_title(f'{np.trace(matrix):,} of {matrix.sum():,} right', fontsize=9)
     label_axes(ax, 'answer', 'true class')
     return ax
