@@ -293,6 +293,9 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'inspect.nonary_explorer.plot_addition': lambda: dict(a=3, b=4, D=5),
     'inspect.nonary_explorer.plot_word': lambda: dict(nits=i8(5)),
     'inspect.nonary_explorer.plot_companding': lambda: dict(v=.5),
+    'inspect.figures.plot_counts': lambda: dict(counts=i32(), other=i32()),
+    'inspect.figures.plot_votes': lambda: dict(image=a(8,8), votes=a(4), label=2),
+    'inspect.run_notebook.run_notebook': lambda: dict(run='runs/x'),
     'inspect.raster_canvas.raster_kinds': lambda: dict(spk=s(4,3), other=s(4,3)),
     'inspect.recordings.record_layers': lambda: dict(net=net(), x=x(), name='net'),
     'inspect.recordings.record_programs': lambda: dict(net=q(), x=x()),
@@ -338,6 +341,7 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'nonary.nits.unpack_planar': lambda: dict(words=words(), num_threads=1),
     'nonary.nits.pack_trits': lambda: dict(trits=np.sign(i8()), num_threads=1),
     'nonary.nits.unpack_trits': lambda: dict(words=resolve('nonary.nits.pack_trits')(np.sign(i8())), shape=(10,), num_threads=1),
+    'train.outcome.wrong_outcome': lambda: dict(net=net(), data=[(x(),torch.arange(5)%4)], images=x(5,2,3), most=3),
     'tables.measured': lambda: dict(name='levels'),
     'paper.rgb': lambda: dict(colour='#ff0000'),
 }
