@@ -276,6 +276,9 @@ def test_raster(page):
     settled(page)
     few = drawn(page)
     changes(page, name, lambda: page.locator(f'.{name}-layer select').select_option(index=0))
+    settled(page)
+    assert drawn(page, 'float')==drawn(page, 'quantized')==0, 'the proof is black'
+    page.locator(f'.{name}-raster_of select').select_option(index=1)
     for _ in range(100): # spikes come in a message of their own, perhaps behind the picture
         if drawn(page)!=few: break
         page.wait_for_timeout(100)
