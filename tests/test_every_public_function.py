@@ -295,6 +295,8 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'inspect.nonary_explorer.plot_companding': lambda: dict(v=.5),
     'inspect.figures.plot_counts': lambda: dict(counts=i32(), other=i32()),
     'inspect.figures.plot_votes': lambda: dict(image=a(8,8), votes=a(4), label=2),
+    'inspect.widget.code_line': lambda: dict(),
+    'inspect.run_compare.short_names': lambda: dict(names=['a-b','a-c']),
     'inspect.widget.html_image': lambda: dict(png=b'', said='words', more=''),
     'inspect.raster_canvas.StepPointer': lambda: dict(),
     'inspect.raster_canvas.StepPointer.show': lambda: dict(self=resolve('inspect.raster_canvas.StepPointer')(), says=['a'], axes=[plt.figure().add_subplot()], step=0),

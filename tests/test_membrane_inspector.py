@@ -16,7 +16,7 @@ from quarantion.inspect.raster_canvas import raster_kinds
 from quarantion.paper import draw_png
 from quarantion.quant import lower
 
-from inspected import POLICIES, networks, records
+from inspected import POLICIES, networks, records, served
 
 
 class Fake:
@@ -173,16 +173,6 @@ def test_picture_of_a_fine_screen_has_twice_the_pixels():
     mi.page.pixels = 2.
     assert size(mi.picture)[0]==2*w and abs(size(mi.picture)[1]-2*h)<2 and 'width:960px' in mi.image.value
     mi.close()
-
-
-def served(esm, state, html):
-    "A page on which a view of an anywidget runs without a kernel; `window.model` is its model"
-    import json
-    view = esm.rsplit('export default', 1)[0]
-    return f'''<!doctype html><body>{html}<script type="module">{view}
-const state = {json.dumps(state)};
-window.model = {{get: k => state[k], set: (k, v) => {{ state[k] = v }}, save_changes: () => {{ window.saved = (window.saved||0)+1 }}, on: () => 0, off: () => 0}};
-window.gone = render({{model: window.model, el: document.getElementById('el')}}); window.ready = true;</script>'''
 
 
 @pytest.mark.skipif(not shutil.which('chromium'), reason='needs Chromium')
