@@ -352,6 +352,29 @@ def _lab(
     here = f'--ServerApp.root_dir={folder.absolute()}', '--LabApp.default_url=/lab/tree/tutorials'
     os.execv(sys.executable, [sys.executable, '-m', 'jupyterlab', *here, *ctx.args])
 
+# %% ../nbs/cli.ipynb #a142c95d
+def _jupyterlab(folder, words): # In place of this process
+    sys.stdout.flush()
+    root = f'--ServerApp.root_dir={folder.absolute()}'
+    os.execv(sys.executable, [sys.executable, '-m', 'jupyterlab', root, *words])
+
+@app.command('look', help='Open JupyterLab on a notebook that looks into a run.', context_settings=_ANY)
+def _look(
+    ctx:typer.Context, # Other words, which JupyterLab is given
+    run:Annotated[Path, typer.Argument(help=_WHICH)],
+):
+    "Write a notebook that reads a run, and open it; what else is on the command line is for JupyterLab"
+    from importlib.util import find_spec
+    from quarantion.files import write_atomic
+    from quarantion.inspect.run_notebook import run_notebook
+    from quarantion.train.rundir import result_of
+    if find_spec('jupyterlab') is None: fail('jupyterlab', 'look', 'this package (pip install quarantion[lab])', 'none')
+    run = _meant(run)
+    quantized,path = result_of(run, _NEEDS)['policy']!='float',Path(f'{run.resolve().name}.ipynb')
+    if path.exists(): _say(f'{path} is there already, and left as it is')
+    else: write_atomic(path, json.dumps(run_notebook(run, quantized), indent=1).encode())
+    _jupyterlab(Path(), [*ctx.args, str(path)])
+
 # %% ../nbs/cli.ipynb #f21a24e4
 _OTHERS = 'torch','numpy','snntorch','safetensors','scikit-learn','matplotlib'
 

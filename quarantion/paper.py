@@ -165,14 +165,15 @@ def draw_png(
     paint, # Function of a `Figure` that draws into it
     size:tuple=(8.6,4.6), # Width and height in inches
     dark:bool=False, # Light lines on dark paper
-    places:dict=None # Where axes stood in earlier figures, by what is written around them; those of this one are added
+    places:dict=None, # Where axes stood in earlier figures, by what is written around them; those of this one are added
+    pixels:float=1. # Pixels of the screen for one of the page: 2 on a fine one
 )->bytes: # PNG file
     "What `paint` draws, as a file; pyplot never knows of the figure, so nothing has to be closed"
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     with mpl.rc_context(DARK if dark else LIGHT):
-        fig = Figure(figsize=size, layout='constrained', dpi=110)
+        fig = Figure(figsize=size, layout='constrained', dpi=110*pixels)
         canvas = FigureCanvasAgg(fig)
         paint(fig)
         known,key = {} if places is None else places,_around(fig)

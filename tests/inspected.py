@@ -1,4 +1,5 @@
 "What the tests of inspectors look at: small networks of several policies, and made-up recordings"
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -32,3 +33,12 @@ def observer():
 def records(seed, N=1000, T=200):
     r = np.random.default_rng(seed)
     return [SimpleNamespace(name='0', spk=(r.random((T,1,N))<.05).astype(np.uint8), mem=r.standard_normal((T,1,N)).astype(np.float32)/2, theta=np.ones(N))]
+
+
+def served(esm, state, html):
+    "A page on which a view of an anywidget runs without a kernel; `window.model` is its model"
+    view = esm.rsplit('export default', 1)[0]
+    return f'''<!doctype html><body>{html}<script type="module">{view}
+const state = {json.dumps(state)};
+window.model = {{get: k => state[k], set: (k, v) => {{ state[k] = v }}, save_changes: () => {{ window.saved = (window.saved||0)+1 }}, on: () => 0, off: () => 0}};
+window.gone = render({{model: window.model, el: document.getElementById('el')}}); window.ready = true;</script>'''

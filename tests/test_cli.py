@@ -436,6 +436,23 @@ def test_what_tutorials_link_to_is_in_the_package():
     assert len(pages)>=9 and not [(p.name, link) for p in pages for link in linked(p) if not link.is_file()]
 
 
+def test_look_opens_a_notebook_that_reads_the_run(done, tmp_path):
+    "The run stays sealed, the notebook of before stays as it is, and what is in it runs"
+    call = lambda: subprocess.run([sys.executable, '-m', 'quarantion.cli', 'look', str(done), '--version'], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    r = call()
+    path = tmp_path/f'{done.name}.ipynb'
+    assert r.returncode==0, r.stderr
+    cells,ns = [c['source'] for c in json.loads(path.read_text())['cells'][1:]],{}
+    for c in cells:
+        *lines,last = c.splitlines()
+        exec('\n'.join(lines), ns)
+        shown = eval(last, ns)
+        assert getattr(getattr(shown, 'message', None), 'value', '')=='' and len(repr(shown))>10, c
+    assert len(cells)==4
+    path.write_text('{}')
+    assert 'is there already' in call().stderr and path.read_text()=='{}'
+
+
 def test_lab_refuses_a_folder_that_is_a_file(tmp_path, here):
     (tmp_path/'t').write_text('a file')
     refused(here('lab', tmp_path/'t'), 'notebooks', 'a folder that can be written to')

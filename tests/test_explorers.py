@@ -61,6 +61,59 @@ def test_needs_runs_and_networks():
     with pytest.raises(CheckError, match='nothing.safetensors'): SizeTree('nothing.safetensors')
 
 
+def runs_of(tmp_path, *rows):
+    import json
+    from quarantion.files import append_jsonl, write_atomic
+    from quarantion.train.rundir import dump_toml
+    for name,acc,size,quantized in rows:
+        run = tmp_path/name
+        write_atomic(run/'config.toml', dump_toml(dict(policy='x')).encode())
+        write_atomic(run/'result.json', json.dumps(dict(test_accuracy=acc, bytes=size, spike_rate=.1)).encode())
+        for i in range(5): append_jsonl(run/'metrics.jsonl', dict(phase='qat' if quantized and i>2 else 'float', epoch=i, loss=1/(i+1), accuracy=.5, spike_rate=.1))
+        yield run
+
+
+def test_runs_are_points_and_curves_begin_with_quantization(tmp_path):
+    from quarantion.inspect.run_compare import plot_run_curves, plot_runs
+    from quarantion.paper import new_axes
+    rc = RunCompare(runs_of(tmp_path, ('digits-float-s0-1', .96, 29_464, False), ('digits-nonary-s0-2', .95, 4_284, True), ('digits-int8-s0-3', .955, 9_000, True)))
+    assert rc.message.value=='' and 'float answers best, 96.00 %' in rc.say() and 'nonary is smallest, 4,284 bytes' in rc.say() and 'digits' not in rc.say()
+    ax = plot_runs(rc.runs, ax=new_axes())
+    assert ax.get_xscale()=='log' and sorted((float(l.get_xdata()[0]),round(float(l.get_ydata()[0]), 2)) for l in ax.lines)==[(4284.,5.),(9000.,4.5),(29464.,4.)]
+    assert {t.get_text().split()[0] for t in ax.texts}=={'float','nonary','int8'}
+    ax = plot_run_curves(rc.runs, ax=new_axes())
+    assert [l.get_ydata().tolist() if hasattr(l.get_ydata(), 'tolist') else list(l.get_ydata()) for l in ax.lines]==[[.2,.2],[.25,.2],[.25,.2]], 'a line where the float run ended, and the last two epochs of the others'
+    assert ax.get_legend() is None and [t.get_text() for t in ax.texts].count('nonary')==1
+    rc.close()
+
+
+def test_sizes_before_and_after_on_one_scale():
+    from quarantion.inspect.run_compare import plot_size_tree, plot_sizes
+    from quarantion.paper import new_axes
+    from quarantion.runtime import sizes
+    from quarantion.quant import lower
+    from inspected import POLICIES, networks
+    rows = sizes(lower(networks(POLICIES['exact'])[1]))
+    ax = plot_sizes(rows, ax=new_axes())
+    tall = [sum(p.get_height() for p in ax.patches if round(p.get_x()+.35)==x) for x in (0,1)]
+    before,after = (sum(getattr(r, k) for r in rows) for k in ('real','coded'))
+    assert tall==[before,after] and f'{before/after:.1f} times smaller' in ax.get_title()
+    first = [p.get_height() for p in ax.patches][:len(rows)]
+    assert first==sorted(first, reverse=True)
+    assert any('worth: real value of a unit' in t.get_text() for t in plot_size_tree(rows, ax=new_axes()).texts)
+    w = SizeTree(lower(networks(POLICIES['exact'])[1]))
+    assert 'worth is what one unit of a membrane is in real numbers' in w.say()
+    w.close()
+
+
+def test_surrogates_are_two_panels():
+    from matplotlib.figure import Figure
+    w,fig = SurrogateExplorer(),Figure(figsize=(9.8,3.6))
+    w.paint(fig)
+    assert [a.get_xlabel() for a in fig.axes]==['membrane − threshold','step',''] # the last has the gradient, over the same steps
+    w.close()
+
+
 def test_nothing_is_cut_off():
     "Axes that stand where earlier ones stood leave room for longer numbers"
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -205,6 +205,7 @@ def shot(page, name, more='light'):
 @pytest.mark.parametrize('name,control', SLIDERS)
 def test_slider_by_keyboard(page, name, control):
     "An arrow key moves it; its number and what the inspector says follow, except where only the picture does"
+    if control=='constant': changes(page, name, lambda: page.locator(f'.{name}-tensor select').select_option('current')) # weights have no average
     handle = page.locator(f'.{name}-{control} .noUi-handle')
     handle.scroll_into_view_if_needed()
     readout = page.locator(f'.{name}-{control} .widget-readout')
@@ -286,6 +287,9 @@ def test_raster(page):
     settled(page)
     few = drawn(page)
     changes(page, name, lambda: page.locator(f'.{name}-layer select').select_option(index=0))
+    settled(page)
+    assert drawn(page, 'float')==drawn(page, 'quantized')==0, 'the proof is black'
+    page.locator(f'.{name}-raster_of select').select_option(index=1)
     for _ in range(100): # spikes come in a message of their own, perhaps behind the picture
         if drawn(page)!=few: break
         page.wait_for_timeout(100)

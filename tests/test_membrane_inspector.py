@@ -1,6 +1,7 @@
 "MembraneInspector without a front end: controls, linked selection, three programs, and what is freed"
 import gc
 import re
+import shutil
 import time
 import weakref
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from quarantion.inspect.raster_canvas import raster_kinds
 from quarantion.paper import draw_png
 from quarantion.quant import lower
 
-from inspected import POLICIES, networks, records
+from inspected import POLICIES, networks, records, served
 
 
 class Fake:
@@ -126,6 +127,109 @@ def test_three_programs(name, conv):
     p = MembraneInspector(net, x, q, program=lower(q))
     assert p.message.value=='' and (p.traces()[2].spk==mi._c[0].spk[:,0,p.neuron.value]).all()
     mi.close(); p.close()
+
+
+def test_it_opens_with_the_proof():
+    "Over all that was recorded; then counts a neuron; the raster is black, and the other pair is a choice away"
+    net,q,x = networks(POLICIES['levels'])
+    mi = MembraneInspector(net, x, q)
+    many = sum(s.spk.size for s in mi._b)
+    assert f'<b style="font-size:3.4em;line-height:1">0</b> of {many:,} spikes differ' in mi.proof.value and 'weights were rounded' in mi.proof.value
+    alt = re.search(r'alt="Spikes of each neuron of layer 1: ([\d,]+) float, ([\d,]+) quantized"', mi.proof.value)
+    assert [int(a.replace(',', '')) for a in alt.groups()]==[int(s[0].spk.sum()) for s in (mi._a,mi._b)]
+    assert mi.say().startswith(f'0 of {many:,} spikes differ') and mi.box.children.index(mi.proof)<mi.box.children.index(mi.raster)
+    assert set(mi.raster.data)<={0,1} and mi.raster.names[1:]==['only quantized: 0','only integer: 0']
+    before = mi.to_html()
+    mi.raster_of.value = 'drift'
+    assert set(mi.raster.data)>{0,1} and mi.raster.names[2].startswith('only quantized: ') and mi.to_html()!=before and mi.message.value==''
+    first = mi.proof.value
+    mi.layer.value = 1
+    assert mi.proof.value!=first and 'of layer 3:' in mi.proof.value
+    mi.close()
+
+
+def test_a_difference_is_not_hidden():
+    net,q,x = networks(POLICIES['levels'])
+    mi = MembraneInspector(net, x, q)
+    mi._c[0].spk[2,0,5] = 1-mi._c[0].spk[2,0,5]
+    mi._opened = mi._shown = None
+    mi.draw()
+    assert '>1</b> of' in mi.proof.value and {2,3}&set(mi.raster.data)
+    mi.close()
+
+
+def test_without_a_program_there_is_nothing_to_prove():
+    alone,two = MembraneInspector(Fake(0), None),MembraneInspector(Fake(0), None, Fake(1))
+    assert alone.proof.value=='' and 'raster_of' not in two.controls and 'spikes differ' not in two.proof.value and '<img' in two.proof.value
+    alone.close(); two.close()
+
+
+def test_picture_of_a_fine_screen_has_twice_the_pixels():
+    import io
+    from PIL import Image
+    size = lambda b: Image.open(io.BytesIO(b)).size
+    mi = MembraneInspector(records(0, 50, 20))
+    w,h = size(mi.picture)
+    mi.page.pixels = 2.
+    assert size(mi.picture)[0]==2*w and abs(size(mi.picture)[1]-2*h)<2 and 'width:960px' in mi.image.value
+    mi.close()
+
+
+@pytest.mark.skipif(not shutil.which('chromium'), reason='needs Chromium')
+def test_pointer_over_the_picture():
+    "Says what is at a step, chooses it by click and drag, and is silent elsewhere"
+    sync = pytest.importorskip('playwright.sync_api')
+    mi = MembraneInspector(records(0, 50, 20), other=records(1, 50, 20))
+    state = {k:getattr(mi.pointer, k) for k in ('inside','span','rows','says','step')}
+    assert state['inside']=='MembraneInspector' and len(state['says'])==20 and state['says'][3].startswith('step 3\nfloat: ')
+    page = served(mi.pointer._esm, state, f'<div class="MembraneInspector">{mi.image.value}<div id="el"></div></div>')
+    with sync.sync_playwright() as pw:
+        b = pw.chromium.launch(executable_path=shutil.which('chromium'), args=['--no-sandbox','--disable-gpu'])
+        p,wrong = b.new_page(viewport=dict(width=1200, height=900)),[]
+        p.on('pageerror', lambda e: wrong.append(str(e)))
+        p.set_content(page)
+        p.wait_for_function('window.ready')
+        box,tip = p.locator('img').bounding_box(),p.locator('[role=tooltip]')
+        def at(t, y=.3):
+            from_,to = state['span']
+            return box['x']+box['width']*(from_+(t+.5)/20*(to-from_)),box['y']+box['height']*y
+        p.mouse.move(*at(7))
+        assert tip.is_visible() and tip.inner_text()==state['says'][7] and p.evaluate('model.get("step")')==0, 'looking chooses nothing'
+        p.mouse.click(*at(7))
+        assert p.evaluate('model.get("step")')==7
+        p.mouse.move(*at(12, .85)); p.mouse.down(); p.mouse.move(*at(15, .85)); p.mouse.up()
+        assert p.evaluate('model.get("step")')==15, 'the spread below has the same steps'
+        for x,y in (at(-1.5), at(21), at(9, .62)):
+            p.mouse.move(x, y)
+            assert not tip.is_visible()
+        assert not wrong
+        b.close()
+    mi.pointer.step = 11 # as the browser says it
+    assert mi.chosen()[3]==11 and mi.raster.step==11
+    mi.close()
+
+
+THEMES = [('body','data-jp-theme-light','false',True), ('body','data-jp-theme-light','true',False), ('body','data-vscode-theme-kind','vscode-dark',True), ('body','data-vscode-theme-kind','vscode-light',False),
+          ('body','data-vscode-theme-kind','vscode-high-contrast',True), ('body','data-vscode-theme-kind','vscode-high-contrast-light',False), ('html','theme','dark',True), ('html','theme','light',False), ('html','data-theme','dark',True)]
+
+
+@pytest.mark.skipif(not shutil.which('chromium'), reason='needs Chromium')
+def test_theme_of_every_front_end():
+    "JupyterLab, VS Code and Colab say it in their own attributes; a page that says nothing leaves the paper as it is"
+    sync = pytest.importorskip('playwright.sync_api')
+    from quarantion.inspect.widget import _theme
+    with sync.sync_playwright() as pw:
+        b = pw.chromium.launch(executable_path=shutil.which('chromium'), args=['--no-sandbox','--disable-gpu'])
+        for fine in 1,2:
+            p = b.new_page(device_scale_factor=fine)
+            p.set_content(served(_theme()._esm, dict(dark=True, pixels=1), '<div id="el"></div>'))
+            p.wait_for_function('window.ready')
+            assert p.evaluate('[model.get("dark"), model.get("pixels")]')==[True,fine], 'nobody said'
+            for where,name,value,dark in THEMES:
+                p.evaluate('([w,n,v]) => { model.set("dark", null); document.querySelector(w).setAttribute(n, v) }', [where,name,value])
+                p.wait_for_function('d => model.get("dark") === d', arg=dark)
+                p.evaluate('([w,n]) => document.querySelector(w).removeAttribute(n)', [where,name])
+        b.close()
 
 
 def test_selection_is_linked():

@@ -1,4 +1,6 @@
 "ObserverInspector without a front end: every tensor and grid, and what-if"
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -68,6 +70,61 @@ def test_same_policy_changes_nothing():
         _,q,x = networks(p)
         w = what_if(q, policy_in(q), x, torch.arange(12)%10)
         assert w.spikes.max()==0 and w.answers==0 and w.before==w.after
+
+
+def test_no_panel_where_nothing_moves():
+    "Weights stay while nobody trains; currents, and weights in training, have a history"
+    from matplotlib.figure import Figure
+    _,q,x = networks(POLICIES['current'])
+    y = torch.arange(12)%10
+    oi = ObserverInspector(q, [(x,y),(x.flip(1)*.5,y)])
+    def panels():
+        fig = Figure(figsize=oi.size)
+        oi.paint(fig)
+        return [a.get_xlabel() for a in fig.axes]
+    assert 'batch' not in panels() and 'the same in all 2 batches' in oi.say() and oi.constant.disabled
+    oi.tensor.value = 'current'
+    assert 'batch' in panels() and 'Below, the smallest' in oi.say() and not oi.constant.disabled
+    oi.tensor.value = 'weight'
+    with torch.no_grad(): q.layers[0].latent.mul_(2)
+    oi.update()
+    assert 'batch' in panels() and oi.message.value==''
+    oi.close()
+
+
+def test_apply_says_what_to_do_next():
+    from quarantion.quant import prepare
+    from quarantion.quant.policy import Policy
+    net,q,x = networks(POLICIES['exact'])
+    oi = ObserverInspector(q, [(x,torch.arange(12)%10)])
+    assert oi.code.text==''
+    oi.grid.value = 'ternary'
+    oi.apply.click()
+    assert oi.code.text.splitlines()[1]=='q = prepare(net, policy, sample)'
+    said = dict(Policy=Policy, prepare=prepare, net=net, sample=x)
+    exec(oi.code.text, said)
+    assert said['q'].layers[0].policy.weight=='ternary' and said['q'].layers[1].policy.weight=='int4'
+    oi.close()
+
+
+@pytest.mark.skipif(not shutil.which('chromium'), reason='needs Chromium')
+def test_a_click_copies_the_line():
+    sync = pytest.importorskip('playwright.sync_api')
+    from quarantion.inspect.widget import code_line
+    from inspected import served
+    line = 'policy = Policy()\nq = prepare(net, policy, sample)'
+    with sync.sync_playwright() as pw:
+        b = pw.chromium.launch(executable_path=shutil.which('chromium'), args=['--no-sandbox','--disable-gpu'])
+        p = b.new_page()
+        p.set_content(served(code_line()._esm, dict(text=line), '<div id="el"></div>'))
+        p.wait_for_function('window.ready')
+        p.evaluate("() => Object.defineProperty(navigator, 'clipboard', {configurable: true, value: {writeText: async s => { window.copied = s }}})")
+        p.locator('button').click()
+        assert p.evaluate('copied')==line and p.locator('button').inner_text()=='copied'
+        p.evaluate("() => Object.defineProperty(navigator, 'clipboard', {configurable: true, value: undefined})")
+        p.locator('button').click()
+        assert p.evaluate('getSelection().toString()')==line, 'where the browser refuses, it is selected'
+        b.close()
 
 
 def test_frozen_networks_say_so():

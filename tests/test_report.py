@@ -27,9 +27,18 @@ def sample(hidden=(12,), quantized=True, T=9, C=4, q=4, seed=0):
     return t
 
 
-def make(run, policy='nonary', result=None, **kw):
+def kept(t, K=3):
+    "What runs keep since the report opens with the proof"
+    r = np.random.default_rng(1)
+    L = sum(k.startswith('quant.spk.') for k in t)
+    more = {f'integer.spk.{i}':t[f'quant.spk.{i}'] for i in range(L)} | {f'{n}.fired.{i}':t[f'{n}.spk.{i}'].sum(0, dtype=np.int64)*9 for n in ('float','quant') for i in range(L)}
+    return more|{'counted':np.int64(100), 'wrong.image':r.random((K,8,8)).astype(np.float32), 'wrong.label':np.arange(K), 'wrong.votes':np.roll(np.eye(K, 4, dtype=np.float32), 1, 1)}
+
+
+def make(run, policy='nonary', result=None, more=None, **kw):
     quantized = policy!='float'
-    save_tensors(run/'sample.safetensors', sample(quantized=quantized, **kw), dict(format='quarantion.sample', version=2, **(dict(quant_max=4) if quantized else {})))
+    t = sample(quantized=quantized, **kw)
+    save_tensors(run/'sample.safetensors', t|(kept(t)|more if more is not None else {}), dict(format='quarantion.sample', version=2, **(dict(quant_max=4) if quantized else {})))
     write_atomic(run/'config.toml', dump_toml(dict(policy=policy, steps=9, note='<script>alert(1)</script>')).encode())
     for i in range(4): append_jsonl(run/'metrics.jsonl', dict(phase='float' if i<2 else 'qat', epoch=i%2, loss=1/(i+1), accuracy=.9, spike_rate=.1, lr=.1, time_s=1.))
     r = dict(run='r<1>', data='digits', policy=policy, seed=0, float_accuracy=.95, test_accuracy=.95 if quantized else None, samples=20, spikes=2880 if quantized else None,
@@ -55,6 +64,50 @@ def test_report_reads_the_extras(tmp_path):
     text = write_report(make(tmp_path/'run', result=dict(float_bytes=4000, layers=layers)), tmp_path/'page.html').read_text()
     assert '8.00 ×' in text and '&lt;one&gt;' in text and '1,234 bytes' in text and '0.1000' in text
     assert not (tmp_path/'run'/'report.html').exists()
+
+
+def place(text, *words):
+    at = [text.index(w) for w in words]
+    assert at==sorted(at), dict(zip(words, at))
+
+
+def test_report_opens_with_the_proof(tmp_path):
+    "Then counts a neuron, then single spikes; the command that opens the run is on the first screen"
+    run = make(tmp_path/'run', result=dict(spikes=2_394_000), more={})
+    text = write_report(run).read_text()
+    place(text, '<b class=good>0</b> of 2,394,000 spikes differ', 'alt="Spikes of the first layer in the quantized network and in the integer program: 0 of 108 differ"',
+          'class=cards', "<code>quarantion look &#x27;r&lt;1&gt;&#x27;</code>", 'Float against quantized', 'the first 100 test samples', 'drift apart because', 'One over the other')
+    t,_ = load_tensors(run/'sample.safetensors', 'quarantion.sample', 2)
+    assert f'Layer 1: {t["float.fired.0"].sum():,} and {t["quant.fired.0"].sum():,} spikes' in text
+    off = t['quant.spk.0'].copy()
+    off[0,0] ^= 1
+    assert 'program: 1 of 108 differ' in write_report(make(tmp_path/'other', more={'integer.spk.0':off})).read_text(), 'what differs is counted, not taken from the result'
+
+
+def test_wrong_answers_are_shown(tmp_path):
+    text = write_report(make(tmp_path/'run', more={})).read_text()
+    place(text, 'Mistakes', 'A 0, answered 1', 'A 2, answered 3', '3 of the 1 test samples', 'Confusion matrix')
+    for change,say in (({'wrong.label':np.array([0,1,4])}, '`wrong.label`: expected in [0, 3], found 4'), ({'wrong.votes':np.zeros((3,5))}, '`wrong.votes`: expected axes `k c` with k=3, c=4'),
+                       ({'quant.fired.0':np.zeros(3)}, '`quant.fired.0`: expected axes `n` with n=12'), ({'integer.spk.0':np.full((9,12), 2)}, '`integer.spk.0`: expected in [0, 1], found 2')):
+        with pytest.raises(CheckError, match=re.escape(say)): write_report(make(tmp_path/say[1:8]/say[-3:].strip('.,'), more=change))
+
+
+def test_changed_settings_first(tmp_path):
+    run = make(tmp_path/'run')
+    text = write_report(run).read_text()
+    place(text, 'Settings</h2>', 'note', '&lt;script&gt;', '<details><summary>1 settings as usual</summary>', '>policy<')
+    assert '<tr><td>steps</td><td>9</td><td>25</td></tr>' in text
+    write_atomic(run/'config.toml', dump_toml(dict(policy='nonary', learn=[])).encode())
+    assert 'All settings are the usual ones.' in write_report(run).read_text()
+
+
+def test_accuracy_on_test_samples(tmp_path):
+    run = make(tmp_path/'run')
+    assert 'Hollow marks' not in write_report(run).read_text()
+    append_jsonl(run/'metrics.jsonl', dict(phase='qat', epoch=3, loss=1., accuracy=.9, spike_rate=.1, test_accuracy=.8))
+    assert 'Hollow marks are the accuracy on the test samples' in write_report(run).read_text()
+    append_jsonl(run/'metrics.jsonl', dict(phase='qat', epoch=3, loss=1., accuracy=.9, spike_rate=.1, test_accuracy=2))
+    with pytest.raises(CheckError, match=re.escape('`test_accuracy`: expected in [0, 1], found 2')): write_report(run)
 
 
 def test_a_failed_proof_is_not_hidden(tmp_path):
@@ -123,7 +176,7 @@ def test_bad_samples(tmp_path, change, head, say):
 @pytest.mark.skipif(not shutil.which('chromium'), reason='needs Chromium')
 def test_report_in_a_browser(tmp_path):
     sync = pytest.importorskip('playwright.sync_api')
-    page = write_report(make(tmp_path/'run', result=dict(layers=[dict(name='1', rate=.1, compared=1_000_000_000, mismatches=0, levels=9, weights=768, bytes=308)])))
+    page = write_report(make(tmp_path/'run', more={}, result=dict(layers=[dict(name='1', rate=.1, compared=1_000_000_000, mismatches=0, levels=9, weights=768, bytes=308)])))
     with sync.sync_playwright() as pw:
         b = pw.chromium.launch(executable_path=shutil.which('chromium'), args=['--no-sandbox','--disable-gpu','--disable-background-networking'])
         for width,scheme in ((1200,'light'), (390,'dark'), (320,'light')):
@@ -135,4 +188,11 @@ def test_report_in_a_browser(tmp_path):
             assert p.evaluate('[...document.images].every(i => i.complete && i.naturalWidth>0)')
             dark = p.evaluate('getComputedStyle(document.body).backgroundColor')!='rgb(255, 255, 255)'
             assert dark==(scheme=='dark')
+            paper = p.evaluate("""async () => { const out = [];
+                for (const i of document.images) { const c = document.createElement('canvas'), b = await createImageBitmap(i);
+                    c.width = c.height = 1; const g = c.getContext('2d'); g.drawImage(b, 0, 0, 1, 1, 0, 0, 1, 1);
+                    out.push([...g.getImageData(0, 0, 1, 1).data].slice(0, 3).join()) }
+                const page = getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).join();
+                return [...new Set(out)].concat(page) }""")
+            assert len(paper)==2 and paper[0]==paper[1], 'pictures stand on the paper of the page'
         b.close()

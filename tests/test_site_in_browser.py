@@ -208,3 +208,16 @@ def test_a_recording_to_click_on(page, site):
     page.evaluate('document.body.style.background = "#222"')
     page.wait_for_function('() => new Promise(f => requestAnimationFrame(() => f(true)))')
     assert corner(raster)<150 and corner(trace)<150
+
+
+def test_map_of_rooms():
+    "The lines of the map are the imports of the modules, they go down, and the plan is that of the package"
+    sys.path.insert(0, str(ROOT/'tools'))
+    try: import docs
+    finally: sys.path.pop(0)
+    drawn = set(re.findall(r'<title>(\w+) imports (\w+)</title>', (ROOT/'nbs/images/rooms.svg').read_text()))
+    assert drawn=={(a,b) for a,below in docs.imports(ROOT/'quarantion').items() for b in below}
+    assert all(docs.ROOMS.index(b)<docs.ROOMS.index(a) for a,b in drawn) and len(drawn)>20
+    assert docs.ROOMS==list(quarantion.ROOMS)
+    map_ = (ROOT/'nbs/images/rooms.svg').read_text()
+    assert all(f'>{r}</text>' in map_ for r in docs.ROOMS) and all(f'>{s}</text>' in map_ for s in quarantion.STOREYS)

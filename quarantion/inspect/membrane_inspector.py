@@ -6,6 +6,7 @@
 __all__ = ['plot_details', 'levels_of', 'detail_words', 'membrane_controls', 'MembraneInspector']
 
 # %% ../../nbs/inspect/membrane_inspector.ipynb #27234a97
+import html
 from contextlib import contextmanager
 from typing import NamedTuple
 import matplotlib as mpl
@@ -13,9 +14,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from ..checks import fail
-from .figures import plot_raster
+from .figures import plot_counts, plot_raster
 from .membrane_traces import Trace, plot_occupancy, plot_spread, plot_traces
-from .widget import Inspector
+from .widget import Inspector, html_image
 from .recordings import record_layers, record_programs
 from ..paper import DARK, LIGHT, RED, canvas_png, draw_png, new_axes
 
@@ -77,6 +78,7 @@ def _places(fig, **heights): # Axes at fixed places, in inches; to look for plac
         y -= tall+.34
         out[name] = fig.add_axes((.6/w, y/h, (w-2.1)/w, tall/h))
         if name=='trace': out['bar'] = fig.add_axes(((w-1.3)/w, y/h, 1.15/w, tall/h))
+        if name=='raster': out['counts'] = fig.add_axes(((w-1.15)/w, (y+.35)/h, 1.05/w, 1.05/h))
         y -= .13
     return out
 
@@ -88,14 +90,15 @@ def _empty(ax): # as new, except for the ticks
 
 # %% ../../nbs/inspect/membrane_inspector.ipynb #3a8df6bc
 class _Sheet: # Used again for the next picture: to make axes and ticks takes longer than to draw
-    def __init__(self, size, dark, **heights):
-        self.dark,self.look = dark,DARK if dark else LIGHT
-        with mpl.rc_context(self.look):
-            self.canvas = FigureCanvasAgg(Figure(figsize=size, dpi=110))
+    def __init__(self, size, look, **heights): # Light or dark, and pixels of the screen for one of the page
+        self.look,dark,pixels = look,*look
+        self.paper = DARK if dark else LIGHT
+        with mpl.rc_context(self.paper):
+            self.canvas = FigureCanvasAgg(Figure(figsize=size, dpi=110*pixels))
             self.axes = _places(self.canvas.figure, **heights)
 
     def draw(self, details): # As `draw_png`
-        with mpl.rc_context(self.look):
+        with mpl.rc_context(self.paper):
             for a in self.axes.values(): _empty(a)
             details(self.axes)
             self.canvas.draw()
@@ -134,19 +137,64 @@ class _Beside(NamedTuple):
 
     def levels(self, i, n): return levels_of((self.integers,self.second,self.first), i, n)
 
-    def spikes(self, i, b): # Of the layer in the first program and in the second, or `None`
-        return self.first[i].spk[:,b],None if self.second is None else self.second[i].spk[:,b]
+    @property
+    def proved(self): return self.second is not None and self.integers is not None # Is there something to prove?
 
-    def raster(self, i, b): # What `RasterCanvas` shows: kinds, and their names
+    def pair(self, proof): # The two that a raster compares, and what they are called; the second may be `None`
+        if proof: return self.second,self.integers,(self.labels[1],'integer')
+        return self.first,self.second,tuple(self.labels)
+
+    def spikes(self, i, b, proof=False): # Of the layer in both of a pair, and what they are called
+        one,two,labels = self.pair(proof)
+        return one[i].spk[:,b],None if two is None else two[i].spk[:,b],labels
+
+    def raster(self, i, b, proof=False): # What `RasterCanvas` shows: kinds, and their names
         from quarantion.inspect.raster_canvas import raster_kinds
-        names = () if self.second is None else ('both',*(f'only {l}' for l in self.labels))
-        return raster_kinds(*self.spikes(i, b)),names
+        one,two,labels = self.spikes(i, b, proof)
+        return raster_kinds(one, two),() if two is None else ('both',*(f'only {l}' for l in labels))
+
+    def differing(self): # Spikes of the integers that are not those of the second, and how many were compared
+        pairs = [(s.spk,t.spk) for s,t in zip(self.second, self.integers)]
+        return sum(int((s!=t).sum()) for s,t in pairs),sum(s.size for s,_ in pairs)
+
+    def counts(self, i): # Spikes of each neuron of a layer in the first and the second, over all samples
+        return self.first[i].spk.sum((0,1), dtype=np.int64),self.second[i].spk.sum((0,1), dtype=np.int64)
 
     def next_differing(self, i, b, n): # The neuron after `n`, or the first one again
         k = np.flatnonzero((self.first[i].spk[:,b]!=self.second[i].spk[:,b]).any(0))
         if not len(k):
             fail(f'layer {self.first[i].name}, sample {b}', expected='a neuron whose spikes differ', found='none')
         return int(k[(k>n).argmax()])
+
+# %% ../../nbs/inspect/membrane_inspector.ipynb #070ffaea
+_WHY = ('Float and quantized need not agree: weights were rounded and training went on, and one spike moved by a step '
+        'moves those that follow from it. Near the dotted line a neuron still fires about as often.')
+
+def _proof_words(p, short=False): # Of `_Beside` with integers
+    bad,many = p.differing()
+    more = f'{p.labels[1]} against integer' if short else f'the {p.labels[1]} network against its integer program'
+    return f'{bad:,} of {many:,} spikes differ: {more}'
+
+def _counts_picture(p, i, dark, pixels): # Of layer `i`
+    with mpl.rc_context(DARK if dark else LIGHT):
+        ax = new_axes((2,1.9))
+        ax.figure.set_dpi(110*pixels)
+        plot_counts(*p.counts(i), p.labels, ax)
+        ax.figure.canvas.draw()
+        return canvas_png(ax.figure.canvas)
+
+def _opening(p, i, dark, pixels): # What is seen first, as HTML; nothing where there is one program alone
+    if p.second is None: return ''
+    a,b = p.counts(i)
+    said = f'Spikes of each neuron of layer {p.first[i].name}: {a.sum():,} {p.labels[0]}, {b.sum():,} {p.labels[1]}'
+    picture = html_image(_counts_picture(p, i, dark, pixels), said, 'style="width:200px;height:auto"')
+    big = ''
+    if p.proved:
+        number,_,rest = _proof_words(p).partition(' ')
+        big = (f'<p style="margin:0 2.5em 0 0;line-height:1.3"><b style="font-size:3.4em;line-height:1">{number}</b> '
+               f'{html.escape(rest)}<br>in all samples, layers and steps recorded</p>')
+    return (f'<div style="display:flex;flex-wrap:wrap;align-items:center">{big}{picture}'
+            f'<p style="max-width:24em;margin:0 0 0 1em;line-height:1.4">{html.escape(_WHY)}</p></div>')
 
 # %% ../../nbs/inspect/membrane_inspector.ipynb #abe86d7a
 _HEIGHTS = dict(trace=2.75, spread=1.35) # inches
@@ -157,10 +205,15 @@ def _paint_details(p, axes, chosen): # Of `_Beside`, at a layer, a sample, a neu
     theta = p.first[i].theta
     plot_details(p.traces(i, b, n), layer, (b,n,t), None if theta is None else theta[n], p.levels(i, n), axes)
 
-def _paint_all(p, fig, chosen): # The same, with the raster
+def _paint_all(p, fig, chosen, proof=False): # The same, with the raster
     i,b,n,t = chosen
     a = _places(fig, raster=1.75, **_HEIGHTS)
-    plot_raster(*p.spikes(i, b), tuple(p.labels), n, a['raster'])
+    plot_raster(*p.spikes(i, b, proof), n, a['raster'])
+    if proof: a['raster'].set_title(_proof_words(p, True), loc='left', fontsize=10, weight='bold')
+    if p.second is None: a['counts'].remove()
+    else:
+        plot_counts(*p.counts(i), p.labels, a['counts']).set(ylabel='', yticks=[])
+        a['counts'].set_title(f'spikes, {p.labels[1]}', loc='left', fontsize=8)
     a['raster'].axvline(t, color=RED, lw=1.2, alpha=.8)
     a['raster'].set_xlabel('')
     _paint_details(p, a, chosen)
@@ -207,18 +260,24 @@ class _Recorded(Inspector):
 
 # %% ../../nbs/inspect/membrane_inspector.ipynb #133fe1d1
 class _WithRaster(_Recorded): # A subclass has `paint_all`
-    taller = 2.22 # inches, with the raster
+    taller,_opened = 2.22,None # inches, with the raster; what the opening shows
 
     def __init__(self, controls):
         import ipywidgets as W
-        from quarantion.inspect.raster_canvas import RasterCanvas
+        from quarantion.inspect.raster_canvas import RasterCanvas, StepPointer
         wide = W.Layout(width='100%', max_width=f'{100*self.size[0]:.0f}px')
         self.raster = RasterCanvas(layout=wide, margins=[.6/self.size[0],1.5/self.size[0]]) # as wide as the trace below
+        self.proof,self.pointer = W.HTML(),StepPointer(inside=type(self).__name__)
         super().__init__(controls)
-        self.box.children = (self.row, self.message, self.words, self.raster, self.image, self.page)
+        below = self.raster,self.image,self.pointer,self.page
+        self.box.children = (self.row, self.message, self.proof, self.words, *below)
         self.raster.observe(self._on_click, ['neuron','step'])
+        self.pointer.observe(self._on_point, 'step')
 
-    def _parts(self): return super()._parts()|dict(raster=self.raster)
+    def _parts(self): return super()._parts()|{k:getattr(self, k) for k in ('raster','proof','pointer')}
+
+    def _on_point(self, change): # in the picture
+        if 'step' in self.controls: self.step.value = change.new
 
     def _on_click(self, change): # in the raster; `draw` has put them there if they are equal
         n,t = self.raster.neuron,self.raster.step
@@ -228,6 +287,16 @@ class _WithRaster(_Recorded): # A subclass has `paint_all`
         self.step.observe(self._on_change, 'value')
         if self.neuron.value!=n: self.neuron.value = n
         else: self._guard(self.draw)
+
+    def _is_proof(self): return 'raster_of' in self.controls and self.raster_of.value=='proof'
+
+    def _draw_opening(self): # New for another layer, or paper
+        key = id(self._a),self.layer.value,self.dark.value,self.page.pixels
+        if self._opened!=key: self.proof.value,self._opened = _opening(self._beside(), *key[1:]),key
+
+    def _point(self, axes): # Under the pointer is what was drawn
+        at = [axes[k] for k in ('trace','spread')]
+        self.pointer.show(_step_words(self.traces()), at, self.step.value)
 
     @contextmanager
     def _whole_picture(self):
@@ -247,9 +316,20 @@ class _WithRaster(_Recorded): # A subclass has `paint_all`
         if self.closed: return super()._repr_mimebundle_()
         with self._whole_picture(): return super()._repr_mimebundle_()
 
+# %% ../../nbs/inspect/membrane_inspector.ipynb #0966988a
+def _step_words(traces): # A few lines for each step: what a neuron did
+    def line(x, t): return f'{x.name}: {x.mem[t]:.3g}'+', fires'*bool(x.spk[t])
+    return ['\n'.join([f'step {t}', *(line(x, t) for x in traces)]) for t in range(len(traces[0].mem))]
+
+def _pairs(labels): # A control: what the raster compares
+    import ipywidgets as W
+    options = [(f'{labels[1]} – integer','proof'),(f'{labels[0]} – {labels[1]}','drift')]
+    return W.Dropdown(options=options, value='proof', description='raster', style=dict(description_width='4em'),
+                      layout=W.Layout(width='16em'))
+
 # %% ../../nbs/inspect/membrane_inspector.ipynb #3bff1f68
 class MembraneInspector(_WithRaster):
-    "Look into a layer of neurons: choose with `layer`, `sample`, `neuron` and `step`, or click into the raster"
+    "Look into a layer of neurons: choose with `layer`, `sample`, `neuron` and `step`, or click into raster or picture"
     title,size = 'Membranes',(9.6,5.36)
     _shown = _paper = None
 
@@ -262,6 +342,7 @@ class MembraneInspector(_WithRaster):
     ):
         self._begin(net, x, other, labels, program)
         controls,self.play,self.differing = membrane_controls(self._a)
+        if self._beside().proved: controls['raster_of'] = _pairs(labels)
         super().__init__(controls)
         buttons = self.play,*[self.differing]*(other is not None)
         self.row.children = (*controls.values(), *buttons, self.explain, self.dark)
@@ -273,20 +354,22 @@ class MembraneInspector(_WithRaster):
         "Draw what is chosen"
         if self._limits(): return
         self.play.max = self.step.max
+        self._draw_opening()
         self._draw_raster()
-        dark = self.dark.value
-        if self._paper is None or self._paper.dark!=dark: self._paper = _Sheet(self.size, dark, **_HEIGHTS)
+        look = self.dark.value,self.page.pixels
+        if self._paper is None or self._paper.look!=look: self._paper = _Sheet(self.size, look, **_HEIGHTS)
         try: self.picture = self._paper.draw(self._details)
         except Exception:
             self._paper = None # half a picture may be on it
             raise
+        self._point(self._paper.axes)
         self._caption()
 
     def _draw_raster(self): # New spikes only where others are chosen
         i,b,n,t = self.chosen()
-        key = id(self._a),i,b,self.dark.value
+        key = id(self._a),i,b,self.dark.value,self._is_proof()
         if self._shown!=key:
-            kinds,names = self._beside().raster(i, b)
+            kinds,names = self._beside().raster(i, b, self._is_proof())
             self.raster.show(kinds, self.dark.value, names)
             self._shown = key
         with self.raster.hold_trait_notifications(): self.raster.neuron,self.raster.step = n,t
@@ -297,10 +380,12 @@ class MembraneInspector(_WithRaster):
         fig # `Figure` to draw into
     ):
         "The whole inspector as one figure, raster included, for pages without a kernel"
-        _paint_all(self._beside(), fig, self.chosen())
+        _paint_all(self._beside(), fig, self.chosen(), self._is_proof())
 
     def say(self):
-        return detail_words(self.traces(), self._a[self.layer.value].name, self.chosen()[1:], self._levels())
+        p = self._beside()
+        first = f'{_proof_words(p)}. ' if p.proved else ''
+        return first+detail_words(self.traces(), self._a[self.layer.value].name, self.chosen()[1:], self._levels())
 
     def _parts(self): return super()._parts()|dict(next=self.differing, play=self.play)
 

@@ -15,7 +15,7 @@ from ..checks import check_in, check_range, fail
 from ..paper import ink
 from .grid_fit import average_range, fit_grid, plot_grid, plot_history
 from .whatif import changed_policy, plot_what_if, policy_in, policy_words, what_if
-from .widget import Inspector
+from .widget import Inspector, code_line
 from ..runtime.layer import ONE
 
 # %% ../../nbs/inspect/observer_inspector.ipynb #5e811eed
@@ -209,6 +209,9 @@ class _Watching(Inspector):
         "What passed, of the tensor that is chosen"
         return tuple(np.array(self._seen[self.layer.value, self.tensor.value]).T[:2])
 
+    def _moves(self): # Was anything else seen in another batch? Weights stay while nobody trains them
+        return any(len({*v.tolist()})>1 for v in self.history())
+
     def _own(self): return own_choice(self.model.layers[self.layer.value], self.tensor.value)
 
     def _scales(self, top): # After each batch, of the grid that is chosen: a mean over rows or channels
@@ -233,6 +236,7 @@ class _Watching(Inspector):
         scaled = self.tensor.value in ('weight','current')
         self.percentile.disabled = self.rule.value!='percentile' or not scaled
         self.rule.disabled = not scaled
+        self.constant.disabled = not self._moves() and not (scaled and self.rule.value=='average')
         self.grid.disabled = len(self.grid.options)<2
 
     def _offer(self, key, options, own):
@@ -263,11 +267,11 @@ class ObserverInspector(_Watching):
         self._begin(model, loader, batches)
         self.policy,self.scale,self._tried = policy or policy_in(model),(),None
         self.try_it,self.apply = _buttons()
-        self.status = W.HTML()
+        self.status,self.code = W.HTML(),code_line()
         super().__init__(_controls(model.names))
         self.row.layout.align_items = 'center'
         self.row.children = (*self.controls.values(), self.try_it, self.apply, self.explain, self.dark)
-        self.box.children = (self.row, self.status, self.message, self.words, self.image, self.page)
+        self.box.children = (self.row, self.status, self.code, self.message, self.words, self.image, self.page)
         self.try_it.on_click(self._on_try)
         self.apply.on_click(self._on_apply)
 
@@ -282,18 +286,20 @@ class ObserverInspector(_Watching):
         super()._caption()
 
     def paint(self, fig):
-        places = [['values','try'],['history','history']]
-        a = fig.subplot_mosaic(places, width_ratios=(1.9,1), height_ratios=(1.35,1))
-        v = self._now
+        v,moves = self._now,self._moves()
+        rows = [['values','try'],['history','history']][:1+moves]
+        a = fig.subplot_mosaic(rows, width_ratios=(1.9,1), **(dict(height_ratios=(1.35,1)) if moves else {}))
         _plot_values(a['values'], v)
         scales = self._scales(None if v.levels is None else v.levels[-1])
-        plot_history(*self.history(), self.constant.value, scales, ax=a['history'])
+        if moves: plot_history(*self.history(), self.constant.value, scales, ax=a['history'])
         _plot_tried(a['try'], self._trial(), self.model.names)
 
     def say(self):
         fit = _fit_words(self._now, f'{self.tensor.value} of layer {self.layer.label}', self.grid.value)
-        return (f'{fit} Below, the smallest and largest value of {len(self.history()[0])} batches, '
-                f'and the moving average that follows them.{_tried_words(self._trial())}')
+        n = len(self.history()[0])
+        below = (f'Below, the smallest and largest value of {n} batches, and the moving average that follows them.'
+                 if self._moves() else f'It was the same in all {n} batches.')
+        return f'{fit} {below}{_tried_words(self._trial())}'
 
     def wanted(self): # `Policy`
         "The policy with what is chosen as an exception for the layer"
@@ -309,10 +315,11 @@ class ObserverInspector(_Watching):
     def _on_apply(self, button):
         def go():
             self.policy,self.scale = self.wanted(),self._own_scale()
+            self.code.text = f'policy = {self.policy!r}\nq = prepare(net, policy, sample)'
             self._caption()
         self._guard(go)
 
-    def _parts(self): return super()._parts()|dict(whatif=self.try_it, apply=self.apply, status=self.status)
+    def _parts(self): return super()._parts()|dict(whatif=self.try_it, apply=self.apply, status=self.status, code=self.code)
 
     def close(self):
         "Free callbacks, widgets and figure"

@@ -6,16 +6,18 @@
 __all__ = ['write_report']
 
 # %% ../../nbs/inspect/report.ipynb #3dd1fb4e
-import base64, html, json, re
+import base64, html, json, re, shlex
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 import numpy as np
+import matplotlib as mpl
 import matplotlib.style
 from ..checks import CheckError, check_range, check_shape, fail
 from ..files import load_tensors, parse_json, read_bytes, read_jsonl, write_atomic
-from .figures import plot_codes, plot_confusion, plot_curve
-from .figures import plot_membrane, plot_observer, plot_raster, plot_readout
-from ..paper import new_axes, png
+from .figures import plot_codes, plot_confusion, plot_counts, plot_curve
+from .figures import plot_membrane, plot_observer, plot_raster, plot_readout, plot_votes
+from ..paper import DARK, LIGHT, canvas_png, is_dark, new_axes
 from ..train.rundir import read_toml
 
 # %% ../../nbs/inspect/report.ipynb #8e07cdd2
@@ -69,6 +71,7 @@ def _metrics(run):
         if not isinstance(m, dict): fail('record', at, 'an object', type(m).__name__)
         if m.get('phase') not in ('float','qat'): fail('`phase`', at, 'float or qat', repr(m.get('phase')))
         for k in 'loss','accuracy','spike_rate': _field(m, k, float, at)
+        _field(m, 'test_accuracy', float, at, True)
     return out
 
 # %% ../../nbs/inspect/report.ipynb #5d12b453
@@ -119,8 +122,17 @@ def _check_layer(f, i, T, C, quantized):
     for net in ('float','quant') if quantized else ('float',):
         f.get(f'{net}.mem.{i}', 't n', t=T, n=n)
         f.within(f.get(f'{net}.spk.{i}', 't n', t=T, n=n)[0], f'{net}.spk.{i}', 0, 1)
+        if f'{net}.fired.{i}' in f: f.within(f.get(f'{net}.fired.{i}', 'n', n=n)[0], f'{net}.fired.{i}', 0, np.inf)
+    k = f'integer.spk.{i}'
+    if k in f: f.within(f.get(k, 't n', t=T, n=n)[0], k, 0, 1)
     c,j = f.get(f'weight.{i}', 'c j')[1]
     if quantized: _check_codes(f, i, c, j)
+
+def _check_wrong(f, C): # What a run without a mistake, or of an earlier version, does not have
+    if 'wrong.image' not in f: return
+    K = f.get('wrong.image', 'k h w')[1][0]
+    f.get('wrong.votes', 'k c', k=K, c=C)
+    f.within(f.get('wrong.label', 'k', k=K)[0], 'wrong.label', 0, C-1)
 
 # %% ../../nbs/inspect/report.ipynb #ff6295f9
 def _sample(run, quantized, r):
@@ -136,6 +148,7 @@ def _sample(run, quantized, r):
     if not L: f.fail('float.mem.0', 'a tensor', 'none')
     T = f.get('float.mem.0', 't n')[1][0]
     for i in range(L): _check_layer(f, i, T, C if i==L-1 else None, quantized)
+    _check_wrong(f, C)
     return f.t|dict(layers=L, quant_max=f.head.get('quant_max'))
 
 # %% ../../nbs/inspect/report.ipynb #d146badd
@@ -153,7 +166,7 @@ _CSS = '''
 :root{color-scheme:light dark;\
 --bg:#fff;--fg:#1a1a1a;--soft:#5a5a5a;--line:#d9d9d9;--card:#f5f5f5;--good:#006b4f;--bad:#b00020}
 @media(prefers-color-scheme:dark){:root{\
---bg:#16181b;--fg:#e8e8e8;--soft:#a8a8a8;--line:#3a3d42;--card:#202328;--good:#4fd1a5;--bad:#ff8a80}}
+--bg:#161616;--fg:#e8e8e8;--soft:#a8a8a8;--line:#3a3d42;--card:#222222;--good:#4fd1a5;--bad:#ff8a80}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--fg);font:16px/1.5 system-ui,sans-serif}
 main{max-width:62rem;margin:0 auto;padding:1.2rem}
@@ -164,12 +177,16 @@ h2{font-size:1.15rem;margin:2.2rem 0 .6rem;border-bottom:1px solid var(--line)}
 .cards div{background:var(--card);border-radius:.5rem;padding:.6rem .8rem}\
 .cards b{display:block;font-size:1.45rem;line-height:1.3}.cards span{color:var(--soft);font-size:.85rem}
 .good{color:var(--good)}.bad{color:var(--bad)}
+.big{font-size:1.15rem;margin:.6rem 0}.big b{font-size:3.2rem;line-height:1.1;margin-right:.3rem}
+code{background:var(--card);border-radius:.3rem;padding:.15rem .4rem;overflow-wrap:anywhere;user-select:all}
+summary{cursor:pointer;margin:.8rem 0}
 figure{margin:0 0 1.4rem}figcaption{max-width:46rem;margin-top:.4rem}
 .row{display:grid;gap:.8rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,18.5rem),1fr))}
 .row.two{grid-template-columns:repeat(auto-fit,minmax(min(100%,25rem),1fr))}
+.row.small{grid-template-columns:repeat(auto-fill,minmax(min(100%,13.5rem),1fr))}
 .one{max-width:26rem}.tiny{max-width:11rem}
 .panel p{margin:0 0 .2rem;font-size:.88rem}\
-.panel img{display:block;width:100%;height:auto;background:#fff;border-radius:.4rem}
+.panel img{display:block;width:100%;height:auto}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.93rem}
 th,td{text-align:left;padding:.28rem 1.1rem .28rem 0;border-bottom:1px solid var(--line);\
 vertical-align:top;overflow-wrap:break-word}
@@ -187,14 +204,16 @@ def _table(head, rows, right=()):
     first = f'<thead>{line("th", head)}</thead>' if head else ''
     return f'<div class=wide><table>{first}<tbody>{"".join(line("td", r) for r in rows)}</tbody></table></div>'
 
-def _figure(panels, text, kind='row'):
+def _figure(panels, text, kind='row'): # Figures beside each other, with a sentence below them
     return f'<figure><div class="{kind}">{"".join(panels)}</div><figcaption>{_e(text)}</figcaption></figure>'
 
 def _card(number, text, kind=''): return f'<div><b class="{kind}">{_e(number)}</b><span>{_e(text)}</span></div>'
 
-def _panel(title, png): # A figure inside the page
-    source = base64.b64encode(png).decode()
-    return f'<div class=panel><p>{_e(title)}</p><img alt="{_e(title)}" src="data:image/png;base64,{source}"></div>'
+def _panel(title, said, light, dark): # A figure inside the page, on the paper that the page has
+    data = lambda png: f'"data:image/png;base64,{base64.b64encode(png).decode()}"'
+    source = f'<source media="screen and (prefers-color-scheme:dark)" srcset={data(dark)}>'
+    return (f'<div class=panel><p>{_e(title)}</p><picture>{source}'
+            f'<img alt="{_e(said)}" src={data(light)}></picture></div>')
 
 # %% ../../nbs/inspect/report.ipynb #b36e25b0
 def _numbers(run, r, quantized): # Cards and table
@@ -235,19 +254,66 @@ def _proof(r): # In a sentence
     if r['policy']=='float':
         return ('<p>The policy of this run is <b>float</b>: nothing was quantized, '
                 'so lowering to integers and the proof were skipped.</p>')
-    bad = r['mismatches']
+    bad,kind = r['mismatches'],'bad' if r['mismatches'] else 'good'
+    big = f'<p class=big><b class={kind}>{_int(bad)}</b> of {_int(r["spikes"])} spikes differ</p>'
     if bad:
-        return (f'<p class=bad>The proof failed: {_int(bad)} spikes of the integer program differ '
+        return (f'{big}<p class=bad>The proof failed: {_int(bad)} spikes of the integer program differ '
                 'from those of the quantized network.</p>')
-    return ('<p>The network was lowered to a program that uses integers only. '
+    return (f'{big}<p>The network was lowered to a program that uses integers only. '
             'Loaded from its file, that program fired exactly the spikes of the quantized network, '
             'on every test sample.</p>')
 
+def _proof_raster(t, panel): # Both on one sample; a run of an earlier version has not kept what the program did
+    if 'integer.spk.0' not in t: return ''
+    a,b = t['quant.spk.0'],t['integer.spk.0']
+    many = int((a!=b).sum())
+    draw = lambda ax: plot_raster(a, b, ('quantized','integer'), ax=ax)
+    said = ('Spikes of the first layer in the quantized network and in the integer program: '
+            f'{many} of {_int(a.size)} differ')
+    text = ('The first layer on one test sample: a row is a neuron, a column a step. Black are the spikes that '
+            'both fire; one that only the network or only the program fired would be blue or orange.')
+    return _figure([panel('proof', 'Quantized network and integer program, one over the other', draw, (8.6,2.9), said)],
+                   text, 'whole')
+
+# %% ../../nbs/inspect/report.ipynb #7a8d6188
+def _counts(t, names, panel):
+    last = t['layers']-1
+    spiking = [i for i in range(last+1) if i<last or t['float.spk.{}'.format(i)].any()] # a readout may never fire
+    fired = lambda net,i: t.get(f'{net}.fired.{i}', t[f'{net}.spk.{i}'].sum(0, dtype=np.int64))
+    many = int(t['counted']) if 'counted' in t else 1
+    def one(i):
+        a,b = fired('float', i),fired('quant', i)
+        title = f'Layer {names[i]}: {_int(a.sum())} and {_int(b.sum())} spikes'
+        said = f'{title} in all, of the float and of the quantized network; a dot for each neuron, near the diagonal'
+        return panel(f'counts_{i}', title, lambda ax: plot_counts(a, b, ax=ax), (2.9,2.9), said)
+    samples = f'the first {_int(many)} test samples' if many>1 else 'one test sample'
+    text = (f'How often each neuron fires for {samples}: a dot is a neuron, and on the dotted line '
+            'it fires as often in both. They drift apart because '
+            'weights were rounded and training went on: one spike moved by a step moves those that follow from it.')
+    return _figure([one(i) for i in spiking], text, 'row small')
+
+# %% ../../nbs/inspect/report.ipynb #345a3186
 def _training(metrics, quantized, panel):
     one = lambda what,title: panel(f'curve_{what}', title, lambda ax: plot_curve(metrics, what, ax))
     then = ': first the float network, then the quantized one, which goes on from it.' if quantized else '.'
+    tested = ''
+    if any(m.get('test_accuracy') is not None for m in metrics):
+        tested = (' Hollow marks are the accuracy on the test samples: '
+                  'no epoch learns from them, and nothing is chosen by them.')
     return _figure([one('accuracy', 'Accuracy'), one('loss', 'Loss'), one('spike_rate', 'Spike rate')],
-                   f'Accuracy, loss and spikes a neuron and step over the epochs, on the training samples{then}')
+                   'Accuracy, loss and spikes a neuron and step over the epochs, on the training samples'+then+tested)
+
+def _wrong(t, panel): # Images that were answered wrong, with their votes
+    if 'wrong.image' not in t: return ''
+    def one(k, image, label, votes):
+        title = f'A {int(label)}, answered {int(votes.argmax())}'
+        return panel(f'wrong_{k}', title, lambda ax: plot_votes(image, votes, int(label), ax), (2.6,1.4))
+    rows = [*zip(t['wrong.image'], t['wrong.label'], t['wrong.votes'])]
+    m = t['confusion']
+    text = (f'{len(rows)} of the {_int(m.sum()-np.trace(m))} test samples that were answered wrong, '
+            'and the largest votes: the true class in blue, the answer in red. '
+            'Votes are what the last layer adds up over the steps.')
+    return _figure([one(k, *row) for k,row in enumerate(rows)], text, 'row small')
 
 def _mistakes(t, panel):
     text = ('How often each true class (row) got each answer (column) on the test samples: '
@@ -262,7 +328,7 @@ def _input(t, quantized, panel):
     says = f'the float network answers {answer("float")}'
     if quantized: says += f', the quantized one {answer("quant")}'
     def image(ax):
-        ax.imshow(t['image'], cmap='gray_r')
+        ax.imshow(t['image'], cmap='gray' if is_dark(ax) else 'gray_r')
         ax.axis('off')
     return _figure([panel('sample', 'Input', image, (2,2))], f'A test sample of class {label}; {says}.', 'tiny')
 
@@ -273,8 +339,7 @@ def _spikes(t, quantized, panel):
     if not quantized: return _figure(rasters, f'{text}.', 'one')
     rasters += [panel('raster_quantized', 'Quantized', lambda ax: plot_raster(b, ax=ax)),
                 panel('raster_both', 'One over the other', lambda ax: plot_raster(a, b, ('float','quant.'), ax=ax))]
-    return _figure(rasters, f'{text}; the coloured ones were fired by only one of the two networks, '
-                            'which differ because training went on after quantization.')
+    return _figure(rasters, f'{text}; the coloured ones were fired by only one of the two networks.')
 
 # %% ../../nbs/inspect/report.ipynb #ea9f9629
 def _membranes(t, quantized, panel):
@@ -313,17 +378,34 @@ def _weights(t, names, panel):
     return out
 
 # %% ../../nbs/inspect/report.ipynb #bed9e09b
+def _settings(config): # Those that were changed, then the rest, folded
+    from quarantion.train.config import Config # late, as it needs torch
+    usual = {f.name:list(f.default) if isinstance(f.default, tuple) else f.default for f in fields(Config)}
+    word = lambda v: '–' if v is None else json.dumps(v, ensure_ascii=False)
+    changed = [(k, word(v), word(usual.get(k))) for k,v in config.items() if k not in usual or v!=usual[k]]
+    rest = [(k, word(v)) for k,v in config.items() if k in usual and v==usual[k]]
+    first = _table(('Setting','Value','Usually'), changed) if changed else '<p>All settings are the usual ones.</p>'
+    if not rest: return first
+    more = _table(('Setting','Value'), rest)
+    return f'{first}<details><summary>{len(rest)} settings as usual</summary>{more}</details>'
+
+def _open_with(r): # What opens the run in Jupyter, from the folder in which it was made
+    return f'<p>Look into this run in Jupyter: <code>quarantion look {_e(shlex.quote(r["run"]))}</code></p>'
+
+# %% ../../nbs/inspect/report.ipynb #1f017ed0
 def _body(run, r, metrics, config, t, panel):
     quantized,layers = r['policy']!='float',r['layers']
-    cards,table = _numbers(run, r, quantized)
-    out = [cards, _proof(r), '<h2>Numbers</h2>', table]
-    if layers: out += ['<h2>Layers</h2>', _layers(layers)]
-    out += ['<h2>Training</h2>', _training(metrics, quantized, panel), '<h2>Mistakes</h2>', _mistakes(t, panel),
-            '<h2>One sample</h2>', *(f(t, quantized, panel) for f in (_input,_spikes,_membranes,_readout))]
     names = [l['name'] for l in layers] if len(layers)==t['layers'] else range(1, t['layers']+1)
+    cards,table = _numbers(run, r, quantized)
+    out = [_proof(r), _proof_raster(t, panel) if quantized else '', cards, _open_with(r)]
+    if quantized: out += ['<h2>Float against quantized</h2>', _counts(t, names, panel)]
+    out += ['<h2>Numbers</h2>', table]
+    if layers: out += ['<h2>Layers</h2>', _layers(layers)]
+    out += ['<h2>Training</h2>', _training(metrics, quantized, panel),
+            '<h2>Mistakes</h2>', _wrong(t, panel), _mistakes(t, panel),
+            '<h2>One sample</h2>', *(f(t, quantized, panel) for f in (_input,_spikes,_membranes,_readout))]
     if quantized: out += ['<h2>Weights</h2>', *_weights(t, names, panel)]
-    settings = [(k, json.dumps(v, ensure_ascii=False)) for k,v in config.items()]
-    return out+['<h2>Settings</h2>', _table(('Setting','Value'), settings)]
+    return [*out, '<h2>Settings</h2>', _settings(config)]
 
 # %% ../../nbs/inspect/report.ipynb #9547f2e3
 _HEAD = ('<!doctype html><html lang=en><head><meta charset=utf-8>'
@@ -344,12 +426,17 @@ def write_report(
     path = run/'report.html' if path is None else Path(path)
     config,metrics,r = read_toml(run/'config.toml'),_metrics(run),_result(run)
     t = _sample(run, r['policy']!='float', r)
-    def panel(name, title, draw, size=(3.7,2.5)):
-        ax = new_axes(size)
-        draw(ax)
-        data = png(ax.figure, 170)
-        if path.parent==run: write_atomic(run/'figures'/f'{name}.png', data) # a copy elsewhere leaves the run as it is
-        return _panel(title, data)
+    def paper(look, draw, size):
+        with mpl.rc_context(look):
+            ax = new_axes(size)
+            ax.figure.set_dpi(170)
+            draw(ax)
+            ax.figure.canvas.draw()
+            return canvas_png(ax.figure.canvas)
+    def panel(name, title, draw, size=(3.7,2.5), said=''):
+        light,dark = (paper(look, draw, size) for look in (LIGHT,DARK))
+        if path.parent==run: write_atomic(run/'figures'/f'{name}.png', light) # a copy elsewhere leaves the run as it is
+        return _panel(title, said or title, light, dark)
     with matplotlib.style.context('default'): body = _body(run, r, metrics, config, t, panel)
     write_atomic(path, _page(r, body).encode())
     return path

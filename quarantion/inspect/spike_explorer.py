@@ -214,7 +214,7 @@ def plot_spike_gradient(
 # %% ../../nbs/inspect/spike_explorer.ipynb #fe076233
 class SurrogateExplorer(Inspector):
     "The surrogates, and the gradient that one of them gives a neuron"
-    title,size = 'The derivative of a spike',(9.4,5.4)
+    title,size = 'The derivative of a spike',(9.8,3.6)
 
     def __init__(self):
         import ipywidgets as W
@@ -234,14 +234,13 @@ class SurrogateExplorer(Inspector):
 
     def say(self):
         mem,spk,g = self.trace()
-        return ('Above, the step that a spike is, the soft one that stands in for it, and its derivative: '
+        return ('On the left, what stands in for the derivative of a spike: '
                 f'{self.surrogate.value} with slope {self.slope.value:.1f}, the others thin. '
-                f'Below, a neuron whose current pauses from step 25 to 34: it fires {int(spk.sum())} times, '
+                f'On the right, a neuron whose current pauses from step 25 to 34: it fires {int(spk.sum())} times, '
                 'and the bars say how the number of spikes would change with a little more current at each step; '
                 f'{int((np.abs(g)>1e-6).sum())} of {len(g)} steps have a gradient.')
 
     def paint(self, fig):
-        a = fig.subplot_mosaic([['soft','grad'],['trace','trace']])
-        plot_surrogates(self.surrogate.value, self.slope.value, False, ax=a['soft'])
-        plot_surrogates(self.surrogate.value, self.slope.value, True, ax=a['grad'])
-        plot_spike_gradient(*self.trace(), ax=a['trace'])
+        a,b = fig.subplots(1, 2, width_ratios=(1,1.6))
+        plot_surrogates(self.surrogate.value, self.slope.value, True, ax=a)
+        plot_spike_gradient(*self.trace(), ax=b)

@@ -40,7 +40,7 @@ from .losses import code_l1, rate_ceiling, ste_codes
 from .rundir import dump_toml, read_toml
 from .fit import answered, batches, cosine, evaluate, seed_of, train_epoch
 from .fit import load_optimizer, optimizer_tensors
-from .outcome import float_outcome, integer_outcome, sample_outcome
+from .outcome import float_outcome, integer_outcome, sample_outcome, wrong_outcome
 
 # %% ../../nbs/train/job.ipynb #6bc8b244
 def load_data(
@@ -263,10 +263,11 @@ def _phase(run, cfg, split, at, progress):
         t0,lr = time.perf_counter(),cosine(peak, at.epoch, epochs)
         for g,share in zip(opt.param_groups, shares): g['lr'] = lr*share
         stats = _epoch(cfg, split, at, model, opt, progress)
-        if at.phase=='float' and at.epoch==epochs-1:
-            at = at._replace(float_accuracy=evaluate(at.net, test_batches(cfg, split))['accuracy'])
+        seen = evaluate(model, test_batches(cfg, split))['accuracy']
+        if at.phase=='float' and at.epoch==epochs-1: at = at._replace(float_accuracy=seen)
         took = round(time.perf_counter()-t0, 3)
-        append_jsonl(run/'metrics.jsonl', dict(phase=at.phase, epoch=at.epoch, lr=lr, **stats, time_s=took))
+        line = dict(phase=at.phase, epoch=at.epoch, lr=lr, **stats, test_accuracy=seen, time_s=took)
+        append_jsonl(run/'metrics.jsonl', line)
         audit(run/'audit.jsonl', 'epoch', phase=at.phase, epoch=at.epoch, loss=stats['loss'])
         at = at._replace(epoch=at.epoch+1, opt=optimizer_tensors(opt))
         _save(run, at)
@@ -321,12 +322,12 @@ def _save_networks(run, cfg, net, q, float_accuracy):
     audit(run/'audit.jsonl', 'trained', float_accuracy=float_accuracy)
 
 def _prove_program(run, cfg, split, net, q):
-    "Lower, save, load and compare; returns the program and its `Proof`"
-    program,path = lower(q),run/'integer.safetensors'
-    program.save(path)
+    "Lower, save, load and compare; returns the program, as it was loaded, and its `Proof`"
+    path = run/'integer.safetensors'
+    lower(q).save(path)
     audit(run/'audit.jsonl', 'lowered', bytes=path.stat().st_size)
-    twin = settle(copy.deepcopy(net)).eval()
-    proof = verify(q, load(path), test_batches(cfg, split), twin, gates_of(cfg.gates))
+    program,twin = load(path),settle(copy.deepcopy(net)).eval()
+    proof = verify(q, program, test_batches(cfg, split), twin, gates_of(cfg.gates))
     audit(run/'audit.jsonl', 'proved', spikes=proof.spikes, mismatches=proof.mismatches, problems=proof.problems)
     return program,proof
 
@@ -343,6 +344,7 @@ def finish(
     _save_networks(run, cfg, net, q, float_accuracy)
     result = dict(run=str(run), data=cfg.data, policy=cfg.policy, seed=cfg.seed, float_accuracy=float_accuracy)
     result['float_bytes'] = result['bytes'] = len(_bytes({k:v.cpu().numpy() for k,v in net.state_dict().items()}))
+    program = None
     if q is None: more,confusion = float_outcome(net, test_batches(cfg, split), split.classes)
     else:
         program,proof = _prove_program(run, cfg, split, net, q)
@@ -350,9 +352,10 @@ def finish(
         result['bytes'] = (run/'integer.safetensors').stat().st_size
     largest = 0 if q is None else max(l.lv.quant_max for l in q.layers)
     head = dict(format=SAMPLE, version=RUN_VERSION, policy=cfg.policy, quant_max=largest)
-    sample = sample_outcome(*next(iter(test_batches(cfg, split))), net, q, cfg.encode!='direct')
-    image = split.x_test[0].reshape(split.in_shape[-2:]).numpy()
-    save_tensors(run/'sample.safetensors', dict(confusion=confusion, image=image, **sample), head)
+    sample = sample_outcome(*next(iter(test_batches(cfg, split))), net, q, cfg.encode!='direct', program)
+    images = split.x_test.reshape(-1, *split.in_shape[-2:])
+    wrong = wrong_outcome(net if q is None else q, test_batches(cfg, split), images)
+    save_tensors(run/'sample.safetensors', dict(confusion=confusion, image=images[0].numpy(), **sample, **wrong), head)
     took = sum(m['time_s'] for m in read_jsonl(run/'metrics.jsonl'))+time.perf_counter()-t0
     result |= more|dict(seconds=round(took, 2))
     write_atomic(run/'result.json', (json.dumps(result, indent=1)+'\n').encode())
