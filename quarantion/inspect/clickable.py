@@ -128,6 +128,9 @@ class Clickable:
     name:str # Of its element in the page
     data:dict # What the browser gets
 
+    def __post_init__(self):
+        if not isinstance(self.data, dict): fail('`data`', expected='a dict, by clickable', found=type(self.data).__name__)
+
     def to_html(self)->str: # A part of a page
         "An element and a script, which need nothing else"
         js = lambda x: json.dumps(x).replace('<', '\\u003c')
