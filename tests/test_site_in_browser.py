@@ -221,3 +221,22 @@ def test_map_of_rooms():
     assert docs.ROOMS==list(quarantion.ROOMS)
     map_ = (ROOT/'nbs/images/rooms.svg').read_text()
     assert all(f'>{r}</text>' in map_ for r in docs.ROOMS) and all(f'>{s}</text>' in map_ for s in quarantion.STOREYS)
+
+
+def test_pictures_lie_on_the_page(browser, site):
+    "Ink on white paper loses its paper: around a figure the screen shows the page, light or dark; a picture that is drawn on dark paper stays as it is"
+    import io
+    from PIL import Image
+    for scheme in 'light','dark':
+        context = browser.new_context(viewport=dict(width=1280, height=900), color_scheme=scheme)
+        p = context.new_page()
+        p.goto(f'{site}/inspect/figures.html')
+        image = p.locator('.cell-output img.ink').first
+        image.scroll_into_view_if_needed()
+        b = image.bounding_box()
+        screen = Image.open(io.BytesIO(p.screenshot())).convert('RGB')
+        inside,outside = (screen.getpixel((int(b['x']+dx), int(b['y']+3))) for dx in (3,-12))
+        assert max(abs(m-n) for m,n in zip(inside, outside))<=2, scheme
+        p.goto(f'{site}/inspect/membrane_inspector.html')
+        assert p.locator('.cell-output img').count()>p.locator('.cell-output img.ink').count()>0
+        context.close()

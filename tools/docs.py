@@ -3,7 +3,9 @@
 smalldocs renders the site and checks its links. Where Quarto is installed, it renders the site instead once that
 passed; README.md never depends on it."""
 import ast
+import base64
 import inspect
+import io
 import os
 import re
 import shutil
@@ -272,6 +274,27 @@ def describe_pictures(site:Path):
         page.write_text(''.join(parts))
 
 
+def on_paper(source:str, page:Path)->bool:
+    "Is a picture, a file or inside its page, ink on white or transparent paper?"
+    import matplotlib.image
+    if source.startswith('data:image/png;base64,'): file = io.BytesIO(base64.b64decode(source.split(',', 1)[1]))
+    else: file = page.parent/source
+    if not source.startswith('data:image/png') and not (source.endswith('.png') and file.exists()): return False
+    corners = matplotlib.image.imread(file, format='png')[::-1,::-1][[0,0,-1,-1],[0,-1,0,-1]]
+    if corners.ndim<2: return False
+    return bool((corners[:,:3]>.97).all() or corners.shape[1]==4 and (corners[:,3]==0).all())
+
+
+def lay_on_page(site:Path):
+    "Pictures on white paper get a class, so that the style sheet can take the paper away, in both themes"
+    for page in site.rglob('*.html'):
+        def mark(m):
+            if not on_paper(m[1], page): return m[0]
+            if 'class="' in m[0]: return m[0].replace('class="', 'class="ink ', 1)
+            return m[0].replace('<img', '<img class="ink"', 1)
+        page.write_text(re.sub(r'<img\b[^>]*?\bsrc="([^"]*)"[^>]*>', mark, page.read_text()))
+
+
 def draw_film(cfg):
     """The moving picture of the front page, and its last frame for readers who want no motion.
 
@@ -317,6 +340,7 @@ def main():
     shutil.move(cache/cfg.doc_path.name, cfg.doc_path)
     take_offline(cfg.doc_path)
     describe_pictures(cfg.doc_path)
+    lay_on_page(cfg.doc_path)
     make_relative(cfg.doc_path)
     if raw := raw_markdown(cfg.doc_path): sys.exit('Markdown that came through as text:\n'+'\n'.join(raw))
     if wrong := astray(cfg.doc_path, cfg.nbs_path): sys.exit('Sources of another page:\n'+'\n'.join(wrong))

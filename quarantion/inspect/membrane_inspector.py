@@ -183,6 +183,8 @@ def _counts_picture(p, i, dark, pixels): # Of layer `i`
         ax.figure.canvas.draw()
         return canvas_png(ax.figure.canvas)
 
+
+# %% ../../nbs/inspect/membrane_inspector.ipynb #7f04f405
 def _opening(p, i, dark, pixels): # What is seen first, as HTML; nothing where there is one program alone
     if p.second is None: return ''
     a,b = p.counts(i)

@@ -319,7 +319,9 @@ class ObserverInspector(_Watching):
             self._caption()
         self._guard(go)
 
-    def _parts(self): return super()._parts()|dict(whatif=self.try_it, apply=self.apply, status=self.status, code=self.code)
+    def _parts(self):
+        own = dict(whatif=self.try_it, apply=self.apply, status=self.status, code=self.code)
+        return super()._parts()|own
 
     def close(self):
         "Free callbacks, widgets and figure"

@@ -120,7 +120,8 @@ _HANDS = r'''
   const under = e => {                                  // what is there, in words of the browser
     const [N,T] = shape(), [n,t] = place(e), data = model.get('data');
     if (n<0 || n>=N || t<0 || t>=T) { c.title = ''; return; }
-    const k = new DataView(data.buffer, data.byteOffset).getUint8(n*T+t), names = model.get('names').map(s => s.split(': ')[0]);
+    const k = new DataView(data.buffer, data.byteOffset).getUint8(n*T+t);
+    const names = model.get('names').map(s => s.split(': ')[0]);
     c.title = `neuron ${n}, step ${t}: ${k ? names[k-1] ?? 'spike' : 'no spike'}`;
   };
   c.addEventListener('pointerdown', e => { c.setPointerCapture(e.pointerId); c.focus(); at(e); });

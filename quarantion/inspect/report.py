@@ -303,6 +303,8 @@ def _training(metrics, quantized, panel):
     return _figure([one('accuracy', 'Accuracy'), one('loss', 'Loss'), one('spike_rate', 'Spike rate')],
                    'Accuracy, loss and spikes a neuron and step over the epochs, on the training samples'+then+tested)
 
+
+# %% ../../nbs/inspect/report.ipynb #1b2b5ce8
 def _wrong(t, panel): # Images that were answered wrong, with their votes
     if 'wrong.image' not in t: return ''
     def one(k, image, label, votes):

@@ -189,6 +189,8 @@ def _name_small(ax, small, total): # Words beside boxes that have no room for th
         ax.plot([3,3.08], [y,place], color=GREY, lw=.7)
         ax.text(3.1, place, text, va='center', fontsize=8, color=ink(ax))
 
+
+# %% ../../nbs/inspect/run_compare.ipynb #bb1e063b
 def plot_size_tree(
     rows:list, # `TensorSize` of each tensor, as `sizes` gives them
     stage:str='coded', # One of `STAGES`
@@ -241,7 +243,8 @@ def plot_sizes(
         ax.text(x, y, f'{_bytes(y)}\n', ha='center', va='center', fontsize=10, weight='bold')
     times = f': {total[0]/total[1]:.1f} times smaller' if total[1] else ''
     ax.set_title(f'before and after{times}', fontsize=10)
-    ax.set(xticks=(0,1), xticklabels=(STAGES['real'],STAGES[stage]), yticks=[], xlim=(-.5,1.5), ylim=(0,1.12*max(*total, 1)))
+    ax.set(xticks=(0,1), xticklabels=(STAGES['real'],STAGES[stage]), yticks=[],
+           xlim=(-.5,1.5), ylim=(0,1.12*max(*total, 1)))
     ax.spines[['left','bottom']].set_visible(False)
     ax.tick_params(length=0)
     return ax

@@ -52,13 +52,16 @@ def _theme(): # a class that is made late, as everything that needs ipywidgets
 # %% ../../nbs/inspect/widget.ipynb #4d0ba7ea
 _COPIED = '''
 function render({model, el}) {
-  const row = document.createElement('div'), code = document.createElement('code'), button = document.createElement('button')
+  const [row,code,button] = ['div','code','button'].map(k => document.createElement(k))
   row.style.cssText = 'display:flex;gap:.6em;align-items:center;flex-wrap:wrap'
   code.style.cssText = 'white-space:pre-wrap;overflow-wrap:anywhere'
   button.textContent = 'copy'
   row.append(code, button)
   el.append(row)
-  const see = () => { code.textContent = model.get('text'); row.hidden = !model.get('text'); row.style.display = row.hidden ? 'none' : 'flex' }
+  const see = () => {
+    code.textContent = model.get('text')
+    row.style.display = model.get('text') ? 'flex' : 'none'
+  }
   button.onclick = async () => {
     try { await navigator.clipboard.writeText(model.get('text')); button.textContent = 'copied' }
     catch { getSelection().selectAllChildren(code) }
@@ -71,6 +74,8 @@ function render({model, el}) {
 export default {render}
 '''
 
+
+# %% ../../nbs/inspect/widget.ipynb #4dd40899
 @cache
 def _code_line():
     import anywidget, traitlets
