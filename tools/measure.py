@@ -4,6 +4,7 @@ Accuracies: each policy and seed is one `quarantion run`.
 
     python tools/measure.py digits                    # 5 seeds, 4 policies, on the CPU
     python tools/measure.py time                      # the default job, five times
+    python tools/measure.py tutorials                 # how long each tutorial runs, on two threads
     python tools/measure.py bench                     # every benchmark, or those named after it
     python tools/measure.py break-even                # the constants by which the runtime chooses, into its notebook
     python tools/measure.py accuracy                  # ours, snnTorch and Brevitas on the digits, 5 seeds, one thread
@@ -73,6 +74,19 @@ def clock(times, path):
             wall.append(round(time.perf_counter()-start, 2))
     put(path, dict(command='quarantion run', machine=f'{cpu()}, {os.cpu_count()} cores', wall_s=wall))
     print(wall)
+
+
+def tutorials(path):
+    "Each tutorial from beginning to end in a process of its own"
+    rows = []
+    with tempfile.TemporaryDirectory() as d:
+        for nb in sorted((MEASURED.parent/'tutorials').glob('*.ipynb')):
+            began = time.perf_counter()
+            subprocess.run(['exec_nb', str(nb), '--dest', f'{d}/{nb.name}', '--exc_stop'], check=True, cwd=nb.parent,
+                           env=os.environ|dict(IN_TEST='1', OMP_NUM_THREADS='2'))
+            rows.append(dict(tutorial=nb.name, seconds=time.perf_counter()-began))
+            print(f'{rows[-1]["seconds"]:5.1f} s  {nb.name}', flush=True)
+    put(path, dict(command='python tools/measure.py tutorials', machine=f'{cpu()}, 2 threads', rows=rows))
 
 
 def bench(names, path):
@@ -335,7 +349,8 @@ def frontier(a, path):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'frontier'])
+    p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'frontier',
+                                    'tutorials'])
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')
@@ -354,6 +369,7 @@ def main():
     if a.name=='accuracy': return accuracy(a.seeds, a.out or MEASURED/'accuracy.json')
     if a.name=='claims': return claims(a.data_dir, a.seeds, a.out or MEASURED/'claims.json')
     if a.name=='frontier': return frontier(a, a.out or MEASURED/'frontier.json')
+    if a.name=='tutorials': return tutorials(a.out or MEASURED/'tutorials.json')
     if a.name=='bench': return bench(more, a.out or MEASURED/'bench.json')
     if a.name=='time': return clock(a.seeds, a.out or MEASURED/'time.json')
     runs = [[*JOBS[a.name], '--policy', q, '--seed', str(s), *more] for s in range(a.seeds) for q in a.policies]
