@@ -59,6 +59,7 @@ class Ran(NamedTuple):
     made:list # Calls of all layers, as `watching` notes them
     steps:int
     x:Tensor # Input of each step
+    out:tuple=(None,{}) # What was returned, and the tensors that were seen to be made
 
     @property
     def constant(self): return self.way.startswith('constant')
@@ -84,7 +85,7 @@ class _No(NamedTuple):
 def _try(net, x, way, watched):
     "What `net` does when it is run in this way, or why it cannot be"
     name,run,steps,constant = way
-    try: calls,made = watched(copied(net), x, run)
+    try: calls,made,out = watched(copied(net), x, run)
     except RuntimeError as e: return None,_No(name, *e.args)
     if not calls: return None,_No(name, 'no neurons are called')
     n = len(next(iter(calls.values())))
@@ -92,7 +93,7 @@ def _try(net, x, way, watched):
     def fits(k, c):
         return len(c)==n and n in steps and all(s.ndim==(axes[k] or s.ndim) and len(s)==x.shape[1] for s,_ in c)
     odd = next((k for k,c in calls.items() if not fits(k, c)), None)
-    if odd is None: return Ran(name, calls, made, n, x[:1].expand(n, *x.shape[1:]) if constant else x[:n]),''
+    if odd is None: return Ran(name, calls, made, n, x[:1].expand(n, *x.shape[1:]) if constant else x[:n], out),''
     times,shape = len(calls[odd]),tuple(calls[odd][0][0].shape)
     return None,_No(name, f'`{odd}` is called {times} times with shape {shape}', len(made))
 

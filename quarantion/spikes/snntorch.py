@@ -20,6 +20,7 @@ from .neuron import RESETS, LIF
 from .snntorch_neurons import (
     NEURONS, check_neuron, first_line, is_neuron, is_theirs, leaks, learns, read_neuron, read_reset, write_neuron)
 from .readable import LAYERS, copied, kind_of, plain_weights, role
+from .returned import check_returned, returned
 from .tracing import rows, watching
 
 # %% ../../nbs/spikes/snntorch.ipynb #3d7595a1
@@ -53,7 +54,7 @@ def _watched(net, x, run):
     snn.SpikingNeuron.instances = list(neurons.values()) # what `utils.reset` resets
     torch.set_default_dtype(x.dtype) # of what `forward` makes itself
     with watching(modules, x) as w:
-        try: run(net)
+        try: out = run(net)
         except CheckError: raise
         except Exception as e:
             where = f'{w.last}: ' if w.within else ''
@@ -61,7 +62,7 @@ def _watched(net, x, run):
         finally:
             snn.SpikingNeuron.instances = kept
             torch.set_default_dtype(dtype)
-    return calls, w.calls
+    return calls, w.calls, (out,w.made)
 
 # %% ../../nbs/spikes/snntorch.ipynb #0eba3d2a
 _NEURONS = ', '.join(t.__name__ for t in NEURONS)
@@ -96,7 +97,7 @@ def _with_thresholds(net, scale):
 def _check_fresh(net, x, ran, where):
     "Does a second call start from zero too?"
     run = next(r for way,r,*_ in ways_to_run(net, x) if way==ran.way)
-    calls,_ = _watched(copied(net), x, lambda net: (run(net), run(net)))
+    calls,*_ = _watched(copied(net), x, lambda net: (run(net), run(net)))
     halves = [(c[:ran.steps],c[ran.steps:]) for c in calls.values()]
     if all(torch.equal(s, t) and torch.equal(u, v) for a,b in halves for (s,u),(t,v) in zip(a, b)): return
     said = 'does not reset its neurons: they go on from the call before; the network starts from zero'
@@ -107,7 +108,7 @@ def _agree(theirs, ours, names, way, T):
     "Compare networks on random input, neurons by name; returns the first run. Raises `CheckError`"
     theirs,ours,kind = _twin(theirs),copied(ours).cpu().double().eval(),type(theirs).__name__
     ours.batch_first = False
-    first,apart = None,None
+    first,apart,back = None,None,[]
     for x,scale in hard_inputs(T, ours.in_shape):
         a,b = (_with_thresholds(n, scale) for n in (theirs,ours))
         ran = run_as_written(a, x, way, _watched)
@@ -118,7 +119,9 @@ def _agree(theirs, ours, names, way, T):
         for name,r in zip(names, recorded(b, ran.x, kind)):
             of = type(a.get_submodule(name)).__name__
             apart = apart or compare(name, ran.calls[name], r, b.layers[int(r.name)], of)
+        back.append(returned(*ran.out, ran.calls, names[-1], ours.decision, ours.steps))
     if apart: fail(*apart)
+    check_returned(back, names[-1], kind)
     longer = torch.zeros(T+5, 3, *ours.in_shape, dtype=torch.float64)
     check_length(first, run_as_written(theirs, longer, way, _watched), T, kind)
     if first.way!=BY_STEP: _check_fresh(theirs, next(hard_inputs(T, ours.in_shape))[0], first, kind)

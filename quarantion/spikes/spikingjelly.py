@@ -18,6 +18,7 @@ from .comparing import (
 from .network import Network
 from .neuron import LIF
 from .readable import LAYERS, copied
+from .returned import check_returned, returned
 from .snntorch_neurons import first_line, read_surrogate
 from .tracing import rows, watching
 
@@ -150,11 +151,11 @@ def _watched(net, x, run):
         n.register_forward_hook(_keeping(n, calls.setdefault(name, [])))
     torch.set_default_dtype(x.dtype) # of what `forward` makes itself
     with watching(modules, x) as w:
-        try: run(net)
+        try: out = run(net)
         except CheckError: raise
         except Exception as e: raise RuntimeError((f'{w.last}: ' if w.within else '') + first_line(e)) from None
         finally: torch.set_default_dtype(dtype)
-    return {n:c for n,c in calls.items() if c}, w.calls
+    return {n:c for n,c in calls.items() if c}, w.calls, (out,w.made)
 
 # %% ../../nbs/spikes/spikingjelly.ipynb #dac290be
 def _check_known(modules):
@@ -226,9 +227,10 @@ def _raised(net, scale):
     return new
 
 # %% ../../nbs/spikes/spikingjelly.ipynb #071eecea
-def _agree(net, ways, way, T, in_shape):
+def _agree(net, ways, way, T, in_shape, steps, decision='sum'):
     "Compare `net` with ours on random input; returns the first run. Raises `CheckError`"
-    twin,kind,first,apart = _twin(net),type(net).__name__,None,None
+    twin,kind,last = _twin(net),type(net).__name__,list(ways)[-1]
+    first,apart,back = None,None,[]
     for x,scale in hard_inputs(T, in_shape):
         a = _raised(twin, scale)
         b = _own(a, ways, in_shape, 'atan', 2.).eval()
@@ -240,7 +242,9 @@ def _agree(net, ways, way, T, in_shape):
             of = type(a.get_submodule(name)).__name__
             got = compare(name, ran.calls[name], r, b.layers[int(r.name)], of, 'SpikingJelly')
             apart = apart or got
+        back.append(returned(*ran.out, ran.calls, last, decision, steps, units_of(a.get_submodule(last))))
     if apart: fail(*apart)
+    check_returned(back, last, kind)
     x = torch.zeros(T+5, 3, *in_shape, dtype=torch.float64)
     check_length(first, run_as_written(twin, x, way, _watched), T, kind)
     return first
@@ -284,7 +288,7 @@ def from_spikingjelly(
     T = max(steps, 8)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         ran,in_shape,ways = _read(net, in_shape, T)
-        _agree(net, ways, ran.way, T, in_shape)
+        _agree(net, ways, ran.way, T, in_shape, steps, decision)
         how = dict(steps=steps, batch_first=ran.batch_first, decision=decision)
         res = _own(net, ways, in_shape, surrogate, slope, **how)
     if ran.constant or ran.steps!=T: res.steps = ran.steps
