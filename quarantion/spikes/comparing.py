@@ -6,7 +6,7 @@
 __all__ = []
 
 # %% ../../nbs/spikes/comparing.ipynb #f98983fc
-import copy, inspect, warnings
+import copy, inspect, math, warnings
 from typing import NamedTuple
 import torch
 from torch import Tensor, nn
@@ -82,6 +82,8 @@ class _No(NamedTuple):
     why:str # In words
     far:int=0 # How many layers had been called by then
 
+def _times(n): return {1:'once',2:'twice'}.get(n) or f'{n} times'
+
 def _try(net, x, way, watched):
     "What `net` does when it is run in this way, or why it cannot be"
     name,run,steps,constant = way
@@ -92,10 +94,14 @@ def _try(net, x, way, watched):
     axes = {c.name:_axes(c) for c in made if c.name in calls}
     def fits(k, c):
         return len(c)==n and n in steps and all(s.ndim==(axes[k] or s.ndim) and len(s)==x.shape[1] for s,_ in c)
-    odd = next((k for k,c in calls.items() if not fits(k, c)), None)
+    odd = max((k for k,c in calls.items() if not fits(k, c)), key=lambda k: len(calls[k]), default=None)
     if odd is None: return Ran(name, calls, made, n, x[:1].expand(n, *x.shape[1:]) if constant else x[:n], out),''
     times,shape = len(calls[odd]),tuple(calls[odd][0][0].shape)
-    return None,_No(name, f'`{odd}` is called {times} times with shape {shape}', len(made))
+    often = times/min(map(len, calls.values()))
+    if often==1 and not constant: often = times/len(x)
+    if often>1 and often%1==0:
+        return None,_No(name, f'`{odd}` is used {_times(int(often))} in a step; it needs neurons of its own each time', len(made))
+    return None,_No(name, f'`{odd}` is called {_times(times)} with shape {shape}', len(made))
 
 # %% ../../nbs/spikes/comparing.ipynb #eb6a8037
 def run_as_written(net, x, known, watched):
@@ -110,7 +116,9 @@ def run_as_written(net, x, known, watched):
     both = f'`forward` of {type(net).__name__} takes x [T, B, …] and x [B, T, …]; it is read as [T, B, …]'
     if len(ran)>1: warnings.warn(both)
     if ran: return next(iter(ran.values()))
-    no = max(reversed(why) if is_row(net) else why, key=lambda n: n.far) # a row is meant to take one step
+    plain = f'given ({math.prod(x.shape[2:])},)',f'given {tuple(x.shape[2:])}' # of a batch, with no step in its axes
+    by = lambda n: (n.far,any(p in n.why for p in plain))
+    no = max(reversed(why) if is_row(net) else why, key=by) # a row is meant to take one step
     want = f'a loop over x [T, B, …] or a constant x [B, …], or one step, of samples {list(x.shape[2:])}'
     fail('`forward`', type(net).__name__, want, f'{no.why} (with {no.way}, B={x.shape[1]}, T={len(x)})')
 
@@ -187,7 +195,8 @@ def compare(name, c, r, layer, kind, of='snnTorch'):
     "What differs of membranes, if anything; raises `CheckError` where spikes do"
     spk,mem = (torch.stack(s) for s in zip(*c))
     where = f'layer `{name}` ({kind})'
-    why = '; forward may keep another state between steps, or do to a tensor in place what is not seen'
+    anew = 'begin its membranes anew in each step (`init_leaky` or `reset_mem` inside), '*(of=='snnTorch')
+    why = f'; forward may {anew}keep another state between steps, or do to a tensor in place what is not seen'
     bad = (spk!=r.spk).flatten(1).sum(1)
     if bad.any():
         found = f'{int(bad.sum())} of {spk.numel()} different, the first at step {int(bad.nonzero()[0])}{why}'

@@ -98,9 +98,10 @@ def _tail(made, last, neurons):
     return (between,outs) if outs else None
 
 def _named(between):
-    "Those that may change numbers, or all"
+    "Those that may change numbers, or else what may leave some out, or all"
     change = [s for s,name in between.items() if name not in MOVES]
-    return ' and '.join(list(dict.fromkeys(reversed(change or list(between))))[:3])
+    part = [s for s,name in between.items() if name not in ('stack','cat','filled')]
+    return ' and '.join((change or part or list(between))[:3][::-1])
 
 # %% ../../nbs/spikes/returned.ipynb #2323e986
 class Returned(NamedTuple):

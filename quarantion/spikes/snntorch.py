@@ -21,7 +21,7 @@ from .snntorch_neurons import (
     NEURONS, check_neuron, first_line, is_neuron, is_theirs, leaks, learns, read_neuron, read_reset, write_neuron)
 from .readable import LAYERS, copied, kind_of, plain_weights, role
 from .returned import check_returned, returned
-from .tracing import rows, watching
+from .tracing import Made, instead_of, rows, watching
 
 # %% ../../nbs/spikes/snntorch.ipynb #3d7595a1
 def _twin(net):
@@ -71,7 +71,10 @@ _KNOWN = ', '.join(t.__name__ for t in (*LAYERS,*NEURONS))
 def _check_known(modules):
     for name,m in modules:
         if not kind_of(m) and type(m) not in NEURONS and not (is_neuron(m) and hasattr(m, 'kind')):
-            fail(f'layer `{name}`', expected=f'one of {_KNOWN}', found=type(m).__name__)
+            advice = instead_of(Made('module', name, (), module=m))
+            fail(f'layer `{name}`', '', f'one of {_KNOWN}', type(m).__name__+f'; {advice}'*bool(advice))
+
+_READOUT = "append snn.Leaky(beta=0., reset_mechanism='none'), whose mean membrane is the mean of what it gives"
 
 def _read_rows(ran, net):
     "Layers of neurons in order, and what feeds each; raises `CheckError` for what cannot be read"
@@ -79,8 +82,7 @@ def _read_rows(ran, net):
     out = rows(ran.made, is_neuron)
     used = {n for w in out.values() for n,_ in w.layers}|set(out)
     last = next((c for c in ran.made if c.name not in used and role(c.module)=='weights'), None)
-    want = f'neurons: {_NEURONS}'
-    if last: fail(f'layer `{last.name}`, the last', expected=want, found=type(last.module).__name__)
+    if last: fail(f'layer `{last.name}`, the last', '', f'neurons: {_NEURONS}', f'{type(last.module).__name__}; {_READOUT}')
     return out
 
 # %% ../../nbs/spikes/snntorch.ipynb #d9361dd9

@@ -20,7 +20,7 @@ from .neuron import LIF
 from .readable import LAYERS, copied
 from .returned import check_returned, returned
 from .snntorch_neurons import first_line, read_surrogate
-from .tracing import rows, watching
+from .tracing import Made, instead_of, rows, watching
 
 # %% ../../nbs/spikes/spikingjelly.ipynb #5f69971f
 NODES = 'LIFNode', 'IFNode', 'ParametricLIFNode' # neurons that can be read
@@ -157,25 +157,37 @@ def _watched(net, x, run):
         finally: torch.set_default_dtype(dtype)
     return {n:c for n,c in calls.items() if c}, w.calls, (out,w.made)
 
+# %% ../../nbs/spikes/spikingjelly.ipynb #c4e08eb6
+def _refuse_votes(made):
+    "What a `VotingLayer` is here"
+    n,outputs = made.module.voting_size,made.inputs[0].shape[-1] if made.inputs else 0
+    groups = f'population({outputs//n})' if outputs else 'population(c)'
+    want = f"nn.Identity() in its place, and decision='{groups}', which adds up groups of {n}"
+    fail(f'layer `{made.name}`', expected=want, found=f'VotingLayer(voting_size={n})'+f' of {outputs} outputs'*bool(outputs))
+
 # %% ../../nbs/spikes/spikingjelly.ipynb #dac290be
 def _check_known(modules):
     for name,m in modules:
         where = f'layer `{name}`'
         if is_node(m): check_node(m, f'{where} ({type(m).__name__})')
-        elif type(m).__name__=='VotingLayer':
-            want = "a network without it, which ends with its neurons (decision='population(c)' adds up c groups)"
-            fail(where, expected=want, found='VotingLayer')
+        elif type(m).__name__=='VotingLayer': _refuse_votes(Made('module', name, (), module=m))
         elif plain_kind(m) is None and not is_ours(m):
-            fail(where, expected=f'one of {", ".join((*_PLAIN,*NODES))}', found=type(m).__name__)
+            advice = instead_of(Made('module', name, (), module=m))
+            known = ', '.join((*_PLAIN,*NODES))
+            fail(where, expected=f'one of {known}', found=type(m).__name__+f'; {advice}'*bool(advice))
+
+_READOUT = "leave it out, and append it: Network(*read.layers, nn.Linear(…), LIF(beta=0., reset='none'))"
 
 def _read_rows(ran):
     "Layers of neurons in order, and what feeds each; raises `CheckError` for what cannot be read"
+    votes = next((c for c in ran.made if type(c.module).__name__=='VotingLayer'), None)
+    if votes: _refuse_votes(votes)
     _check_known((c.name,c.module) for c in ran.made)
     out = rows(ran.made, is_node)
     used = {n for w in out.values() for n,_ in w.layers}|set(out)
     last = next((c for c in ran.made if c.name not in used and hasattr(c.module, 'weight')), None)
-    want = f'neurons: {", ".join(NODES)}'
-    if last: fail(f'layer `{last.name}`, the last', expected=want, found=type(last.module).__name__)
+    found = f'{type(last.module).__name__}; {_READOUT}' if last else ''
+    if last: fail(f'layer `{last.name}`, the last', '', f'neurons: {", ".join(NODES)}', found)
     return out
 
 # %% ../../nbs/spikes/spikingjelly.ipynb #bb254572

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from ..checks import fail
-from .readable import fixed_pool, kind_of, tensors_in
+from .readable import fixed_pool, kind_of, role, tensors_in
 
 # %% ../../nbs/spikes/tracing.ipynb #ca4dad1f
 class Made(NamedTuple):
@@ -168,6 +168,38 @@ _STEPS = ('__getitem__','select','unbind','narrow','split','chunk','stack','cat'
           'repeat','expand')
 MOVES = (*_STEPS,*_SAME,'detach','numpy') # what changes no number, as a rule
 
+# %% ../../nbs/spikes/tracing.ipynb #00b36efd
+_BENDS = 'relu','gelu','elu','silu','leaky_relu','sigmoid','tanh','softplus','hardtanh','relu6'
+
+def instead_of(
+    made:Made # A function or a layer
+)->str: # Empty where nothing takes its place
+    "What takes the place of what is no layer here"
+    name = (made.name if made.kind=='function' else type(made.module).__name__).lower().replace('_', '')
+    if 'softmax' in name: return 'leave it out, as answers are the same'
+    if name in [b.replace('_', '') for b in _BENDS]: return 'leave it out, as neurons take its place, and train on'
+    return 'a batch norm is read' if name.endswith('norm') else ''
+
+# %% ../../nbs/spikes/tracing.ipynb #a45d1b6c
+_DRAWS = 'bernoulli','poisson','rand_like','randn_like','multinomial'
+_SUMS = 'add','sub','rsub','radd','iadd','isub','sum'
+_FACTORS = 'mul','div','true_divide','truediv','rmul','imul','itruediv','matmul','lerp'
+
+def _of_data(made): # no weights and no neurons before it
+    module = made.kind=='module' and role(made.module) not in ('nothing','flatten')
+    return not module and all(map(_of_data, made.inputs))
+
+def _instead(made):
+    "What to write instead of a function that cannot be read"
+    name,parts = made.name.strip('_'),len({id(i) for i in made.inputs})
+    if name in _DRAWS: return 'encode outside of `forward`, and give it x [T, B, …]'
+    if _of_data(made): return 'do it to the data before; what encodes them gives x [T, B, …]'
+    if name in _SUMS and parts>1: return 'sums of two branches cannot be read'
+    if name in _SUMS: return 'put it in the bias of the layer before'
+    if name in _FACTORS and parts>1: return 'products of two branches cannot be read'
+    if name in _FACTORS: return 'put it in the weights'
+    return instead_of(made) or 'do it outside of `forward`, or leave it out'
+
 # %% ../../nbs/spikes/tracing.ipynb #e4a2e13f
 def _reshaped(made, where):
     "`Flatten`, or nothing where axes of time and batch are joined or parted"
@@ -195,7 +227,8 @@ def _layer(made, where):
         if layer: return [layer]
         if layer is None: fail(str(made), where, expected='training=self.training', found='True, in evaluation too')
     known = ', '.join((*FUNCTIONS,*_ADAPTIVE,*_SHAPES[:3]))
-    fail(str(made), where, expected=f'a layer, or one of {known}', found='what no layer here does')
+    found = f'what no layer here does; {_instead(made)}'
+    fail(str(made), where, f'a layer, or one of {known}', found)
 
 # %% ../../nbs/spikes/tracing.ipynb #243447cf
 _POOLS = {nn.AdaptiveAvgPool1d:1, nn.AdaptiveAvgPool2d:2} # and the axes that they pool
