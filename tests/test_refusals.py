@@ -1,4 +1,8 @@
 "A refusal says what to write instead, and that works"
+import re
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import snntorch as snn
 import torch
@@ -8,7 +12,10 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
 from quarantion.checks import CheckError
+from quarantion.quant import lower, prepare, preset
+from quarantion.runtime.decision import warn_few
 from quarantion.spikes import LIF, Network, from_snntorch, from_spikingjelly
+from quarantion.train import evaluate
 
 
 @pytest.fixture(autouse=True)
@@ -149,3 +156,57 @@ def test_votes_name_the_decision_that_they_are():
 def test_a_decision_that_does_not_fit_is_refused_where_the_network_is_made(make):
     assert make('population(10)').decision=='population(10)'
     with pytest.raises(CheckError, match=r'`decision`: expected a number of classes that divides 100 outputs, found population\(7\)'): make('population(7)')
+
+
+# What is prepared
+
+def conv(**kw):
+    def leaky(): return snn.Leaky(.9, init_hidden=True)
+    net = nn.Sequential(nn.Conv2d(1,4,3), leaky(), nn.MaxPool2d(2), nn.Conv2d(4,4,3), leaky(), nn.Flatten(), nn.Linear(64,5), leaky())
+    return from_snntorch(net, in_shape=(1,14,14), **kw)
+
+def test_both_obstacles_are_said_at_once():
+    x,policy = torch.rand(4,1,14,14),preset('mint2')
+    with pytest.raises(CheckError) as e: prepare(conv(), policy, x)
+    said = str(e.value)
+    assert "is never reset: from_snntorch(net, reset='subtract'), or" in said and 'more bits in a convolution of 8-bit input: replace(' in said
+    code = re.search(r'replace\(.*?\)\}\)', said)[0]
+    assert len(prepare(conv(reset='subtract'), eval(code), x).layers)==3
+
+@pytest.mark.filterwarnings('ignore:.*of its codes are 0')
+def test_names_have_backticks_once():
+    net = Network(nn.Linear(4,3), LIF())
+    q = prepare(net, preset('int8'), torch.rand(3,4))
+    program = lower(q)
+    for f in (lambda: program(np.array([[np.nan]*4])), lambda: q.encode(torch.tensor([[torch.nan]*4]))):
+        with pytest.raises(CheckError) as e: f()
+        assert '``' not in str(e.value) and '`x`: expected finite numbers' in str(e.value)
+    with pytest.raises(CheckError) as e: from_spikingjelly(nn.Sequential(layer.Linear(4,3), neuron.IFNode(v_threshold=float('nan'))))
+    assert '``' not in str(e.value) and 'layer `1` (IFNode): `v_threshold`: expected' in str(e.value)
+
+def test_what_makes_a_policy_is_said():
+    net = Network(nn.Linear(4,3), LIF())
+    with pytest.raises(CheckError, match=r"prepare: `policy`: expected a Policy, such as preset\('nonary'\), found 'nonary'"): prepare(net, 'nonary', torch.rand(3,4))
+    with pytest.raises(CheckError, match=r'prepare: `net`: expected a Network \(from_snntorch makes one\), found Linear'): prepare(net.layers[0], preset('nonary'), torch.rand(3,4))
+
+
+# Warnings carry the line of whoever called
+
+def line_of(f):
+    "File and line that a warning names"
+    with pytest.warns(UserWarning) as seen: f()
+    return seen[0].filename,seen[0].lineno-f.__code__.co_firstlineno
+
+def test_warnings_carry_the_line_of_the_caller():
+    q = prepare(Network(nn.Linear(4,3), LIF()), preset('int8'), torch.rand(3,4))
+    program = lower(q)
+    for f in (lambda: q(9+torch.rand(3,4)), lambda: program(9+np.random.rand(3,4)), lambda: warn_few('sum', 10, 100, 360), lambda: evaluate(Network(nn.Linear(4,20), LIF()), [(torch.rand(400,4),torch.zeros(400).long())]),
+              lambda: from_snntorch(nn.Sequential(torch.nn.utils.parametrizations.weight_norm(nn.Linear(4,3)), snn.Leaky(.9, init_hidden=True))),
+              lambda: from_spikingjelly(nn.Sequential(layer.Linear(4,3), neuron.ParametricLIFNode())),
+              lambda: prepare(Network(nn.Linear(4,3), nn.Linear(3,3), LIF()), preset('int8'), torch.rand(3,4))):
+        assert line_of(f)==(__file__,0)
+
+def test_another_reset_of_spikingjelly():
+    net = nn.Sequential(layer.Linear(8,6), neuron.IFNode(v_reset=0.), layer.Linear(6,4), neuron.IFNode(v_reset=0.))
+    assert [l.reset for l in from_spikingjelly(net, reset='subtract').layers if isinstance(l, LIF)]==['subtract','zero']
+    refused(net, '`reset`: expected one of subtract', read=from_spikingjelly, reset='hard')

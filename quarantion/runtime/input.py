@@ -6,9 +6,8 @@
 __all__ = ['are_codes', 'warn_clipped', 'input_codes']
 
 # %% ../../nbs/runtime/input.ipynb #8e8ed76b
-import warnings
 import numpy as np
-from ..checks import as_array, check_finite, fail, typed
+from ..checks import as_array, check_finite, fail, typed, warn
 
 # %% ../../nbs/runtime/input.ipynb #e5447250
 @typed
@@ -36,7 +35,7 @@ def warn_clipped(
 ):
     "Warn that input was beyond the codes"
     ends = f'[{in_min*in_scale:g}, {in_max*in_scale:g}]'
-    warnings.warn(f'input beyond what the sample of `prepare` held is clipped to {ends}', stacklevel=2)
+    warn(f'input beyond what the sample of `prepare` held is clipped to {ends}')
 
 # %% ../../nbs/runtime/input.ipynb #3e2062b5
 @typed
@@ -55,7 +54,7 @@ def input_codes(
     def refuse(expected): fail('`x`', expected=expected, found=f'{x.min()} … {x.max()}')
     if x.dtype.kind=='f' and in_max==1 and not ((x==0)|(x==1)).all(): refuse('finite numbers, and spikes: 0 or 1')
     if not are_codes(x.dtype.kind, in_scale, codes):
-        k = np.rint(check_finite(x, '`x`').astype(np.float64)/in_scale)
+        k = np.rint(check_finite(x, 'x').astype(np.float64)/in_scale)
         x = np.clip(k, in_min, in_max)
         if (x!=k).any(): warn_clipped(in_scale, in_min, in_max)
     elif x.size and ((x.dtype.kind!='u' and x.min()<in_min) or x.max()>in_max): refuse(f'codes in [{in_min}, {in_max}]')

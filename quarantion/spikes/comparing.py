@@ -6,11 +6,11 @@
 __all__ = []
 
 # %% ../../nbs/spikes/comparing.ipynb #f98983fc
-import copy, inspect, math, warnings
+import copy, inspect, math
 from typing import NamedTuple
 import torch
 from torch import Tensor, nn
-from ..checks import check_in, fail
+from ..checks import check_in, fail, warn
 from .readable import copied, kind_of, role
 from .snntorch_neurons import NEURONS, drive, first_line, is_neuron, is_theirs
 from .surrogate import SURROGATES
@@ -100,7 +100,8 @@ def _try(net, x, way, watched):
     often = times/min(map(len, calls.values()))
     if often==1 and not constant: often = times/len(x)
     if often>1 and often%1==0:
-        return None,_No(name, f'`{odd}` is used {_times(int(often))} in a step; it needs neurons of its own each time', len(made))
+        said = f'`{odd}` is used {_times(int(often))} in a step; it needs neurons of its own each time'
+        return None,_No(name, said, len(made))
     return None,_No(name, f'`{odd}` is called {_times(times)} with shape {shape}', len(made))
 
 # %% ../../nbs/spikes/comparing.ipynb #eb6a8037
@@ -114,7 +115,7 @@ def run_as_written(net, x, known, watched):
         if got: ran[way[0]] = got
         else: why.append(no)
     both = f'`forward` of {type(net).__name__} takes x [T, B, …] and x [B, T, …]; it is read as [T, B, …]'
-    if len(ran)>1: warnings.warn(both)
+    if len(ran)>1: warn(both)
     if ran: return next(iter(ran.values()))
     plain = f'given ({math.prod(x.shape[2:])},)',f'given {tuple(x.shape[2:])}' # of a batch, with no step in its axes
     by = lambda n: (n.far,any(p in n.why for p in plain))
@@ -171,6 +172,11 @@ def slope_of(surrogate, slope):
         return 25. if slope is None else slope
     if slope is not None: fail('`slope`', expected='None where `surrogate` is not given', found=slope)
 
+# %% ../../nbs/spikes/comparing.ipynb #cbb4590e
+def reset_by(layers, reset):
+    "Let all hidden neurons be reset in this way, by spikes that are constants to the gradient"
+    for l in [l for l in layers if is_neuron(l)][:-1]: l.reset,l.detach_reset = reset,True
+
 # %% ../../nbs/spikes/comparing.ipynb #a6b0a95e
 def hard_inputs(T, in_shape):
     "Random input, and what thresholds are multiplied with: weak, long, pixels, signed, strong, and what makes all fire"
@@ -216,4 +222,4 @@ def check_length(ran, longer, T, where):
         found = f'{ran.steps} of {T} and {longer.steps} of {T+5}'
         fail('`forward`', where, 'all steps of x, or the same number of any', found)
     said = f'takes {ran.steps} steps, however many x has; the network takes all that it is given'
-    warnings.warn(f'`forward` of {where} {said}')
+    warn(f'`forward` of {where} {said}')

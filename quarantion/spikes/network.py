@@ -81,6 +81,7 @@ def _outputs(net):
 # %% ../../nbs/spikes/network.ipynb #f4791bee
 class Network(_InRow):
     "Layers and neurons in a row; call it for the last layer's spikes and states, or `record` every layer"
+    said_as = 'a Network (from_snntorch makes one)'
     @typed
     def __init__(self,
         *layers:nn.Module, # torch layers, with `LIF` or `RecurrentLIF` between them and at the end

@@ -6,13 +6,12 @@
 __all__ = []
 
 # %% ../../nbs/spikes/returned.ipynb #9df8bf69
-import warnings
 from itertools import permutations
 from math import prod
 from typing import NamedTuple
 import torch
 from torch import Tensor
-from ..checks import fail
+from ..checks import fail, warn
 from ..runtime.decision import decision_of
 from .network import readout
 from .readable import tensors_in
@@ -155,7 +154,7 @@ def check_returned(
     where:str # What the error calls the network
 ):
     "Raise `CheckError` where what is returned is not what the last neurons did, or warn where its order is the same"
-    if not runs[0]: return warnings.warn(f'`forward` of {where} returns no tensor: its answers are not compared')
+    if not runs[0]: return warn(f'`forward` of {where} returns no tensor: its answers are not compared')
     each = [(rs[0],_common([r.fits for r in rs])) for rs in zip(*runs)]
     theirs = [r for r,_ in each if r.tail is not None]
     for i,(r,fits) in enumerate(each):
@@ -168,4 +167,4 @@ def check_returned(
     if not other: return
     did = _named(other[0].tail[0]) if other[0].tail else 'another scale'
     said = f'{did}, after the last neurons `{last}`, is left out: answers are the same, values are not'
-    warnings.warn(f'`forward` of {where}: {said}')
+    warn(f'`forward` of {where}: {said}')

@@ -6,13 +6,12 @@
 __all__ = ['from_snntorch', 'to_snntorch']
 
 # %% ../../nbs/spikes/snntorch.ipynb #8065e94a
-import warnings
 import snntorch as snn
 import torch
 from torch import nn
-from ..checks import CheckError, check_finite, check_in, check_range, fail
+from ..checks import CheckError, check_finite, check_in, check_range, fail, warn
 from .comparing import (
-    BY_STEP, check_length, compare, hard_inputs, is_row, own_layers, recorded, run_as_written, sample_shapes,
+    BY_STEP, check_length, compare, hard_inputs, is_row, own_layers, recorded, reset_by, run_as_written, sample_shapes,
     slope_of, ways_to_run, whole)
 from .network import Network
 from ..runtime.layer import is_whole
@@ -82,7 +81,8 @@ def _read_rows(ran, net):
     out = rows(ran.made, is_neuron)
     used = {n for w in out.values() for n,_ in w.layers}|set(out)
     last = next((c for c in ran.made if c.name not in used and role(c.module)=='weights'), None)
-    if last: fail(f'layer `{last.name}`, the last', '', f'neurons: {_NEURONS}', f'{type(last.module).__name__}; {_READOUT}')
+    found = f'{type(last.module).__name__}; {_READOUT}' if last else ''
+    if last: fail(f'layer `{last.name}`, the last', '', f'neurons: {_NEURONS}', found)
     return out
 
 # %% ../../nbs/spikes/snntorch.ipynb #d9361dd9
@@ -103,7 +103,7 @@ def _check_fresh(net, x, ran, where):
     halves = [(c[:ran.steps],c[ran.steps:]) for c in calls.values()]
     if all(torch.equal(s, t) and torch.equal(u, v) for a,b in halves for (s,u),(t,v) in zip(a, b)): return
     said = 'does not reset its neurons: they go on from the call before; the network starts from zero'
-    warnings.warn(f'`forward` of {where} {said}')
+    warn(f'`forward` of {where} {said}')
 
 # %% ../../nbs/spikes/snntorch.ipynb #cd365b74
 def _agree(theirs, ours, names, way, T):
@@ -128,11 +128,6 @@ def _agree(theirs, ours, names, way, T):
     check_length(first, run_as_written(theirs, longer, way, _watched), T, kind)
     if first.way!=BY_STEP: _check_fresh(theirs, next(hard_inputs(T, ours.in_shape))[0], first, kind)
     return first
-
-# %% ../../nbs/spikes/snntorch.ipynb #cbb4590e
-def _reset_by(layers, reset):
-    "Let all hidden neurons be reset in this way, by spikes that are constants to the gradient"
-    for l in [l for l in layers if is_neuron(l)][:-1]: l.reset,l.detach_reset = reset,True
 
 # %% ../../nbs/spikes/snntorch.ipynb #9e3badf3
 def _read(net, in_shape, steps):
@@ -180,7 +175,7 @@ def from_snntorch(
         fail('`steps`', expected='a whole number', found=repr(steps))
     if reset is not None: check_in(reset, RESETS, 'reset')
     T,theirs = max(steps, 8),copied(net)
-    for said in plain_weights(theirs, (snn.SpikingNeuron,LIF)): warnings.warn(said)
+    for said in plain_weights(theirs, (snn.SpikingNeuron,LIF)): warn(said)
     _has_neurons(theirs)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         ran,in_shape,ways = _read(theirs, in_shape, T)
@@ -192,7 +187,7 @@ def from_snntorch(
         res,exact = made(copied(theirs)),made(copied(theirs).double()) # what is folded is rounded after the comparison
         _agree(theirs, exact, list(ways), ran.way, T)
     if ran.constant or ran.steps!=T: res.steps = ran.steps
-    if reset is not None: _reset_by(res.layers, reset)
+    if reset is not None: reset_by(res.layers, reset)
     for m in (res, res.layers, *(l for l in res.layers if is_neuron(l))): m.training = net.training
     return res
 

@@ -6,17 +6,18 @@
 __all__ = ['from_spikingjelly']
 
 # %% ../../nbs/spikes/spikingjelly.ipynb #b9e93d2c
-import copy, warnings
+import copy
 from importlib.util import find_spec
 from typing import NamedTuple
 import torch
 from torch import nn
-from ..checks import CheckError, check_finite, check_range, fail, typed
+from ..checks import CheckError, check_finite, check_in, check_range, fail, typed, warn
 from ..runtime.layer import is_whole
-from .comparing import (
-    BOXES, check_length, compare, hard_inputs, own_layers, recorded, run_as_written, sample_shapes, slope_of, whole)
+from quarantion.spikes.comparing import (
+    BOXES, check_length, compare, hard_inputs, own_layers, recorded, reset_by, run_as_written, sample_shapes,
+    slope_of, whole)
 from .network import Network
-from .neuron import LIF
+from .neuron import RESETS, LIF
 from .readable import LAYERS, copied
 from .returned import check_returned, returned
 from .snntorch_neurons import first_line, read_surrogate
@@ -75,7 +76,7 @@ def read_node_surrogate(
     with torch.enable_grad(): slope = float(f'{4*torch.autograd.grad(f(x), x)[0].item():.8g}')
     want = 'a derivative above 0 at the threshold, or `surrogate=` and `slope=`'
     if not 0<slope<float('inf'): fail(f'`{kind}`', where, want, slope/4)
-    warnings.warn(f'{where}: no surrogate here has the derivative of {kind}; it trains with sigmoid of slope {slope:g}')
+    warn(f'{where}: no surrogate here has the derivative of {kind}; it trains with sigmoid of slope {slope:g}')
     return 'sigmoid',slope
 
 # %% ../../nbs/spikes/spikingjelly.ipynb #0361fac2
@@ -163,7 +164,8 @@ def _refuse_votes(made):
     n,outputs = made.module.voting_size,made.inputs[0].shape[-1] if made.inputs else 0
     groups = f'population({outputs//n})' if outputs else 'population(c)'
     want = f"nn.Identity() in its place, and decision='{groups}', which adds up groups of {n}"
-    fail(f'layer `{made.name}`', expected=want, found=f'VotingLayer(voting_size={n})'+f' of {outputs} outputs'*bool(outputs))
+    of = f' of {outputs} outputs'*bool(outputs)
+    fail(f'layer `{made.name}`', expected=want, found=f'VotingLayer(voting_size={n}){of}')
 
 # %% ../../nbs/spikes/spikingjelly.ipynb #dac290be
 def _check_known(modules):
@@ -279,22 +281,24 @@ def _warn_learned(net):
     if learned:
         names = ', '.join(f'`{n}`' for n in learned)
         said = '1/τ goes on learning as the leak of the membrane, and no longer as a factor of the input'
-        warnings.warn(f'{names}: {said}')
+        warn(f'{names}: {said}')
 
 # %% ../../nbs/spikes/spikingjelly.ipynb #81d16990
 @typed
 def from_spikingjelly(
     net:nn.Module, # A network of SpikingJelly; it is copied, and not changed in any way
     in_shape:tuple=None, # Shape of one sample, such as `(1,28,28)`; known by itself without convolutions
-    steps:int=25, # Steps T for constant input, ≥ 1; a `forward` with its own number of steps decides instead
+    steps:int=25, # T of an input without time, ≥ 1, which a network in step mode m does not say; or its own number
     surrogate:str=None, # One of `SURROGATES` for every neuron, instead of what `surrogate_function` says
     slope:float=None, # Its steepness, > 0; 25 if absent
+    reset:str=None, # One of `RESETS` for all hidden neurons, set after the comparison: spikes are then others
     decision:str='sum' # How what the last layer did is read; a `VotingLayer` of 10 classes is `population(10)`
 )->Network: # The same weights, layout of x and mode; it starts from zero at each call
     "Read a network of SpikingJelly; raises `CheckError` for what cannot be read, or if spikes differ on random input"
     slope = slope_of(surrogate, slope)
     if not is_whole(check_range(steps, 1, name='steps'), 1):
         fail('`steps`', expected='a whole number', found=repr(steps))
+    if reset is not None: check_in(reset, RESETS, 'reset')
     _check_network(net)
     _warn_learned(net)
     T = max(steps, 8)
@@ -304,5 +308,6 @@ def from_spikingjelly(
         how = dict(steps=steps, batch_first=ran.batch_first, decision=decision)
         res = _own(net, ways, in_shape, surrogate, slope, **how)
     if ran.constant or ran.steps!=T: res.steps = ran.steps
+    if reset is not None: reset_by(res.layers, reset)
     for m in (res, res.layers, *(l for l in res.layers if is_ours(l))): m.training = net.training
     return res
