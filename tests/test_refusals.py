@@ -56,7 +56,7 @@ def test_of_data(before, name, advice): refused(Net(before), f'`{name}` at test_
 def test_between_layers(between, name, advice): refused(Net(between=between), f'`{name}` at test_refusals.py:', advice)
 
 
-@pytest.mark.parametrize('m,advice', [(nn.ReLU(),'neurons take its place'), (nn.LogSoftmax(-1),'answers are the same'), (nn.LayerNorm(12),'a batch norm is read')])
+@pytest.mark.parametrize('m,advice', [(nn.ReLU(),'neurons take its place'), (nn.LogSoftmax(-1),'answers are the same'), (nn.LayerNorm(12),'put a batch norm in its place')])
 def test_modules(m, advice):
     refused(nn.Sequential(nn.Linear(8,12), m, snn.Leaky(.9, init_hidden=True)), f'found {type(m).__name__}; ', advice)
     refused(nn.Sequential(layer.Linear(8,12), m, neuron.IFNode()), f'found {type(m).__name__}; ', advice, read=from_spikingjelly)

@@ -158,7 +158,8 @@ def own_layers(new, ways, read):
             plain = not any(True for _ in m.parameters())
             if id(m) in seen and plain: m = copy.deepcopy(m) # a pool that is called twice
             if id(m) in seen:
-                fail(f'layer `{n}` ({type(m).__name__})', expected='weights that are called once a step', found='twice')
+                once = 'weights that are called once a step, and a layer of its own each time'
+                fail(f'layer `{n}` ({type(m).__name__})', expected=once, found='twice')
             seen.add(id(m))
             if is_theirs(m): _gain(layers, drive(m), f'layer `{n}` ({type(m).__name__})')
             layers.append(read(n, m) if is_neuron(m) else m)

@@ -178,7 +178,7 @@ def instead_of(
     name = (made.name if made.kind=='function' else type(made.module).__name__).lower().replace('_', '')
     if 'softmax' in name: return 'leave it out, as answers are the same'
     if name in [b.replace('_', '') for b in _BENDS]: return 'leave it out, as neurons take its place, and train on'
-    return 'a batch norm is read' if name.endswith('norm') else ''
+    return 'put a batch norm in its place' if name.endswith('norm') else ''
 
 # %% ../../nbs/spikes/tracing.ipynb #a45d1b6c
 _DRAWS = 'bernoulli','poisson','rand_like','randn_like','multinomial'
