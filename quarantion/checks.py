@@ -7,7 +7,7 @@ __all__ = ['FLOATS', 'CheckError', 'fail', 'check_broadcast', 'check_shape', 'ch
            'check_finite', 'check_array', 'typed', 'check_time']
 
 # %% ../nbs/checks.ipynb #45a96d56
-import math, reprlib
+import math, reprlib, sys, warnings
 from functools import wraps
 from inspect import signature
 from itertools import zip_longest
@@ -33,6 +33,20 @@ def fail(
     have = f', found {found}' if not isinstance(found, str) or found else ''
     raise CheckError(_line(f'{place}{what}{want}{have}'))
 
+def _quoted(name): # in backticks, once
+    return name if '`' in name else f'`{name}`'
+
+# %% ../nbs/checks.ipynb #5748dc24
+_WITHIN = 'quarantion','torch','contextlib'
+
+def warn(
+    said:str # One line
+):
+    "Warn at the line of the program that called the library, however far away that is"
+    level,f = 2,sys._getframe(1)
+    while f.f_back is not None and f.f_globals.get('__name__', '').split('.')[0] in _WITHIN: level,f = level+1,f.f_back
+    warnings.warn(said, stacklevel=level)
+
 # %% ../nbs/checks.ipynb #0a7b4cd4
 def check_broadcast(
     **xs # Arrays, tensors or numbers, by the names that the error calls them
@@ -50,14 +64,14 @@ def check_shape(
     **sizes:int # Axes whose size is known
 )->tuple: # Size of each named axis, in the order of `axes`
     "Match the shape of `x` against named `axes`; raises `CheckError`"
-    if not hasattr(x, 'shape'): fail(f'`{name}`', expected='an array or a tensor', found=type(x).__name__)
+    if not hasattr(x, 'shape'): fail(_quoted(name), expected='an array or a tensor', found=type(x).__name__)
     shape,names = tuple(x.shape),axes.split()
     free = names[:1]==['...']
     named = names[free:]
     tail = shape[max(0, len(shape)-len(named)):] if free else shape
     if len(tail)==len(named) and all(sizes.get(a,n)==n for a,n in zip(named,tail)): return tail
     known = ', '.join(f'{a}={sizes[a]}' for a in named if a in sizes)
-    fail(f'`{name}`', expected=f'axes `{axes}`' + (f' with {known}' if known else ''), found=f'shape {shape}')
+    fail(_quoted(name), expected=f'axes `{axes}`' + (f' with {known}' if known else ''), found=f'shape {shape}')
 
 # %% ../nbs/checks.ipynb #5e6741f4
 FLOATS = 'float32 float64 float16 bfloat16' # Names for `check_dtype`
@@ -68,10 +82,10 @@ def check_dtype(
     name:str='x' # What the error calls `x`
 ):
     "`x`, if its dtype is one of `dtypes`; raises `CheckError`"
-    if not hasattr(x, 'dtype'): fail(f'`{name}`', expected='an array or a tensor', found=type(x).__name__)
+    if not hasattr(x, 'dtype'): fail(_quoted(name), expected='an array or a tensor', found=type(x).__name__)
     found = str(x.dtype).removeprefix('torch.')
     if found in dtypes.split(): return x
-    fail(f'`{name}`', expected=f'dtype {" or ".join(dtypes.split())}', found=found)
+    fail(_quoted(name), expected=f'dtype {" or ".join(dtypes.split())}', found=found)
 
 # %% ../nbs/checks.ipynb #4a21a0dd
 def as_array(
@@ -84,7 +98,7 @@ def as_array(
         x = x.detach().cpu().contiguous()
         return (x.float() if str(x.dtype)=='torch.bfloat16' else x).numpy() # which numpy does not have
     except (TypeError, ValueError, RuntimeError, OverflowError) as e: # of no data, on a device `meta`, or of no shape
-        fail(f'`{name}`', expected='an array of numbers', found=str(e).split('\n')[0] or type(x).__name__)
+        fail(_quoted(name), expected='an array of numbers', found=str(e).split('\n')[0] or type(x).__name__)
 
 # %% ../nbs/checks.ipynb #c052e869
 def check_range(
@@ -98,12 +112,12 @@ def check_range(
     a = as_array(x, name)
     try: a = a.astype(np.float64, copy=False) if a.dtype.kind in 'fiubO' else None # '1' is no number, 1j has no order
     except (TypeError, ValueError, OverflowError): a = None
-    if a is None: fail(f'`{name}`', expected='numbers', found=repr(x)[:40])
+    if a is None: fail(_quoted(name), expected='numbers', found=repr(x)[:40])
     bad = ~((a>lo if above else a>=lo) & (a<=hi) & np.isfinite(a))
     if not bad.any(): return x
     want = f'in {"(" if above else "["}{lo:g}, {hi:g}]' if hi<math.inf else f'{">" if above else ">="} {lo:g}'
     if hi==math.inf in a: want = f'finite and {want}'
-    fail(f'`{name}`', expected=want, found=f'{a[bad].ravel()[0]:g}')
+    fail(_quoted(name), expected=want, found=f'{a[bad].ravel()[0]:g}')
 
 # %% ../nbs/checks.ipynb #95c2dcc8
 def check_in(
@@ -115,7 +129,7 @@ def check_in(
     try:
         if x in choices: return x
     except (TypeError, ValueError, RuntimeError): pass # such as an array, which is not equal to anything at once
-    fail(f'`{name}`', expected=f'one of {", ".join(map(str, choices))}', found=repr(x))
+    fail(_quoted(name), expected=f'one of {", ".join(map(str, choices))}', found=repr(x))
 
 # %% ../nbs/checks.ipynb #c033449f
 def check_finite(
@@ -130,7 +144,7 @@ def check_finite(
     if not bad.any(): return x
     i = np.unravel_index(bad.argmax(), a.shape) if a.ndim else ()
     found = f'{a[i]} at {[int(j) for j in i]} ({int(bad.sum())} of {a.size} are not finite)'
-    fail(f'`{name}`', where, 'finite numbers', found)
+    fail(_quoted(name), where, 'finite numbers', found)
 
 # %% ../nbs/checks.ipynb #cfd235a5
 def check_array(
@@ -141,9 +155,9 @@ def check_array(
 )->np.ndarray: # Of at least one value, all finite
     "`x` as an array, if it has these axes; raises `CheckError`"
     x = as_array(x, name)
-    if x.dtype.kind not in 'fiub': fail(f'`{name}`', expected='real numbers', found=x.dtype)
+    if x.dtype.kind not in 'fiub': fail(_quoted(name), expected='real numbers', found=x.dtype)
     check_shape(x, axes, name, **sizes)
-    if not x.size: fail(f'`{name}`', expected='at least one value', found=f'shape {x.shape}')
+    if not x.size: fail(_quoted(name), expected='at least one value', found=f'shape {x.shape}')
     return check_finite(x, name)
 
 # %% ../nbs/checks.ipynb #bfa72856
@@ -186,11 +200,11 @@ def _taken(name, default, kinds, tests, v, where):
     if np.ndarray in kinds and name!='out': # what is written to has to be an array already
         a = as_array(v, name)
         if a.dtype.kind in 'fiub' or complex in kinds and a.dtype.kind=='c': return a
-    said = lambda k: _TENSOR if hasattr(k, 'detach') else _SAID.get(k) or f'a {k.__name__}'
+    said = lambda k: _TENSOR if hasattr(k, 'detach') else _SAID.get(k) or getattr(k, 'said_as', f'a {k.__name__}')
     want = ' or '.join(map(said, kinds))
     if hasattr(v, 'dtype'): found = f'{type(v).__name__} of {v.dtype}'+_held(v)
     else: found = reprlib.repr(v) if isinstance(v, (str,int,float,complex)) else type(v).__name__
-    fail(f'`{name}`', where, want, found)
+    fail(_quoted(name), where, want, found)
 
 def typed(
     f # A function whose annotations say what it takes

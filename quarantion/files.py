@@ -8,12 +8,12 @@ __all__ = ['MOST_DEEP', 'as_path', 'is_there', 'kind_of', 'read_bytes', 'sha256'
            'cut_jsonl', 'audit', 'check_audit']
 
 # %% ../nbs/files.ipynb #cd755cda
-import contextlib, fcntl, hashlib, json, math, os, secrets, stat, tomllib, warnings
+import contextlib, fcntl, hashlib, json, math, os, secrets, stat, tomllib
 from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as _load, save as _save
-from .checks import check_finite, fail, typed
+from .checks import check_finite, fail, typed, warn
 
 # %% ../nbs/files.ipynb #b28d7544
 def as_path(
@@ -311,7 +311,7 @@ def read_jsonl(
 )->list: # One record for each line
     "The records of a file; a torn last line is left out with a warning, any other bad line raises `CheckError`"
     lines,torn = _lines(read_bytes(path))
-    if torn: warnings.warn(f'{path}: line {len(lines)+1} is torn and left out', stacklevel=2)
+    if torn: warn(f'{path}: line {len(lines)+1} is torn and left out')
     out = []
     for i,l in enumerate(lines, 1):
         try: d = parse_json(l)

@@ -230,9 +230,11 @@ def test_words_that_are_none(word):
 def test_a_population_that_does_not_fit(tmp_path):
     with pytest.raises(CheckError, match='divides 8 outputs, found population\\(3\\)'): check_decision('population(3)', 8)
     x = torch.rand(5, 6)
-    net = made(decision='population(3)')
+    with pytest.raises(CheckError, match='divides 8 outputs'): made(decision='population(3)')
+    net = made()
+    with pytest.raises(CheckError, match='divides 8 outputs'): prepare(net, preset('int8'), x, decision='population(3)')
+    net.decision = 'population(3)' # set later
     with pytest.raises(CheckError, match='divides 8 outputs'): net.answer(x)
-    with pytest.raises(CheckError, match='divides 8 outputs'): prepare(net, preset('int8'), x)
     prog = lower(prepare(net, preset('int8'), x, decision='population(2)'))
     write(tmp_path/'net', prog.layers, prog.header | dict(decision='population(3)'))
     with pytest.raises(CheckError, match='divides 8 outputs'): load(tmp_path/'net')

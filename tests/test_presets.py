@@ -80,8 +80,8 @@ def near(kind, name, reset, last='none'):
     try: ours = after_two_epochs(kind, net, preset(name))
     except CheckError as e:
         assert name=='mint2'
-        if reset=='subtract_delayed' and "reset 'subtract' (from_snntorch can ask for it)" in str(e): return near(kind, name, 'subtract', last)
-        assert kind=='cnn' and "8-bit input: clipped(4) with current='int4'" in str(e)
+        if reset=='subtract_delayed' and "from_snntorch(net, reset='subtract')" in str(e): return near(kind, name, 'subtract', last)
+        assert kind=='cnn' and "8-bit input: replace(policy, layers=" in str(e)
         first = dict(current='int4', membrane='clipped(4)')
         ours = after_two_epochs(kind, net, Policy('int2', membrane='clipped(2)', layers={'first':first, 'last':dict(membrane='exact')}))
     assert ours>=base-.15, (base,ours)

@@ -339,6 +339,6 @@ def test_votes_are_a_decision():
     with torch.no_grad(): votes = layer.VotingLayer(3, step_mode='m')(net(x)).mean(0)
     ours = from_spikingjelly(net, decision='population(4)')
     assert torch.equal(ours.answer(x)[0].argmax(1), votes.argmax(1))
-    with pytest.raises(CheckError, match="`2`.*'population.c.' adds up c groups.*found VotingLayer"):
+    with pytest.raises(CheckError, match="`2`.*decision='population.c.', which adds up groups of 3, found VotingLayer"):
         from_spikingjelly(nn.Sequential(*net, layer.VotingLayer(3)))
     with pytest.raises(CheckError, match='`steps`: expected a whole number of 64 bits, found 8.5'): from_spikingjelly(net, steps=8.5)

@@ -246,6 +246,8 @@ def test_values_of_each_neuron(k, shape):
     with torch.no_grad(): assert torch.equal(ours.eval()(x)[0], theirs_on(net, x))
     with pytest.raises(CheckError, match=f'`{k}`: expected one value, or one for each of 4 channels .its mean over places'):
         prepare(ours, preset('int8'), x)
+    setattr(ours.layers[1], k, getattr(ours.layers[1], k).mean((1,2)))
+    assert getattr(prepare(ours, preset('int8'), x).layers[0], k).shape==(4,)
 
 def test_values_of_each_neuron_learn():
     net = whole([nn.Conv2d(2,4,3)], (2,8,8), snn.Leaky(torch.full((4,6,6), .9), threshold=torch.full((4,6,6), .1), init_hidden=True,

@@ -7,11 +7,11 @@ __all__ = ['IDX_TYPES', 'IMAGES', 'LABELS', 'MNIST_URL', 'MNIST_SHA256', 'MNIST'
            'find_mnist', 'load_mnist']
 
 # %% ../../nbs/data/idx.ipynb #dac0c833
-import gzip, math, os, warnings, zlib
+import gzip, math, os, zlib
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np, torch
-from ..checks import fail, check_finite, typed
+from ..checks import fail, check_finite, typed, warn
 from .split import DataSet, Split, hold_out
 from ..files import as_path, read_bytes, write_atomic
 
@@ -155,7 +155,7 @@ def _is_turned(folder, found, transpose):
     name = Path(os.path.abspath(folder)).name
     if 'emnist' not in f'{name}/{f.relative_to(folder)}'.lower(): return False
     turned = 'they are turned upright (`transpose=True` or `False` decides)'
-    warnings.warn(f'{f}: EMNIST stores its images transposed; {turned}', stacklevel=3)
+    warn(f'{f}: EMNIST stores its images transposed; {turned}')
     return True
 
 # %% ../../nbs/data/idx.ipynb #2e26e173

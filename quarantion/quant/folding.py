@@ -6,13 +6,12 @@
 __all__ = ['pooling', 'fold_norm', 'fold_linear', 'folded']
 
 # %% ../../nbs/quant/folding.ipynb #e3f4e40e
-import warnings
 import torch
 from torch import nn
-from ..checks import fail, typed
+from ..checks import fail, typed, warn
 from ..runtime.layer import Op
 from ..spikes.network import Network
-from ..spikes.readable import copied, _hooks_left, kind_of, plain, plain_weights, role
+from ..spikes.readable import copied, hooks_left, kind_of, plain, plain_weights, role
 from ..spikes.stage import Stage, stages
 
 # %% ../../nbs/quant/folding.ipynb #ba04729d
@@ -101,7 +100,7 @@ def _one(s, x, names):
         x = x.to(next(m.parameters(), x))
         made,x = _made(m, x, name)
         if what=='weights' and w is not None:
-            warnings.warn(f'{name}: it and the Linear before it have no neurons between them, and are folded into one')
+            warn(f'{name}: it and the Linear before it have no neurons between them, and are folded into one')
             w = fold_linear(w, made)
         elif what=='weights': w = made
         elif what=='norm':
@@ -120,7 +119,7 @@ def folded(
 )->list: # A `Stage` for each layer of neurons; `Linear` or `Conv2d`, no norms, and `Op`s for poolings
     "Take a network apart, as an integer program has it; raises `CheckError` for what integers cannot do"
     own = copied(net).eval()
-    for said in (*plain_weights(own.layers), *_hooks_left(net.layers, before=True)): warnings.warn(said)
+    for said in (*plain_weights(own.layers), *hooks_left(net.layers, before=True)): warn(said)
     names = {id(m):f'layer {i} ({type(m).__name__})' for i,m in enumerate(own.layers)}
     x,out = torch.zeros(1, *own.in_shape),[]
     for s in stages(own):

@@ -7,13 +7,13 @@ __all__ = ['multiplier', 'present_codes', 'warn_if_coarse', 'final_codes', 'stor
            'returning', 'Ran', 'run', 'QuantLayer']
 
 # %% ../../nbs/quant/layer.ipynb #3bfb8ec6
-import math, warnings
+import math
 from dataclasses import fields, replace
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from ..checks import check_finite, fail
+from ..checks import check_finite, fail, warn
 from .fake import round_ste, stand_for
 from .histograms import Histogram
 from .learned import Learned
@@ -113,7 +113,7 @@ def warn_if_coarse(
     real,unit,theta = (torch.as_tensor(v).double().cpu() for v in (_threshold(l),ints.unit,ints.theta))
     least,worst = float((real/unit).min()),float(((unit*theta-real)/real).abs().max())
     said = f'{l.name}: a threshold of {least:.3g} membrane units is rounded with an error of {worst:.1%}'
-    if least<16: warnings.warn(said)
+    if least<16: warn(said)
 
 # %% ../../nbs/quant/layer.ipynb #cf752e91
 @torch.no_grad()

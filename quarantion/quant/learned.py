@@ -110,15 +110,17 @@ def _watch_currents(l, policy):
         l.current,l._kind = _WATCH[kind](quant_max=max(l.current_max, 1)),kind
     else: l.current.quant_max = max(l.current_max, 1)
 
+_MORE = "replace(policy, layers=dict(policy.layers) | {'first': dict(membrane='clipped(4)', current='int4')})"
+
 def _check_clipped(l, policy):
     "Raise `CheckError` where a clipped membrane has too few bits for a layer to work"
     if l.kept.clip!=1: return
-    other = 'clipped(3, before_fire)' if l.kept.before_fire else "reset 'subtract' (from_snntorch can ask for it)"
-    want = f"a level above the threshold, or a neuron {l.tight}: {other}, or clipped(4) with current='int4'"
-    if l.tight: fail('`membrane`', l.name, want, f'{policy.membrane} with reset {l.reset!r}')
-    if l.conv and not l.into.guard:
-        want = "more bits in a convolution of 8-bit input: clipped(4) with current='int4'"
-        fail('`membrane`', l.name, want, policy.membrane)
+    other = 'clipped(3, before_fire)' if l.kept.before_fire else "from_snntorch(net, reset='subtract')"
+    want = []
+    high = f"a level above the threshold, or a neuron {l.tight}: {other}, or clipped(4) with current='int4'"
+    if l.tight: want.append(high)
+    if l.conv and not l.into.guard: want.append(f'more bits in a convolution of 8-bit input: {_MORE}')
+    if want: fail('`membrane`', l.name, '; and '.join(want), f'{policy.membrane} with reset {l.reset!r}')
 
 def _represent(l, policy):
     "What the policy says beside the weights"

@@ -6,10 +6,10 @@
 __all__ = ['policies_of', 'QuantNetwork', 'prepare']
 
 # %% ../../nbs/quant/network.ipynb #4f47407c
-import copy, math, warnings
+import copy, math
 import torch
 from torch import Tensor, nn
-from ..checks import check_array, check_finite, check_time, fail, typed
+from ..checks import check_array, check_finite, check_time, fail, typed, warn
 from .folding import folded
 from .layer import QuantLayer
 from .learned import Into, find_gain, place
@@ -328,7 +328,7 @@ def _warn_if_silent(l, steps, signed, last):
     low = float((_highest(l, k, steps, signed)<k.real.theta).double().mean()) if not last else 0. # a readout need not
     if max(zeros, low)<.9: return
     said = f'{zeros:.0%} of its codes are 0' if zeros>=.9 else f'{low:.0%} of its neurons cannot reach their threshold'
-    warnings.warn(f'{l.name}: {said}; {_helps(l)} helps')
+    warn(f'{l.name}: {said}; {_helps(l)} helps')
 
 # %% ../../nbs/quant/network.ipynb #439b47d5
 @torch.no_grad()
@@ -344,8 +344,6 @@ def prepare(
     decision:str=None # How what the last layer did is read; as `net` says by default
 )->QuantNetwork: # To be trained further, and then lowered
     "Make the quantized training network; raises `CheckError` that names the layer that cannot be quantized"
-    if not isinstance(net, Network): fail('`net`', 'prepare', 'a Network (from_snntorch makes one)', type(net).__name__)
-    if not isinstance(policy, Policy): fail('`policy`', 'prepare', 'a Policy (preset makes one)', type(policy).__name__)
     if not isinstance(sample, Tensor): sample = torch.as_tensor(check_array(sample, '...', 'sample'))
     if sample.is_complex(): fail('`sample`', 'prepare', 'real numbers', sample.dtype)
     _,steps = check_time(check_finite(sample, 'sample'), net.in_shape, net.steps, net.batch_first)

@@ -111,6 +111,7 @@ def _check_words(policy):
 @dataclass(frozen=True)
 class Policy:
     "How the numbers of a network are represented"
+    said_as = "a Policy, such as preset('nonary')"
     weight:str # Level set of the weights: `nonary`, `ternary`, `int2` to `int8`, or `float`
     current:str='exact' # Currents: `exact`, int32 sums with guard bits, or requantized to `int2` … `int16`
     membrane:str='exact' # Membranes, as `membrane_of` reads them

@@ -6,11 +6,11 @@
 __all__ = ['SAYS', 'says', 'write_policy', 'read_policy_tensor', 'check_policy', 'check_state', 'begin', 'ended']
 
 # %% ../../nbs/quant/state.ipynb #832b023c
-import json, warnings
+import json
 from dataclasses import replace
 import torch
 from torch import Tensor
-from ..checks import fail
+from ..checks import fail, warn
 from ..files import parse_json
 from .learned import Into, Learned
 from .neurons import keep_ints, level_values
@@ -84,7 +84,7 @@ def check_state(
         if t is None or t.shape==p.shape: continue
         fail(f'`{prefix+k}`', 'load_state_dict', f'shape {list(p.shape)}', list(t.shape))
     if silent and any(k.startswith(prefix+'layers.') for k in state):
-        warnings.warn('the state does not say its policy (it was written by an earlier version): it is taken on trust')
+        warn('the state does not say its policy (it was written by an earlier version): it is taken on trust')
 
 # %% ../../nbs/quant/state.ipynb #9793693e
 def _held(l): return ('mem',*('current',)*(l.alpha is not None),*('spk',)*(l.recurrent is not None))

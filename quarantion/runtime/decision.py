@@ -6,10 +6,10 @@
 __all__ = ['Decision', 'decision_of', 'classes_of', 'check_decision', 'kept_for', 'scores', 'answers', 'check_labels', 'warn_few']
 
 # %% ../../nbs/runtime/decision.ipynb #3aa93b29
-import math, re, warnings
+import math, re
 from typing import NamedTuple
 import numpy as np
-from ..checks import as_array, check_finite, check_range, fail, typed
+from ..checks import as_array, check_finite, check_range, fail, typed, warn
 
 # %% ../../nbs/runtime/decision.ipynb #a78aecde
 _WORDS = 'sum, first_spike, max_membrane, values, population(c) with 2 classes or more, or labels(b) with a bound'
@@ -132,5 +132,5 @@ def warn_few(
     if decision_of(decision).kind in ('labels','values') or not 0<used<=outputs/2: return
     chance = math.log(math.comb(outputs, used))+samples*math.log(used/outputs)
     if chance>math.log(1e-6): return
-    warnings.warn(f'{samples} labels use {used} of {outputs} outputs: `decision` is {decision}, one output a class; '
-                  "'population(c)' adds up the outputs of c classes", stacklevel=2)
+    warn(f'{samples} labels use {used} of {outputs} outputs: `decision` is {decision}, one output a class; '
+         "'population(c)' adds up the outputs of c classes")

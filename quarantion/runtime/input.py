@@ -6,9 +6,8 @@
 __all__ = ['are_codes', 'warn_clipped', 'input_codes']
 
 # %% ../../nbs/runtime/input.ipynb #8e8ed76b
-import warnings
 import numpy as np
-from ..checks import as_array, check_finite, fail, typed
+from ..checks import as_array, check_finite, fail, typed, warn
 
 # %% ../../nbs/runtime/input.ipynb #e5447250
 @typed
@@ -36,7 +35,7 @@ def warn_clipped(
 ):
     "Warn that input was beyond the codes"
     ends = f'[{in_min*in_scale:g}, {in_max*in_scale:g}]'
-    warnings.warn(f'input beyond what the sample of `prepare` held is clipped to {ends}', stacklevel=2)
+    warn(f'input beyond what the sample of `prepare` held is clipped to {ends}')
 
 # %% ../../nbs/runtime/input.ipynb #3e2062b5
 @typed

@@ -7,11 +7,11 @@ __all__ = ['FORMAT', 'VERSION', 'STEPS', 'packed', 'squeezed', 'encoded_layers',
            'check_header', 'read', 'real_numbers', 'TensorSize', 'tensor_sizes']
 
 # %% ../../nbs/runtime/store.ipynb #76392960
-import json, os, reprlib, tempfile, warnings
+import json, os, reprlib, tempfile
 from dataclasses import MISSING, asdict, dataclass, fields
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from ..checks import CheckError, fail
+from ..checks import CheckError, fail, warn
 from ..files import load_tensors, parse_json, save_tensors
 from ..nonary.nits import pack, pack_trits, unpack, unpack_trits
 from .coding import (
@@ -286,8 +286,7 @@ def read(
     more = ', '.join(sorted(set(tensors)-names))
     if more: fail('tensors', path, f'those of {len(layers)} layers', f'also {more}')
     said = check_header(head, path)
-    if not seal: warnings.warn(f'{path}: version {version} has no seal, so that damage may go unseen; save it again',
-                               stacklevel=3)
+    if not seal: warn(f'{path}: version {version} has no seal, so that damage may go unseen; save it again')
     return layers,said
 
 # %% ../../nbs/runtime/store.ipynb #a97c5896

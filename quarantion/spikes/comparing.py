@@ -6,11 +6,11 @@
 __all__ = []
 
 # %% ../../nbs/spikes/comparing.ipynb #f98983fc
-import copy, inspect, warnings
+import copy, inspect, math
 from typing import NamedTuple
 import torch
 from torch import Tensor, nn
-from ..checks import check_in, fail
+from ..checks import check_in, fail, warn
 from ..runtime.layer import is_whole
 from .readable import copied, kind_of, role
 from .snntorch_neurons import NEURONS, drive, first_line, is_neuron, is_theirs
@@ -60,6 +60,7 @@ class Ran(NamedTuple):
     made:list # Calls of all layers, as `watching` notes them
     steps:int
     x:Tensor # Input of each step
+    out:tuple=(None,{}) # What was returned, and the tensors that were seen to be made
 
     @property
     def constant(self): return self.way.startswith('constant')
@@ -82,20 +83,27 @@ class _No(NamedTuple):
     why:str # In words
     far:int=0 # How many layers had been called by then
 
+def _times(n): return {1:'once',2:'twice'}.get(n) or f'{n} times'
+
 def _try(net, x, way, watched):
     "What `net` does when it is run in this way, or why it cannot be"
     name,run,steps,constant = way
-    try: calls,made = watched(copied(net), x, run)
+    try: calls,made,out = watched(copied(net), x, run)
     except RuntimeError as e: return None,_No(name, *e.args)
     if not calls: return None,_No(name, 'no neurons are called')
     n = len(next(iter(calls.values())))
     axes = {c.name:_axes(c) for c in made if c.name in calls}
     def fits(k, c):
         return len(c)==n and n in steps and all(s.ndim==(axes[k] or s.ndim) and len(s)==x.shape[1] for s,_ in c)
-    odd = next((k for k,c in calls.items() if not fits(k, c)), None)
-    if odd is None: return Ran(name, calls, made, n, x[:1].expand(n, *x.shape[1:]) if constant else x[:n]),''
+    odd = max((k for k,c in calls.items() if not fits(k, c)), key=lambda k: len(calls[k]), default=None)
+    if odd is None: return Ran(name, calls, made, n, x[:1].expand(n, *x.shape[1:]) if constant else x[:n], out),''
     times,shape = len(calls[odd]),tuple(calls[odd][0][0].shape)
-    return None,_No(name, f'`{odd}` is called {times} times with shape {shape}', len(made))
+    often = times/min(map(len, calls.values()))
+    if often==1 and not constant: often = times/len(x)
+    if often>1 and often%1==0:
+        said = f'`{odd}` is used {_times(int(often))} in a step; it needs neurons of its own each time'
+        return None,_No(name, said, len(made))
+    return None,_No(name, f'`{odd}` is called {_times(times)} with shape {shape}', len(made))
 
 # %% ../../nbs/spikes/comparing.ipynb #eb6a8037
 def run_as_written(net, x, known, watched):
@@ -108,9 +116,11 @@ def run_as_written(net, x, known, watched):
         if got: ran[way[0]] = got
         else: why.append(no)
     both = f'`forward` of {type(net).__name__} takes x [T, B, …] and x [B, T, …]; it is read as [T, B, …]'
-    if len(ran)>1: warnings.warn(both)
+    if len(ran)>1: warn(both)
     if ran: return next(iter(ran.values()))
-    no = max(reversed(why) if is_row(net) else why, key=lambda n: n.far) # a row is meant to take one step
+    plain = f'given ({math.prod(x.shape[2:])},)',f'given {tuple(x.shape[2:])}' # of a batch, with no step in its axes
+    by = lambda n: (n.far,any(p in n.why for p in plain))
+    no = max(reversed(why) if is_row(net) else why, key=by) # a row is meant to take one step
     want = f'a loop over x [T, B, …] or a constant x [B, …], or one step, of samples {list(x.shape[2:])}'
     fail('`forward`', type(net).__name__, want, f'{no.why} (with {no.way}, B={x.shape[1]}, T={len(x)})')
 
@@ -154,7 +164,8 @@ def own_layers(new, ways, read):
             plain = not any(True for _ in m.parameters())
             if id(m) in seen and plain: m = copy.deepcopy(m) # a pool that is called twice
             if id(m) in seen:
-                fail(f'layer `{n}` ({type(m).__name__})', expected='weights that are called once a step', found='twice')
+                once = 'weights that are called once a step, and a layer of its own each time'
+                fail(f'layer `{n}` ({type(m).__name__})', expected=once, found='twice')
             seen.add(id(m))
             if is_theirs(m): _gain(layers, drive(m), f'layer `{n}` ({type(m).__name__})')
             layers.append(read(n, m) if is_neuron(m) else m)
@@ -167,6 +178,11 @@ def slope_of(surrogate, slope):
         check_in(surrogate, SURROGATES, 'surrogate')
         return 25. if slope is None else slope
     if slope is not None: fail('`slope`', expected='None where `surrogate` is not given', found=slope)
+
+# %% ../../nbs/spikes/comparing.ipynb #cbb4590e
+def reset_by(layers, reset):
+    "Let all hidden neurons be reset in this way, by spikes that are constants to the gradient"
+    for l in [l for l in layers if is_neuron(l)][:-1]: l.reset,l.detach_reset = reset,True
 
 # %% ../../nbs/spikes/comparing.ipynb #a6b0a95e
 def hard_inputs(T, in_shape):
@@ -192,7 +208,8 @@ def compare(name, c, r, layer, kind, of='snnTorch'):
     "What differs of membranes, if anything; raises `CheckError` where spikes do"
     spk,mem = (torch.stack(s) for s in zip(*c))
     where = f'layer `{name}` ({kind})'
-    why = '; forward may keep another state between steps, or do to a tensor in place what is not seen'
+    anew = 'begin its membranes anew in each step (`init_leaky` or `reset_mem` inside), '*(of=='snnTorch')
+    why = f'; forward may {anew}keep another state between steps, or do to a tensor in place what is not seen'
     bad = (spk!=r.spk).flatten(1).sum(1)
     if bad.any():
         found = f'{int(bad.sum())} of {spk.numel()} different, the first at step {int(bad.nonzero()[0])}{why}'
@@ -212,4 +229,4 @@ def check_length(ran, longer, T, where):
         found = f'{ran.steps} of {T} and {longer.steps} of {T+5}'
         fail('`forward`', where, 'all steps of x, or the same number of any', found)
     said = f'takes {ran.steps} steps, however many x has; the network takes all that it is given'
-    warnings.warn(f'`forward` of {where} {said}')
+    warn(f'`forward` of {where} {said}')

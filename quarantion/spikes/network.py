@@ -67,9 +67,22 @@ class _InRow(OverTime):
                 x = layer.spikes(x, next(start), steps)
                 yield str(i),layer,x,None,None
 
+# %% ../../nbs/spikes/network.ipynb #503628b6
+def _outputs(net):
+    "How many the last layer of a row has; neurons change no shape"
+    like = next((p for p in net.parameters() if p.is_floating_point()), torch.zeros(()))
+    x = like.new_zeros(1, *net.in_shape)
+    with evaluating(net), torch.no_grad():
+        for i,l in enumerate(net.layers):
+            if isinstance(l, LIF): continue
+            check_meets(x[None], l, f'layer {i}')
+            x = l(x)
+    return x[0].numel()
+
 # %% ../../nbs/spikes/network.ipynb #f4791bee
 class Network(_InRow):
     "Layers and neurons in a row; call it for the last layer's spikes and states, or `record` every layer"
+    said_as = 'a Network (from_snntorch makes one)'
     @typed
     def __init__(self,
         *layers:nn.Module, # torch layers, with `LIF` or `RecurrentLIF` between them and at the end
@@ -88,6 +101,7 @@ class Network(_InRow):
         if not layers or not isinstance(layers[-1], LIF):
             found = type(layers[-1]).__name__ if layers else 'none'
             fail('the last layer', expected='neurons: LIF or RecurrentLIF', found=found)
+        if self.decision.startswith('population'): check_decision(self.decision, _outputs(self))
 
     def extra_repr(self):
         said = f'in_shape={self.in_shape}, steps={self.steps}'+', batch_first=True'*self.batch_first

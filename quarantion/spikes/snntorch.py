@@ -6,21 +6,21 @@
 __all__ = ['from_snntorch', 'to_snntorch']
 
 # %% ../../nbs/spikes/snntorch.ipynb #8065e94a
-import warnings
 import snntorch as snn
 import torch
 from torch import nn
-from ..checks import CheckError, check_finite, check_in, check_range, fail
+from ..checks import CheckError, check_finite, check_in, check_range, fail, warn
 from .comparing import (
-    BY_STEP, check_length, compare, hard_inputs, is_row, own_layers, recorded, run_as_written, sample_shapes,
+    BY_STEP, check_length, compare, hard_inputs, is_row, own_layers, recorded, reset_by, run_as_written, sample_shapes,
     slope_of, ways_to_run, whole)
 from .network import Network
 from ..runtime.layer import is_whole
 from .neuron import RESETS, LIF
 from .snntorch_neurons import (
     NEURONS, check_neuron, first_line, is_neuron, is_theirs, leaks, learns, read_neuron, read_reset, write_neuron)
-from .readable import LAYERS, copied, _hooks_left, _kind_name, kind_of, plain_weights, role, _unwrapped
-from .tracing import rows, watching
+from .readable import LAYERS, copied, hooks_left, kind_name, kind_of, plain_weights, role, unwrapped
+from .returned import check_returned, returned
+from .tracing import Made, instead_of, rows, watching
 
 # %% ../../nbs/spikes/snntorch.ipynb #3d7595a1
 def _twin(net):
@@ -53,7 +53,7 @@ def _watched(net, x, run):
     snn.SpikingNeuron.instances = list(neurons.values()) # what `utils.reset` resets
     torch.set_default_dtype(x.dtype) # of what `forward` makes itself
     with watching(modules, x) as w:
-        try: run(net)
+        try: out = run(net)
         except CheckError: raise
         except Exception as e:
             where = f'{w.last}: ' if w.within else ''
@@ -61,7 +61,7 @@ def _watched(net, x, run):
         finally:
             snn.SpikingNeuron.instances = kept
             torch.set_default_dtype(dtype)
-    return calls, w.calls
+    return calls, w.calls, (out,w.made)
 
 # %% ../../nbs/spikes/snntorch.ipynb #0eba3d2a
 _NEURONS = ', '.join(t.__name__ for t in NEURONS)
@@ -70,7 +70,10 @@ _KNOWN = ', '.join(t.__name__ for t in (*LAYERS,*NEURONS))
 def _check_known(modules):
     for name,m in modules:
         if not kind_of(m) and type(m) not in NEURONS and not (is_neuron(m) and hasattr(m, 'kind')):
-            fail(f'layer `{name}`', expected=f'one of {_KNOWN}', found=_kind_name(m))
+            advice = instead_of(Made('module', name, (), module=m))
+            fail(f'layer `{name}`', '', f'one of {_KNOWN}', kind_name(m)+f'; {advice}'*bool(advice))
+
+_READOUT = "append snn.Leaky(beta=0., reset_mechanism='none'), whose mean membrane is the mean of what it gives"
 
 def _read_rows(ran, net):
     "Layers of neurons in order, and what feeds each; raises `CheckError` for what cannot be read"
@@ -78,8 +81,8 @@ def _read_rows(ran, net):
     out = rows(ran.made, is_neuron)
     used = {n for w in out.values() for n,_ in w.layers}|set(out)
     last = next((c for c in ran.made if c.name not in used and role(c.module)=='weights'), None)
-    want = f'neurons: {_NEURONS}'
-    if last: fail(f'layer `{last.name}`, the last', expected=want, found=type(last.module).__name__)
+    found = f'{type(last.module).__name__}; {_READOUT}' if last else ''
+    if last: fail(f'layer `{last.name}`, the last', '', f'neurons: {_NEURONS}', found)
     return out
 
 # %% ../../nbs/spikes/snntorch.ipynb #d9361dd9
@@ -96,18 +99,18 @@ def _with_thresholds(net, scale):
 def _check_fresh(net, x, ran, where):
     "Does a second call start from zero too?"
     run = next(r for way,r,*_ in ways_to_run(net, x) if way==ran.way)
-    calls,_ = _watched(copied(net), x, lambda net: (run(net), run(net)))
+    calls,*_ = _watched(copied(net), x, lambda net: (run(net), run(net)))
     halves = [(c[:ran.steps],c[ran.steps:]) for c in calls.values()]
     if all(torch.equal(s, t) and torch.equal(u, v) for a,b in halves for (s,u),(t,v) in zip(a, b)): return
     said = 'does not reset its neurons: they go on from the call before; the network starts from zero'
-    warnings.warn(f'`forward` of {where} {said}')
+    warn(f'`forward` of {where} {said}')
 
 # %% ../../nbs/spikes/snntorch.ipynb #cd365b74
 def _agree(theirs, ours, names, way, T):
     "Compare networks on random input, neurons by name; returns the first run. Raises `CheckError`"
     theirs,ours,kind = _twin(theirs),copied(ours).cpu().double().eval(),type(theirs).__name__
     ours.batch_first = False
-    first,apart = None,None
+    first,apart,back = None,None,[]
     for x,scale in hard_inputs(T, ours.in_shape):
         a,b = (_with_thresholds(n, scale) for n in (theirs,ours))
         ran = run_as_written(a, x, way, _watched)
@@ -118,16 +121,13 @@ def _agree(theirs, ours, names, way, T):
         for name,r in zip(names, recorded(b, ran.x, kind)):
             of = type(a.get_submodule(name)).__name__
             apart = apart or compare(name, ran.calls[name], r, b.layers[int(r.name)], of)
+        back.append(returned(*ran.out, ran.calls, names[-1], ours.decision, ours.steps))
     if apart: fail(*apart)
+    check_returned(back, names[-1], kind)
     longer = torch.zeros(T+5, 3, *ours.in_shape, dtype=torch.float64)
     check_length(first, run_as_written(theirs, longer, way, _watched), T, kind)
     if first.way!=BY_STEP: _check_fresh(theirs, next(hard_inputs(T, ours.in_shape))[0], first, kind)
     return first
-
-# %% ../../nbs/spikes/snntorch.ipynb #cbb4590e
-def _reset_by(layers, reset):
-    "Let all hidden neurons be reset in this way, by spikes that are constants to the gradient"
-    for l in [l for l in layers if is_neuron(l)][:-1]: l.reset,l.detach_reset = reset,True
 
 # %% ../../nbs/spikes/snntorch.ipynb #9e3badf3
 def _read(net, in_shape, steps):
@@ -170,14 +170,14 @@ def from_snntorch(
     decision:str='sum' # How what the last layer did is read: of a population code with 10 classes `population(10)`
 )->Network: # The same weights, layout of x and mode, and spikes where `reset` is None; they come out `[T, B, …]`
     "Read a network of snnTorch; raises `CheckError` for what cannot be read, and if any spike differs on random input"
-    net = _unwrapped(net)
+    net = unwrapped(net)
     if not hasattr(net, 'named_modules'): fail('`net`', 'from_snntorch', 'a network of snnTorch', type(net).__name__)
     slope = slope_of(surrogate, slope)
     if not is_whole(check_range(steps, 1, name='steps'), 1):
         fail('`steps`', expected='a whole number', found=repr(steps))
     if reset is not None: check_in(reset, RESETS, 'reset')
     T,theirs = max(steps, 8),copied(net)
-    for said in (*plain_weights(theirs, (snn.SpikingNeuron,LIF)), *_hooks_left(net)): warnings.warn(said)
+    for said in (*plain_weights(theirs, (snn.SpikingNeuron,LIF)), *hooks_left(net)): warn(said)
     _has_neurons(theirs)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         ran,in_shape,ways = _read(theirs, in_shape, T)
@@ -189,7 +189,7 @@ def from_snntorch(
         res,exact = made(copied(theirs)),made(copied(theirs).double()) # what is folded is rounded after the comparison
         _agree(theirs, exact, list(ways), ran.way, T)
     if ran.constant or ran.steps!=T: res.steps = ran.steps
-    if reset is not None: _reset_by(res.layers, reset)
+    if reset is not None: reset_by(res.layers, reset)
     for m in (res, res.layers, *(l for l in res.layers if is_neuron(l))): m.training = net.training
     return res
 

@@ -6,20 +6,22 @@
 __all__ = ['from_spikingjelly']
 
 # %% ../../nbs/spikes/spikingjelly.ipynb #b9e93d2c
-import copy, warnings
+import copy
 from importlib.util import find_spec
 from typing import NamedTuple
 import torch
 from torch import nn
-from ..checks import CheckError, check_finite, check_range, fail, typed
+from ..checks import CheckError, check_finite, check_in, check_range, fail, typed, warn
 from ..runtime.layer import is_whole
-from .comparing import (
-    BOXES, check_length, compare, hard_inputs, own_layers, recorded, run_as_written, sample_shapes, slope_of, whole)
+from quarantion.spikes.comparing import (
+    BOXES, check_length, compare, hard_inputs, own_layers, recorded, reset_by, run_as_written, sample_shapes,
+    slope_of, whole)
 from .network import Network
-from .neuron import LIF
-from .readable import LAYERS, copied, _hooks_left, _is_patched, _kind_name, _unwrapped
+from .neuron import RESETS, LIF
+from .readable import LAYERS, copied, hooks_left, is_patched, kind_name, unwrapped
+from .returned import check_returned, returned
 from .snntorch_neurons import first_line, read_surrogate
-from .tracing import rows, watching
+from .tracing import Made, instead_of, rows, watching
 
 # %% ../../nbs/spikes/spikingjelly.ipynb #5f69971f
 NODES = 'LIFNode', 'IFNode', 'ParametricLIFNode' # neurons that can be read
@@ -33,7 +35,7 @@ def is_ours(m)->bool: return isinstance(m, LIF) # a layer of neurons from here
 
 def plain_kind(m)->type: # the layer of torch that does what `m` does, or None
     t = type(m)
-    theirs = t.__module__.startswith(('torch.nn.',f'{_THEIRS}layer')) and not _is_patched(m)
+    theirs = t.__module__.startswith(('torch.nn.',f'{_THEIRS}layer')) and not is_patched(m)
     return _PLAIN.get(t.__name__) if theirs else None
 
 # %% ../../nbs/spikes/spikingjelly.ipynb #536ede15
@@ -75,7 +77,7 @@ def read_node_surrogate(
     with torch.enable_grad(): slope = float(f'{4*torch.autograd.grad(f(x), x)[0].item():.8g}')
     want = 'a derivative above 0 at the threshold, or `surrogate=` and `slope=`'
     if not 0<slope<float('inf'): fail(f'`{kind}`', where, want, slope/4)
-    warnings.warn(f'{where}: no surrogate here has the derivative of {kind}; it trains with sigmoid of slope {slope:g}')
+    warn(f'{where}: no surrogate here has the derivative of {kind}; it trains with sigmoid of slope {slope:g}')
     return 'sigmoid',slope
 
 # %% ../../nbs/spikes/spikingjelly.ipynb #0361fac2
@@ -151,31 +153,44 @@ def _watched(net, x, run):
         n.register_forward_hook(_keeping(n, calls.setdefault(name, [])))
     torch.set_default_dtype(x.dtype) # of what `forward` makes itself
     with watching(modules, x) as w:
-        try: run(net)
+        try: out = run(net)
         except CheckError: raise
         except Exception as e: raise RuntimeError((f'{w.last}: ' if w.within else '') + first_line(e)) from None
         finally: torch.set_default_dtype(dtype)
-    return {n:c for n,c in calls.items() if c}, w.calls
+    return {n:c for n,c in calls.items() if c}, w.calls, (out,w.made)
+
+# %% ../../nbs/spikes/spikingjelly.ipynb #c4e08eb6
+def _refuse_votes(made):
+    "What a `VotingLayer` is here"
+    n,outputs = made.module.voting_size,made.inputs[0].shape[-1] if made.inputs else 0
+    groups = f'population({outputs//n})' if outputs else 'population(c)'
+    want = f"nn.Identity() in its place, and decision='{groups}', which adds up groups of {n}"
+    of = f' of {outputs} outputs'*bool(outputs)
+    fail(f'layer `{made.name}`', expected=want, found=f'VotingLayer(voting_size={n}){of}')
 
 # %% ../../nbs/spikes/spikingjelly.ipynb #dac290be
 def _check_known(modules):
     for name,m in modules:
         where = f'layer `{name}`'
         if is_node(m): check_node(m, f'{where} ({type(m).__name__})')
-        elif type(m).__name__=='VotingLayer':
-            want = "a network without it, which ends with its neurons (decision='population(c)' adds up c groups)"
-            fail(where, expected=want, found='VotingLayer')
+        elif type(m).__name__=='VotingLayer': _refuse_votes(Made('module', name, (), module=m))
         elif plain_kind(m) is None and not is_ours(m):
-            fail(where, expected=f'one of {", ".join((*_PLAIN,*NODES))}', found=_kind_name(m))
+            advice = instead_of(Made('module', name, (), module=m))
+            known = ', '.join((*_PLAIN,*NODES))
+            fail(where, expected=f'one of {known}', found=kind_name(m)+f'; {advice}'*bool(advice))
+
+_READOUT = "leave it out, and append it: Network(*read.layers, nn.Linear(…), LIF(beta=0., reset='none'))"
 
 def _read_rows(ran):
     "Layers of neurons in order, and what feeds each; raises `CheckError` for what cannot be read"
+    votes = next((c for c in ran.made if type(c.module).__name__=='VotingLayer'), None)
+    if votes: _refuse_votes(votes)
     _check_known((c.name,c.module) for c in ran.made)
     out = rows(ran.made, is_node)
     used = {n for w in out.values() for n,_ in w.layers}|set(out)
     last = next((c for c in ran.made if c.name not in used and hasattr(c.module, 'weight')), None)
-    want = f'neurons: {", ".join(NODES)}'
-    if last: fail(f'layer `{last.name}`, the last', expected=want, found=type(last.module).__name__)
+    found = f'{type(last.module).__name__}; {_READOUT}' if last else ''
+    if last: fail(f'layer `{last.name}`, the last', '', f'neurons: {", ".join(NODES)}', found)
     return out
 
 # %% ../../nbs/spikes/spikingjelly.ipynb #bb254572
@@ -227,9 +242,10 @@ def _raised(net, scale):
     return new
 
 # %% ../../nbs/spikes/spikingjelly.ipynb #071eecea
-def _agree(net, ways, way, T, in_shape):
+def _agree(net, ways, way, T, in_shape, steps, decision='sum'):
     "Compare `net` with ours on random input; returns the first run. Raises `CheckError`"
-    twin,kind,first,apart = _twin(net),type(net).__name__,None,None
+    twin,kind,last = _twin(net),type(net).__name__,list(ways)[-1]
+    first,apart,back = None,None,[]
     for x,scale in hard_inputs(T, in_shape):
         a = _raised(twin, scale)
         b = _own(a, ways, in_shape, 'atan', 2.).eval()
@@ -241,7 +257,9 @@ def _agree(net, ways, way, T, in_shape):
             of = type(a.get_submodule(name)).__name__
             got = compare(name, ran.calls[name], r, b.layers[int(r.name)], of, 'SpikingJelly')
             apart = apart or got
+        back.append(returned(*ran.out, ran.calls, last, decision, steps, units_of(a.get_submodule(last))))
     if apart: fail(*apart)
+    check_returned(back, last, kind)
     x = torch.zeros(T+5, 3, *in_shape, dtype=torch.float64)
     check_length(first, run_as_written(twin, x, way, _watched), T, kind)
     return first
@@ -264,7 +282,7 @@ def _warn_learned(net):
     if learned:
         names = ', '.join(f'`{n}`' for n in learned)
         said = '1/τ goes on learning as the leak of the membrane, and no longer as a factor of the input'
-        warnings.warn(f'{names}: {said}')
+        warn(f'{names}: {said}')
 
 # %% ../../nbs/spikes/spikingjelly.ipynb #81d16990
 @typed
@@ -272,25 +290,28 @@ def _warn_learned(net):
 def from_spikingjelly(
     net:nn.Module, # A network of SpikingJelly; it is copied, and not changed in any way
     in_shape:tuple=None, # Shape of one sample, such as `(1,28,28)`; known by itself without convolutions
-    steps:int=25, # Steps T for constant input, ≥ 1; a `forward` with its own number of steps decides instead
+    steps:int=25, # T of an input without time, ≥ 1, which a network in step mode m does not say; or its own number
     surrogate:str=None, # One of `SURROGATES` for every neuron, instead of what `surrogate_function` says
     slope:float=None, # Its steepness, > 0; 25 if absent
+    reset:str=None, # One of `RESETS` for all hidden neurons, set after the comparison: spikes are then others
     decision:str='sum' # How what the last layer did is read; a `VotingLayer` of 10 classes is `population(10)`
 )->Network: # The same weights, layout of x and mode; it starts from zero at each call
     "Read a network of SpikingJelly; raises `CheckError` for what cannot be read, or if spikes differ on random input"
     slope = slope_of(surrogate, slope)
     if not is_whole(check_range(steps, 1, name='steps'), 1):
         fail('`steps`', expected='a whole number', found=repr(steps))
-    net = _unwrapped(net)
+    if reset is not None: check_in(reset, RESETS, 'reset')
+    net = unwrapped(net)
     _check_network(net)
     _warn_learned(net)
-    for said in _hooks_left(net): warnings.warn(said)
+    for said in hooks_left(net): warn(said)
     T = max(steps, 8)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         ran,in_shape,ways = _read(net, in_shape, T)
-        _agree(net, ways, ran.way, T, in_shape)
+        _agree(net, ways, ran.way, T, in_shape, steps, decision)
         how = dict(steps=steps, batch_first=ran.batch_first, decision=decision)
         res = _own(net, ways, in_shape, surrogate, slope, **how)
     if ran.constant or ran.steps!=T: res.steps = ran.steps
+    if reset is not None: reset_by(res.layers, reset)
     for m in (res, res.layers, *(l for l in res.layers if is_ours(l))): m.training = net.training
     return res

@@ -11,7 +11,7 @@ from torch import nn
 from ..checks import fail
 from .network import Network, OverTime
 from .neuron import LIF
-from .readable import LAYERS, _kind_name, role
+from .readable import LAYERS, kind_name, role
 
 # %% ../../nbs/spikes/stage.ipynb #9cbcaae5
 class Stage(NamedTuple):
@@ -60,7 +60,7 @@ def _walk(layers):
             if syn is None: fail('neurons', name, 'weights before them', 'none')
             yield Stage(str(i), tuple(before), syn, tuple(norms), tuple(after), m)
             before,syn,norms,after = [],None,[],[]
-        else: fail('layer', name, f'{", ".join(k.__name__ for k in LAYERS)} or LIF', _kind_name(m))
+        else: fail('layer', name, f'{", ".join(k.__name__ for k in LAYERS)} or LIF', kind_name(m))
 
 # %% ../../nbs/spikes/stage.ipynb #b1cc83dd
 def stages(
