@@ -1,6 +1,6 @@
 "A refusal says what to write instead, and that works"
 import re
-
+from dataclasses import replace  # noqa: F401  for advice that is evaluated
 import numpy as np
 import pytest
 import snntorch as snn
