@@ -168,7 +168,7 @@ def test_both_obstacles_are_said_at_once():
     x,policy = torch.rand(4,1,14,14),preset('mint2')
     with pytest.raises(CheckError) as e: prepare(conv(), policy, x)
     said = str(e.value)
-    assert "is never reset: from_snntorch(net, reset='subtract'), or" in said and 'more bits in a convolution of 8-bit input: replace(' in said
+    assert "is never reset: reset 'subtract', as by from_snntorch(net, reset='subtract'), or" in said and 'more bits in a convolution of 8-bit input: replace(' in said
     code = re.search(r'replace\(.*?\)\}\)', said)[0]
     assert len(prepare(conv(reset='subtract'), eval(code), x).layers)==3
 
