@@ -115,7 +115,8 @@ _MORE = "replace(policy, layers=dict(policy.layers) | {'first': dict(membrane='c
 def _check_clipped(l, policy):
     "Raise `CheckError` where a clipped membrane has too few bits for a layer to work"
     if l.kept.clip!=1: return
-    other = 'clipped(3, before_fire)' if l.kept.before_fire else "reset 'subtract', as by from_snntorch(net, reset='subtract')"
+    soon = "reset 'subtract', as by from_snntorch(net, reset='subtract')"
+    other = 'clipped(3, before_fire)' if l.kept.before_fire else soon
     want = []
     high = f"a level above the threshold, or a neuron {l.tight}: {other}, or clipped(4) with current='int4'"
     if l.tight: want.append(high)
