@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BLUE', 'ORANGE', 'RED', 'GREEN', 'PURPLE', 'SKY', 'YELLOW', 'BLACK', 'GREY', 'INKS', 'NITS', 'LIGHT', 'DARK', 'rgb',
            'nit_inks', 'is_dark', 'ink', 'style_axes', 'label_axes', 'add_legend', 'whole_ticks', 'second_axis',
-           'bare_axes', 'new_axes', 'png', 'canvas_png', 'draw_png']
+           'bare_axes', 'new_axes', 'png', 'canvas_png', 'draw_png', 'on_dark']
 
 # %% ../nbs/paper.ipynb #1f1f0f77
 import io, re
@@ -154,12 +154,13 @@ def canvas_png(
 
 # %% ../nbs/paper.ipynb #f997d47b
 def _around(fig):
-    "What is written around the axes: lines of titles and labels, and letters of the longest number beside them"
+    "What is around the axes: lines of titles and labels, legends, and letters of the longest number beside them"
     def lines(ax):
         texts = ax.get_title(),ax.get_title('left'),ax.get_xlabel(),ax.get_ylabel()
         return tuple(t.count('\n') if t else -1 for t in texts)
     longest = lambda ax: max((len(t.get_text()) for t in ax.get_yticklabels()), default=0)
-    return tuple((ax.get_visible(), lines(ax), longest(ax)) for ax in fig.axes)
+    named = lambda ax: ax.get_legend() is not None
+    return tuple((ax.get_visible(), lines(ax), named(ax), longest(ax)) for ax in fig.axes)
 
 def draw_png(
     paint, # Function of a `Figure` that draws into it
@@ -183,3 +184,22 @@ def draw_png(
         canvas.draw() # once; savefig draws twice where there is a layout
         known[key] = [ax.get_position() for ax in fig.axes]
         return canvas_png(canvas)
+
+# %% ../nbs/paper.ipynb #7251accf
+@typed
+def on_dark(
+    png:bytes # A figure on white paper
+)->bytes: # PNG file of the same size
+    "The same picture on dark paper"
+    import numpy as np
+    from PIL import Image
+    if not png.startswith(b'\x89PNG'): fail('`png`', expected='a PNG file', found=repr(png[:8]))
+    paper,pen = (rgb(DARK[k])[0] for k in ('figure.facecolor','text.color'))
+    share = np.arange(256)/255
+    lighter,darker = ((k*share).round().astype(np.int16) for k in (pen,255-paper))
+    r,g,b = map(np.asarray, Image.open(io.BytesIO(png)).convert('RGB').split())
+    more = lighter[255-np.maximum(np.maximum(r, g), b)]-darker[np.minimum(np.minimum(r, g), b)] # black, and white
+    dark = [Image.fromarray((c+more).clip(0, 255).astype(np.uint8)) for c in (r,g,b)]
+    out = io.BytesIO()
+    Image.merge('RGB', dark).save(out, 'PNG', compress_level=3)
+    return out.getvalue()

@@ -5,6 +5,7 @@ import copy
 import importlib
 import inspect
 import pkgutil
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from torch import nn
 
 import quarantion
 from quarantion.checks import CheckError
+from quarantion.files import save_tensors
 from quarantion.inspect.clickable import Clickable
+from quarantion.paper import draw_png
 from quarantion.quant.level_sets import LevelTable, levels
 from quarantion.quant.lowering import lower
 from quarantion.quant.membranes import uniform_levels
@@ -59,6 +62,11 @@ def net(): return stored()[0]
 def q(): return copy.deepcopy(stored()[1])
 def program(): return stored()[2]
 def layer(): return program().layers[0]
+def sample_file():
+    kept = {'confusion':np.eye(2, dtype=np.int32), 'label':i32(1), 'image':a(8,8), 'weight.0':a(2,3), 'theta.0':a(2), 'float.mem.0':a(4,2), 'float.spk.0':s(4,2).numpy()}
+    path = Path(tempfile.mkdtemp())/'sample.safetensors'
+    save_tensors(path, kept, dict(format='quarantion.sample', version=2))
+    return path
 def seen(o=None):
     o = o or MinMax()
     o(x())
@@ -310,6 +318,12 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'inspect.figures.plot_votes': lambda: dict(image=a(8,8), votes=a(4), label=2),
     'inspect.widget.code_line': lambda: dict(),
     'inspect.run_compare.short_names': lambda: dict(names=['a-b','a-c']),
+    'inspect.sample_file.read_sample': lambda: dict(path=sample_file(), samples=2, accuracy=1., quantized=False),
+    'inspect.pages.page_table': lambda: dict(rows=[('a',1)], head=('b','c'), right=(1,)),
+    'inspect.pages.page_card': lambda: dict(number='1', text='words', kind='good'),
+    'inspect.pages.page_panel': lambda: dict(title='a', said='words', png=draw_png(lambda fig: None)),
+    'inspect.pages.page_figure': lambda: dict(panels=[], text='words', kind='row'),
+    'inspect.pages.whole_page': lambda: dict(title='a', body=['<p>b</p>']),
     'inspect.widget.html_image': lambda: dict(png=b'', said='words', more=''),
     'inspect.raster_canvas.StepPointer': lambda: dict(),
     'inspect.raster_canvas.StepPointer.show': lambda: dict(self=resolve('inspect.raster_canvas.StepPointer')(), says=['a'], axes=[plt.figure().add_subplot()], step=0),
@@ -365,6 +379,7 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'tables.without_goals': lambda: dict(rows=measured('lif', BENCH)),
     'tables.plot_ratios': lambda: dict(rows=measured('lif', BENCH)),
     'tables.plot_subjects': lambda: dict(rows=one_a_subject(BENCH)),
+    'paper.on_dark': lambda: dict(png=draw_png(lambda fig: None)),
     'paper.rgb': lambda: dict(colour='#ff0000'),
     'paper.nit_inks': lambda: dict(n=-4),
 }
@@ -376,8 +391,8 @@ inspect.membrane_inspector.MembraneInspector.chosen inspect.membrane_inspector.M
 inspect.membrane_inspector.MembraneInspector.draw inspect.membrane_inspector.MembraneInspector.paint
 inspect.membrane_inspector.MembraneInspector.paint_all inspect.membrane_inspector.MembraneInspector.record
 inspect.membrane_inspector.MembraneInspector.say inspect.membrane_inspector.MembraneInspector.to_html
-inspect.membrane_inspector.MembraneInspector.traces inspect.membrane_inspector.detail_words inspect.membrane_inspector.levels_of
-inspect.membrane_inspector.membrane_controls inspect.membrane_inspector.plot_details inspect.membrane_traces.Trace inspect.membrane_traces.plot_traces
+inspect.membrane_inspector.MembraneInspector.traces inspect.membrane_traces.detail_words inspect.membrane_traces.levels_of
+inspect.membrane_inspector.membrane_controls inspect.membrane_traces.plot_details inspect.membrane_traces.Trace inspect.membrane_traces.plot_traces
 inspect.nonary_explorer.NonaryExplorer inspect.nonary_explorer.NonaryExplorer.paint inspect.nonary_explorer.NonaryExplorer.say
 inspect.nonary_explorer.NonaryExplorer.total inspect.observer_inspector.ObserverInspector inspect.observer_inspector.ObserverInspector.close
 inspect.observer_inspector.ObserverInspector.draw inspect.observer_inspector.ObserverInspector.history

@@ -148,6 +148,27 @@ def test_it_opens_with_the_proof():
     mi.close()
 
 
+@pytest.mark.skipif(not shutil.which('chromium'), reason='needs Chromium')
+def test_the_opening_is_text_beside_a_picture():
+    "Number, words and reason in one column, the counts at its right; one above the other on a phone"
+    sync = pytest.importorskip('playwright.sync_api')
+    net,q,x = networks(POLICIES['levels'])
+    mi = MembraneInspector(net, x, q)
+    with sync.sync_playwright() as pw:
+        b = pw.chromium.launch(executable_path=shutil.which('chromium'), args=['--no-sandbox','--disable-gpu'])
+        for width in 1000,390:
+            p = b.new_page(viewport=dict(width=width, height=600))
+            p.set_content(f'<body style="font:13px/1.3 sans-serif">{mi.proof.value}')
+            number,reason,picture = (p.locator(k).first.bounding_box() for k in ('b','p:last-child','img'))
+            right = reason['x']+reason['width']
+            assert number['x']==reason['x'] and 0<reason['y']-(number['y']+number['height'])<60
+            if width==1000: assert 0<picture['x']-right<60 and picture['y']<reason['y']<picture['y']+picture['height']
+            else: assert picture['y']>=reason['y']+reason['height']
+            assert p.evaluate('document.documentElement.scrollWidth')<=width
+        b.close()
+    mi.close()
+
+
 def test_a_difference_is_not_hidden():
     net,q,x = networks(POLICIES['levels'])
     mi = MembraneInspector(net, x, q)

@@ -1,9 +1,11 @@
 "The report: what it shows, and which files it refuses"
+import base64
 import json
 import re
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from quarantion.checks import CheckError
 from quarantion.files import append_jsonl, load_tensors, save_tensors, write_atomic
 from quarantion.inspect.report import write_report
+from quarantion.paper import draw_png, on_dark
 from quarantion.train.rundir import dump_toml
 
 
@@ -47,6 +50,21 @@ def make(run, policy='nonary', result=None, more=None, **kw):
     return run
 
 
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+    "A run with everything that a run keeps, and its report; nobody changes them"
+    layers = [dict(name='<one>', rate=.1, compared=1_000_000_000, mismatches=0, levels=9, weights=768, bytes=308), dict(name='3')]
+    run = make(tmp_path_factory.mktemp('finished')/'run', more={}, result=dict(spikes=2_394_000, float_bytes=4000, layers=layers))
+    return run,write_report(run)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    "For what is said and refused, one empty picture does for all"
+    empty = draw_png(lambda fig: None, (.1,.1))
+    monkeypatch.setattr('quarantion.inspect.report.draw_png', lambda *args, **kw: empty)
+
+
 @pytest.mark.parametrize('policy, kw', [('nonary',{}), ('float',{}), ('nonary',dict(hidden=())), ('nonary',dict(hidden=(7,5), T=1))])
 def test_report_of_any_shape(tmp_path, policy, kw):
     run = make(tmp_path/'run', policy, **kw)
@@ -57,11 +75,12 @@ def test_report_of_any_shape(tmp_path, policy, kw):
     assert ('were skipped' in text)==(policy=='float') and '&lt;script&gt;' in text and 'r&lt;1&gt;' in text
 
 
-def test_report_reads_the_extras(tmp_path):
-    layers = [dict(name='<one>', rate=.1, compared=1000, mismatches=0, levels=9, weights=768, bytes=308), dict(name='3')]
-    (tmp_path/'run').mkdir()
+def test_report_reads_the_extras(finished, undrawn, tmp_path):
+    run,page = finished
+    shutil.copytree(run, tmp_path/'run')
+    (tmp_path/'run'/'report.html').unlink()
     (tmp_path/'run'/'integer.safetensors').write_bytes(bytes(1234))
-    text = write_report(make(tmp_path/'run', result=dict(float_bytes=4000, layers=layers)), tmp_path/'page.html').read_text()
+    text = write_report(tmp_path/'run', tmp_path/'page.html').read_text()
     assert '8.00 ×' in text and '&lt;one&gt;' in text and '1,234 bytes' in text and '0.1000' in text
     assert not (tmp_path/'run'/'report.html').exists()
 
@@ -71,28 +90,28 @@ def place(text, *words):
     assert at==sorted(at), dict(zip(words, at))
 
 
-def test_report_opens_with_the_proof(tmp_path):
+def test_report_opens_with_the_proof(finished, undrawn, tmp_path):
     "Then counts a neuron, then single spikes; the command that opens the run is on the first screen"
-    run = make(tmp_path/'run', result=dict(spikes=2_394_000), more={})
-    text = write_report(run).read_text()
+    run,page = finished
+    text = page.read_text()
     place(text, '<b class=good>0</b> of 2,394,000 spikes differ', 'alt="Spikes of the first layer in the quantized network and in the integer program: 0 of 108 differ"',
           'class=cards', "<code>quarantion look &#x27;r&lt;1&gt;&#x27;</code>", 'Float against quantized', 'the first 100 test samples', 'drift apart because', 'One over the other')
     t,_ = load_tensors(run/'sample.safetensors', 'quarantion.sample', 2)
-    assert f'Layer 1: {t["float.fired.0"].sum():,} and {t["quant.fired.0"].sum():,} spikes' in text
+    assert f'Layer &lt;one&gt;: {t["float.fired.0"].sum():,} and {t["quant.fired.0"].sum():,} spikes' in text
     off = t['quant.spk.0'].copy()
     off[0,0] ^= 1
     assert 'program: 1 of 108 differ' in write_report(make(tmp_path/'other', more={'integer.spk.0':off})).read_text(), 'what differs is counted, not taken from the result'
 
 
-def test_wrong_answers_are_shown(tmp_path):
-    text = write_report(make(tmp_path/'run', more={})).read_text()
+def test_wrong_answers_are_shown(finished, undrawn, tmp_path):
+    text = finished[1].read_text()
     place(text, 'Mistakes', 'A 0, answered 1', 'A 2, answered 3', '3 of the 1 test samples', 'Confusion matrix')
     for change,say in (({'wrong.label':np.array([0,1,4])}, '`wrong.label`: expected in [0, 3], found 4'), ({'wrong.votes':np.zeros((3,5))}, '`wrong.votes`: expected axes `k c` with k=3, c=4'),
                        ({'quant.fired.0':np.zeros(3)}, '`quant.fired.0`: expected axes `n` with n=12'), ({'integer.spk.0':np.full((9,12), 2)}, '`integer.spk.0`: expected in [0, 1], found 2')):
         with pytest.raises(CheckError, match=re.escape(say)): write_report(make(tmp_path/say[1:8]/say[-3:].strip('.,'), more=change))
 
 
-def test_changed_settings_first(tmp_path):
+def test_changed_settings_first(undrawn, tmp_path):
     run = make(tmp_path/'run')
     text = write_report(run).read_text()
     place(text, 'Settings</h2>', 'note', '&lt;script&gt;', '<details><summary>1 settings as usual</summary>', '>policy<')
@@ -101,7 +120,7 @@ def test_changed_settings_first(tmp_path):
     assert 'All settings are the usual ones.' in write_report(run).read_text()
 
 
-def test_accuracy_on_test_samples(tmp_path):
+def test_accuracy_on_test_samples(undrawn, tmp_path):
     run = make(tmp_path/'run')
     assert 'Hollow marks' not in write_report(run).read_text()
     append_jsonl(run/'metrics.jsonl', dict(phase='qat', epoch=3, loss=1., accuracy=.9, spike_rate=.1, test_accuracy=.8))
@@ -110,14 +129,29 @@ def test_accuracy_on_test_samples(tmp_path):
     with pytest.raises(CheckError, match=re.escape('`test_accuracy`: expected in [0, 1], found 2')): write_report(run)
 
 
-def test_a_failed_proof_is_not_hidden(tmp_path):
+def test_each_picture_is_drawn_once(finished, monkeypatch, tmp_path):
+    "What the dark page shows is made of the light picture: to draw is what a report costs"
+    drawn = []
+    def draw(paint, *args, **kw):
+        drawn.append(draw_png(paint, *args, **kw))
+        return drawn[-1]
+    monkeypatch.setattr('quarantion.inspect.report.draw_png', draw)
+    start = time.process_time()
+    text = write_report(finished[0], tmp_path/'page.html').read_text()
+    print(f'{len(drawn)} pictures, {time.process_time()-start:.1f} s of the processor')
+    pictures = [base64.b64decode(p) for p in re.findall(r'data:image/png;base64,([^"]+)"', text)]
+    assert len(drawn)==text.count('<img') and set(pictures)=={*drawn, *map(on_dark, drawn)}
+
+
+def test_a_failed_proof_is_not_hidden(undrawn, tmp_path):
     text = write_report(make(tmp_path/'run', result=dict(mismatches=3))).read_text()
     assert 'The proof failed' in text and '<b class="bad">3</b>' in text and 'fired exactly' not in text
 
 
-def test_report_is_the_same_in_another_process(tmp_path):
-    run = make(tmp_path/'run')
-    here = write_report(run).read_bytes(),{p.name:p.read_bytes() for p in (run/'figures').iterdir()}
+def test_report_is_the_same_in_another_process(finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path/'run')
+    run = tmp_path/'run'
+    here = finished[1].read_bytes(),{p.name:p.read_bytes() for p in (finished[0]/'figures').iterdir()}
     code = 'import sys, matplotlib; matplotlib.rcParams["font.size"] = 20; from quarantion.inspect.report import write_report; write_report(sys.argv[1])'
     subprocess.run([sys.executable, '-c', code, str(run)], check=True)
     assert ((run/'report.html').read_bytes(),{p.name:p.read_bytes() for p in (run/'figures').iterdir()})==here
@@ -144,7 +178,7 @@ class nothing:
     (dict(float_bytes='4'), '`float_bytes`'), (dict(layers={}), None), (dict(layers=5), '`layers`: expected a list'), (dict(layers=[5]), '`layers[0]`: expected an object'),
     (dict(layers=[dict(name=3)]), '`name`: expected a string, found 3'), (dict(samples=21), '`confusion`: expected 21 samples, as in result.json, found 20'),
     (dict(test_accuracy=.9), '`confusion`: expected 90.00 % right answers, as in result.json, found 95.00 %')])
-def test_bad_results(tmp_path, change, say):
+def test_bad_results(undrawn, tmp_path, change, say):
     run = make(tmp_path/'run', result=change)
     if say is None: write_report(run)
     else:
@@ -174,9 +208,9 @@ def test_bad_samples(tmp_path, change, head, say):
 
 
 @pytest.mark.skipif(not shutil.which('chromium'), reason='needs Chromium')
-def test_report_in_a_browser(tmp_path):
+def test_report_in_a_browser(finished):
     sync = pytest.importorskip('playwright.sync_api')
-    page = write_report(make(tmp_path/'run', more={}, result=dict(layers=[dict(name='1', rate=.1, compared=1_000_000_000, mismatches=0, levels=9, weights=768, bytes=308)])))
+    page = finished[1]
     with sync.sync_playwright() as pw:
         b = pw.chromium.launch(executable_path=shutil.which('chromium'), args=['--no-sandbox','--disable-gpu','--disable-background-networking'])
         for width,scheme in ((1200,'light'), (390,'dark'), (320,'light')):

@@ -155,6 +155,14 @@ def _tried_words(w): # `WhatIf`, or `None`
     return (f' On a copy with this grid the accuracy of the first batch goes from {100*w.before:.1f} '
             f'to {100*w.after:.1f} %, and {w.answers} answers change.')
 
+def _passed_words(n, moves): # Of `n` batches
+    if not moves: return f' It was the same in all {n} batches.'
+    return f' Below, the smallest and largest value of {n} batches, and the moving average that follows them.'
+
+def _policy_line(policy): # As HTML
+    return f'<p style="margin:0;line-height:1.4">policy: {html.escape(policy_words(policy))}</p>'
+
+# %% ../../nbs/inspect/observer_inspector.ipynb #2d21ba5b
 def _plot_values(ax, v):
     plot_grid(v.z, v.levels, v.unit, ax)
     if v.levels is not None: ax.set_title(f'SQNR {fit_grid(v.z, v.levels).sqnr:.1f} dB', fontsize=9, loc='left')
@@ -164,6 +172,13 @@ def _plot_tried(ax, w, names): # `WhatIf`, or `None`
     ax.axis('off')
     ax.text(.5, .5, '“what if” tries this grid\non a copy of the network', ha='center', va='center',
             fontsize=9, color=ink(ax), alpha=.75)
+
+def _plot_all(fig, v, past, w, names): # `past` of a tensor that moves: arguments of `plot_history`, or `None`
+    rows = [['values','try'],['history','history']][:1+(past is not None)]
+    a = fig.subplot_mosaic(rows, width_ratios=(1.9,1), **(dict(height_ratios=(1.35,1)) if past else {}))
+    _plot_values(a['values'], v)
+    if past: plot_history(*past, ax=a['history'])
+    _plot_tried(a['try'], w, names)
 
 # %% ../../nbs/inspect/observer_inspector.ipynb #21ddfba3
 def _controls(names): # Of layers
@@ -180,11 +195,11 @@ def _controls(names): # Of layers
         constant=slider(W.FloatLogSlider, .01, -3, 0, readout_format='.3g', **look('average c', '18em')),
         percentile=slider(W.FloatSlider, 99.9, 90, 100, **look('percentile', '18em')))
 
-def _buttons(): # Try, and apply
+def _buttons(): # Try, apply, and a line that says what was applied
     import ipywidgets as W
     def button(name, tip): return W.Button(description=name, tooltip=tip, layout=W.Layout(width='7em'))
     try_it = button('what if', 'Requantize a copy, and count what changes')
-    return try_it,button('apply', 'Put this grid into the policy')
+    return try_it,button('apply', 'Put this grid into the policy'),W.HTML()
 
 # %% ../../nbs/inspect/observer_inspector.ipynb #ba573364
 class _Watching(Inspector):
@@ -212,6 +227,8 @@ class _Watching(Inspector):
     def _moves(self): # Was anything else seen in another batch? Weights stay while nobody trains them
         return any(len({*v.tolist()})>1 for v in self.history())
 
+# %% ../../nbs/inspect/observer_inspector.ipynb #d769c1e3
+class _Choosing(_Watching): # By `controls`
     def _own(self): return own_choice(self.model.layers[self.layer.value], self.tensor.value)
 
     def _scales(self, top): # After each batch, of the grid that is chosen: a mean over rows or channels
@@ -220,15 +237,14 @@ class _Watching(Inspector):
         if self.tensor.value=='input' or self.grid.value!=self._own(): return None
         return np.array(self._seen[self.layer.value, self.tensor.value])[:,2]
 
+    def _past(self): # As `plot_history` takes it, of what moves
+        top = None if self._now.levels is None else self._now.levels[-1]
+        return (*self.history(), self.constant.value, self._scales(top)) if self._moves() else None
+
     def seen(self)->Seen:
         "The tensor that is chosen, in units of the grid that is chosen"
         rule = ScaleRule(self.rule.value, self.constant.value, self.percentile.value, self.history())
         return look_at(self.model, self._data[0][0], self.layer.value, self.tensor.value, self.grid.value, rule)
-
-    def _own_scale(self): # What no policy can say: the scale of this percentile, or of this constant
-        scaled = self.tensor.value in ('weight','current') and self.grid.value not in ('exact','float')
-        if self.rule.value not in ('percentile','average') or not scaled: return ()
-        return self.layer.value,self.tensor.value,self.seen().scale
 
     def _settle(self): # Another tensor has other grids; a slider that would change nothing does not move
         key = self.layer.value,self.tensor.value
@@ -252,54 +268,17 @@ class _Watching(Inspector):
         self._now = self.seen()
         super().draw()
 
-# %% ../../nbs/inspect/observer_inspector.ipynb #eb41d950
-class ObserverInspector(_Watching):
-    "See a tensor of a layer, its grid and its observer, and try another grid; `update` feeds it during training"
-    title,size = 'Observers and grids',(9.6,5.6)
-
-    def __init__(self,
-        model, # A `QuantNetwork`
-        loader, # Batches of inputs and labels; what is looked at and tried is the first one
-        policy=None, # `Policy` of the model; by default as its layers have it
-        batches:int=8 # Batches to look at before the first picture, at least 1
-    ):
-        import ipywidgets as W
-        self._begin(model, loader, batches)
-        self.policy,self.scale,self._tried = policy or policy_in(model),(),None
-        self.try_it,self.apply = _buttons()
-        self.status,self.code = W.HTML(),code_line()
-        super().__init__(_controls(model.names))
-        self.row.layout.align_items = 'center'
-        self.row.children = (*self.controls.values(), self.try_it, self.apply, self.explain, self.dark)
-        self.box.children = (self.row, self.status, self.code, self.message, self.words, self.image, self.page)
-        self.try_it.on_click(self._on_try)
-        self.apply.on_click(self._on_apply)
-
+# %% ../../nbs/inspect/observer_inspector.ipynb #e9fc32ca
+class _Trying(_Choosing): # On a copy, and into a policy
     def _choice(self): return tuple(w.value for w in self.controls.values())
 
     def _trial(self): # `WhatIf` of what is chosen, or `None`
         return self._tried[1] if self._tried and self._tried[0]==self._choice() else None
 
-    def _caption(self):
-        words = html.escape(policy_words(self.policy))
-        self.status.value = f'<p style="margin:0;line-height:1.4">policy: {words}</p>'
-        super()._caption()
-
-    def paint(self, fig):
-        v,moves = self._now,self._moves()
-        rows = [['values','try'],['history','history']][:1+moves]
-        a = fig.subplot_mosaic(rows, width_ratios=(1.9,1), **(dict(height_ratios=(1.35,1)) if moves else {}))
-        _plot_values(a['values'], v)
-        scales = self._scales(None if v.levels is None else v.levels[-1])
-        if moves: plot_history(*self.history(), self.constant.value, scales, ax=a['history'])
-        _plot_tried(a['try'], self._trial(), self.model.names)
-
-    def say(self):
-        fit = _fit_words(self._now, f'{self.tensor.value} of layer {self.layer.label}', self.grid.value)
-        n = len(self.history()[0])
-        below = (f'Below, the smallest and largest value of {n} batches, and the moving average that follows them.'
-                 if self._moves() else f'It was the same in all {n} batches.')
-        return f'{fit} {below}{_tried_words(self._trial())}'
+    def _own_scale(self): # What no policy can say: the scale of this percentile, or of this constant
+        scaled = self.tensor.value in ('weight','current') and self.grid.value not in ('exact','float')
+        if self.rule.value not in ('percentile','average') or not scaled: return ()
+        return self.layer.value,self.tensor.value,self.seen().scale
 
     def wanted(self): # `Policy`
         "The policy with what is chosen as an exception for the layer"
@@ -319,9 +298,40 @@ class ObserverInspector(_Watching):
             self._caption()
         self._guard(go)
 
+    def paint(self, fig): _plot_all(fig, self._now, self._past(), self._trial(), self.model.names)
+
+    def say(self):
+        fit = _fit_words(self._now, f'{self.tensor.value} of layer {self.layer.label}', self.grid.value)
+        return fit+_passed_words(len(self.history()[0]), self._moves())+_tried_words(self._trial())
+
+# %% ../../nbs/inspect/observer_inspector.ipynb #eb41d950
+class ObserverInspector(_Trying):
+    "See a tensor of a layer, its grid and its observer, and try another grid; `update` feeds it during training"
+    title,size = 'Observers and grids',(9.6,5.6)
+
+    def __init__(self,
+        model, # A `QuantNetwork`
+        loader, # Batches of inputs and labels; what is looked at and tried is the first one
+        policy=None, # `Policy` of the model; by default as its layers have it
+        batches:int=8 # Batches to look at before the first picture, at least 1
+    ):
+        self._begin(model, loader, batches)
+        self.policy,self.scale,self._tried = policy or policy_in(model),(),None
+        self.try_it,self.apply,self.status = _buttons()
+        self.code = code_line()
+        super().__init__(_controls(model.names))
+        self.row.layout.align_items = 'center'
+        self.row.children = (*self.controls.values(), self.try_it, self.apply, self.explain, self.dark)
+        self.box.children = (self.row, self.status, self.code, self.message, self.words, self.image, self.page)
+        self.try_it.on_click(self._on_try)
+        self.apply.on_click(self._on_apply)
+
+    def _caption(self):
+        self.status.value = _policy_line(self.policy)
+        super()._caption()
+
     def _parts(self):
-        own = dict(whatif=self.try_it, apply=self.apply, status=self.status, code=self.code)
-        return super()._parts()|own
+        return super()._parts()|dict(whatif=self.try_it, apply=self.apply, status=self.status, code=self.code)
 
     def close(self):
         "Free callbacks, widgets and figure"

@@ -6,18 +6,19 @@
 __all__ = ['write_report']
 
 # %% ../../nbs/inspect/report.ipynb #3dd1fb4e
-import base64, html, json, re, shlex
-from contextlib import contextmanager
+import html, json, shlex
+from collections import defaultdict
 from dataclasses import fields
 from pathlib import Path
 import numpy as np
-import matplotlib as mpl
 import matplotlib.style
-from ..checks import CheckError, check_range, check_shape, fail
-from ..files import load_tensors, parse_json, read_bytes, read_jsonl, write_atomic
+from ..checks import fail
+from ..files import read_jsonl, read_record, write_atomic
 from .figures import plot_codes, plot_confusion, plot_counts, plot_curve
 from .figures import plot_membrane, plot_observer, plot_raster, plot_readout, plot_votes
-from ..paper import DARK, LIGHT, canvas_png, is_dark, new_axes
+from .pages import page_card, page_figure, whole_page, page_panel, page_table
+from .sample_file import read_sample
+from ..paper import draw_png
 from ..train.rundir import read_toml
 
 # %% ../../nbs/inspect/report.ipynb #8e07cdd2
@@ -47,11 +48,7 @@ def _field(d, k, t, where, empty=False): # Value of a field, of the type it shou
 # %% ../../nbs/inspect/report.ipynb #cdaa8d77
 def _result(run):
     where = str(run/'result.json')
-    try: d = parse_json(read_bytes(where))
-    except ValueError as e:
-        if isinstance(e, CheckError): raise
-        fail('contents', where, 'JSON', str(e))
-    if not isinstance(d, dict): fail('contents', where, 'an object', type(d).__name__)
+    d = read_record(where)
     plain = _field(d, 'policy', str, where)=='float'
     out = {k:_field(d, k, t, where, plain and k in _NOT_FLOAT) for k,t in _RESULT.items()}
     out['float_bytes'] = _field(d, 'float_bytes', int, where, True)
@@ -74,83 +71,6 @@ def _metrics(run):
         _field(m, 'test_accuracy', float, at, True)
     return out
 
-# %% ../../nbs/inspect/report.ipynb #5d12b453
-class _Tensors: # Of a file; what is wrong names it
-    def __init__(self, where):
-        self.where = where
-        self.t,self.head = load_tensors(where, 'quarantion.sample', 2)
-
-    def __contains__(self, name): return name in self.t
-
-    def fail(self, name, expected, found): fail(f'`{name}`', self.where, expected, found)
-
-    def get(self, name, axes, **sizes): # A tensor, and its sizes
-        if name not in self: self.fail(name, 'a tensor', 'none')
-        with self.named(): return self.t[name],check_shape(self.t[name], axes, name, **sizes)
-
-    def within(self, x, name, lo, hi):
-        with self.named(): check_range(x, lo, hi, name)
-
-    @contextmanager
-    def named(self):
-        try: yield
-        except CheckError as e: raise CheckError(f'{self.where}: {e}') from None
-
-# %% ../../nbs/inspect/report.ipynb #8be382c3
-def _check_confusion(f, quantized, r): # Number of classes
-    m,(C,_) = f.get('confusion', 'c k')
-    f.get('confusion', 'c k', k=C)
-    f.within(m, 'confusion', 0, r['samples'])
-    if m.dtype.kind not in 'iu': f.fail('confusion', 'whole numbers', str(m.dtype))
-    if m.sum()!=r['samples']: f.fail('confusion', f'{r["samples"]} samples, as in result.json', int(m.sum()))
-    acc,right = r['test_accuracy' if quantized else 'float_accuracy'],np.trace(m)/max(1, m.sum())
-    if abs(acc-right)>1e-3: f.fail('confusion', f'{_pct(acc)} right answers, as in result.json', _pct(right))
-    return C
-
-def _check_codes(f, i, c, j): # Of layer `i`, with weights `[c, j]`
-    s = f.get(f'scale.{i}', 'c')[0]
-    if len(s) not in (1,c): f.fail(f'scale.{i}', f'1 or {c} scales', len(s))
-    if not (s>0).all(): f.fail(f'scale.{i}', 'scales > 0', s.min())
-    q = f.head.get('quant_max')
-    if isinstance(q, bool) or not isinstance(q, int) or q<1:
-        fail('`quant_max` of the header', f.where, 'a whole number >= 1', repr(q))
-    f.within(f.get(f'codes.{i}', 'c j', c=c, j=j)[0], f'codes.{i}', -q, q)
-
-def _check_layer(f, i, T, C, quantized):
-    n = f.get(f'float.mem.{i}', 't n', t=T, **({} if C is None else dict(n=C)))[1][1]
-    f.get(f'theta.{i}', 'n', n=n)
-    for net in ('float','quant') if quantized else ('float',):
-        f.get(f'{net}.mem.{i}', 't n', t=T, n=n)
-        f.within(f.get(f'{net}.spk.{i}', 't n', t=T, n=n)[0], f'{net}.spk.{i}', 0, 1)
-        if f'{net}.fired.{i}' in f: f.within(f.get(f'{net}.fired.{i}', 'n', n=n)[0], f'{net}.fired.{i}', 0, np.inf)
-    k = f'integer.spk.{i}'
-    if k in f: f.within(f.get(k, 't n', t=T, n=n)[0], k, 0, 1)
-    c,j = f.get(f'weight.{i}', 'c j')[1]
-    if quantized: _check_codes(f, i, c, j)
-
-def _check_wrong(f, C): # What a run without a mistake, or of an earlier version, does not have
-    if 'wrong.image' not in f: return
-    K = f.get('wrong.image', 'k h w')[1][0]
-    f.get('wrong.votes', 'k c', k=K, c=C)
-    f.within(f.get('wrong.label', 'k', k=K)[0], 'wrong.label', 0, C-1)
-
-# %% ../../nbs/inspect/report.ipynb #ff6295f9
-def _sample(run, quantized, r):
-    "Tensors of `sample.safetensors`, checked; with `layers` and `quant_max`"
-    f = _Tensors(str(run/'sample.safetensors'))
-    L = len([k for k in f.t if re.fullmatch(r'float\.mem\.\d+', k)])
-    C = _check_confusion(f, quantized, r)
-    label = f.t.get('label')
-    if label is None: f.fail('label', 'one number', 'none')
-    if label.size!=1: f.fail('label', 'one number', f'shape {label.shape}')
-    f.within(label, 'label', 0, C-1)
-    f.get('image', 'h w')
-    if not L: f.fail('float.mem.0', 'a tensor', 'none')
-    T = f.get('float.mem.0', 't n')[1][0]
-    for i in range(L): _check_layer(f, i, T, C if i==L-1 else None, quantized)
-    _check_wrong(f, C)
-    return f.t|dict(layers=L, quant_max=f.head.get('quant_max'))
-
 # %% ../../nbs/inspect/report.ipynb #d146badd
 def _pick(a, b=None): # Up to three neurons: `[(number, why)]`
     n,out = a.sum(0, dtype=np.int64),[]
@@ -161,69 +81,16 @@ def _pick(a, b=None): # Up to three neurons: `[(number, why)]`
     if len(on)>2 and len(out)<3: out.append((int(on[0]),'fires least'))
     return out or [(0,'silent, as all are')]
 
-# %% ../../nbs/inspect/report.ipynb #1ea4649a
-_CSS = '''
-:root{color-scheme:light dark;\
---bg:#fff;--fg:#1a1a1a;--soft:#5a5a5a;--line:#d9d9d9;--card:#f5f5f5;--good:#006b4f;--bad:#b00020}
-@media(prefers-color-scheme:dark){:root{\
---bg:#161616;--fg:#e8e8e8;--soft:#a8a8a8;--line:#3a3d42;--card:#222222;--good:#4fd1a5;--bad:#ff8a80}}
-*{box-sizing:border-box}
-body{margin:0;background:var(--bg);color:var(--fg);font:16px/1.5 system-ui,sans-serif}
-main{max-width:62rem;margin:0 auto;padding:1.2rem}
-h1{font-size:1.6rem;margin:.4rem 0 0;overflow-wrap:anywhere}\
-h2{font-size:1.15rem;margin:2.2rem 0 .6rem;border-bottom:1px solid var(--line)}
-.sub,figcaption,.panel p{color:var(--soft)}.sub{margin:.2rem 0 1.2rem}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.5rem,1fr));gap:.7rem}
-.cards div{background:var(--card);border-radius:.5rem;padding:.6rem .8rem}\
-.cards b{display:block;font-size:1.45rem;line-height:1.3}.cards span{color:var(--soft);font-size:.85rem}
-.good{color:var(--good)}.bad{color:var(--bad)}
-.big{font-size:1.15rem;margin:.6rem 0}.big b{font-size:3.2rem;line-height:1.1;margin-right:.3rem}
-code{background:var(--card);border-radius:.3rem;padding:.15rem .4rem;overflow-wrap:anywhere;user-select:all}
-summary{cursor:pointer;margin:.8rem 0}
-figure{margin:0 0 1.4rem}figcaption{max-width:46rem;margin-top:.4rem}
-.row{display:grid;gap:.8rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,18.5rem),1fr))}
-.row.two{grid-template-columns:repeat(auto-fit,minmax(min(100%,25rem),1fr))}
-.row.small{grid-template-columns:repeat(auto-fill,minmax(min(100%,13.5rem),1fr))}
-.one{max-width:26rem}.tiny{max-width:11rem}
-.panel p{margin:0 0 .2rem;font-size:.88rem}\
-.panel img{display:block;width:100%;height:auto}
-.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.93rem}
-th,td{text-align:left;padding:.28rem 1.1rem .28rem 0;border-bottom:1px solid var(--line);\
-vertical-align:top;overflow-wrap:break-word}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}\
-th{font-weight:600}
-@media print{:root{--bg:#fff;--fg:#000;--soft:#444;--line:#bbb;--card:#f5f5f5;--good:#006b4f;--bad:#b00020}
-body{font-size:10pt}main{padding:0;max-width:none}figure,tr,.cards{break-inside:avoid}\
-h2{break-after:avoid}.row,.row.two{grid-template-columns:1fr 1fr}}
-'''
-
-# %% ../../nbs/inspect/report.ipynb #997b2fb3
-def _table(head, rows, right=()):
-    cell = lambda tag,i,v: f'<{tag}{" class=n" if i in right else ""}>{_e("–" if v is None else v)}</{tag}>'
-    line = lambda tag,r: '<tr>'+''.join(cell(tag, i, v) for i,v in enumerate(r))+'</tr>'
-    first = f'<thead>{line("th", head)}</thead>' if head else ''
-    return f'<div class=wide><table>{first}<tbody>{"".join(line("td", r) for r in rows)}</tbody></table></div>'
-
-def _figure(panels, text, kind='row'): # Figures beside each other, with a sentence below them
-    return f'<figure><div class="{kind}">{"".join(panels)}</div><figcaption>{_e(text)}</figcaption></figure>'
-
-def _card(number, text, kind=''): return f'<div><b class="{kind}">{_e(number)}</b><span>{_e(text)}</span></div>'
-
-def _panel(title, said, light, dark): # A figure inside the page, on the paper that the page has
-    data = lambda png: f'"data:image/png;base64,{base64.b64encode(png).decode()}"'
-    source = f'<source media="screen and (prefers-color-scheme:dark)" srcset={data(dark)}>'
-    return (f'<div class=panel><p>{_e(title)}</p><picture>{source}'
-            f'<img alt="{_e(said)}" src={data(light)}></picture></div>')
-
 # %% ../../nbs/inspect/report.ipynb #b36e25b0
 def _numbers(run, r, quantized): # Cards and table
     acc = r['test_accuracy'] if quantized else r['float_accuracy']
-    cards = [_card(_pct(acc), f'of {_int(r["samples"])} test samples right, {"quantized" if quantized else "float"}')]
+    which = 'quantized' if quantized else 'float'
+    cards = [page_card(_pct(acc), f'of {_int(r["samples"])} test samples right, {which}')]
     rows = [('Accuracy of the float network, on test samples', _pct(r['float_accuracy']))]
     if quantized:
         bad = r['mismatches']
-        cards += [_card(_pct(r['float_accuracy']), 'right before quantization'),
-                  _card(_int(bad), f'mismatches in {_int(r["spikes"])} spikes compared', 'bad' if bad else 'good')]
+        cards += [page_card(_pct(r['float_accuracy']), 'right before quantization'),
+                  page_card(_int(bad), f'mismatches in {_int(r["spikes"])} spikes compared', 'bad' if bad else 'good')]
         rows += [('Accuracy of the quantized network, on the same samples', _pct(acc)),
                  ('Change by quantization', f'{round(100*(acc-r["float_accuracy"]), 2)+0:+.2f} points'),
                  ('Spikes compared, quantized network against integer program', _int(r['spikes'])),
@@ -231,14 +98,14 @@ def _numbers(run, r, quantized): # Cards and table
     rows.append(('Spike rate, spikes a neuron and step', f'{r["spike_rate"]:.4f}'))
     small,big = r['bytes'],r['float_bytes']
     if quantized and big and small:
-        cards.append(_card(f'{big/small:.1f} ×', f'smaller: {_size(small)} for {_size(big)}'))
+        cards.append(page_card(f'{big/small:.1f} ×', f'smaller: {_size(small)} for {_size(big)}'))
         rows += [('Float network', _size(big)), ('Integer network', _size(small)),
                  ('Compression', f'{big/small:.2f} ×')]
     elif small is not None: rows.append(('Integer network' if quantized else 'Network', _size(small)))
     for f in 'model.safetensors','integer.safetensors':
         if (run/f).is_file(): rows.append((f'File {f}', _size((run/f).stat().st_size)))
     rows += [('Samples', _int(r['samples'])), ('Seed', r['seed']), ('Time of the run', f'{r["seconds"]:.1f} s')]
-    return f'<div class=cards>{"".join(cards)}</div>',_table(None, rows, (1,))
+    return f'<div class=cards>{"".join(cards)}</div>',page_table(rows, right=(1,))
 
 # %% ../../nbs/inspect/report.ipynb #e650b023
 def _layers(layers):
@@ -247,7 +114,8 @@ def _layers(layers):
                  levels='Levels', weights='Weights', bytes='Bytes')
     keys = [(k,t) for k,t in names.items() if any(l[k] is not None for l in layers)]
     show = lambda v: f'{v:.4f}' if isinstance(v, float) else _int(v) if isinstance(v, int) else v
-    return _table([t for _,t in keys], [[show(l[k]) for k,_ in keys] for l in layers], range(1, len(keys)))
+    rows = [[show(l[k]) for k,_ in keys] for l in layers]
+    return page_table(rows, tuple(t for _,t in keys), tuple(range(1, len(keys))))
 
 # %% ../../nbs/inspect/report.ipynb #7efdf92d
 def _proof(r): # In a sentence
@@ -272,8 +140,8 @@ def _proof_raster(t, panel): # Both on one sample; a run of an earlier version h
             f'{many} of {_int(a.size)} differ')
     text = ('The first layer on one test sample: a row is a neuron, a column a step. Black are the spikes that '
             'both fire; one that only the network or only the program fired would be blue or orange.')
-    return _figure([panel('proof', 'Quantized network and integer program, one over the other', draw, (8.6,2.9), said)],
-                   text, 'whole')
+    picture = panel('proof', 'Quantized network and integer program, one over the other', draw, (8.6,2.9), said)
+    return page_figure([picture], text, 'whole')
 
 # %% ../../nbs/inspect/report.ipynb #7a8d6188
 def _counts(t, names, panel):
@@ -290,7 +158,7 @@ def _counts(t, names, panel):
     text = (f'How often each neuron fires for {samples}: a dot is a neuron, and on the dotted line '
             'it fires as often in both. They drift apart because '
             'weights were rounded and training went on: one spike moved by a step moves those that follow from it.')
-    return _figure([one(i) for i in spiking], text, 'row small')
+    return page_figure([one(i) for i in spiking], text, 'row small')
 
 # %% ../../nbs/inspect/report.ipynb #345a3186
 def _training(metrics, quantized, panel):
@@ -300,9 +168,8 @@ def _training(metrics, quantized, panel):
     if any(m.get('test_accuracy') is not None for m in metrics):
         tested = (' Hollow marks are the accuracy on the test samples: '
                   'no epoch learns from them, and nothing is chosen by them.')
-    return _figure([one('accuracy', 'Accuracy'), one('loss', 'Loss'), one('spike_rate', 'Spike rate')],
+    return page_figure([one('accuracy', 'Accuracy'), one('loss', 'Loss'), one('spike_rate', 'Spike rate')],
                    'Accuracy, loss and spikes a neuron and step over the epochs, on the training samples'+then+tested)
-
 
 # %% ../../nbs/inspect/report.ipynb #1b2b5ce8
 def _wrong(t, panel): # Images that were answered wrong, with their votes
@@ -315,12 +182,12 @@ def _wrong(t, panel): # Images that were answered wrong, with their votes
     text = (f'{len(rows)} of the {_int(m.sum()-np.trace(m))} test samples that were answered wrong, '
             'and the largest votes: the true class in blue, the answer in red. '
             'Votes are what the last layer adds up over the steps.')
-    return _figure([one(k, *row) for k,row in enumerate(rows)], text, 'row small')
+    return page_figure([one(k, *row) for k,row in enumerate(rows)], text, 'row small')
 
 def _mistakes(t, panel):
     text = ('How often each true class (row) got each answer (column) on the test samples: '
             'right answers are on the diagonal, in blue, and mistakes are red.')
-    return _figure([panel('confusion', 'Confusion matrix', lambda ax: plot_confusion(t['confusion'], ax), (4,4))],
+    return page_figure([panel('confusion', 'Confusion matrix', lambda ax: plot_confusion(t['confusion'], ax), (4,4))],
                    text, 'one')
 
 # %% ../../nbs/inspect/report.ipynb #9db7249e
@@ -330,18 +197,18 @@ def _input(t, quantized, panel):
     says = f'the float network answers {answer("float")}'
     if quantized: says += f', the quantized one {answer("quant")}'
     def image(ax):
-        ax.imshow(t['image'], cmap='gray' if is_dark(ax) else 'gray_r')
+        ax.imshow(t['image'], cmap='gray_r')
         ax.axis('off')
-    return _figure([panel('sample', 'Input', image, (2,2))], f'A test sample of class {label}; {says}.', 'tiny')
+    return page_figure([panel('sample', 'Input', image, (2,2))], f'A test sample of class {label}; {says}.', 'tiny')
 
 def _spikes(t, quantized, panel):
     a,b = t['float.spk.0'],t.get('quant.spk.0')
     rasters = [panel('raster_float', 'Float', lambda ax: plot_raster(a, ax=ax))]
     text = 'Spikes of the first layer: a row is a neuron, a column a time step, a mark a spike'
-    if not quantized: return _figure(rasters, f'{text}.', 'one')
+    if not quantized: return page_figure(rasters, f'{text}.', 'one')
     rasters += [panel('raster_quantized', 'Quantized', lambda ax: plot_raster(b, ax=ax)),
                 panel('raster_both', 'One over the other', lambda ax: plot_raster(a, b, ('float','quant.'), ax=ax))]
-    return _figure(rasters, f'{text}; the coloured ones were fired by only one of the two networks.')
+    return page_figure(rasters, f'{text}; the coloured ones were fired by only one of the two networks.')
 
 # %% ../../nbs/inspect/report.ipynb #ea9f9629
 def _membranes(t, quantized, panel):
@@ -353,7 +220,7 @@ def _membranes(t, quantized, panel):
     text = ('Membranes of neurons of the first layer after each step: a neuron charges up to its threshold (dotted), '
             'fires (mark above) and is set back')
     ring = '; a ring is a spike that only one of the networks fired.' if quantized else '.'
-    return _figure([membrane(k, *p) for k,p in enumerate(_pick(a, b))], text+ring)
+    return page_figure([membrane(k, *p) for k,p in enumerate(_pick(a, b))], text+ring)
 
 def _readout(t, quantized, panel):
     label,last = int(t['label'].reshape(-1)[0]),t['layers']-1
@@ -361,7 +228,7 @@ def _readout(t, quantized, panel):
         return panel(f'readout_{title.lower()}', title, lambda ax: plot_readout(t[f'{net}.mem.{last}'], label, ax))
     text = 'Membranes of the last layer, one for each class: the answer is the class with the largest sum over time.'
     nets = (('float','Float'),('quant','Quantized'))[:1+quantized]
-    return _figure([read(*n) for n in nets], text, 'row two' if quantized else 'one')
+    return page_figure([read(*n) for n in nets], text, 'row two' if quantized else 'one')
 
 # %% ../../nbs/inspect/report.ipynb #c3e35d7a
 def _weights(t, names, panel):
@@ -374,7 +241,7 @@ def _weights(t, names, panel):
                 f'in units of their scale ({per}), and how often each of the {2*q+1} codes was used; '
                 'red weights lie beyond the last code and are clipped to it; '
                 'the outermost bars hold all that lie further out.')
-        out.append(_figure([panel(f'weights_{i}', f'Layer {name}: weights on the grid', over),
+        out.append(page_figure([panel(f'weights_{i}', f'Layer {name}: weights on the grid', over),
                             panel(f'codes_{i}', f'Layer {name}: codes', lambda ax: plot_codes(c, range(-q, q+1), ax))],
                            text, 'row two'))
     return out
@@ -386,13 +253,17 @@ def _settings(config): # Those that were changed, then the rest, folded
     word = lambda v: '–' if v is None else json.dumps(v, ensure_ascii=False)
     changed = [(k, word(v), word(usual.get(k))) for k,v in config.items() if k not in usual or v!=usual[k]]
     rest = [(k, word(v)) for k,v in config.items() if k in usual and v==usual[k]]
-    first = _table(('Setting','Value','Usually'), changed) if changed else '<p>All settings are the usual ones.</p>'
+    first = page_table(changed, ('Setting','Value','Usually')) if changed else '<p>All settings are the usual ones.</p>'
     if not rest: return first
-    more = _table(('Setting','Value'), rest)
+    more = page_table(rest, ('Setting','Value'))
     return f'{first}<details><summary>{len(rest)} settings as usual</summary>{more}</details>'
 
 def _open_with(r): # What opens the run in Jupyter, from the folder in which it was made
     return f'<p>Look into this run in Jupyter: <code>quarantion look {_e(shlex.quote(r["run"]))}</code></p>'
+
+def _under_title(r): # What was trained
+    data,policy,seed = (_e(r[k]) for k in ('data','policy','seed'))
+    return f'<p class=sub>A spiking network on <b>{data}</b>, policy <b>{policy}</b>, seed {seed}</p>'
 
 # %% ../../nbs/inspect/report.ipynb #1f017ed0
 def _body(run, r, metrics, config, t, panel):
@@ -410,15 +281,6 @@ def _body(run, r, metrics, config, t, panel):
     return [*out, '<h2>Settings</h2>', _settings(config)]
 
 # %% ../../nbs/inspect/report.ipynb #9547f2e3
-_HEAD = ('<!doctype html><html lang=en><head><meta charset=utf-8>'
-         '<meta name=viewport content="width=device-width,initial-scale=1">')
-
-def _page(r, body):
-    title,data,policy,seed = (_e(r[k]) for k in ('run','data','policy','seed'))
-    head = f'<title>{title} – quarantion</title><style>{_CSS}</style></head><body><main>'
-    sub = f'<p class=sub>A spiking network on <b>{data}</b>, policy <b>{policy}</b>, seed {seed}</p>'
-    return '\n'.join([_HEAD, head, f'<h1>{title}</h1>', sub, *body, '</main></body></html>\n'])
-
 def write_report(
     run, # The run directory
     path=None # Where the page goes; `report.html` in the run directory by default
@@ -427,18 +289,13 @@ def write_report(
     run = Path(run)
     path = run/'report.html' if path is None else Path(path)
     config,metrics,r = read_toml(run/'config.toml'),_metrics(run),_result(run)
-    t = _sample(run, r['policy']!='float', r)
-    def paper(look, draw, size):
-        with mpl.rc_context(look):
-            ax = new_axes(size)
-            ax.figure.set_dpi(170)
-            draw(ax)
-            ax.figure.canvas.draw()
-            return canvas_png(ax.figure.canvas)
+    quantized,places = r['policy']!='float',defaultdict(dict)
+    accuracy = r['test_accuracy' if quantized else 'float_accuracy']
+    t = read_sample(run/'sample.safetensors', r['samples'], accuracy, quantized)
     def panel(name, title, draw, size=(3.7,2.5), said=''):
-        light,dark = (paper(look, draw, size) for look in (LIGHT,DARK))
-        if path.parent==run: write_atomic(run/'figures'/f'{name}.png', light) # a copy elsewhere leaves the run as it is
-        return _panel(title, said or title, light, dark)
+        picture = draw_png(lambda fig: draw(fig.add_subplot()), size, places=places[size], pixels=170/110)
+        if path.parent==run: write_atomic(run/'figures'/f'{name}.png', picture) # a copy leaves the run as it is
+        return page_panel(title, said or title, picture)
     with matplotlib.style.context('default'): body = _body(run, r, metrics, config, t, panel)
-    write_atomic(path, _page(r, body).encode())
+    write_atomic(path, whole_page(r['run'], [_under_title(r), *body]).encode())
     return path
