@@ -459,8 +459,8 @@ def test_lab_refuses_a_folder_that_is_a_file(tmp_path, here):
 
 
 def test_lab_copies_what_is_newest_in_a_checkout(): # the package may hold the copy of an older build
-    from quarantion.cli import notebooks
-    assert notebooks()==Path(__file__).parent.parent/'nbs'
+    from quarantion.cli import _notebooks
+    assert _notebooks()==Path(__file__).parent.parent/'nbs'
 
 
 # runs, latest, --version

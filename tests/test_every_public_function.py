@@ -385,7 +385,7 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
 }
 MOST_OPEN = 347 # may only fall
 OPEN = '''
-checks.CheckError checks.fail checks.typed cli.main cli.options cli.notebooks cli.with_options data.idx.Found data.idx.fetch_mnist data.split.DataSet
+checks.CheckError checks.fail checks.typed cli.main cli.options cli.with_options data.idx.Found data.idx.fetch_mnist data.split.DataSet
 files.Lock files.parse_json files.parse_toml inspect.figures.plot_curve inspect.grid_fit.GridFit inspect.membrane_inspector.MembraneInspector
 inspect.membrane_inspector.MembraneInspector.chosen inspect.membrane_inspector.MembraneInspector.close
 inspect.membrane_inspector.MembraneInspector.draw inspect.membrane_inspector.MembraneInspector.paint

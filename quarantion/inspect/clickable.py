@@ -129,7 +129,8 @@ class Clickable:
     data:dict # What the browser gets
 
     def __post_init__(self):
-        if not isinstance(self.data, dict): fail('`data`', expected='a dict, by clickable', found=type(self.data).__name__)
+        want = 'a dict, by clickable'
+        if not isinstance(self.data, dict): fail('`data`', expected=want, found=type(self.data).__name__)
 
     def to_html(self)->str: # A part of a page
         "An element and a script, which need nothing else"

@@ -56,7 +56,7 @@ class _InRow(OverTime):
         start = iter(starts(state, sum(isinstance(l, LIF) for l in self.layers)))
         for i,layer in enumerate(self.layers):
             if not isinstance(layer, LIF):
-                weighs = next(layer.parameters(), None) is not None # else it has to take what the weights behind it take
+                weighs = next(layer.parameters(), None) is not None # else it takes what the weights behind it take
                 check_meets(x, layer if weighs else self, f'layer {i}')
                 x = layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
             elif every or layer is self.layers[-1]:

@@ -212,6 +212,7 @@ def _check_head(head, where):
     if accuracy is not None and not (type(accuracy) is float and 0<=accuracy<=1):
         fail('header field `float_accuracy`', where, 'a number in [0, 1]', repr(accuracy))
 
+# %% ../../nbs/train/job.ipynb #7e57a5ed
 def _restore(run, cfg, split):
     "The last `Checkpoint`, or the beginning; logs are cut back to it"
     path,net = run/'checkpoints'/'last.safetensors',build(cfg, split)
