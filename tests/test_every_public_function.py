@@ -383,7 +383,7 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'paper.rgb': lambda: dict(colour='#ff0000'),
     'paper.nit_inks': lambda: dict(n=-4),
 }
-MOST_OPEN = 347 # may only fall
+MOST_OPEN = 346 # may only fall
 OPEN = '''
 checks.CheckError checks.fail checks.typed cli.main cli.options cli.with_options data.idx.Found data.idx.fetch_mnist data.split.DataSet
 files.Lock files.parse_json files.parse_toml inspect.figures.plot_curve inspect.grid_fit.GridFit inspect.membrane_inspector.MembraneInspector
