@@ -230,6 +230,48 @@ def test_pointer_over_the_picture():
     mi.close()
 
 
+BYTES = """() => { const get = model.get, bytes = new Uint8Array(get('data'));
+    model.get = k => k === 'data' ? new DataView(bytes.buffer) : get(k) }"""
+
+
+@pytest.mark.skipif(not shutil.which('chromium'), reason='needs Chromium')
+@pytest.mark.parametrize('two', [True,False])
+def test_words_under_the_pointer_in_the_raster(two):
+    "Neuron, step and whose spike it is, without choosing it; nothing beside the raster, and a drag chooses"
+    sync = pytest.importorskip('playwright.sync_api')
+    mi = MembraneInspector(records(0, 40, 20), other=records(5, 40, 20) if two else None)
+    r = mi.raster
+    kinds = np.frombuffer(r.data, np.uint8).reshape(r.shape)
+    assert {*kinds.flat}==set(range(4) if two else range(2))
+    named = ['no spike','both','only float','only quantized'] if two else ['no spike','spike']
+    state = {k:getattr(r, k) for k in ('shape','colours','label','names','margins','neuron','step')}|dict(data=list(r.data))
+    with sync.sync_playwright() as pw:
+        b = pw.chromium.launch(executable_path=shutil.which('chromium'), args=['--no-sandbox','--disable-gpu'])
+        p,wrong = b.new_page(viewport=dict(width=1000, height=400)),[]
+        p.on('pageerror', lambda e: wrong.append(str(e)))
+        p.set_content(served(r._esm, state, '<div id="el"></div>'))
+        p.wait_for_function('window.ready')
+        p.evaluate(BYTES)
+        box = p.locator('canvas').bounding_box()
+        left,right = (max(m,k*box['width']) for m,k in zip((46,14), r.margins))
+        def at(n, t):
+            x = box['x']+left+(t+.5)/20*(box['width']-left-right)
+            return x,box['y']+(1-(n+.5)/40)*(box['height']-20)
+        title = lambda: p.evaluate('document.querySelector("canvas").title')
+        for k,name in enumerate(named):
+            n,t = map(int, np.argwhere(kinds==k)[-1])
+            p.mouse.move(*at(n, t))
+            assert title()==f'neuron {n}, step {t}: {name}'
+        assert p.evaluate('[model.get("neuron"), model.get("step")]')==[r.neuron,r.step], 'looking chooses nothing'
+        for x,y in (at(3, -1), at(3, 20), at(-1, 5)):
+            p.mouse.move(x, y)
+            assert title()==''
+        p.mouse.move(*at(2, 4)); p.mouse.down(); p.mouse.move(*at(5, 9)); p.mouse.up()
+        assert p.evaluate('[model.get("neuron"), model.get("step")]')==[5,9] and not wrong
+        b.close()
+    mi.close()
+
+
 THEMES = [('body','data-jp-theme-light','false',True), ('body','data-jp-theme-light','true',False), ('body','data-vscode-theme-kind','vscode-dark',True), ('body','data-vscode-theme-kind','vscode-light',False),
           ('body','data-vscode-theme-kind','vscode-high-contrast',True), ('body','data-vscode-theme-kind','vscode-high-contrast-light',False), ('html','theme','dark',True), ('html','theme','light',False), ('html','data-theme','dark',True)]
 

@@ -227,8 +227,6 @@ class _Watching(Inspector):
     def _moves(self): # Was anything else seen in another batch? Weights stay while nobody trains them
         return any(len({*v.tolist()})>1 for v in self.history())
 
-# %% ../../nbs/inspect/observer_inspector.ipynb #d769c1e3
-class _Choosing(_Watching): # By `controls`
     def _own(self): return own_choice(self.model.layers[self.layer.value], self.tensor.value)
 
     def _scales(self, top): # After each batch, of the grid that is chosen: a mean over rows or channels
@@ -237,6 +235,8 @@ class _Choosing(_Watching): # By `controls`
         if self.tensor.value=='input' or self.grid.value!=self._own(): return None
         return np.array(self._seen[self.layer.value, self.tensor.value])[:,2]
 
+# %% ../../nbs/inspect/observer_inspector.ipynb #d769c1e3
+class _Choosing(_Watching): # By `controls`
     def _past(self): # As `plot_history` takes it, of what moves
         top = None if self._now.levels is None else self._now.levels[-1]
         return (*self.history(), self.constant.value, self._scales(top)) if self._moves() else None
