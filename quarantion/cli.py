@@ -200,8 +200,12 @@ _WHICH = 'A finished run directory; latest is the newest one in runs.'
 
 def _meant(run):
     "The run directory itself; for `latest`, the newest finished one beside it, or in `runs`"
-    if run.name!='latest' or is_there(run): return run
     from quarantion.train.rundir import is_finished, runs_in
+    if run.name!='latest' or is_there(run):
+        if not os.path.isdir(run): fail('run', str(run), 'a run directory', 'none')
+        if not os.path.exists(run/'config.toml') and not is_finished(run):
+            fail('run', str(run), 'a run directory', 'no config.toml')
+        return run
     folder = run.parent if len(run.parts)>1 else Path('runs')
     ended = [p for p in runs_in(folder) if is_finished(p)]
     if not ended: fail('latest', str(folder), 'a finished run', 'none')
@@ -233,7 +237,6 @@ def _verify(
     from quarantion.train.job import settings
     from quarantion.train.rundir import is_finished, unsealed
     run = _meant(run)
-    if not os.path.isdir(run): fail('run', str(run), 'a run directory', 'none')
     lost = not os.path.exists(run/'config.toml') and is_finished(run)
     cfg = None if lost else settings(run)
     if not is_finished(run): fail('manifest.json', str(run), 'that of a finished run', f'none; {_go_on(run)}')
