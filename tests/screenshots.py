@@ -110,12 +110,12 @@ def film(browser):
         for x, y in spots:
             for k in 1,2,3: frame(x0+(x-x0)*k/4, y0+(y-y0)*k/4, 70)
             page.mouse.click(x, y)
-            idle(page); settled(page)
+            idle(page); settled(page); page.wait_for_timeout(400)
             frame(x, y, 1100)
             x0,y0 = x,y
         for _ in range(6):
             page.keyboard.press('ArrowRight')
-            idle(page); settled(page)
+            idle(page); settled(page); page.wait_for_timeout(400)
             frame(x0+60, y0+40, 350)
     small = [f.resize((760, round(760*f.height/f.width)), Image.LANCZOS) for f in frames]
     small[4].save(ROOT/'nbs/images/inspector.png', optimize=True)
