@@ -158,7 +158,8 @@ def _around(fig):
     def lines(ax):
         texts = ax.get_title(),ax.get_title('left'),ax.get_xlabel(),ax.get_ylabel()
         return tuple(t.count('\n') if t else -1 for t in texts)
-    longest = lambda ax: max((len(t.get_text()) for t in ax.get_yticklabels()), default=0)
+    labels = lambda ax: ax.get_yticklabels() if ax.axison else []
+    longest = lambda ax: max((len(t.get_text()) for t in labels(ax)), default=0)
     named = lambda ax: ax.get_legend() is not None
     return tuple((ax.get_visible(), lines(ax), named(ax), longest(ax)) for ax in fig.axes)
 

@@ -44,7 +44,7 @@ def test_raster_counts_what_differs():
     a[0,0] = b[0,0] = a[1,1] = True
     ax = plot_raster(a, b, ('x','y'), ax=new_axes())
     assert texts(ax)==['both 1','only x 1','only y 0']
-    image = ax.images[0].get_array()
+    image = ax.images[0].get_array()[...,:3]
     assert image.shape[0]%3==0 and image.shape[1]%2==0
     cells = image[::image.shape[0]//3, ::image.shape[1]//2] # [neuron, step]
     assert cells[0,0].tolist()==[0,0,0] and cells[1,1].tolist()==[0,0x72,0xb2] and cells[2].tolist()==[[255]*3]*2

@@ -65,7 +65,7 @@ def undrawn(monkeypatch):
     monkeypatch.setattr('quarantion.inspect.report.draw_png', lambda *args, **kw: empty)
 
 
-@pytest.mark.parametrize('policy, kw', [('nonary',{}), ('float',{}), ('nonary',dict(hidden=())), ('nonary',dict(hidden=(7,5), T=1))])
+@pytest.mark.parametrize('policy, kw', [('float',{}), ('nonary',dict(hidden=())), ('nonary',dict(hidden=(7,5), T=1))])
 def test_report_of_any_shape(tmp_path, policy, kw):
     run = make(tmp_path/'run', policy, **kw)
     page = write_report(run)

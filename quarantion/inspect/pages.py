@@ -33,7 +33,7 @@ def page_card(
     kind:str='' # `'good'` or `'bad'` has a colour
 )->str: # HTML
     "A number with words below it"
-    return f'<div><b class="{kind}">{html.escape(str(number))}</b><span>{html.escape(text)}</span></div>'
+    return f'<div><b class="{kind}">{html.escape(number)}</b><span>{html.escape(text)}</span></div>'
 
 # %% ../../nbs/inspect/pages.ipynb #8fe39761
 @typed
