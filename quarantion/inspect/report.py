@@ -139,7 +139,7 @@ def _proof_raster(t, panel): # Both on one sample; a run of an earlier version h
     said = ('Spikes of the first layer in the quantized network and in the integer program: '
             f'{many} of {_int(a.size)} differ')
     text = ('The first layer on one test sample: a row is a neuron, a column a step. What both fire is '
-            'black, or white on a dark page; one that only the network or only the program fired would be blue or orange.')
+            'black, or white on a dark page; what only the network or only the program fired would be blue or orange.')
     picture = panel('proof', 'Quantized network and integer program, one over the other', draw, (8.6,2.9), said)
     return page_figure([picture], text, 'whole')
 
