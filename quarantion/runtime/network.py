@@ -18,6 +18,7 @@ from .layer import ONE, IntLayer, Record, arrays, is_whole, prove_range
 from .plan import hold, planned, run_layer
 from .shapes import shapes
 from .state import starts
+from .stream import Stream
 from .store import TensorSize, check_header, packed, read, real_numbers, squeezed, tensor_sizes, write
 from ..tables import html_table
 
@@ -81,6 +82,19 @@ class _Proved:
         if before+steps>self.steps: self.prove(before+steps)
         return x,steps
 
+    @cached_property
+    def longest(self)->int|float: # `math.inf`: for ever
+        "The largest number of steps for which it is proved that nothing overflows"
+        def holds(t):
+            try: return bool(self.prove(t))
+            except CheckError: return False
+        if holds(math.inf): return math.inf
+        lo,hi = self.steps,2**31
+        while hi-lo>1:
+            t = (lo+hi)//2
+            lo,hi = (t,hi) if holds(t) else (lo,t)
+        return lo
+
 # %% ../../nbs/runtime/network.ipynb #a161b039
 class _InTime(_Proved):
     "What a network does with its `plan`, from its codes"
@@ -109,6 +123,13 @@ class _InTime(_Proved):
         "Run over time"
         if state is not None: return (last := self.record(x, codes, state)[-1]).spk,last.mem
         return tuple(_through(self.plan, *self._start(x, codes), self.threads, ('spk','mem')))
+
+    def stream(self,
+        batch:int, # Samples B
+        state:list=None # As for `record`
+    )->Stream: # To be given one step at a time
+        "Run step by step; raises `CheckError`"
+        return Stream(self, batch, state)
 
 # %% ../../nbs/runtime/network.ipynb #b7a2c9d1
 class _Runs(_InTime):
