@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 import numpy as np
 from ..checks import CheckError, as_array, check_time, fail, typed
+from .ahead import Ahead
 from .decision import answers, check_decision, kept_for, scores
 from .input import input_codes
 from .layer import ONE, IntLayer, Record, arrays, is_whole, prove_range
@@ -19,6 +20,7 @@ from .plan import hold, planned, run_layer
 from .shapes import shapes
 from .state import starts
 from .stream import Stream
+from .until import early
 from .store import TensorSize, check_header, packed, read, real_numbers, squeezed, tensor_sizes, write
 from ..tables import html_table
 
@@ -83,6 +85,9 @@ class _Proved:
         return x,steps
 
     @cached_property
+    def ahead(self)->Ahead: return Ahead(self) # How far steps that remain can move an answer
+
+    @cached_property
     def longest(self)->int|float: # `math.inf`: for ever
         "The largest number of steps for which it is proved that nothing overflows"
         def holds(t):
@@ -137,11 +142,13 @@ class _Runs(_InTime):
     @typed
     def classify(self,
         x, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`; real numbers or codes
-        codes:bool=False # Are integers codes, where one is not worth 1?
+        codes:bool=False, # Are integers codes, where one is not worth 1?
+        until=None # Stop each sample early: `'proved'`, or a margin by `margin_for`; all steps if absent
     )->np.ndarray: # Class of each sample `[B]`; with labels yes or no for each output `[B, K]`
         "What `decide` says of a run, of which nothing is kept; raises `CheckError` where the decision is `values`"
         if self.decision=='values':
             fail('`decision`', 'classify', 'classes or labels (a call gives states, decide makes values)', 'values')
+        if until is not None: return early(self, x, until, codes).said
         return _decide_in_blocks(self.decision, self.plan, *self._start(x, codes), self.threads)
 
     def decide(self,
