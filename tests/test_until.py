@@ -51,6 +51,15 @@ def plain(outputs=4, reset='subtract', decision='sum', steps=25, hidden=True, se
 def pictures(n, seed=1): return (np.random.default_rng(seed).random((n,8))<.5).astype(np.uint8)
 
 
+@pytest.mark.parametrize('decision', WORDS)
+def test_what_is_known_is_said_before_anything_fired(decision):
+    "Constant input of one layer tells all there is to come: the answer is that of the end, not that of the first step"
+    net = plain(3 if '3' in decision else 4, hidden=False, decision=decision)
+    e = early(net, pictures(300), 'proved')
+    assert (e.said==net.classify(pictures(300))).all()
+    if decision in ('sum','population(3)'): assert e.steps.max()==1
+
+
 def any_future(net, x, t, rng):
     "Answers where the steps after t are anything"
     return net.classify(np.concatenate([x[:t], (rng.random((net.steps-t,*x.shape[1:]))<rng.random()).astype(np.uint8)]))

@@ -126,13 +126,13 @@ def _fewest(margins, same, agreement):
 
 # %% ../../nbs/runtime/until.ipynb #889bd57a
 def _proved(net, kept, held, left, known, steps):
-    "Which samples are decided `[B]`, after a course came to `kept`"
+    "Which samples are decided `[B]`, after a course came to `kept`, and what they will have come to"
     d = decision_of(net.decision)
     lo,hi = (v.reshape(kept.shape) for v in can_add(net.ahead, held, left, known))
     lo,hi = (np.maximum(kept, v) for v in (lo,hi)) if d.kind=='max_membrane' else (kept+lo,kept+hi)
     lo,hi = (_scored(net, v, steps) for v in (lo,hi))
-    if d.kind=='labels': return ((lo>d.number)|(hi<=d.number)).all(1)
-    return _wins(lo, hi)
+    sure = ((lo>d.number)|(hi<=d.number)).all(1) if d.kind=='labels' else _wins(lo, hi)
+    return sure,answers(net.decision, lo)
 
 def _wins(lo, hi):
     "Does one class win whatever happens? `[B]`"
@@ -203,8 +203,8 @@ def early(
         on = np.ones(len(go.who), bool)
         for t,kept in enumerate(go.run(n), begin+1):
             s = _scored(net, kept, t)
-            out = on&_stops(net, rule, go, s, kept, t)
-            now = answers(net.decision, s)
+            enough,now = _stops(net, rule, go, s, kept, t)
+            out = on&enough
             if said is None: said = np.zeros((b,*now.shape[1:]), now.dtype)
             said[go.who[out]],took[go.who[out]] = now[out],t
             on &= ~out
@@ -213,8 +213,9 @@ def early(
     return Early(said, took)
 
 def _stops(net, rule, go, s, kept, t):
-    "Which samples need no more `[B]`"
-    if t==go.steps: return np.ones(len(s), bool)
-    if rule: return (_margins(net, s, t)>=rule.bound)&(t>=rule.least)
-    if decision_of(net.decision).kind=='first_spike': return (kept<t).any(1) # nothing can come before it
+    "Which samples need no more `[B]`, and what is said of them"
+    now = answers(net.decision, s)
+    if t==go.steps: return np.ones(len(s), bool),now
+    if rule: return (_margins(net, s, t)>=rule.bound)&(t>=rule.least),now
+    if decision_of(net.decision).kind=='first_spike': return (kept<t).any(1),now # nothing can come before it
     return _proved(net, kept, go.held, go.steps-t, go.known, go.steps)
