@@ -13,6 +13,7 @@ import numpy as np
 from ..checks import as_array, fail
 from .input import input_codes
 from .plan import hold, run_layer
+from .shapes import LARGEST
 from .state import starts
 
 # %% ../../nbs/runtime/stream.ipynb #f9decf30
@@ -60,8 +61,9 @@ class Stream:
         batch:int, # Samples B
         state:list=None # What the layers start from: `[r.state for r in record(x)]`, or a stream's `state`
     ):
-        if isinstance(batch, bool) or not isinstance(batch, (int,np.integer)) or batch<1:
-            fail('`batch`', 'stream', 'a whole number above 0', repr(batch))
+        if not hasattr(net, 'plan'): fail('`net`', 'stream', 'an IntegerNetwork', type(net).__name__)
+        if isinstance(batch, bool) or not isinstance(batch, (int,np.integer)) or not 0<batch<=LARGEST:
+            fail('`batch`', 'stream', f'a whole number from 1 to {LARGEST}', repr(batch))
         state = starts(state, len(net.layers))
         self.net,self.batch = net,int(batch)
         self.steps = max((s.steps for s in state if s), default=0) # From rest

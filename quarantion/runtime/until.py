@@ -69,7 +69,11 @@ def _sure(changed, n):
     return 1-lo
 
 # %% ../../nbs/runtime/until.ipynb #8bc85fef
+def _check_net(net):
+    if not hasattr(net, 'plan'): fail('`net`', 'until', 'an IntegerNetwork', type(net).__name__)
+
 def _check_margin(net):
+    _check_net(net)
     kind = decision_of(net.decision).kind
     if kind in ('sum','population','labels'): return
     instead = ", where until='proved' stops" if kind!='values' else ''
@@ -148,6 +152,7 @@ class Early(NamedTuple):
 
 def _rule(net, until):
     "A `Margin`, or None for `proved`"
+    _check_net(net)
     if net.decision=='values': fail('`until`', 'classify', 'classes or labels', 'values')
     if isinstance(until, str) and until=='proved': return None
     if isinstance(until, (int,float,np.number)) and not isinstance(until, bool) and until>=0: until = Margin(float(until))
@@ -198,16 +203,19 @@ def early(
     x,steps = net._start(x, codes)
     go,b = _Going(net, x, steps),x.shape[1]
     took,said,n = np.full(b, steps),None,rule.least if rule else 1
-    while len(go.who):
+    if not b: return Early(answers(net.decision, _scored(net, go.kept, steps)), took)
+    while True:
         begin,n = go.t,max(1, min(n, steps-go.t))
         on = np.ones(len(go.who), bool)
         for t,kept in enumerate(go.run(n), begin+1):
+            if rule and t<min(rule.least, steps): continue
             s = _scored(net, kept, t)
             enough,now = _stops(net, rule, go, s, kept, t)
             out = on&enough
             if said is None: said = np.zeros((b,*now.shape[1:]), now.dtype)
             said[go.who[out]],took[go.who[out]] = now[out],t
             on &= ~out
+        if not on.any(): break
         if not on.all(): go.keep(on)
         n = go.t if rule else 1 # no more than twice the steps that were needed
     return Early(said, took)
@@ -216,6 +224,6 @@ def _stops(net, rule, go, s, kept, t):
     "Which samples need no more `[B]`, and what is said of them"
     now = answers(net.decision, s)
     if t==go.steps: return np.ones(len(s), bool),now
-    if rule: return (_margins(net, s, t)>=rule.bound)&(t>=rule.least),now
+    if rule: return _margins(net, s, t)>=rule.bound,now
     if decision_of(net.decision).kind=='first_spike': return (kept<t).any(1),now # nothing can come before it
     return _proved(net, kept, go.held, go.steps-t, go.known, go.steps)
