@@ -319,12 +319,9 @@ def _until(word):
     "The rule that a word stands for"
     from quarantion.runtime.until import Margin
     if word in (None,'proved'): return word
-    try:
-        bound,_,least = word.partition(',')
-        rule = Margin(float(bound), int(least or 1))
-    except ValueError: rule = Margin(-1)
-    if not (0<=rule.bound and rule.least>0): fail('`--until`', expected='proved, MARGIN or MARGIN,STEPS', found=word)
-    return rule
+    bound,_,least = word.partition(',')
+    try: return Margin(float(bound), int(least or 1))
+    except ValueError: fail('`--until`', expected='proved, MARGIN or MARGIN,STEPS', found=word)
 
 def _program(run):
     "The program of a run, or in a file; and whether input is to be constant"

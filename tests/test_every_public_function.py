@@ -26,6 +26,7 @@ from quarantion.quant.network import prepare
 from quarantion.quant.observers import MinMax
 from quarantion.quant.policy import preset
 from quarantion.runtime.layer import Op
+from quarantion.runtime.stream import events_of
 from quarantion.spikes.network import Network
 from quarantion.spikes.neuron import LIF, Gradient
 from quarantion.spikes.synaptic import Synaptic
@@ -225,6 +226,13 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'runtime.network.IntegerNetwork.classify': lambda: dict(self=program(), x=x()),
     'runtime.network.IntegerNetwork.decide': lambda: dict(self=program(), spk=np.ones((4,2,3), np.uint8), mem=i32(4,2,3)),
     'runtime.network.IntegerNetwork.stream': lambda: dict(self=program(), batch=2),
+    'runtime.stream.Stream': lambda: dict(net=program(), batch=2),
+    'runtime.stream.Stream.step': lambda: dict(self=program().stream(5), x=x()),
+    'runtime.stream.events_of': lambda: dict(spk=s().numpy()[0]),
+    'runtime.stream.spikes_of': lambda: dict(e=events_of(s().numpy()[0])),
+    'runtime.until.Margin': lambda: dict(bound=.5),
+    'runtime.until.early': lambda: dict(net=program(), x=a(), until='proved'),
+    'runtime.until.margin_for': lambda: dict(net=program(), x=a(100,6), agreement=.9),
     'runtime.network.IntegerNetwork.prove': lambda: dict(self=program(), steps=9),
     'runtime.network.IntegerNetwork.codes': lambda: dict(self=program(), x=x()),
     'runtime.network.IntegerNetwork.save': lambda: dict(self=program(), path='no such folder/\0'),
