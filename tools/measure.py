@@ -9,7 +9,7 @@ Accuracies: each policy and seed is one `quarantion run`.
     python tools/measure.py break-even                # the constants by which the runtime chooses, into its notebook
     python tools/measure.py accuracy                  # ours, snnTorch and Brevitas on the digits, 5 seeds, one thread
     python tools/measure.py claims --data-dir FOLDER  # the training part of MNIST counted, and peak memory; Linux
-    python tools/measure.py until --data-dir FOLDER   # answers before the end, of digits and MNIST; 3 seeds of each
+    python tools/measure.py until --data-dir FOLDER   # answers before the end, of digits and MNIST; 2 seeds of each
     python tools/measure.py mnist --jobs 5 -- --data-dir FOLDER --device cuda
     python tools/measure.py frontier --seeds 3 --jobs 12 --data-dir FOLDER --device cuda   # bytes against accuracy
         --save DIR                                    # trains only, for a machine without the coder of files
@@ -287,7 +287,7 @@ def until(a, path):
     for name,job in UNTIL.items():
         if name=='mnist' and not a.data_dir: continue
         out[name] = dict(run=f'quarantion run {job}', rows=[])
-        for s in range(min(a.seeds, 3)):
+        for s in range(min(a.seeds, 2)):
             out[name]['rows'] += until_rows(job, s, a.data_dir)
             put(path, out)
 
