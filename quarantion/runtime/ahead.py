@@ -70,8 +70,8 @@ def can_add(
     ahead:Ahead, # Of the program
     held:list, # The `State` of each layer
     left:int, # Steps that remain
-    known:np.ndarray=None # Products of the first layer, where its input is constant and known, int32 `[B, N]`; any input if absent
-)->tuple: # Smallest and largest count of spikes, sum of states, or largest state (`max_membrane`), of each output `[B, …]`
+    known:np.ndarray=None # Products of the first layer, where its input is constant, int32 `[B, N]`; else any input
+)->tuple: # Smallest and largest count of spikes, sum of states, or largest state, of each output `[B, …]`
     "What the last layer can still do"
     lo,hi = ahead.first if known is None else (known,known)
     *_,last = range(len(ahead.plan))

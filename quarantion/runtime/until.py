@@ -165,7 +165,8 @@ def _rule(net, until):
     _check_net(net)
     if net.decision=='values': fail('`until`', 'classify', 'classes or labels', 'values')
     if isinstance(until, str) and until=='proved': return None
-    if isinstance(until, (int,float,np.number)) and not isinstance(until, bool) and until>=0: until = Margin(float(until))
+    number = isinstance(until, (int,float,np.number)) and not isinstance(until, bool)
+    if number and until>=0: until = Margin(float(until))
     if not all(hasattr(until, k) for k in ('bound','least')):
         fail('`until`', 'classify', "'proved', a `Margin` by `margin_for`, or a number from 0", repr(until))
     _check_margin(net)
