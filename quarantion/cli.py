@@ -10,7 +10,6 @@ import errno, json, os, platform, shlex, shutil, sys
 from contextlib import nullcontext
 from dataclasses import asdict, fields
 from inspect import Parameter, Signature, signature
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 import typer
@@ -427,6 +426,7 @@ def _look(
 _OTHERS = 'torch','numpy','snntorch','safetensors','scikit-learn','matplotlib'
 
 def _version(name):
+    from importlib.metadata import PackageNotFoundError, version
     try: return version(name)
     except PackageNotFoundError: return None
 
