@@ -10,7 +10,6 @@ import errno, json, os, platform, shlex, shutil, sys
 from contextlib import nullcontext
 from dataclasses import asdict, fields
 from inspect import Parameter, Signature, signature
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 import typer
@@ -314,6 +313,54 @@ def _report(
     _print(result, as_json)
     _say(f'report: {html or run/"report.html"}')
 
+# %% ../nbs/cli.ipynb #c7ca71d5
+_FILE = 'Samples: .npy, IDX (packed or not), or a recording of events, .bin.'
+_UNTIL = 'Stop a sample early: proved, or MARGIN or MARGIN,STEPS (the lead in each step, and the fewest steps).'
+
+def _until(word):
+    "The rule that a word stands for"
+    from quarantion.runtime.until import Margin
+    if word in (None,'proved'): return word
+    bound,_,least = word.partition(',')
+    try: return Margin(float(bound), int(least or 1))
+    except ValueError: fail('`--until`', expected='proved, MARGIN or MARGIN,STEPS', found=word)
+
+def _program(run):
+    "The program of a run, or in a file; and whether input is to be constant"
+    from quarantion.runtime.network import load
+    if not os.path.isdir(run): return load(run),True
+    from quarantion.train.rundir import read_toml
+    if not is_there(run/'integer.safetensors'): fail('run', str(run), 'a finished run with a program', 'none in it')
+    return load(run/'integer.safetensors'),read_toml(run/'config.toml').get('encode')=='direct'
+
+# %% ../nbs/cli.ipynb #c4b07fde
+@app.command('infer', help='Answer samples of a file.')
+def _infer(
+    run:Annotated[Path, typer.Argument(help=f'{_WHICH} Or the file of a program.')],
+    input:Annotated[Path, typer.Option(help=_FILE)],
+    until:Annotated[str, typer.Option(help=_UNTIL)]=None,
+    codes:Annotated[bool, typer.Option('--codes', help='Whole numbers are input codes.')]=False,
+    step_us:Annotated[int, typer.Option(min=0, help='Length of a step of events in µs; 0 shares the recording.')]=0,
+    trace:Annotated[bool, typer.Option('--trace', help='Say how many neurons of each layer fired in each step.')]=False,
+    as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
+):
+    "Run the program of a run on the samples of a file, one by one"
+    from quarantion.runtime.infer import infer, samples_of, traced
+    run,rule = _meant(run),_until(until)
+    net,constant = _program(run)
+    x = samples_of(input, net, step_us)
+    if not constant and x.ndim==len(net.in_shape)+1:
+        fail('samples', str(input), 'spikes over time, as this run encodes its input', list(x.shape))
+    got = infer(net, x, rule, codes)
+    fired = traced(net, x, got.steps, codes) if trace else None
+    if as_json:
+        out = dict(run=str(run), input=str(input), until=until, answers=got.answers, steps=got.steps)
+        return print(json.dumps(out|dict(latency_us=got.percentiles())|(dict(trace=fired) if trace else {})))
+    for k,(said,t) in enumerate(zip(got.answers, got.steps)):
+        print(said, t, *(['; '.join(' '.join(map(str, l)) for l in fired[k])] if trace else []), sep='\t')
+    took = ', '.join(f'{k} {v:.0f} µs' for k,v in got.percentiles().items())
+    _say(f'{len(got.answers)} samples, {sum(got.steps)/len(got.steps):.2f} of {net.steps} steps; {took}')
+
 # %% ../nbs/cli.ipynb #9aff76c0
 def _notebooks()->Path: # Folder with `tutorials` and other rooms; `None` if there is none
     "Where the notebooks are: in a checkout, whose package may hold an older copy, or in the installed package"
@@ -382,6 +429,7 @@ def _look(
 _OTHERS = 'torch','numpy','snntorch','safetensors','scikit-learn','matplotlib'
 
 def _version(name):
+    from importlib.metadata import PackageNotFoundError, version
     try: return version(name)
     except PackageNotFoundError: return None
 

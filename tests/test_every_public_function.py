@@ -29,6 +29,7 @@ from quarantion.quant.network import prepare
 from quarantion.quant.observers import MinMax
 from quarantion.quant.policy import preset
 from quarantion.runtime.layer import Op
+from quarantion.runtime.stream import events_of
 from quarantion.spikes.network import Network
 from quarantion.spikes.neuron import LIF, Gradient
 from quarantion.spikes.synaptic import Synaptic
@@ -232,6 +233,14 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'runtime.network.IntegerNetwork.record': lambda: dict(self=program(), x=x()),
     'runtime.network.IntegerNetwork.classify': lambda: dict(self=program(), x=x()),
     'runtime.network.IntegerNetwork.decide': lambda: dict(self=program(), spk=np.ones((4,2,3), np.uint8), mem=i32(4,2,3)),
+    'runtime.network.IntegerNetwork.stream': lambda: dict(self=program(), batch=2),
+    'runtime.stream.Stream': lambda: dict(net=program(), batch=2),
+    'runtime.stream.Stream.step': lambda: dict(self=program().stream(5), x=x()),
+    'runtime.stream.events_of': lambda: dict(spk=s().numpy()[0]),
+    'runtime.stream.spikes_of': lambda: dict(e=events_of(s().numpy()[0])),
+    'runtime.until.Margin': lambda: dict(bound=.5),
+    'runtime.until.early': lambda: dict(net=program(), x=a(), until='proved'),
+    'runtime.until.margin_for': lambda: dict(net=program(), x=a(100,6), agreement=.9),
     'runtime.network.IntegerNetwork.prove': lambda: dict(self=program(), steps=9),
     'runtime.network.IntegerNetwork.codes': lambda: dict(self=program(), x=x()),
     'runtime.network.IntegerNetwork.save': lambda: dict(self=program(), path='no such folder/\0'),
@@ -273,8 +282,10 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'data.split.check_samples': lambda: dict(x=x(), y=torch.tensor([0,1,2,3,0]), classes=4),
     'data.split.Split': lambda: dict(x_train=x(), y_train=torch.tensor([0,1,2,3,0]), x_test=x(), y_test=torch.tensor([0,1,2,3,0]), in_shape=(1,2,3), classes=4, name='a', scale=1.),
     'data.split.hold_out': lambda: dict(y=torch.arange(20)%2, size=4, seed=0),
-    'data.idx.write_idx': lambda: dict(path='no such folder/\0', x=i32()),
-    'data.idx.read_idx': lambda: dict(path='no such file'),
+    'data.arrays.write_idx': lambda: dict(path='no such folder/\0', x=i32()),
+    'data.arrays.read_idx': lambda: dict(path='no such file'),
+    'data.arrays.read_npy': lambda: dict(path='no such file'),
+    'data.arrays.read_events': lambda: dict(path='no such file', shape=(2,3,3), steps=4),
     'data.idx.find_mnist': lambda: dict(folder='no such folder'),
     'data.idx.load_mnist': lambda: dict(data_dir='no such folder'),
     'data.sets.check_data': lambda: dict(name='digits'),

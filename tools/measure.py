@@ -9,6 +9,7 @@ Accuracies: each policy and seed is one `quarantion run`.
     python tools/measure.py break-even                # the constants by which the runtime chooses, into its notebook
     python tools/measure.py accuracy                  # ours, snnTorch and Brevitas on the digits, 5 seeds, one thread
     python tools/measure.py claims --data-dir FOLDER  # the training part of MNIST counted, and peak memory; Linux
+    python tools/measure.py until --data-dir FOLDER   # answers before the end, of digits and MNIST; 2 seeds of each
     python tools/measure.py mnist --jobs 5 -- --data-dir FOLDER --device cuda
     python tools/measure.py frontier --seeds 3 --jobs 12 --data-dir FOLDER --device cuda   # bytes against accuracy
         --save DIR                                    # trains only, for a machine without the coder of files
@@ -235,6 +236,62 @@ def claims(data_dir, times, path):
                    classes=np.bincount(y).tolist(), mean=float(x.mean()/255), std=float(x.std()/255), memory=rows))
 
 
+UNTIL = dict(digits='--data digits --steps 25', mnist='--data mnist --hidden 200 --steps 25 --epochs 3 --qat-epochs 2 --batch 256')
+
+
+def each(net, x, until, times=3):
+    "Median time of one sample in seconds, batch 1: of all samples one by one, the best of a few rounds"
+    took = []
+    for _ in range(times):
+        began = time.perf_counter()
+        for v in x: net.classify(v[None], until=until)
+        took.append((time.perf_counter()-began)/len(x))
+    return min(took)
+
+
+def early_row(net, name, until, x, y, best):
+    "What `until` came to on samples that nothing was chosen from; `best` is the time of a sample with all steps"
+    from quarantion.runtime.until import early
+    e,want = early(net, x, until),net.classify(x)
+    took = each(net, x[:300], until)
+    row = dict(until=name, samples=len(x), changed=int((e.said!=want).sum()), steps=float(e.steps.mean()), of=net.steps,
+               accuracy=float((e.said==y).mean()), accuracy_all=float((want==y).mean()), us=took*1e6, us_all=best*1e6)
+    print(f"{name:8} {row['steps']:.2f} of {net.steps} steps, {row['changed']} of {len(x)} changed, "
+          f"{row['us']:.0f} against {row['us_all']:.0f} µs", flush=True)
+    return row
+
+
+def until_rows(job, seed, data_dir):
+    "A run, its margins calibrated on 10,000 training samples or all, and what they come to on the held-out ones"
+    from dataclasses import asdict
+    from quarantion.runtime.network import load
+    from quarantion.runtime.until import margin_for
+    from quarantion.train.job import load_data, settings
+    with tempfile.TemporaryDirectory() as out:
+        where = ['--data-dir',data_dir] if 'mnist' in job else []
+        quarantion('run', *job.split(), *where, '--policy', 'nonary', '--seed', str(seed), '--out', out,
+                   check=True, capture_output=True)
+        run = next(Path(out).iterdir())
+        net,split = load(run/'integer.safetensors'),load_data(settings(run))
+    (x,y,xt,yt),rows = (v.numpy() for v in (split.x_train,split.y_train,split.x_test,split.y_test)),[]
+    best = each(net, xt[:300], None)
+    for agreement in (.99,.995,.999,1.):
+        m = margin_for(net, x[:10_000], agreement)
+        rows.append(early_row(net, f'{agreement:.1%}', m, xt, yt, best)|dict(margin=asdict(m)))
+    return [r|dict(seed=seed) for r in (*rows,early_row(net, 'proved', 'proved', xt[:1000], yt[:1000], best))]
+
+
+def until(a, path):
+    "Digits and MNIST, each with every seed; no MNIST where there is no folder"
+    out = dict(command='python tools/measure.py until --data-dir FOLDER', machine=f'{cpu()}, 1 thread', policy='nonary')
+    for name,job in UNTIL.items():
+        if name=='mnist' and not a.data_dir: continue
+        out[name] = dict(run=f'quarantion run {job}', rows=[])
+        for s in range(min(a.seeds, 2)):
+            out[name]['rows'] += until_rows(job, s, a.data_dir)
+            put(path, out)
+
+
 def frontier_float(values, out):
     "Train the float network that policies share"
     import torch
@@ -349,7 +406,7 @@ def frontier(a, path):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'frontier',
+    p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'frontier', 'until',
                                     'tutorials'])
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
@@ -368,6 +425,7 @@ def main():
     if a.name=='break-even': return break_even(MEASURED.parent/'runtime'/'products.ipynb')
     if a.name=='accuracy': return accuracy(a.seeds, a.out or MEASURED/'accuracy.json')
     if a.name=='claims': return claims(a.data_dir, a.seeds, a.out or MEASURED/'claims.json')
+    if a.name=='until': return until(a, a.out or MEASURED/'until.json')
     if a.name=='frontier': return frontier(a, a.out or MEASURED/'frontier.json')
     if a.name=='tutorials': return tutorials(a.out or MEASURED/'tutorials.json')
     if a.name=='bench': return bench(more, a.out or MEASURED/'bench.json')

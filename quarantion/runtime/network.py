@@ -12,12 +12,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 import numpy as np
 from ..checks import CheckError, as_array, check_time, fail, typed
+from .ahead import Ahead
 from .decision import answers, check_decision, kept_for, scores
 from .input import input_codes
 from .layer import ONE, IntLayer, Record, arrays, is_whole, prove_range
 from .plan import hold, planned, run_layer
 from .shapes import shapes
 from .state import starts
+from .stream import Stream
+from .until import early
 from .store import TensorSize, check_header, packed, read, real_numbers, squeezed, tensor_sizes, write
 from ..tables import html_table
 
@@ -81,6 +84,22 @@ class _Proved:
         if before+steps>self.steps: self.prove(before+steps)
         return x,steps
 
+    @cached_property
+    def ahead(self)->Ahead: return Ahead(self) # How far steps that remain can move an answer
+
+    @cached_property
+    def longest(self)->int|float: # `math.inf`: for ever
+        "The largest number of steps for which it is proved that nothing overflows"
+        def holds(t):
+            try: return bool(self.prove(t))
+            except CheckError: return False
+        if holds(math.inf): return math.inf
+        lo,hi = self.steps,2**31
+        while hi-lo>1:
+            t = (lo+hi)//2
+            lo,hi = (t,hi) if holds(t) else (lo,t)
+        return lo
+
 # %% ../../nbs/runtime/network.ipynb #a161b039
 class _InTime(_Proved):
     "What a network does with its `plan`, from its codes"
@@ -110,17 +129,26 @@ class _InTime(_Proved):
         if state is not None: return (last := self.record(x, codes, state)[-1]).spk,last.mem
         return tuple(_through(self.plan, *self._start(x, codes), self.threads, ('spk','mem')))
 
+    def stream(self,
+        batch:int, # Samples B
+        state:list=None # As for `record`
+    )->Stream: # To be given one step at a time
+        "Run step by step; raises `CheckError`"
+        return Stream(self, batch, state)
+
 # %% ../../nbs/runtime/network.ipynb #b7a2c9d1
 class _Runs(_InTime):
     "What is made of it"
     @typed
     def classify(self,
         x, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`; real numbers or codes
-        codes:bool=False # Are integers codes, where one is not worth 1?
+        codes:bool=False, # Are integers codes, where one is not worth 1?
+        until=None # Stop each sample early: `'proved'`, or a margin by `margin_for`; all steps if absent
     )->np.ndarray: # Class of each sample `[B]`; with labels yes or no for each output `[B, K]`
         "What `decide` says of a run, of which nothing is kept; raises `CheckError` where the decision is `values`"
         if self.decision=='values':
             fail('`decision`', 'classify', 'classes or labels (a call gives states, decide makes values)', 'values')
+        if until is not None: return early(self, x, until, codes).said
         return _decide_in_blocks(self.decision, self.plan, *self._start(x, codes), self.threads)
 
     def decide(self,

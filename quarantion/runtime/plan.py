@@ -35,7 +35,12 @@ class Planned(NamedTuple):
     def neurons(self)->int: return len(self.per[0]) # N
 
 # %% ../../nbs/runtime/plan.ipynb #4c9458df
-def _place(l, real, feat):
+def planned_at(
+    l:IntLayer, # A layer
+    real:type, # Type in which codes other than spikes are multiplied
+    feat:tuple # Shape of a sample of what comes out
+)->Planned: # In its place
+    "Decide once about one layer"
     n,c,r = math.prod(feat),len(l.weight),l.recurrent
     own = l.bias,l.leak,l.theta,l.m0,l.shift,l.current_leak
     per = [np.repeat(p, n//c) for p in own] # features are `[C]` or `[C, h, w]`
@@ -54,7 +59,7 @@ def planned(
     "Decide what can be decided once; raises `CheckError` where layers do not fit each other"
     most = [max_in]+[1]*len(layers)
     reals = [exact_dtype(l, m*pool_area(l.before)) for l,m in zip(layers, most)]
-    return [_place(l, real, feat) for l,real,feat in zip(layers, reals, shapes(layers, in_shape))]
+    return [planned_at(l, real, feat) for l,real,feat in zip(layers, reals, shapes(layers, in_shape))]
 
 # %% ../../nbs/runtime/plan.ipynb #5548223e
 def _back(p, spk, threads):
@@ -136,6 +141,24 @@ def _neurons(p, a, steps, threads, held, spk, mem, count):
     lif_int_forward(a, p.layer.guard, *p.per[:3], held[0], spk, _NO_SPIKES, _NO_STATES, count,
                     steps, p.reset, threads, mem)
 
+# %% ../../nbs/runtime/plan.ipynb #aefb36b7
+def run_neurons(
+    p:Planned, # The layer
+    a:np.ndarray, # Products, int32 `[T or 1, B, N]`
+    steps:int, # T
+    threads:int=1, # Of the loops
+    keep:tuple=('spk','mem'), # Spikes, states, or `count` of spikes
+    held:State=None # As for `run_layer`
+)->list: # What was asked for
+    "The neurons of a layer over time, from what its weights made of its input"
+    l,b,n = p.layer,a.shape[1],p.neurons
+    spikes = 'spk' in keep or p.reset is None and ('count' in keep or l.recurrent.size) # are they needed on the way?
+    out = dict(spk=np.empty((steps,b,n), np.uint8) if spikes else _NO_SPIKES,
+               mem=np.empty((steps,b,n), np.int32) if 'mem' in keep else _NO_STATES,
+               count=np.empty((b,n), np.int32) if 'count' in keep else _NO_COUNTS)
+    _neurons(p, a, steps, threads, _flat(p, held or hold(p, b)), **out)
+    return [out[k] if len(p.features)==1 else out[k].reshape(*out[k].shape[:-1], *p.features) for k in out if k in keep]
+
 # %% ../../nbs/runtime/plan.ipynb #25bfcef1
 def run_layer(
     p:Planned, # The layer
@@ -146,7 +169,7 @@ def run_layer(
     held:State=None # What it starts from, by `hold`; overwritten with what it ends in. From rest if absent
 )->list: # What was asked for
     "One layer over time"
-    l,reset,n,(t,b) = p.layer,p.reset,p.neurons,x.shape[:2]
+    l,n,(t,b) = p.layer,p.neurons,x.shape[:2]
     sparse = p.padded is not None and t==steps and x.dtype==np.uint8 and not are_many(x[t//2], t*b, _WIDE)
     if sparse and 'mem' not in keep and held is None: return _fused(p, x, threads, keep)
     if 'total' in keep:
@@ -155,9 +178,4 @@ def run_layer(
     x = x.reshape(t*b, *x.shape[2:])
     if p.linear and x.dtype==np.uint8: a = spike_products(x, l.rows, n, threads)
     else: a = np.ascontiguousarray(layer_products(l, x, p.real, threads))
-    spikes = 'spk' in keep or reset is None and ('count' in keep or l.recurrent.size) # are they needed on the way?
-    out = dict(spk=np.empty((steps,b,n), np.uint8) if spikes else _NO_SPIKES,
-               mem=np.empty((steps,b,n), np.int32) if 'mem' in keep else _NO_STATES,
-               count=np.empty((b,n), np.int32) if 'count' in keep else _NO_COUNTS)
-    _neurons(p, a.reshape(t, b, n), steps, threads, _flat(p, held or hold(p, b)), **out)
-    return [out[k] if len(p.features)==1 else out[k].reshape(*out[k].shape[:-1], *p.features) for k in out if k in keep]
+    return run_neurons(p, a.reshape(t, b, n), steps, threads, keep, held)
