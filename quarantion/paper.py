@@ -163,6 +163,7 @@ def _around(fig):
     named = lambda ax: ax.get_legend() is not None
     return tuple((ax.get_visible(), lines(ax), named(ax), longest(ax)) for ax in fig.axes)
 
+# %% ../nbs/paper.ipynb #a57a5e01
 def draw_png(
     paint, # Function of a `Figure` that draws into it
     size:tuple=(8.6,4.6), # Width and height in inches

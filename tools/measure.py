@@ -273,7 +273,7 @@ def until_rows(job, seed, data_dir):
                    check=True, capture_output=True)
         run = next(Path(out).iterdir())
         net,split = load(run/'integer.safetensors'),load_data(settings(run))
-    (x,y,xt,yt),rows = (v.numpy() for v in (split.x_train,split.y_train,split.x_test,split.y_test)),[]
+    (x,_,xt,yt),rows = (v.numpy() for v in (split.x_train,split.y_train,split.x_test,split.y_test)),[]
     best = each(net, xt[:300], None)
     for agreement in (.99,.995,.999,1.):
         m = margin_for(net, x[:10_000], agreement)

@@ -129,6 +129,9 @@ class _InTime(_Proved):
         if state is not None: return (last := self.record(x, codes, state)[-1]).spk,last.mem
         return tuple(_through(self.plan, *self._start(x, codes), self.threads, ('spk','mem')))
 
+# %% ../../nbs/runtime/network.ipynb #a57a5e03
+class _StepByStep(_InTime):
+    "One step at a time, too"
     def stream(self,
         batch:int, # Samples B
         state:list=None # As for `record`
@@ -137,7 +140,7 @@ class _InTime(_Proved):
         return Stream(self, batch, state)
 
 # %% ../../nbs/runtime/network.ipynb #b7a2c9d1
-class _Runs(_InTime):
+class _Runs(_StepByStep):
     "What is made of it"
     @typed
     def classify(self,

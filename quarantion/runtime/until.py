@@ -201,6 +201,15 @@ class _Going:
         self.held = [replace(h, **{k:cut(getattr(h, k)) for k in ('mem','current','spk')}) for h in self.held]
         self.who,self.kept,self.known,self.x = self.who[on],self.kept[on],cut(self.known),self.x[:,on]
 
+# %% ../../nbs/runtime/until.ipynb #a57a5e02
+def _stops(net, rule, go, s, kept, t):
+    "Which samples need no more `[B]`, and what is said of them"
+    now = answers(net.decision, s)
+    if t==go.steps: return np.ones(len(s), bool),now
+    if rule: return _margins(net, s, t)>=rule.bound,now
+    if decision_of(net.decision).kind=='first_spike': return (kept<t).any(1),now # nothing can come before it
+    return _proved(net, kept, go.held, go.steps-t, go.known, go.steps)
+
 # %% ../../nbs/runtime/until.ipynb #4a2d7279
 @typed
 def early(
@@ -230,11 +239,3 @@ def early(
         if not on.all(): go.keep(on)
         n = go.t if rule else 1 # no more than twice the steps that were needed
     return Early(said, took)
-
-def _stops(net, rule, go, s, kept, t):
-    "Which samples need no more `[B]`, and what is said of them"
-    now = answers(net.decision, s)
-    if t==go.steps: return np.ones(len(s), bool),now
-    if rule: return _margins(net, s, t)>=rule.bound,now
-    if decision_of(net.decision).kind=='first_spike': return (kept<t).any(1),now # nothing can come before it
-    return _proved(net, kept, go.held, go.steps-t, go.known, go.steps)
