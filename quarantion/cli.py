@@ -346,7 +346,7 @@ def _infer(
 ):
     "Run the program of a run on the samples of a file, one by one"
     from quarantion.runtime.infer import infer, samples_of, traced
-    run,rule = _meant(run),_until(until)
+    run,rule = run if run.is_file() else _meant(run),_until(until)
     net,constant = _program(run)
     x = samples_of(input, net, step_us)
     if not constant and x.ndim==len(net.in_shape)+1:
