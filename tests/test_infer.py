@@ -141,7 +141,7 @@ def test_files_that_do_not_fit(here, net, tmp_path):
         code,out,err = here('infer', RUN, '--input', tmp_path/name)
         assert (code,out)==(2,'') and said in err
     code,_,err = here('infer', tmp_path, '--input', tmp_path/'x.npy')
-    assert code==2 and 'a finished run with a program' in err
+    assert code==2 and 'expected a run directory, found no config.toml' in err
 
 
 def peak_of(read, path):
