@@ -281,20 +281,23 @@ def drawn(page, kind='both'):
         return a.reduce((n, x) => n+(rgb(x) === ink), 0) }""", kind)
 
 
+def eventually(page, holds):
+    "Wait for what comes in a message of its own, perhaps behind the picture"
+    for _ in range(200):
+        if holds(): return
+        page.wait_for_timeout(50)
+    assert holds()
+
+
 def test_raster(page):
     "A click chooses neuron and step, arrow keys move them; all controls are linked, and one neuron follows the other"
     name,canvas = 'MembraneInspector',page.locator('.MembraneInspector-raster canvas')
     settled(page)
-    few = drawn(page)
     changes(page, name, lambda: page.locator(f'.{name}-layer select').select_option(index=0))
     becomes(page, 'membranes.layer.value, membranes.raster.shape[0]', '(0, 1000)') # another picture may have come late
-    settled(page)
-    assert drawn(page, 'float')==drawn(page, 'quantized')==0, 'the proof is black'
+    eventually(page, lambda: drawn(page)>100 and drawn(page, 'float')==drawn(page, 'quantized')==0) # the proof is black
     page.locator(f'.{name}-raster_of select').select_option(index=1)
-    for _ in range(100): # spikes come in a message of their own, perhaps behind the picture
-        if drawn(page)!=few: break
-        page.wait_for_timeout(100)
-    assert drawn(page)!=few and drawn(page)>100 and drawn(page, 'float')>10 and drawn(page, 'quantized')>10, 'spikes of both, and of each alone'
+    eventually(page, lambda: drawn(page)>100 and drawn(page, 'float')>10 and drawn(page, 'quantized')>10) # spikes of both, and of each alone
     canvas.scroll_into_view_if_needed()
     b = canvas.bounding_box()
     changes(page, name, lambda: page.mouse.click(b['x']+.45*b['width'], b['y']+.3*b['height']))
@@ -319,7 +322,7 @@ def test_raster(page):
         sample.fill('2')
         sample.press('Enter')
     changes(page, name, typed)
-    assert drawn(page)!=before and 'sample 2' in said(page, name)
+    eventually(page, lambda: drawn(page)!=before and 'sample 2' in said(page, name))
 
 
 def test_play(page):
