@@ -22,7 +22,7 @@ def linked(pages):
     return found
 
 # the tutorials go with the package, and the pages behind their links, for `quarantion lab`
-shutil.rmtree('quarantion/tutorials', ignore_errors=True) # of older builds
+for older in ['tutorials', *['notebooks']*Path('nbs/tutorials').exists()]: shutil.rmtree(f'quarantion/{older}', ignore_errors=True)
 for page in linked(list(Path('nbs/tutorials').glob('*.ipynb'))):
     copy = 'quarantion/notebooks'/page.relative_to('nbs')
     copy.parent.mkdir(parents=True, exist_ok=True)

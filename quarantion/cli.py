@@ -336,7 +336,7 @@ def _program(run):
 # %% ../nbs/cli.ipynb #c4b07fde
 @app.command('infer', help='Answer samples of a file.')
 def _infer(
-    run:Annotated[Path, typer.Argument(help=f'{_WHICH} Or the file of a program.')],
+    run:Annotated[Path, typer.Argument(help=f'{_WHICH} Or the file of a program, which takes input as it is.')],
     input:Annotated[Path, typer.Option(help=_FILE)],
     until:Annotated[str, typer.Option(help=_UNTIL)]=None,
     codes:Annotated[bool, typer.Option('--codes', help='Whole numbers are input codes.')]=False,
@@ -385,6 +385,16 @@ def _copy_new(source, folder):
     _say(f'notebooks in {folder}: {len(new)} copied, {len(all_)-len(new)} there already and left as they are')
 
 # %% ../nbs/cli.ipynb #4f888734
+def _need_jupyterlab(command):
+    from importlib.util import find_spec
+    if find_spec('jupyterlab') is None:
+        fail('jupyterlab', command, 'this package (pip install quarantion[lab])', 'none')
+
+def _jupyterlab(folder, words): # In place of this process
+    sys.stdout.flush()
+    root = f'--ServerApp.root_dir={folder.absolute()}'
+    os.execv(sys.executable, [sys.executable, '-m', 'jupyterlab', root, *words])
+
 _COPY = 'Where the copy goes; notebooks that are there already stay as they are.'
 
 @app.command('lab', help='Open JupyterLab on a copy of the tutorials.', context_settings=_ANY)
@@ -393,32 +403,23 @@ def _lab(
     folder:Annotated[Path, typer.Argument(help=_COPY)]=Path('notebooks'),
 ):
     "Copy the tutorials, and open JupyterLab there; what else is on the command line is for JupyterLab"
-    from importlib.util import find_spec
-    if find_spec('jupyterlab') is None: fail('jupyterlab', 'lab', 'this package (pip install quarantion[lab])', 'none')
+    _need_jupyterlab('lab')
     source = _notebooks()
     if source is None: fail('notebooks', 'lab', 'those that come with the package', 'none')
     _copy_new(source, folder)
-    sys.stdout.flush()
-    here = f'--ServerApp.root_dir={folder.absolute()}', '--LabApp.default_url=/lab/tree/tutorials'
-    os.execv(sys.executable, [sys.executable, '-m', 'jupyterlab', *here, *ctx.args])
+    _jupyterlab(folder, ['--LabApp.default_url=/lab/tree/tutorials', *ctx.args])
 
 # %% ../nbs/cli.ipynb #a142c95d
-def _jupyterlab(folder, words): # In place of this process
-    sys.stdout.flush()
-    root = f'--ServerApp.root_dir={folder.absolute()}'
-    os.execv(sys.executable, [sys.executable, '-m', 'jupyterlab', root, *words])
-
 @app.command('look', help='Open JupyterLab on a notebook that looks into a run.', context_settings=_ANY)
 def _look(
     ctx:typer.Context, # Other words, which JupyterLab is given
     run:Annotated[Path, typer.Argument(help=_WHICH)],
 ):
     "Write a notebook that reads a run, and open it; what else is on the command line is for JupyterLab"
-    from importlib.util import find_spec
     from quarantion.files import write_atomic
     from quarantion.inspect.run_notebook import run_notebook
     from quarantion.train.rundir import result_of
-    if find_spec('jupyterlab') is None: fail('jupyterlab', 'look', 'this package (pip install quarantion[lab])', 'none')
+    _need_jupyterlab('look')
     run = _meant(run)
     quantized,path = result_of(run, _NEEDS)['policy']!='float',Path(f'{run.resolve().name}.ipynb')
     if path.exists(): _say(f'{path} is there already, and left as it is')

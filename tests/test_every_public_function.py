@@ -83,6 +83,7 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'runtime.decision.answers': lambda: dict(decision='sum', scores=a(5,6)),
     'runtime.decision.check_labels': lambda: dict(decision='sum', y=np.arange(5), said=np.arange(5), classes=6),
     'runtime.decision.warn_few': lambda: dict(decision='sum', used=3, outputs=6, samples=9),
+    'data.arrays.stored_turned': lambda: dict(name='mnist'),
     'spikes.readable.unwrapped': lambda: dict(net=net()),
     'spikes.readable.hooks_left': lambda: dict(net=net()),
     'spikes.readable.is_patched': lambda: dict(m=net()),

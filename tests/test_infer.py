@@ -134,6 +134,16 @@ def test_words_that_say_nothing(here, pictures, words, said):
     assert (code,out)==(2,'') and said in err and err.count('\n')==1
 
 
+def test_images_of_emnist_are_turned_upright(net, tmp_path):
+    from quarantion.data.idx import write_idx
+    from quarantion.runtime.infer import samples_of
+    x,theirs,plain = np.arange(128, dtype=np.uint8).reshape(2, 8, 8),tmp_path/'a'/'emnist-digits-test-images-idx3-ubyte',tmp_path/'a'/'images.idx'
+    (tmp_path/'a').mkdir()
+    for f in theirs,plain: write_idx(f, x)
+    with pytest.warns(UserWarning, match='emnist-digits.*transposed'): turned = samples_of(theirs, net)
+    assert np.array_equal(turned.reshape(2, 8, 8), samples_of(plain, net).reshape(2, 8, 8).transpose(0, 2, 1))
+
+
 def test_files_that_do_not_fit(here, net, tmp_path):
     np.save(tmp_path/'x.npy', np.zeros((3,63), np.float32))
     np.save(tmp_path/'none.npy', np.zeros((0,64), np.float32))

@@ -149,12 +149,14 @@ def main(names):
             new = sorted(set(after[0].splitlines())-set(before[0].splitlines())) or ['(a file that differed before)']
             sys.exit('The checks changed the tree; what they made should be committed:\n' + '\n'.join(new))
 
+    tried = None
     with ThreadPoolExecutor(1) as beside: # the wheel is made and tried while the site is built: neither fills two cores
         for name, f in stages.items():
             if names and name not in names: continue
-            if name=='wheel': beside.submit(stage, name, f)
+            if name=='wheel': tried = beside.submit(stage, name, f)
             elif not stage(name, f) and name in ('install', 'build'): break
             if name=='docs': beside.shutdown()
+    if tried: tried.result() # raises what no stage expects
     stage('tree', unchanged)
 
     print(f'\n{"stage":<12}{"seconds":>9}')

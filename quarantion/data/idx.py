@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 import numpy as np, torch
 from ..checks import fail, warn
-from .arrays import IDX_TYPES, IMAGES, LABELS, read_idx, write_idx
+from .arrays import IDX_TYPES, IMAGES, LABELS, read_idx, stored_turned, write_idx
 from .split import DataSet, Split, hold_out
 from ..files import as_path
 
@@ -99,7 +99,7 @@ def _is_turned(folder, found, transpose):
     if transpose is not None: return transpose
     f = _path(found, found.train, 'images')
     name = Path(os.path.abspath(folder)).name
-    if 'emnist' not in f'{name}/{f.relative_to(folder)}'.lower(): return False
+    if not stored_turned(f'{name}/{f.relative_to(folder)}'): return False
     turned = 'they are turned upright (`transpose=True` or `False` decides)'
     warn(f'{f}: EMNIST stores its images transposed; {turned}')
     return True

@@ -10,8 +10,8 @@ import math, time
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
-from ..checks import fail, typed
-from ..data.arrays import read_events, read_idx, read_npy
+from ..checks import fail, typed, warn
+from ..data.arrays import read_events, read_idx, read_npy, stored_turned
 from .until import early
 
 # %% ../../nbs/runtime/infer.ipynb #4e7dbcbc
@@ -37,6 +37,9 @@ def samples_of(
     if end=='.npy': x = read_npy(path)
     else:
         x = read_idx(path)
+        if x.ndim==3 and stored_turned(f'{Path(path).absolute().parent.name}/{Path(path).name}'):
+            warn(f'{path}: EMNIST stores its images transposed; they are turned upright')
+            x = x.transpose(0, 2, 1)
         if x.dtype==np.uint8: x = x.astype(np.float32)/255
     x = _shaped(x, net, str(path))
     if not x.size: fail('samples', str(path), 'at least one', 0)

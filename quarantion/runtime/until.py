@@ -167,7 +167,7 @@ def _rule(net, until):
     if isinstance(until, str) and until=='proved': return None
     number = isinstance(until, (int,float,np.number)) and not isinstance(until, bool)
     if number and until>=0: until = Margin(float(until))
-    if not all(hasattr(until, k) for k in ('bound','least')):
+    if not isinstance(until, Margin):
         fail('`until`', 'classify', "'proved', a `Margin` by `margin_for`, or a number from 0", repr(until))
     _check_margin(net)
     return until
