@@ -233,3 +233,8 @@ def test_npy_as_numpy_reads_it(tmp_path, x):
 def test_npy_of_what_is_no_number(tmp_path, x):
     np.save(tmp_path/'x.npy', x, allow_pickle=True)
     with pytest.raises(CheckError): read_npy(tmp_path/'x.npy')
+
+
+def test_nothing_to_answer(net):
+    from quarantion.runtime.infer import infer
+    assert infer(net, np.zeros((0, *net.in_shape), np.float32))==([], [], [])
