@@ -28,6 +28,7 @@ from quarantion.quant.membranes import uniform_levels
 from quarantion.quant.network import prepare
 from quarantion.quant.observers import MinMax
 from quarantion.quant.policy import preset
+from quarantion.runtime.infer import Inferred
 from quarantion.runtime.layer import Op
 from quarantion.runtime.stream import events_of
 from quarantion.spikes.network import Network
@@ -85,6 +86,8 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'runtime.decision.warn_few': lambda: dict(decision='sum', used=3, outputs=6, samples=9),
     'runtime.infer.samples_of': lambda: dict(path='no such file', net=program()),
     'runtime.infer.infer': lambda: dict(net=program(), x=a(5,6)),
+    'runtime.infer.Inferred': lambda: dict(answers=[1], steps=[2], seconds=[.1]),
+    'runtime.infer.Inferred.percentiles': lambda: dict(self=Inferred([1], [2], [.1])),
     'runtime.infer.traced': lambda: dict(net=program(), x=a(5,6), steps=[1]*5),
     'data.arrays.stored_turned': lambda: dict(name='mnist'),
     'spikes.readable.unwrapped': lambda: dict(net=net()),

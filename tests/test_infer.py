@@ -236,5 +236,5 @@ def test_npy_of_what_is_no_number(tmp_path, x):
 
 
 def test_nothing_to_answer(net):
-    from quarantion.runtime.infer import infer
-    assert infer(net, np.zeros((0, *net.in_shape), np.float32))==([], [], [])
+    from quarantion.runtime.infer import Inferred, infer
+    assert infer(net, np.zeros((0, *net.in_shape), np.float32))==Inferred([], [], [])

@@ -75,6 +75,7 @@ function trace(model, el, d) {
   const left = 46, end = 14;
   const draw = () => {
     const r = devicePixelRatio || 1, w = c.clientWidth, h = c.clientHeight;
+    if (!w) return;
     const n = model.get('neuron'), t = model.get('step'), col = model.get('colours');
     const rows = mem.map(m => m.subarray(n*T, n*T+T)), th = theta ? theta[n%theta.length] : 0;
     const low = Math.min(0, ...rows.flatMap(m => [...m])), high = Math.max(th, ...rows.flatMap(m => [...m]))*1.08;
@@ -98,6 +99,10 @@ function trace(model, el, d) {
     words.textContent = `Neuron ${n} fires in ${T} steps: ${fires}. Its membrane after step ${t}: ${at}.`;
     c.setAttribute('aria-label', words.textContent);
   };
+'''
+
+# %% ../../nbs/inspect/clickable.ipynb #c1ac0004
+_POINTED = r'''
   const at = e => {
     const b = c.getBoundingClientRect();
     model.set('step', Math.min(T-1, Math.max(0, Math.floor((e.clientX-b.left-left)/(b.width-left-end)*T))));
@@ -118,10 +123,13 @@ for (const part of [e => legend(model, e, d), e => render({model, el: e}), e => 
   const box = document.createElement('div');
   el.appendChild(box); part(box);
 }
-const look = new MutationObserver(() => model.set('colours', inks[+isDark(el)]));
+const follow = () => { if (el.clientWidth) model.set('colours', inks[+isDark(el)]); }; // hidden while styles load
+const look = new MutationObserver(() => requestAnimationFrame(follow));
 for (const e of [document.documentElement, document.body]) look.observe(e, {attributes: true});
+new ResizeObserver(follow).observe(el);
 """
 
+# %% ../../nbs/inspect/clickable.ipynb #c1ac0002
 @dataclass(frozen=True)
 class Clickable:
     "A recording that a browser can look into; a notebook shows it"
@@ -138,7 +146,7 @@ class Clickable:
         start = _START%dict(name=js(self.name), data=js(self.data), light=js(LIGHT_INK), dark=js(DARK_INK))
         none = 'Spikes and membranes are drawn here where JavaScript runs.'
         return (f'<div id="{self.name}" class="quarantion-clickable" style="max-width:960px">{none}</div>\n'
-                f'<script type="module">{RASTER}{_PAGE}{_TRACE}{start}</script>')
+                f'<script type="module">{RASTER}{_PAGE}{_TRACE}{_POINTED}{start}</script>')
 
     def _repr_html_(self): return self.to_html()
 

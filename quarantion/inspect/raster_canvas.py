@@ -53,6 +53,7 @@ function render({model, el}) {
 # %% ../../nbs/inspect/raster_canvas.ipynb #88f4054e
 _RASTER = r'''
   function raster() {                                   // spikes, in pixels of the screen; at least one for each
+    if (!c.clientWidth) return;                         // hidden: `late` hears when it is shown
     margins();
     const d = model.get('data'), a = new Uint8Array(d.buffer, d.byteOffset, d.byteLength), [N,T] = shape();
     if (a.length !== N*T) return;                       // the shape, or the data, is still to come
@@ -78,6 +79,7 @@ _RASTER = r'''
 _AROUND = r'''
   function draw() {                                     // everything else, around and over them
     const r = window.devicePixelRatio || 1, [N,T] = shape(), w = c.clientWidth, h = c.clientHeight;
+    if (!w) return;
     const col = model.get('colours');
     c.width = w*r; c.height = h*r;
     const g = c.getContext('2d'); g.scale(r, r);
