@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from .. import __version__
 from ..checks import fail, typed
-from ..files import sha256, write_atomic
+from ..files import as_path, sha256, write_atomic
 
 # %% ../../nbs/export/proof.ipynb #c75df5a0
 FNV_START,_FNV_PRIME = 0xcbf29ce484222325,np.uint64(0x100000001b3)
@@ -55,7 +55,8 @@ def first_difference(
     flat = [(r.spk[:,sample].reshape(len(r.spk), -1),r.mem[:,sample].reshape(len(r.mem), -1)) for r in records]
     ours = [[t, l, n, int(spk[t,n]), int(mem[t,n])] for t in range(len(records[0].spk))
             for l,(spk,mem) in enumerate(flat) for n in range(spk.shape[1])]
-    theirs = [[int(w) for w in line.split()] for line in said.splitlines()]
+    try: theirs = [[int(w) for w in line.split()] for line in said.splitlines()]
+    except ValueError as e: fail('trace', 'export', 'whole numbers', str(e))
     for a,b in zip(ours, theirs):
         if a!=b: return dict(step=a[0], layer=a[1], neuron=a[2], expected=a[3:], found=b[3:])
     if len(ours)==len(theirs): return {}
@@ -110,20 +111,23 @@ class ExportProof:
         place = ', '.join(f'{k} {v}' for k,v in self.first.items())
         return f'{said}: {wrong:,} samples differ, first at {place}'
 
+ExportProof.__init__ = typed(ExportProof.__init__)
+
 # %% ../../nbs/export/proof.ipynb #c3cffa8f
 @typed
 def write_proof(
     folder, # Where the files of an export are
     target:str, # Such as `c`
     files:list, # Their names
-    proof:ExportProof=None, # What came out; absent if it was not asked for
+    proof:ExportProof=None, # What came out; absent if nothing was run
+    why:str='not run (--no-proof)', # Why it is absent
     **more # What else is to be said, such as `run`
 )->dict: # What was written
     "Write `proof.json`"
-    folder = Path(folder)
+    folder = as_path(folder)
     out = dict(format='quarantion.proof', version=1, quarantion=__version__, target=target, **more)
     out['files'] = {f:sha256(folder/f) for f in sorted(files)}
-    if proof is None: out |= dict(proved=False, why='not run (--no-proof)')
+    if proof is None: out |= dict(proved=False, why=why)
     else: out |= dict(proved=proof.proved)|{k:v for k,v in asdict(proof).items() if k!='target'}
     write_atomic(folder/'proof.json', (json.dumps(out, indent=1)+'\n').encode())
     return out
