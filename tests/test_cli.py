@@ -536,9 +536,9 @@ def test_export_exits_with_1_where_the_c_is_another_network(here, done, tmp_path
     from dataclasses import replace
     from quarantion import export
     real = export.to_c
-    def wrong(net, *args):
+    def wrong(net, **how):
         l = net.layers[0]
-        return real(replace(net, layers=(replace(l, theta=l.theta+np.eye(len(l.theta), dtype=np.int32)[0]), *net.layers[1:])), *args)
+        return real(replace(net, layers=(replace(l, theta=l.theta+np.eye(len(l.theta), dtype=np.int32)[0]), *net.layers[1:])), **how)
     monkeypatch.setattr(export, 'to_c', wrong)
     code,out,_ = here('export', done, '--to', 'c', '--out', tmp_path/'c')
     said = json.loads((tmp_path/'c/proof.json').read_text())
