@@ -287,3 +287,22 @@ def test_a_proof_lies_beside_its_files(tmp_path):
     said = write_proof(tmp_path, 'c', [*text.files])
     assert json.loads((tmp_path/'proof.json').read_text())==said and said['proved'] is False and said['why']=='not run (--no-proof)'
     assert {*said['files']}=={'net.h','net.c','main.c'}
+
+
+NEEDS = {'arm-none-eabi-gcc':'gcc-arm-none-eabi libnewlib-arm-none-eabi', 'qemu-system-arm':'qemu-system-arm', 'powerpc-linux-gnu-gcc':'gcc-powerpc-linux-gnu', 'qemu-ppc':'qemu-user'}
+
+
+def needs(*names):
+    missing = [n for n in names if shutil.which(n) is None]
+    return pytest.mark.skipif(bool(missing), reason=', '.join(f'no {n} (apt-get install {NEEDS[n]})' for n in missing))
+
+
+@needs('powerpc-linux-gnu-gcc', 'qemu-ppc')
+def test_big_endian_and_32_bits(tmp_path):
+    rng = np.random.default_rng(0)
+    nets = [network(rng) for _ in range(10)]
+    for k,net in enumerate(nets):
+        to_c(net, f'n{k}').save(tmp_path)
+        run_tool(['powerpc-linux-gnu-gcc', *CFLAGS, '-static', tmp_path/f'n{k}.c', tmp_path/'main.c', '-o', tmp_path/f'p{k}'])
+        proof = compare_c(net, sample(rng, net, 20), {'qemu-ppc':lambda data: run_tool(['qemu-ppc', tmp_path/f'p{k}'], data)})
+        assert proof.proved, proof
