@@ -3,20 +3,23 @@ and compared in every spike, membrane and decision. 20 networks here, 200 under 
 import json
 import re
 import shutil
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from quarantion.checks import CheckError
+from quarantion.data.digits import load_digits
 from quarantion.export import proof as exported
 from quarantion.export.c import CFLAGS, compare_c, prove_c, to_c
 from quarantion.export.proof import run_tool, write_proof
 from quarantion.runtime.layer import RESETS, IntLayer, Op
-from quarantion.runtime.network import IntegerNetwork
+from quarantion.runtime.network import IntegerNetwork, load
 from quarantion.runtime.shapes import shapes
 
-GCC = shutil.which('gcc')
+GCC,HERE = shutil.which('gcc'),Path(__file__).parent
 needs_gcc = pytest.mark.skipif(GCC is None, reason='no gcc (apt-get install gcc)')
 WATCHED = (*CFLAGS[:-1], '-O1', '-fsanitize=undefined,address', '-fno-sanitize-recover=all')
 
@@ -306,3 +309,49 @@ def test_big_endian_and_32_bits(tmp_path):
         run_tool(['powerpc-linux-gnu-gcc', *CFLAGS, '-static', tmp_path/f'n{k}.c', tmp_path/'main.c', '-o', tmp_path/f'p{k}'])
         proof = compare_c(net, sample(rng, net, 20), {'qemu-ppc':lambda data: run_tool(['qemu-ppc', tmp_path/f'p{k}'], data)})
         assert proof.proved, proof
+
+
+def on_board(folder, text, cpu, machine):
+    "Built for a processor without an operating system; what runs it in an emulator"
+    text.save(folder)
+    how = f'-Os -mcpu={cpu} -mthumb --specs=rdimon.specs -nostartfiles -T'.split()
+    run_tool(['arm-none-eabi-gcc', *CFLAGS[:-1], '-Os', f'-mcpu={cpu}', '-mthumb', '-c', folder/'net.c', '-o', folder/'net.o'])
+    run_tool(['arm-none-eabi-gcc', *how, HERE/'cortex_m.ld', HERE/'cortex_m.c', folder/'net.o', folder/'main.c', '-o', folder/'net.elf'])
+    emulator = ['qemu-system-arm', '-M', machine, *'-display none -monitor none -serial none -semihosting-config enable=on,target=native -kernel net.elf'.split()]
+    def run(data):
+        (folder/'input.bin').write_bytes(data)
+        p = subprocess.run(emulator, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+        assert p.returncode==0, (p.returncode, p.stderr)
+        return p.stdout or p.stderr
+    return run
+
+
+def measured(): return load(HERE.parent/'nbs/measured/digits.safetensors')
+
+
+@needs('arm-none-eabi-gcc', 'qemu-system-arm')
+@pytest.mark.parametrize('cpu,machine', [('cortex-m3','mps2-an385'), ('cortex-m4','mps2-an386'), ('cortex-m7','mps2-an500'), ('cortex-m0plus','microbit')])
+def test_bare_metal(tmp_path, cpu, machine):
+    "Digits on the processor of a small board: 100 samples, every spike and membrane; and a threshold that is one too large is found"
+    net,x = measured(),load_digits().x_test.numpy()[:100]
+    proof = compare_c(net, x, {machine:on_board(tmp_path, to_c(net), cpu, machine)}, 'cortex-m')
+    assert proof.proved and proof.samples==100 and proof.spikes==100*25*138
+    fires = int(net.record(x)[0].spk.sum((0,1)).argmax())
+    l = net.layers[0]
+    wrong = replace(net, layers=(replace(l, theta=l.theta+np.eye(len(l.theta), dtype=np.int32)[fires]), *net.layers[1:]))
+    proof = compare_c(net, x[:20], {machine:on_board(tmp_path, to_c(wrong), cpu, machine)}, 'cortex-m')
+    assert not proof.proved and (proof.first['layer'],proof.first['neuron'])==(0,fires)
+
+
+@needs('arm-none-eabi-gcc', 'qemu-system-arm')
+def test_flash_and_ram_of_digits(tmp_path):
+    "`net.o` with its weights at -Os: 64-128-10 in nonary takes at most 8 kB of flash and 1.5 kB of RAM"
+    to_c(measured()).save(tmp_path)
+    (tmp_path/'size.c').write_text('#include "net.h"\nchar state[sizeof(net_state)];\n')
+    def sizes(f): # text, data, bss
+        run_tool(['arm-none-eabi-gcc', '-std=c99', '-Os', '-mcpu=cortex-m0plus', '-mthumb', '-fstack-usage', '-c', tmp_path/f'{f}.c', '-o', tmp_path/f'{f}.o'])
+        return [int(w) for w in run_tool(['arm-none-eabi-size', tmp_path/f'{f}.o']).decode().splitlines()[1].split()[:3]]
+    text,data,bss = sizes('net')
+    assert text+data<=8000 and bss==0 and sizes('size')[2]<=1500, (text, data, sizes('size'))
+    stack = [int(line.split('\t')[1]) for line in (tmp_path/'net.su').read_text().splitlines()]
+    assert sum(stack)<=200, stack # all functions inside each other, which they are not
