@@ -76,6 +76,7 @@ static void ${net}_add_$name(int32_t *a, const $word *w, int32_t n, int32_t x) {
 }
 """
 
+# %% ../../nbs/export/c.ipynb #45c38aa0
 _HELPERS = dict(zero="""
 static void ${net}_zero(int32_t *a, int32_t n) {
     while (n-- > 0) *a++ = 0;
@@ -118,6 +119,7 @@ static int32_t ${net}_nearest(int32_t v, int32_t theta, const int32_t *t, int32_
 }
 """)
 
+# %% ../../nbs/export/c.ipynb #b56b09d0
 def _helpers(net, body, adds):
     "Those that `body` uses, directly or through others, in the order of their definition"
     texts = {f'{net}_add_{p.name}':_fill(_ADD, net=net, **p._asdict()) for p in adds}
@@ -298,6 +300,7 @@ class _Layer(NamedTuple):
     stages:list # Sizes that lie in the shared memory, one after the other
     row:int # Room for a row of weights
 
+# %% ../../nbs/export/c.ipynb #e94fc362
 def _back(net, i, l, shape):
     "What recurrent weights are in C: a stage, or a list of numbers"
     if not l.recurrent.size: return None,''
@@ -327,6 +330,7 @@ def _layer(net, i, l, shape, kind, work):
         calls='\n'.join('    '+c for c in calls), lines=('\n'+' '*12).join(lines))
     return _Layer(''.join(s.text for s in chain)+arrays+lists+text, n, sizes, max(s.row for s in chain)),out
 
+# %% ../../nbs/export/c.ipynb #da127930
 def _layers(net, name, kind):
     "All layers, and the size of the memory that they share"
     work = 0
@@ -357,6 +361,7 @@ _BEST = """
     }
 """
 
+# %% ../../nbs/export/c.ipynb #3b9a4d6c
 def _seen(net):
     "The word for what is kept of the last layer"
     d = decision_of(net.decision)
@@ -425,6 +430,7 @@ int ${net}_decide(const ${net}_state *s, int32_t *out);
 #endif
 """
 
+# %% ../../nbs/export/c.ipynb #8e4861f8
 _SOURCE = """
 #include <stddef.h>
 #include "$net.h"
@@ -547,6 +553,7 @@ class CText:
 
 CText.__init__ = typed(CText.__init__)
 
+# %% ../../nbs/export/c.ipynb #9109d202
 def _most_steps(net):
     "Steps that are proved to stay within 32 bits"
     def proved(t):
@@ -592,6 +599,7 @@ def _main(net, name, kind):
     write = '\n'.join(' '*16+layer('write', i, p, f't, {i}, ') for i,p in enumerate(net.plan))
     return _fill(_MAIN, net=name, NET=name.upper(), bytes=size, value=value, see=see, write=write, start=FNV_START)
 
+# %% ../../nbs/export/c.ipynb #2e732684
 @typed
 def to_c(
     net:IntegerNetwork, # The program
