@@ -303,7 +303,7 @@ def needs(*names):
 @needs('powerpc-linux-gnu-gcc', 'qemu-ppc')
 def test_big_endian_and_32_bits(tmp_path):
     rng = np.random.default_rng(0)
-    nets = [network(rng) for _ in range(10)]
+    nets = [network(rng) for _ in range(5)]
     for k,net in enumerate(nets):
         to_c(net, f'n{k}').save(tmp_path)
         run_tool(['powerpc-linux-gnu-gcc', *CFLAGS, '-static', tmp_path/f'n{k}.c', tmp_path/'main.c', '-o', tmp_path/f'p{k}'])
