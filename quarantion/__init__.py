@@ -20,7 +20,8 @@ STOREYS = {
         runtime='integer networks: load, prove the range, run; without torch',
         spikes='spiking neurons, networks, encoders; snnTorch and SpikingJelly'),
     'in few bits, and out': dict(
-        quant='policies, observers, training with integers, lowering and its proof'),
+        quant='policies, observers, training with integers, lowering and its proof',
+        export='a program in other languages, with the same spikes, proved'),
     'learning and remembering': dict(
         train='losses, and runs that survive being killed'),
     'looking': dict(

@@ -361,6 +361,53 @@ def _infer(
     took = ', '.join(f'{k} {v:.0f} µs' for k,v in got.percentiles().items())
     _say(f'{len(got.answers)} samples, {sum(got.steps)/len(got.steps):.2f} of {net.steps} steps; {took}')
 
+# %% ../nbs/cli.ipynb #2af50a2f
+_TARGETS,_ENOUGH = ('c',),1000 # Languages, and samples that are compared
+
+def _encoded(cfg):
+    "Samples of a run to prove an export with: those for tests, then others"
+    import torch
+    from quarantion.spikes.encoders import encode
+    from quarantion.train.job import load_data
+    split = load_data(cfg)
+    x = torch.cat([split.x_test[:_ENOUGH], split.x_train[:_ENOUGH]])[:_ENOUGH]
+    return encode(x, cfg.encode, cfg.steps, cfg.seed).numpy()
+
+def _proved_export(net, text, cfg):
+    "What came out, and why nothing did"
+    from quarantion.export.c import prove_c
+    try: return prove_c(net, text, _encoded(cfg)),''
+    except CheckError as e: return None,str(e)
+
+# %% ../nbs/cli.ipynb #48420229
+_TO = 'Folder for the files; default: the name of the run and of the language.'
+
+@app.command('export', help='Write the integers of a run in another language, and prove them.')
+def _export(
+    run:Annotated[Path, typer.Argument(help=_WHICH)],
+    to:Annotated[str, typer.Option(help='The language: c.')],
+    out:Annotated[Path, typer.Option(help=_TO)]=None,
+    no_proof:Annotated[bool, typer.Option('--no-proof', help='Do not compile and compare.')]=False,
+    as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
+):
+    "Write the files of an export and its `proof.json`; exit with 1 if it is not proved"
+    check_in(to, _TARGETS, '--to')
+    from quarantion.export import to_c, write_proof
+    from quarantion.runtime import load
+    from quarantion.train.job import settings
+    from quarantion.train.rundir import result_of
+    run = _meant(run)
+    cfg,_ = settings(run),result_of(run, _NEEDS)
+    if cfg.policy=='float': fail('policy', str(run), 'one that gives integers', 'float')
+    name = run.resolve().name
+    net,folder = load(run/'integer.safetensors'),out or Path(f'{name}-{to}')
+    text = to_c(net, title=name)
+    text.save(folder)
+    proof,why = (None,'not run (--no-proof)') if no_proof else _proved_export(net, text, cfg)
+    said = write_proof(folder, to, [*text.files], proof, why, run=name)
+    print(json.dumps(dict(folder=str(folder))|said) if as_json else f'{folder}: {proof or f"no proof: {why}"}')
+    if not (no_proof or said['proved']): raise typer.Exit(1)
+
 # %% ../nbs/cli.ipynb #9aff76c0
 def _notebooks()->Path: # Folder with `tutorials` and other rooms; `None` if there is none
     "Where the notebooks are: in a checkout, whose package may hold an older copy, or in the installed package"

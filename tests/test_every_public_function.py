@@ -19,6 +19,7 @@ from torch import nn
 
 import quarantion
 from quarantion.checks import CheckError
+from quarantion.export import ExportProof, to_c
 from quarantion.files import save_tensors
 from quarantion.inspect.clickable import Clickable
 from quarantion.paper import draw_png
@@ -29,7 +30,8 @@ from quarantion.quant.network import prepare
 from quarantion.quant.observers import MinMax
 from quarantion.quant.policy import preset
 from quarantion.runtime.infer import Inferred
-from quarantion.runtime.layer import Op
+from quarantion.runtime.layer import IntLayer, Op, Record
+from quarantion.runtime.network import IntegerNetwork
 from quarantion.runtime.stream import events_of
 from quarantion.spikes.network import Network
 from quarantion.spikes.neuron import LIF, Gradient
@@ -401,6 +403,34 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'paper.rgb': lambda: dict(colour='#ff0000'),
     'paper.nit_inks': lambda: dict(n=-4),
 }
+
+
+EXPORTED = ('c', dict(gcc='12'), 1, 1, 1, 1, '0', dict(gcc=0), {})
+
+
+def small_program(): return IntegerNetwork((IntLayer(np.ones((2,3), np.int8), *np.ones((3,2), np.int32), np.ones(2)),), (3,), 2, 1., 0, 3)
+
+
+def one_record(): return [Record('0', np.zeros((1,1,1), np.uint8), np.zeros((1,1,1), np.int32))]
+
+
+CALLS |= { # what leaves the house
+    'export.proof.fnv_of': lambda: dict(records=one_record()),
+    'export.proof.fnv_of_lines': lambda: dict(lines=['0']),
+    'export.proof.first_difference': lambda: dict(said='0 0 0 0 0', records=one_record(), sample=0),
+    'export.proof.tool': lambda: dict(name='cat', package='coreutils'),
+    'export.proof.run_tool': lambda: dict(command=['cat'], data=b'', timeout=9.),
+    'export.proof.ExportProof': lambda: dict(zip('target tools samples steps spikes fired fnv mismatches first'.split(), EXPORTED)),
+    'export.proof.write_proof': lambda: dict(folder='x', target='c', files=[], proof=ExportProof(*EXPORTED), why='so'),
+    'export.proof.in_comment': lambda: dict(text='x'),
+    'export.c.pack_rows': lambda: dict(w=np.ones((2,3), np.int8)),
+    'export.c.CText': lambda: dict(name='net', header='', source='', main=''),
+    'export.c.CText.save': lambda: dict(self=to_c(small_program()), folder='x'),
+    'export.c.to_c': lambda: dict(net=small_program(), name='net', title=''),
+    'export.c.compare_c': lambda: dict(net=small_program(), x=np.ones((1,3)), runs={}, target='c', tools={}),
+    'export.c.prove_c': lambda: dict(net=small_program(), text=to_c(small_program()), x=np.ones((1,3)), flags=('-O0',)),
+}
+
 MOST_OPEN = 346 # may only fall
 OPEN = '''
 checks.CheckError checks.fail checks.typed cli.main cli.options cli.with_options data.idx.Found data.idx.fetch_mnist data.split.DataSet
