@@ -20,6 +20,7 @@ from torch import nn
 import quarantion
 from quarantion.checks import CheckError
 from quarantion.export import ExportProof, to_c
+from quarantion.export.cortex_m import BOARDS, Footprint
 from quarantion.files import save_tensors
 from quarantion.inspect.clickable import Clickable
 from quarantion.paper import draw_png
@@ -419,15 +420,22 @@ CALLS |= { # what leaves the house
     'export.proof.fnv_of_lines': lambda: dict(lines=['0']),
     'export.proof.first_difference': lambda: dict(said='0 0 0 0 0', records=one_record(), sample=0),
     'export.proof.tool': lambda: dict(name='cat', package='coreutils'),
-    'export.proof.run_tool': lambda: dict(command=['cat'], data=b'', timeout=9.),
+    'export.proof.run_tool': lambda: dict(command=['cat'], data=b'', timeout=9., folder='.'),
     'export.proof.ExportProof': lambda: dict(zip('target tools samples steps spikes fired fnv mismatches first'.split(), EXPORTED)),
     'export.proof.write_proof': lambda: dict(folder='x', target='c', files=[], proof=ExportProof(*EXPORTED), why='so'),
     'export.proof.in_comment': lambda: dict(text='x'),
-    'export.c.pack_rows': lambda: dict(w=np.ones((2,3), np.int8)),
+    'export.packing.pack_rows': lambda: dict(w=np.ones((2,3), np.int8)),
+    'export.packing.pack_positions': lambda: dict(w=np.ones((2,3), np.int8)),
+    'export.harness.compare_c': lambda: dict(net=small_program(), x=np.ones((1,3)), runs={}, target='c', tools={}),
+    'export.cortex_m.Board': lambda: dict(cpu='cortex-m3', machine='mps2-an385', flash=2**20, ram=2**20, ram_at=2**29),
+    'export.cortex_m.board_files': lambda: dict(board=BOARDS[0], name='net'),
+    'export.cortex_m.Footprint': lambda: dict(cpu='cortex-m3', flash=1, ram=1, stack=1),
+    'export.cortex_m.footprint_of': lambda: dict(text=to_c(small_program()), cpu='cortex-m3'),
+    'export.cortex_m.BoardProof': lambda: dict(proof=ExportProof(*EXPORTED), bytes=Footprint('cortex-m3', 1, 1, 1), instructions=1),
+    'export.cortex_m.prove_board': lambda: dict(net=small_program(), text=to_c(small_program()), x=np.ones((1,3)), board=BOARDS[0]),
     'export.c.CText': lambda: dict(name='net', header='', source='', main=''),
     'export.c.CText.save': lambda: dict(self=to_c(small_program()), folder='x'),
-    'export.c.to_c': lambda: dict(net=small_program(), name='net', title=''),
-    'export.c.compare_c': lambda: dict(net=small_program(), x=np.ones((1,3)), runs={}, target='c', tools={}),
+    'export.c.to_c': lambda: dict(net=small_program(), name='net', title='', sparse=False, crc=False),
     'export.c.prove_c': lambda: dict(net=small_program(), text=to_c(small_program()), x=np.ones((1,3)), flags=('-O0',)),
 }
 

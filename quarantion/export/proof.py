@@ -75,11 +75,13 @@ def tool(
 def run_tool(
     command:list, # The program, and its words
     data:bytes=b'', # What it reads
-    timeout:float=600 # Seconds
+    timeout:float=600, # Seconds
+    folder=None # Where it runs
 )->bytes: # What it printed
     "Run a program to its end; raises `CheckError` where it fails"
     where = Path(str(command[0])).name
-    try: p = subprocess.run([*map(str, command)], input=data, capture_output=True, timeout=timeout)
+    try: p = subprocess.run([*map(str, command)], input=data, capture_output=True, timeout=timeout,
+                           cwd=folder)
     except OSError as e: fail('program', where, 'one that runs', e.strerror)
     except subprocess.TimeoutExpired: fail('program', where, f'an end within {timeout:g} s', 'none')
     if p.returncode: fail('program', where, 'exit code 0', f'{p.returncode}: {p.stderr.decode(errors="replace")[:600]}')
