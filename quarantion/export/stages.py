@@ -166,7 +166,7 @@ def _neuron(net, i, l, own, a):
     limited = l.clip or len(l.levels)
     yield f'p = {a};'
     if l.current_max: yield f'p = {net}_requant(p, {own["m0"]}, {own["shift"]}, {l.current_max});'
-    yield f'p = p * {2**l.guard} + {own["bias"]};'
+    yield f'p = p{f" * {2**l.guard}" if l.guard else ""} + {own["bias"]};'
     if len(l.current_leak): yield f's->j{i}[n] = p = {net}_leak(s->j{i}[n], {own["current_leak"]}) + p;'
     before = _BEFORE.get(l.reset, '').format(i=i)
     yield f'p = {net}_leak(s->v{i}[n], {own["leak"]}){before} + p;'
