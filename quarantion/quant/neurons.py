@@ -20,7 +20,7 @@ from ..runtime.layer import ONE, IntLayer, leak
 from ..runtime.state import State
 from ..spikes.buffers import empty
 from ..spikes.neuron import RESETS, Gradient
-from ..spikes.operators import lif_gradients, op_name
+from ..spikes.operators import lif_gradients, on_gpu, op_name
 from ..spikes.surrogate import plain_tensors, spike
 
 # %% ../../nbs/quant/neurons.ipynb #abe54598
@@ -67,6 +67,9 @@ def _lif_int(a:Tensor, bias_real:Tensor, theta_real:Tensor, beta_real:Tensor, un
         unused = np.empty((0,0,0), np.uint8),np.empty((0,0), np.int32) # spikes in bits, the last state
         lif_int_forward(sums, guard, *ints, v, spk.numpy(), unused[0], pre.numpy(), unused[1],
                         steps, RESETS.index(reset), torch.get_num_threads())
+    elif on_gpu(a):
+        from quarantion.kernels.cuda.lif_int import lif_int_forward as on_cuda
+        return on_cuda(a, (bias,theta,m), unit, guard, steps, RESETS.index(reset), v0, real)
     else: spk,pre = _int_loop(a.long(), guard, bias, theta, m, steps, reset, v0)
     return spk.to(unit.dtype), pre, pre*unit if real else unit.new_empty(0)
 

@@ -8,9 +8,11 @@ __all__ = ['lif_op', 'lif_gradients', 'forward_loop', 'backward_loop', 'Argument
 # %% ../../nbs/spikes/operators.ipynb #0a5cc20a
 import numpy as np
 import torch
+from functools import cache
+from importlib.util import find_spec
 from typing import NamedTuple
 from torch import Tensor, nn
-from ..checks import as_array
+from ..checks import as_array, warn
 from ..kernels.bptt import lif_backward
 from ..kernels.lif import lif_forward
 from ..runtime.layer import RESETS
@@ -81,9 +83,30 @@ def op_name(
     while hasattr(torch.ops.quarantion, name): name += '_'
     return f'quarantion::{name}'
 
+# %% ../../nbs/spikes/operators.ipynb #9d3b369f
+@cache
+def _runs_triton(device):
+    "Can this GPU run it?"
+    found = None if find_spec('triton') else 'no triton (pip install triton)'
+    old = torch.cuda.get_device_capability(device)
+    if old<(7,0): found = f'compute capability {old[0]}.{old[1]}'
+    want = 'expected triton and compute capability 7.0'
+    if found: warn(f'{device}: spikes run in a slow loop of torch; {want}, found {found}')
+    return not found
+
+def on_gpu(
+    x:Tensor # What a layer is about to run on
+): # The module of its kernels, or nothing
+    "Kernels for a tensor on a GPU"
+    if not x.is_cuda or x.dtype not in (torch.float32,torch.float64) or not _runs_triton(x.device): return None
+    from quarantion.kernels.cuda import lif
+    return lif
+
 # %% ../../nbs/spikes/operators.ipynb #df0fcb7c
 def _forward(x:Tensor, beta:Tensor, theta:Tensor, v0:Tensor, steps:int, reset:str, surrogate:str, slope:float,
              detach_reset:bool, trace:bool, keep:bool)->tuple[Tensor,Tensor]: # membranes have no steps unless `keep`
+    if (gpu := on_gpu(x)):
+        return gpu.lif_forward(x, beta, theta, v0, steps, RESETS.index(reset), (True,keep,False))[:2]
     if not _on_cpu(x):
         spk,pre = forward_loop(x, beta, theta, v0, steps, reset)
         return spk,pre if keep and steps else pre.new_empty((steps if keep else 0,*v0.shape))
@@ -106,6 +129,10 @@ def _gradients(gs:Tensor|None, gpre:Tensor|None, x:Tensor|None, pre:Tensor|None,
                beta:Tensor, theta:Tensor, steps:int, reset:str, surrogate:str, slope:float, detach_reset:bool,
                constant:bool, learn_beta:bool, learn_theta:bool)->tuple[Tensor,Tensor,Tensor,Tensor]:
     "Gradients of x, for each row of β and θ (float64), and of v0; from `x`, or from `pre` in units of `unit`"
+    if (gpu := on_gpu(v0)):
+        if pre is None: pre = gpu.lif_forward(x, beta, theta, v0, steps, RESETS.index(reset), (False,True,False))[1]
+        how = RESETS.index(reset),SURROGATES.index(surrogate),slope,detach_reset
+        return gpu.lif_backward(gs, gpre, pre, unit, (v0,beta,theta), how, constant, (learn_beta,learn_theta))
     if not _on_cpu(v0):
         how = reset,surrogate,slope,detach_reset
         gx,*rows,gv0 = backward_loop(gs, gpre, x, pre, unit, v0, beta, theta, steps, *how)
@@ -166,6 +193,8 @@ def _is_eager(x): # tensors that stand for others know operators alone
 # %% ../../nbs/spikes/operators.ipynb #4e95feec
 def _counts(x:Tensor, beta:Tensor, theta:Tensor, v0:Tensor, steps:int, reset:str, surrogate:str, slope:float,
             detach_reset:bool)->Tensor:
+    if (gpu := on_gpu(x)):
+        return gpu.lif_forward(x, beta, theta, v0, steps, RESETS.index(reset), (False,False,True))[2]
     if not _on_cpu(x): return forward_loop(x, beta, theta, v0, steps, reset)[0].sum(0)
     none,count = np.empty((0,0,0), np.uint8),np.empty(v0.shape, np.int32)
     lif_forward(*map(as_array, (x,beta,theta,v0.clone())), none, none, as_array(v0.new_empty((0,0,0))), count,

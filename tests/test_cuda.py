@@ -1,0 +1,106 @@
+"""Kernels of a GPU beside the loops of a CPU. They run on a GPU, or in Triton's interpreter (TRITON_INTERPRET=1); elsewhere they are skipped by name"""
+import importlib.util
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from quarantion.runtime.layer import RESETS
+from quarantion.spikes.operators import backward_loop, forward_loop
+from quarantion.spikes.surrogate import SURROGATES
+
+GPU,INTERPRETED = torch.cuda.is_available(),os.environ.get('TRITON_INTERPRET')=='1' and importlib.util.find_spec('triton') is not None
+pytestmark = pytest.mark.skipif(not (GPU or INTERPRETED), reason='no GPU (or TRITON_INTERPRET=1, and triton)')
+DEVICE = 'cuda' if GPU else 'cpu'
+STRIDES = dict(plain=lambda *s: torch.randn(s), turned=lambda t,b,n: torch.randn(t, n, b).transpose(1, 2), cut=lambda t,b,n: torch.randn(t, b, 2*n)[...,::2],
+               late=lambda t,b,n: torch.randn(b, t, n).transpose(0, 1))
+
+
+def there(*tensors):
+    "On the GPU, with the strides that they have"
+    def moved(t):
+        if t is None or not GPU: return t
+        if 0 in t.stride(): return t[tuple(slice(0, 1) if s==0 else slice(None) for s in t.stride())].cuda().expand(t.shape)
+        return torch.empty_strided(t.shape, t.stride(), device=DEVICE, dtype=t.dtype).copy_(t)
+    return [moved(t) for t in tensors]
+
+
+def one(seed):
+    "A layer with an input of any strides"
+    rng = np.random.default_rng(seed)
+    pick = lambda *v: v[rng.integers(len(v))]
+    torch.manual_seed(seed)
+    t,b,n,dtype = int(pick(1, 2, 3, 7, 20)),int(pick(1, 2, 5)),int(pick(1, 3, 16, 50)),pick(torch.float32, torch.float32, torch.float64)
+    constant,steps = seed%5==4,t
+    x = STRIDES[pick(*STRIDES)](1 if constant else t, b, n).to(dtype)*.7+.3
+    per = lambda lo: (torch.rand(n if rng.random()<.5 else 1, dtype=dtype)+lo).expand(n)
+    return x,per(0).clamp(max=1),per(.5),torch.randn(b, n, dtype=dtype),steps,pick(*RESETS),constant,pick
+
+
+@pytest.mark.parametrize('seed', range(60))
+def test_forward_equals_the_loop(seed):
+    from quarantion.kernels.cuda.lif import lif_forward
+    x,beta,theta,v0,steps,reset,_,_ = one(seed)
+    want,pre = forward_loop(x, beta, theta, v0, steps, reset)
+    got = [v.cpu() for v in lif_forward(*there(x, beta, theta, v0), steps, RESETS.index(reset), (True,True,True))]
+    assert torch.equal(got[0], want) and torch.equal(got[1], pre) and torch.equal(got[2], want.sum(0))
+    alone = [lif_forward(*there(x, beta, theta, v0), steps, RESETS.index(reset), tuple(k==i for k in range(3)))[i].cpu() for i in range(3)]
+    assert all(torch.equal(a, b) for a,b in zip(alone, got))
+
+
+@pytest.mark.parametrize('seed', range(60))
+def test_gradients_equal_the_loop(seed):
+    from quarantion.kernels.cuda.lif import lif_backward
+    x,beta,theta,v0,steps,reset,constant,pick = one(seed)
+    pre = forward_loop(x, beta, theta, v0, steps, reset)[1]
+    shape = *pre.shape,
+    gs = pick(None, torch.randn(shape), torch.randn(1, *shape[1:]).expand(shape), torch.randn(1, *shape[1:]))
+    gpre = torch.randn(shape) if gs is None else pick(None, torch.randn(shape))
+    gs,gpre = (None if g is None else g.to(x.dtype) for g in (gs,gpre))
+    kind,detach,learn = pick(*SURROGATES),bool(pick(0, 1)),(bool(pick(0, 1)),bool(pick(0, 1)))
+    want = backward_loop(gs, gpre, None, pre, None, v0, beta, theta, steps, reset, kind, 5., detach)
+    want = want[0].sum(0, keepdim=True) if constant else want[0],*want[1:]
+    how = RESETS.index(reset),SURROGATES.index(kind),5.,detach
+    got = lif_backward(*there(gs, gpre, pre), None, tuple(there(v0, beta, theta)), how, constant, learn)
+    again = lif_backward(*there(gs, gpre, pre), None, tuple(there(v0, beta, theta)), how, constant, learn)
+    assert all(torch.equal(a, b) for a,b in zip(got, again)) # the same bytes
+    for k,(a,b) in enumerate(zip(got, want)):
+        if k in (1,2) and not learn[k-1]: assert not len(a)
+        else: torch.testing.assert_close(a.cpu(), b.to(a.dtype), rtol=1e-5, atol=1e-5)
+
+
+def ints(seed):
+    "An integer layer: sums, bias, θ and leak, unit, guard, steps, reset, start"
+    rng = np.random.default_rng(seed)
+    pick = lambda *v: v[rng.integers(len(v))]
+    t,b,n,guard = int(pick(1, 2, 7, 20)),int(pick(1, 2, 5)),int(pick(1, 3, 16, 50)),int(pick(0, 3, 8))
+    torch.manual_seed(seed)
+    a = (STRIDES[pick(*STRIDES)](1 if seed%5==4 else t, b, n)*40).round().to(pick(torch.float32, torch.float64))
+    whole = lambda lo,hi: torch.from_numpy(rng.integers(lo, hi, n).astype(np.int32) if rng.random()<.5 else np.full(n, rng.integers(lo, hi), np.int32))
+    v0 = torch.from_numpy(rng.integers(-5000, 5000, (b,n)).astype(np.int32)) if rng.random()<.5 else None
+    unit = torch.rand(n, dtype=pick(torch.float32, torch.float64))*1e-3+1e-4
+    return a,(whole(-500, 500),whole(1, 60<<guard),whole(0, 65537)),unit,guard,t,pick(*RESETS),v0,pick
+
+
+@pytest.mark.parametrize('seed', range(40))
+def test_integer_neurons_equal_the_loop(seed):
+    from quarantion.kernels.cuda.lif_int import lif_int_forward
+    from quarantion.quant.neurons import _int_loop
+    a,(bias,theta,m),unit,guard,steps,reset,v0,_ = ints(seed)
+    spk,pre = _int_loop(a.long(), guard, bias, theta, m, steps, reset, v0)
+    got = lif_int_forward(*there(a), tuple(there(bias, theta, m)), *there(unit), guard, steps, RESETS.index(reset), *there(v0))
+    for x,y in zip(got, (spk.to(unit.dtype),pre,pre*unit)): assert x.dtype==y.dtype and torch.equal(x.cpu(), y)
+
+
+@pytest.mark.parametrize('seed', range(20))
+def test_gradients_through_units_equal_the_loop(seed):
+    from quarantion.kernels.cuda.lif import lif_backward
+    from quarantion.quant.neurons import _int_loop
+    a,(bias,theta,m),unit,guard,steps,reset,v0,pick = ints(seed)
+    pre = _int_loop(a.long(), guard, bias, theta, m, steps, reset, v0)[1]
+    beta,th,start = (m/65536).to(unit.dtype),unit*theta.to(unit.dtype),unit.new_zeros(pre.shape[1:]) if v0 is None else v0*unit
+    gs,kind = torch.randn(pre.shape, dtype=unit.dtype),pick(*SURROGATES)
+    want = backward_loop(gs, None, None, pre, unit, start, beta, th, steps, reset, kind, 25., True)
+    got = lif_backward(*there(gs), None, *there(pre, unit), tuple(there(start, beta, th)), (RESETS.index(reset),SURROGATES.index(kind),25.,True), False, (True,True))
+    for x,y in zip(got, want): torch.testing.assert_close(x.cpu(), y.to(x.dtype), rtol=1e-5, atol=1e-5)
