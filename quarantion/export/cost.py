@@ -6,7 +6,7 @@
 __all__ = ['plot_cost', 'HOROWITZ', 'fan_out', 'synops', 'LayerCost', 'Cost', 'cost_of', 'EnergyModel', 'Energy', 'energy_of',
            'dense_energy', 'break_even']
 
-# %% ../../nbs/export/cost.ipynb #2d14948d
+# %% ../../nbs/export/cost.ipynb #5d5f09ff
 import math
 from dataclasses import dataclass, replace
 import numpy as np
@@ -19,7 +19,7 @@ from ..runtime.shapes import shapes
 from ..runtime.store import packed, real_numbers, squeezed
 from ..tables import html_table
 
-# %% ../../nbs/export/cost.ipynb #284b0bb7
+# %% ../../nbs/export/cost.ipynb #3b733002
 def _spread(w, conv, shape):
     "Connections of each place of a picture `(c, h, w)`"
     (sh,sw),(ph,pw),(dh,dw),groups = conv
@@ -50,7 +50,7 @@ def fan_out(
     if not conv: return w.sum(0, dtype=np.int64)
     return _spread(w, conv, tuple(shape) if len(shape)==3 else (shape[0],1,shape[1])).reshape(shape)
 
-# %% ../../nbs/export/cost.ipynb #82434763
+# %% ../../nbs/export/cost.ipynb #b3379ede
 @typed
 def synops(
     codes:np.ndarray, # Of one step, or of many: `[..., *shape]`
@@ -62,7 +62,7 @@ def synops(
         fail('`codes`, `fan`', 'synops', 'a whole number for each input of a sample', f'{codes.shape}, {fan.shape}')
     return np.tensordot(codes!=0, fan.astype(np.int64), fan.ndim)
 
-# %% ../../nbs/export/cost.ipynb #62a2b5d3
+# %% ../../nbs/export/cost.ipynb #77e18fab
 @dataclass(frozen=True)
 class LayerCost:
     "What weights and neurons did in all samples; the counts, and what one of each is"
@@ -74,7 +74,7 @@ class LayerCost:
     quant_max:int # Largest |weight code| that the policy allows
     weight_bits:float # Of a weight, packed
     state_bits:int # What a neuron keeps from step to step
-    fixed_bits:int # Parameters of a neuron that not all neurons share
+    fixed_bits:int # Parameters of a neuron that not all share, and the current that constant input made once
     adds:int # Additions and comparisons of an update
     muls:int # Multiplications of an update
     inputs:int # Codes that could have met weights
@@ -101,7 +101,7 @@ class LayerCost:
 
 _COUNTS = 'inputs','events','dense','fetched','effective','before','after','updates','changed' # Of all samples
 
-# %% ../../nbs/export/cost.ipynb #09c35061
+# %% ../../nbs/export/cost.ipynb #736ae04c
 def _state_bits(l):
     "Bits that a neuron keeps"
     many = len(l.levels) or 2*l.clip+1
@@ -114,15 +114,15 @@ def _update(l):
     adds = 3+bool(l.bias.any())+bool(len(l.current_leak))
     return adds,multiplied(l.leak)+multiplied(l.current_leak)+bool(l.current_max)
 
-def _neurons(l, mem):
-    "Fields of a `LayerCost` that tell of neurons"
-    of_each = [v for k,v in arrays(l, 'ints').items() if k!='levels']
-    adds,muls = _update(l)
-    changed = math.prod(mem.shape[1:])+np.count_nonzero(mem[1:]!=mem[:-1]) # at first all are new
-    return dict(state_bits=_state_bits(l), fixed_bits=32*sum(len(squeezed(v))>1 for v in of_each), adds=adds, muls=muls,
-                updates=mem.size, changed=int(changed))
-
 _NO_NEURONS = dict.fromkeys(('state_bits','fixed_bits','adds','muls','updates','changed'), 0)
+
+def _neurons(l, mem, constant):
+    "Fields of a `LayerCost` that tell of neurons, from their membranes `[T, B, …]`"
+    of_each = [v for k,v in arrays(l, 'ints').items() if k!='levels' and len(squeezed(v))>1]
+    adds,muls = _update(l)
+    changed = math.prod(mem.shape[1:])+int(np.count_nonzero(mem[1:]!=mem[:-1])) # at first all are new
+    return dict(state_bits=_state_bits(l), fixed_bits=32*(len(of_each)+constant), adds=adds, muls=muls,
+                updates=mem.size, changed=changed)
 
 def _windows(x, ops):
     "Codes `[n, …]` after poolings, and how many codes that are not 0 the windows took in"
@@ -134,7 +134,7 @@ def _windows(x, ops):
         x = pooled(x, (o,))
     return x,taken
 
-# %% ../../nbs/export/cost.ipynb #040d4375
+# %% ../../nbs/export/cost.ipynb #807aea0e
 def _synapses(w, conv, x, repeat=1):
     "Fields that tell of weights `w` which codes `[n, …]` met; they may be numbers of a sum over steps"
     shape,count = x.shape[1:],np.count_nonzero(x, 0)
@@ -142,14 +142,14 @@ def _synapses(w, conv, x, repeat=1):
     of = lambda fan: int((count*fan).sum())
     return dict(inputs=x.size, events=int(count.sum()), dense=int(every.sum())*len(x), fetched=of(every), effective=of(some))
 
-def _forward(name, l, x, in_max, signed, mem):
+def _forward(name, l, x, in_max, signed, mem, constant):
     "The `LayerCost` of the weights that codes `[n, …]` meet, and of its neurons"
     met,before = _windows(x, l.before)
     bare = replace(l, before=(), after=(), recurrent=np.empty(0, np.int8), recurrent_conv=())
     products = np.ones((1,*shapes((bare,), met.shape[1:])[0]), np.int32)
     after = len(x)*_windows(products, l.after)[1]
     return LayerCost(name, True, in_max==1, signed, in_max*pool_area(l.before), l.quant_max, _packed_bits(l.weight, l),
-                     **_neurons(l, mem), **_synapses(l.weight, l.conv, met), before=before, after=after)
+                     **_neurons(l, mem, constant), **_synapses(l.weight, l.conv, met), before=before, after=after)
 
 def _packed_bits(w, l): return 8*packed(w, l.quant_max).nbytes/w.size
 
@@ -165,16 +165,16 @@ def _back(name, l, spk):
     return LayerCost(f'{name}.recurrent', l.recurrent.ndim>1, True, False, 1, l.quant_max, _packed_bits(l.recurrent, l),
                      **_NO_NEURONS, **_synapses(r, conv, x), before=0, after=0)
 
-# %% ../../nbs/export/cost.ipynb #7d664aa4
-_SHORT = dict(inputs='inputs', events='not 0', dense='dense SynOps', effective='effective', updates='updates')
+# %% ../../nbs/export/cost.ipynb #42e9b794
+_SHORT = dict(dense='SynOps', effective='effective', updates='updates')
 
 def _words(l, samples):
     "A row of a table"
     whole = lambda v: f'{v/samples:,.0f}'
     bits = f'{l.weight_bits:.3g} bits'
-    op = f'multiply {l.code_bits} × {bits}' if l.multiplies else f'add {bits}'
+    op = f'{l.code_bits} × {bits}' if l.multiplies else f'add {bits}'
     counts = [whole(getattr(l, k)) for k in _SHORT]
-    return l.name, *counts, 'AC' if l.code_max==1 else 'MAC', op, whole(l.bytes), str(l.state_bits or '–')
+    return l.name, f'{l.events/max(l.inputs, 1):.1%}', *counts, 'AC' if l.code_max==1 else 'MAC', op, whole(l.bytes), f'{l.state_bits} bits' if l.state_bits else '–'
 
 class _Told:
     "What is said of a cost"
@@ -202,10 +202,10 @@ class _Told:
 
     def table(self)->tuple: # A head, and rows of words; the last are sums
         "Counts of one sample in words: `AC` and `MAC` as NeuroBench has it, and what a SynOp is here"
-        head = 'layer', *_SHORT.values(), 'NeuroBench', 'SynOp', 'bytes moved', 'state bits'
+        head = 'layer', 'not 0', *_SHORT.values(), 'NeuroBench', 'SynOp', 'bytes moved', 'state'
         each = [_words(l, self.samples) for l in self.layers]
         sums = [f'{self.mean(k):,.0f}' for k in (*_SHORT,'bytes')]
-        return head,[*each, ('all', *sums[:-1], '', '', sums[-1], '')]
+        return head,[*each, ('all', '', *sums[:-1], '', '', sums[-1], '')]
 
     def _repr_html_(self):
         head,(*rows,sums) = self.table()
@@ -218,7 +218,7 @@ class _Told:
         dense = sum(l.dense for l in self.layers if l.matrix)/self.samples
         return dict(Effective_MACs=effective(False), Effective_ACs=effective(True), Dense=dense, Footprint=self.float_bytes)
 
-# %% ../../nbs/export/cost.ipynb #7b353b8c
+# %% ../../nbs/export/cost.ipynb #bbc2a5b1
 @dataclass(frozen=True, repr=False)
 class Cost(_Told):
     "What a network did with some samples; costs of the same network add up"
@@ -242,7 +242,7 @@ class Cost(_Told):
 
 for _c in LayerCost,Cost: _c.__init__ = typed(_c.__init__)
 
-# %% ../../nbs/export/cost.ipynb #d01a12d8
+# %% ../../nbs/export/cost.ipynb #01ac5928
 def _check_records(net, records, b, steps):
     "Are these records of this run of this network?"
     want = 'a `Record` of each layer of this program, from rest, of this input'
@@ -262,15 +262,16 @@ def _layers(net, x, records):
     most,signed = max(-net.in_min, net.in_max),net.in_min<0
     for i,(p,r) in enumerate(zip(net.plan, records)):
         spk,mem = as_array(r.spk, 'records'),as_array(r.mem, 'records')
-        yield _forward(str(i), p.layer, x.reshape(-1, *x.shape[2:]), most, signed, mem)
+        yield _forward(str(i), p.layer, x.reshape(-1, *x.shape[2:]), most, signed, mem, len(x)<len(mem))
         if p.layer.recurrent.size: yield _back(str(i), p.layer, np.concatenate([np.zeros_like(spk[:1]),spk[:-1]]))
         x,most,signed = spk,1,False
 
-def _size(net):
+def _size(net, constant):
     "Bytes that a program of integers needs: weights, parameters, and what neurons keep"
     codes = sum(packed(w, l.quant_max).nbytes for l in net.layers for w in arrays(l, 'codes').values())
     ints = sum(squeezed(v).nbytes for l in net.layers for v in arrays(l, 'ints').values())
-    return codes+ints+sum(math.ceil(p.neurons*_state_bits(p.layer)/8) for p in net.plan)
+    held = 4*net.plan[0].neurons*constant
+    return codes+ints+held+sum(math.ceil(p.neurons*_state_bits(p.layer)/8) for p in net.plan)
 
 def _floats(l): # Numbers that `materialize()` has in the place of a layer: bias, threshold and leaks of each channel
     return sum(w.size for w in arrays(l, 'codes').values())+len(l.weight)*(3+bool(len(l.current_leak)))
@@ -287,9 +288,9 @@ def cost_of(
     if not k.shape[1]: fail('`x`', 'cost_of', 'at least one sample', list(k.shape))
     if records is None: records = net.record(x, codes)
     _check_records(net, records, k.shape[1], steps)
-    return Cost(k.shape[1], steps, tuple(_layers(net, k, records)), _size(net), 4*sum(map(_floats, net.layers)))
+    return Cost(k.shape[1], steps, tuple(_layers(net, k, records)), _size(net, len(k)<steps), 4*sum(map(_floats, net.layers)))
 
-# %% ../../nbs/export/cost.ipynb #915daff9
+# %% ../../nbs/export/cost.ipynb #c0cf44fd
 def plot_cost(
     cost:Cost, # What was counted
     ax=None # Where to draw; new axes by default
@@ -310,7 +311,7 @@ def plot_cost(
 
 plot_cost = typed(plot_cost)
 
-# %% ../../nbs/export/cost.ipynb #61b40647
+# %% ../../nbs/export/cost.ipynb #80cc9533
 @dataclass(frozen=True)
 class EnergyModel:
     "Picojoules of operations, and of a bit that is read or written"
@@ -341,7 +342,7 @@ class EnergyModel:
 HOROWITZ = EnergyModel('45 nm, 0.9 V', 'M. Horowitz, ISSCC 2014, figure 1.1.9; DRAM at its lower end', add=.1, mul8=.2,
     mul32=3.1, float_add=.9, float_mul=3.7, memories=((2**13,10/64), (2**15,20/64), (2**20,100/64), (math.inf,1300/64)))
 
-# %% ../../nbs/export/cost.ipynb #40346261
+# %% ../../nbs/export/cost.ipynb #5533d4e0
 @dataclass(frozen=True)
 class Energy:
     "Picojoules of one sample, by a model"
@@ -370,7 +371,7 @@ def energy_of(
 
 for _c in EnergyModel,Energy: _c.__init__ = typed(_c.__init__)
 
-# %% ../../nbs/export/cost.ipynb #99db7209
+# %% ../../nbs/export/cost.ipynb #94bdc56f
 @typed
 def dense_energy(
     widths:tuple, # Numbers of inputs, neurons of each layer, and outputs
