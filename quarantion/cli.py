@@ -287,7 +287,7 @@ def _runs(
         if not is_finished(r.path): _say(f'{r.path} is not finished ({r.epochs}); {_go_on(r.path)}')
 
 # %% ../nbs/cli.ipynb #e6b5159d
-_SECTIONS = 'One section: size (bytes by tensor), sensitivity (of the loss to coarser weights) or cost (operations, bytes, energy).'
+_SECTIONS = 'One section: size (bytes by tensor), sensitivity (of the loss to coarser weights) or cost (of a sample).'
 
 @app.command('report', help='Show what came out of a run.')
 def _report(

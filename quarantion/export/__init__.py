@@ -2,4 +2,5 @@
 from quarantion import _room
 
 __all__ = _room(__name__, c='CText prove_c to_c', proof='ExportProof write_proof',
-                cost='cost_of energy_of dense_energy break_even EnergyModel HOROWITZ plot_cost')
+                cost='cost_of plot_cost',
+                energy='energy_of dense_energy break_even EnergyModel HOROWITZ')

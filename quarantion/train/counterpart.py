@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Counterpart', 'counterpart']
 
-# %% ../../nbs/train/counterpart.ipynb #2968ecfc
+# %% ../../nbs/train/counterpart.ipynb #ccd23cfb
 import math
 from dataclasses import dataclass
 import torch
@@ -16,7 +16,7 @@ from ..data.split import Split
 from .config import Config
 from .fit import batches, cosine, evaluate, seed_of, train_epoch
 
-# %% ../../nbs/train/counterpart.ipynb #b6bfcde7
+# %% ../../nbs/train/counterpart.ipynb #001d8fbb
 @dataclass(frozen=True)
 class Counterpart:
     "A dense network of rectified linear neurons, and what came out on test samples"
@@ -55,7 +55,7 @@ def _in_8_bits(layers, x, seen):
         scores,x = x,F.relu(x)
     return scores,effective
 
-# %% ../../nbs/train/counterpart.ipynb #60596ffc
+# %% ../../nbs/train/counterpart.ipynb #74ffe3f7
 def _trained(split, width, cfg):
     "A dense network of this width"
     with torch.random.fork_rng():
