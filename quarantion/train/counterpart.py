@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Counterpart', 'counterpart']
 
-# %% ../../nbs/train/counterpart.ipynb #ccd23cfb
+# %% ../../nbs/train/counterpart.ipynb #dd83f033
 import math
 from dataclasses import dataclass
 import torch
@@ -16,7 +16,7 @@ from ..data.split import Split
 from .config import Config
 from .fit import batches, cosine, evaluate, seed_of, train_epoch
 
-# %% ../../nbs/train/counterpart.ipynb #001d8fbb
+# %% ../../nbs/train/counterpart.ipynb #37b9df45
 @dataclass(frozen=True)
 class Counterpart:
     "A dense network of rectified linear neurons, and what came out on test samples"
@@ -38,6 +38,7 @@ class Counterpart:
 
 Counterpart.__init__ = typed(Counterpart.__init__)
 
+# %% ../../nbs/train/counterpart.ipynb #495cee77
 class _Rectified(nn.Sequential):
     "Linear layers and ReLU, to be trained as any network here"
     def answer(self, x): return self(x),x.new_zeros(())
@@ -55,7 +56,7 @@ def _in_8_bits(layers, x, seen):
         scores,x = x,F.relu(x)
     return scores,effective
 
-# %% ../../nbs/train/counterpart.ipynb #74ffe3f7
+# %% ../../nbs/train/counterpart.ipynb #551c0e90
 def _trained(split, width, cfg):
     "A dense network of this width"
     with torch.random.fork_rng():
@@ -76,6 +77,7 @@ def _measured(split, width, wanted, cfg):
     floats = evaluate(net, batches(split.x_test, split.y_test, 500))['accuracy']
     return Counterpart((net[0].in_features,width,split.classes), right, floats, effective, wanted, len(split.x_test))
 
+# %% ../../nbs/train/counterpart.ipynb #1436ed30
 @typed
 def counterpart(
     split:Split, # The data of a run
