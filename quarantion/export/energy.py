@@ -32,6 +32,7 @@ class EnergyModel:
         if not pairs or pairs!=sorted(self.memories):
             fail('`memories`', self.name, 'pairs of bytes and picojoules a bit, rising', repr(self.memories)[:80])
 
+    @typed
     def bit(self,
         size:int # Bytes of a network
     )->float: # pJ of a bit, read or written
