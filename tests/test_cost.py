@@ -140,6 +140,17 @@ def test_bytes_and_bits():
     assert row.bytes==(15*8*10/25+10*(2*7+32+1)+10)/8
 
 
+def test_order_of_axes_and_sign_of_codes():
+    "Samples first, and input of both signs, are the same counts"
+    net,x = some()
+    assert cost_of(replace(net, batch_first=True), x.swapaxes(0, 1))==cost_of(net, x)
+    signed = replace(net, in_min=-127, in_max=127)
+    v = x.astype(np.int32)*np.where(np.arange(24)%2, -100, 3)
+    row = cost_of(signed, v).layers[0]
+    assert (row.code_bits,row.signed,row.driven,row.code_max)==(8, True, False, 127)
+    assert row.effective==cost_of(net, x).layers[0].effective
+
+
 # NeuroBench
 
 def theirs(net, x):

@@ -220,7 +220,9 @@ class _Told(_Means):
         return head,[*each, ('all', '', *sums[:-1], '', '', sums[-1], '')]
 
     def _repr_html_(self):
-        head,(*rows,sums) = self.table()
+        head,rows = self.table()
+        number = lambda v: int(v.replace(',', '')) if v.replace(',', '').isdigit() else v # stands on the right
+        *rows,sums = [[name,*map(number, others)] for name,*others in rows]
         return html_table(head, rows, sums, f'mean of {self.samples:,} samples of {self.steps} steps')
 
     @property
