@@ -30,7 +30,7 @@ def _show(table):
 
 def _say(text): _err.print(text, markup=False, soft_wrap=True) # a path stays whole, whatever it holds
 
-_WORDS = 'tensor', 'shape', 'layer', 'levels', 'run', 'settings'
+_WORDS = 'tensor', 'shape', 'layer', 'levels', 'run', 'settings', 'NeuroBench', 'SynOp'
 
 def _columns(title, head, rows):
     "A table of words; those below a head that says a number stand right"
@@ -287,7 +287,7 @@ def _runs(
         if not is_finished(r.path): _say(f'{r.path} is not finished ({r.epochs}); {_go_on(r.path)}')
 
 # %% ../nbs/cli.ipynb #e6b5159d
-_SECTIONS = 'One section: size (bytes by tensor) or sensitivity (of the loss to coarser weights).'
+_SECTIONS = 'One section: size (bytes by tensor), sensitivity (of the loss to coarser weights) or cost (of a sample).'
 
 @app.command('report', help='Show what came out of a run.')
 def _report(
@@ -305,8 +305,10 @@ def _report(
         from quarantion.inspect.sections import SECTIONS, section
         s = section(check_in(show, SECTIONS, '--show'), run, cfg)
         if s.figure: _say(f'figure: {s.figure}')
-        if as_json: return print(json.dumps({'run':str(run), show:s.rows}))
-        return _show(_columns(s.title, s.head, s.words))
+        if as_json: return print(json.dumps({'run':str(run), show:s.rows}|s.more))
+        _show(_columns(s.title, s.head, s.words))
+        if s.said: print('\n'.join(s.said))
+        return
     if html is not None:
         from quarantion.inspect.report import write_report
         write_report(run, html)

@@ -120,6 +120,21 @@ def test_layers_have_one_name_and_floats_one_size(here, done):
     assert list(dict.fromkeys(r['name'].split('.')[0] for r in rows if '.' in r['name']))==names==['1','3']
     assert sum(r['real'] for r in rows)==result['float_bytes'] and sum(r['coded'] for r in rows)==result['bytes']
 
+def test_cost_is_told_beside_a_dense_network(here, done, tmp_path):
+    "Counts, what NeuroBench says, and energy or why there is none; what is not a section is named"
+    code,out,err = here('report', done, '--show', 'cost', '--json')
+    d,result = json.loads(out),json.loads((done/'result.json').read_text())
+    assert (code,err,d['samples'],d['steps'])==(0,'',360,10) and [r['layer'] for r in d['cost']]==['1','3']
+    assert [r['dense'] for r in d['cost']]==[64*16,10*16*10] and d['cost'][1]['effective']<d['cost'][1]['dense']
+    assert d['neurobench']['Dense']==sum(r['dense'] for r in d['cost']) and d['neurobench']['Footprint']==4*(64*16+16*3+16*10+10*3)
+    assert d['dense']['wanted']==result['test_accuracy'] and d['dense']['samples']==360
+    if d['energy']: assert d['energy']['program']['accuracy']==result['test_accuracy'] and d['energy']['dense_8']['accuracy']==d['dense']['accuracy']
+    code,out,err = here('report', done, '--show', 'cost')
+    assert code==0 and 'NeuroBench counts' in out and ('energy by a model, not measured' in out)==bool(d['energy']) and max(map(len, out.splitlines()))<200
+    refused(here('report', done, '--show', 'joules'), '`--show`', 'size, sensitivity, cost')
+    assert here('run', '--policy', 'float', '--epochs', 1, '--hidden', 4, '--steps', 3, '--out', tmp_path)[0]==0
+    refused(here('report', next(tmp_path.iterdir()), '--show', 'cost'), '--show cost', 'an integer program', 'policy float')
+
 def test_what_is_drawn_lies_in_the_run(here, copy, tmp_path, monkeypatch):
     "The figure of a section is no change of a sealed run; a link of its name is"
     (tmp_path/'elsewhere').mkdir()

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -19,8 +20,11 @@ from torch import nn
 
 import quarantion
 from quarantion.checks import CheckError
+from quarantion.data.split import Split
 from quarantion.export import ExportProof, to_c
 from quarantion.export.cortex_m import BOARDS, Footprint
+from quarantion.export.cost import cost_of
+from quarantion.export.energy import HOROWITZ
 from quarantion.files import save_tensors
 from quarantion.inspect.clickable import Clickable
 from quarantion.paper import draw_png
@@ -437,6 +441,31 @@ CALLS |= { # what leaves the house
     'export.c.CText.save': lambda: dict(self=to_c(small_program()), folder='x'),
     'export.c.to_c': lambda: dict(net=small_program(), name='net', title='', sparse=False, crc=False),
     'export.c.prove_c': lambda: dict(net=small_program(), text=to_c(small_program()), x=np.ones((1,3)), flags=('-O0',)),
+}
+
+def small_cost(): return cost_of(small_program(), np.ones((1,3)))
+def spiking_cost(): return cost_of(replace(small_program(), in_max=1), np.ones((1,3)))
+def little_split(): return Split(x(8,3), i64(8)%2, x(4,3), i64(4)%2, (1,1,3), 2, 'little', 1.)
+def i64(n): return torch.arange(n)
+
+
+CALLS |= { # what it costs
+    'export.cost.fan_out': lambda: dict(weight=np.ones((2,3), np.int8), conv=(), shape=(3,)),
+    'export.cost.synops': lambda: dict(codes=np.ones((4,3), np.int8), fan=np.ones(3, np.int64)),
+    'export.cost.LayerCost': lambda: vars(small_cost().layers[0]).copy(),
+    'export.cost.Cost': lambda: vars(small_cost()).copy(),
+    'export.cost.Cost.mean': lambda: dict(self=small_cost(), what='dense'),
+    'export.cost.Cost.table': lambda: dict(self=small_cost()),
+    'export.cost.cost_of': lambda: dict(net=small_program(), x=np.ones((1,3)), records=None, codes=False),
+    'export.cost.plot_cost': lambda: dict(cost=small_cost()),
+    'export.energy.EnergyModel': lambda: vars(HOROWITZ).copy(),
+    'export.energy.EnergyModel.bit': lambda: dict(self=HOROWITZ, size=9),
+    'export.energy.Energy': lambda: dict(operations=1., memory=1., spikes=1.),
+    'export.energy.energy_of': lambda: dict(cost=small_cost(), model=HOROWITZ),
+    'export.energy.dense_energy': lambda: dict(widths=(3,2), bits=8, model=HOROWITZ),
+    'export.energy.break_even': lambda: dict(cost=spiking_cost(), other=1., model=HOROWITZ),
+    'train.counterpart.Counterpart': lambda: dict(widths=(3,2,2), accuracy=.5, float_accuracy=.5, effective=4., wanted=.5, samples=4),
+    'train.counterpart.counterpart': lambda: dict(split=little_split(), wanted=.5, cfg=Config(hidden=2, epochs=1, qat_epochs=0)),
 }
 
 MOST_OPEN = 346 # may only fall
