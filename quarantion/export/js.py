@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WASM_FLAGS', 'WATCH', 'JsText', 'prove_js']
 
-# %% ../../nbs/export/js.ipynb #e4c65827
+# %% ../../nbs/export/js.ipynb #ce5e8c65
 import base64, json, math, re, tempfile, textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from ..runtime.network import IntegerNetwork
 from .c import CText, compare_c, to_c
 from .proof import ExportProof, in_comment, run_tool, tool
 
-# %% ../../nbs/export/js.ipynb #2ee75060
+# %% ../../nbs/export/js.ipynb #0f8b430c
 _SHIM = """
 #include <stddef.h>
 #include "@.h"
@@ -41,7 +41,7 @@ def _shim(name, layers):
     text = _SHIM.lstrip().replace('PLACES', places)
     return re.sub('@_([A-Z]+)', lambda m: f'{name.upper()}_{m[1]}', text).replace('@', name)
 
-# %% ../../nbs/export/js.ipynb #e7faa58c
+# %% ../../nbs/export/js.ipynb #4e67a164
 WASM_FLAGS = ('--target=wasm32','-std=c99','-ffreestanding','-nostdlib','-nostdlibinc','-Wall','-Wextra','-Wconversion',
               '-Werror','-pedantic','-O3','-mbulk-memory','-msimd128')
 _LINK = '--no-entry','-z','stack-size=1024','--stack-first','--strip-all'
@@ -61,7 +61,7 @@ def _wasm(text, layers):
         made = dict(clang=f'{_version(clang)} {" ".join(WASM_FLAGS)}')|{'wasm-ld':f'{_version(ld)} {" ".join(_LINK)}'}
         return (Path(d)/'wasm').read_bytes(),made
 
-# %% ../../nbs/export/js.ipynb #ceec7ab3
+# %% ../../nbs/export/js.ipynb #cfc48587
 def _facts(net, text):
     "What a module says of its network"
     said = {k:int(v) for k,v in re.findall(r'#define [A-Z0-9_]+?_(INPUTS|STEPS|MOST_STEPS|ANSWERS) (\d+)', text.header)}
@@ -80,7 +80,7 @@ def _embedded(wasm):
     lines = '\n'.join(textwrap.wrap(text, 116))
     return f'const BYTES = {len(wasm)}, SUM = {total}\nconst WASM = `\n{lines}`\n'
 
-# %% ../../nbs/export/js.ipynb #7efb10dd
+# %% ../../nbs/export/js.ipynb #1fcb68ae
 _REFUSE = r"""
 const told = v => {
     try {
@@ -94,7 +94,7 @@ const refuse = (Kind, where, what, expected, found) => {
 }
 """
 
-# %% ../../nbs/export/js.ipynb #8624ff23
+# %% ../../nbs/export/js.ipynb #828847bf
 _CHECKS = r"""
 const length_of = (where, codes, expected) => {
     if (!Array.isArray(codes) && !(ArrayBuffer.isView(codes) && !(codes instanceof DataView)))
@@ -116,7 +116,7 @@ const copy = (where, codes, from, room, {lo, hi}) => {
 }
 """
 
-# %% ../../nbs/export/js.ipynb #4c33b93e
+# %% ../../nbs/export/js.ipynb #04013920
 _NETWORK = r"""
 class Network {
     #wasm; #codes; #answers; #spikes; #membranes; #taken = 0
@@ -139,7 +139,7 @@ class Network {
     }
 """
 
-# %% ../../nbs/export/js.ipynb #893eca6e
+# %% ../../nbs/export/js.ipynb #553e0f28
 _STEPS = r"""
     #go(where, codes, from) {
         if (this.#taken >= this.mostSteps)
@@ -167,7 +167,7 @@ _STEPS = r"""
     decide() { return this.#wasm.decide() ? this.#answers.slice() : null }
 """
 
-# %% ../../nbs/export/js.ipynb #e6d91fc8
+# %% ../../nbs/export/js.ipynb #f443dd6b
 _WHOLE = r"""
     classify(codes, steps = this.steps) {
         if (!Number.isInteger(steps) || steps < 1 || steps > this.mostSteps)
@@ -185,7 +185,7 @@ _WHOLE = r"""
 
 _CLASS = _NETWORK.rstrip()+'\n'+_STEPS.rstrip()+'\n'+_WHOLE
 
-# %% ../../nbs/export/js.ipynb #5e5203a6
+# %% ../../nbs/export/js.ipynb #257660b8
 _LOAD = r"""
 function bytes() {
     let text = '', sum = 0x811c9dc5
@@ -207,7 +207,7 @@ export async function load() {
 }
 """
 
-# %% ../../nbs/export/js.ipynb #914c7bbf
+# %% ../../nbs/export/js.ipynb #26a79842
 _TYPES = """
 /** Whole numbers from `lo` to `hi` */
 export type Codes = readonly number[] | Int8Array | Uint8Array | Uint8ClampedArray | Int16Array | Uint16Array
@@ -235,7 +235,7 @@ export interface Net {
     readonly layers: readonly { readonly neurons: number }[]
 """
 
-# %% ../../nbs/export/js.ipynb #561dda07
+# %% ../../nbs/export/js.ipynb #b3e2744f
 _CALLS = """    /** At rest, before the first step of a sample */
     start(): void
     /** One step; null after the first: the same codes again. Throws a TypeError or RangeError for what is none */
@@ -254,7 +254,7 @@ _CALLS = """    /** At rest, before the first step of a sample */
 export function load(): Promise<Net>
 """
 
-# %% ../../nbs/export/js.ipynb #01f7fb4a
+# %% ../../nbs/export/js.ipynb #6c408010
 @dataclass(frozen=True)
 class JsText:
     "An integer network in JavaScript"
@@ -274,7 +274,7 @@ class JsText:
 
 JsText.__init__ = typed(JsText.__init__)
 
-# %% ../../nbs/export/js.ipynb #6ab8d4c5
+# %% ../../nbs/export/js.ipynb #41c5baaf
 @typed
 def to_js(
     net:IntegerNetwork, # The program
@@ -291,7 +291,7 @@ def to_js(
     return JsText(name, module, f'/* {head} */
 {_TYPES.lstrip()}{_CALLS}', made)
 
-# %% ../../nbs/export/js.ipynb #418d265f
+# %% ../../nbs/export/js.ipynb #cb934cb6
 _SUM = r"""
 export const START = [0x84222325, 0xcbf29ce4] // FNV-1a of 64 bits, the low half first
 
@@ -309,7 +309,7 @@ export function see(h, bytes) {
 export const digits = ([lo, hi]) => [hi, lo].map(v => v.toString(16).padStart(8, '0')).join('')
 """
 
-# %% ../../nbs/export/js.ipynb #50b9562f
+# %% ../../nbs/export/js.ipynb #5ffad129
 _WATCH = r"""
 const KINDS = [[0, 255, 1, 'getUint8'], [-128, 127, 1, 'getInt8'], [0, 65535, 2, 'getUint16'],
     [-32768, 32767, 2, 'getInt16'], [-(2 ** 31), 2 ** 31 - 1, 4, 'getInt32']]
@@ -341,7 +341,7 @@ export function watch(net, input) {
 }
 """
 
-# %% ../../nbs/export/js.ipynb #76cd644e
+# %% ../../nbs/export/js.ipynb #468525c8
 WATCH = _SUM.lstrip()+_WATCH # `watch.mjs`
 
 _NODE = r"""
