@@ -19,7 +19,7 @@ from .proof import ExportProof, in_comment, run_tool, tool
 # %% ../../nbs/export/js.ipynb #a1f26a57
 _SHIM = """
 #include <stddef.h>
-#include "@.h"
+#include "@.c"
 
 void start(void);
 int step(int again);
@@ -55,9 +55,8 @@ def _wasm(text, layers):
     with tempfile.TemporaryDirectory() as d:
         text.save(d)
         (Path(d)/'shim.c').write_text(_shim(text.name, layers))
-        objects = [Path(d)/f'{f}.o' for f in (text.name, 'shim')]
-        for o in objects: run_tool([clang, *WASM_FLAGS, '-c', o.with_suffix('.c'), '-o', o])
-        run_tool([ld, *_LINK, *(f'--export={e}' for e in _EXPORTS), *objects, '-o', Path(d)/'wasm'])
+        run_tool([clang, *WASM_FLAGS, '-c', Path(d)/'shim.c', '-o', Path(d)/'shim.o'])
+        run_tool([ld, *_LINK, *(f'--export={e}' for e in _EXPORTS), Path(d)/'shim.o', '-o', Path(d)/'wasm'])
         made = dict(clang=f'{_version(clang)} {" ".join(WASM_FLAGS)}')|{'wasm-ld':f'{_version(ld)} {" ".join(_LINK)}'}
         return (Path(d)/'wasm').read_bytes(),made
 
@@ -288,7 +287,7 @@ def to_js(
     head = f'{in_comment(title or name)}: an integer network ({path}) by quarantion'
     parts = f'/* {head} */\n',_facts(net, text),_REFUSE,_CHECKS,_CLASS,_embedded(wasm),_LOAD
     module = '\n'.join(p.lstrip('\n') for p in parts)
-    return JsText(name, module, f'/* {head} */\n{_TYPES.lstrip()}{_CALLS}', made)
+    return JsText(name, module, f'/* {head} */\n{_TYPES}{_CALLS}', made)
 
 # %% ../../nbs/export/js.ipynb #42f648f5
 _SUM = r"""
