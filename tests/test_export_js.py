@@ -114,17 +114,17 @@ def test_a_threshold_that_is_one_too_large_is_found():
 
 
 @needs_tools
-def test_digits_are_proved_and_a_threshold_in_each_layer_is_found():
+def test_digits_are_proved_and_a_difference_of_one_in_each_layer_is_found():
     net,data = load(DIGITS),load_digits()
     x = np.concatenate([data.x_test, data.x_train])[:1000]
     text = to_js(net)
     proof = prove_js(net, text, x)
     assert proof.proved and proof.samples==1000 and proof.spikes==1000*25*138
     assert len(text.module)<20_000
-    for i,r in enumerate(net.record(x[:50])):
-        n = int(r.spk.sum((0,1)).argmax()) # one too many is no matter to a neuron that is silent
-        l = net.layers[i]
-        wrong = replace(net, layers=(*net.layers[:i], replace(l, theta=l.theta+np.eye(len(l.theta), dtype=np.int32)[n]), *net.layers[i+1:]))
+    for i,name in (0,'theta'),(1,'bias'):
+        n = int(net.record(x[:50])[i].spk.sum((0,1)).argmax()) # a threshold is no matter to a neuron that is silent, or is never reset
+        l,one = net.layers[i],np.eye(len(net.layers[i].theta), dtype=np.int32)[n]
+        wrong = replace(net, layers=(*net.layers[:i], replace(l, **{name:getattr(l, name)+one}), *net.layers[i+1:]))
         found = prove_js(net, to_js(wrong), x[:50])
         assert not found.proved and (found.first['layer'],found.first['neuron'])==(i,n), found
 
@@ -328,7 +328,7 @@ export {said}
 
 
 PAGE = '<!doctype html><html lang=en><meta charset=utf-8><title>net</title><script type=module src=page.mjs></script>'
-IN_PAGE = "import {load} from './net.mjs'\nimport {watch} from './watch.mjs'\nglobalThis.watched = async bytes => watch(await load(), Uint8Array.from(bytes))\n"
+IN_PAGE = "import {load} from './net.mjs'\nimport {watch} from './watch.mjs'\nglobalThis.watched = async bytes => watch(await load(), Uint8Array.from(bytes))\ntry { eval('1') } catch (e) { globalThis.blocked = e.name }\n"
 POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'"
 
 
@@ -355,8 +355,8 @@ def test_digits_in_chromium():
         page.wait_for_function("'watched' in globalThis")
         in_page = lambda data: page.evaluate('bytes => watched(bytes)', [*data]).encode()
         proof = compare_c(net, x, dict(chromium=in_page), 'js')
-        blocked = page.evaluate("(() => { try { return eval('1') } catch (e) { return e.name } })()")
+        blocked = page.evaluate('globalThis.blocked')
         browser.close()
     assert proof.proved and proof.samples==360 and proof.spikes==360*25*138, proof
-    assert sorted({*asked}-{'favicon.ico'})==sorted(files) and not wrong, (asked, wrong)
-    assert blocked=='EvalError'
+    assert sorted({*asked}-{'favicon.ico'})==sorted(files) and blocked=='EvalError', asked
+    assert all('unsafe-eval' in w for w in wrong), wrong # which a page tried, to see that it may not
