@@ -43,7 +43,7 @@ def _shim(name, layers):
 
 # %% ../../nbs/export/js.ipynb #dd62cab9
 WASM_FLAGS = ('--target=wasm32','-std=c99','-ffreestanding','-nostdlib','-nostdlibinc','-Wall','-Wextra','-Wconversion',
-              '-Werror','-pedantic','-O3','-mbulk-memory','-msimd128')
+              '-Werror','-pedantic','-O3','-mbulk-memory')
 _LINK = '--no-entry','-z','stack-size=1024','--stack-first','--strip-all'
 _EXPORTS = 'start','step','decide','codes','answers','places'
 
