@@ -19,7 +19,7 @@ from torch import nn
 
 import quarantion
 from quarantion.checks import CheckError
-from quarantion.export import ExportProof, to_c
+from quarantion.export import ExportProof, to_c, to_js
 from quarantion.files import save_tensors
 from quarantion.inspect.clickable import Clickable
 from quarantion.paper import draw_png
@@ -411,6 +411,10 @@ EXPORTED = ('c', dict(gcc='12'), 1, 1, 1, 1, '0', dict(gcc=0), {})
 def small_program(): return IntegerNetwork((IntLayer(np.ones((2,3), np.int8), *np.ones((3,2), np.int32), np.ones(2)),), (3,), 2, 1., 0, 3)
 
 
+@cache
+def in_javascript(): return to_js(small_program())
+
+
 def one_record(): return [Record('0', np.zeros((1,1,1), np.uint8), np.zeros((1,1,1), np.int32))]
 
 
@@ -429,6 +433,10 @@ CALLS |= { # what leaves the house
     'export.c.to_c': lambda: dict(net=small_program(), name='net', title=''),
     'export.c.compare_c': lambda: dict(net=small_program(), x=np.ones((1,3)), runs={}, target='c', tools={}),
     'export.c.prove_c': lambda: dict(net=small_program(), text=to_c(small_program()), x=np.ones((1,3)), flags=('-O0',)),
+    'export.js.JsText': lambda: dict(name='net', module='', types='', made={}),
+    'export.js.JsText.save': lambda: dict(self=in_javascript(), folder='x'),
+    'export.js.to_js': lambda: dict(net=small_program(), name='net', title=''),
+    'export.js.prove_js': lambda: dict(net=small_program(), text=in_javascript(), x=np.ones((1,3))),
 }
 
 MOST_OPEN = 346 # may only fall

@@ -84,6 +84,7 @@ def _process(command, codes):
             yield go
         finally: p.kill()
 
+# %% ../../nbs/bench/exported.ipynb #eacc3d3e
 def _programs(net, folder, samples):
     "Commands that answer samples in C and in node"
     to_c(net).save(folder)

@@ -309,8 +309,9 @@ export const digits = ([lo, hi]) => [hi, lo].map(v => v.toString(16).padStart(8,
 
 # %% ../../nbs/export/js.ipynb #d125a8fa
 _WATCH = r"""
-const KINDS = [[0, 255, 1, 'getUint8'], [-128, 127, 1, 'getInt8'], [0, 65535, 2, 'getUint16'],
-    [-32768, 32767, 2, 'getInt16'], [-(2 ** 31), 2 ** 31 - 1, 4, 'getInt32']]
+const KINDS = [8, 16, 32].flatMap(bits => [
+    [0, 2 ** bits - 1, bits / 8, `getUint${bits}`],
+    [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1, bits / 8, `getInt${bits}`]])
 
 const bytes_of = a => new Uint8Array(a.buffer, a.byteOffset, a.byteLength)
 
