@@ -327,6 +327,10 @@ export {said}
     run_tool(['tsc', '--strict', '--noEmit', '--target', 'es2022', '--module', 'nodenext', '--moduleResolution', 'nodenext', tmp_path/'typed.mts'])
 
 
+def chromium(pw):
+    return pw.chromium.launch(executable_path='/usr/bin/chromium', headless=True, args=['--headless', '--no-sandbox', '--disable-gpu', '--disable-background-networking'])
+
+
 PAGE = '<!doctype html><html lang=en><meta charset=utf-8><title>net</title><script type=module src=page.mjs></script>'
 IN_PAGE = "import {load} from './net.mjs'\nimport {watch} from './watch.mjs'\nglobalThis.watched = async bytes => watch(await load(), Uint8Array.from(bytes))\ntry { eval('1') } catch (e) { globalThis.blocked = e.name }\n"
 POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'"
@@ -346,7 +350,7 @@ def test_digits_in_chromium():
         kind,body = files[name]
         r.fulfill(content_type=kind, body=body, headers={'Content-Security-Policy':POLICY})
     with sync_playwright() as pw:
-        browser = pw.chromium.launch(executable_path='/usr/bin/chromium', headless=True, args=['--headless', '--no-sandbox', '--disable-gpu', '--disable-background-networking'])
+        browser = chromium(pw)
         page = browser.new_page()
         page.route('**/*', route)
         page.on('console', lambda m: wrong.append(m.text))
@@ -360,3 +364,34 @@ def test_digits_in_chromium():
     assert proof.proved and proof.samples==360 and proof.spikes==360*25*138, proof
     assert sorted({*asked}-{'favicon.ico'})==sorted(files) and blocked=='EvalError', asked
     assert all('unsafe-eval' in w for w in wrong), wrong # which a page tried, to see that it may not
+
+
+@pytest.mark.browser
+def test_the_tutorial_answers_in_chromium():
+    "The frame that the page of the tutorial holds: each digit is read as what it is, and a stroke of the pointer is seen"
+    from playwright.sync_api import sync_playwright
+    cells = json.loads((DIGITS.parent.parent/'tutorials/08_in_your_browser.ipynb').read_text())['cells']
+    frame, = [''.join(h) for c in cells for o in c.get('outputs', []) if (h := o.get('data', {}).get('text/html'))]
+    wrong = []
+    with sync_playwright() as pw:
+        browser = chromium(pw)
+        for width in 900,390:
+            page = browser.new_page(viewport=dict(width=width, height=600))
+            page.route('**/*', lambda r: (wrong.append(r.request.url), r.abort()))
+            page.on('console', lambda m: wrong.append(m.text))
+            page.on('pageerror', lambda e: wrong.append(str(e)))
+            page.set_content(f'<!doctype html><html lang=en><title>frame</title>{frame}')
+            inside = page.frames[1]
+            inside.wait_for_selector('button')
+            for k in range(10):
+                inside.click(f'button >> text="{k}"')
+                assert inside.inner_text('#said')==f'It says {k}.'
+            inside.click('text="empty"')
+            assert inside.inner_text('#said')=='Draw a digit, or choose one.'
+            inside.hover('#digit')
+            page.mouse.down()
+            page.mouse.move(*(v+10 for v in (inside.locator('#digit').bounding_box()[a] for a in 'xy')))
+            assert inside.inner_text('#said').startswith('It says ')
+            assert inside.evaluate('document.documentElement.scrollHeight <= innerHeight && document.documentElement.scrollWidth <= innerWidth')
+        browser.close()
+    assert not wrong, wrong
