@@ -65,8 +65,8 @@ def _facts(net, text):
     "What a module says of its network"
     said = {k:int(v) for k,v in re.findall(r'#define [A-Z0-9_]+?_(INPUTS|STEPS|MOST_STEPS|ANSWERS) (\d+)', text.header)}
     kind = re.search(r'typedef (\w+)_t \w+_code;', text.header)[1].capitalize()
-    facts = dict(inputs=said['INPUTS'], steps=said['STEPS'], mostSteps=said['MOST_STEPS'], lo=net.in_min, hi=net.in_max,
-                 worth=net.in_scale, answers=said['ANSWERS'], decision=net.decision)
+    facts = dict(inputs=said['INPUTS'], steps=said['STEPS'], mostSteps=said['MOST_STEPS'], lo=int(net.in_min),
+                 hi=int(net.in_max), worth=float(net.in_scale), answers=said['ANSWERS'], decision=net.decision)
     layers = ', '.join(f'Object.freeze({{neurons: {p.neurons}}})' for p in net.plan)
     lines = [f'{k}: {json.dumps(v)}' for k,v in facts.items()]
     lines += [f'layers: Object.freeze([{layers}])',f'Codes: {kind}Array']
