@@ -364,7 +364,8 @@ def _infer(
     _say(f'{len(got.answers)} samples, {sum(got.steps)/len(got.steps):.2f} of {net.steps} steps; {took}')
 
 # %% ../nbs/cli.ipynb #2af50a2f
-_TARGETS,_ENOUGH = ('c',),1000 # Languages, and samples that are compared
+_TARGETS = dict(c=('to_c','prove_c'), js=('to_js','prove_js')) # Languages, and what writes and proves them
+_ENOUGH = 1000 # Samples that are compared
 
 def _encoded(cfg):
     "Samples of a run to prove an export with: those for tests, then others"
@@ -375,10 +376,9 @@ def _encoded(cfg):
     x = torch.cat([split.x_test[:_ENOUGH], split.x_train[:_ENOUGH]])[:_ENOUGH]
     return encode(x, cfg.encode, cfg.steps, cfg.seed).numpy()
 
-def _proved_export(net, text, cfg):
+def _proved_export(prove, net, text, cfg):
     "What came out, and why nothing did"
-    from quarantion.export.c import prove_c
-    try: return prove_c(net, text, _encoded(cfg)),''
+    try: return prove(net, text, _encoded(cfg)),''
     except CheckError as e: return None,str(e)
 
 # %% ../nbs/cli.ipynb #48420229
@@ -387,26 +387,26 @@ _TO = 'Folder for the files; default: the name of the run and of the language.'
 @app.command('export', help='Write the integers of a run in another language, and prove them.')
 def _export(
     run:Annotated[Path, typer.Argument(help=_WHICH)],
-    to:Annotated[str, typer.Option(help='The language: c.')],
+    to:Annotated[str, typer.Option(help=f'The language: {" or ".join(_TARGETS)}.')],
     out:Annotated[Path, typer.Option(help=_TO)]=None,
     no_proof:Annotated[bool, typer.Option('--no-proof', help='Do not compile and compare.')]=False,
     as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
 ):
     "Write the files of an export and its `proof.json`; exit with 1 if it is not proved"
-    check_in(to, _TARGETS, '--to')
-    from quarantion.export import to_c, write_proof
+    check_in(to, tuple(_TARGETS), '--to')
+    from quarantion import export
     from quarantion.runtime import load
     from quarantion.train.job import settings
     from quarantion.train.rundir import result_of
     run = _meant(run)
     cfg,_ = settings(run),result_of(run, _NEEDS)
     if cfg.policy=='float': fail('policy', str(run), 'one that gives integers', 'float')
-    name = run.resolve().name
+    name,(write,prove) = run.resolve().name,(getattr(export, f) for f in _TARGETS[to])
     net,folder = load(run/'integer.safetensors'),out or Path(f'{name}-{to}')
-    text = to_c(net, title=name)
+    text = write(net, title=name)
     text.save(folder)
-    proof,why = (None,'not run (--no-proof)') if no_proof else _proved_export(net, text, cfg)
-    said = write_proof(folder, to, [*text.files], proof, why, run=name)
+    proof,why = (None,'not run (--no-proof)') if no_proof else _proved_export(prove, net, text, cfg)
+    said = export.write_proof(folder, to, [*text.files], proof, why, run=name)
     print(json.dumps(dict(folder=str(folder))|said) if as_json else f'{folder}: {proof or f"no proof: {why}"}')
     if not (no_proof or said['proved']): raise typer.Exit(1)
 

@@ -561,8 +561,27 @@ def test_export_exits_with_1_where_the_c_is_another_network(here, done, tmp_path
     said = json.loads((tmp_path/'c/proof.json').read_text())
     assert code==1 and 'samples differ, first at sample' in out and not said['proved'] and (said['first']['layer'],said['first']['neuron'])==(0,fires)
 
+def test_export_writes_javascript_and_proves_it(here, done, tmp_path, monkeypatch):
+    "Where node is missing there is no proof; where clang is, there is no module"
+    missing = [f'no {n}' for n in ('clang','wasm-ld','node') if shutil.which(n) is None]
+    if missing: pytest.skip(f'{", ".join(missing)} (apt-get install clang lld nodejs)')
+    code,out,err = here('export', done, '--to', 'js', '--out', tmp_path/'js', '--json')
+    said = json.loads(out)
+    assert code==0 and err=='' and said['proved'] and said['mismatches']=={'node':0} and said['samples']==1000 and said['spikes']==1000*10*26
+    assert said=={'folder':str(tmp_path/'js')} | json.loads((tmp_path/'js/proof.json').read_text()) and said['target']=='js'
+    assert said['files']=={f:hashlib.sha256((tmp_path/'js'/f).read_bytes()).hexdigest() for f in ('net.d.mts','net.mjs')}
+    code,out,_ = here('export', done, '--to', 'js', '--out', tmp_path/'js', '--no-proof')
+    assert code==0 and 'no proof: not run (--no-proof)' in out
+    for name in 'clang','wasm-ld': (tmp_path/name).symlink_to(shutil.which(name))
+    monkeypatch.setenv('PATH', str(tmp_path))
+    code,out,_ = here('export', done, '--to', 'js', '--out', tmp_path/'js')
+    assert code==1 and 'apt-get install nodejs' in out and 'apt-get install nodejs' in json.loads((tmp_path/'js/proof.json').read_text())['why']
+    (tmp_path/'wasm-ld').unlink()
+    refused(here('export', done, '--to', 'js', '--out', tmp_path/'other'), 'wasm-ld', 'apt-get install lld')
+    assert not (tmp_path/'other').exists()
+
 def test_export_refuses(here, done, begun, tmp_path):
-    refused(here('export', done, '--to', 'cobol'), '--to', 'one of c')
+    refused(here('export', done, '--to', 'cobol'), '--to', 'one of c, js')
     refused(here('export', tmp_path/'nowhere', '--to', 'c'), 'nowhere')
     refused(here('export', begun, '--to', 'c'), 'a finished run')
     assert here('export', done)[0]==2

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from networks import network, sample
 
 from quarantion.checks import CheckError
 from quarantion.data.digits import load_digits
@@ -13,7 +14,6 @@ from quarantion.export.c import to_c
 from quarantion.export.cortex_m import BOARDS, footprint_of, prove_board
 from quarantion.runtime.layer import IntLayer
 from quarantion.runtime.network import IntegerNetwork, load
-from test_export_c import network, sample
 
 MISSING = [f'no {name} (apt-get install {package})' for name,package in
            (('arm-none-eabi-gcc','gcc-arm-none-eabi libnewlib-arm-none-eabi'), ('qemu-system-arm','qemu-system-arm')) if shutil.which(name) is None]

@@ -21,7 +21,7 @@ from torch import nn
 import quarantion
 from quarantion.checks import CheckError
 from quarantion.data.split import Split
-from quarantion.export import ExportProof, to_c
+from quarantion.export import ExportProof, to_c, to_js
 from quarantion.export.cortex_m import BOARDS, Footprint
 from quarantion.export.cost import cost_of
 from quarantion.export.energy import HOROWITZ
@@ -416,6 +416,10 @@ EXPORTED = ('c', dict(gcc='12'), 1, 1, 1, 1, '0', dict(gcc=0), {})
 def small_program(): return IntegerNetwork((IntLayer(np.ones((2,3), np.int8), *np.ones((3,2), np.int32), np.ones(2)),), (3,), 2, 1., 0, 3)
 
 
+@cache
+def in_javascript(): return to_js(small_program())
+
+
 def one_record(): return [Record('0', np.zeros((1,1,1), np.uint8), np.zeros((1,1,1), np.int32))]
 
 
@@ -441,6 +445,10 @@ CALLS |= { # what leaves the house
     'export.c.CText.save': lambda: dict(self=to_c(small_program()), folder='x'),
     'export.c.to_c': lambda: dict(net=small_program(), name='net', title='', sparse=False, crc=False),
     'export.c.prove_c': lambda: dict(net=small_program(), text=to_c(small_program()), x=np.ones((1,3)), flags=('-O0',)),
+    'export.js.JsText': lambda: dict(name='net', module='', types='', made={}),
+    'export.js.JsText.save': lambda: dict(self=in_javascript(), folder='x'),
+    'export.js.to_js': lambda: dict(net=small_program(), name='net', title=''),
+    'export.js.prove_js': lambda: dict(net=small_program(), text=in_javascript(), x=np.ones((1,3))),
 }
 
 def small_cost(): return cost_of(small_program(), np.ones((1,3)))
