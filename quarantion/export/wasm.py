@@ -282,32 +282,57 @@ _LAYER = ('n channels per reset guard current clip levels before gain back each 
 _RECORDS = ''.join(f'typedef struct {{ i32 {", ".join(fields)}; }} {name};\n'
                    for name,fields in dict(Stage=_STAGE, Layer=_LAYER).items())
 
-# %% ../../nbs/export/wasm.ipynb #f4897ac1
-_LINEAR = r"""
+# %% ../../nbs/export/wasm.ipynb #54866e8b
+_EVENTS = r"""
 #define AT(type, where) ((type *)(where))
-
-static void add(i32 *restrict a, const i8 *restrict w, i32 n, i32 x) {
-    for (; n >= 16; n -= 16, a += 16, w += 16) for (i32 k = 0; k < 16; k++) a[k] += w[k] * x;
-    for (; n > 0; n--) *a++ += *w++ * x;
-}
+typedef i8 Codes16 __attribute__((vector_size(16), aligned(1)));
+typedef short Short16 __attribute__((vector_size(32)));
+typedef i32 Int16 __attribute__((vector_size(64), aligned(4)));
 
 static i32 code(const Stage *s, i32 k) { return s->wide ? AT(i32, s->x)[k] : AT(u8, s->x)[k]; }
 
 static void zero(i32 *a, i32 n) { while (n-- > 0) *a++ = 0; }
 
-static void linear(const Stage *s) {
-    i32 n = (s->c + 15) & ~15;
-    zero(AT(i32, s->a), n);
+/* the inputs that are not 0, and how many they are */
+static i32 events(const Stage *s, i32 *list) {
+    i32 n = 0;
     for (i32 j = 0; j < s->inputs; j++) {
         if (!s->wide && !(j & 7) && !AT(u64, s->x)[j >> 3]) { j += 7; continue; }
-        i32 x = code(s, j);
-        if (x) add(AT(i32, s->a), AT(i8, s->w) + j * s->c, n, x);
+        list[n] = j;
+        n += code(s, j) != 0;
+    }
+    return n;
+}
+
+static Short16 spikes(const i8 *w, i32 row, const i32 *list, i32 n) {
+    Short16 sum = {0};
+    for (i32 k = 0; k < n; k++) sum += __builtin_convertvector(*(const Codes16 *)(w + list[k] * row), Short16);
+    return sum;
+}
+"""
+
+# %% ../../nbs/export/wasm.ipynb #eb008007
+_LINEAR = r"""
+static void linear(const Stage *s) {
+    i32 *list = AT(i32, s->room), n = events(s, list);
+    for (i32 c = 0; c < s->c; c += 16) {
+        const i8 *w = AT(i8, s->w) + c;
+        Int16 sum = {0};
+        if (s->wide) for (i32 k = 0; k < n; k++)
+            sum += __builtin_convertvector(*(const Codes16 *)(w + list[k] * s->c), Int16) * AT(i32, s->x)[list[k]];
+        else for (i32 k = 0; k < n; k += 256)
+            sum += __builtin_convertvector(spikes(w, s->c, list + k, n - k < 256 ? n - k : 256), Int16);
+        *(Int16 *)(s->a + 4 * c) = sum;
     }
 }
 """
 
-# %% ../../nbs/export/wasm.ipynb #38fadd56
+# %% ../../nbs/export/wasm.ipynb #29d0b79e
 _CONV = r"""
+static void add(i32 *restrict a, const i8 *restrict w, i32 n, i32 x) {
+    for (i32 k = 0; k < n; k++) a[k] += w[k] * x;
+}
+
 /* the place to which input i goes through weight k; -1: none */
 static i32 reached(i32 i, i32 k, i32 padding, i32 dilation, i32 stride, i32 places) {
     i64 o = i + padding - (i64)k * dilation;
@@ -338,7 +363,7 @@ static void conv(const Stage *s) {
 }
 """
 
-# %% ../../nbs/export/wasm.ipynb #0fdd8fc8
+# %% ../../nbs/export/wasm.ipynb #1a11bca5
 _POOL = r"""
 enum { LINEAR, CONV, MAX, SUM };
 
@@ -361,7 +386,7 @@ static void pool(const Stage *s) {
 static void stage(const Stage *s) { (s->kind == LINEAR ? linear : s->kind == CONV ? conv : pool)(s); }
 """
 
-# %% ../../nbs/export/wasm.ipynb #30cce3cc
+# %% ../../nbs/export/wasm.ipynb #a301d155
 _NEURONS = r"""
 static i32 leaked(i32 v, i32 m) { return (v >> 16) * m + (i32)((((u32)v & 65535u) * (u32)m + 32768u) >> 16); }
 
@@ -395,7 +420,7 @@ static i32 current(const Layer *l, i32 c, i32 n, i32 p) {
 }
 """
 
-# %% ../../nbs/export/wasm.ipynb #6908c3bf
+# %% ../../nbs/export/wasm.ipynb #25d0f99b
 _FIRE = r"""
 enum { SUBTRACT, DELAYED, ZERO, NONE };
 
@@ -415,14 +440,37 @@ static i32 returned(const Layer *l, i32 n) {
     return l->back ? AT(i32, l->backs)[n] * l->gain : 0;
 }
 
-static void neurons(const Layer *l) {
+static void any(const Layer *l) {
     const i32 *a = AT(i32, l->sums);
     for (i32 c = 0, n = 0; c < l->channels; c++) for (i32 k = 0; k < l->per; k++, n++)
         fire(l, c, n, current(l, c, n, a[n] + returned(l, n)));
 }
 """
 
-# %% ../../nbs/export/wasm.ipynb #16f29e21
+# %% ../../nbs/export/wasm.ipynb #55d5621c
+_PLAIN = r"""
+static inline __attribute__((always_inline)) void plain(const Layer *l, i32 reset) {
+    const i32 *restrict a = AT(i32, l->sums), *restrict b = AT(i32, l->bias);
+    const i32 *restrict m = AT(i32, l->leak), *restrict theta = AT(i32, l->theta);
+    i32 *restrict v = AT(i32, l->v);
+    u8 *restrict s = AT(u8, l->s);
+    for (i32 n = 0; n < l->n; n++) {
+        i32 p = (i32)((u32)a[n] << l->guard) + b[n] + leaked(v[n], m[n]), t = theta[n];
+        if (reset == DELAYED) p -= v[n] > t ? t : 0;
+        s[n] = p > t;
+        v[n] = reset == SUBTRACT ? p - (p > t ? t : 0) : reset == ZERO && p > t ? 0 : p;
+    }
+}
+
+static void neurons(const Layer *l) {
+    if (l->per > 1 || l->current || l->lasting || l->back || l->clip || l->levels) any(l);
+    else if (l->reset == SUBTRACT) plain(l, SUBTRACT);
+    else if (l->reset == DELAYED) plain(l, DELAYED);
+    else plain(l, l->reset == ZERO ? ZERO : NONE);
+}
+"""
+
+# %% ../../nbs/export/wasm.ipynb #573f1f6f
 _STEP = r"""
 enum { NOTHING, COUNT, TOTAL, FIRST, MOST };
 
@@ -448,11 +496,11 @@ SHARED("step") void step(const Layer *l, i32 layers, i32 fresh, double *kept, i3
 }
 """
 
-# %% ../../nbs/export/wasm.ipynb #d8ec7de0
+# %% ../../nbs/export/wasm.ipynb #a3e79487
 C_TEXT = '\n'.join(t.strip('\n') for t in (_SEALS, _SHA, _RANGE, _SYMBOLS, _CONTEXTS, _WALK, _LEARN, _BLOBS, _INTS,
-                                          _RECORDS, _LINEAR, _CONV, _POOL, _NEURONS, _FIRE, _STEP))+'\n'
+                                          _RECORDS, _EVENTS, _LINEAR, _CONV, _POOL, _NEURONS, _FIRE, _PLAIN, _STEP))+'\n'
 
-# %% ../../nbs/export/wasm.ipynb #48dbbb1c
+# %% ../../nbs/export/wasm.ipynb #1d620ebd
 _CHECKS = r"""
 const TOP = 2 ** 31 - 1, ONE = 65536, LARGEST = 2 ** 28, WORTH = [2 ** -100, 2 ** 100]
 
@@ -486,7 +534,7 @@ const sizes = (d, key, where, axes) => {
 }
 """
 
-# %% ../../nbs/export/wasm.ipynb #cc61c6e1
+# %% ../../nbs/export/wasm.ipynb #da13f914
 _OPEN = r"""
 const parsed = (bytes, where) => {
     try { return JSON.parse(new TextDecoder('utf-8', {fatal: true}).decode(bytes)) }
@@ -524,7 +572,7 @@ const opened = data => {
 }
 """
 
-# %% ../../nbs/export/wasm.ipynb #49c2da37
+# %% ../../nbs/export/wasm.ipynb #f4e7028a
 _FIELDS = r"""
 const RESETS = ['subtract', 'subtract_delayed', 'zero', 'none']
 const USUAL = {guard: 8, reset: 'subtract', quant_max: 4, before: [], after: [], conv: [], current_max: 0,
@@ -558,7 +606,7 @@ const layerOf = (said, where) => {
 }
 """
 
-# %% ../../nbs/export/wasm.ipynb #592551c4
+# %% ../../nbs/export/wasm.ipynb #ee094f85
 _HEADER = r"""
 const decisionOf = (word, where) => {
     const m = typeof word === 'string' && word.match(/^(population|labels)\( *([-+.0-9eE]{1,20}) *\)$/)
@@ -584,7 +632,7 @@ const headerOf = said => {
 }
 """
 
-# %% ../../nbs/export/wasm.ipynb #8248a8ef
+# %% ../../nbs/export/wasm.ipynb #8509c558
 _SHAPES = r"""
 const places = (shape, kernel, stride, padding, dilation, where) => {
     if (shape.length !== 2 && shape.length !== 3) fail(where, 'shapes', 'pictures [c, h, w] or lines [c, l]', say(shape))
@@ -618,7 +666,7 @@ const weighted = (shape, w, conv, where) => {
 }
 """
 
-# %% ../../nbs/export/wasm.ipynb #97eecf0d
+# %% ../../nbs/export/wasm.ipynb #8eeb9e21
 _CHAIN = r"""
 // the stages of a layer, the one that comes back last, and the shape of its neurons
 const chained = (l, shape, where) => {
@@ -647,7 +695,7 @@ const followed = h => {
 }
 """
 
-# %% ../../nbs/export/wasm.ipynb #33e6b25f
+# %% ../../nbs/export/wasm.ipynb #bd588d35
 _MEMORY = r"""
 class Room {
     constructor(vm, most) { Object.assign(this, {vm, most, end: vm.__heap_base.value}) }
@@ -682,7 +730,7 @@ const sealed = (room, data, digest) => {
 }
 """
 
-# %% ../../nbs/export/wasm.ipynb #b9d4f729
+# %% ../../nbs/export/wasm.ipynb #b9136312
 _TENSORS = r"""
 const FREE = 2 ** 20, DENSE = 2 ** 12, TABLES = (28 * 256 + 255) * 8 + 1120 * 255 * 4
 
@@ -729,7 +777,7 @@ class Tensors {
 }
 """
 
-# %% ../../nbs/export/wasm.ipynb #a42a5116
+# %% ../../nbs/export/wasm.ipynb #652cecd4
 _PROOF = r"""
 const rowSums = (w, c) => { const out = new Float64Array(c); for (let k = 0; k < w.length; k++) out[k % c] += Math.abs(w[k]); return out }
 const area = ops => ops.reduce((a, o) => o.kind === 'sum' ? a * product(o.kernel) : a, 1)
@@ -766,7 +814,7 @@ const mostSteps = (layers, least, max) => {
 }
 """
 
-# %% ../../nbs/export/wasm.ipynb #75226d04
+# %% ../../nbs/export/wasm.ipynb #fa6d9bdd
 _ARRAYS = r"""
 // where the arrays of a layer are, and what they hold
 const arraysOf = (l, i, tensors) => {
@@ -798,7 +846,7 @@ const limits = l => {
 }
 """
 
-# %% ../../nbs/export/wasm.ipynb #1d16ddc8
+# %% ../../nbs/export/wasm.ipynb #82439d64
 _RECORD = r"""
 const STAGE = '@STAGE@'.split(' ')
 const LAYER = '@LAYER@'.split(' ')
@@ -811,7 +859,7 @@ const laid = (room, l, x, wide) => { // x: where its input is
     l.s = room.take(n + 8)
     l.j = l.current_leak ? room.take(4 * n) : 0
     const put = (s, k, w, x, wide) => {
-        const size = s.c * s.oh * s.ov, a = room.take(4 * (size + 16)), temp = s.kind === 1 ? room.take(4 * size) : 0
+        const size = s.c * s.oh * s.ov, a = room.take(4 * (size + 16)), temp = room.take(4 * (s.kind === 0 ? s.inputs + 1 : s.kind === 1 ? size : 0))
         written(room, chain + 4 * STAGE.length * k, STAGE, {...s, x, a, w, room: temp, wide})
         return a
     }
@@ -825,12 +873,12 @@ const laid = (room, l, x, wide) => { // x: where its input is
 }
 """
 
-# %% ../../nbs/export/wasm.ipynb #83b63f00
+# %% ../../nbs/export/wasm.ipynb #8908d59d
 _NETWORK = r"""
 const KEPT = {count: 1, total: 2, first_spike: 3, max_membrane: 4, values: 0}
 
 class Network {
-    #room; #layers; #how; #x; #in; #at; #kept; #what; #done = 0; #given = false
+    #room; #layers; #how; #x; #sums; #in; #at; #kept; #what; #done = 0; #given = false
     constructor(room, h, layers, most) {
         const last = layers.at(-1)
         this.#room = room
@@ -850,16 +898,22 @@ class Network {
         })
         this.#kept = room.take(8 * last.n)
         this.#x = room.view(Int32Array, this.#in, this.inputs)
-        for (const l of layers) l.views()
+        this.#sums = room.view(Float64Array, this.#kept, last.n)
+        for (const l of layers) {
+            l.views()
+            l.spikes = room.view(Uint8Array, l.s, l.n)
+            l.membranes = room.view(Int32Array, l.v, l.n)
+            l.currents = room.view(Int32Array, l.j, l.j ? l.n : 0)
+        }
         this.start()
     }
 """
 
-# %% ../../nbs/export/wasm.ipynb #2353112a
+# %% ../../nbs/export/wasm.ipynb #3bcef6ac
 _STEPS = r"""
     start() {
-        for (const l of this.#layers) for (const a of [this.membranes(l), this.spikes(l), this.#room.view(Int32Array, l.j, l.j ? l.n : 0)]) a.fill(0)
-        this.#sums().fill(this.#how.kind === 'first_spike' ? -1 : 0)
+        for (const l of this.#layers) for (const a of [l.membranes, l.spikes, l.currents]) a.fill(0)
+        this.#sums.fill(this.#how.kind === 'first_spike' ? -1 : 0)
         this.#done = 0
         this.#given = false
     }
@@ -882,10 +936,8 @@ _STEPS = r"""
         this.#given = true
     }
     #layer(l) { return this.#layers[l] ?? fail('network', 'layer', `0 to ${this.#layers.length - 1}`, say(l)) }
-    #view(l, Kind, at) { const o = typeof l === 'object' ? l : this.#layer(l); return this.#room.view(Kind, o[at], o.n) }
-    #sums() { return this.#room.view(Float64Array, this.#kept, this.#layers.at(-1).n) }
-    spikes(l) { return this.#view(l, Uint8Array, 's') }
-    membranes(l) { return this.#view(l, Int32Array, 'v') }
+    spikes(l) { return this.#layer(l).spikes }
+    membranes(l) { return this.#layer(l).membranes }
     theta(l) { return this.#layer(l).arrays.theta }
     bias(l) { return this.#layer(l).arrays.bias }
     leak(l) { return this.#layer(l).arrays.leak }
@@ -893,12 +945,12 @@ _STEPS = r"""
     recurrent(l) { return this.#layer(l).arrays.recurrent ?? null }
 """
 
-# %% ../../nbs/export/wasm.ipynb #3ae3aee8
+# %% ../../nbs/export/wasm.ipynb #3f98f2a4
 _DECIDE = r"""
     decide() {
-        const t = this.#done, {kind, value} = this.#how, last = this.#layers.at(-1), sums = this.#sums()
+        const t = this.#done, {kind, value} = this.#how, last = this.#layers.at(-1), sums = this.#sums
         if (!t) return null
-        if (kind === 'values') return this.membranes(last).slice()
+        if (kind === 'values') return last.membranes.slice()
         if (kind === 'labels') {
             const unit = c => this.#what === KEPT.total ? last.unit[c] : 1, per = last.n / last.channels
             return Int32Array.from(sums, (v, n) => Number(v * (unit(Math.floor(n / per)) / t) > value))
@@ -919,7 +971,7 @@ _DECIDE = r"""
 }
 """
 
-# %% ../../nbs/export/wasm.ipynb #496e10b6
+# %% ../../nbs/export/wasm.ipynb #ae307c72
 _LOAD = r"""
 const TEXT = '@SHA@' // SHA-256 of the C text that this was made of
 const WASM = '@WASM@'
@@ -941,11 +993,11 @@ export async function load(bytes, most = 2 ** 28) {
 }
 """
 
-# %% ../../nbs/export/wasm.ipynb #df2d4e7f
+# %% ../../nbs/export/wasm.ipynb #245323c8
 JS_TEXT = '\n'.join(t.strip('\n') for t in (_CHECKS, _OPEN, _FIELDS, _HEADER, _SHAPES, _CHAIN, _MEMORY, _TENSORS, _PROOF,
                                            _ARRAYS, _RECORD, _NETWORK, _STEPS, _DECIDE, _LOAD))+'\n'
 
-# %% ../../nbs/export/wasm.ipynb #20804616
+# %% ../../nbs/export/wasm.ipynb #c1be45ec
 CLANG = '--target=wasm32 -O3 -std=c99 -Wall -Wextra -Werror -fwrapv -ffreestanding -msimd128 -mbulk-memory -nostdlib'.split()
 SHIPPED = Path(__file__).with_name('runtime.mjs') if '__file__' in globals() else Path('../../quarantion/export/runtime.mjs')
 
@@ -974,7 +1026,7 @@ def build(
     write_atomic(path, text.encode())
     return len(wasm)
 
-# %% ../../nbs/export/wasm.ipynb #f054e0d9
+# %% ../../nbs/export/wasm.ipynb #db2aa0ae
 _DRIVER = r"""
 import {readFileSync, writeSync} from 'node:fs'
 import {pathToFileURL} from 'node:url'
@@ -1000,7 +1052,7 @@ const trace = (net, t) => net.layers.flatMap((_, l) => {
 })
 """
 
-# %% ../../nbs/export/wasm.ipynb #4eda4954
+# %% ../../nbs/export/wasm.ipynb #01ebc7b6
 _ANSWERS = r"""
 const answers = (net, data) => {
     const view = new DataView(data.buffer, data.byteOffset, data.length), [samples, rows, steps, whole] = [0, 4, 8, 12].map(k => view.getUint32(k, true))
@@ -1030,7 +1082,7 @@ for (let at = 0; at < all.length;) {
 process.stdout.write(JSON.stringify(said))
 """
 
-# %% ../../nbs/export/wasm.ipynb #da6ee7d4
+# %% ../../nbs/export/wasm.ipynb #332e904c
 def _in_node(jobs, module):
     "What node answers to paths and samples"
     frames = [(str(path).encode(),data) for path,data in jobs]
@@ -1056,7 +1108,7 @@ def _expected(net, records):
     else: out = net.decide(last.spk, last.mem).astype(int)
     return [' '.join([*map(str, np.atleast_1d(o).ravel()), f'{h:016x}']) for o,h in zip(out, fnv_of(records))]
 
-# %% ../../nbs/export/wasm.ipynb #56e6ed2a
+# %% ../../nbs/export/wasm.ipynb #3054b77e
 def prove_many(
     files:list, # Paths
     nets:list, # The programs that they should be
