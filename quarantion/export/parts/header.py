@@ -52,8 +52,8 @@ def js(
 ): # What JSON makes of it, or the error that was thrown
     "What node says"
     *lines,last = texts
-    lines += ['let out',f'try {{ out = {last} }} catch (e) {{ out = `${{e.name}}: ${{e.message}}` }}']
-    lines.append('console.log(JSON.stringify(out))')
+    lines += ['let $said',f'try {{ $said = {last} }} catch (e) {{ $said = `${{e.name}}: ${{e.message}}` }}']
+    lines.append('console.log(JSON.stringify($said ?? null))')
     return json.loads(run_tool([tool('node', 'nodejs'), '--input-type=module', '-e', '\n'.join(lines)]))
 
 # %% ../../../nbs/export/parts/header.ipynb #e8ddd9b1
