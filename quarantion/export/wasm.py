@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['CLANG', 'SHIPPED', 'module_text', 'is_present', 'build', 'node_answers', 'prove_files', 'prove_wasm']
 
-# %% ../../nbs/export/wasm.ipynb #794a8ee8
-import base64, hashlib, json, re, struct, tempfile
+# %% ../../nbs/export/wasm.ipynb #1650eb60
+import base64, hashlib, json, os, re, reprlib, struct, tempfile
 from importlib.resources import files
 from pathlib import Path
 import numpy as np
@@ -49,8 +49,7 @@ def build(
     path=SHIPPED # File to write
 )->int: # Bytes of the WebAssembly in it
     "Compile, and write the module (`make wasm`); raises `CheckError` where a tool is missing"
-    clang = tool('clang', 'clang')
-    tool('wasm-ld', 'lld')
+    path,clang,_ = as_path(path),tool('clang', 'clang'),tool('wasm-ld', 'lld')
     with tempfile.TemporaryDirectory() as d:
         c,out = Path(d)/'runtime.c',Path(d)/'runtime.wasm'
         c.write_text(DECODER+STEPS)
@@ -59,12 +58,8 @@ def build(
     write_atomic(path, module_text(wasm).encode())
     return len(wasm)
 
-# %% ../../nbs/export/wasm.ipynb #dd213251
-_DRIVER = r"""
-import {readFileSync} from 'node:fs'
-import {pathToFileURL} from 'node:url'
-const {load} = await import(pathToFileURL(process.argv[2]))
-
+# %% ../../nbs/export/wasm.ipynb #64a24577
+_FNV = r"""
 // FNV-1a of 64 bits in two halves
 let hi, lo
 const byte = b => {
@@ -78,6 +73,13 @@ const see = (s, v) => {
     for (const b of new Uint8Array(v.buffer, v.byteOffset, 4 * v.length)) byte(b)
 }
 const digits = x => x.toString(16).padStart(8, '0')
+"""
+
+# %% ../../nbs/export/wasm.ipynb #6cda9c6f
+_DRIVER = r"""
+import {readFileSync} from 'node:fs'
+import {pathToFileURL} from 'node:url'
+const {load} = await import(pathToFileURL(process.argv[2]))
 
 const trace = (net, t) => net.layers.flatMap((_, l) => {
     const v = net.membranes(l)
@@ -85,7 +87,7 @@ const trace = (net, t) => net.layers.flatMap((_, l) => {
 })
 """
 
-# %% ../../nbs/export/wasm.ipynb #08ac8aa6
+# %% ../../nbs/export/wasm.ipynb #019a0762
 _ANSWERS = r"""
 const answers = (net, data) => {
     if (!data.length) return ''
@@ -107,7 +109,7 @@ const answers = (net, data) => {
 
 """
 
-# %% ../../nbs/export/wasm.ipynb #857e696a
+# %% ../../nbs/export/wasm.ipynb #f7eeb4eb
 _FRAMES = r"""
 // frames: the length of a path and that of samples, then both
 const all = readFileSync(0), said = []
@@ -123,7 +125,7 @@ for (let at = 0; at < all.length;) {
 process.stdout.write(JSON.stringify(said))
 """
 
-# %% ../../nbs/export/wasm.ipynb #49edfa82
+# %% ../../nbs/export/wasm.ipynb #efe7653c
 @typed
 def node_answers(
     jobs:list, # Paths, and for each samples as bytes; without any it is only read
@@ -131,14 +133,16 @@ def node_answers(
     timeout:float=600 # Seconds
 )->list: # Of each, lines of answers and FNV-1a, or the error
     "Read and run networks in one process of node"
-    frames = [(str(path).encode(),data) for path,data in jobs]
+    pair = lambda j: isinstance(j, tuple) and len(j)==2 and isinstance(j[1], bytes)
+    if not all(map(pair, jobs)): fail('`jobs`', 'wasm', 'pairs of a path and bytes', reprlib.repr(jobs))
+    frames = [(os.fsencode(as_path(path)),data) for path,data in jobs]
     with tempfile.TemporaryDirectory() as d:
         driver = Path(d)/'driver.mjs'
-        driver.write_text(_DRIVER+_ANSWERS+_FRAMES)
+        driver.write_text(_FNV+_DRIVER+_ANSWERS+_FRAMES)
         data = b''.join(struct.pack('<2I', len(p), len(x))+p+x for p,x in frames)
         return json.loads(run_tool([tool('node', 'nodejs'), driver, as_path(module).resolve()], data, timeout))
 
-# %% ../../nbs/export/wasm.ipynb #e60c13ce
+# %% ../../nbs/export/wasm.ipynb #dffd4eaa
 def _samples(net, x):
     "Codes for the driver, T, and what the program records of them"
     codes,steps = check_time(net.codes(x), net.in_shape, net.steps, net.batch_first)
@@ -155,7 +159,7 @@ def _expected(net, records):
     else: out = net.decide(last.spk, last.mem).astype(int)
     return [' '.join([*map(str, np.atleast_1d(o).ravel()), f'{h:016x}']) for o,h in zip(out, fnv_of(records))]
 
-# %% ../../nbs/export/wasm.ipynb #7c0ddcbc
+# %% ../../nbs/export/wasm.ipynb #5f804ee0
 def _proof(file, net, run, said, tools, module):
     codes,steps,records = run
     want,have,first = _expected(net, records),said.splitlines(),{}
@@ -167,7 +171,7 @@ def _proof(file, net, run, said, tools, module):
     sizes = [int(sum(f(r.spk) for r in records)) for f in (np.size,np.sum)]
     return ExportProof('wasm', tools, codes.shape[1], steps, *sizes, fnv_of_lines(want), dict(node=len(bad)), first)
 
-# %% ../../nbs/export/wasm.ipynb #ae761605
+# %% ../../nbs/export/wasm.ipynb #0ee173f6
 @typed
 def prove_files(
     paths:list, # Files
@@ -176,6 +180,8 @@ def prove_files(
     module=SHIPPED # The module that reads them
 )->list: # An `ExportProof` of each
     "Read files in one process of node, and compare every spike, membrane and decision"
+    if not len(paths)==len(nets)==len(xs) or not all(isinstance(n, IntegerNetwork) for n in nets):
+        fail('`nets`', 'wasm', f'programs and samples, one of each for {len(paths)} files', reprlib.repr(nets))
     runs = [_samples(net, x) for net,x in zip(nets, xs)]
     said = node_answers([(f, _data(codes, steps)) for f,(codes,steps,_) in zip(paths, runs)], module)
     tools = dict(node=run_tool([tool('node', 'nodejs'), '--version']).decode().strip())

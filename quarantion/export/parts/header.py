@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['HEADER', 'js']
 
-# %% ../../../nbs/export/parts/header.ipynb #5be4d59f
+# %% ../../../nbs/export/parts/header.ipynb #7a059873
 import json
+from ...checks import fail, typed
 from ..proof import run_tool, tool
 
 # %% ../../../nbs/export/parts/header.ipynb #cc929bde
@@ -46,15 +47,18 @@ const sizes = (d, key, where, axes) => {
 }
 """
 
-# %% ../../../nbs/export/parts/header.ipynb #0cbd9108
+# %% ../../../nbs/export/parts/header.ipynb #805da91a
+@typed
 def js(
-    *texts # Lines of JavaScript, the last one an expression
+    *texts:str # Lines of JavaScript, the last one an expression
 ): # What JSON makes of it, or the error that was thrown
     "What node says"
+    if not texts: fail('`texts`', 'js', 'an expression', 'none')
     *lines,last = texts
     lines += ['let $said',f'try {{ $said = {last} }} catch (e) {{ $said = `${{e.name}}: ${{e.message}}` }}']
     lines.append('console.log(JSON.stringify($said ?? null))')
-    return json.loads(run_tool([tool('node', 'nodejs'), '--input-type=module', '-e', '\n'.join(lines)]))
+    node = [tool('node', 'nodejs'),'--input-type=module','-e']
+    return json.loads(run_tool([*node, '\n'.join(lines)]))
 
 # %% ../../../nbs/export/parts/header.ipynb #e8ddd9b1
 _TENSORS = r"""
