@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYTHONDONTWRITEBYTECODE =
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help run test soak bench memcheck lab install tools native build notebooks docs lock clean
+.PHONY: help run test soak bench memcheck lab install tools native build notebooks wasm docs lock clean
 
 run: ## install what the library needs, and run the main job on the digits (ARGS='--policy int4')
 	@$(MAKE) -j2 install native
@@ -51,6 +51,9 @@ notebooks: build $(TOOLS) ## export and execute every notebook, store its output
 	@$(MAKE) build
 	@echo $(NOTEBOOKS) | IN_TEST=1 OMP_NUM_THREADS=1 xargs -n1 -P2 sh -c 'echo $$0; $(BIN)/exec_nb $$0 --dest $$0 --exc_stop || exit 255'
 	@$(BIN)/nbdev_clean
+
+wasm: build ## compile the runtime that reads any network in a browser (clang and lld)
+	@$(BIN)/python -c 'from quarantion.export.wasm import build; build()'
 
 docs: build $(TOOLS) ## the site in _docs, and README.md from nbs/index.ipynb
 	@$(BIN)/python tools/docs.py

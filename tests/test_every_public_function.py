@@ -25,6 +25,7 @@ from quarantion.export import ExportProof, to_c, to_js
 from quarantion.export.cortex_m import BOARDS, Footprint
 from quarantion.export.cost import cost_of
 from quarantion.export.energy import HOROWITZ
+from quarantion.export.wasm import SHIPPED
 from quarantion.files import save_tensors
 from quarantion.inspect.clickable import Clickable
 from quarantion.paper import draw_png
@@ -578,6 +579,17 @@ def public():
             names = {k:None for c in own[:1]+[c for c in own[1:] if c.__name__[0]=='_'] for k,f in vars(c).items() if inspect.isfunction(f)}
             out += [f'{short}.{n}.{k}' for k in names if k=='__call__' or not k.startswith('_')]
     return out
+
+
+CALLS |= { # any network in a browser
+    'export.parts.header.js': lambda: {'*texts':('1+1',)},
+    'export.wasm.module_text': lambda: dict(wasm=b'x'),
+    'export.wasm.is_present': lambda: dict(text='x'),
+    'export.wasm.build': lambda: dict(path='x.mjs'),
+    'export.wasm.node_answers': lambda: dict(jobs=[('x',b'')], module=SHIPPED, timeout=9.),
+    'export.wasm.prove_files': lambda: dict(paths=[], nets=[], xs=[], module=SHIPPED),
+    'export.wasm.prove_wasm': lambda: dict(net=small_program(), x=np.ones((1,3)), module=SHIPPED),
+}
 
 
 def bad(v):
