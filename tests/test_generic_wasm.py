@@ -4,7 +4,6 @@ import gzip
 import json
 import re
 import shutil
-import subprocess
 import tempfile
 from dataclasses import replace
 from functools import cache
@@ -18,7 +17,6 @@ from test_export_c import kinds, network, sample
 
 from quarantion.checks import CheckError
 from quarantion.data.digits import load_digits
-from quarantion.export import wasm
 from quarantion.export.parts.header import js
 from quarantion.export.wasm import SHIPPED, build, is_present, node_answers, prove_files, prove_wasm
 from quarantion.files import save_tensors

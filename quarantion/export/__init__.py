@@ -1,6 +1,6 @@
 "A program leaves the house: the same spikes in other languages, proved"
 from quarantion import _room
 
-__all__ = _room(__name__, c='CText prove_c to_c', cortex_m='BOARDS prove_board', js='JsText prove_js to_js',
+__all__ = _room(__name__, c='CText prove_c to_c', cortex_m='Board prove_board', js='JsText prove_js to_js',
                 wasm='prove_wasm', harness='compare_c', proof='ExportProof write_proof', cost='cost_of plot_cost',
                 energy='energy_of dense_energy break_even EnergyModel HOROWITZ')

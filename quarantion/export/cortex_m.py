@@ -192,8 +192,9 @@ def _built(folder, text, board):
 
 def _emulated(folder, board, ticks):
     "What runs it, as `compare_c` wants it; the timer's numbers go to `ticks`"
-    fixed = '-display none -monitor none -serial none -icount shift=5 -semihosting-config enable=on,target=native'.split()
-    qemu = [tool('qemu-system-arm', 'qemu-system-arm'), '-M', board.machine, *fixed, '-kernel', 'net.elf']
+    fixed = '-display none -monitor none -serial none -icount shift=5 -semihosting-config enable=on,target=native'
+    program = tool('qemu-system-arm', 'qemu-system-arm')
+    qemu = [program, '-M', board.machine, *fixed.split(), '-kernel', 'net.elf']
     def run(data):
         (folder/'input.bin').write_bytes(data)
         out = run_tool(qemu, folder=folder)

@@ -121,10 +121,11 @@ lif_op = torch.library.custom_op(op_name('lif'), _forward, mutates_args=())
 def _(x, beta, theta, v0, steps, reset, surrogate, slope, detach_reset, trace, keep):
     return x.new_empty((steps,*v0.shape)), x.new_empty((steps if keep else 0,*v0.shape))
 
-# %% ../../nbs/spikes/operators.ipynb #c2f94b8d
+# %% ../../nbs/spikes/operators.ipynb #d393b346
 def _rows(v0, learn): # of the gradient of β or θ: no rows unless it learns
     return v0.new_empty((len(v0) if learn else 0, v0.shape[1]), dtype=torch.float64)
 
+# %% ../../nbs/spikes/operators.ipynb #c2f94b8d
 def _gradients(gs:Tensor|None, gpre:Tensor|None, x:Tensor|None, pre:Tensor|None, unit:Tensor|None, v0:Tensor,
                beta:Tensor, theta:Tensor, steps:int, reset:str, surrogate:str, slope:float, detach_reset:bool,
                constant:bool, learn_beta:bool, learn_theta:bool)->tuple[Tensor,Tensor,Tensor,Tensor]:
@@ -206,6 +207,7 @@ _lif_counts = torch.library.custom_op(op_name('lif_counts'), _counts, mutates_ar
 @_lif_counts.register_fake
 def _(x, beta, theta, v0, steps, reset, surrogate, slope, detach_reset): return x.new_empty(v0.shape)
 
+# %% ../../nbs/spikes/operators.ipynb #dcbe4930
 def _setup_counts(ctx, inputs, output):
     x,beta,theta,v0,*ctx.rest = inputs
     ctx.save_for_backward(x, beta, theta, v0)
