@@ -376,39 +376,85 @@ def _encoded(cfg):
     x = torch.cat([split.x_test[:_ENOUGH], split.x_train[:_ENOUGH]])[:_ENOUGH]
     return encode(x, cfg.encode, cfg.steps, cfg.seed).numpy()
 
-def _proved_export(prove, net, text, cfg):
+# %% ../nbs/cli.ipynb #4fc03795
+def _proved_export(prove, net, text, x):
     "What came out, and why nothing did"
-    try: return prove(net, text, _encoded(cfg)),''
+    try: return prove(net, text, x),''
     except CheckError as e: return None,str(e)
 
+def _board_of(cpu):
+    from quarantion.export.cortex_m import BOARDS
+    return {b.cpu:b for b in BOARDS}[check_in(cpu, [b.cpu for b in BOARDS], '--board')]
+
+def _on_board(net, text, x, board, folder):
+    "Files of a board, and what is to be said of it; without samples, nothing is run"
+    from quarantion.export.cortex_m import board_files, footprint_of, prove_board
+    for name,said in board_files(board, text.name).items(): (folder/name).write_text(said)
+    try: got = footprint_of(text, board.cpu) if x is None else prove_board(net, text, x[:100], board)
+    except CheckError as e: return dict(cpu=board.cpu, proved=False, why=str(e))
+    if x is None: return dict(cpu=board.cpu, proved=False, why='not run (--no-proof)', bytes=vars(got))
+    proof = {k:v for k,v in vars(got.proof).items() if k!='target'}
+    return dict(cpu=board.cpu, proved=got.proof.proved, bytes=vars(got.bytes), instructions=got.instructions, **proof)
+
+def _told(board):
+    "A line of a board"
+    if 'bytes' not in board: return f'{board["cpu"]}: no proof: {board["why"]}'
+    size = 'flash {flash:,}, memory {ram:,}, stack {stack:,} bytes'.format(**board['bytes'])
+    if 'instructions' not in board: return f'{board["cpu"]}: {size}; {board["why"]}'
+    wrong,took = max(board['mismatches'].values()),f'{board["instructions"]:,} instructions each'
+    return f'{board["cpu"]}: {size}; {board["samples"]} samples, {wrong} differ; {took}'
+
+
 # %% ../nbs/cli.ipynb #48420229
+def _integers_of(run):
+    "Settings and program of a run"
+    from quarantion.runtime import load
+    from quarantion.train.job import settings
+    from quarantion.train.rundir import result_of
+    cfg,_ = settings(run),result_of(run, _NEEDS)
+    if cfg.policy=='float': fail('policy', str(run), 'one that gives integers', 'float')
+    return cfg,load(run/'integer.safetensors')
+
+def _left(run, to, folder, how, board, ask):
+    "Write an export; the line that says what came out, and what `proof.json` says"
+    from quarantion import export
+    (cfg,net),(write,prove) = _integers_of(run),(getattr(export, f) for f in _TARGETS[to])
+    name = run.resolve().name
+    text,folder = write(net, title=name, **how),folder or Path(f'{name}-{to}')
+    text.save(folder)
+    x = _encoded(cfg) if ask else None
+    proof,why = _proved_export(prove, net, text, x) if ask else (None,'not run (--no-proof)')
+    more = dict(board=_on_board(net, text, x, board, folder)) if board else {}
+    said = export.write_proof(folder, to, [*text.files], proof, why, run=name, **more)
+    return f'{folder}: {proof or f"no proof: {why}"}',dict(folder=str(folder))|said
+
+# %% ../nbs/cli.ipynb #d0070ba7
 _TO = 'Folder for the files; default: the name of the run and of the language.'
+_SPARSE = 'With --to c: write the places of weights that are not 0, instead of all weights.'
+_CRC = 'With --to c: write a function that checks the constants.'
+_BOARD = 'With --to c: for a bare processor, too, in an emulator: cortex-m0plus, cortex-m3, cortex-m4 or cortex-m7.'
 
 @app.command('export', help='Write the integers of a run in another language, and prove them.')
 def _export(
     run:Annotated[Path, typer.Argument(help=_WHICH)],
     to:Annotated[str, typer.Option(help=f'The language: {" or ".join(_TARGETS)}.')],
     out:Annotated[Path, typer.Option(help=_TO)]=None,
+    sparse:Annotated[bool, typer.Option('--sparse', help=_SPARSE)]=False,
+    crc:Annotated[bool, typer.Option('--crc', help=_CRC)]=False,
+    board:Annotated[str, typer.Option(help=_BOARD)]=None,
     no_proof:Annotated[bool, typer.Option('--no-proof', help='Do not compile and compare.')]=False,
     as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
 ):
     "Write the files of an export and its `proof.json`; exit with 1 if it is not proved"
     check_in(to, tuple(_TARGETS), '--to')
-    from quarantion import export
-    from quarantion.runtime import load
-    from quarantion.train.job import settings
-    from quarantion.train.rundir import result_of
-    run = _meant(run)
-    cfg,_ = settings(run),result_of(run, _NEEDS)
-    if cfg.policy=='float': fail('policy', str(run), 'one that gives integers', 'float')
-    name,(write,prove) = run.resolve().name,(getattr(export, f) for f in _TARGETS[to])
-    net,folder = load(run/'integer.safetensors'),out or Path(f'{name}-{to}')
-    text = write(net, title=name)
-    text.save(folder)
-    proof,why = (None,'not run (--no-proof)') if no_proof else _proved_export(prove, net, text, cfg)
-    said = export.write_proof(folder, to, [*text.files], proof, why, run=name)
-    print(json.dumps(dict(folder=str(folder))|said) if as_json else f'{folder}: {proof or f"no proof: {why}"}')
-    if not (no_proof or said['proved']): raise typer.Exit(1)
+    asked = {k:v for k,v in dict(sparse=sparse, crc=crc, board=board).items() if v}
+    if to!='c' and asked: fail(f'--{[*asked][0]}', '--to', 'c', to)
+    if board: board = _board_of(asked.pop('board'))
+    line,said = _left(_meant(run), to, out, asked, board, not no_proof)
+    print(json.dumps(said) if as_json else line)
+    if board: _say(_told(said['board']))
+    proved = said['proved'] and said.get('board', said)['proved']
+    if not (no_proof or proved): raise typer.Exit(1)
 
 # %% ../nbs/cli.ipynb #9aff76c0
 def _notebooks()->Path: # Folder with `tutorials` and other rooms; `None` if there is none

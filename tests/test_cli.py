@@ -580,8 +580,28 @@ def test_export_writes_javascript_and_proves_it(here, done, tmp_path, monkeypatc
     refused(here('export', done, '--to', 'js', '--out', tmp_path/'other'), 'wasm-ld', 'apt-get install lld')
     assert not (tmp_path/'other').exists()
 
+@pytest.mark.skipif(not (shutil.which('arm-none-eabi-gcc') and shutil.which('qemu-system-arm')), reason='no arm-none-eabi-gcc, or no qemu-system-arm')
+def test_export_to_a_board(here, done, tmp_path, monkeypatch):
+    "Two more files, and what the board takes; where its tools are missing, the C is proved all the same"
+    code,out,err = here('export', done, '--to', 'c', '--out', tmp_path/'c', '--sparse', '--crc', '--board', 'cortex-m0plus', '--json')
+    said = json.loads(out)
+    board = said['board']
+    assert code==0 and said['proved'] and board['proved'] and board['samples']==100 and board['mismatches']=={'microbit':0} and board['instructions']>1000
+    assert 'cortex-m0plus: flash' in err and {'cortex_m.c','cortex_m.ld'}<={p.name for p in (tmp_path/'c').iterdir()}
+    assert 'net_crc' in (tmp_path/'c/net.h').read_text() and 'net_add_positions' in (tmp_path/'c/net.c').read_text()
+    code,out,err = here('export', done, '--to', 'c', '--out', tmp_path/'d', '--board', 'cortex-m4', '--no-proof')
+    assert code==0 and 'cortex-m4: flash' in err and 'not run (--no-proof)' in err
+    real = shutil.which
+    monkeypatch.setattr(shutil, 'which', lambda name, **kw: None if name=='qemu-system-arm' else real(name, **kw))
+    code,out,err = here('export', done, '--to', 'c', '--out', tmp_path/'e', '--board', 'cortex-m4')
+    said = json.loads((tmp_path/'e/proof.json').read_text())
+    assert code==1 and said['proved'] and not said['board']['proved'] and 'apt-get install qemu-system-arm' in said['board']['why'] and 'no proof' in err
+
 def test_export_refuses(here, done, begun, tmp_path):
     refused(here('export', done, '--to', 'cobol'), '--to', 'one of c, js')
+    refused(here('export', done, '--to', 'js', '--crc'), '--crc', 'expected c, found js')
+    refused(here('export', done, '--to', 'js', '--board', 'cortex-m3'), '--board', 'expected c, found js')
+    refused(here('export', done, '--to', 'c', '--board', 'z80'), '--board', 'cortex-m0plus')
     refused(here('export', tmp_path/'nowhere', '--to', 'c'), 'nowhere')
     refused(here('export', begun, '--to', 'c'), 'a finished run')
     assert here('export', done)[0]==2
