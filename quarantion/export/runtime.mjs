@@ -1,4 +1,4 @@
-// Any integer network of quarantion, from its file; of C with SHA-256 ebfb1027fbe72d2478498b20bac7c4f7a19600163245568f0eb753f75b822e19
+// Any integer network of quarantion, from its file; of C with SHA-256 611889c87d6e38e1a19782e9663c4f2afc526549d6451f248636fa8729757e19
 const TOP = 2 ** 31 - 1, ONE = 2 ** 16, LARGEST = 2 ** 28, WORTH = [2 ** -100, 2 ** 100]
 
 const say = v => {
@@ -39,7 +39,8 @@ const tensorsOf = (said, data) => {
     let end = 0
     for (const [name, t, from, to, more] of spans.sort((a, b) => a[2] - b[2] || a[3] - b[3])) {
         const size = {U8: 1, F32: 4}[t?.dtype], two = more === undefined && whole(to, from, data.length)
-        if (from !== end || !two || !size || !Array.isArray(t.shape) || t.shape.length !== 1 || t.shape[0] * size !== to - from)
+        const row = Array.isArray(t?.shape) && t.shape.length === 1 && t.shape[0] * size === to - from
+        if (from !== end || !two || !row)
             fail('file', `tensor ${say(name)}`, 'bytes or float32 in one row, without a gap', say(t))
         out.set(name, {dtype: t.dtype, bytes: data.subarray(from, to)})
         end = to
