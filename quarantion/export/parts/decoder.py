@@ -181,7 +181,7 @@ static i32 context(const Codes *m, i32 r, i32 j, i32 col) {
 
 """
 
-# %% ../../../nbs/export/parts/decoder.ipynb #d88ea1ec
+# %% ../../../nbs/export/parts/decoder.ipynb #8ca1ded7
 _TABLES = r"""
 typedef struct { u64 known[28 * 255], sum[28]; u32 fine[1120 * 255]; double freq[255]; } Tables;
 
@@ -199,7 +199,7 @@ static i32 next(Coder *c, Tables *t, i32 at, i32 s) {
 }
 """
 
-# %% ../../../nbs/export/parts/decoder.ipynb #c2e220ed
+# %% ../../../nbs/export/parts/decoder.ipynb #dab13361
 _LEARN = r"""
 static void learn(Tables *t, i32 at, i32 k) {
     t->known[at / 40 * 255 + k] += 32;
@@ -219,7 +219,7 @@ static void finish(Codes *m, i32 j) {
 }
 """
 
-# %% ../../../nbs/export/parts/decoder.ipynb #fc3b4dd4
+# %% ../../../nbs/export/parts/decoder.ipynb #9c9c5f30
 _WALK = r"""
 /* 1: read; 0: no coder wrote this. `seen` has room for a context of each row */
 static i32 walk(Coder *c, Codes *m, Tables *t, i32 *seen) {
@@ -247,7 +247,7 @@ static i32 walk(Coder *c, Codes *m, Tables *t, i32 *seen) {
 }
 """
 
-# %% ../../../nbs/export/parts/decoder.ipynb #f851433c
+# %% ../../../nbs/export/parts/decoder.ipynb #78839fb0
 _BLOBS = r"""
 static u32 get32(const u8 *b) { return b[0] | b[1] << 8 | b[2] << 16 | (u32)b[3] << 24; }
 
@@ -266,7 +266,7 @@ SHARED("codes") i32 codes(const u8 *at, i32 bytes, i8 *w, i32 channels, i32 inpu
 }
 """
 
-# %% ../../../nbs/export/parts/decoder.ipynb #44de86c5
+# %% ../../../nbs/export/parts/decoder.ipynb #979acb76
 _INTS = r"""
 /* as `codes`. Room: tables, 2 * n + 1 words, then n of 8 bytes, then n bytes */
 SHARED("ints") i32 ints(const u8 *at, i32 bytes, i32 *out, i32 n, Tables *t) {
@@ -291,7 +291,7 @@ SHARED("ints") i32 ints(const u8 *at, i32 bytes, i32 *out, i32 n, Tables *t) {
 }
 """
 
-# %% ../../../nbs/export/parts/decoder.ipynb #73715d34
+# %% ../../../nbs/export/parts/decoder.ipynb #de5beff3
 DECODER = '\n'.join(t.strip('\n') for t in (
     _SEALS, _PRIMES, _SHA, _RANGE, _NARROW, _SYMBOLS, _CONTEXTS, _NEAR, _CONTEXT, _TABLES, _LEARN, _WALK, _BLOBS,
     _INTS))+'\n'

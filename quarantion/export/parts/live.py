@@ -117,7 +117,7 @@ _DECIDE = r"""
 }
 """
 
-# %% ../../../nbs/export/parts/live.ipynb #bc136b29
+# %% ../../../nbs/export/parts/live.ipynb #0e0b042e
 _LOAD = r"""
 const WASM = '@WASM@'
 let built
@@ -139,5 +139,5 @@ export async function load(bytes, most = 2 ** 28) {
 }
 """
 
-# %% ../../../nbs/export/parts/live.ipynb #e798ccbf
+# %% ../../../nbs/export/parts/live.ipynb #9c91705d
 LIVE = '\n'.join(t.strip('\n') for t in (_NETWORK, _LAY, _STEPS, _VIEWS, _DECIDE, _LOAD))+'\n'

@@ -229,7 +229,7 @@ static void neurons(const Layer *l) {
 }
 """
 
-# %% ../../../nbs/export/parts/steps.ipynb #67cce051
+# %% ../../../nbs/export/parts/steps.ipynb #bfc81844
 _STEP = r"""
 enum { NOTHING, COUNT, TOTAL, FIRST, MOST };
 
@@ -255,7 +255,7 @@ SHARED("step") void step(const Layer *l, i32 layers, i32 fresh, double *kept, i3
 }
 """
 
-# %% ../../../nbs/export/parts/steps.ipynb #3f4c0e7e
+# %% ../../../nbs/export/parts/steps.ipynb #c2ab2bc5
 STEPS = '\n'.join(t.strip('\n') for t in (
     _RECORDS, _EVENTS, _SPIKES, _LINEAR, _CONV, _PLACES, _POOL, _LEAK, _LIMITS, _CURRENT, _FIRE, _RETURNED, _PLAIN,
     _STEP))+'\n'
