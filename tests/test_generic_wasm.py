@@ -255,7 +255,8 @@ def test_in_chromium_with_a_strict_policy(tmp_path):
     (tmp_path/'codes.json').write_text(json.dumps(net.codes(x).tolist()))
     (tmp_path/'page.js').write_text("""import {load} from './runtime.mjs'
 const net = await load(await (await fetch('digits.safetensors')).arrayBuffer())
-window.said = (await (await fetch('codes.json')).json()).map(x => [...net.classify(x), ...net.membranes(1)])""")
+const said = (await (await fetch('codes.json')).json()).map(x => [...net.classify(x), ...net.membranes(1)])
+document.body.textContent = JSON.stringify(said)""")
     with http.server.ThreadingHTTPServer(('127.0.0.1', 0), partial(Quiet, directory=tmp_path)) as server, sync_playwright() as pw:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         browser,wrong = pw.chromium.launch(executable_path='/usr/bin/chromium', args=['--no-sandbox']),[]
@@ -263,7 +264,7 @@ window.said = (await (await fetch('codes.json')).json()).map(x => [...net.classi
         page.on('pageerror', lambda e: wrong.append(str(e)))
         page.on('console', lambda m: wrong.append(m.text))
         page.goto(f'http://127.0.0.1:{server.server_port}/page.html')
-        said = page.wait_for_function('window.said').json_value()
+        said = json.loads(page.locator('body:not(:empty)').text_content())
         browser.close()
         server.shutdown()
     assert not wrong
