@@ -48,5 +48,5 @@ export interface Network {
     recurrent(l: number): Int8Array | null
 }
 
-/** Read a file that `IntegerNetwork.save` wrote; RangeError in one line for any other, and for more memory than `most` bytes (256 MiB) */
+/** Read a file that `IntegerNetwork.save` wrote; RangeError in one line for any other, and for more memory than `most` bytes (64 MiB) */
 export function load(file: Uint8Array | ArrayBuffer, most?: number): Promise<Network>

@@ -135,9 +135,10 @@ typedef struct { i8 *w; i32 rows, cols, row, col, top, width; u32 *used_row, *us
 static const i32 size_at[] = {1, 2, 3, 5, 8, 13}, lean_at[] = {1, 3, 6};
 static const i32 row_at[] = {35, 65, 100, 150}, col_at[] = {2, 5, 10, 15, 20, 30, 50};
 
-static i32 rank(i64 x, const i32 *edges, i32 n) {
+/* how many edges are at most x / by, without a division */
+static i32 rank(i64 x, i64 by, const i32 *edges, i32 n) {
     i32 k = 0;
-    while (k < n && edges[k] <= x) k++;
+    while (k < n && edges[k] * by <= x) k++;
     return k;
 }
 
@@ -162,7 +163,7 @@ static i32 column(const Codes *m, i32 j) {
         sum += m->used_col[j - d[k]];
         n++;
     }
-    return rank(n ? 100 * sum / ((i64)n * m->rows) : 100, col_at, 7);
+    return n ? rank(100 * sum, (i64)n * m->rows, col_at, 7) : 7;
 }
 """
 
@@ -173,8 +174,8 @@ static i32 context(const Codes *m, i32 r, i32 j, i32 col) {
     i32 l = near(m, r, j, 1), u = near(m, r, j, m->width);
     i32 ul = near(m, r, j, m->width + 1), ur = near(m, r, j, m->width - 1), k = m->top < 4 ? 4 : m->top;
     i32 size = 2 * (magnitude(l) + magnitude(u)) + magnitude(ul) + magnitude(ur), lean = 2 * (l + u) + ul + ur;
-    i32 coarse = rank(size * 4 / k, size_at, 6) * 4 + rank(magnitude(lean) * 4 / k, lean_at, 3);
-    i32 row = rank(100ll * m->rows * m->used_row[r] / (m->used ? m->used : 1), row_at, 4);
+    i32 coarse = rank(size * 4, k, size_at, 6) * 4 + rank(magnitude(lean) * 4, k, lean_at, 3);
+    i32 row = rank(100ll * m->rows * m->used_row[r], m->used ? m->used : 1, row_at, 4);
     i32 at = coarse * 40 + row * 8 + col;
     return lean < 0 ? ~at : at;
 }

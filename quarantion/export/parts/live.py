@@ -122,7 +122,7 @@ _LOAD = r"""
 const WASM = '@WASM@'
 let built
 
-export async function load(bytes, most = 2 ** 28) {
+export async function load(bytes, most = 2 ** 26) {
     if (!(bytes instanceof ArrayBuffer) && !(bytes instanceof Uint8Array))
         fail('load', '`bytes`', 'a Uint8Array or an ArrayBuffer', say(bytes), TypeError)
     const data = new Uint8Array(bytes.buffer ?? bytes, bytes.byteOffset ?? 0, bytes.byteLength)
