@@ -1,12 +1,14 @@
 """One wasm for all networks: it reads what `save` wrote, in node, and does what the program does, in every spike, membrane and decision;
 what was not written so is refused in one line. 200 networks here, in one process, and 200 edits of files; more under soak"""
 import gzip
+import http.server
 import json
 import re
 import shutil
 import tempfile
+import threading
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,10 @@ from quarantion.runtime.layer import IntLayer
 from quarantion.runtime.network import IntegerNetwork, load
 
 MEASURED = Path(__file__).parent.parent/'nbs/measured'
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args): pass
 
 
 def needs(*names): return pytest.mark.skipif(any(shutil.which(n) is None for n in names), reason=f'no {" or no ".join(names)} (apt-get install nodejs clang lld)')
@@ -232,3 +238,34 @@ def test_node_that_is_missing_is_named_with_its_package(monkeypatch):
     from quarantion.export import proof
     monkeypatch.setattr(proof.shutil, 'which', lambda name: None)
     with pytest.raises(CheckError, match=r'export: node: expected this program \(apt-get install nodejs\), found none'): prove_wasm(MEASURED/'digits.safetensors', load_digits().x_test.numpy()[:1])
+
+
+PAGE = """<!doctype html><meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; img-src data:">
+<link rel="icon" href="data:,"><script type="module" src="page.js"></script>"""
+
+
+@pytest.mark.browser
+def test_in_chromium_with_a_strict_policy(tmp_path):
+    "The answers and the last membranes of 360 digits are those of Python, and nothing is asked of a network"
+    from playwright.sync_api import sync_playwright
+    net,x = load(MEASURED/'digits.safetensors'),load_digits().x_test.numpy()
+    shutil.copy(MEASURED/'digits.safetensors', tmp_path)
+    shutil.copy(SHIPPED, tmp_path)
+    (tmp_path/'page.html').write_text(PAGE)
+    (tmp_path/'codes.json').write_text(json.dumps(net.codes(x).tolist()))
+    (tmp_path/'page.js').write_text("""import {load} from './runtime.mjs'
+const net = await load(await (await fetch('digits.safetensors')).arrayBuffer())
+const said = (await (await fetch('codes.json')).json()).map(x => [...net.classify(x), ...net.membranes(1)])
+document.body.textContent = JSON.stringify(said)""")
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), partial(Quiet, directory=tmp_path)) as server, sync_playwright() as pw:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        browser,wrong = pw.chromium.launch(executable_path='/usr/bin/chromium', args=['--no-sandbox']),[]
+        page = browser.new_page()
+        page.on('pageerror', lambda e: wrong.append(str(e)))
+        page.on('console', lambda m: wrong.append(m.text))
+        page.goto(f'http://127.0.0.1:{server.server_port}/page.html')
+        said = json.loads(page.locator('body:not(:empty)').text_content())
+        browser.close()
+        server.shutdown()
+    assert not wrong
+    np.testing.assert_array_equal(said, np.column_stack([net.classify(x), net(x)[1][-1]]))

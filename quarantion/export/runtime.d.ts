@@ -33,7 +33,7 @@ export interface Network {
     /** Of layer l, [neurons], in the network's own memory: copy what is to be kept */
     spikes(l: number): Uint8Array
     membranes(l: number): Int32Array
-    /** A class, yes or no for each output, or membranes; null before the first step */
+    /** A class, yes or no for each output (of the mean so far), or membranes; null before the first step */
     decide(): Int32Array | null
     /** From rest: codes of one step, which stay, or of all steps one after the other */
     classify(codes: ArrayLike<number>, steps?: number): Int32Array
@@ -48,5 +48,5 @@ export interface Network {
     recurrent(l: number): Int8Array | null
 }
 
-/** Read a file that `IntegerNetwork.save` wrote; RangeError in one line for any other, and for more memory than `most` bytes (256 MiB) */
+/** Read a file that `IntegerNetwork.save` wrote; RangeError in one line for any other, and for more memory than `most` bytes (64 MiB) */
 export function load(file: Uint8Array | ArrayBuffer, most?: number): Promise<Network>

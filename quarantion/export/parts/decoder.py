@@ -20,7 +20,7 @@ static u32 crc(u32 h, const u8 *at, i32 n, i32 stride) {
 }
 """
 
-# %% ../../../nbs/export/parts/decoder.ipynb #3c4ed400
+# %% ../../../nbs/export/parts/decoder.ipynb #62922cd8
 _PRIMES = r"""
 /* of the first 64 primes, as FIPS 180-4 has them */
 static const u32 primes[64] = {
@@ -34,7 +34,7 @@ static const u32 primes[64] = {
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
 """
 
-# %% ../../../nbs/export/parts/decoder.ipynb #3c90d71e
+# %% ../../../nbs/export/parts/decoder.ipynb #19cc50b1
 _SHA = r"""
 static u32 turn(u32 x, i32 n) { return x >> n | x << (32 - n); }
 
@@ -61,7 +61,7 @@ SHARED("sha256") void sha256(const u8 *at, i32 blocks, u32 *h) {
 }
 """
 
-# %% ../../../nbs/export/parts/decoder.ipynb #ca57a6f1
+# %% ../../../nbs/export/parts/decoder.ipynb #75431a79
 _RANGE = r"""
 typedef struct { const u8 *at, *end; u64 low, range, point, part; } Coder;
 
@@ -81,7 +81,7 @@ static Coder coder(const u8 *at, const u8 *end) {
 
 """
 
-# %% ../../../nbs/export/parts/decoder.ipynb #b8c0e7e5
+# %% ../../../nbs/export/parts/decoder.ipynb #0e0101d4
 _NARROW = r"""
 /* where the point lies, in parts; 2^24 and more: no coder wrote this */
 static u64 place(Coder *c) {
@@ -97,9 +97,18 @@ static void narrow(Coder *c, u32 left, u32 right) {
     c->range <<= 32;
     c->point = c->point << 32 | word(c);
 }
+
+/* n bits, 1 to 16; -1: none */
+static i32 even(Coder *c, i32 n) {
+    u64 at = place(c);
+    u32 each = 1u << (24 - n), k = (u32)at / each;
+    if (at >> 24) return -1;
+    narrow(c, k * each, (k + 1) * each);
+    return (i32)k;
+}
 """
 
-# %% ../../../nbs/export/parts/decoder.ipynb #5e14cb83
+# %% ../../../nbs/export/parts/decoder.ipynb #0fdc957d
 _SYMBOLS = r"""
 /* a symbol below s; -1: none */
 static i32 symbol(Coder *c, const double *freq, i32 s) {
@@ -117,33 +126,25 @@ static i32 symbol(Coder *c, const double *freq, i32 s) {
         return k;
     }
 }
-
-/* n bits, 1 to 16; -1: none */
-static i32 even(Coder *c, i32 n) {
-    u64 at = place(c);
-    u32 each = 1u << (24 - n), k = (u32)at / each;
-    if (at >> 24) return -1;
-    narrow(c, k * each, (k + 1) * each);
-    return (i32)k;
-}
 """
 
-# %% ../../../nbs/export/parts/decoder.ipynb #62129f4d
+# %% ../../../nbs/export/parts/decoder.ipynb #85d70ec5
 _CONTEXTS = r"""
 typedef struct { i8 *w; i32 rows, cols, row, col, top, width; u32 *used_row, *used_col, used; } Codes;
 
 static const i32 size_at[] = {1, 2, 3, 5, 8, 13}, lean_at[] = {1, 3, 6};
 static const i32 row_at[] = {35, 65, 100, 150}, col_at[] = {2, 5, 10, 15, 20, 30, 50};
 
-static i32 rank(i64 x, const i32 *edges, i32 n) {
+/* how many edges are at most x / by, without a division */
+static i32 rank(i64 x, i64 by, const i32 *edges, i32 n) {
     i32 k = 0;
-    while (k < n && edges[k] <= x) k++;
+    while (k < n && edges[k] * by <= x) k++;
     return k;
 }
 
 """
 
-# %% ../../../nbs/export/parts/decoder.ipynb #2648247f
+# %% ../../../nbs/export/parts/decoder.ipynb #3da7b05e
 _NEAR = r"""
 static i32 near(const Codes *m, i32 r, i32 j, i32 d) {
     return 0 < d && d <= j ? m->w[r * m->row + (j - d) * m->col] : 0;
@@ -162,26 +163,26 @@ static i32 column(const Codes *m, i32 j) {
         sum += m->used_col[j - d[k]];
         n++;
     }
-    return rank(n ? 100 * sum / ((i64)n * m->rows) : 100, col_at, 7);
+    return n ? rank(100 * sum, (i64)n * m->rows, col_at, 7) : 7;
 }
 """
 
-# %% ../../../nbs/export/parts/decoder.ipynb #444706a9
+# %% ../../../nbs/export/parts/decoder.ipynb #53957123
 _CONTEXT = r"""
 /* coarse * 40 + fine, and its sign for one that is to be turned over */
 static i32 context(const Codes *m, i32 r, i32 j, i32 col) {
     i32 l = near(m, r, j, 1), u = near(m, r, j, m->width);
     i32 ul = near(m, r, j, m->width + 1), ur = near(m, r, j, m->width - 1), k = m->top < 4 ? 4 : m->top;
     i32 size = 2 * (magnitude(l) + magnitude(u)) + magnitude(ul) + magnitude(ur), lean = 2 * (l + u) + ul + ur;
-    i32 coarse = rank(size * 4 / k, size_at, 6) * 4 + rank(magnitude(lean) * 4 / k, lean_at, 3);
-    i32 row = rank(100ll * m->rows * m->used_row[r] / (m->used ? m->used : 1), row_at, 4);
+    i32 coarse = rank(size * 4, k, size_at, 6) * 4 + rank(magnitude(lean) * 4, k, lean_at, 3);
+    i32 row = rank(100ll * m->rows * m->used_row[r], m->used ? m->used : 1, row_at, 4);
     i32 at = coarse * 40 + row * 8 + col;
     return lean < 0 ? ~at : at;
 }
 
 """
 
-# %% ../../../nbs/export/parts/decoder.ipynb #d3a8a827
+# %% ../../../nbs/export/parts/decoder.ipynb #8ca1ded7
 _TABLES = r"""
 typedef struct { u64 known[28 * 255], sum[28]; u32 fine[1120 * 255]; double freq[255]; } Tables;
 
@@ -199,7 +200,7 @@ static i32 next(Coder *c, Tables *t, i32 at, i32 s) {
 }
 """
 
-# %% ../../../nbs/export/parts/decoder.ipynb #1ab18b52
+# %% ../../../nbs/export/parts/decoder.ipynb #dab13361
 _LEARN = r"""
 static void learn(Tables *t, i32 at, i32 k) {
     t->known[at / 40 * 255 + k] += 32;
@@ -219,7 +220,7 @@ static void finish(Codes *m, i32 j) {
 }
 """
 
-# %% ../../../nbs/export/parts/decoder.ipynb #9f5e2591
+# %% ../../../nbs/export/parts/decoder.ipynb #9c9c5f30
 _WALK = r"""
 /* 1: read; 0: no coder wrote this. `seen` has room for a context of each row */
 static i32 walk(Coder *c, Codes *m, Tables *t, i32 *seen) {
@@ -247,7 +248,7 @@ static i32 walk(Coder *c, Codes *m, Tables *t, i32 *seen) {
 }
 """
 
-# %% ../../../nbs/export/parts/decoder.ipynb #cf8b5117
+# %% ../../../nbs/export/parts/decoder.ipynb #78839fb0
 _BLOBS = r"""
 static u32 get32(const u8 *b) { return b[0] | b[1] << 8 | b[2] << 16 | (u32)b[3] << 24; }
 
@@ -266,7 +267,7 @@ SHARED("codes") i32 codes(const u8 *at, i32 bytes, i8 *w, i32 channels, i32 inpu
 }
 """
 
-# %% ../../../nbs/export/parts/decoder.ipynb #db178068
+# %% ../../../nbs/export/parts/decoder.ipynb #979acb76
 _INTS = r"""
 /* as `codes`. Room: tables, 2 * n + 1 words, then n of 8 bytes, then n bytes */
 SHARED("ints") i32 ints(const u8 *at, i32 bytes, i32 *out, i32 n, Tables *t) {
@@ -291,7 +292,7 @@ SHARED("ints") i32 ints(const u8 *at, i32 bytes, i32 *out, i32 n, Tables *t) {
 }
 """
 
-# %% ../../../nbs/export/parts/decoder.ipynb #a8a043c5
+# %% ../../../nbs/export/parts/decoder.ipynb #de5beff3
 DECODER = '\n'.join(t.strip('\n') for t in (
     _SEALS, _PRIMES, _SHA, _RANGE, _NARROW, _SYMBOLS, _CONTEXTS, _NEAR, _CONTEXT, _TABLES, _LEARN, _WALK, _BLOBS,
     _INTS))+'\n'

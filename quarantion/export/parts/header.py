@@ -73,7 +73,8 @@ const tensorsOf = (said, data) => {
     let end = 0
     for (const [name, t, from, to, more] of spans.sort((a, b) => a[2] - b[2] || a[3] - b[3])) {
         const size = {U8: 1, F32: 4}[t?.dtype], two = more === undefined && whole(to, from, data.length)
-        if (from !== end || !two || !size || !Array.isArray(t.shape) || t.shape.length !== 1 || t.shape[0] * size !== to - from)
+        const row = Array.isArray(t?.shape) && t.shape.length === 1 && t.shape[0] * size === to - from
+        if (from !== end || !two || !row)
             fail('file', `tensor ${say(name)}`, 'bytes or float32 in one row, without a gap', say(t))
         out.set(name, {dtype: t.dtype, bytes: data.subarray(from, to)})
         end = to

@@ -117,12 +117,12 @@ _DECIDE = r"""
 }
 """
 
-# %% ../../../nbs/export/parts/live.ipynb #bc136b29
+# %% ../../../nbs/export/parts/live.ipynb #0e0b042e
 _LOAD = r"""
 const WASM = '@WASM@'
 let built
 
-export async function load(bytes, most = 2 ** 28) {
+export async function load(bytes, most = 2 ** 26) {
     if (!(bytes instanceof ArrayBuffer) && !(bytes instanceof Uint8Array))
         fail('load', '`bytes`', 'a Uint8Array or an ArrayBuffer', say(bytes), TypeError)
     const data = new Uint8Array(bytes.buffer ?? bytes, bytes.byteOffset ?? 0, bytes.byteLength)
@@ -139,5 +139,5 @@ export async function load(bytes, most = 2 ** 28) {
 }
 """
 
-# %% ../../../nbs/export/parts/live.ipynb #e798ccbf
+# %% ../../../nbs/export/parts/live.ipynb #9c91705d
 LIVE = '\n'.join(t.strip('\n') for t in (_NETWORK, _LAY, _STEPS, _VIEWS, _DECIDE, _LOAD))+'\n'

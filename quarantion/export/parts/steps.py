@@ -104,7 +104,7 @@ static void conv(const Stage *s) {
 }
 """
 
-# %% ../../../nbs/export/parts/steps.ipynb #454a0b88
+# %% ../../../nbs/export/parts/steps.ipynb #e55ec210
 _POOL = r"""
 enum { LINEAR, CONV, MAX, SUM };
 
@@ -128,7 +128,7 @@ static void pool(const Stage *s) {
 static void stage(const Stage *s) { (s->kind == LINEAR ? linear : s->kind == CONV ? conv : pool)(s); }
 """
 
-# %% ../../../nbs/export/parts/steps.ipynb #9030a2e5
+# %% ../../../nbs/export/parts/steps.ipynb #cd9250b4
 _LEAK = r"""
 enum { BITS = 16, ONE = 1 << BITS };
 
@@ -143,7 +143,7 @@ static i64 level(i32 theta, i32 t) { return ((i64)theta * t + ONE / 2) >> BITS; 
 
 """
 
-# %% ../../../nbs/export/parts/steps.ipynb #b39636c8
+# %% ../../../nbs/export/parts/steps.ipynb #9b03bc50
 _LIMITS = r"""
 /* the level nearest to v, the lower one on a tie */
 static i32 nearest(const Layer *l, i32 v, i32 theta) {
@@ -163,7 +163,7 @@ static i32 kept(const Layer *l, i32 p, i32 theta) {
 
 """
 
-# %% ../../../nbs/export/parts/steps.ipynb #835712ee
+# %% ../../../nbs/export/parts/steps.ipynb #2df9d2be
 _CURRENT = r"""
 static i32 current(const Layer *l, i32 c, i32 n, i32 p) {
     if (l->current) {
@@ -175,7 +175,7 @@ static i32 current(const Layer *l, i32 c, i32 n, i32 p) {
 }
 """
 
-# %% ../../../nbs/export/parts/steps.ipynb #58540dc2
+# %% ../../../nbs/export/parts/steps.ipynb #6908c3bf
 _FIRE = r"""
 enum { SUBTRACT, DELAYED, ZERO, NONE };
 
@@ -192,7 +192,7 @@ static void fire(const Layer *l, i32 c, i32 n, i32 p) {
 
 """
 
-# %% ../../../nbs/export/parts/steps.ipynb #f44e30dc
+# %% ../../../nbs/export/parts/steps.ipynb #bc676138
 _RETURNED = r"""
 static i32 returned(const Layer *l, i32 n) {
     if (l->back == 1) return AT(i8, l->list)[n / l->each] * l->gain * AT(u8, l->s)[n];
@@ -206,7 +206,7 @@ static void any(const Layer *l) {
 }
 """
 
-# %% ../../../nbs/export/parts/steps.ipynb #55d5621c
+# %% ../../../nbs/export/parts/steps.ipynb #0fbdaad4
 _PLAIN = r"""
 static inline __attribute__((always_inline)) void plain(const Layer *l, i32 rule) {
     const i32 *restrict a = AT(i32, l->sums), *restrict b = AT(i32, l->bias);
@@ -229,7 +229,7 @@ static void neurons(const Layer *l) {
 }
 """
 
-# %% ../../../nbs/export/parts/steps.ipynb #573f1f6f
+# %% ../../../nbs/export/parts/steps.ipynb #bfc81844
 _STEP = r"""
 enum { NOTHING, COUNT, TOTAL, FIRST, MOST };
 
@@ -255,7 +255,7 @@ SHARED("step") void step(const Layer *l, i32 layers, i32 fresh, double *kept, i3
 }
 """
 
-# %% ../../../nbs/export/parts/steps.ipynb #c166f76f
+# %% ../../../nbs/export/parts/steps.ipynb #c2ab2bc5
 STEPS = '\n'.join(t.strip('\n') for t in (
     _RECORDS, _EVENTS, _SPIKES, _LINEAR, _CONV, _PLACES, _POOL, _LEAK, _LIMITS, _CURRENT, _FIRE, _RETURNED, _PLAIN,
     _STEP))+'\n'
