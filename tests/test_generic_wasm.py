@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 from safetensors.numpy import load as tensors_of
-from test_export_c import kinds, network, sample
+from networks import kinds, network, sample
 
 from quarantion.checks import CheckError
 from quarantion.data.digits import load_digits
