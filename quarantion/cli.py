@@ -544,8 +544,8 @@ def _info(as_json:Annotated[bool, typer.Option('--json', help='Print one JSON ob
     for k,v in out.items(): print(f'{k:14}{word(v)}')
 
 # %% ../nbs/cli.ipynb #16432758
-BENCHES = 'lif','bptt','levels','nonary','fakequant','events'
-_WHAT = 'lif (neurons, forward), bptt (and backward), levels, nonary, fakequant or events (integer inference).'
+BENCHES = 'lif','bptt','levels','nonary','fakequant','events','infer'
+_WHAT = 'lif (neurons, forward), bptt (and backward), levels, nonary, fakequant, events (integer products) or infer.'
 _CHECK = 'Exit with 1 if a row stays under 60 % of its goal, or a peer is not installed.'
 
 def _missed(rows):

@@ -320,3 +320,17 @@ def test_hold_out(classes, n, seed):
 def test_labels():
     with pytest.raises(CheckError, match='label of sample 2: expected in 0..1, found -1'):
         check_samples(torch.zeros(3, 2), torch.tensor([0,1,-1]), 2)
+
+
+def test_a_file_that_unpacks_to_more_than_it_declares_stops_there(tmp_path):
+    "A gigabyte of zeros in a megabyte: what its header says is read, and one byte"
+    import gzip, tracemalloc
+    data = bytes([0,0,8,1])+np.array([10], '>i4').tobytes()
+    packed = gzip.compress(data+bytes(2**27))
+    (tmp_path/'bomb.gz').write_bytes(packed)
+    tracemalloc.start()
+    refused(tmp_path/'bomb.gz', 'size', '18 bytes')
+    assert tracemalloc.get_traced_memory()[1]<4*len(packed)+2**20
+    tracemalloc.stop()
+    (tmp_path/'whole.gz').write_bytes(gzip.compress(data+bytes(10)))
+    assert read_idx(tmp_path/'whole.gz').tolist()==[0]*10

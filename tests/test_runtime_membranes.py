@@ -151,7 +151,9 @@ def test_bounds_for_tensors_are_those_for_arrays():
     (few_bits(2**30, 63, 7), '`shift`'), (few_bits(2**30, 31, 0), '`current_max`'),
     (few_bits(2**30, 31, 7) | dict(m0=np.full(1, 2**30, np.int32)), '`m0`'), (dict(current_leak=np.full(2, 65537, np.int32)), '`current_leak`'), (dict(current_leak=np.full(2, .5)), '`current_leak`'),
     (dict(recurrent=np.ones((2,3), np.int8)), '`recurrent`'), (dict(recurrent=np.ones(3, np.int8)), '`recurrent`'), (dict(recurrent=np.ones((2,2))), '`recurrent`'),
-    (dict(recurrent=np.ones((4,4), np.int8)), '`recurrent`: expected weights of 2 neurons'), (dict(gain=0), '`gain`')])
+    (dict(recurrent=np.ones((4,4), np.int8)), '`recurrent`: expected weights of 2 neurons'), (dict(gain=0), '`gain`'),
+    *[(dict(before=(Op('max', (2,2), (2,2), sides),)), '`padding`: expected less than the window') for sides in ((2,0),(0,2),(5,5))],
+    (dict(after=(Op('max', (2,2), (2,2), (3,3)),)), '`padding`')])
 def test_what_is_no_layer_is_refused_by_name(change, words):
     with pytest.raises(CheckError, match=f'layer 0: .*{words}'): IntegerNetwork((layer(**change),), (2,), 5, 1., 0, 1)(np.ones((1,2)))
 

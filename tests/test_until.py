@@ -7,7 +7,7 @@ import pytest
 from quarantion.checks import CheckError
 from quarantion.runtime.layer import ONE, IntLayer
 from quarantion.runtime.network import IntegerNetwork
-from quarantion.runtime.until import Margin, early, margin_for
+from quarantion.runtime.until import Margin, _Going, _step_by_step, early, margin_for
 from test_stream import random_programs
 
 WORDS = 'sum', 'population(3)', 'first_spike', 'max_membrane', 'labels(.2)'
@@ -138,3 +138,42 @@ def test_values_have_no_answer():
 def test_too_few_samples_to_tell():
     with pytest.raises(CheckError, match='at least 1000 samples'): margin_for(plain(), pictures(999), .999)
     with pytest.raises(CheckError, match='agreement'): margin_for(plain(), pictures(999), 1.5)
+
+
+def in_turn(net, x, m):
+    "What the path layer by layer says"
+    codes,steps = net._start(x, False)
+    return _step_by_step(net, m, _Going(net, codes, steps), steps)
+
+
+@pytest.mark.parametrize('hidden', [False, True])
+@pytest.mark.parametrize('reset', ['subtract', 'zero', 'subtract_delayed', 'none'])
+@pytest.mark.parametrize('decision', ['sum', 'population(3)', 'labels(.2)'])
+def test_one_call_is_layer_by_layer(decision, reset, hidden):
+    "All that the kernel takes: spikes over time and constant, codes of several values, one sample and many, every bound"
+    net,rng = plain(6, reset, decision, hidden=hidden),np.random.default_rng(3)
+    many = replace(net, in_min=-5, in_max=9)
+    cases = [(net,(rng.random((25,40,8))<.4).astype(np.uint8)), (net,pictures(40)), (many,rng.integers(-5, 10, (25,40,8))), (many,rng.integers(-5, 10, (40,8)))]
+    for p,x in cases:
+        assert p.whole
+        for bound in (0, .1, 1000.):
+            for least in (1, 4):
+                m = Margin(bound, least)
+                a,b = early(p, x, m),in_turn(p, x, m)
+                np.testing.assert_array_equal(a.said, b.said)
+                np.testing.assert_array_equal(a.steps, b.steps)
+        one = x[:,:1] if x.ndim==3 else x[:1]
+        np.testing.assert_array_equal(p.classify(one), p.decide(*p(one)))
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_random_programs_stop_where_they_did(seed):
+    "Whatever a program is made of: where one call takes it, and where it does not"
+    for p,x,rng in random_programs(3000+seed, 12):
+        p = decided(p, rng)
+        if not p.decision.startswith(('sum','population','labels')): continue
+        m = Margin(float(rng.choice([0, .05, 50.])), int(rng.integers(1, 4)))
+        a,b = early(p, x, m),in_turn(p, x, m)
+        assert (a.said==b.said).all() and (a.steps==b.steps).all()
+        one = x[:1] if x.ndim==len(p.in_shape)+1 else x[:,:1]
+        assert (p.classify(one)==p.decide(*p(one))).all()

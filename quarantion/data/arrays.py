@@ -30,6 +30,20 @@ def write_idx(
     data = bytes([0, 0, code, x.ndim]) + np.array(x.shape, '>i4').tobytes() + x.astype(IDX_TYPES[code]).tobytes()
     write_atomic(path, gzip.compress(data, mtime=0) if str(path).endswith('.gz') else data)
 
+# %% ../../nbs/data/arrays.ipynb #e8463eee
+def _declared(head):
+    "Bytes of an IDX file by its header; of the header, if that is none"
+    n = int.from_bytes(head[:4], 'big')
+    if n>>8 not in IDX_TYPES or len(head)<4+4*(n&255): return len(head)
+    shape = np.frombuffer(head, '>i4', n&255, 4).tolist()
+    return 4+4*(n&255)+math.prod(max(d, 0) for d in shape)*np.dtype(IDX_TYPES[n>>8]).itemsize
+
+def _unpacked(data):
+    "What gzip packed, and one byte more at most than its header declares"
+    with gzip.open(io.BytesIO(data)) as f:
+        head = f.read(4+4*255)
+        return head+f.read(max(_declared(head)+1-len(head), 0))
+
 # %% ../../nbs/data/arrays.ipynb #b47501bb
 def _content(path):
     "What is in a file, unpacked if it is packed, whatever its name says of that"
@@ -38,7 +52,7 @@ def _content(path):
     if data[:2]!=b'\x1f\x8b':
         if data[:2]==b'\0\0' or not where.endswith('.gz'): return data
         fail('first bytes', where, '1f 8b, those of a gzip file, or 00 00, those of IDX', data[:2].hex(' '))
-    try: return gzip.decompress(data)
+    try: return _unpacked(data)
     except EOFError: fail('gzip stream', where, 'a whole one', f'its end missing after {len(data)} bytes')
     except (OSError, zlib.error) as e: fail('gzip stream', where, 'a whole one', str(e))
 

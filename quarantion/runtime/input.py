@@ -6,8 +6,21 @@
 __all__ = ['are_codes', 'warn_clipped', 'input_codes']
 
 # %% ../../nbs/runtime/input.ipynb #8e8ed76b
+import math
 import numpy as np
 from ..checks import as_array, check_finite, fail, typed, warn
+
+# %% ../../nbs/runtime/input.ipynb #2aa1509a
+def tell_codes(kind, in_scale, codes=False):
+    "`are_codes`, of arguments that are checked already"
+    if not isinstance(codes, bool): fail('`codes`', expected='True or False', found=repr(codes))
+    if kind not in 'fbiu': fail('`x`', expected='real numbers or codes', found=kind)
+    if kind in 'fb': # numbers, and yes or no
+        if codes: fail('`x`', expected='integers, with codes=True', found='real numbers' if kind=='f' else 'bool')
+        return False
+    if codes or in_scale==1: return True
+    want = f'real numbers (x.float()), or codes=True for codes of which one is worth {in_scale:.6g}'
+    fail('`x`', expected=want, found='integers, which may be either')
 
 # %% ../../nbs/runtime/input.ipynb #e5447250
 @typed
@@ -17,14 +30,7 @@ def are_codes(
     codes:bool=False # Does the caller say so?
 )->bool:
     "Is x made of codes already? Raises `CheckError` where that could be misread"
-    if not isinstance(codes, bool): fail('`codes`', expected='True or False', found=repr(codes))
-    if kind not in 'fbiu': fail('`x`', expected='real numbers or codes', found=kind)
-    if kind in 'fb': # numbers, and yes or no
-        if codes: fail('`x`', expected='integers, with codes=True', found='real numbers' if kind=='f' else 'bool')
-        return False
-    if codes or in_scale==1: return True
-    want = f'real numbers (x.float()), or codes=True for codes of which one is worth {in_scale:.6g}'
-    fail('`x`', expected=want, found='integers, which may be either')
+    return tell_codes(kind, in_scale, codes)
 
 # %% ../../nbs/runtime/input.ipynb #b0c49a9d
 @typed
@@ -37,6 +43,22 @@ def warn_clipped(
     ends = f'[{in_min*in_scale:g}, {in_max*in_scale:g}]'
     warn(f'input beyond what the sample of `prepare` held is clipped to {ends}')
 
+# %% ../../nbs/runtime/input.ipynb #88c2f3de
+def to_codes(x, in_scale, in_min, in_max, codes=False):
+    "`input_codes`, of a network whose numbers are checked already"
+    x = as_array(x)
+    if x.dtype.kind not in 'biuf': fail('`x`', expected='real numbers or codes', found=f'{x.dtype}')
+    def refuse(expected): fail('`x`', expected=expected, found=f'{x.min()} … {x.max()}')
+    if x.dtype.kind=='f' and in_max==1 and not ((x==0)|(x==1)).all(): refuse('finite numbers, and spikes: 0 or 1')
+    if not tell_codes(x.dtype.kind, in_scale, codes):
+        k = np.rint(x.astype(np.float64)/in_scale)
+        low,high = (k.min(),k.max()) if k.size else (in_min,in_max)
+        if not math.isfinite(low+high): check_finite(x, 'x')
+        x = np.clip(k, in_min, in_max) if low<in_min or high>in_max else k
+        if x is not k: warn_clipped(in_scale, in_min, in_max)
+    elif x.size and ((x.dtype.kind!='u' and x.min()<in_min) or x.max()>in_max): refuse(f'codes in [{in_min}, {in_max}]')
+    return x.astype(np.uint8 if in_min==0 and in_max==1 else np.int32, copy=False)
+
 # %% ../../nbs/runtime/input.ipynb #3e2062b5
 @typed
 def input_codes(
@@ -47,13 +69,4 @@ def input_codes(
     codes:bool=False # Are integers codes, where one is not worth 1?
 )->np.ndarray: # uint8 if they are spikes, else int32
     "Real numbers are rounded (half to even) and clipped, codes are checked; raises `CheckError`"
-    x = as_array(x)
-    if x.dtype.kind not in 'biuf': fail('`x`', expected='real numbers or codes', found=f'{x.dtype}')
-    def refuse(expected): fail('`x`', expected=expected, found=f'{x.min()} … {x.max()}')
-    if x.dtype.kind=='f' and in_max==1 and not ((x==0)|(x==1)).all(): refuse('finite numbers, and spikes: 0 or 1')
-    if not are_codes(x.dtype.kind, in_scale, codes):
-        k = np.rint(check_finite(x, 'x').astype(np.float64)/in_scale)
-        x = np.clip(k, in_min, in_max)
-        if (x!=k).any(): warn_clipped(in_scale, in_min, in_max)
-    elif x.size and ((x.dtype.kind!='u' and x.min()<in_min) or x.max()>in_max): refuse(f'codes in [{in_min}, {in_max}]')
-    return x.astype(np.uint8 if in_min==0 and in_max==1 else np.int32, copy=False)
+    return to_codes(x, in_scale, in_min, in_max, codes)

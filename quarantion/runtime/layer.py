@@ -212,6 +212,9 @@ def check_layer(
 
 # %% ../../nbs/runtime/layer.ipynb #b5e2e3f8
 def _check_together(l, name):
+    for o in (*l.before,*l.after):
+        if o.kind=='max' and any(p>=k for p,k in zip(o.padding, o.kernel)):
+            fail('`padding`', name, 'less than the window: the largest of no codes is no number', list(o.padding))
     worth = l.unit*l.theta
     if (bad := ~((worth>=WORTH[0])&(worth<=WORTH[1]))).any():
         fail('`unit`', name, f'thresholds worth {WORTH[0]:.3g} to {WORTH[1]:.3g}', f'{worth[bad][0]:.3g}')

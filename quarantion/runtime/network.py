@@ -14,13 +14,14 @@ import numpy as np
 from ..checks import CheckError, as_array, check_time, fail, typed
 from .ahead import Ahead
 from .decision import answers, check_decision, kept_for, scores
-from .input import input_codes
+from .input import input_codes, to_codes
 from .layer import ONE, IntLayer, Record, arrays, is_whole, prove_range
 from .plan import hold, planned, run_layer
 from .shapes import shapes
 from .state import starts
 from .stream import Stream
 from .until import early
+from .whole import Whole, run_whole, whole
 from .store import TensorSize, check_header, packed, read, real_numbers, squeezed, tensor_sizes, write
 from ..tables import html_table
 
@@ -44,6 +45,7 @@ def _decide(decision, plan, x, steps, threads):
     return _answers(decision, last, kept, steps)
 
 # %% ../../nbs/runtime/network.ipynb #ce7c1150
+_FEW = 2 # samples that go through all layers in one call
 _BLOCK = 2**21 # spikes, or products, of a block; a cache holds them
 
 def _decide_in_blocks(decision, plan, x, steps, threads):
@@ -79,10 +81,13 @@ class _Proved:
 
     def _start(self, x, codes, before=0):
         "Codes over time, and T; longer runs than promised are proved, with the steps before"
-        k = input_codes(x, self.in_scale, self.in_min, self.in_max, codes)
+        k = to_codes(x, self.in_scale, self.in_min, self.in_max, codes)
         x,steps = check_time(k, self.in_shape, self.steps, self.batch_first)
         if before+steps>self.steps: self.prove(before+steps)
         return x,steps
+
+    @cached_property
+    def whole(self)->Whole: return whole(self.plan, self.decision) # For one call of a kernel; None where it cannot be
 
     @cached_property
     def ahead(self)->Ahead: return Ahead(self) # How far steps that remain can move an answer
@@ -152,7 +157,9 @@ class _Runs(_StepByStep):
         if self.decision=='values':
             fail('`decision`', 'classify', 'classes or labels (a call gives states, decide makes values)', 'values')
         if until is not None: return early(self, x, until, codes).said
-        return _decide_in_blocks(self.decision, self.plan, *self._start(x, codes), self.threads)
+        x,steps = self._start(x, codes)
+        if x.shape[1]<=_FEW and self.whole: return run_whole(self.whole, x, steps, self.threads)[0]
+        return _decide_in_blocks(self.decision, self.plan, x, steps, self.threads)
 
     def decide(self,
         spk, # Spikes of the last layer `[T, B, …]`

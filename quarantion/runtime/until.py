@@ -16,6 +16,7 @@ from .decision import answers, decision_of, kept_for, scores
 from .layer import is_whole
 from .plan import hold, run_layer, run_neurons
 from .products import layer_products
+from .whole import run_whole
 
 # %% ../../nbs/runtime/until.ipynb #5f19d8e3
 def _course(kind, so_far, new, t, steps):
@@ -210,18 +211,10 @@ def _stops(net, rule, go, s, kept, t):
     if decision_of(net.decision).kind=='first_spike': return (kept<t).any(1),now # nothing can come before it
     return _proved(net, kept, go.held, go.steps-t, go.known, go.steps)
 
-# %% ../../nbs/runtime/until.ipynb #4a2d7279
-@typed
-def early(
-    net, # An `IntegerNetwork`
-    x, # As `classify` takes it
-    until, # `'proved'`, a `Margin`, or its bound alone
-    codes:bool=False # Are integers codes, where one is not worth 1?
-)->Early: # What `classify` says, and after how many steps
-    "Run until each sample is answered; raises `CheckError`"
-    rule = _rule(net, until)
-    x,steps = net._start(x, codes)
-    go,b = _Going(net, x, steps),x.shape[1]
+# %% ../../nbs/runtime/until.ipynb #6e80edaf
+def _step_by_step(net, rule, go, steps):
+    "`early`, for all samples together, layer by layer"
+    b = len(go.who)
     took,said,n = np.full(b, steps),None,rule.least if rule else 1
     if not b: return Early(answers(net.decision, _scored(net, go.kept, steps)), took)
     while True:
@@ -239,3 +232,17 @@ def early(
         if not on.all(): go.keep(on)
         n = go.t if rule else 1 # no more than twice the steps that were needed
     return Early(said, took)
+
+# %% ../../nbs/runtime/until.ipynb #4a2d7279
+@typed
+def early(
+    net, # An `IntegerNetwork`
+    x, # As `classify` takes it
+    until, # `'proved'`, a `Margin`, or its bound alone
+    codes:bool=False # Are integers codes, where one is not worth 1?
+)->Early: # What `classify` says, and after how many steps
+    "Run until each sample is answered; raises `CheckError`"
+    rule = _rule(net, until)
+    x,steps = net._start(x, codes)
+    if rule and net.whole: return Early(*run_whole(net.whole, x, steps, net.threads, rule.bound, rule.least))
+    return _step_by_step(net, rule, _Going(net, x, steps), steps)
