@@ -315,7 +315,7 @@ def draw_live(cfg):
     from quarantion.inspect.live import live_page
     from quarantion.runtime.network import load
     digits,prog = load_digits(),load(cfg.nbs_path/'measured/digits.safetensors')
-    (cfg.nbs_path/'images/live.html').write_text(live_page(prog, digits.x_test, digits.y_test))
+    (cfg.nbs_path/'images/live.html').write_text(live_page(prog, digits.x_test, digits.y_test, first=9))
 
 
 FILM = ('A handwritten digit goes through an integer network step by step: the membrane of one neuron climbs to its '

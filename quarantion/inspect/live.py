@@ -443,7 +443,7 @@ const showWork = () => {
 }
 '''
 
-# %% ../../nbs/inspect/live.ipynb #916c9a53
+# %% ../../nbs/inspect/live.ipynb #c154fb45
 _SHOW = r'''
 const show = () => {
     const last = s.net.steps - 1
@@ -453,7 +453,7 @@ const show = () => {
     drawMembrane()
     showUnit()
     const text = showVotes()
-    if (s.t === last && !s.down && $('said').textContent !== text) $('said').textContent = text
+    if (s.t === last && !s.down && !s.pen && $('said').textContent !== text) $('said').textContent = text
     $('time').value = s.t
     $('step').textContent = `step ${s.t + 1} of ${last + 1}`
     $('time').setAttribute('aria-valuetext', $('step').textContent)
@@ -465,9 +465,8 @@ const show = () => {
 const showUnit = () => {
     const own = s.l === s.layer, {n, mem} = s.run.layers[s.l]
     const unit = own ? `neuron ${s.neuron}` : `output ${told.names[s.neuron]}`
-    const speaks = own && s.groups ? `, which speaks for ${told.names[s.groups[s.neuron]]}` : ''
-    const of = own ? ` of θ = ${number(thetaOf(s.l, s.neuron))}` : ''
-    $('which').textContent = `Membrane of ${unit}${speaks}: ${number(mem[s.t * n + s.neuron])}${of}`
+    const now = `membrane ${number(mem[s.t * n + s.neuron])}`, of = own ? `, θ ${number(thetaOf(s.l, s.neuron))}` : ''
+    $('which').textContent = `${unit[0].toUpperCase()}${unit.slice(1)}: ${now}${of}`
     const many = `${s.rows.length} neurons and ${told.names.length} outputs`
     $('raster').setAttribute('aria-label', `Spikes of ${many}; ${unit}, step ${s.t + 1}. Arrow keys move.`)
 }
@@ -569,7 +568,7 @@ const showDragged = () => {
 }
 '''
 
-# %% ../../nbs/inspect/live.ipynb #8d79e508
+# %% ../../nbs/inspect/live.ipynb #64d5d8c8
 _TAKEN = r'''
 const taken = net => { // a network becomes the one that is shown
     s.net = net
@@ -581,7 +580,7 @@ const taken = net => { // a network becomes the one that is shown
     $('bits').value = $('theta').value = 0
     showDragged()
     ordered()
-    const what = `${s.rows.length} neurons and ${told.names.length} outputs; rows by the answer they speak for`
+    const what = `Spikes of ${s.rows.length} neurons, by what they vote for; outputs`
     $('inside').firstElementChild.textContent = what
 }
 
@@ -776,7 +775,7 @@ const themed = () => { // the switch of the page around, or what the system says
 }
 '''
 
-# %% ../../nbs/inspect/live.ipynb #a4fdacf8
+# %% ../../nbs/inspect/live.ipynb #70a7b006
 _BEGIN = r'''
 taken(await load(unpacked(told.net)))
 controls()
@@ -784,7 +783,7 @@ answersOf()
 hands()
 rasterHands()
 themed()
-put(another(told.first))
+put(told.first)
 new ResizeObserver(() => {
     s.busy = true
     try { if (frameElement) frameElement.style.height = `${Math.ceil(document.body.offsetHeight)}px` } catch { }
@@ -919,7 +918,23 @@ def _check(net):
     if net.decision!='sum': fail('`decision`', 'live_page', 'sum', net.decision)
     if net.in_min<0: fail('`in_min`', 'live_page', '0: a drawing has no negative pixels', net.in_min)
 
-# %% ../../nbs/inspect/live.ipynb #6cef7b8e
+# %% ../../nbs/inspect/live.ipynb #4a3343fc
+def _samples(net, x, y, codes):
+    "Codes, and labels"
+    x,y,n = as_array(x, 'x'),as_array(y, 'y'),net.layers[-1].weight.shape[0]
+    if x.ndim<1 or not len(x) or x.size!=len(x)*math.prod(net.in_shape):
+        fail('`x`', 'live_page', f'samples of {list(net.in_shape)}, at least one', f'shape {list(x.shape)}')
+    if y.shape!=(len(x),) or y.dtype.kind not in 'iu' or not (0<=y.min() and y.max()<n):
+        fail('`y`', 'live_page', f'{len(x)} labels, 0 to {n-1}', f'{y.dtype} of shape {list(y.shape)}')
+    return net.codes(x.reshape(len(x), *net.in_shape), codes),y
+
+def _names(names, n):
+    "What the answers are called"
+    if names is None: return [*map(str, range(n))]
+    if len(names)!=n or not all(isinstance(w, str) for w in names):
+        fail('`names`', 'live_page', f'{n} words, one for each answer', f'{len(names)}')
+    return names
+
 def _table(net, block, top):
     "The code of each number of pixels that a block may have"
     return net.codes(np.linspace(0, top, block*block+1, dtype=np.float32)[:,None]).ravel().tolist()
@@ -933,7 +948,7 @@ def _told(net, codes, y, names, top):
     lines = [f'{a} {h:016x}' for a,h in zip(said, fnv_of(records))]
     text = lambda a: base64.b64encode(a.astype(np.uint8).tobytes()).decode()
     return dict(shape=shape, block=block, table=_table(net, block, top), samples=text(codes), labels=text(y),
-                names=names, first=int(y[0]), right=int((said==y).sum()), fnv=fnv_of_lines(lines), pj=PICOJOULES,
+                names=names, right=int((said==y).sum()), fnv=fnv_of_lines(lines), pj=PICOJOULES,
                 lo=net.in_min, hi=net.in_max, worth=net.in_scale, net=base64.b64encode(_file(net)).decode())
 
 # %% ../../nbs/inspect/live.ipynb #64d3e934
@@ -963,7 +978,7 @@ def _whole(title, body, data):
         f'<script id="data" type="application/json">{data}</script>', f'<script type="module">{script}</script>',
         '</body></html>', ''])
 
-# %% ../../nbs/inspect/live.ipynb #7dbbed4b
+# %% ../../nbs/inspect/live.ipynb #674f8b6b
 _SAID = dict(
     gets='What the network gets: $h × $w numbers, 0 to $top, of pixels set in blocks of $block × $block. '
          'What you draw is centred and enlarged first, as the samples were.',
@@ -971,6 +986,14 @@ _SAID = dict(
           'int8 product 0.2 pJ, int8 or int32 sum 0.1 pJ at most, float32 product 3.7 pJ and sum 0.9 pJ. '
           'Memory and membranes are left out.')
 
+def _body(title, data, n):
+    h,w = data['shape']
+    words = dict(h=h, w=w, block=data['block'], top=data['block']**2)
+    said = {a:html.escape(Template(t).substitute(words)) for a,t in _SAID.items()}
+    tested = f'of {n:,} test pictures right'
+    return Template(BODY).substitute(said, title=html.escape(title), tests=f'{n:,}', tested=tested)
+
+# %% ../../nbs/inspect/live.ipynb #2e41a2e0
 @typed
 def live_page(
     net, # An `IntegerNetwork` of fully connected layers, which is shown pictures
@@ -978,6 +1001,7 @@ def live_page(
     y, # Label of each
     title:str='Draw a digit: a spiking network reads it', # Of the page
     names:list=None, # What the answers are called; 0, 1, … by default
+    first:int=0, # Which sample it begins with
     brush:float=.8, # Radius of the pen, in pixels of the network's pictures
     fill:tuple=(.9,1.), # Shares of their width and height that a drawing fills
     top:float=1., # What a pixel that is fully inked is worth
@@ -985,15 +1009,12 @@ def live_page(
 )->str: # HTML
     "A page that runs the network in the browser: draw, and look inside; needs nothing else"
     _check(net)
-    y = as_array(y)
-    n = net.layers[-1].weight.shape[0]
-    names = [*map(str, range(n))] if names is None else names
-    if len(names)!=n: fail('`names`', 'live_page', f'{n}, one for each answer', len(names))
-    k = net.codes(as_array(x), codes).reshape(len(x), -1)
-    if len(y)!=len(k) or not len(k): fail('`y`', 'live_page', f'{len(k)} labels, one for each sample, and at least one', len(y))
-    data = _told(net, k.reshape(len(k), *net.in_shape), y, names, top)|dict(brush=brush, fill=fill)
-    h,w = data['shape']
-    words = dict(h=h, w=w, block=data['block'], top=data['block']**2)
-    said = {a:html.escape(Template(t).substitute(words)) for a,t in _SAID.items()}
-    body = Template(BODY).substitute(said, title=html.escape(title), tests=f'{len(k):,}', tested=f'of {len(k):,} test pictures right')
-    return _whole(html.escape(title), body, data)
+    k,y = _samples(net, x, y, codes)
+    names = _names(names, net.layers[-1].weight.shape[0])
+    if not 0<=first<len(k): fail('`first`', 'live_page', f'0 to {len(k)-1}', first)
+    if not 0<brush<=8: fail('`brush`', 'live_page', 'above 0, at most 8', brush)
+    if len(fill)!=2 or not all(isinstance(f, (int,float)) and .1<=f<=1 for f in fill):
+        fail('`fill`', 'live_page', 'two shares, .1 to 1', repr(fill))
+    if not 0<top<math.inf: fail('`top`', 'live_page', 'a number above 0', top)
+    data = _told(net, k, y, names, top)|dict(first=first, brush=brush, fill=fill)
+    return _whole(html.escape(title), _body(title, data, len(k)), data)
