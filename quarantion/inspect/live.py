@@ -568,7 +568,7 @@ const showDragged = () => {
 }
 '''
 
-# %% ../../nbs/inspect/live.ipynb #64d5d8c8
+# %% ../../nbs/inspect/live.ipynb #4b945413
 _TAKEN = r'''
 const taken = net => { // a network becomes the one that is shown
     s.net = net
@@ -580,7 +580,7 @@ const taken = net => { // a network becomes the one that is shown
     $('bits').value = $('theta').value = 0
     showDragged()
     ordered()
-    const what = `Spikes of ${s.rows.length} neurons, by what they vote for; outputs`
+    const what = `${s.rows.length} neurons, by what they vote for`
     $('inside').firstElementChild.textContent = what
 }
 
@@ -798,24 +798,30 @@ PAGE = ''.join((
     _RASTER, _ROWS, _OUTPUTS, _MEMBRANE, _TRACE, _VOTES, _WORK, _SHOW, _FRAME, _CHECK, _RIGHT, _CHANGED,
     _TAKEN, _HAND, _PEN, _PENHAND, _RASTERHAND, _CONTROLS, _ANSWERS, _OPENED, _THEMED, _BEGIN))
 
-# %% ../../nbs/inspect/live.ipynb #eb1acfa6
+# %% ../../nbs/inspect/live.ipynb #a950fc11
 _INKS = '''
-:root { color-scheme: light; --bg: #fff; --fg: #1a1a1a; --soft: #595959; --faint: #c4c4c4; --card: #efefef; --line: #d9d9d9; --blue: #0072B2; --orange: #D55E00; --green: #006b4f; --bad: #b00020 }
-:root[data-theme=dark] { color-scheme: dark; --bg: #222; --fg: #eee; --soft: #b4b4b4; --faint: #666; --card: #333; --line: #444; --blue: #56B4E9; --orange: #E69F00; --green: #4fd1a5; --bad: #ff8a80 }
-@media (prefers-color-scheme: dark) { :root:not([data-theme=light]) { color-scheme: dark; --bg: #222; --fg: #eee; --soft: #b4b4b4; --faint: #666; --card: #333; --line: #444; --blue: #56B4E9; --orange: #E69F00; --green: #4fd1a5; --bad: #ff8a80 } }
+:root { color-scheme: light; --bg: #fff; --fg: #1a1a1a; --soft: #595959; --faint: #c4c4c4; --card: #efefef;
+    --line: #d9d9d9; --blue: #0072B2; --orange: #D55E00; --bad: #b00020 }
+:root[data-theme=dark] { color-scheme: dark; --bg: #222; --fg: #eee; --soft: #b4b4b4; --faint: #666;
+    --card: #333; --line: #444; --blue: #56B4E9; --orange: #E69F00; --bad: #ff8a80 }
+@media (prefers-color-scheme: dark) { :root:not([data-theme=light]) { color-scheme: dark; --bg: #222; --fg: #eee;
+    --soft: #b4b4b4; --faint: #666; --card: #333; --line: #444; --blue: #56B4E9; --orange: #E69F00;
+    --bad: #ff8a80 } }
 '''
 
-# %% ../../nbs/inspect/live.ipynb #1236f57d
+# %% ../../nbs/inspect/live.ipynb #b39ca9ca
 _LAYOUT = '''
 * { box-sizing: border-box }
 body { margin: 0; background: var(--bg); color: var(--fg); font: 14px/1.4 system-ui, sans-serif }
-main { display: grid; grid-template-columns: 232px minmax(0, 1fr) 200px; gap: 0 24px; max-width: 1100px; margin: 0 auto; padding: 4px }
+main { display: grid; grid-template-columns: 232px minmax(0, 1fr) 200px; gap: 0 24px; max-width: 1100px;
+    margin: 0 auto; padding: 4px }
 h1 { grid-column: 1 / -1; font-size: 1rem; margin: 0 0 .5rem; font-weight: 600 }
 h2 { font-size: .82rem; font-weight: 400; color: var(--soft); margin: 0 0 .25rem }
 p { margin: 0 }
 h2 + h2 { margin-top: .5rem }
 canvas { display: block; width: 100% }
-#pad { aspect-ratio: 1; background: var(--card); border-radius: 8px; cursor: crosshair; touch-action: none; user-select: none; -webkit-user-select: none }
+#pad { aspect-ratio: 1; background: var(--card); border-radius: 8px; cursor: crosshair; touch-action: none;
+    user-select: none; -webkit-user-select: none }
 .gets { display: grid; grid-template-columns: 72px 1fr; gap: 10px; align-items: center; margin: 10px 0 }
 #codes { width: 72px; height: 72px }
 .note, #proof { color: var(--soft); font-size: .78rem; line-height: 1.35 }
@@ -825,23 +831,31 @@ canvas { display: block; width: 100% }
 #which { margin-top: .4rem }
 .bar { display: flex; gap: 4px; align-items: center; margin-top: 8px }
 .bar input { flex: 1; min-width: 60px }
-#step { min-width: 6.6em; text-align: right; color: var(--soft); font-size: .82rem; font-variant-numeric: tabular-nums }
+#step { min-width: 6.6em; text-align: right; color: var(--soft); font-size: .82rem;
+    font-variant-numeric: tabular-nums }
 '''
 
-# %% ../../nbs/inspect/live.ipynb #adb1da7f
+# %% ../../nbs/inspect/live.ipynb #3a652cea
 _PARTS = '''
-button, .file { font: inherit; color: var(--fg); background: var(--card); border: 0; border-radius: 6px; padding: .3rem .55rem; min-height: 30px; min-width: 30px; cursor: pointer }
+button, .file { font: inherit; color: var(--fg); background: var(--card); border: 0; border-radius: 6px;
+    padding: .3rem .55rem; min-height: 30px; min-width: 30px; cursor: pointer }
 button:hover, .file:hover { background: var(--line) }
 button:disabled { color: var(--soft); cursor: default }
 :focus-visible, .file:focus-within { outline: 2px solid var(--blue); outline-offset: 2px }
 input[type=range] { accent-color: var(--blue); width: 100%; height: 22px; margin: 0 }
 .wide { width: 100% }
 .reads { display: grid; grid-template-columns: auto 1fr; column-gap: 12px; align-items: center }
-#digit { font-size: 4rem; line-height: 1; font-weight: 650; min-width: 1ch; color: var(--orange); grid-row: span 2; font-variant-numeric: tabular-nums }
+#digit { font-size: 4rem; line-height: 1; font-weight: 650; min-width: 1ch; color: var(--orange);
+    grid-row: span 2; font-variant-numeric: tabular-nums }
 #what { align-self: end; color: var(--soft); font-size: .78rem }
 #margin { align-self: start; font-size: .85rem }
+'''
+
+# %% ../../nbs/inspect/live.ipynb #1da99c53
+_READS = '''
 #votes { margin: 8px 0 10px }
-#votes > div { display: grid; grid-template-columns: 1.2em 1fr; align-items: center; height: 17px; font-variant-numeric: tabular-nums; color: var(--soft) }
+#votes > div { display: grid; grid-template-columns: 1.2em 1fr; align-items: center; height: 17px;
+    font-variant-numeric: tabular-nums; color: var(--soft) }
 #votes > div > div { height: 11px }
 i { display: block; height: 100%; width: 0; background: var(--faint); border-radius: 0 2px 2px 0 }
 .leads { color: var(--fg) !important; font-weight: 700 }
@@ -871,28 +885,44 @@ i { display: block; height: 100%; width: 0; background: var(--faint); border-rad
 @media (min-width: 560px) and (max-width: 720px) { #draw { max-width: 300px } }
 '''
 
-# %% ../../nbs/inspect/live.ipynb #60d6c1f8
-STYLE = _INKS+_LAYOUT+_PARTS
+# %% ../../nbs/inspect/live.ipynb #f3954a65
+STYLE = _INKS+_LAYOUT+_PARTS+_READS
 
 BODY = '''
 <h1>$title</h1>
 <section id="draw" aria-labelledby="drawing"><h2 id="drawing">Draw here</h2>
-<canvas id="pad" tabindex="0" role="img" aria-label="A frame to draw in: arrow keys move the pen, space sets it down and lifts it, delete clears"></canvas>
-<div class="gets"><canvas id="codes" role="img" aria-label="What the network gets"></canvas><p class="note">$gets</p></div>
-<div id="samples" role="group" aria-label="Test samples"></div><button id="clear" class="wide">Clear</button></section>
-<section id="inside" aria-label="Inside the network"><h2></h2><canvas id="raster" tabindex="0" role="img"></canvas>
+<canvas id="pad" tabindex="0" role="img"
+  aria-label="A frame to draw in: arrow keys move the pen, space sets it down
+and lifts it, delete clears"></canvas>
+<div class="gets"><canvas id="codes" role="img" aria-label="What the network gets"></canvas>
+<p class="note">$gets</p></div>
+<div id="samples" role="group" aria-label="Test samples"></div>
+<button id="clear" class="wide">Clear</button></section>
+<section id="inside" aria-label="Inside the network"><h2></h2>
+<canvas id="raster" tabindex="0" role="img"></canvas>
 <h2 id="which">Membrane</h2><canvas id="membrane" role="img" aria-labelledby="which"></canvas>
-<div class="bar"><button id="back" aria-label="One step back">◂</button><button id="play">▶</button><button id="forth" aria-label="One step on">▸</button>
+<div class="bar"><button id="back" aria-label="One step back">◂</button>
+<button id="play">▶</button>
+<button id="forth" aria-label="One step on">▸</button>
 <input id="time" type="range" min="0" value="0" aria-label="Step"><span id="step"></span></div></section>
-<section id="answer" aria-label="Answer"><div class="reads"><div id="digit"></div><p id="what"></p><p id="margin"></p></div>
-<div id="votes" aria-hidden="true"></div><output id="said" class="unseen" aria-live="polite"></output>
-<p class="figure"><b id="ops"></b> <span id="every"></span></p><div class="meter"><i id="opsbar"></i></div>
+<section id="answer" aria-label="Answer">
+<div class="reads"><div id="digit"></div><p id="what"></p><p id="margin"></p></div>
+<div id="votes" aria-hidden="true"></div>
+<output id="said" class="unseen" aria-live="polite"></output>
+<p class="figure"><b id="ops"></b> <span id="every"></span></p>
+<div class="meter"><i id="opsbar"></i></div>
 <p class="figure"><b id="energy"></b> <span id="dense"></span></p>
-<label class="drag">Thresholds θ <span id="factor"></span><input id="theta" type="range" min="-1" max="1" step="0.05" value="0"></label>
-<label class="drag">Weights <span id="levels"></span><input id="bits" type="range" min="0" value="0"></label>
-<p class="accuracy"><b id="accuracy">…</b> <span id="change"></span><br><span class="note">$tested</span></p>
+<label class="drag">Thresholds θ <span id="factor"></span>
+<input id="theta" type="range" min="-1" max="1" step="0.05" value="0"></label>
+<label class="drag">Weights <span id="levels"></span>
+<input id="bits" type="range" min="0" value="0"></label>
+<p class="accuracy"><b id="accuracy">…</b> <span id="change"></span><br>
+<span class="note">$tested</span></p>
 <button id="reset" disabled>As trained</button></section>
-<div class="foot"><p id="proof" role="status">$tests test pictures are being compared with Python …</p><label class="file">Open a network<input id="file" type="file" accept=".safetensors" aria-label="Open a network: a .safetensors file of the same task"></label><p id="wrong" role="alert"></p></div>
+<div class="foot"><p id="proof" role="status">$tests test pictures are being compared with Python …</p>
+<label class="file">Open a network<input id="file" type="file" accept=".safetensors"
+  aria-label="Open a network: a .safetensors file of the same task"></label>
+<p id="wrong" role="alert"></p></div>
 <p class="note foot">$model</p>
 '''
 
