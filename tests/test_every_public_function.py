@@ -333,7 +333,7 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'inspect.nonary_explorer.plot_word': lambda: dict(nits=i8(5)),
     'inspect.nonary_explorer.plot_companding': lambda: dict(v=.5),
     'inspect.clickable.clickable': lambda: dict(net=net(), x=x()),
-    'inspect.live.live_page': lambda: dict(net=digits_program(), x=a(1,64), y=np.zeros(1, int), title='a', first=0, brush=.8, fill=(.9,1.), top=1.),
+    'inspect.live.live_page': lambda: dict(net=digits_program(), x=a(1,64), y=np.zeros(1, int), title='a', first=0, brush=.8, fill=(.9,1.)),
     'inspect.clickable.Clickable.to_html': lambda: dict(self=Clickable('a', {})),
     'inspect.clickable.Clickable': lambda: dict(name='a', data={}),
     'inspect.figures.plot_counts': lambda: dict(counts=i32(), other=i32()),

@@ -122,11 +122,11 @@ def stroke(page, points):
     at = [(box['x']+x*box['width'],box['y']+y*box['height']) for x,y in points]
     page.mouse.move(*at[0])
     page.mouse.down()
-    for p in at[1:]: page.mouse.move(*p, steps=4)
+    for p in at[1:]: page.mouse.move(*p, steps=2)
     page.mouse.up()
 
 
-def ring(x, y, a, b, start=0): return [(x+a*np.sin(t+start),y-b*np.cos(t+start)) for t in np.linspace(0, 2*np.pi, 20)]
+def ring(x, y, a, b, start=0): return [(x+a*np.sin(t+start),y-b*np.cos(t+start)) for t in np.linspace(0, 2*np.pi, 12)]
 
 
 DRAWN = {'0': [ring(.5, .5, .25, .35)], '1': [[(.5,.15),(.5,.85)]], '4': [[(.55,.15),(.27,.6),(.75,.6)], [(.6,.38),(.6,.87)]],

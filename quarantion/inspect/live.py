@@ -885,9 +885,10 @@ i { display: block; height: 100%; width: 0; background: var(--faint); border-rad
 @media (min-width: 560px) and (max-width: 720px) { #draw { max-width: 300px } }
 '''
 
-# %% ../../nbs/inspect/live.ipynb #f3954a65
+# %% ../../nbs/inspect/live.ipynb #898a9f9e
 STYLE = _INKS+_LAYOUT+_PARTS+_READS
 
+# %% ../../nbs/inspect/live.ipynb #9918ab56
 BODY = '''
 <h1>$title</h1>
 <section id="draw" aria-labelledby="drawing"><h2 id="drawing">Draw here</h2>
@@ -948,15 +949,15 @@ def _check(net):
     if net.decision!='sum': fail('`decision`', 'live_page', 'sum', net.decision)
     if net.in_min<0: fail('`in_min`', 'live_page', '0: a drawing has no negative pixels', net.in_min)
 
-# %% ../../nbs/inspect/live.ipynb #4a3343fc
-def _samples(net, x, y, codes):
+# %% ../../nbs/inspect/live.ipynb #a28d8a79
+def _samples(net, x, y):
     "Codes, and labels"
     x,y,n = as_array(x, 'x'),as_array(y, 'y'),net.layers[-1].weight.shape[0]
     if x.ndim<1 or not len(x) or x.size!=len(x)*math.prod(net.in_shape):
         fail('`x`', 'live_page', f'samples of {list(net.in_shape)}, at least one', f'shape {list(x.shape)}')
     if y.shape!=(len(x),) or y.dtype.kind not in 'iu' or not (0<=y.min() and y.max()<n):
         fail('`y`', 'live_page', f'{len(x)} labels, 0 to {n-1}', f'{y.dtype} of shape {list(y.shape)}')
-    return net.codes(x.reshape(len(x), *net.in_shape), codes),y
+    return net.codes(x.reshape(len(x), *net.in_shape)),y
 
 def _names(names, n):
     "What the answers are called"
@@ -969,7 +970,7 @@ def _table(net, block, top):
     "The code of each number of pixels that a block may have"
     return net.codes(np.linspace(0, top, block*block+1, dtype=np.float32)[:,None]).ravel().tolist()
 
-def _told(net, codes, y, names, top):
+def _told(net, codes, y, names):
     "What the page gets to know"
     shape = _side(net.in_shape, math.prod(net.in_shape))
     block = max(2, round(32/max(shape)))
@@ -977,8 +978,9 @@ def _told(net, codes, y, names, top):
     said = net.decide(records[-1].spk, records[-1].mem)
     lines = [f'{a} {h:016x}' for a,h in zip(said, fnv_of(records))]
     text = lambda a: base64.b64encode(a.astype(np.uint8).tobytes()).decode()
-    return dict(shape=shape, block=block, table=_table(net, block, top), samples=text(codes), labels=text(y),
-                names=names, right=int((said==y).sum()), fnv=fnv_of_lines(lines), pj=PICOJOULES,
+    table = _table(net, block, max(1, codes.max())*net.in_scale)
+    return dict(shape=shape, block=block, table=table, samples=text(codes), labels=text(y), names=names,
+                right=int((said==y).sum()), fnv=fnv_of_lines(lines), pj=PICOJOULES,
                 lo=net.in_min, hi=net.in_max, worth=net.in_scale, net=base64.b64encode(_file(net)).decode())
 
 # %% ../../nbs/inspect/live.ipynb #64d3e934
@@ -1023,28 +1025,25 @@ def _body(title, data, n):
     tested = f'of {n:,} test pictures right'
     return Template(BODY).substitute(said, title=html.escape(title), tests=f'{n:,}', tested=tested)
 
-# %% ../../nbs/inspect/live.ipynb #2e41a2e0
+# %% ../../nbs/inspect/live.ipynb #c5f6573a
 @typed
 def live_page(
     net, # An `IntegerNetwork` of fully connected layers, which is shown pictures
-    x, # Samples `[B, *in_shape]`; real numbers, or codes
+    x, # Samples `[B, *in_shape]`, as for `record`; the largest of all pixels is full ink
     y, # Label of each
     title:str='Draw a digit: a spiking network reads it', # Of the page
     names:list=None, # What the answers are called; 0, 1, … by default
     first:int=0, # Which sample it begins with
     brush:float=.8, # Radius of the pen, in pixels of the network's pictures
-    fill:tuple=(.9,1.), # Shares of their width and height that a drawing fills
-    top:float=1., # What a pixel that is fully inked is worth
-    codes:bool=False # Are integers codes, where one is not worth 1?
+    fill:tuple=(.9,1.) # Shares of their width and height that a drawing fills
 )->str: # HTML
     "A page that runs the network in the browser: draw, and look inside; needs nothing else"
     _check(net)
-    k,y = _samples(net, x, y, codes)
+    k,y = _samples(net, x, y)
     names = _names(names, net.layers[-1].weight.shape[0])
     if not 0<=first<len(k): fail('`first`', 'live_page', f'0 to {len(k)-1}', first)
     if not 0<brush<=8: fail('`brush`', 'live_page', 'above 0, at most 8', brush)
     if len(fill)!=2 or not all(isinstance(f, (int,float)) and .1<=f<=1 for f in fill):
         fail('`fill`', 'live_page', 'two shares, .1 to 1', repr(fill))
-    if not 0<top<math.inf: fail('`top`', 'live_page', 'a number above 0', top)
-    data = _told(net, k, y, names, top)|dict(first=first, brush=brush, fill=fill)
+    data = _told(net, k, y, names)|dict(first=first, brush=brush, fill=fill)
     return _whole(html.escape(title), _body(title, data, len(k)), data)
