@@ -297,9 +297,10 @@ const drawCodes = () => {
 }
 '''
 
-# %% ../../nbs/inspect/live.ipynb #b77f71a3
+# %% ../../nbs/inspect/live.ipynb #97956f40
 _RASTER = r'''
-const place = {left: 26, right: 6, bottom: 16, gap: 7, out: 6}
+const longest = Math.max(...told.names.map(n => n.length)) // of the answers' names
+const place = {left: Math.max(26, 12 + 7 * longest), right: 6, bottom: 16, gap: 7, out: 6}
 const columns = (w, T) => t => place.left + t * (w - place.left - place.right) / T
 const heights = h => { // of the hidden rows, and where outputs begin
     const outs = told.names.length * place.out, H = h - place.bottom - outs - place.gap
@@ -719,9 +720,10 @@ const controls = () => {
 }
 '''
 
-# %% ../../nbs/inspect/live.ipynb #87662956
+# %% ../../nbs/inspect/live.ipynb #24d74305
 _ANSWERS = r'''
 const answersOf = () => {
+    $('digit').classList.toggle('word', longest > 2)
     told.names.forEach((name, k) => {
         const b = document.createElement('button')
         b.textContent = name
@@ -731,6 +733,7 @@ const answersOf = () => {
         const [row, label, bar] = ['div', 'span', 'div'].map(t => document.createElement(t))
         label.textContent = name
         bar.append(document.createElement('i'))
+        row.style.gridTemplateColumns = `${.6 + .6 * longest}em 1fr`
         row.append(label, bar)
         $('votes').append(row)
     })
@@ -835,7 +838,7 @@ canvas { display: block; width: 100% }
     font-variant-numeric: tabular-nums }
 '''
 
-# %% ../../nbs/inspect/live.ipynb #3a652cea
+# %% ../../nbs/inspect/live.ipynb #2e43541d
 _PARTS = '''
 button, .file { font: inherit; color: var(--fg); background: var(--card); border: 0; border-radius: 6px;
     padding: .3rem .55rem; min-height: 30px; min-width: 30px; cursor: pointer }
@@ -847,6 +850,7 @@ input[type=range] { accent-color: var(--blue); width: 100%; height: 22px; margin
 .reads { display: grid; grid-template-columns: auto 1fr; column-gap: 12px; align-items: center }
 #digit { font-size: 4rem; line-height: 1; font-weight: 650; min-width: 1ch; color: var(--orange);
     grid-row: span 2; font-variant-numeric: tabular-nums }
+#digit.word { font-size: 1.5rem }
 #what { align-self: end; color: var(--soft); font-size: .78rem }
 #margin { align-self: start; font-size: .85rem }
 '''
