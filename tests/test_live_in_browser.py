@@ -133,6 +133,7 @@ DRAWN = {'0': [ring(.5, .5, .25, .35)], '1': [[(.5,.15),(.5,.85)]], '4': [[(.55,
          '7': [[(.28,.17),(.72,.17),(.45,.86)], [(.38,.5),(.66,.5)]], '8': [ring(.5, .31, .16, .16), ring(.5, .67, .19, .19)]}
 
 def test_drawings_are_read(opened):
+    "Five plain drawings that it reads; how many it does not is measured on the page of `live_page`"
     page = opened(reduced_motion='reduce')
     for digit,strokes in DRAWN.items():
         page.locator('#clear').click()
