@@ -37,7 +37,7 @@ from quarantion.quant.observers import MinMax
 from quarantion.quant.policy import preset
 from quarantion.runtime.infer import Inferred
 from quarantion.runtime.layer import IntLayer, Op, Record
-from quarantion.runtime.network import IntegerNetwork
+from quarantion.runtime.network import IntegerNetwork, load
 from quarantion.runtime.stream import events_of
 from quarantion.spikes.network import Network
 from quarantion.spikes.neuron import LIF, Gradient
@@ -72,6 +72,7 @@ def net(): return stored()[0]
 def q(): return copy.deepcopy(stored()[1])
 def program(): return stored()[2]
 def layer(): return program().layers[0]
+def digits_program(): return load(BENCH.parent/'digits.safetensors')
 def sample_file():
     kept = {'confusion':np.eye(2, dtype=np.int32), 'label':i32(1), 'image':a(8,8), 'weight.0':a(2,3), 'theta.0':a(2), 'float.mem.0':a(4,2), 'float.spk.0':s(4,2).numpy()}
     path = Path(tempfile.mkdtemp())/'sample.safetensors'
@@ -338,6 +339,7 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'inspect.nonary_explorer.plot_word': lambda: dict(nits=i8(5)),
     'inspect.nonary_explorer.plot_companding': lambda: dict(v=.5),
     'inspect.clickable.clickable': lambda: dict(net=net(), x=x()),
+    'inspect.live.live_page': lambda: dict(net=digits_program(), x=a(1,64), y=np.zeros(1, int), title='a', first=0, brush=.8, fill=(.9,1.)),
     'inspect.clickable.Clickable.to_html': lambda: dict(self=Clickable('a', {})),
     'inspect.clickable.Clickable': lambda: dict(name='a', data={}),
     'inspect.figures.plot_counts': lambda: dict(counts=i32(), other=i32()),

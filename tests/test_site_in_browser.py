@@ -77,6 +77,20 @@ def test_front_page(page, site):
     assert all(sizes)
 
 
+def test_front_page_runs_a_network(page, site):
+    "It answers in its frame, which is as high as its page, in the theme of the site"
+    page.goto(f'{site}/index.html')
+    frame = page.frame_locator('iframe.live')
+    frame.locator('#proof', has_text='spikes and membranes are those of Python').wait_for()
+    frame.locator('#samples button').nth(4).click()
+    frame.locator('#what', has_text='a 4').wait_for()
+    page.evaluate("document.querySelector('.quarto-color-scheme-toggle').click()")
+    ground = "e => getComputedStyle(e.ownerDocument.body).backgroundColor"
+    page.wait_for_timeout(200)
+    assert frame.locator('main').evaluate(ground)==page.locator('body').evaluate(ground)
+    assert page.locator('iframe.live').evaluate('e => e.clientHeight-e.contentDocument.documentElement.scrollHeight')>=0
+
+
 def test_api_page(page, site):
     "Signature, table of parameters, a link to a symbol of another page, and stored outputs"
     page.goto(f'{site}/quant/level_sets.html')

@@ -309,10 +309,33 @@ def draw_film(cfg):
         stages[0].moment(35).save(cfg.nbs_path/f'images/{name}.png')
 
 
+def draw_live(cfg):
+    "The network that runs on the front page, beside the pictures"
+    from quarantion.data import load_digits
+    from quarantion.inspect.live import live_page
+    from quarantion.runtime.network import load
+    digits,prog = load_digits(),load(cfg.nbs_path/'measured/digits.safetensors')
+    (cfg.nbs_path/'images/live.html').write_text(live_page(prog, digits.x_test, digits.y_test, first=9))
+
+
+FILM = ('A handwritten digit goes through an integer network step by step: the membrane of one neuron climbs to its '
+        'threshold and fires, spikes of the hidden layer fill the raster, and the bar of the right digit grows longest')
+
+def filmed(md:str, to:str)->str:
+    "Where a page cannot run, its film, which leads to it"
+    picture = f'''<a href="{to}"><picture>
+<source srcset="images/film-tall.png" media="(max-width: 600px) and (prefers-reduced-motion: reduce)">
+<source srcset="images/film-tall.gif" media="(max-width: 600px)">
+<source srcset="images/film.png" media="(prefers-reduced-motion: reduce)">
+<img src="images/film.gif" alt="{FILM}">
+</picture></a>'''
+    return re.sub(r'<iframe class="live".*?</iframe>', lambda m: picture, md, flags=re.S)
+
+
 def write_readme(cfg):
     "Turn smalldocs' Markdown copy of the front page into README.md: pictures beside it, links to the notebooks"
     page = cfg.doc_path/Path(cfg.readme_nb).stem
-    md = page.with_suffix('.llms.md').read_text()
+    md = filmed(page.with_suffix('.llms.md').read_text(), f'{cfg.doc_host}{cfg.doc_baseurl}/images/live.html')
     figures,shown = cfg.config_path/'README_files',page.with_name(f'{page.name}_files')
     shutil.rmtree(figures, ignore_errors=True)
     if shown.exists(): shutil.copytree(shown, figures)
@@ -330,6 +353,7 @@ def main():
     cfg = get_config()
     site = f'{cfg.doc_host}{cfg.doc_baseurl}/'
     draw_film(cfg)
+    draw_live(cfg)
     draw_map(cfg)
     cache = proc_nbs(force=True)
     for p in cache.rglob('*.ipynb'):
