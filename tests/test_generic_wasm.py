@@ -44,7 +44,7 @@ def prove(folder, nets, rng, n):
     return sum(0<p.fired<p.spikes for p in proofs)
 
 
-@needs_node
+@needs('node')
 def test_a_network_that_vectors_got_wrong():
     "With vectors of its own making, clang 14 gave one neuron of this network another membrane in one of 100 samples"
     rng = np.random.default_rng(104)
