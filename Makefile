@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYTHONDONTWRITEBYTECODE =
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help run test soak bench memcheck lab install tools native build notebooks wasm docs lock clean
+.PHONY: help run test soak bench fuzz memcheck lab install tools native build notebooks wasm docs lock clean
 
 run: ## install what the library needs, and run the main job on the digits (ARGS='--policy int4')
 	@$(MAKE) -j2 install native
@@ -27,6 +27,10 @@ soak: build $(TOOLS) ## the long forms of tests that have a short one in `make t
 bench: build ## install the peers, and measure every benchmark (ARGS=--quick for less)
 	@$(BIN)/python -m pip install -qq -c requirements.lock -c requirements-dev.lock --no-build-isolation -e '.[bench]'
 	@for b in $$($(BIN)/python -c 'from quarantion.cli import BENCHES; print(*BENCHES)'); do $(BIN)/quarantion bench $$b $(ARGS) || exit 1; done
+
+fuzz: build ## readers of files, with bytes that search for what was not tried (ARGS='npy --seconds 600')
+	@$(BIN)/python -m pip install -qq atheris
+	@$(BIN)/python tools/fuzz.py $(ARGS)
 
 memcheck: build $(TOOLS) ## the kernel tests, with kernels that watch every read and write
 	@$(BIN)/python tools/memcheck.py

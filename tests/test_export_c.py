@@ -1,5 +1,5 @@
 """Random networks of every kind leave as C: compiled with every warning an error, with sanitizers that watch, run beside the program,
-and compared in every spike, membrane and decision. 20 networks here, 200 under soak, many in one translation unit"""
+and compared in every spike, membrane and decision. 200 networks here, many in one translation unit, 20 of them watched; more under soak"""
 import json
 import re
 import shutil
@@ -46,10 +46,18 @@ def prove_many(folder, nets, rng, n, flags=WATCHED, **how):
 
 @needs_gcc
 def test_random_networks_through_c(tmp_path):
+    "Watched by sanitizers"
     rng = np.random.default_rng(0)
     nets = [network(rng) for _ in range(20)]
     assert len({*kinds(nets)})>=30, sorted({*kinds(nets)})
     assert prove_many(tmp_path, nets, rng, 20)>=14
+
+
+@needs_gcc
+@pytest.mark.parametrize('group', range(4))
+def test_200_random_networks_through_c(tmp_path, group):
+    rng = np.random.default_rng(1000+group)
+    assert prove_many(tmp_path, [network(rng) for _ in range(50)], rng, 3, (*CFLAGS[:-1],'-O0'))>=30
 
 
 @needs_gcc

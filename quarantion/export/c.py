@@ -18,7 +18,6 @@ from .proof import ExportProof, in_comment, run_tool, tool
 from .stages import layers_of
 from ..files import as_path, write_atomic
 from ..runtime.decision import decision_of, kept_for
-from ..runtime.layer import longest
 from ..runtime.network import IntegerNetwork
 
 # %% ../../nbs/export/c.ipynb #92f9b99c
@@ -197,13 +196,6 @@ class CText:
 CText.__init__ = typed(CText.__init__)
 
 # %% ../../nbs/export/c.ipynb #9109d202
-def _most_steps(net):
-    "Steps that are proved to stay within 32 bits"
-    def proved(t):
-        try: return bool(net.prove(t))
-        except CheckError: return False
-    return longest(lambda t: 0 if t<=net.steps or proved(t) else 2**31, 2**31-1)
-
 def _check(net, name):
     if not re.fullmatch('[a-z][a-z0-9_]{0,30}', name) or name=='main':
         fail('`name`', 'c', 'a to z, then a to z, 0 to 9 and _, 31 letters at most, and not main', repr(name))
@@ -257,7 +249,7 @@ def _header_of(net, name, title, made, fields, answers, crc):
         call = f'\n/* {NET}_CRC, if all constants are what they were */\nuint32_t {name}_crc(void);\n'
     return fill(f'{_HEADER.rstrip()}\n{_CALLS}', net=name, NET=NET, title=in_comment(title or name), inputs=inputs,
         path=' to '.join(map(str, [inputs, *(m.n for m in made)])), lo=net.in_min, hi=net.in_max, steps=net.steps,
-        worth=f'{net.in_scale:.9g}', most=_most_steps(net), decision=in_comment(net.decision), answers=answers,
+        worth=f'{net.in_scale:.9g}', most=min(net.longest, 2**31-1), decision=in_comment(net.decision), answers=answers,
         kind=c_type(net.in_min, net.in_max), fields=fields, crc=number, crc_call=call,
         says=says.get(decision_of(net.decision).kind, 'The class'))
 
