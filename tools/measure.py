@@ -4,6 +4,7 @@ Accuracies: each policy and seed is one `quarantion run`.
 
     python tools/measure.py digits                    # 5 seeds, 4 policies, on the CPU
     python tools/measure.py time                      # the default job, five times
+    python tools/measure.py exports --run RUN         # flash, memory and proofs of what leaves the house
     python tools/measure.py tutorials                 # how long each tutorial runs, on two threads
     python tools/measure.py bench                     # every benchmark, or those named after it
     python tools/measure.py break-even                # the constants by which the runtime chooses, into its notebook
@@ -17,6 +18,7 @@ Accuracies: each policy and seed is one `quarantion run`.
 """
 import argparse
 import json
+import math
 import multiprocessing
 import os
 import platform
@@ -88,6 +90,42 @@ def tutorials(path):
             rows.append(dict(tutorial=nb.name, seconds=time.perf_counter()-began))
             print(f'{rows[-1]["seconds"]:5.1f} s  {nb.name}', flush=True)
     put(path, dict(command='python tools/measure.py tutorials', machine=f'{cpu()}, 2 threads', rows=rows))
+
+
+def exports(run, path):
+    "The network of the digits, and the program of a run, in other languages: what they take, and the proof"
+    import numpy as np
+    from quarantion.checks import CheckError
+    from quarantion.data.digits import load_digits
+    from quarantion.export.c import prove_c, to_c
+    from quarantion.export.cortex_m import BOARDS, prove_board
+    from quarantion.export.js import prove_js, to_js
+    from quarantion.export.wasm import SHIPPED, prove_wasm
+    from quarantion.runtime.network import load
+    from quarantion.train.job import load_data, settings
+    d,rows = load_digits(),[]
+    nets = [('digits', load(MEASURED/'digits.safetensors'), np.concatenate([d.x_test, d.x_train])[:1000])]
+    if run: nets.append((settings(run).data, load(run/'integer.safetensors'), load_data(settings(run)).x_test[:1000].numpy()))
+    for data,net,x in nets:
+        shape = '-'.join(map(str, [math.prod(net.in_shape), *(p.neurons for p in net.plan)]))
+        top,right = max(l.quant_max for l in net.layers),None
+        if run and data!='digits': right = json.loads((run/'result.json').read_text())['test_accuracy']
+        def row(where, proof, **more):
+            rows.append(dict(data=data, shape=shape, quant_max=top, accuracy=right, where=where, samples=proof.samples, spikes=proof.spikes,
+                             mismatches=max(proof.mismatches.values()), **more))
+            print(rows[-1], flush=True)
+        for how in (dict(), dict(sparse=True)):
+            text = to_c(net, **how)
+            if not how: row('C', prove_c(net, text, x))
+            for board in BOARDS:
+                try: got = prove_board(net, text, x[:100], board)
+                except CheckError as e: print(e); continue # too small for it
+                size = {k:v for k,v in vars(got.bytes).items() if k!='cpu'}
+                row(board.cpu, got.proof, **how, **size, instructions=got.instructions)
+        module = to_js(net)
+        row('JavaScript', prove_js(net, module, x), bytes=len(module.module))
+        row('the runtime in a browser', prove_wasm(net, x), bytes=SHIPPED.stat().st_size)
+    put(path, dict(command='python tools/measure.py exports' + ' --run RUN'*bool(run), rows=rows))
 
 
 def bench(names, path):
@@ -407,11 +445,12 @@ def frontier(a, path):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'frontier', 'until',
-                                    'tutorials'])
+                                    'tutorials', 'exports'])
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')
     p.add_argument('--out', type=Path, help='file to write')
+    p.add_argument('--run', type=Path, help='exports: a run whose program is exported, too')
     f = p.add_argument_group('frontier')
     f.add_argument('--settings', nargs='+', default=FRONTIER, metavar='POLICY:L1:MAX_RATE[:EPOCHS]',
                    help='the epochs are those of the quantized network, 12 if they are not said')
@@ -427,6 +466,7 @@ def main():
     if a.name=='claims': return claims(a.data_dir, a.seeds, a.out or MEASURED/'claims.json')
     if a.name=='until': return until(a, a.out or MEASURED/'until.json')
     if a.name=='frontier': return frontier(a, a.out or MEASURED/'frontier.json')
+    if a.name=='exports': return exports(a.run, a.out or MEASURED/'exports.json')
     if a.name=='tutorials': return tutorials(a.out or MEASURED/'tutorials.json')
     if a.name=='bench': return bench(more, a.out or MEASURED/'bench.json')
     if a.name=='time': return clock(a.seeds, a.out or MEASURED/'time.json')
