@@ -144,6 +144,28 @@ def test_other_names_are_refused(name):
 def test_a_name_may_be_a_word_of_c(name): assert prove_c(small(), to_c(small(), name), drawn()[:5]).proved
 
 
+@needs_gcc
+@pytest.mark.parametrize('leak', [(0,65536), (65535,65536)])
+def test_leaks_of_nothing_and_of_all_beside_each_other(leak):
+    "65536 is one more than 16 bits hold; one neuron keeps all, its neighbour nothing, and so do currents"
+    net = small()
+    l = replace(net.layers[0], leak=np.array(leak, np.int32), current_leak=np.array(leak[::-1], np.int32), clip=4000)
+    net = replace(net, layers=(l,))
+    proof = prove_c(net, to_c(net), drawn())
+    assert proof.proved and 0<proof.fired<proof.spikes, proof
+
+
+@pytest.mark.parametrize('kind', [np.int8, np.uint8, np.int64])
+def test_numbers_of_numpy_are_numbers(kind):
+    "Of one byte too, where 2 to the power of 8 guard bits would be 0, and the negative of 127 is 129"
+    l = replace(small().layers[0], guard=8, clip=127, theta=np.array([40,60], np.int32), recurrent=np.array([1,-1], np.int8), gain=3)
+    own = IntegerNetwork((l,), (3,), 5, 1., 0, 3)
+    l = replace(l, guard=kind(8), clip=kind(127), gain=kind(3), quant_max=kind(4))
+    net = IntegerNetwork((l,), (kind(3),), kind(5), np.float32(1), kind(0), kind(3))
+    assert to_c(net)==to_c(own) and net.header==own.header
+    for a,b in zip(net.record(drawn()), own.record(drawn())): assert (a.mem==b.mem).all() and (a.spk==b.spk).all()
+
+
 def test_the_text_has_what_every_compiler_has_and_no_more():
     rng = np.random.default_rng(3)
     for _ in range(10):

@@ -260,6 +260,16 @@ def test_a_name_from_anywhere_stays_in_its_comment(title):
         assert re.fullmatch(r'/\* [^*<>\\`"\']+ \*/', head) and '</' not in said, head
 
 
+@needs_tools
+@pytest.mark.parametrize('name', ['net_most','most_steps','inputs'])
+def test_a_name_may_end_as_a_number_of_it_begins(name):
+    "`NET_MOST_STEPS` are the steps of `net_most`"
+    text = to_js(small(), name)
+    said = dict(re.findall(r'^    (\w+): (\d+),$', text.module, re.M))
+    assert (said['inputs'],said['steps'],said['answers'])==('3','5','1') and int(said['mostSteps'])>5
+    assert prove_js(small(), text, drawn()[:5]).proved
+
+
 @pytest.mark.parametrize('name', ['../net', 'Net', '', 'a b', 'net.mjs', 'ä', 'a'*40, '1net', '-', 'a/b'])
 def test_other_names_are_refused(name):
     with pytest.raises(CheckError, match='c: `name`: expected a to z'): to_js(small(), name)

@@ -206,9 +206,9 @@ def _check(net, name):
 def _outside(net, lo, hi):
     "Checks of codes that their type could hold, but the network does not take"
     low,high = TYPES[c_type(lo, hi)]
-    said = [f'x[n] < {c_number(lo)}']*(low<lo)+[f'x[n] > {c_number(hi)}']*(high>hi)
-    if not said: return ''
-    return f'    if (x != NULL) for (n = 0; n < {net}; n++) if ({" || ".join(said)}) return 0;\n'
+    wrong = ([f'x[n] < {c_number(lo)}'] if low<lo else [])+([f'x[n] > {c_number(hi)}'] if high>hi else [])
+    if not wrong: return ''
+    return f'    if (x != NULL) for (n = 0; n < {net}; n++) if ({" || ".join(wrong)}) return 0;\n'
 
 # %% ../../nbs/export/c.ipynb #e2e400cf
 def _fields(net, made, work):

@@ -63,7 +63,8 @@ def _wasm(text, layers):
 # %% ../../nbs/export/js.ipynb #e2481dd0
 def _facts(net, text):
     "What a module says of its network"
-    said = {k:int(v) for k,v in re.findall(r'#define [A-Z0-9_]+?_(INPUTS|STEPS|MOST_STEPS|ANSWERS) (\d+)', text.header)}
+    defined = rf'#define {text.name.upper()}_(INPUTS|STEPS|MOST_STEPS|ANSWERS) (\d+)'
+    said = {k:int(v) for k,v in re.findall(defined, text.header)}
     kind = re.search(r'typedef (\w+)_t \w+_code;', text.header)[1].capitalize()
     facts = dict(inputs=said['INPUTS'], steps=said['STEPS'], mostSteps=said['MOST_STEPS'], lo=int(net.in_min),
                  hi=int(net.in_max), worth=float(net.in_scale), answers=said['ANSWERS'], decision=net.decision)

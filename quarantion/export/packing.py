@@ -107,10 +107,10 @@ static void ${net}_zero(int32_t *a, int32_t n) {
 }
 """, leak="""
 /* v * m / $one, rounded; ties go up. m is 0 to $one; the halves of v fit into 32 bits each */
-static int32_t ${net}_leak(int32_t v, uint32_t m) {
+static int32_t ${net}_leak(int32_t v, int32_t m) {
     int32_t low = (int32_t)((uint32_t)v & ${low}u);
     int32_t high = (v - low) / $one;
-    return high * (int32_t)m + (int32_t)(((uint32_t)low * m + ${half}u) >> $bits);
+    return high * m + (int32_t)(((uint32_t)low * (uint32_t)m + ${half}u) >> $bits);
 }
 """)
 

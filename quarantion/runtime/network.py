@@ -8,14 +8,14 @@ __all__ = ['THREADS', 'IntegerNetwork', 'load', 'save', 'sizes']
 # %% ../../nbs/runtime/network.ipynb #99295e05
 import math, reprlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 import numpy as np
 from ..checks import CheckError, as_array, check_time, fail, typed
 from .ahead import Ahead
 from .decision import answers, check_decision, kept_for, scores
 from .input import input_codes, to_codes
-from .layer import ONE, IntLayer, Record, arrays, is_whole, prove_range
+from .layer import ONE, IntLayer, Record, arrays, as_python, is_whole, prove_range
 from .plan import hold, planned, run_layer
 from .shapes import shapes
 from .state import starts
@@ -190,6 +190,7 @@ class IntegerNetwork(_Runs):
     decision:str='sum' # How what the last layer did is read
 
     def __post_init__(self):
+        for f in fields(self): object.__setattr__(self, f.name, as_python(getattr(self, f.name)))
         if not isinstance(self.layers, tuple) or not all(isinstance(l, IntLayer) for l in self.layers):
             fail('`layers`', 'network', '`IntLayer`s', reprlib.repr(self.layers))
         check_header(self.header)
