@@ -9,7 +9,7 @@ __all__ = ['Whole', 'whole', 'run_whole']
 import math
 from typing import NamedTuple
 import numpy as np
-from ..kernels.fused import fused_network, pairs
+from ..kernels.network import fused_network, pairs
 from .decision import classes_of, decision_of, kept_for
 
 # %% ../../nbs/runtime/whole.ipynb #e90935d6
@@ -22,6 +22,7 @@ class Whole(NamedTuple):
     number:float # Bound of labels
     classes:int # That outputs are of; 0: labels
 
+# %% ../../nbs/runtime/whole.ipynb #ec6d21a2
 def whole(
     plan:list, # `Planned` layers
     decision:str # How what the last layer did is read
