@@ -273,7 +273,7 @@ CASES = dict(
     fake_quantize_back=('fake_rows', run_fake_quantize_back, [(0,),(1,)]),
     **{k: (m, run_event_products, [(k,d) for d in (.05,.5,1.)]) for k,m in (('event_products','events'),('dense_products','dense'))},
     fused_forward=('fused', run_fused_forward, list(itertools.product(range(4), (.05,.5,1.), ('scm','s','cm','')))),
-    fused_network=('fused', run_fused_network, list(itertools.product(((0,3),(1,0),(2,1),(3,2)), ('spk','over','constant'), (0,3,6,1), (np.inf,5.)))),
+    fused_network=('network', run_fused_network, list(itertools.product(((0,3),(1,0),(2,1),(3,2)), ('spk','over','constant'), (0,3,6,1), (np.inf,5.)))),
     packed_event_products=('events', run_packed_event_products, [(.05,),(.5,),(1.,)]),
     pack_rows=('events', run_pack_rows, [()]))
 

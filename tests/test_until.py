@@ -6,8 +6,9 @@ import pytest
 
 from quarantion.checks import CheckError
 from quarantion.runtime.layer import ONE, IntLayer
-from quarantion.runtime.network import IntegerNetwork
+from quarantion.runtime.network import IntegerNetwork, load
 from quarantion.runtime.until import Margin, _Going, _step_by_step, early, margin_for
+from quarantion.runtime.whole import is_wide
 from test_stream import random_programs
 
 WORDS = 'sum', 'population(3)', 'first_spike', 'max_membrane', 'labels(.2)'
@@ -177,3 +178,35 @@ def test_random_programs_stop_where_they_did(seed):
         assert (a.said==b.said).all() and (a.steps==b.steps).all()
         one = x[:1] if x.ndim==len(p.in_shape)+1 else x[:,:1]
         assert (p.classify(one)==p.decide(*p(one))).all()
+
+
+def test_a_margin_is_for_one_program(tmp_path):
+    "The same program in a file, or on more threads, takes it; one of any other integer, number of steps or decision does not"
+    net = plain()
+    m = margin_for(net, pictures(2000), .99)
+    net.save(tmp_path/'net.safetensors')
+    for same in load(tmp_path/'net.safetensors'), replace(net, threads=2): assert (same.classify(pictures(9), until=m)==net.classify(pictures(9), until=m)).all()
+    layer = net.layers[0]
+    weight = layer.weight.copy()
+    weight[0,0] ^= 1
+    others = [replace(net, layers=(replace(layer, **k),*net.layers[1:])) for k in (dict(weight=weight), dict(theta=layer.theta+1), dict(leak=layer.leak-1), dict(reset='zero'))]
+    for other in (*others, replace(net, steps=24), replace(net, decision='population(2)'), replace(net, in_max=2)):
+        with pytest.raises(CheckError, match=f'classify: `until`: expected a margin for this program, {other.digest[:12]}, found one for another, {net.digest[:12]}'):
+            other.classify(pictures(9), until=m)
+        assert len(other.classify(pictures(9), until=Margin(m.bound, m.least)))==9
+    with pytest.raises(CheckError, match='`of`: expected the digest of a program, found 3'): Margin(.5, of=3)
+
+
+def test_a_program_that_is_read_is_the_same(tmp_path):
+    for p,*_ in random_programs(4000, 12):
+        p.save(tmp_path/'net.safetensors')
+        assert load(tmp_path/'net.safetensors').digest==p.digest
+
+
+def test_wide_layers_are_shared_between_threads():
+    "With a thread to spare a wide network goes layer by layer, and says the same"
+    net = plain(6)
+    x = (np.random.default_rng(3).random((25,1,8))<.4).astype(np.uint8)
+    long = np.tile(x, (500,1,1))
+    assert not is_wide(net.whole, 1, 25, 2) and is_wide(net.whole, 1, 12_500, 2) and not is_wide(net.whole, 2, 12_500, 2)
+    for v in x, long: assert (replace(net, threads=2).classify(v)==net.classify(v)).all()

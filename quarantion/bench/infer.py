@@ -48,8 +48,9 @@ def _neurons(a, theta): # spikes of a layer; the sum of membranes, if it has no 
         mem.mul_(_LEAK/ONE).add_(c).sub_(torch.gt(mem, theta, out=s), alpha=theta)
     return out
 
+# %% ../../nbs/bench/infer.ipynb #74256b4f
 def _by(net, product, weights):
-    thetas = [None if l.reset=='none' else float(l.theta[0]>>8) for l in net.layers]
+    thetas = [float(l.theta[0]>>8) for l in net.layers[:-1]]+[None]
     def run(x):
         s = torch.from_numpy(x)
         for w,theta in zip(weights, thetas): s = _neurons(product(s.flatten(0, 1), w).view(*s.shape[:2], -1), theta)
@@ -71,8 +72,8 @@ def _quantized(l):
 def _snntorch(net):
     import snntorch as snn
     fcs = [_linear(l) for l in net.layers]
-    own = lambda l: dict(reset_mechanism='none') if l.reset=='none' else dict(threshold=float(l.theta[0]>>8))
-    neurons = [snn.Leaky(beta=_LEAK/ONE, **own(l)) for l in net.layers]
+    neurons = [snn.Leaky(beta=_LEAK/ONE, threshold=float(l.theta[0]>>8)) for l in net.layers[:-1]]
+    neurons.append(snn.Leaky(beta=_LEAK/ONE, reset_mechanism='none'))
     def run(x):
         mems,total = [n.init_leaky() for n in neurons],0
         for s in torch.from_numpy(x).float().unbind(0):

@@ -21,8 +21,8 @@ from .shapes import shapes
 from .state import starts
 from .stream import Stream
 from .until import early
-from .whole import Whole, run_whole, whole
-from .store import TensorSize, check_header, packed, read, real_numbers, squeezed, tensor_sizes, write
+from .whole import Whole, is_wide, run_whole, whole
+from .store import TensorSize, check_header, digest_of, packed, read, real_numbers, squeezed, tensor_sizes, write
 from ..tables import html_table
 
 # %% ../../nbs/runtime/network.ipynb #a4575b6e
@@ -87,12 +87,6 @@ class _Proved:
         return x,steps
 
     @cached_property
-    def whole(self)->Whole: return whole(self.plan, self.decision) # For one call of a kernel; None where it cannot be
-
-    @cached_property
-    def ahead(self)->Ahead: return Ahead(self) # How far steps that remain can move an answer
-
-    @cached_property
     def longest(self)->int|float: # `math.inf`: for ever
         "The largest number of steps for which it is proved that nothing overflows"
         def holds(t):
@@ -144,8 +138,20 @@ class _StepByStep(_InTime):
         "Run step by step; raises `CheckError`"
         return Stream(self, batch, state)
 
+# %% ../../nbs/runtime/network.ipynb #cee32eca
+class _Early(_StepByStep):
+    "What answers before the end need"
+    @cached_property
+    def whole(self)->Whole: return whole(self.plan, self.decision) # For one call of a kernel; None where it cannot be
+
+    @cached_property
+    def ahead(self)->Ahead: return Ahead(self) # How far steps that remain can move an answer
+
+    @cached_property
+    def digest(self)->str: return digest_of(self.layers, self.header) # SHA-256 of its integers: which program this is
+
 # %% ../../nbs/runtime/network.ipynb #b7a2c9d1
-class _Runs(_StepByStep):
+class _Runs(_Early):
     "What is made of it"
     @typed
     def classify(self,
@@ -158,7 +164,8 @@ class _Runs(_StepByStep):
             fail('`decision`', 'classify', 'classes or labels (a call gives states, decide makes values)', 'values')
         if until is not None: return early(self, x, until, codes).said
         x,steps = self._start(x, codes)
-        if x.shape[1]<=_FEW and self.whole: return run_whole(self.whole, x, steps, self.threads)[0]
+        if (b := x.shape[1])<=_FEW and (w := self.whole) and not is_wide(w, b, steps, self.threads):
+            return run_whole(w, x, steps, self.threads)[0]
         return _decide_in_blocks(self.decision, self.plan, x, steps, self.threads)
 
     def decide(self,

@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'VERSION', 'STEPS', 'packed', 'squeezed', 'encoded_layers', 'layer_header', 'write', 'file_header',
-           'check_header', 'read', 'real_numbers', 'TensorSize', 'tensor_sizes']
+           'digest_of', 'check_header', 'read', 'real_numbers', 'TensorSize', 'tensor_sizes']
 
 # %% ../../nbs/runtime/store.ipynb #76392960
-import json, os, reprlib, tempfile
+import hashlib, json, os, reprlib, tempfile
 from dataclasses import MISSING, asdict, dataclass, fields
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from ..checks import CheckError, fail, warn
-from ..files import load_tensors, parse_json, save_tensors
+from ..files import hash_json, load_tensors, parse_json, save_tensors
 from ..nonary.nits import pack, pack_trits, unpack, unpack_trits
 from .coding import (
     WORTH, decode_codes, decode_ints, decode_units, encode_codes, encode_ints, encode_units)
@@ -110,6 +110,16 @@ def file_header(
     "The header of the whole file"
     said = _unusual({k:_lists(v) for k,v in header.items()}, _NETWORK)
     return dict(digest='', format=FORMAT, version=VERSION, layers=[layer_header(l) for l in layers]) | said
+
+# %% ../../nbs/runtime/store.ipynb #d87c21d6
+def digest_of(
+    layers:tuple, # `IntLayer`s in order
+    header:dict # As `write` takes it
+)->str: # 64 hexadecimal digits
+    "SHA-256 of the integers of a program"
+    said = _unusual({k:_lists(v) for k,v in header.items()}, _NETWORK)
+    ints = [{k:hashlib.sha256(v.tobytes()).hexdigest() for k,v in arrays(l, 'codes', 'ints').items()} for l in layers]
+    return hash_json([said, [layer_header(l) for l in layers], ints])
 
 # %% ../../nbs/runtime/store.ipynb #5ce6efd5
 def _wrong(d, key, where, expected):

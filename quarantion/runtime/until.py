@@ -55,6 +55,7 @@ class Margin:
     changed:int=0 # Whose answer changed, of these
     sure:float=0. # The smallest agreement that would give so few in one of twenty calibrations
     steps:float=None # That were needed on average
+    of:str='' # `digest` of the program that it was calibrated for; empty where it is for any
 
     def __post_init__(self):
         real = isinstance(self.bound, (int,float,np.number)) and not isinstance(self.bound, bool)
@@ -63,6 +64,7 @@ class Margin:
         for k in ('agreement','samples','changed','sure','steps'):
             if not isinstance(v := getattr(self, k), (int,float,np.number,type(None))) or isinstance(v, bool):
                 fail(f'`{k}`', 'margin', 'a number', repr(v))
+        if not isinstance(self.of, str): fail('`of`', 'margin', 'the digest of a program', repr(self.of))
 
 # %% ../../nbs/runtime/until.ipynb #c62603c7
 def _sure(changed, n):
@@ -121,7 +123,7 @@ def margin_for(
     blocks = [x[:,k:k+_AT_ONCE] if axis else x[k:k+_AT_ONCE] for k in range(0, n, _AT_ONCE)]
     margins,said = (np.concatenate(v, 1) for v in zip(*(_history(net, b, codes) for b in blocks)))
     same = (said==said[-1]).reshape(*margins.shape, -1).all(-1)
-    return _fewest(margins, same, agreement)
+    return replace(_fewest(margins, same, agreement), of=net.digest)
 
 # %% ../../nbs/runtime/until.ipynb #9308d691
 def _fewest(margins, same, agreement):
@@ -171,6 +173,9 @@ def _rule(net, until):
     if not isinstance(until, Margin):
         fail('`until`', 'classify', "'proved', a `Margin` by `margin_for`, or a number from 0", repr(until))
     _check_margin(net)
+    if until.of not in ('',net.digest):
+        ours,other = net.digest[:12],until.of[:12]
+        fail('`until`', 'classify', f'a margin for this program, {ours}', f'one for another, {other}')
     return until
 
 # %% ../../nbs/runtime/until.ipynb #4cb29e66
