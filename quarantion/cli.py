@@ -6,7 +6,7 @@
 __all__ = ['KEYS', 'app', 'BENCHES', 'options', 'with_options', 'main']
 
 # %% ../nbs/cli.ipynb #87432778
-import errno, json, os, platform, shlex, shutil, sys
+import errno, json, os, platform, shlex, shutil, sys, warnings
 from contextlib import nullcontext
 from dataclasses import asdict, fields
 from inspect import Parameter, Signature, signature
@@ -317,7 +317,8 @@ def _report(
 
 # %% ../nbs/cli.ipynb #c7ca71d5
 _FILE = 'Samples: .npy, IDX (packed or not), or a recording of events, .bin.'
-_UNTIL = 'Stop a sample early: proved, or MARGIN or MARGIN,STEPS (the lead in each step, and the fewest steps).'
+_UNTIL = ('Stop a sample early: MARGIN or MARGIN,STEPS (the lead in each step, and the fewest steps), or proved, '
+          'which saves steps and takes longer.')
 
 def _until(word):
     "The rule that a word stands for"
@@ -336,7 +337,7 @@ def _program(run):
     return load(run/'integer.safetensors'),read_toml(run/'config.toml').get('encode')=='direct'
 
 # %% ../nbs/cli.ipynb #c4b07fde
-@app.command('infer', help='Answer samples of a file.')
+@app.command('infer', help='Answer samples of a file: a line for each, its answer and its steps, with a tab between.')
 def _infer(
     run:Annotated[Path, typer.Argument(help=f'{_WHICH} Or the file of a program, which takes input as it is.')],
     input:Annotated[Path, typer.Option(help=_FILE)],
@@ -351,6 +352,8 @@ def _infer(
     run,rule = run if run.is_file() else _meant(run),_until(until)
     net,constant = _program(run)
     x = samples_of(input, net, step_us)
+    if x.dtype.kind in 'iu' and not codes and net.in_max>1:
+        fail('samples', str(input), 'real numbers, or --codes', x.dtype)
     if not constant and x.ndim==len(net.in_shape)+1:
         fail('samples', str(input), 'spikes over time, as this run encodes its input', list(x.shape))
     got = infer(net, x, rule, codes)
@@ -364,7 +367,8 @@ def _infer(
     _say(f'{len(got.answers)} samples, {sum(got.steps)/len(got.steps):.2f} of {net.steps} steps; {took}')
 
 # %% ../nbs/cli.ipynb #2af50a2f
-_TARGETS = dict(c=('to_c','prove_c'), js=('to_js','prove_js')) # Languages, and what writes and proves them
+_TARGETS = dict(c=lambda e: (e.to_c, e.prove_c), js=lambda e: (e.to_js, e.prove_js), # what writes and proves a language
+                wasm=lambda e: (lambda net,title: e.to_wasm(net), lambda net,_,x: e.prove_wasm(net, x)))
 _ENOUGH = 1000 # Samples that are compared
 
 def _encoded(cfg):
@@ -375,6 +379,12 @@ def _encoded(cfg):
     split = load_data(cfg)
     x = torch.cat([split.x_test[:_ENOUGH], split.x_train[:_ENOUGH]])[:_ENOUGH]
     return encode(x, cfg.encode, cfg.steps, cfg.seed).numpy()
+
+def _random_samples(net):
+    "Codes from all that a network takes, for a program without its data, as real numbers"
+    import numpy as np
+    codes = np.random.default_rng(0).integers(net.in_min, net.in_max+1, (_ENOUGH,*net.in_shape))
+    return codes*net.in_scale if net.in_max>1 or net.in_min<0 else codes.astype(float)
 
 # %% ../nbs/cli.ipynb #4fc03795
 def _proved_export(prove, net, text, x):
@@ -399,16 +409,17 @@ def _on_board(net, text, x, board, folder):
 def _told(board):
     "A line of a board"
     if 'bytes' not in board: return f'{board["cpu"]}: no proof: {board["why"]}'
-    size = 'flash {flash:,}, memory {ram:,}, stack {stack:,} bytes'.format(**board['bytes'])
+    size = 'flash {flash:,}, memory {ram:,}, stack {stack:,} bytes, without main and libraries'.format(**board['bytes'])
     if 'instructions' not in board: return f'{board["cpu"]}: {size}; {board["why"]}'
-    wrong,took = max(board['mismatches'].values()),f'{board["instructions"]:,} instructions each'
+    wrong,took = max(board['mismatches'].values()),f'{board["instructions"]:,} instructions a sample, the mean'
     return f'{board["cpu"]}: {size}; {board["samples"]} samples, {wrong} differ; {took}'
 
 
 # %% ../nbs/cli.ipynb #48420229
 def _integers_of(run):
-    "Settings and program of a run"
+    "Settings and program of a run; a file has no settings"
     from quarantion.runtime import load
+    if run.is_file(): return None,load(run)
     from quarantion.train.job import settings
     from quarantion.train.rundir import result_of
     cfg,_ = settings(run),result_of(run, _NEEDS)
@@ -418,14 +429,17 @@ def _integers_of(run):
 def _left(run, to, folder, how, board, ask):
     "Write an export; the line that says what came out, and what `proof.json` says"
     from quarantion import export
-    (cfg,net),(write,prove) = _integers_of(run),(getattr(export, f) for f in _TARGETS[to])
-    name = run.resolve().name
+    (cfg,net),(write,prove) = _integers_of(run),_TARGETS[to](export)
+    name = run.resolve().stem if run.is_file() else run.resolve().name
     text,folder = write(net, title=name, **how),folder or Path(f'{name}-{to}')
+    files = [*text.files]+['cortex_m.c','cortex_m.ld']*bool(board)
+    export.check_free(folder, files)
     text.save(folder)
-    x = _encoded(cfg) if ask else None
+    x = (_encoded(cfg) if cfg else _random_samples(net)) if ask else None
     proof,why = _proved_export(prove, net, text, x) if ask else (None,'not run (--no-proof)')
     more = dict(board=_on_board(net, text, x, board, folder)) if board else {}
-    said = export.write_proof(folder, to, [*text.files], proof, why, run=name, **more)
+    more['input'] = 'random codes' if cfg is None else 'samples of its data set'
+    said = export.write_proof(folder, to, files, proof, why, run=name, **more)
     return f'{folder}: {proof or f"no proof: {why}"}',dict(folder=str(folder))|said
 
 # %% ../nbs/cli.ipynb #d0070ba7
@@ -436,8 +450,8 @@ _BOARD = 'With --to c: for a bare processor, too, in an emulator: cortex-m0plus,
 
 @app.command('export', help='Write the integers of a run in another language, and prove them.')
 def _export(
-    run:Annotated[Path, typer.Argument(help=_WHICH)],
-    to:Annotated[str, typer.Option(help=f'The language: {" or ".join(_TARGETS)}.')],
+    run:Annotated[Path, typer.Argument(help=f'{_WHICH} Or the file of a program, which is proved on random codes.')],
+    to:Annotated[str, typer.Option(help=f'The language: {", ".join(_TARGETS)}.')],
     out:Annotated[Path, typer.Option(help=_TO)]=None,
     sparse:Annotated[bool, typer.Option('--sparse', help=_SPARSE)]=False,
     crc:Annotated[bool, typer.Option('--crc', help=_CRC)]=False,
@@ -450,7 +464,7 @@ def _export(
     asked = {k:v for k,v in dict(sparse=sparse, crc=crc, board=board).items() if v}
     if to!='c' and asked: fail(f'--{[*asked][0]}', '--to', 'c', to)
     if board: board = _board_of(asked.pop('board'))
-    line,said = _left(_meant(run), to, out, asked, board, not no_proof)
+    line,said = _left(run if run.is_file() else _meant(run), to, out, asked, board, not no_proof)
     print(json.dumps(said) if as_json else line)
     if board: _say(_told(said['board']))
     proved = said['proved'] and said.get('board', said)['proved']
@@ -588,18 +602,24 @@ def _usage(e):
     _say(e.format_message())
     return 2
 
+def _ran(args):
+    "The exit code"
+    try:
+        try: import quarantion.kernels
+        except ValueError as e: raise CheckError(str(e)) from None # a level of instructions that is not there
+        return app(args, standalone_mode=False) or 0
+    except CheckError as e: return _wrong(e)
+    except KeyboardInterrupt: return 130
+    except Exception as e: return _usage(e)
+
 def main(
     args:list=None # Words of the command line; those of the process if absent
 ):
     "The `quarantion` command"
-    try:
-        try: import quarantion.kernels
-        except ValueError as e: raise CheckError(str(e)) from None # a level of instructions that is not there
-        code = app(args, standalone_mode=False)
-    except CheckError as e: code = _wrong(e)
-    except KeyboardInterrupt: code = 130
-    except Exception as e: code = _usage(e)
-    sys.exit(code or 0)
+    with warnings.catch_warnings(): # a warning is a line of ours
+        warnings.showwarning = lambda said,*_,**__: _say(f'quarantion: {said}')
+        code = _ran(args)
+    sys.exit(code)
 
 # %% ../nbs/cli.ipynb #b441a3d2
 if __name__=='__main__' and '__file__' in globals(): main() # not in a notebook

@@ -597,8 +597,28 @@ def test_export_to_a_board(here, done, tmp_path, monkeypatch):
     said = json.loads((tmp_path/'e/proof.json').read_text())
     assert code==1 and said['proved'] and not said['board']['proved'] and 'apt-get install qemu-system-arm' in said['board']['why'] and 'no proof' in err
 
+def test_export_touches_no_file_that_is_not_its_own(here, done, tmp_path):
+    "One of that name is refused, and all stay as they were; what an export wrote is replaced"
+    (tmp_path/'main.c').write_text('mine')
+    refused(here('export', done, '--to', 'c', '--out', tmp_path, '--no-proof'), 'main.c', 'one that an export wrote')
+    assert [p.name for p in tmp_path.iterdir()]==['main.c'] and (tmp_path/'main.c').read_text()=='mine'
+    for _ in range(2): assert here('export', done, '--to', 'c', '--out', tmp_path/'c', '--no-proof')[0]==0
+    (tmp_path/'c/net.h').write_text('changed')
+    refused(here('export', done, '--to', 'c', '--out', tmp_path/'c', '--no-proof'), 'net.h', 'nobody changed')
+
+@pytest.mark.skipif(shutil.which('node') is None, reason='no node (apt-get install nodejs)')
+def test_export_for_a_page(here, done, tmp_path):
+    "The program, and what reads it in a browser; of a run, or of a file alone, which is proved on random codes"
+    code,out,_ = here('export', done, '--to', 'wasm', '--out', tmp_path/'w', '--json')
+    said = json.loads(out)
+    assert code==0 and said['proved'] and said['input']=='samples of its data set' and {*said['files']}=={'net.safetensors','runtime.mjs','runtime.d.mts'}
+    assert {p.name for p in (tmp_path/'w').iterdir()}=={*said['files'],'proof.json'}
+    code,out,_ = here('export', tmp_path/'w/net.safetensors', '--to', 'wasm', '--out', tmp_path/'x', '--json')
+    said = json.loads(out)
+    assert code==0 and said['proved'] and said['input']=='random codes' and said['samples']==1000 and said['run']=='net'
+
 def test_export_refuses(here, done, begun, tmp_path):
-    refused(here('export', done, '--to', 'cobol'), '--to', 'one of c, js')
+    refused(here('export', done, '--to', 'cobol'), '--to', 'one of c, js, wasm')
     refused(here('export', done, '--to', 'js', '--crc'), '--crc', 'expected c, found js')
     refused(here('export', done, '--to', 'js', '--board', 'cortex-m3'), '--board', 'expected c, found js')
     refused(here('export', done, '--to', 'c', '--board', 'z80'), '--board', 'cortex-m0plus')

@@ -25,7 +25,7 @@ from quarantion.export import ExportProof, to_c, to_js
 from quarantion.export.cortex_m import BOARDS, Footprint
 from quarantion.export.cost import cost_of
 from quarantion.export.energy import HOROWITZ
-from quarantion.export.wasm import SHIPPED
+from quarantion.export.wasm import SHIPPED, to_wasm
 from quarantion.files import save_tensors
 from quarantion.inspect.clickable import Clickable
 from quarantion.paper import draw_png
@@ -434,6 +434,10 @@ CALLS |= { # what leaves the house
     'export.proof.run_tool': lambda: dict(command=['cat'], data=b'', timeout=9., folder='.'),
     'export.proof.ExportProof': lambda: dict(zip('target tools samples steps spikes fired fnv mismatches first'.split(), EXPORTED)),
     'export.proof.write_proof': lambda: dict(folder='x', target='c', files=[], proof=ExportProof(*EXPORTED), why='so'),
+    'export.proof.check_free': lambda: dict(folder='x', names=['net.c']),
+    'export.wasm.to_wasm': lambda: dict(net=small_program(), name='net'),
+    'export.wasm.WasmFiles': lambda: dict(name='net', net=small_program()),
+    'export.wasm.WasmFiles.save': lambda: dict(self=to_wasm(small_program()), folder='x'),
     'export.proof.in_comment': lambda: dict(text='x'),
     'export.packing.pack_rows': lambda: dict(w=np.ones((2,3), np.int8)),
     'export.packing.pack_positions': lambda: dict(w=np.ones((2,3), np.int8)),

@@ -106,7 +106,7 @@ def test_it_is_small_and_says_no_more_than_it_has_to():
 
 @needs('node')
 def test_types_name_what_there_is(tmp_path):
-    words = set(re.findall(r'^    (\w+)[(:]', SHIPPED.with_suffix('.d.ts').read_text().split('export interface Network')[1], re.M))
+    words = set(re.findall(r'^    (\w+)[(:]', SHIPPED.with_suffix('.d.mts').read_text().split('export interface Network')[1], re.M))
     path = json.dumps(str(MEASURED/'digits.safetensors'))
     said = js('import {readFileSync} from "node:fs"', f'const {{load}} = await import({json.dumps(SHIPPED.as_uri())})', f'const net = await load(readFileSync({path}))',
               '[...Object.getOwnPropertyNames(Object.getPrototypeOf(net)), ...Object.keys(net)]')

@@ -10,7 +10,7 @@ from quarantion.runtime import load
 
 for absent in 'torch', 'snntorch', 'sklearn', 'matplotlib': assert importlib.util.find_spec(absent) is None, f'{absent} is installed'
 assert compiled() and all(compiled().values()), 'the wheel lacks compiled kernels'
-assert (files('quarantion')/'export/runtime.mjs').is_file() and (files('quarantion')/'export/runtime.d.ts').is_file()
+assert (files('quarantion')/'export/runtime.mjs').is_file() and (files('quarantion')/'export/runtime.d.mts').is_file()
 out = Path(sys.argv[1])
 net,stored = load(out/'integer.safetensors'),np.load(out/'stored.npz')
 records = net.record(stored['x'])

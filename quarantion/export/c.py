@@ -85,8 +85,13 @@ _HEADER = """
 #ifndef ${NET}_H
 #define ${NET}_H
 #include <stdint.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 #define ${NET}_INPUTS $inputs
+#define ${NET}_LOWEST $lo /* code of an input, */
+#define ${NET}_HIGHEST $hi /* and the largest: reading / worth of a code, to the nearest whole number */
 #define ${NET}_STEPS $steps /* that it was made for */
 #define ${NET}_MOST_STEPS $most /* that are proved to stay within 32 bits */
 #define ${NET}_ANSWERS $answers
@@ -110,6 +115,9 @@ int ${net}_step(${net}_state *s, const ${net}_code *x);
 /* $says. Gives 1, or 0 where it is too early to say */
 int ${net}_decide(const ${net}_state *s, int32_t *out);
 $crc_call
+#ifdef __cplusplus
+}
+#endif
 #endif
 """
 

@@ -34,7 +34,10 @@ BOARDS = (Board('cortex-m0plus', 'microbit', 2**18, 2**14), Board('cortex-m3', '
 
 # %% ../../nbs/export/cortex_m.ipynb #5a583bb0
 _START = """
-/* What runs on a bare Cortex-M before main.c, whose stdin is the file input.bin of the host, by semihosting */
+/* What runs on a bare Cortex-M before main.c, whose stdin is the file input.bin of the host, by semihosting. It is for
+   the proof alone: firmware takes ${net}.c and ${net}.h. Built by
+   arm-none-eabi-gcc -Os -mcpu=... -mthumb --specs=rdimon.specs -nostartfiles -T cortex_m.ld -Wl,--wrap=${net}_step \\
+       -Wl,--wrap=${net}_decide cortex_m.c ${net}.c main.c -o net.elf */
 #include <stdint.h>
 #include <stdio.h>
 

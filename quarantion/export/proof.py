@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FNV_START', 'fnv_of', 'fnv_of_lines', 'first_difference', 'tool', 'run_tool', 'ExportProof', 'write_proof',
-           'in_comment']
+           'check_free', 'in_comment']
 
 # %% ../../nbs/export/proof.ipynb #c331d761
 import json, re, shutil, subprocess
@@ -133,6 +133,21 @@ def write_proof(
     else: out |= dict(proved=proof.proved)|{k:v for k,v in asdict(proof).items() if k!='target'}
     write_atomic(folder/'proof.json', (json.dumps(out, indent=1)+'\n').encode())
     return out
+
+# %% ../../nbs/export/proof.ipynb #84526044
+@typed
+def check_free(
+    folder, # Where files are to be written
+    names:list # What they are called
+):
+    "Raise `CheckError` where a file of such a name is there that no export wrote"
+    folder,known = as_path(folder),{}
+    try: known = json.loads((folder/'proof.json').read_bytes())['files']
+    except (OSError,ValueError,KeyError,TypeError): pass # no proof: nothing there is ours
+    for name in names:
+        there = folder/name
+        if there.exists() and not (there.is_file() and isinstance(known, dict) and known.get(name)==sha256(there)):
+            fail('file', str(there), 'none, or one that an export wrote and nobody changed', 'another')
 
 # %% ../../nbs/export/proof.ipynb #fcbb5565
 _PLAIN = re.compile(r'[^A-Za-z0-9 _.,:;=+()%/\[\]-]')
