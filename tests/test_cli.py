@@ -1,5 +1,6 @@
 "The command line, from end to end: what it prints, what it leaves on disk, and what it refuses"
 import hashlib, json, os, re, shutil, signal, subprocess, sys, time, tomllib
+from dataclasses import replace
 from pathlib import Path
 import numpy as np, pytest
 from quarantion.checks import CheckError
@@ -549,7 +550,6 @@ def test_export_without_a_proof(here, done, tmp_path, monkeypatch):
 
 def test_export_exits_with_1_where_the_c_is_another_network(here, done, tmp_path, monkeypatch):
     if shutil.which('gcc') is None: pytest.skip('no gcc (apt-get install gcc)')
-    from dataclasses import replace
     from quarantion import export
     real,x = export.to_c,load_digits().x_test.numpy()
     fires = int(load(done/'integer.safetensors').record(x)[0].spk.sum((0,1)).argmax()) # one too many is no matter to a neuron that is silent
@@ -596,6 +596,30 @@ def test_export_to_a_board(here, done, tmp_path, monkeypatch):
     code,out,err = here('export', done, '--to', 'c', '--out', tmp_path/'e', '--board', 'cortex-m4')
     said = json.loads((tmp_path/'e/proof.json').read_text())
     assert code==1 and said['proved'] and not said['board']['proved'] and 'apt-get install qemu-system-arm' in said['board']['why'] and 'no proof' in err
+
+def test_a_program_that_is_not_the_one_that_was_sealed_speaks_for_no_run(here, done, copy, tmp_path):
+    "A whole file of another network in its place"
+    net = load(copy/'integer.safetensors')
+    replace(net, layers=(*net.layers[:-1], replace(net.layers[-1], theta=net.layers[-1].theta+1))).save(copy/'integer.safetensors')
+    np.save(tmp_path/'x.npy', load_digits().x_test.numpy()[:2])
+    for words in (('export', copy, '--to', 'c', '--no-proof', '--out', tmp_path/'c'), ('infer', copy, '--input', tmp_path/'x.npy'), ('report', copy, '--show', 'size'), ('report', copy, '--show', 'cost')):
+        refused(here(*words), 'integer.safetensors', 'the file that was sealed')
+    assert not (tmp_path/'c').exists()
+
+def test_an_export_stays_outside_of_runs(here, done, copy):
+    "A file more would break the seal"
+    for folder in (copy, copy/'c', copy/'figures/..'): refused(here('export', copy, '--to', 'c', '--no-proof', '--out', folder), '--out', 'outside of runs')
+    assert here('verify', copy)[0]==0
+
+@pytest.mark.skipif(shutil.which('arm-none-eabi-gcc') is None, reason='no arm-none-eabi-gcc')
+def test_what_is_in_the_way_of_the_files_of_a_board_is_refused(here, done, tmp_path):
+    "A folder of that name, and a link that leads out of the folder"
+    (tmp_path/'c/cortex_m.c').mkdir(parents=True)
+    refused(here('export', done, '--to', 'c', '--no-proof', '--board', 'cortex-m3', '--out', tmp_path/'c'), 'cortex_m.c', 'found a folder')
+    (tmp_path/'c/cortex_m.c').rmdir()
+    (tmp_path/'c/cortex_m.c').symlink_to(tmp_path/'elsewhere')
+    refused(here('export', done, '--to', 'c', '--no-proof', '--board', 'cortex-m3', '--out', tmp_path/'c'), 'cortex_m.c', 'found a link')
+    assert not (tmp_path/'elsewhere').exists()
 
 def test_export_refuses(here, done, begun, tmp_path):
     refused(here('export', done, '--to', 'cobol'), '--to', 'one of c, js')
