@@ -602,6 +602,8 @@ def main(
     args:list=None # Words of the command line; those of the process if absent
 ):
     "The `quarantion` command"
+    narrow = not (getattr(sys.stdout, 'encoding', None) or 'utf').lower().startswith('utf')
+    if narrow and hasattr(sys.stdout, 'reconfigure'): sys.stdout.reconfigure(errors='backslashreplace') # as stderr
     try:
         try: import quarantion.kernels
         except ValueError as e: raise CheckError(str(e)) from None # a level of instructions that is not there

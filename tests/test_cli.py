@@ -482,6 +482,13 @@ def test_lab_copies_what_is_newest_in_a_checkout(): # the package may hold the c
 
 # runs, latest, --version
 
+def test_a_terminal_that_has_few_letters(tmp_path):
+    "What it cannot show is escaped, as on stderr"
+    (tmp_path/'ö').mkdir()
+    code = MAIN.replace('main()', f"main(['runs',{str(tmp_path/'ö')!r}])")
+    p = subprocess.run([sys.executable, '-c', code], env=os.environ|dict(PYTHONIOENCODING='ascii'), capture_output=True)
+    assert p.returncode==0 and b'0 runs in' in p.stdout and p.stdout.isascii(), p.stderr[-300:]
+
 def test_version(here):
     from quarantion import __version__
     assert here('--version')==(0, f'quarantion {__version__}\n', '')
