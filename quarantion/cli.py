@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 from . import __version__
 from .checks import CheckError, check_in, check_range, fail
-from .files import is_there
+from .files import is_there, write_atomic
 
 # %% ../nbs/cli.ipynb #d7200907
 _PLAIN = dict(force_terminal=False) if 'JPY_PARENT_PID' in os.environ else {}
@@ -332,9 +332,9 @@ def _program(run):
     "The program of a run, or in a file; and whether input is to be constant"
     from quarantion.runtime.network import load
     if not os.path.isdir(run): return load(run),True
-    from quarantion.train.rundir import read_toml
+    from quarantion.train.rundir import as_sealed, read_toml
     if not is_there(run/'integer.safetensors'): fail('run', str(run), 'a finished run with a program', 'none in it')
-    return load(run/'integer.safetensors'),read_toml(run/'config.toml').get('encode')=='direct'
+    return load(as_sealed(run, 'integer.safetensors')),read_toml(run/'config.toml').get('encode')=='direct'
 
 # %% ../nbs/cli.ipynb #c4b07fde
 @app.command('infer', help='Answer samples of a file: a line for each, its answer and its steps, with a tab between.')
@@ -399,7 +399,7 @@ def _board_of(cpu):
 def _on_board(net, text, x, board, folder):
     "Files of a board, and what is to be said of it; without samples, nothing is run"
     from quarantion.export.cortex_m import board_files, footprint_of, prove_board
-    for name,said in board_files(board, text.name).items(): (folder/name).write_text(said)
+    for name,said in board_files(board, text.name).items(): write_atomic(folder/name, said.encode())
     try: got = footprint_of(text, board.cpu) if x is None else prove_board(net, text, x[:100], board)
     except CheckError as e: return dict(cpu=board.cpu, proved=False, why=str(e))
     if x is None: return dict(cpu=board.cpu, proved=False, why='not run (--no-proof)', bytes=vars(got))
@@ -415,23 +415,32 @@ def _told(board):
     return f'{board["cpu"]}: {size}; {board["samples"]} samples, {wrong} differ; {took}'
 
 
+# %% ../nbs/cli.ipynb #6570fa26
+def _outside(folder):
+    "A folder that is in no finished run, which stays as it was sealed"
+    from quarantion.train.rundir import is_finished
+    here = folder.resolve()
+    runs = [p for p in (here,*here.parents) if is_finished(p) and is_there(p/'config.toml')]
+    if runs: fail('`--out`', str(folder), 'a folder outside of runs, which are sealed', f'one in {runs[0].name}')
+    return folder
+
 # %% ../nbs/cli.ipynb #48420229
 def _integers_of(run):
     "Settings and program of a run; a file has no settings"
     from quarantion.runtime import load
     if run.is_file(): return None,load(run)
     from quarantion.train.job import settings
-    from quarantion.train.rundir import result_of
+    from quarantion.train.rundir import as_sealed, result_of
     cfg,_ = settings(run),result_of(run, _NEEDS)
     if cfg.policy=='float': fail('policy', str(run), 'one that gives integers', 'float')
-    return cfg,load(run/'integer.safetensors')
+    return cfg,load(as_sealed(run, 'integer.safetensors'))
 
 def _left(run, to, folder, how, board, ask):
     "Write an export; the line that says what came out, and what `proof.json` says"
     from quarantion import export
     (cfg,net),(write,prove) = _integers_of(run),_TARGETS[to](export)
     name = run.resolve().stem if run.is_file() else run.resolve().name
-    text,folder = write(net, title=name, **how),folder or Path(f'{name}-{to}')
+    text,folder = write(net, title=name, **how),_outside(folder or Path(f'{name}-{to}'))
     files = [*text.files]+['cortex_m.c','cortex_m.ld']*bool(board)
     export.check_free(folder, files)
     text.save(folder)
@@ -616,6 +625,8 @@ def main(
     args:list=None # Words of the command line; those of the process if absent
 ):
     "The `quarantion` command"
+    narrow = not (getattr(sys.stdout, 'encoding', None) or 'utf').lower().startswith('utf')
+    if narrow and hasattr(sys.stdout, 'reconfigure'): sys.stdout.reconfigure(errors='backslashreplace') # as stderr
     with warnings.catch_warnings(): # a warning is a line of ours
         warnings.showwarning = lambda said,*_,**__: _say(f'quarantion: {said}')
         code = _ran(args)

@@ -1,5 +1,6 @@
 "The command line, from end to end: what it prints, what it leaves on disk, and what it refuses"
 import hashlib, json, os, re, shutil, signal, subprocess, sys, time, tomllib
+from dataclasses import replace
 from pathlib import Path
 import numpy as np, pytest
 from quarantion.checks import CheckError
@@ -481,6 +482,13 @@ def test_lab_copies_what_is_newest_in_a_checkout(): # the package may hold the c
 
 # runs, latest, --version
 
+def test_a_terminal_that_has_few_letters(tmp_path):
+    "What it cannot show is escaped, as on stderr"
+    (tmp_path/'ö').mkdir()
+    code = MAIN.replace('main()', f"main(['runs',{str(tmp_path/'ö')!r}])")
+    p = subprocess.run([sys.executable, '-c', code], env=os.environ|dict(PYTHONIOENCODING='ascii'), capture_output=True)
+    assert p.returncode==0 and b'0 runs in' in p.stdout and p.stdout.isascii(), p.stderr[-300:]
+
 def test_version(here):
     from quarantion import __version__
     assert here('--version')==(0, f'quarantion {__version__}\n', '')
@@ -549,7 +557,6 @@ def test_export_without_a_proof(here, done, tmp_path, monkeypatch):
 
 def test_export_exits_with_1_where_the_c_is_another_network(here, done, tmp_path, monkeypatch):
     if shutil.which('gcc') is None: pytest.skip('no gcc (apt-get install gcc)')
-    from dataclasses import replace
     from quarantion import export
     real,x = export.to_c,load_digits().x_test.numpy()
     fires = int(load(done/'integer.safetensors').record(x)[0].spk.sum((0,1)).argmax()) # one too many is no matter to a neuron that is silent
@@ -616,6 +623,29 @@ def test_export_for_a_page(here, done, tmp_path):
     code,out,_ = here('export', tmp_path/'w/net.safetensors', '--to', 'wasm', '--out', tmp_path/'x', '--json')
     said = json.loads(out)
     assert code==0 and said['proved'] and said['input']=='random codes' and said['samples']==1000 and said['run']=='net'
+def test_a_program_that_is_not_the_one_that_was_sealed_speaks_for_no_run(here, done, copy, tmp_path):
+    "A whole file of another network in its place"
+    net = load(copy/'integer.safetensors')
+    replace(net, layers=(*net.layers[:-1], replace(net.layers[-1], theta=net.layers[-1].theta+1))).save(copy/'integer.safetensors')
+    np.save(tmp_path/'x.npy', load_digits().x_test.numpy()[:2])
+    for words in (('export', copy, '--to', 'c', '--no-proof', '--out', tmp_path/'c'), ('infer', copy, '--input', tmp_path/'x.npy'), ('report', copy, '--show', 'size'), ('report', copy, '--show', 'cost')):
+        refused(here(*words), 'integer.safetensors', 'the file that was sealed')
+    assert not (tmp_path/'c').exists()
+
+def test_an_export_stays_outside_of_runs(here, done, copy):
+    "A file more would break the seal"
+    for folder in (copy, copy/'c', copy/'figures/..'): refused(here('export', copy, '--to', 'c', '--no-proof', '--out', folder), '--out', 'outside of runs')
+    assert here('verify', copy)[0]==0
+
+@pytest.mark.skipif(shutil.which('arm-none-eabi-gcc') is None, reason='no arm-none-eabi-gcc')
+def test_what_is_in_the_way_of_the_files_of_a_board_is_refused(here, done, tmp_path):
+    "A folder of that name, and a link that leads out of the folder"
+    (tmp_path/'c/cortex_m.c').mkdir(parents=True)
+    refused(here('export', done, '--to', 'c', '--no-proof', '--board', 'cortex-m3', '--out', tmp_path/'c'), 'cortex_m.c', 'found a folder')
+    (tmp_path/'c/cortex_m.c').rmdir()
+    (tmp_path/'c/cortex_m.c').symlink_to(tmp_path/'elsewhere')
+    refused(here('export', done, '--to', 'c', '--no-proof', '--board', 'cortex-m3', '--out', tmp_path/'c'), 'cortex_m.c', 'found a link')
+    assert not (tmp_path/'elsewhere').exists()
 
 def test_export_refuses(here, done, begun, tmp_path):
     refused(here('export', done, '--to', 'cobol'), '--to', 'one of c, js, wasm')

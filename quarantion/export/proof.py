@@ -146,8 +146,9 @@ def check_free(
     except (OSError,ValueError,KeyError,TypeError): pass # no proof: nothing there is ours
     for name in names:
         there = folder/name
-        if there.exists() and not (there.is_file() and isinstance(known, dict) and known.get(name)==sha256(there)):
-            fail('file', str(there), 'none, or one that an export wrote and nobody changed', 'another')
+        found = 'a link' if there.is_symlink() else 'a folder' if there.is_dir() else 'another' if there.exists() else ''
+        ours = found=='another' and isinstance(known, dict) and known.get(name)==sha256(there)
+        if found and not ours: fail('file', str(there), 'none, or one that an export wrote and nobody changed', found)
 
 # %% ../../nbs/export/proof.ipynb #fcbb5565
 _PLAIN = re.compile(r'[^A-Za-z0-9 _.,:;=+()%/\[\]-]')

@@ -22,7 +22,7 @@ from ..spikes.parameters import settle
 from ..train.config import Config
 from ..train.counterpart import counterpart
 from ..train.job import few, load_data, restored, test_batches
-from ..train.rundir import result_of, run_sizes
+from ..train.rundir import as_sealed, result_of, run_sizes
 
 # %% ../../nbs/inspect/sections.ipynb #ff2bd805
 class Section(NamedTuple):
@@ -37,8 +37,7 @@ class Section(NamedTuple):
 
 def _program_of(run, cfg, what):
     "The file of the program of a run; raises `CheckError` where it has none"
-    path = run/'integer.safetensors'
-    if path.exists(): return path
+    if (run/'integer.safetensors').exists(): return as_sealed(run, 'integer.safetensors')
     fail(f'--show {what}', str(run), 'a run with an integer program', f'policy {cfg.policy}')
 
 def size_section(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MANIFEST_VERSION', 'Seal', 'write_manifest', 'Manifest', 'read_manifest', 'check_manifest', 'is_finished', 'unsealed',
-           'dump_toml', 'read_toml', 'result_of', 'run_sizes', 'Run', 'read_run', 'runs_in', 'differing']
+           'as_sealed', 'dump_toml', 'read_toml', 'result_of', 'run_sizes', 'Run', 'read_run', 'runs_in', 'differing']
 
 # %% ../../nbs/train/rundir.ipynb #bf60acc1
 import json, math, os, re
@@ -130,6 +130,18 @@ def unsealed(
     try: check_audit(run/'audit.jsonl')
     except CheckError as e: problems.append(str(e))
     return problems
+
+# %% ../../nbs/train/rundir.ipynb #91d1bc90
+def as_sealed(
+    run, # A run directory
+    name:str # Of a file in it
+)->Path: # The file
+    "A file of a run; raises `CheckError` where the run is sealed, and the file is not what it was then"
+    path = as_path(run)/name
+    if not is_finished(run): return path
+    want,have = read_manifest(run).files.get(name),_seal(path)
+    if want!=have: fail(name, str(run), 'the file that was sealed', 'another one')
+    return path
 
 # %% ../../nbs/train/rundir.ipynb #879da6e8
 def _toml(k, v):
