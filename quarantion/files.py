@@ -8,7 +8,7 @@ __all__ = ['MOST_DEEP', 'as_path', 'is_there', 'kind_of', 'read_bytes', 'sha256'
            'cut_jsonl', 'audit', 'check_audit']
 
 # %% ../nbs/files.ipynb #cd755cda
-import contextlib, fcntl, hashlib, json, math, os, stat
+import contextlib, fcntl, hashlib, json, math, os, stat, tomllib
 from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError
@@ -117,7 +117,6 @@ def parse_toml(
     data:bytes # UTF-8
 )->dict: # What they say; `ValueError` if that is not TOML, or too deep
     "TOML as the standard has it"
-    import tomllib
     try: return _check_ints(_check_depth(tomllib.loads(data.decode())))
     except RecursionError: raise ValueError(f'nested more than {MOST_DEEP} deep') from None
 
