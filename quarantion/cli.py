@@ -6,35 +6,42 @@
 __all__ = ['KEYS', 'app', 'BENCHES', 'options', 'with_options', 'main']
 
 # %% ../nbs/cli.ipynb #87432778
-import errno, json, os, platform, shlex, shutil, sys, warnings
+import errno, json, os, shlex, sys, warnings
 from contextlib import nullcontext
 from dataclasses import asdict, fields
+from functools import partial
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typer.core import TyperCommand, TyperGroup
 from . import __version__
 from .checks import CheckError, check_in, check_range, fail
 from .files import is_there, write_atomic
 
 # %% ../nbs/cli.ipynb #d7200907
 _PLAIN = dict(force_terminal=False) if 'JPY_PARENT_PID' in os.environ else {}
-_err = Console(stderr=True, highlight=False, **_PLAIN)
+
+def _console(**how): # rich is loaded by what needs it
+    from rich.console import Console
+    return Console(highlight=False, **_PLAIN, **how)
 
 def _show(table):
     wide = None if sys.stdout.isatty() and not _PLAIN or 'COLUMNS' in os.environ else 100
-    Console(width=wide, highlight=False, **_PLAIN).print(table)
+    _console(width=wide).print(table)
 
-def _say(text): _err.print(text, markup=False, soft_wrap=True) # a path stays whole, whatever it holds
+def _say(text): print(text, file=sys.stderr) # a path stays whole, whatever it holds
 
 _WORDS = 'tensor', 'shape', 'layer', 'levels', 'run', 'settings', 'NeuroBench', 'SynOp'
 
+def _titled(title, **how):
+    from rich.table import Table
+    from rich.text import Text
+    return Table(title=Text(title), title_justify='left', **how)
+
 def _columns(title, head, rows):
     "A table of words; those below a head that says a number stand right"
-    t = Table(title=Text(title), title_justify='left')
+    t = _titled(title)
     for c in head: t.add_column(c, justify='left' if c in _WORDS else 'right', overflow='fold')
     for r in rows: t.add_row(*r)
     return t
@@ -46,7 +53,7 @@ _NEEDS = (*KEYS,'float_bytes') # What a result must hold to be shown
 
 def _table(result):
     "The short table that ends a run"
-    r,t = result,Table(title=Text(Path(result['run']).name), title_justify='left', show_header=False)
+    r,t = result,_titled(Path(result['run']).name, show_header=False)
     t.add_row('float accuracy', f"{r['float_accuracy']:.2%}")
     if r['policy']=='float': t.add_row('lowering and proof', 'skipped: policy float')
     else:
@@ -157,6 +164,25 @@ def _run_with(
     result = _begin(config, given, dump_config, out) if resume is None else _resume(resume)
     if result is not None: _end(result, as_json)
 
+# %% ../nbs/cli.ipynb #6c43532a
+def _turned(whole, p, kind, ctx, value):
+    "What a parameter makes of a word; `whole` is how typer does it"
+    if isinstance(value, str) and kind in (str,Path): return kind(value)
+    return value if not p.required and (value is None or value==p.default) else whole(ctx, value)
+
+class _Quick:
+    "A command, or a group of them, that answers without pydantic"
+    def get_params(self, ctx):
+        found,given = super().get_params(ctx),signature(self.callback).parameters
+        for p in found:
+            kind = getattr(given[p.name].annotation, '__origin__', None) if p.name in given else None
+            if not isinstance(p.process_value, partial): p.process_value = partial(_turned, p.process_value, p, kind)
+        return found
+
+class _QuickCommand(_Quick, TyperCommand): pass
+
+class _QuickGroup(_Quick, TyperGroup): pass
+
 # %% ../nbs/cli.ipynb #02e4ae2d
 def _end(result, as_json):
     "Print what came out; exit with 1 if it is not proved"
@@ -166,8 +192,8 @@ def _end(result, as_json):
     for p in problems or (): _say(p if p.startswith('gate ') else f'NOT PROVED: {p}')
     if problems: raise typer.Exit(1)
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
-                  help='Low-bit spiking networks that you can see into and trust.')
+app = typer.Typer(cls=_QuickGroup, add_completion=False, no_args_is_help=True, rich_markup_mode=None,
+                  pretty_exceptions_enable=False, help='Low-bit spiking networks that you can see into and trust.')
 
 def _print_version(asked):
     if not asked: return
@@ -337,7 +363,8 @@ def _program(run):
     return load(as_sealed(run, 'integer.safetensors')),read_toml(run/'config.toml').get('encode')=='direct'
 
 # %% ../nbs/cli.ipynb #c4b07fde
-@app.command('infer', help='Answer samples of a file: a line for each, its answer and its steps, with a tab between.')
+@app.command('infer', help='Answer samples of a file: a line for each, its answer and its steps, with a tab between.',
+             cls=_QuickCommand)
 def _infer(
     run:Annotated[Path, typer.Argument(help=f'{_WHICH} Or the file of a program, which takes input as it is.')],
     input:Annotated[Path, typer.Option(help=_FILE)],
@@ -557,6 +584,7 @@ def _info(as_json:Annotated[bool, typer.Option('--json', help='Print one JSON ob
     "Say what is installed: versions, compiled or not, instruction set, threads"
     from quarantion.kernels import available, compiled, level
     import torch
+    import platform
     out = dict(quarantion=__version__, python=platform.python_version(), platform=platform.platform())
     out |= {n:_version(n) for n in _OTHERS}
     out |= dict(compiled=compiled(), isa=level(), isas=list(available()))
@@ -593,7 +621,8 @@ def _bench(
     from quarantion.bench.measure import machine
     from quarantion.tables import table
     measure = getattr(import_module(f'quarantion.bench.{name}'), f'bench_{name}')
-    with _err.status(f'measuring {name}') if _err.is_terminal else nullcontext(): rows = measure(threads, quick)
+    err = _console(stderr=True)
+    with err.status(f'measuring {name}') if err.is_terminal else nullcontext(): rows = measure(threads, quick)
     if as_json: print(json.dumps(dict(bench=name, machine=machine(), rows=[asdict(r) for r in rows])))
     else: print(f'{machine()}; {threads} thread{"s"*(threads>1)}; medians of ours and of the peer\n{table(rows)}')
     bad = _missed(rows)

@@ -8,7 +8,7 @@ __all__ = ['MOST_DEEP', 'as_path', 'is_there', 'kind_of', 'read_bytes', 'sha256'
            'cut_jsonl', 'audit', 'check_audit']
 
 # %% ../nbs/files.ipynb #cd755cda
-import contextlib, fcntl, hashlib, json, math, os, secrets, stat, tomllib
+import contextlib, fcntl, hashlib, json, math, os, stat, tomllib
 from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError
@@ -151,7 +151,7 @@ def _old_mode(path): # Of the plain file that is there, if one is
 # %% ../nbs/files.ipynb #1aa6ba52
 def _replace(path, data):
     "The new file, beside the old one and then in its place"
-    mode,tmp = _old_mode(path),path.with_name(f'.{path.name[:50]}.{secrets.token_hex(8)}.tmp') # at most 255 bytes
+    mode,tmp = _old_mode(path),path.with_name(f'.{path.name[:50]}.{os.urandom(8).hex()}.tmp') # at most 255 bytes
     fd = os.open(tmp, os.O_WRONLY|os.O_CREAT|os.O_EXCL|os.O_NOFOLLOW|os.O_CLOEXEC, 0o600 if mode is not None else 0o666)
     try:
         with open(fd, 'wb') as f:

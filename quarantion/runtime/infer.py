@@ -66,7 +66,9 @@ class Inferred:
 
     def percentiles(self)->dict: # Microseconds
         "How long half of the samples took at most, and nine of ten, and 99 of a hundred"
-        return {f'p{q}':float(np.percentile(self.seconds, q)*1e6) for q in (50,90,99)}
+        s = np.sort(self.seconds) # `np.percentile` would load a twentieth of numpy more
+        at = lambda q: np.interp(q/100*(len(s)-1), np.arange(len(s)), s)
+        return {f'p{q}':float(at(q)*1e6) for q in (50,90,99)}
 
 # %% ../../nbs/runtime/infer.ipynb #1af3e001
 @typed

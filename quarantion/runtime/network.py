@@ -7,7 +7,6 @@ __all__ = ['THREADS', 'IntegerNetwork', 'load', 'save', 'sizes']
 
 # %% ../../nbs/runtime/network.ipynb #99295e05
 import math, reprlib
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 import numpy as np
@@ -54,6 +53,7 @@ def _decide_in_blocks(decision, plan, x, steps, threads):
     blocks = [x[:,k:k+size] for k in range(0, b, size)]
     if threads==1 or all(p.linear for p in plan):
         return np.concatenate([_decide(decision, plan, v, steps, threads) for v in blocks])
+    from concurrent.futures import ThreadPoolExecutor
     with ThreadPoolExecutor(threads) as pool:
         return np.concatenate(list(pool.map(lambda v: _decide(decision, plan, v, steps, 1), blocks)))
 

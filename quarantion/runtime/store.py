@@ -7,7 +7,7 @@ __all__ = ['FORMAT', 'VERSION', 'STEPS', 'packed', 'squeezed', 'encoded_layers',
            'digest_of', 'check_header', 'read', 'real_numbers', 'TensorSize', 'tensor_sizes']
 
 # %% ../../nbs/runtime/store.ipynb #76392960
-import hashlib, json, os, reprlib, tempfile
+import hashlib, json, os, reprlib
 from dataclasses import MISSING, asdict, dataclass, fields
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -331,6 +331,7 @@ def tensor_sizes(
             name = f'{i}.{k}'
             small = packed(v, l.quant_max) if k in codes else squeezed(v)
             rows.append(TensorSize(name, v.shape, 4*reals.get(k, 0), small.nbytes, tensors[name].nbytes))
+    import tempfile
     with tempfile.TemporaryDirectory() as d:
         save_tensors(f'{d}/net', tensors, file_header(layers, header))
         rest = os.path.getsize(f'{d}/net')-sum(r.coded for r in rows)
