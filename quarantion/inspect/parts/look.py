@@ -20,8 +20,9 @@ _INKS = '''
 _LAYOUT = '''
 * { box-sizing: border-box }
 body { margin: 0; background: var(--bg); color: var(--fg); font: 14px/1.4 system-ui, sans-serif }
-main { display: grid; grid-template-columns: 232px minmax(0, 1fr) 200px; gap: 0 24px; max-width: 1100px;
+main { display: grid; grid-template: auto auto 1fr / 232px minmax(0, 1fr) 200px; gap: 0 24px; max-width: 1100px;
     margin: 0 auto; padding: 4px }
+#draw, #inside { grid-row: 2 / 4 }
 h1 { grid-column: 1 / -1; font-size: 1rem; margin: 0 0 .5rem; font-weight: 600 }
 h2 { font-size: .82rem; font-weight: 400; color: var(--soft); margin: 0 0 .25rem }
 p { margin: 0 }
@@ -51,7 +52,7 @@ button:disabled { color: var(--soft); cursor: default }
 :focus-visible, .file:focus-within { outline: 2px solid var(--blue); outline-offset: 2px }
 input[type=range] { accent-color: var(--blue); width: 100%; height: 22px; margin: 0 }
 .wide { width: 100% }
-.reads { display: grid; grid-template-columns: auto 1fr; column-gap: 12px; align-items: center }
+#reads { display: grid; grid-template-columns: auto 1fr; column-gap: 12px; align-items: center }
 #digit { font-size: 4rem; line-height: 1; font-weight: 650; min-width: 1ch; color: var(--orange);
     grid-row: span 2; font-variant-numeric: tabular-nums }
 #digit.word { font-size: 1.5rem }
@@ -87,14 +88,16 @@ _PHONE = '''
 .foot p { flex: 1 1 20rem }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%) }
 @media (max-width: 720px) {
-    main { grid-template-columns: minmax(0, 1fr) }
-    #draw { display: grid; grid-template-columns: minmax(0, 1fr); max-width: 300px; width: 100%; margin: 0 auto }
-    #answer { margin-top: 0; order: 1 } #inside { order: 2; margin-top: 14px } .foot { order: 3 }
+    main { grid-template: auto / minmax(0, 1fr) 104px; column-gap: 12px }
+    #draw { grid-area: 2 / 1 / 3 / 3 }
+    #pad { width: calc(100% - 116px); max-width: 400px }
+    #reads { grid-area: 2 / 2 / 3 / 3; align-self: start; margin-top: 22px; grid-template-columns: minmax(0, 1fr) }
+    #what { margin: 6px 0 }
+    #inside, #answer { grid-row: auto; grid-column: 1 / -1; margin-top: 14px }
     button { min-height: 40px }
     input[type=range] { height: 34px }
     #raster { height: 300px }
 }
-@media (min-width: 560px) and (max-width: 720px) { #draw { max-width: 300px } }
 '''
 
 # %% ../../../nbs/inspect/parts/look.ipynb #59a377cf
@@ -111,6 +114,7 @@ and lifts it, delete clears"></canvas>
 <p class="note">$gets</p></div>
 <div id="samples" role="group" aria-label="Test samples"></div>
 <button id="clear" class="wide">Clear</button></section>
+<section id="reads" aria-label="Answer"><div id="digit"></div><p id="what"></p><p id="margin"></p></section>
 '''
 
 # %% ../../../nbs/inspect/parts/look.ipynb #36be7540
@@ -124,8 +128,7 @@ _INSIDE = '''<section id="inside" aria-label="Inside the network"><h2></h2>
 '''
 
 # %% ../../../nbs/inspect/parts/look.ipynb #7df964a8
-_ANSWER = '''<section id="answer" aria-label="Answer">
-<div class="reads"><div id="digit"></div><p id="what"></p><p id="margin"></p></div>
+_ANSWER = '''<section id="answer" aria-label="Votes and work">
 <div id="votes" aria-hidden="true"></div>
 <output id="said" class="unseen" aria-live="polite"></output>
 <p class="figure"><b id="ops"></b> <span id="every"></span></p>

@@ -44,7 +44,7 @@ const showWork = () => {
     const pj = s.prices ? picojoules(work, s.prices) : 0
     $('energy').textContent = s.prices ? nanojoules(pj) : '–'
     $('energy').dataset.pj = pj
-    $('dense').textContent = s.prices ? `dense int8 network of this shape: ${nanojoules(told.dense)}`
+    $('dense').textContent = s.prices ? `by a model; a dense int8 network of this shape: ${nanojoules(told.dense)}`
         : 'no energy is known of a file that was opened'
 }
 '''
