@@ -462,6 +462,7 @@ def _integers_of(run):
     if cfg.policy=='float': fail('policy', str(run), 'one that gives integers', 'float')
     return cfg,load(as_sealed(run, 'integer.safetensors'))
 
+# %% ../nbs/cli.ipynb #dbd61b60
 def _left(run, to, folder, how, board, ask):
     "Write an export; the line that says what came out, and what `proof.json` says"
     from quarantion import export

@@ -16,7 +16,7 @@ from quarantion.export.energy import dense_energy, energy_of
 from quarantion.export.proof import fnv_of, fnv_of_lines
 from quarantion.inspect.live import live_page
 from quarantion.runtime.network import load
-from test_site_in_browser import LOOK, VIEWS, Quiet, browser
+from test_site_in_browser import LOOK, VIEWS, Quiet, browser # noqa: F401, F811
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parent.parent
@@ -58,7 +58,7 @@ REST = "(b => b.ariaLabel==='Pause' && b.click())(document.getElementById('play'
 
 
 @pytest.fixture(scope='module')
-def pages(browser, address):
+def pages(browser, address): # noqa: F811
     "Pages by how they are shown, and what each asked for besides itself or complained of"
     known = {}
     def get(how, fresh):
@@ -132,7 +132,7 @@ def test_size_and_speed(opened, address):
     assert 0<=playing<1000 and 0<=drawing<1000
 
 
-def test_policy(browser, address):
+def test_policy(browser, address): # noqa: F811
     "Nothing else runs, and nothing is fetched"
     page = browser.new_context().new_page()
     page.goto(address)

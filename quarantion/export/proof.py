@@ -146,7 +146,8 @@ def check_free(
     except (OSError,ValueError,KeyError,TypeError): pass # no proof: nothing there is ours
     for name in names:
         there = folder/name
-        found = 'a link' if there.is_symlink() else 'a folder' if there.is_dir() else 'another' if there.exists() else ''
+        kinds = (there.is_symlink(),'a link'),(there.is_dir(),'a folder'),(there.exists(),'another')
+        found = next((said for is_so,said in kinds if is_so), '')
         ours = found=='another' and isinstance(known, dict) and known.get(name)==sha256(there)
         if found and not ours: fail('file', str(there), 'none, or one that an export wrote and nobody changed', found)
 

@@ -225,6 +225,7 @@ class WasmFiles:
 
 WasmFiles.__init__ = typed(WasmFiles.__init__)
 
+# %% ../../nbs/export/wasm.ipynb #5ee778e8
 @typed
 def to_wasm(
     net:IntegerNetwork, # The program

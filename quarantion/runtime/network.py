@@ -195,7 +195,6 @@ class IntegerNetwork(_Runs):
     threads:int=1 # Threads of the compiled loops
     batch_first:bool=False # Is input over time `[B, T, *in_shape]`?
     decision:str='sum' # How what the last layer did is read
-
     def __post_init__(self):
         for f in fields(self): object.__setattr__(self, f.name, as_python(getattr(self, f.name)))
         if not isinstance(self.layers, tuple) or not all(isinstance(l, IntLayer) for l in self.layers):
@@ -219,7 +218,6 @@ class IntegerNetwork(_Runs):
         write(path, self.layers, self.header)
 
     def __repr__(self): return _line(self) # `_repr_html_` is what a notebook shows
-
     def _repr_html_(self): return _table(self)
 
 # %% ../../nbs/runtime/network.ipynb #cb7d40fe

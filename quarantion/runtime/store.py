@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'VERSION', 'STEPS', 'packed', 'squeezed', 'encoded_layers', 'layer_header', 'write', 'file_header',
-           'digest_of', 'check_header', 'read', 'real_numbers', 'TensorSize', 'tensor_sizes']
+           'check_header', 'read', 'real_numbers', 'TensorSize', 'tensor_sizes']
 
 # %% ../../nbs/runtime/store.ipynb #76392960
 import hashlib, json, os, reprlib

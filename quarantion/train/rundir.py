@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MANIFEST_VERSION', 'Seal', 'write_manifest', 'Manifest', 'read_manifest', 'check_manifest', 'is_finished', 'unsealed',
-           'as_sealed', 'dump_toml', 'read_toml', 'result_of', 'run_sizes', 'Run', 'read_run', 'runs_in', 'differing']
+           'dump_toml', 'read_toml', 'result_of', 'run_sizes', 'Run', 'read_run', 'runs_in', 'differing']
 
 # %% ../../nbs/train/rundir.ipynb #bf60acc1
 import json, math, os, re

@@ -30,7 +30,7 @@ const sidesOf = weights => { // of levels that a slider offers
 
 # %% ../../../nbs/inspect/parts/runs.ipynb #8afb5f8a
 _RUN = r'''
-const fires = l => l.reset !== 'none'
+const fires = l => !['none'].includes(l.reset)
 
 const traced = (net, codes) => {
     const T = net.steps, room = n => ({n, spk: new Uint8Array(T * n), mem: new Int32Array(T * n)})

@@ -180,8 +180,7 @@ def _backward(gs, gpre, pre, beta, theta, v0, gx, gbeta, gtheta, gv0, unit, slop
         v,s = _real(p0, k, UNIT),s0
         p0,p1,p2,p3 = p1,p2,p3,_ahead(pre+here, step, t-4, last, ok)
         if GS: s0,s1,s2,s3 = s1,s2,s3,_ahead(gs, st, t-4, last, ok)
-        _,prev = after(_real(p0, k, UNIT), th, RESET)
-        prev = tl.where(t > 0, prev, rest)
+        prev = tl.where(t > 0, after(_real(p0, k, UNIT), th, RESET)[1], rest)
         q = tl.load(gpre + qt*t, ok, 0.) if GPRE else none
         g,of_beta,of_theta = _back(g, s, q, v, prev, b, th, slope, RESET, KIND, DETACH)
         gb,gt,all_ = gb+of_beta,gt+of_theta,all_+g
