@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from quarantion.checks import CheckError
 from quarantion.runtime.layer import RESETS
 from quarantion.spikes.operators import backward_loop, forward_loop
 from quarantion.spikes.surrogate import SURROGATES
@@ -104,3 +105,30 @@ def test_gradients_through_units_equal_the_loop(seed):
     want = backward_loop(gs, None, None, pre, unit, start, beta, th, steps, reset, kind, 25., True)
     got = lif_backward(*there(gs), None, *there(pre, unit), tuple(there(start, beta, th)), (RESETS.index(reset),SURROGATES.index(kind),25.,True), False, (True,True))
     for x,y in zip(got, want): torch.testing.assert_close(x.cpu(), y.to(x.dtype), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.skipif(not GPU, reason='no GPU')
+@pytest.mark.parametrize('policy', ['int8', 'int4', 'nonary', 'ternary', 'current8', 'mint2', 'tcq4'])
+@pytest.mark.parametrize('reset', RESETS[:3])
+def test_a_quantized_network_is_the_same_on_a_gpu(policy, reset):
+    "Spikes and integer membranes to the bit, in training and in eval; and gradients"
+    import copy
+
+    from torch import nn
+
+    from quarantion import prepare, preset
+    from quarantion.spikes import LIF, Network
+    torch.manual_seed(0)
+    x = torch.rand(16, 20)
+    net = Network(nn.Linear(20, 40), LIF(beta=.9, reset=reset), nn.Linear(40, 5), LIF(beta=.8, reset='none'))
+    try: q = prepare(net, preset(policy), x)
+    except CheckError: pytest.skip('refused on a CPU as well')
+    q(x)
+    there = copy.deepcopy(q).cuda()
+    for mode in (True, False):
+        q.train(mode); there.train(mode)
+        for a,b in zip(q.record(x), there.record(x.cuda())):
+            assert torch.equal(a.spk, b.spk.cpu()) and torch.equal(a.mem, b.mem.cpu()), a.name
+    for m,v in ((q.train(), x),(there.train(), x.cuda())): m(v)[1].square().mean().backward()
+    for (n,a),(_,b) in zip(q.named_parameters(), there.named_parameters()):
+        if a.grad is not None: torch.testing.assert_close(b.grad.cpu(), a.grad, rtol=1e-4, atol=1e-6, msg=n)
