@@ -46,10 +46,11 @@ def test_threads_that_write_one_file(tmp_path):
 def test_a_planted_link_is_not_followed(tmp_path, monkeypatch):
     victim = tmp_path/'victim'
     victim.write_bytes(b'mine')
-    monkeypatch.setattr('quarantion.files.secrets.token_hex', lambda n: 'guessed')
-    (tmp_path/'.f.guessed.tmp').symlink_to(victim)
+    monkeypatch.setattr('quarantion.files.os.urandom', bytes) # guessed: all zeros
+    link = tmp_path/f'.f.{"00"*8}.tmp'
+    link.symlink_to(victim)
     with pytest.raises(CheckError, match='saving'): write_atomic(tmp_path/'f', b'new')
-    assert victim.read_bytes()==b'mine' and (tmp_path/'.f.guessed.tmp').is_symlink() and not (tmp_path/'f').exists()
+    assert victim.read_bytes()==b'mine' and link.is_symlink() and not (tmp_path/'f').exists()
 
 @pytest.mark.parametrize('mode', [0o600, 0o640, 0o444, 0o755, 0])
 def test_the_mode_is_kept(tmp_path, mode):

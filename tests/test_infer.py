@@ -87,7 +87,7 @@ def test_idx_are_pixels(here, net, tmp_path):
 def test_codes_are_said_to_be(here, net, tmp_path):
     np.save(tmp_path/'x.npy', np.full((2,64), net.in_max))
     code,_,err = here('infer', RUN, '--input', tmp_path/'x.npy')
-    assert code==2 and 'integers, which may be either' in err
+    assert code==2 and 'real numbers, or --codes' in err
     assert here('infer', RUN, '--input', tmp_path/'x.npy', '--codes')[0]==0
 
 
@@ -131,7 +131,8 @@ def test_a_recording_that_would_not_end(tmp_path):
     (['--until','soon'], 'proved, MARGIN or MARGIN,STEPS'), (['--until','-1'], 'MARGIN'), (['--until','0.5,0'], 'MARGIN'), (['--until','nan'], 'MARGIN'), (['--step-us','5'], 'events')])
 def test_words_that_say_nothing(here, pictures, words, said):
     code,out,err = here('infer', RUN, '--input', pictures[0], *words)
-    assert (code,out)==(2,'') and said in err and err.count('\n')==1
+    lines = [l for l in err.splitlines() if 'has no seal' not in l] # of the file, which is old
+    assert (code,out)==(2,'') and len(lines)==1 and said in lines[0]
 
 
 def test_images_of_emnist_are_turned_upright(net, tmp_path):

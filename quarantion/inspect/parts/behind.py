@@ -32,7 +32,7 @@ const right = async () => {
     $('accuracy').textContent = `${(100 * good / many).toFixed(1)} %`
     $('accuracy').dataset.right = good
     const points = (100 * Math.abs(good - told.right) / many).toFixed(1)
-    $('change').textContent = good === told.right ? '' : `${good > told.right ? '+' : '−'}${points} points`
+    $('change').textContent = good === told.right || !s.prices ? '' : `${good > told.right ? '+' : '−'}${points} points`
 }
 
 const proved = async () => {
@@ -43,7 +43,7 @@ const proved = async () => {
     $('proof').dataset.fnv = h.text()
     const found = h.text() === told.fnv ? `all ${number(values)} spikes and membranes are those of Python.`
         : `not all spikes and membranes are those of Python: expected ${told.fnv}, found ${h.text()}.`
-    $('proof').textContent = `${number(many)} test pictures ran in your browser just now: ${found}`
+    $('proof').textContent = `${number(many)} test pictures ran in your browser, as trained: ${found}`
     await right()
 }
 '''
