@@ -120,6 +120,7 @@ def _whole(title, body, data):
         '<!doctype html>', '<html lang="en"><head><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
+        '<meta name="description" content="A spiking network that runs in this page: draw, and look inside">',
         f'<title>{title} – quarantion</title><style>{style}</style></head>', f'<body><main>{body}</main>',
         f'<script id="data" type="application/json">{data}</script>', f'<script type="module">{script}</script>',
         '</body></html>', ''])
