@@ -16,8 +16,9 @@ from quarantion.checks import CheckError
 from quarantion.data.digits import load_digits
 from quarantion.export import proof as exported
 from quarantion.export.c import compare_c
-from quarantion.export.js import WATCH, prove_js, to_js
+from quarantion.export.js import prove_js, to_js
 from quarantion.export.proof import run_tool
+from quarantion.export.watch import WATCH
 from quarantion.runtime.layer import IntLayer
 from quarantion.runtime.network import IntegerNetwork, load
 

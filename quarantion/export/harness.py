@@ -6,6 +6,7 @@
 __all__ = ['compare_c']
 
 # %% ../../nbs/export/harness.ipynb #a554bab6
+from typing import NamedTuple
 import numpy as np
 from ..checks import check_time, fail, typed
 from .packing import TYPES, c_type, fill
@@ -122,12 +123,52 @@ def input_bytes(
     kind = np.dtype(c_type(net.in_min, net.in_max)[:-2]).newbyteorder('<')
     return np.array([b,rows,steps,whole], '<u4').tobytes()+codes.swapaxes(0, 1).astype(kind).tobytes()
 
-def _expected(net, records):
-    "What `main.c` has to print of each sample"
-    last = records[-1]
-    if decision_of(net.decision).kind=='values': out = last.mem[-1].reshape(last.mem.shape[1], -1)
-    else: out = net.decide(last.spk, last.mem).astype(int)
-    return [' '.join([*map(str, np.atleast_1d(o).ravel()), f'{h:016x}']) for o,h in zip(out, fnv_of(records))]
+# %% ../../nbs/export/harness.ipynb #94843bdb
+class Asked(NamedTuple):
+    "A program, and what it does with samples"
+    net:IntegerNetwork # The program
+    codes:np.ndarray # `[T or 1, B, *in_shape]`
+    steps:int # T
+    records:list # A `Record` of each layer
+
+    @property
+    def lines(self)->list: # What another has to print of each sample
+        last = self.records[-1]
+        if decision_of(self.net.decision).kind=='values': out = last.mem[-1].reshape(last.mem.shape[1], -1)
+        else: out = self.net.decide(last.spk, last.mem).astype(int)
+        return [' '.join([*map(str, np.atleast_1d(o).ravel()), f'{h:016x}']) for o,h in zip(out, fnv_of(self.records))]
+
+    def bytes(self, sample:int=None)->bytes: # What another reads; of one sample, to have all neurons written out
+        at = slice(None) if sample is None else slice(sample, sample+1)
+        return input_bytes(self.net, self.codes[:,at], self.steps, sample is not None)
+
+def asked(
+    net:IntegerNetwork, # The program
+    x # Samples, as for `record`
+)->Asked: # With its answers
+    "Run samples through the program"
+    codes,steps = check_time(net.codes(x), net.in_shape, net.steps, net.batch_first)
+    given = codes[0] if len(codes)<steps else codes.swapaxes(0, 1) if net.batch_first else codes
+    return Asked(net, codes, steps, net.record(given, codes=True))
+
+# %% ../../nbs/export/harness.ipynb #fcc6571c
+def compared(
+    a:Asked, # The program, and what it does
+    said:dict, # Tool, and what it printed
+    again, # From a tool and what it reads to what it prints: the sample that differs
+    target:str, # What is proved
+    tools:dict # What is said of the tools
+)->ExportProof: # What came out
+    "Compare what was printed with what had to be"
+    want,wrong,first = a.lines,{},{}
+    for name,text in said.items():
+        lines = text.splitlines()
+        bad = [k for k,w in enumerate(want) if k>=len(lines) or lines[k]!=w]
+        wrong[name] = len(bad)
+        if bad and not first:
+            first = dict(sample=bad[0])|first_difference(again(name, a.bytes(bad[0])), a.records, bad[0])
+    spikes = [int(sum(f(r.spk) for r in a.records)) for f in (np.size,np.sum)]
+    return ExportProof(target, tools, a.codes.shape[1], a.steps, *spikes, fnv_of_lines(want), wrong, first)
 
 # %% ../../nbs/export/harness.ipynb #73964245
 @typed
@@ -139,18 +180,8 @@ def compare_c(
     tools:dict=None # What is said of the tools
 )->ExportProof: # What came out
     "Run samples through a program in C that is there already, and through the program"
-    codes,steps = check_time(net.codes(x), net.in_shape, net.steps, net.batch_first)
-    if decision_of(net.decision).kind=='labels' and steps!=net.steps:
-        fail('`x`', target, f'{net.steps} steps, as labels are decided after these', steps)
-    given = codes[0] if len(codes)<steps else codes.swapaxes(0, 1) if net.batch_first else codes
-    records = net.record(given, codes=True)
-    want,wrong,first = _expected(net, records),{},{}
-    for name,run in runs.items():
-        said = run(input_bytes(net, codes, steps)).decode().splitlines()
-        bad = [k for k,w in enumerate(want) if k>=len(said) or said[k]!=w]
-        wrong[name] = len(bad)
-        if bad and not first:
-            trace = run(input_bytes(net, codes[:,bad[0]:bad[0]+1], steps, True)).decode()
-            first = dict(sample=bad[0])|first_difference(trace, records, bad[0])
-    spikes,all_ = [int(sum(f(r.spk) for r in records)) for f in (np.size,np.sum)],fnv_of_lines(want)
-    return ExportProof(target, tools or {}, codes.shape[1], steps, *spikes, all_, wrong, first)
+    a = asked(net, x)
+    if decision_of(net.decision).kind=='labels' and a.steps!=net.steps:
+        fail('`x`', target, f'{net.steps} steps, as labels are decided after these', a.steps)
+    said = {name:run(a.bytes()).decode() for name,run in runs.items()}
+    return compared(a, said, lambda name,data: runs[name](data).decode(), target, tools or {})

@@ -11,10 +11,8 @@ import base64, hashlib, json, os, re, reprlib, struct, tempfile
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-import numpy as np
-from ..checks import check_time, fail, typed
+from ..checks import fail, typed
 from ..files import as_path, write_atomic
-from ..runtime.decision import decision_of
 from ..runtime.network import IntegerNetwork, load
 from .parts.chain import CHAIN
 from .parts.decoder import DECODER
@@ -22,7 +20,9 @@ from .parts.header import HEADER
 from .parts.live import LIVE
 from .parts.memory import MEMORY
 from .parts.steps import STEPS
-from .proof import ExportProof, first_difference, fnv_of, fnv_of_lines, run_tool, tool
+from .harness import asked, compared
+from .proof import ExportProof, run_tool, tool
+from .watch import WATCH
 
 # %% ../../nbs/export/wasm.ipynb #bcb9a962
 # vectors are those that the text writes: clang 14 got some of its own wrong
@@ -62,59 +62,12 @@ def build(
     write_atomic(path, module_text(wasm).encode())
     return len(wasm)
 
-# %% ../../nbs/export/wasm.ipynb #64a24577
-_FNV = r"""
-// FNV-1a of 64 bits in two halves
-let hi, lo
-const byte = b => {
-    lo = (lo ^ b) >>> 0
-    const low = lo * 0x1b3, carry = Math.floor(low / 2 ** 32)
-    hi = (Math.imul(hi, 0x1b3) + carry + (lo << 8)) >>> 0
-    lo = low % 2 ** 32 >>> 0
-}
-const see = (s, v) => {
-    for (const b of s) byte(b)
-    for (const b of new Uint8Array(v.buffer, v.byteOffset, 4 * v.length)) byte(b)
-}
-const digits = x => x.toString(16).padStart(8, '0')
-"""
-
 # %% ../../nbs/export/wasm.ipynb #6cda9c6f
 _DRIVER = r"""
 import {readFileSync} from 'node:fs'
 import {pathToFileURL} from 'node:url'
 const {load} = await import(pathToFileURL(process.argv[2]))
 
-const trace = (net, t) => net.layers.flatMap((_, l) => {
-    const v = net.membranes(l)
-    return Array.from(net.spikes(l), (s, n) => `${t} ${l} ${n} ${s} ${v[n]}`)
-})
-"""
-
-# %% ../../nbs/export/wasm.ipynb #019a0762
-_ANSWERS = r"""
-const answers = (net, data) => {
-    if (!data.length) return ''
-    const view = new DataView(data.buffer, data.byteOffset, data.length), out = [], n = net.inputs
-    const [samples, rows, steps, whole] = [0, 4, 8, 12].map(k => view.getUint32(k, true))
-    const row = at => Array.from({length: n}, (_, k) => view.getInt16(at + 2 * k, true))
-    for (let b = 0, at = 16; b < samples; b++, at += 2 * n * rows) {
-        [hi, lo] = [0xcbf29ce4, 0x84222325]
-        net.start()
-        for (let t = 0; t < steps; t++) {
-            net.step(t < rows ? row(at + 2 * t * n) : null)
-            if (whole) out.push(...trace(net, t))
-            else for (const l of net.layers.keys()) see(net.spikes(l), net.membranes(l))
-        }
-        if (!whole) out.push([...net.decide(), digits(hi) + digits(lo)].join(' '))
-    }
-    return out.join('\n')
-}
-
-"""
-
-# %% ../../nbs/export/wasm.ipynb #f7eeb4eb
-_FRAMES = r"""
 // frames: the length of a path and that of samples, then both
 const all = readFileSync(0), said = []
 for (let at = 0; at < all.length;) {
@@ -122,7 +75,7 @@ for (let at = 0; at < all.length;) {
     at += 8
     try {
         const net = await load(readFileSync(all.toString('utf8', at, at + path)))
-        said.push(answers(net, all.subarray(at + path, at + path + data)))
+        said.push(data ? watch(net, all.subarray(at + path, at + path + data)) : '')
     } catch (e) { said.push(`${e.name}: ${e.message}`) }
     at += path + data
 }
@@ -142,39 +95,10 @@ def node_answers(
     frames = [(os.fsencode(as_path(path)),data) for path,data in jobs]
     with tempfile.TemporaryDirectory() as d:
         driver = Path(d)/'driver.mjs'
-        driver.write_text(_FNV+_DRIVER+_ANSWERS+_FRAMES)
+        driver.write_text(WATCH+_DRIVER)
         data = b''.join(struct.pack('<2I', len(p), len(x))+p+x for p,x in frames)
         read = as_path(module or SHIPPED).resolve()
         return json.loads(run_tool([tool('node', 'nodejs'), driver, read], data, timeout))
-
-# %% ../../nbs/export/wasm.ipynb #dffd4eaa
-def _samples(net, x):
-    "Codes for the driver, T, and what the program records of them"
-    codes,steps = check_time(net.codes(x), net.in_shape, net.steps, net.batch_first)
-    given = codes[0] if len(codes)<steps else codes.swapaxes(0, 1) if net.batch_first else codes
-    return codes,steps,net.record(given, codes=True)
-
-def _data(codes, steps, whole=False):
-    head = np.array([codes.shape[1],len(codes),steps,whole], '<u4').tobytes()
-    return head+codes.swapaxes(0, 1).astype('<i2').tobytes()
-
-def _expected(net, records):
-    last = records[-1]
-    if decision_of(net.decision).kind=='values': out = last.mem[-1].reshape(last.mem.shape[1], -1)
-    else: out = net.decide(last.spk, last.mem).astype(int)
-    return [' '.join([*map(str, np.atleast_1d(o).ravel()), f'{h:016x}']) for o,h in zip(out, fnv_of(records))]
-
-# %% ../../nbs/export/wasm.ipynb #5f804ee0
-def _proof(file, net, run, said, tools, module):
-    codes,steps,records = run
-    want,have,first = _expected(net, records),said.splitlines(),{}
-    if len(have)!=len(want): fail(str(file), 'wasm', f'{len(want)} answers', said[:200])
-    bad = [k for k,w in enumerate(want) if have[k]!=w]
-    if bad:
-        trace, = node_answers([(file, _data(codes[:,bad[0]:bad[0]+1], steps, True))], module)
-        first = dict(sample=bad[0])|first_difference(trace, records, bad[0])
-    sizes = [int(sum(f(r.spk) for r in records)) for f in (np.size,np.sum)]
-    return ExportProof('wasm', tools, codes.shape[1], steps, *sizes, fnv_of_lines(want), dict(node=len(bad)), first)
 
 # %% ../../nbs/export/wasm.ipynb #0ee173f6
 @typed
@@ -187,10 +111,13 @@ def prove_files(
     "Read files in one process of node, and compare every spike, membrane and decision"
     if not len(paths)==len(nets)==len(xs) or not all(isinstance(n, IntegerNetwork) for n in nets):
         fail('`nets`', 'wasm', f'programs and samples, one of each for {len(paths)} files', reprlib.repr(nets))
-    runs = [_samples(net, x) for net,x in zip(nets, xs)]
-    said = node_answers([(f, _data(codes, steps)) for f,(codes,steps,_) in zip(paths, runs)], module)
+    asks = [asked(net, x) for net,x in zip(nets, xs)]
+    said = node_answers([(f, a.bytes()) for f,a in zip(paths, asks)], module)
     tools = dict(node=run_tool([tool('node', 'nodejs'), '--version']).decode().strip())
-    return [_proof(f, net, run, s, tools, module) for f,net,run,s in zip(paths, nets, runs, said)]
+    def one(f, a, text):
+        if text.count('\n')!=len(a.lines): fail(str(f), 'wasm', f'{len(a.lines)} answers', text[:200])
+        return compared(a, dict(node=text), lambda _,data: node_answers([(f, data)], module)[0], 'wasm', tools)
+    return [one(*v) for v in zip(paths, asks, said)]
 
 @typed
 def prove_wasm(

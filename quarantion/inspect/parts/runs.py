@@ -5,6 +5,9 @@
 # %% auto #0
 __all__ = ['RUNS']
 
+# %% ../../../nbs/inspect/parts/runs.ipynb #05425942
+from ...export.watch import FNV
+
 # %% ../../../nbs/inspect/parts/runs.ipynb #d26faf37
 _FEWER = r'''
 const rounded = (w, step, side) => Math.sign(w) * Math.min(side, Math.floor(Math.abs(w) / step + .5)) * step
@@ -74,32 +77,17 @@ const picojoules = (work, prices) => work.reduce((sum, w, i) =>
 '''
 
 # %% ../../../nbs/inspect/parts/runs.ipynb #4040c73b
-_HASHED = r'''
-const fnv = () => { // FNV-1a of 64 bits, in two halves
-    let hi = 0xcbf29ce4, lo = 0x84222325
-    const see = bytes => {
-        for (let k = 0; k < bytes.length; k++) {
-            lo = (lo ^ bytes[k]) >>> 0
-            const low = lo * 0x1b3
-            hi = (Math.imul(hi, 0x1b3) + Math.floor(low / 2 ** 32) + (lo << 8)) >>> 0
-            lo = low % 2 ** 32
-        }
-    }
-    return {see, text: () => [hi, lo].map(x => x.toString(16).padStart(8, '0')).join('')}
-}
+_HASHED = FNV+r'''
+const hashed = text => digits(see(START, new TextEncoder().encode(text)))
 
 const line = (net, codes) => { // the answer, and the hash of every spike and membrane
-    const h = fnv()
+    let h = START
     net.start()
     for (let t = 0; t < net.steps; t++) {
         net.step(t ? null : codes)
-        net.layers.forEach((_, l) => {
-            const v = net.membranes(l)
-            h.see(net.spikes(l))
-            h.see(new Uint8Array(v.buffer, v.byteOffset, 4 * v.length))
-        })
+        h = seenStep(h, net)
     }
-    return `${net.decide()[0]} ${h.text()}`
+    return `${net.decide()[0]} ${digits(h)}`
 }
 '''
 
