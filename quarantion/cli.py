@@ -423,10 +423,13 @@ def _board_of(cpu):
     from quarantion.export.cortex_m import BOARDS
     return {b.cpu:b for b in BOARDS}[check_in(cpu, [b.cpu for b in BOARDS], '--board')]
 
-def _on_board(net, text, x, board, folder):
-    "Files of a board, and what is to be said of it; without samples, nothing is run"
-    from quarantion.export.cortex_m import board_files, footprint_of, prove_board
-    for name,said in board_files(board, text.name).items(): write_atomic(folder/name, said.encode())
+def _save_board(board, name, folder):
+    from quarantion.export.cortex_m import board_files
+    for file,said in board_files(board, name).items(): write_atomic(folder/file, said.encode())
+
+def _on_board(net, text, x, board):
+    "What is to be said of a board; without samples, nothing is run"
+    from quarantion.export.cortex_m import footprint_of, prove_board
     try: got = footprint_of(text, board.cpu) if x is None else prove_board(net, text, x[:100], board)
     except CheckError as e: return dict(cpu=board.cpu, proved=False, why=str(e))
     if x is None: return dict(cpu=board.cpu, proved=False, why='not run (--no-proof)', bytes=vars(got))
@@ -472,10 +475,12 @@ def _left(run, to, folder, how, board, ask):
     files = [*text.files]+['cortex_m.c','cortex_m.ld']*bool(board)
     export.check_free(folder, files)
     text.save(folder)
+    if board: _save_board(board, text.name, folder)
+    export.write_proof(folder, to, files, None, 'begun, and not ended', run=name) # an older one speaks no more
     x = (_encoded(cfg) if cfg else _random_samples(net)) if ask else None
     proof,why = _proved_export(prove, net, text, x) if ask else (None,'not run (--no-proof)')
-    more = dict(board=_on_board(net, text, x, board, folder)) if board else {}
-    more['input'] = 'random codes' if cfg is None else 'samples of its data set'
+    more = dict(input='samples of its data set' if cfg else 'random codes') if ask else {}
+    if board: more['board'] = _on_board(net, text, x, board)
     said = export.write_proof(folder, to, files, proof, why, run=name, **more)
     return f'{folder}: {proof or f"no proof: {why}"}',dict(folder=str(folder))|said
 

@@ -604,6 +604,19 @@ def test_export_to_a_board(here, done, tmp_path, monkeypatch):
     said = json.loads((tmp_path/'e/proof.json').read_text())
     assert code==1 and said['proved'] and not said['board']['proved'] and 'apt-get install qemu-system-arm' in said['board']['why'] and 'no proof' in err
 
+def test_an_export_that_died_says_so(here, done, tmp_path, monkeypatch):
+    "New files, and not the proof of older ones beside them; the next export goes on from there"
+    from quarantion import export
+    words = 'export', done, '--to', 'c', '--out', tmp_path/'c'
+    assert here(*words, '--no-proof')[0]==0
+    def dies(*a, **kw): raise KeyboardInterrupt
+    with monkeypatch.context() as m:
+        m.setattr(export, 'prove_c', dies)
+        assert here(*words)[0]==130
+    said = json.loads((tmp_path/'c/proof.json').read_text())
+    assert not said['proved'] and said['why']=='begun, and not ended' and 'input' not in said
+    assert here(*words, '--no-proof')[0]==0
+
 def test_export_touches_no_file_that_is_not_its_own(here, done, tmp_path):
     "One of that name is refused, and all stay as they were; what an export wrote is replaced"
     (tmp_path/'main.c').write_text('mine')
