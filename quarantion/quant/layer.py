@@ -22,6 +22,7 @@ from .state import begin, check_policy, ended, write_policy
 from .products import convolve, pool, precise, products
 from ..runtime.layer import ONE, IntLayer, arrays, longest, membrane_bound
 from ..runtime.state import State
+from ..spikes.doubts import asked_later, doubt, now_and_then
 from ..spikes.neuron import Gradient, lif_pre, state_after, per_neuron
 
 # %% ../../nbs/quant/layer.ipynb #0775d130
@@ -34,8 +35,8 @@ def multiplier(
     e = (bits>>52)-1022
     m0 = torch.round(((bits&(2**52-1))|(1022<<52)).view(torch.float64)*2.**31)
     n = 31-torch.where(m0==2**31, e+1, e)
-    if bool(((n<1)|(n>62)|~(r>0)).any()):
-        fail('currents', where, 'scales that are within 2^30 of each other', f'a factor of {r.max().item():.3g}')
+    bad,want = ((n<1)|(n>62)|~(r>0)).any(),'scales that are within 2^30 of each other'
+    doubt(bad, fail, 'currents', where, want, found=lambda: f'a factor of {r.max().item():.3g}')
     return torch.where(m0==2**31, 2.**30, m0).to(torch.int32),n.to(torch.int32)
 
 # %% ../../nbs/quant/layer.ipynb #74b0c2e6
@@ -74,7 +75,7 @@ def present_codes(
     "What the present parameters are in integers; some codes are not whole where training adds noise"
     codes,reals,s,zero = _weight_codes(l)
     c = len(l.bias)
-    few = l.current_max if l.current.count.any() else 0
+    few = l.current_max if l.current.seen else 0
     threshold = l.threshold.clamp(min=1e-6).reshape(-1).expand(c).double()
     share = threshold.detach()/(l.in_scale*(1 if l.kept.clip else 2**15))
     if len(l.scale)>1: s = torch.where(zero, share, s) # an all-zero row
@@ -124,7 +125,7 @@ def final_codes(
     if l.frozen: return stored_codes(l)
     for n,p in (('weight',l.latent),('scale',l.scale),*l.named_parameters(recurse=False)): check_finite(p, n, l.name)
     if l.coder.real: fail('`weight`', l.name, 'a level set', 'float, which has no integer program')
-    unseen = l.current_max and not l.current.count.any()
+    unseen = l.current_max and not l.current.seen
     if unseen: fail('currents', l.name, 'that some were observed, for their scale', 'none')
     training = l.coder.training
     l.coder.eval() # all codes are whole
@@ -161,7 +162,7 @@ def freeze(
     for n,v in arrays(k.ints).items():
         if _has(l, n): getattr(l, f'{n}_code').copy_(v)
     l.worth_code.copy_(k.real.worth)
-    l.frozen.fill_(True)
+    l.frozen = True
     for o in l.membrane,l.weights,l.current: o.disable_observer()
     for p in l.parameters(): p.requires_grad_(False)
 
@@ -193,6 +194,25 @@ def prove(
     few = "" if l.kept.clip else "; or membrane='clipped(16)' with current='int8'"
     want = f'|v| < 2^31 (the largest guard that fits: {largest}; the largest T: {longest(most, steps) or "none"}{few})'
     fail('membranes', l.name, want, f'up to {bound:.4g} at f = {l.guard}')
+
+# %% ../../nbs/quant/layer.ipynb #2895a2ee
+def _fits_float32(l):
+    "May float32 be used, whatever the codes are?"
+    row = lambda w: 0 if w is None else math.prod(w.shape[1:])
+    most = max(l.lv.quant_max, -l.lv.quant_min)*(row(l.latent)*l.max_in+row(l.recurrent)*l.gain)
+    return (l.coder.exact or l.frozen) and most<2**24 and precise()
+
+def _prove_present(l, steps):
+    training = l.coder.training
+    l.coder.eval() # no noise is drawn
+    try: prove(l, codes(l), steps)
+    finally: l.coder.train(training)
+
+def _proved(l, k, steps):
+    "As `prove`, which in training on a GPU comes once in many steps, as codes are read for it"
+    if not asked_later(): return prove(l, k, steps)
+    now_and_then(l.name, lambda: _prove_present(l, steps))
+    return _fits_float32(l)
 
 # %% ../../nbs/quant/layer.ipynb #7032ed9d
 def sums(
@@ -303,7 +323,7 @@ def run(
 )->Ran: # Spikes, and functions that make states
     "Run over time, in integers"
     k = whole = codes(l)
-    dt = torch.float32 if prove(l, k, steps+(state.steps if state else 0)) else torch.float64
+    dt = torch.float32 if _proved(l, k, steps+(state.steps if state else 0)) else torch.float64
     y,k,gain = _whole_sums(l, sums(l, x, k.real.weight, dt), k)
     feat = y.shape[1:]
     flat,k = y.reshape(*x.shape[:2], feat.numel()),_spread(k, feat)

@@ -171,7 +171,7 @@ def _restored(l, keys):
     l.set_guard()
     for n,p in l.named_parameters():
         learns = l.has_bias if n=='bias' else l.coder.learns if n.endswith('.scale') else True
-        p.requires_grad_(not bool(l.frozen) and learns)
+        p.requires_grad_(not l.frozen and learns)
 
 # %% ../../nbs/quant/learned.ipynb #32655c82
 class _Represented(nn.Module):
@@ -188,7 +188,7 @@ class _Represented(nn.Module):
 
     def set_guard(self):
         "8 guard bits where currents were seen, and so have a scale; none where membranes are clipped"
-        few = self.current_max and bool(self.frozen|self.current.count.any())
+        few = self.current_max and (self.frozen or self.current.seen)
         self.guard = 0 if self.kept.clip else 8 if few else self.into.guard
 
     @property
@@ -221,8 +221,7 @@ class Learned(_Represented):
         name:str='layer' # What errors call it
     ):
         super().__init__()
-        self.register_buffer('frozen', torch.tensor(False))
-        self.name = name
+        self.name,self.frozen = name,False
         place(self, into, tuple(before), tuple(after))
         _take_all(self, synapse, neurons)
         self.membrane,self.weights,self.current = MovingAverage(),MovingAverage(),None
@@ -232,3 +231,13 @@ class Learned(_Represented):
         _fit_scales(self)
         _make_room(self)
         self.register_load_state_dict_post_hook(_restored)
+
+    def _save_to_state_dict(self, state, prefix, keep_vars):
+        super()._save_to_state_dict(state, prefix, keep_vars)
+        state[prefix+'frozen'] = torch.tensor(self.frozen)
+
+    def _load_from_state_dict(self, state, prefix, metadata, strict, missing, unexpected, errors):
+        super()._load_from_state_dict(state, prefix, metadata, strict, missing, unexpected, errors)
+        if prefix+'frozen' in state: self.frozen = bool(state[prefix+'frozen'])
+        elif strict: missing.append(prefix+'frozen')
+        if prefix+'frozen' in unexpected: unexpected.remove(prefix+'frozen')

@@ -21,6 +21,7 @@ from ..runtime.layer import Record
 from ..runtime.input import are_codes, warn_clipped
 from ..runtime.state import starts
 from ..tables import html_table
+from ..spikes.doubts import Doubts, asked_later, collecting, doubt
 from ..spikes.network import Network, OverTime, evaluating
 from ..spikes.neuron import LIF, Diagonal
 from ..spikes.surrogate import plain_tensors
@@ -86,7 +87,7 @@ class _Layers(OverTime):
     "Quantized layers in order"
     def __init__(self, layers, names, in_shape, steps, batch_first, decision):
         super().__init__()
-        self.layers,self.names = nn.ModuleList(layers),list(names)
+        self.layers,self.names,self.doubts = nn.ModuleList(layers),list(names),Doubts()
         self.in_shape,self.steps,self.batch_first,self.decision = tuple(in_shape),steps,batch_first,decision
 
     def _run(self, x, every, state=None, codes=False):
@@ -160,24 +161,35 @@ def _encoded(q, x, codes):
     plain_tensors(x)
     if are_codes(_kind(x), q.in_scale, codes):
         x = x.long() # not compared in a type that has no room for the ends
-        inside = not x.numel() or q.in_min<=x.min() and x.max()<=q.in_max
-        if not inside: fail('`x`', expected=f'codes in [{q.in_min}, {q.in_max}]', found=f'{x.min()} … {x.max()}')
+        bad,want = ((x<q.in_min)|(x>q.in_max)).any(),f'codes in [{q.in_min}, {q.in_max}]'
+        doubt(bad, fail, '`x`', '', want, found=lambda: f'{x.min()} … {x.max()}')
         return x
-    if not torch.isfinite(x).all(): check_finite(x, 'x')
-    if q.in_max==1 and not ((x==0)|(x==1)).all():
-        fail('`x`', 'encode', 'spikes, 0 or 1, as in the sample', f'{float(x.min()):g} … {float(x.max()):g}')
+    finite,want = torch.isfinite(x).all(),'spikes, 0 or 1, as in the sample'
+    if asked_later(): doubt(~finite, fail, '`x`', 'encode', 'finite numbers', 'others')
+    elif not finite: check_finite(x, 'x')
+    ends = lambda: f'{float(x.min()):g} … {float(x.max()):g}'
+    if q.in_max==1: doubt(~((x==0)|(x==1)).all(), fail, '`x`', 'encode', want, found=ends)
     z = x.double()/q.in_scale
     whole = torch.round(z)
     k = whole.clamp(q.in_min, q.in_max)
-    if not torch.equal(k, whole): warn_clipped(q.in_scale, q.in_min, q.in_max)
+    doubt((k!=whole).any(), warn_clipped, q.in_scale, q.in_min, q.in_max)
     return z+(k-z).detach() if x.requires_grad else k
 
 # %% ../../nbs/quant/network.ipynb #526fa2b7
+def _doubts(q, x):
+    "Where checks are answered later, or nothing: in training on a GPU nobody waits for it"
+    if not getattr(x, 'is_cuda', False): return None
+    if not (q.training and torch.is_grad_enabled() or torch.cuda.is_current_stream_capturing()): return None
+    q.doubts.look()
+    return q.doubts
+
 def _through(q, x, real, codes=False, state=None):
     "Yield name, layer, and what it did; real membranes for all layers, for none, or (`None`) for the last"
-    x,steps = check_time(q.encode(x, codes), q.in_shape, q.steps, q.batch_first)
+    into,last = _doubts(q, x),len(q.layers)-1
+    with collecting(into): x,steps = check_time(q.encode(x, codes), q.in_shape, q.steps, q.batch_first)
     for i,(n,l,s) in enumerate(zip(q.names, q.layers, starts(state, len(q.layers)))):
-        ran = l(x, steps, real or real is None and i==len(q.layers)-1, s)
+        with collecting(into): ran = l(x, steps, real or real is None and i==last, s)
+        if into and i==last: into.settle()
         yield n,l,ran
         x = ran.spk
 

@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from ..checks import check_finite, check_range, check_shape, fail, typed
+from ..spikes.doubts import asked_later, doubt
 from ..spikes.operators import op_name
 
 # %% ../../nbs/quant/observers.ipynb #7b4213a5
@@ -30,6 +31,14 @@ def _refuse(x:Tensor, lo:Tensor, hi:Tensor, where:str)->tuple[Tensor,Tensor]:
 
 @_refuse.register_fake
 def _(x, lo, hi, where): return lo.new_empty(lo.shape),hi.new_empty(hi.shape)
+
+def _held(x, lo, hi, where):
+    "The same; where that is said later, such a batch has no ends"
+    if not asked_later(): return _refuse(x, lo, hi, where)
+    limit = torch.finfo(lo.dtype).max/2
+    bad = ~((lo>=-limit)&(hi<=limit)).all()
+    doubt(bad, fail, '`x`', where, f'finite numbers up to {limit:.4g}', 'others')
+    return torch.where(bad, torch.inf, lo),torch.where(bad, -torch.inf, hi)
 
 # %% ../../nbs/quant/observers.ipynb #731732ed
 @typed
@@ -207,6 +216,8 @@ class _Extremes(Diary):
             old.copy_(torch.where(k>0, self._blend(old, new, w, op), old))
         self.count.add_(k)
 
+    collects = property(lambda self: type(self)._collect is not _Extremes._collect) # is more kept of a batch?
+
     def _collect(self, v, lo, hi): pass # what else is kept of a batch
 
     def _take(self, other): pass # what else it kept
@@ -234,6 +245,10 @@ class _Scaled(_Extremes):
     @property
     def quant_min(self)->int: return -self.quant_max # Smallest code
 
+    @property
+    def seen(self)->bool: # Was anything observed? On a GPU: did a batch come? Numbers there are not waited for
+        return len(self.count)>0 and (self.count.is_cuda or bool(self.count.any()))
+
     def _range(self): # largest magnitude that a code should stand for
         return torch.maximum(-self.min_val, self.max_val).clamp(min=0)
 
@@ -244,7 +259,7 @@ class _Scaled(_Extremes):
     @torch.no_grad()
     def calculate_qparams(self)->tuple[Tensor,Tensor]: # Scale (> 0) and zero-point (0), one or one for each channel
         "The symmetric scale; raises `CheckError` if nothing was seen"
-        if not self.count.any(): fail(type(self).__name__, expected='values to have been observed', found='none')
+        if not self.seen: fail(type(self).__name__, expected='values to have been observed', found='none')
         s = self._scale()
         return s,torch.zeros_like(s, dtype=torch.int64)
 
@@ -267,10 +282,10 @@ class MinMax(_Scaled):
     def _observe(self, x):
         v = rows_of(x, self.ch_axis, self.min_val.dtype, type(self).__name__)
         lo,hi = self._reduce(*(e.to(self.min_val.dtype) for e in extremes_of(v, self.spike_aware)))
-        lo,hi = self._fit(*_refuse(x, lo, hi, type(self).__name__))
+        lo,hi = self._fit(*_held(x, lo, hi, type(self).__name__))
         k = (lo<=hi).long()
         self._absorb(lo, hi, k, self._weight(self.count+k))
-        self._collect(v, lo, hi)
+        self._collect(v.masked_fill((lo>hi)[:,None], 0) if asked_later() and self.collects else v, lo, hi)
         self.write(lo.amin(), hi.amax(), self._scale().amax().to(lo))
 
     def merge(self,

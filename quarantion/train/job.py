@@ -242,7 +242,9 @@ def _optimizer(model, lr):
     "Adam, and the share of the learning rate that each of its groups takes"
     if isinstance(model, QuantNetwork): groups = model.param_groups(lr)
     else: groups = [dict(params=list(model.parameters()), lr=lr)]
-    return torch.optim.Adam(groups),[g['lr']/lr for g in groups]
+    there = next(model.parameters()).is_cuda
+    how = dict(fused=True, capturable=True) if there else {} # a step that a GPU can repeat
+    return torch.optim.Adam(groups, **how),[g['lr']/lr for g in groups]
 
 def _epoch(cfg, split, at, model, opt, progress):
     "Train for the epoch that comes next, and return its means"
