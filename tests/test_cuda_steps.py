@@ -15,7 +15,7 @@ from quarantion.train.fit import batches, train_epoch
 from quarantion.train.repeated import Repeated, can_repeat
 
 GPU = torch.cuda.is_available()
-pytestmark = pytest.mark.skipif(not GPU, reason='no GPU')
+pytestmark = [pytest.mark.skipif(not GPU, reason='no GPU'), pytest.mark.filterwarnings('ignore:Synchronization debug mode')]
 PRESETS = 'int8','int4','nonary','ternary','current8','mint2','tcq4'
 
 
@@ -102,7 +102,9 @@ def test_nan_is_found(name, at):
     bad[0,0] = torch.nan
     seen = {n:v.clone() for n,v in q.state_dict().items() if 'weights.max_val' in n or 'membrane.max_val' in n}
     feed = [(bad if i==at else x, y) for i in range(12)]
-    with pytest.raises(CheckError, match='finite'): train_epoch(q, adam(q), feed)
+    with pytest.raises(CheckError, match='finite'), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        train_epoch(q, adam(q), feed)
     for n in seen: assert q.state_dict()[n].isfinite().all(), n
 
 

@@ -232,6 +232,11 @@ class Learned(_Represented):
         _make_room(self)
         self.register_load_state_dict_post_hook(_restored)
 
+    def _apply(self, *args): # levels go where the rest goes
+        super()._apply(*args)
+        if self.kept.levels is not None: self.kept = self.kept._replace(levels=self.kept.levels.to(self.bias.device))
+        return self
+
     def _save_to_state_dict(self, state, prefix, keep_vars):
         super()._save_to_state_dict(state, prefix, keep_vars)
         state[prefix+'frozen'] = torch.tensor(self.frozen)

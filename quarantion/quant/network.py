@@ -172,7 +172,7 @@ def _encoded(q, x, codes):
     z = x.double()/q.in_scale
     whole = torch.round(z)
     k = whole.clamp(q.in_min, q.in_max)
-    doubt((k!=whole).any(), warn_clipped, q.in_scale, q.in_min, q.in_max)
+    doubt(((whole<q.in_min)|(whole>q.in_max)).any(), warn_clipped, q.in_scale, q.in_min, q.in_max)
     return z+(k-z).detach() if x.requires_grad else k
 
 # %% ../../nbs/quant/network.ipynb #526fa2b7

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['asked_later', 'doubt', 'now_and_then', 'collecting', 'Doubts']
 
-# %% ../../nbs/spikes/doubts.ipynb #05656fda
+# %% ../../nbs/spikes/doubts.ipynb #850e633d
 import threading
 from contextlib import contextmanager
 import torch
 from torch import Tensor
 from ..checks import fail, typed
 
-# %% ../../nbs/spikes/doubts.ipynb #aaaffa1b
+# %% ../../nbs/spikes/doubts.ipynb #b73598e5
 _here = threading.local() # `open`: where the doubts of what runs now go, or nothing
 
 def asked_later()->bool: return getattr(_here, 'open', None) is not None # Is what is asked here answered later?
@@ -35,7 +35,7 @@ def now_and_then(
     if asked_later(): _here.open.checks[name] = check
     else: check()
 
-# %% ../../nbs/spikes/doubts.ipynb #92b77478
+# %% ../../nbs/spikes/doubts.ipynb #c4c91f86
 @contextmanager
 def collecting(
     into:'Doubts' # Where they go; `None` to ask on the spot
@@ -45,7 +45,9 @@ def collecting(
     try: yield
     finally: _here.open = before
 
-# %% ../../nbs/spikes/doubts.ipynb #6a9e07ed
+# %% ../../nbs/spikes/doubts.ipynb #04d05bc3
+def _capturing(): return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+
 class _Asked:
     "Answers to one set of questions: on the device, and as far as they have come, here"
     def __init__(self, n, device):
@@ -55,7 +57,7 @@ class _Asked:
     def add(self, bad):
         self.flags |= torch.stack(bad)
         if not self.flags.is_cuda: self.host.copy_(self.flags)
-        elif not torch.cuda.is_current_stream_capturing():
+        elif not _capturing():
             self.host.copy_(self.flags, non_blocking=True)
             if self.event is None: self.event = torch.cuda.Event()
             self.event.record()
@@ -66,7 +68,7 @@ class _Asked:
         self.flags.zero_(); self.host.zero_()
         self.event = None
 
-# %% ../../nbs/spikes/doubts.ipynb #0339ae78
+# %% ../../nbs/spikes/doubts.ipynb #03cb1f28
 class Doubts:
     "The doubts of a network"
     often = 100 # steps between checks that are made now and then
@@ -91,6 +93,7 @@ class Doubts:
     def look(self):
         "A step begins: say what is known to be wrong by now, without waiting, or, once in many steps, `ask`"
         self.found.clear() # of a step that failed
+        if _capturing(): return # whoever replays it asks
         self.steps += 1
         if self.steps%self.often==0: self.ask()
         else: self._say(_Asked.known)

@@ -119,6 +119,13 @@ def _step(net, opt, penalty, objective, x, y):
     right = _right(net, scores, y).to(loss.device)
     return len(y)*torch.stack([loss.detach().double(), right, rate.detach().double()])
 
+def _check_learned(net):
+    "Raise `CheckError` where a parameter is no number any more: such neurons are silent, and the loss is finite"
+    named = dict(net.named_parameters())
+    finite = torch.stack([p.detach().isfinite().all() for p in named.values()])
+    bad = [n for n,ok in zip(named, finite.tolist()) if not ok]
+    if bad: fail(f'`{bad[0]}`', 'train_epoch', 'finite numbers; look at the data, or try a smaller learning rate', 'others')
+
 def _means(net, sums, n):
     "Of `n` samples; raises `CheckError` if something was wrong with them"
     if hasattr(net, 'doubts'): net.doubts.ask()
@@ -136,7 +143,7 @@ def train_epoch(
     penalty=lambda net,rate: 0., # Added to the loss: a function of the network and its spike rate, with gradients
     objective=answered # Loss, scores and spike rate, of network, samples and labels
 )->dict: # `loss`, `accuracy` and `spike_rate`, means over the epoch
-    "Train on each batch once; raises `CheckError` if the loss is not finite"
+    "Train on each batch once; raises `CheckError` if the loss, or what was learned, is not finite"
     if not any(p.requires_grad for p in net.parameters()):
         found = 'none; `freeze` ends learning, keep a deepcopy from before'
         fail('`net`', 'train_epoch', 'parameters that learn', found)
@@ -145,8 +152,10 @@ def train_epoch(
     for b,(x,y) in enumerate(_pairs(data, 'train_epoch'), 1):
         sums,n,means = sums.to(x.device)+step(x, y).to(x.device),n+len(y),None
         if x.is_cuda and b%50: continue # reading would make it wait
+        if b%50==0: _check_learned(net)
         each(n, means := _means(net, sums, n))
     if means is None: means = _means(net, sums, n)
+    _check_learned(net)
     return means
 
 # %% ../../nbs/train/fit.ipynb #9ca296a6

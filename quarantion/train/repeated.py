@@ -6,6 +6,9 @@
 __all__ = ['can_repeat', 'Repeated']
 
 # %% ../../nbs/train/repeated.ipynb #e25700ee
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
 import torch
 from torch import Tensor
 from ..checks import warn
@@ -20,17 +23,26 @@ def can_repeat(
     return there and bool(groups) and all(g.get('capturable', False) for g in groups)
 
 # %% ../../nbs/train/repeated.ipynb #d2c6bf7c
+@contextmanager
+def _watched(stops):
+    "Note in `stops` where something waits for the device"
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        torch.cuda.set_sync_debug_mode('warn')
+        try: yield
+        finally: torch.cuda.set_sync_debug_mode(before)
+    for w in said:
+        if 'synchronizing CUDA' in str(w.message): stops.append(f'{Path(w.filename).name}, line {w.lineno}')
+        elif 'ynchronization debug mode' not in str(w.message): warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
+
 def _written(step, tensors):
     "A graph of `step`, and what it gives each time"
     graph = torch.cuda.CUDAGraph()
     torch.cuda.synchronize()
     graph.capture_begin(capture_error_mode='thread_local') # other threads may go on loading data
     try: out = step(*tensors)
-    except BaseException:
-        try: graph.capture_end()
-        except RuntimeError: pass # it is what was wrong before
-        raise
-    graph.capture_end()
+    finally: graph.capture_end()
     return graph,out
 
 # %% ../../nbs/train/repeated.ipynb #0f6bf1f5
@@ -50,7 +62,7 @@ class Repeated:
         if self.graph is None:
             self.times = self.times+1 if shape==self.shape else 1
             self.shape = shape
-            return self._aside(self._write if self.times>3 else self.step, tensors)
+            return self._aside(self._write if self.times>3 else self._try if self.times==3 else self.step, tensors)
         if shape!=self.shape: return self._aside(self.step, tensors)
         for own,t in zip(self.tensors, tensors): own.copy_(t, non_blocking=True)
         self.graph.replay()
@@ -66,14 +78,15 @@ class Repeated:
     def _write(self, *tensors):
         self.opt.zero_grad(set_to_none=True) # gradients are made where the graph keeps them
         self.tensors = [t.clone() for t in tensors]
-        try: self.graph,self.out = _written(self.step, self.tensors)
-        except RuntimeError as e: return self._as_written(e, tensors)
+        self.graph,self.out = _written(self.step, self.tensors)
         self.graph.replay()
         return self.out
 
-    def _as_written(self, e, tensors):
-        self.may = False
-        why = str(e).split('\n')[0][:120]
-        warn(f'training: expected a step that a CUDA graph can hold, found {why}: it is run as it is written')
-        self.opt.zero_grad(set_to_none=True)
-        return self.step(*tensors)
+    def _try(self, *tensors):
+        "Once more as it is written, and see whether it waits anywhere: then it stays as it is"
+        stops = []
+        with _watched(stops): out = self.step(*tensors)
+        self.may = not stops
+        want = 'expected a step that a CUDA graph can hold, which never waits for the device'
+        if stops: warn(f'training: {want}, found a wait at {stops[0]}: it is run as it is written')
+        return out
