@@ -23,6 +23,7 @@ from .products import convolve, pool, precise, products
 from ..runtime.layer import ONE, IntLayer, arrays, longest, membrane_bound
 from ..runtime.state import State
 from ..spikes.doubts import asked_later, doubt, now_and_then
+from ..spikes.operators import on_gpu
 from ..spikes.neuron import Gradient, lif_pre, state_after, per_neuron
 
 # %% ../../nbs/quant/layer.ipynb #0775d130
@@ -68,33 +69,42 @@ def _weight_codes(l):
         zero = zero&(r==0).reshape(len(k), -1).all(1)
     return codes,reals,sh.reshape(-1).expand(len(k)).double(),zero
 
+# %% ../../nbs/quant/layer.ipynb #44757b55
+def _threshold(l): return l.threshold.detach().clamp(min=1e-6).reshape(-1).expand(len(l.bias)).double()
+
+def _in_units(l, s, zero, scale):
+    "Bias, threshold and leaks as real numbers, unit and worth; then the first four as integers. A kernel on a GPU"
+    if on_gpu(l.bias) and not torch.compiler.is_compiling():
+        from quarantion.kernels.cuda.channels import channel_codes
+        params = l.bias,l.threshold,l.beta,l.alpha
+        return channel_codes(params, s, zero, scale, len(l.scale)>1, l.in_scale, bool(l.kept.clip), l.guard)
+    c = len(l.bias)
+    threshold = l.threshold.clamp(min=1e-6).reshape(-1).expand(c).double()
+    share = threshold.detach()/(l.in_scale*(1 if l.kept.clip else 2**15))
+    if len(l.scale)>1: s = torch.where(zero, share, s) # an all-zero row
+    worth = s*l.in_scale
+    unit = (worth if scale is None else scale.expand(c))/2**l.guard
+    leaks = [x.clamp(0, 1).reshape(-1).expand(c).double()*ONE for x in (l.beta,l.alpha) if x is not None]
+    made = [round_ste(x.clamp(-2**31+1, 2**31-1)) for x in (l.bias.double()/unit,threshold/unit,*leaks)]
+    bias,theta,m,m2 = made if len(made)==4 else (*made, None)
+    ints = [None if x is None else x.detach().to(torch.int32) for x in (bias,theta,m,m2)]
+    return unit*bias,unit*theta,m/ONE,None if m2 is None else m2/ONE,unit,worth.detach(),ints
+
 # %% ../../nbs/quant/layer.ipynb #b62194b8
 def present_codes(
     l:Learned # A layer
 )->Coded: # With gradients
     "What the present parameters are in integers; some codes are not whole where training adds noise"
     codes,reals,s,zero = _weight_codes(l)
-    c = len(l.bias)
     few = l.current_max if l.current.seen else 0
-    threshold = l.threshold.clamp(min=1e-6).reshape(-1).expand(c).double()
-    share = threshold.detach()/(l.in_scale*(1 if l.kept.clip else 2**15))
-    if len(l.scale)>1: s = torch.where(zero, share, s) # an all-zero row
-    worth = s*l.in_scale
-    unit = worth/2**l.guard
-    if few:
-        scale = _current_scale(l, threshold.detach())
-        codes['m0'],codes['shift'] = multiplier(worth/scale, l.name)
-        unit = (scale/2**l.guard).expand(c)
-    leaks = [x.clamp(0, 1).reshape(-1).expand(c).double()*ONE for x in (l.beta,l.alpha) if x is not None]
-    bias,theta,m,*m2 = (round_ste(x.clamp(-2**31+1, 2**31-1)) for x in (l.bias.double()/unit,threshold/unit,*leaks))
-    whole = lambda x: x.detach().to(torch.int32)
-    if m2: codes['current_leak'],reals['alpha'] = whole(m2[0]),m2[0]/ONE
-    ints = _described(l, few, bias=whole(bias), theta=whole(theta), leak=whole(m), unit=unit.detach(), **codes)
-    return Coded(ints, Real(bias=unit*bias, theta=unit*theta, beta=m/ONE, unit=unit, worth=worth.detach(), **reals))
+    scale = _current_scale(l, _threshold(l)) if few else None
+    bias,theta,beta,alpha,unit,worth,ints = _in_units(l, s, zero, scale)
+    if few: codes['m0'],codes['shift'] = multiplier(worth/scale, l.name)
+    if l.alpha is not None: codes['current_leak'],reals['alpha'] = ints[3],alpha
+    described = _described(l, few, bias=ints[0], theta=ints[1], leak=ints[2], unit=unit.detach(), **codes)
+    return Coded(described, Real(bias=bias, theta=theta, beta=beta, unit=unit, worth=worth, **reals))
 
 # %% ../../nbs/quant/layer.ipynb #5c1646a4
-def _threshold(l): return l.threshold.detach().clamp(min=1e-6).reshape(-1).expand(len(l.bias)).double()
-
 def _check_threshold(l, k):
     "Raise `CheckError` where a threshold is no int32, or out of reach"
     units,clip = _threshold(l)/k.real.unit,l.kept.clip

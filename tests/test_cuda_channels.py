@@ -1,0 +1,67 @@
+"""What channels have in units of the membrane: the kernel beside the torch that defines it. On a GPU, or in Triton's interpreter"""
+import importlib.util
+import os
+import warnings
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from quarantion import prepare, preset
+from quarantion.quant import layer
+from quarantion.spikes import LIF, Network
+from quarantion.spikes.synaptic import neurons_with
+
+GPU,INTERPRETED = torch.cuda.is_available(),os.environ.get('TRITON_INTERPRET')=='1' and importlib.util.find_spec('triton') is not None
+pytestmark = pytest.mark.skipif(not (GPU or INTERPRETED), reason='no GPU (or TRITON_INTERPRET=1, and triton)')
+DEVICE = 'cuda' if GPU else 'cpu'
+
+
+def one(seed, policy):
+    "A layer of a network that has learned a little of everything"
+    torch.manual_seed(seed)
+    c = 7
+    per = lambda lo,hi: nn.Parameter(lo+(hi-lo)*torch.rand(c if seed%2 else 1))
+    neurons = neurons_with(.8 if seed%3==0 else None, None, beta=per(.5, 1.).detach(), threshold=per(.5, 1.5).detach(),
+                           learn_beta=True, learn_threshold=True)
+    net = Network(nn.Linear(9, c), neurons, nn.Linear(c, 4), LIF(.9, reset='none'), steps=4)
+    with torch.no_grad():
+        net.layers[0].weight[2] = 0
+    p = preset(policy)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        q = prepare(net, replace(p, per_channel=seed%4!=3) if seed%4==3 else p, torch.rand(16, 9))
+    with torch.no_grad():
+        q.layers[0].beta[...] = torch.linspace(-.2, 1.2, q.layers[0].beta.numel()).reshape(q.layers[0].beta.shape) if seed%7==1 else q.layers[0].beta
+        if seed%5==0: q.layers[0].bias[1] = 1e9
+        if seed%6==1: q.layers[0].threshold.reshape(-1)[0] = -1.
+    return q.double().train() if seed%2 else q.train()
+
+
+def answers(q, l, monkeypatch, gpu):
+    monkeypatch.setattr(layer, 'on_gpu', lambda x: gpu)
+    q.zero_grad(set_to_none=True)
+    codes,reals,s,zero = layer._weight_codes(l)
+    few = l.current_max if l.current.seen else 0
+    scale = layer._current_scale(l, layer._threshold(l)) if few else None
+    out = layer._in_units(l, s, zero, scale)
+    torch.manual_seed(1)
+    sum((v*torch.randn_like(v)).sum() for v in out[:4] if v is not None and v.requires_grad).backward()
+    return [v for v in out[:6]],out[6],[p.grad for p in q.parameters()]
+
+
+@pytest.mark.parametrize('policy', ['int8', 'nonary', 'ternary', 'current8', 'mint4', 'tcq4'])
+@pytest.mark.parametrize('seed', range(14))
+def test_a_kernel_gives_what_torch_gives(policy, seed, monkeypatch):
+    q = one(seed, policy).to(DEVICE)
+    for l in q.layers:
+        want,ints,grads = answers(q, l, monkeypatch, None)
+        got,own,theirs = answers(q, l, monkeypatch, True)
+        for i,(a,b) in enumerate(zip(want, got)):
+            if a is not None: assert torch.equal(a, b), i
+        for i,(a,b) in enumerate(zip(ints, own)):
+            if a is not None: assert torch.equal(a, b), i
+        for (n,_),a,b in zip(q.named_parameters(), grads, theirs):
+            assert (a is None)==(b is None) or (a is None or not a.any()) and (b is None or not b.any()), n
+            if a is not None and b is not None: assert torch.allclose(a, b, rtol=1e-5, atol=1e-6*float(a.abs().max())), (n, a, b)
