@@ -20,6 +20,7 @@ from .learned import Learned
 from .neurons import Coded, Real, plain_neurons, requantize, step_neurons
 from .state import begin, check_policy, ended, write_policy
 from .products import convolve, pool, precise, products
+from .weights import all_rows, in_one_launch
 from ..runtime.layer import ONE, IntLayer, arrays, longest, membrane_bound
 from ..runtime.state import State
 from ..spikes.doubts import asked_later, doubt, now_and_then
@@ -58,6 +59,7 @@ def _current_scale(l, threshold):
 
 def _weight_codes(l):
     "Codes and stand-ins of all weights; the scale of each channel, float64, and whether its row is all zeros"
+    if in_one_launch(l.coder, l.latent): return all_rows(l.coder, l.latent, l.recurrent)
     k,real = l.coder.codes(l.latent)
     sh = l.coder.shaped(l.latent)
     codes,reals = dict(weight=k),dict(weight=stand_for(k, real, sh.detach()))

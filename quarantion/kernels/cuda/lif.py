@@ -85,12 +85,13 @@ def launch(
     tensors:tuple, # What it reads and writes
     numbers:tuple, # Whole numbers
     constants:tuple, # What it is compiled for
-    reals:tuple=() # Other numbers, behind the tensors
+    reals:tuple=(), # Other numbers, behind the tensors
+    cut:tuple=None # Neurons a program, and warps; by `block_of` if absent
 ):
     "Run a kernel on all neurons"
-    x,(block,warps) = tensors[0],block_of(m)
+    x,(block,warps) = tensors[0],cut or block_of(m)
     if x.is_cuda and x.device.index!=torch.cuda.current_device():
-        with torch.cuda.device(x.device): return launch(kernel, m, tensors, numbers, constants, reals)
+        with torch.cuda.device(x.device): return launch(kernel, m, tensors, numbers, constants, reals, cut)
     grid = -(-m//block),1,1
     aligned = not any([t.data_ptr()&15 for t in tensors])
     of = [(a==1)+2*(a&15==0)+4*(a>>31>0) for a in numbers]

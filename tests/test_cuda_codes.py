@@ -1,0 +1,141 @@
+"""Codes of weights, and what observers keep, each in a launch. They run on a GPU, or in Triton's interpreter (TRITON_INTERPRET=1); elsewhere they are skipped by name"""
+import copy
+import importlib.util
+import os
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+
+from quarantion.quant import weights
+from quarantion.quant.layer import _weight_codes
+from quarantion.quant.policy import SCALES, Policy
+from quarantion.quant.weights import WeightCodes
+
+GPU,INTERPRETED = torch.cuda.is_available(),os.environ.get('TRITON_INTERPRET')=='1' and importlib.util.find_spec('triton') is not None
+pytestmark = pytest.mark.skipif(not (GPU or INTERPRETED), reason='no GPU (or TRITON_INTERPRET=1, and triton)')
+DEVICE = 'cuda' if GPU else 'cpu'
+
+
+def layer(seed):
+    "Weights of a layer, and what makes codes of them, with scales that have moved"
+    rng = np.random.default_rng(seed)
+    pick = lambda *v: v[rng.integers(len(v))]
+    torch.manual_seed(seed)
+    shape = pick((1,1), (3,1), (5,7), (6,3,3,3), (7,300), (2,2500), (33,65))
+    dtype,rule = pick(torch.float32, torch.float32, torch.float64),SCALES[seed%len(SCALES)]
+    w = (torch.randn(shape)*rng.choice([1e-3, 1, 40.])).to(dtype)
+    w[rng.random(len(w))<.2] = 0
+    coder = WeightCodes(w, Policy(pick('int8', 'int4', 'int2', 'nonary', 'ternary'), scale=rule), pick(True, True, False),
+                        torch.rand(len(w), dtype=dtype)+.5)
+    with torch.no_grad(): coder.scale *= torch.rand_like(coder.scale)*2*(torch.rand_like(coder.scale)<.9)
+    back = torch.randn(pick((len(w),), (len(w),len(w))), dtype=dtype)*w.abs().amax() if seed%3==0 else None
+    if seed%2: w.flatten()[:2] = coder.scale[0].detach().clamp(min=coder.scale_min[0])*torch.tensor([1.5, 2.5], dtype=dtype)[:w.numel()] # ties
+    param = lambda t: t if t is None else torch.nn.Parameter(t)
+    return SimpleNamespace(coder=coder, latent=param(w), recurrent=param(back)),pick
+
+
+def moved(l, device):
+    "A copy with parameters of its own, on a device"
+    there = lambda t: None if t is None else torch.nn.Parameter(t.detach().clone().to(device))
+    return SimpleNamespace(coder=copy.deepcopy(l.coder).to(device), latent=there(l.latent), recurrent=there(l.recurrent))
+
+
+def gradients(l, made, seed):
+    "Of everything that learns, from gradients of codes and of the scales"
+    codes,reals,worth,_ = made
+    torch.manual_seed(seed)
+    g = {k:torch.randn(v.shape, dtype=v.dtype) for k,v in reals.items()}
+    own = torch.randn(len(worth), dtype=torch.float64)
+    loss = sum((v*g[k].to(v.device)).sum() for k,v in reals.items() if seed%5!=4 or k!='weight')
+    if worth.requires_grad and seed%5!=3: loss = loss+(worth*own.to(worth.device)).sum()
+    if loss.__class__ is not int and loss.requires_grad: loss.backward()
+    return [None if p is None or p.grad is None else p.grad.cpu() for p in (l.latent,l.recurrent,l.coder.scale)]
+
+
+@pytest.mark.parametrize('seed', range(30))
+def test_codes_and_gradients_are_those_of_torch(seed, monkeypatch):
+    l,_ = layer(seed)
+    plain,fused = moved(l, 'cpu'),moved(l, DEVICE)
+    want = _weight_codes(plain)
+    if not GPU: monkeypatch.setattr(weights, 'on_gpu', lambda x: True)
+    assert weights.in_one_launch(fused.coder, fused.latent)
+    got,again = _weight_codes(fused),_weight_codes(moved(fused, DEVICE))
+    for a,b in zip((*got[0].values(),*got[1].values(),*got[2:]), (*want[0].values(),*want[1].values(),*want[2:])):
+        assert a.dtype==b.dtype and a.shape==b.shape and a.requires_grad==b.requires_grad
+        assert torch.equal(a.detach().cpu(), b.detach()) and torch.equal(a.detach().cpu().double().signbit(), b.detach().double().signbit())
+    (w,r,s),(ww,wr,ws) = gradients(fused, got, seed),gradients(plain, want, seed)
+    for a,b in ((w,ww),(r,wr)):
+        assert (a is None or not a.any()) if b is None else torch.equal(a, b)
+    assert (s is None)==(ws is None)
+    if s is not None:
+        exact = s.dtype==torch.float64
+        torch.testing.assert_close(s, ws, rtol=1e-10 if exact else 1e-4, atol=(1e-12 if exact else 1e-6)*float(ws.abs().max()))
+    assert all(torch.equal(a, b) for a,b in zip(got[0].values(), again[0].values()))
+
+
+_FREE = 'view','detach','empty','expand','slice','unsqueeze','squeeze','alias','as_strided','select','permute','transpose','t','_to_copy'
+
+
+class Counted(TorchDispatchMode):
+    "How many launches there are: operations of torch that compute, and kernels"
+    def __init__(self, *modules):
+        super().__init__()
+        self.n,self.modules = 0,modules
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        free = name.startswith(('_unsafe_view','new_empty')) or name.split('_like')[0] in _FREE
+        if name=='_to_copy': free = (kwargs or {}).get('dtype') in (None,args[0].dtype)
+        self.n += not free
+        return func(*args, **(kwargs or {}))
+    def __enter__(self):
+        self.kept = [m.launch for m in self.modules]
+        for m,f in zip(self.modules, self.kept): m.launch = self.counting(f)
+        return super().__enter__()
+    def __exit__(self, *args):
+        for m,f in zip(self.modules, self.kept): m.launch = f
+        return super().__exit__(*args)
+    def counting(self, f):
+        def counted(*args, **kwargs):
+            self.n += 1
+            with _disable_current_modes(): return f(*args, **kwargs)
+        return counted
+
+
+@pytest.mark.parametrize('rule', ['lsq', 'pact', 'max'])
+@pytest.mark.parametrize('per_channel', [True, False])
+def test_codes_are_one_launch_there_and_one_back(rule, per_channel, monkeypatch):
+    from quarantion.kernels.cuda import codes
+    w = torch.randn(6, 40)
+    coder = WeightCodes(w, Policy('int4', scale=rule), per_channel)
+    l = moved(SimpleNamespace(coder=coder, latent=w, recurrent=None), DEVICE)
+    if not GPU: monkeypatch.setattr(weights, 'on_gpu', lambda x: True)
+    with Counted(codes) as forward: k = _weight_codes(l)[1]['weight']
+    g = torch.ones_like(k)
+    with Counted(codes) as back: torch.autograd.backward(k, g)
+    assert forward.n==1 and back.n==(2 if rule!='max' and not per_channel else 1)
+    assert l.latent.grad is not None and (l.coder.scale.grad is not None)==(rule!='max')
+
+
+@pytest.mark.skipif(not GPU, reason='no GPU')
+@pytest.mark.parametrize('rule', ['lsq', 'pact'])
+@pytest.mark.parametrize('per_channel', [True, False])
+def test_codes_can_be_captured(rule, per_channel):
+    "In a CUDA graph, forward and back"
+    w = torch.randn(60, 400)
+    l = moved(SimpleNamespace(coder=WeightCodes(w, Policy('int4', scale=rule), per_channel), latent=w, recurrent=None), DEVICE)
+    leaves = [l.latent,l.coder.scale]
+    def step():
+        _,reals,worth,_ = _weight_codes(l)
+        return [reals['weight'].detach(),*torch.autograd.grad((reals['weight']**2).sum()+worth.sum(), leaves)]
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side): step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph): got = step()
+    with torch.no_grad(): l.latent.mul_(-.7)
+    graph.replay()
+    assert all(torch.equal(a, b) for a,b in zip(got, step()))
