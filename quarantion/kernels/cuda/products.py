@@ -41,12 +41,13 @@ def _read(x, at, k, m, fan, high, wide, h, l, xn, xc, xh, xw, LINES: tl.constexp
 # %% ../../../nbs/kernels/cuda/products.ipynb #46e61c6f
 @triton.jit
 def _sums(x, w, out, m, c, every, fan, row, cin, high, wide, h, l, xn, xc, xh, xw, LINES: tl.constexpr,
-          BYTE: tl.constexpr, ZERO: tl.constexpr, KH: tl.constexpr, KW: tl.constexpr, SH: tl.constexpr,
+          UNIT: tl.constexpr, BYTE: tl.constexpr, ZERO: tl.constexpr, KH: tl.constexpr, KW: tl.constexpr, SH: tl.constexpr,
           SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr, DH: tl.constexpr, DW: tl.constexpr,
           BM: tl.constexpr, BC: tl.constexpr, BK: tl.constexpr):
     tile,group,tiles = tl.program_id(0),tl.program_id(1).to(tl.int64),tl.cdiv(c, BC)
     at,ch = _turned(tile//tiles*BM + tl.arange(0, BM), LINES),_turned(tile%tiles*BC + tl.arange(0, BC), not LINES)
-    x += group*cin*xc
+    fan,xn = fan*UNIT,xn*UNIT
+    if not LINES: x += group*cin*xc
     w += group*c*row
     kind: tl.constexpr = tl.int32 if BYTE else tl.float32
     acc = tl.zeros([BM, BC] if LINES else [BC, BM], kind)
@@ -117,8 +118,9 @@ def code_products(
     m,c,rows = len(x)*high*wide,len(w)//groups,_rows(w, byte)
     fan = w[0].numel()
     bm,bc,bk,warps,stages = cut or blocks(m, c, fan, not conv)
-    strides = x.stride() if conv else (*x.stride(),0,0)
-    numbers = m,c,len(w),fan,rows.shape[1],w.shape[1],high,wide,h,l,*strides
-    how = not conv,byte,zero,kh,kw,sh,sw,ph,pw,dh,dw,bm,bc,bk
+    xn,*strides = x.stride() if conv else (*x.stride(),0,0)
+    unit = 1 if conv or (fan|xn)%4 else 4
+    numbers = m,c,len(w),fan//unit,rows.shape[1],w.shape[1],high,wide,h,l,xn//unit,*strides
+    how = not conv,unit,byte,zero,kh,kw,sh,sw,ph,pw,dh,dw,bm,bc,bk
     _launch((-(-m//bm)*-(-c//bc),groups,1), (x,rows,out), numbers, how, warps, stages)
     return out
