@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from quarantion.quant import products as module
-from quarantion.quant.products import arithmetic, convolve, products
+from quarantion.quant.products import _arithmetic, convolve, products
 
 GPU,INTERPRETED = torch.cuda.is_available(),os.environ.get('TRITON_INTERPRET')=='1' and importlib.util.find_spec('triton') is not None
 KERNELS = pytest.mark.skipif(not (GPU or INTERPRETED), reason='no GPU (or TRITON_INTERPRET=1, and triton)')
@@ -68,8 +68,8 @@ def test_the_largest_sums_of_float16():
     "Odd ones, next to 2^24, in a row that alternates and in one that does not"
     from quarantion.kernels.cuda.products import code_products
     fan = 64
-    assert arithmetic(fan, (-2048,2048,127))=='float16' and arithmetic(fan+1, (-2048,2048,127))==''
-    assert arithmetic(132104, (0,1,127))=='float16' and arithmetic(132105, (0,1,127))!='float16'
+    assert _arithmetic(fan, (-2048,2048,127))=='float16' and _arithmetic(fan+1, (-2048,2048,127))==''
+    assert _arithmetic(132104, (0,1,127))=='float16' and _arithmetic(132105, (0,1,127))!='float16'
     x = torch.full((2,fan), 2047.); x[1,::2] *= -1; x[:,-1] = 1
     w = torch.full((1,fan), 127.); w[0,-1] = 1
     assert torch.equal(code_products(there(x), there(w)).cpu(), exactly(x, w))
@@ -84,10 +84,10 @@ def test_cuts_make_no_difference(cut):
 
 
 def test_what_is_exact_in_what():
-    assert arithmetic(518, (0,255,127))=='float16' and arithmetic(519, (0,255,127))=='int8'
-    assert arithmetic(519, (0,256,127))=='' and arithmetic(519, (-1,255,127))=='' and arithmetic(519, (0,255,128))==''
-    assert arithmetic(60000, (0,255,127))=='int8' and arithmetic(2**17, (0,255,127))==''
-    assert arithmetic(9, (-128,127,127))=='float16' and arithmetic(9, (0,2049,1))=='' and arithmetic(9, (0,1,2049))==''
+    assert _arithmetic(518, (0,255,127))=='float16' and _arithmetic(519, (0,255,127))=='int8'
+    assert _arithmetic(519, (0,256,127))=='' and _arithmetic(519, (-1,255,127))=='' and _arithmetic(519, (0,255,128))==''
+    assert _arithmetic(60000, (0,255,127))=='int8' and _arithmetic(2**17, (0,255,127))==''
+    assert _arithmetic(9, (-128,127,127))=='float16' and _arithmetic(9, (0,2049,1))=='' and _arithmetic(9, (0,1,2049))==''
 
 
 CONVS = [(), ((1,1),(0,0),(1,1),1), ((2,1),(1,2),(1,2),2)]

@@ -205,10 +205,8 @@ def sums(
     with torch.autocast(x.device.type, enabled=False):
         y = x.flatten(0, 1).to(dtype)
         for op in l.before: y = pool(y, op)
-        top = l.max_in
-        low = -top if l.into.top<2**7 else 0 # more is a byte without a sign
-        most = (low,top,l.lv.quant_max) if l.coder.exact else () # all are codes, unless training adds noise
-        y = products(y, weight.to(dtype), l.conv, most)
+        most = (-l.max_in if l.into.top<2**7 else 0,l.max_in,l.lv.quant_max) # more than 7 bits have no sign
+        y = products(y, weight.to(dtype), l.conv, most if l.coder.exact else ()) # training may add noise
         for op in l.after: y = pool(y, op)
     return y
 
