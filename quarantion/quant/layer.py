@@ -237,7 +237,8 @@ def sums(
     with torch.autocast(x.device.type, enabled=False):
         y = x.flatten(0, 1).to(dtype)
         for op in l.before: y = pool(y, op)
-        y = products(y, weight.to(dtype), l.conv)
+        most = (-l.max_in if l.into.top<2**7 else 0,l.max_in,l.lv.quant_max) # more than 7 bits have no sign
+        y = products(y, weight.to(dtype), l.conv, most if l.coder.exact else ()) # training may add noise
         for op in l.after: y = pool(y, op)
     return y
 

@@ -6,9 +6,12 @@
 __all__ = ['precise', 'geometry', 'convolve', 'products', 'pool']
 
 # %% ../../nbs/quant/products.ipynb #8f021fef
+from contextlib import contextmanager
+from math import prod
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from ..spikes.operators import on_gpu, op_name
 
 # %% ../../nbs/quant/products.ipynb #15b205a7
 def precise()->bool: # False where TF32 or less may be used
@@ -24,29 +27,127 @@ def geometry(
     pair = lambda v: (v,v) if isinstance(v, int) else v if isinstance(v, str) else tuple(v)
     return (pair(m.stride),pair(m.padding),pair(m.dilation),m.groups) if isinstance(m, nn.Conv2d) else ()
 
-def convolve(
-    x:Tensor, # `[n, c, h, w]`, or lines `[n, c, l]`
-    w:Tensor, # Weights `[C, c/groups, kh, kw]`
-    stride:tuple, # This and all that follow as in `geometry`
-    padding:tuple,
-    dilation:tuple,
-    groups:int
-)->Tensor: # `[n, C, h', w']`, or `[n, C, l']`
-    "A convolution without shortcuts"
-    if x.ndim==3: return convolve(x[:,:,None], w, stride, padding, dilation, groups)[:,:,0] # a line has one row
+def _plain(x, w, conv=()):
+    "Σ w·x as torch has it"
+    if not conv: return F.linear(x, w)
+    stride,padding,dilation,groups = conv
     if x.device.type=='cpu': return F.conv2d(x, w, None, stride, padding, dilation, groups)
     n,(kh,kw) = len(x),w.shape[2:]
     size = [(x.shape[2+i]+2*padding[i]-dilation[i]*(k-1)-1)//stride[i]+1 for i,k in enumerate((kh,kw))]
     cols = F.unfold(x, (kh,kw), dilation, padding, stride).reshape(n, groups, -1, size[0]*size[1])
     return (w.reshape(groups, len(w)//groups, -1)@cols).reshape(n, len(w), *size)
 
+# %% ../../nbs/quant/products.ipynb #b5917022
+def _arithmetic(
+    fan:int, # Terms of a sum
+    most:tuple # Smallest and largest input, and the largest |code| of a weight
+)->str: # 'float16' or 'int8'; empty where neither is exact
+    "What tensor cores may compute a product of codes in"
+    low,high,code = most
+    top = max(-low, high)
+    if max(top, code)<=2**11 and fan*top*code<2**24: return 'float16'
+    byte = code<2**7 and (-2**7<=low and high<2**7 or 0<=low and high<2**8)
+    return 'int8' if byte and fan*max(top, 2**7)*code<2**31 else ''
+
+# %% ../../nbs/quant/products.ipynb #d91755b4
+@contextmanager
+def _as_precise():
+    "Convolutions as precise as products of matrices"
+    cudnn = torch.backends.cudnn
+    try: sloppy = precise() and cudnn.allow_tf32
+    except RuntimeError: sloppy = False # set through torch's newer interface
+    if sloppy: cudnn.allow_tf32 = False
+    try: yield
+    finally:
+        if sloppy: cudnn.allow_tf32 = True
+
+def _listed(conv): return [*conv[0],*conv[1],*conv[2],conv[3]] if conv else [] # as operators take it
+
+def _geometry(n): return ((n[0],n[1]),(n[2],n[3]),(n[4],n[5]),n[6]) if n else ()
+
+def _gradients(g:Tensor, x:Tensor, w:Tensor, conv:list[int], of_x:bool, of_w:bool)->tuple[Tensor,Tensor]:
+    "Of the input and of the weights; empty where they are not asked for"
+    none,x = g.new_empty(0),x.to(g.dtype)
+    if not conv: return g@w if of_x else none, g.T@x if of_w else none.clone()
+    *where,groups = _geometry(conv)
+    with _as_precise():
+        made = torch.ops.aten.convolution_backward(g, x, w, None, *where, False, (0,0), groups, (of_x,of_w,False))
+    gx,gw,_ = made
+    return gx.contiguous() if of_x else none, gw.contiguous() if of_w else none.clone()
+
+# %% ../../nbs/quant/products.ipynb #86211459
+def _sums(x:Tensor, w:Tensor, conv:list[int], most:list[int])->Tensor:
+    "Σ w·x"
+    kind,how = _arithmetic(prod(w.shape[1:]), most),_geometry(conv)
+    if not kind or not on_gpu(w): return _plain(x.to(w.dtype), w, how)
+    from quarantion.kernels.cuda.products import code_products
+    return code_products(x, w, how, kind=='int8', 2**7 if kind=='int8' and most[1]>=2**7 else 0)
+
+_sums_op = torch.library.custom_op(op_name('code_products'), _sums, mutates_args=())
+_gradients_op = torch.library.custom_op(op_name('code_products_backward'), _gradients, mutates_args=())
+
+@_sums_op.register_fake
+def _(x, w, conv, most):
+    if not conv: return w.new_empty((len(x),len(w)))
+    stride,padding,dilation,_ = _geometry(conv)
+    size = [(x.shape[2+i]+2*padding[i]-dilation[i]*(w.shape[2+i]-1)-1)//stride[i]+1 for i in range(2)]
+    return w.new_empty((len(x),len(w),*size))
+
+@_gradients_op.register_fake
+def _(g, x, w, conv, of_x, of_w): return g.new_empty(x.shape if of_x else 0), g.new_empty(w.shape if of_w else 0)
+
+# %% ../../nbs/quant/products.ipynb #802a5a61
+def _setup(ctx, inputs, output):
+    *kept,ctx.conv,_ = inputs
+    ctx.save_for_backward(*kept)
+
+def _backward(ctx, g, gradients=_gradients_op):
+    learn = ctx.needs_input_grad[:2]
+    made = gradients(g, *ctx.saved_tensors, ctx.conv, *learn)
+    return *(v if l else None for v,l in zip(made, learn)), None, None
+
+_sums_op.register_autograd(_backward, setup_context=_setup)
+
+class _Eager(torch.autograd.Function):
+    "`_sums_op` where nothing is compiled"
+    @staticmethod
+    def forward(ctx, *args):
+        _setup(ctx, args, None)
+        return _sums(*args)
+    backward = staticmethod(lambda ctx, g: _backward(ctx, g, _gradients))
+
+def _of_codes(x, w, conv, most):
+    "Σ w·x of codes that have bounds"
+    eager = not torch.compiler.is_compiling() and type(x) is Tensor
+    return (_Eager.apply if eager else _sums_op)(x, w, _listed(conv), list(most))
+
+# %% ../../nbs/quant/products.ipynb #16e6b832
+def _bounded(x, w, most): # does a GPU compute it on codes?
+    return most and x.is_cuda and x.ndim==w.ndim and _arithmetic(prod(w.shape[1:]), most)
+
+def convolve(
+    x:Tensor, # `[n, c, h, w]`, or lines `[n, c, l]`
+    w:Tensor, # Weights `[C, c/groups, kh, kw]`
+    stride:tuple, # This and all that follow as in `geometry`
+    padding:tuple,
+    dilation:tuple,
+    groups:int,
+    most:tuple=() # Smallest and largest input and largest |code|, where all are codes
+)->Tensor: # `[n, C, h', w']`, or `[n, C, l']`
+    "A convolution without shortcuts"
+    how = stride,padding,dilation,groups
+    if x.ndim==3: return convolve(x[:,:,None], w, *how, most)[:,:,0] # a line has one row
+    return _of_codes(x, w, how, most) if _bounded(x, w, most) else _plain(x, w, how)
+
 def products(
     x:Tensor, # `[n, J]` or `[n, c, h, w]`
     w:Tensor, # Weights of a linear layer or of a convolution
-    conv:tuple # Of `geometry`
+    conv:tuple, # Of `geometry`
+    most:tuple=() # As in `convolve`
 )->Tensor: # `[n, C]` or `[n, C, h', w']`
     "Σ w·x"
-    return convolve(x, w, *conv) if conv else F.linear(x, w)
+    if conv: return convolve(x, w, *conv, most)
+    return _of_codes(x, w, (), most) if _bounded(x, w, most) else _plain(x, w)
 
 # %% ../../nbs/quant/products.ipynb #6f469f35
 def pool(
