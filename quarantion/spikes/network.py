@@ -45,7 +45,9 @@ class OverTime(nn.Module):
         "Run over time and read out, both with gradients; spikes are those of the layers that fire"
         fired,total = x.new_zeros((), dtype=torch.float64),0
         for _,layer,spk,mem,_ in self._run(x, False, **kwargs):
-            if layer.reset!='none': fired,total = fired+spk.sum(dtype=torch.float64),total+spk.numel()
+            if layer.reset=='none': continue
+            counts = spk.sum(0) # whole numbers, and less to widen
+            fired,total = fired+counts.sum(dtype=torch.float64),total+spk.numel()
         return readout(spk, mem(), layer.reset, self.decision), fired/max(1, total)
 
 # %% ../../nbs/spikes/network.ipynb #65d2850c

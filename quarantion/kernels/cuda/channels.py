@@ -5,19 +5,20 @@
 # %% auto #0
 __all__ = ['channel_codes']
 
-# %% ../../../nbs/kernels/cuda/channels.ipynb #d55c4ad6
+# %% ../../../nbs/kernels/cuda/channels.ipynb #119e3ea3
 import torch, triton
 import triton.language as tl
 from .lif import launch
 
-# %% ../../../nbs/kernels/cuda/channels.ipynb #b4d4bcc0
+# %% ../../../nbs/kernels/cuda/channels.ipynb #f021372a
 _MAGIC,_MOST,_ONE = tl.constexpr(6755399441055744.0),tl.constexpr(2147483647.0),tl.constexpr(65536.0)
 
 @triton.jit
 def _whole(z):
     "The nearest int32, as a real number"
-    low = tl.where(z < -_MOST, -_MOST, z)
-    return (tl.where(low > _MOST, _MOST, low)+_MAGIC)-_MAGIC
+    most = tl.full(z.shape, _MOST, tl.float64) # a bare number would be of 32 bits
+    low = tl.where(z < -most, -most, z)
+    return (tl.where(low > most, most, low)+_MAGIC)-_MAGIC
 
 @triton.jit
 def _within(z): return (z >= -_MOST) & (z <= _MOST)
@@ -35,12 +36,12 @@ def _unit(th, s, zero, scale, IN: tl.constexpr, SHARE: tl.constexpr, GUARD: tl.c
     if FEW: return worth,scale/GUARD
     else: return worth,worth/GUARD
 
-# %% ../../../nbs/kernels/cuda/channels.ipynb #5c60e38d
+# %% ../../../nbs/kernels/cuda/channels.ipynb #a964913b
 @triton.jit
 def _read(bias, threshold, s, zero, scale, at, ok, pt, ps, pc, MANY: tl.constexpr):
     "Of each channel: bias, threshold, scale, whether there is one, and that of currents"
     b,raw = tl.load(bias + at, ok, 0.),tl.load(threshold + at*pt, ok, 1.)
-    least = tl.cast(1e-6, raw.dtype)
+    least = tl.full(raw.shape, 1e-6, raw.dtype)
     none = tl.load(zero + at, ok, 0).to(tl.int32) if MANY else tl.zeros_like(at)
     return (b.to(tl.float64),tl.where(raw < least, least, raw).to(tl.float64),raw >= least,tl.load(s + at*ps, ok, 1.),
             none,tl.load(scale + at*pc, ok, 1.))
@@ -61,7 +62,7 @@ def _forward(bias, threshold, beta, alpha, s, zero, scale, real, ints, c, m, pt,
     tl.store(ints + at, kb.to(tl.int32), ok); tl.store(ints + m+at, kt.to(tl.int32), ok)
     tl.store(ints + 2*m+at, kl.to(tl.int32), ok); tl.store(ints + 3*m+at, ka.to(tl.int32), ok)
 
-# %% ../../../nbs/kernels/cuda/channels.ipynb #7e33210d
+# %% ../../../nbs/kernels/cuda/channels.ipynb #0f236845
 @triton.jit
 def _left(x, unit):
     "What the unit gets of one that is rounded, and whether that is in the range"
@@ -89,7 +90,7 @@ def _backward(bias, threshold, beta, alpha, s, zero, scale, g0, g1, g2, g3, out,
     if ALPHA: tl.store(out + 3*m+at, _through(tl.load(alpha + at*pa, ok, 0.), tl.load(g3 + at, ok, 0.)), ok)
     tl.store(out + 4*m+at, tl.zeros_like(gs) if FEW else gs, ok)
 
-# %% ../../../nbs/kernels/cuda/channels.ipynb #10753e80
+# %% ../../../nbs/kernels/cuda/channels.ipynb #34a0ce7c
 def _own(*params): return [p.stride(0) if len(p)>1 else 0 for p in params]
 
 def _there(ctx, bias, threshold, beta, alpha, s, zero, scale, constants):
@@ -122,7 +123,7 @@ class _Channels(torch.autograd.Function):
         return out
     backward = staticmethod(_back)
 
-# %% ../../../nbs/kernels/cuda/channels.ipynb #45b793b1
+# %% ../../../nbs/kernels/cuda/channels.ipynb #b55234ea
 def channel_codes(
     params:tuple, # Bias `[C]`; threshold, beta and alpha (or `None`), each `[C]` or of one value
     s, # Scale of the weights `[C]` or `[1]`, float64
