@@ -19,4 +19,4 @@ def test_bench_prints_one_object(capsys):
 
 def test_an_unknown_bench_is_named(capsys):
     with pytest.raises(SystemExit) as e: main(['bench', 'speed'])
-    assert e.value.code==2 and "`bench`: expected one of lif, bptt, levels, nonary, fakequant, events, infer, found 'speed'" in capsys.readouterr().err
+    assert e.value.code==2 and "`bench`: expected one of lif, bptt, levels, nonary, fakequant, events, infer, gpu, found 'speed'" in capsys.readouterr().err

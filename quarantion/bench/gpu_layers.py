@@ -7,14 +7,14 @@ __all__ = ['SHAPES', 'BETA', 'GRID', 'timed', 'Timing', 'summed_up', 'why_not', 
            'snntorch_layer', 'three_copies', 'jelly_neurons', 'jelly_backends', 'jelly_layer', 'shape_name',
            'bench_layers', 'copy_speed', 'least_ms', 'bench_grid']
 
-# %% ../../nbs/bench/gpu_layers.ipynb #eb64703a
+# %% ../../nbs/bench/gpu_layers.ipynb #a610b9fe
 import gc, statistics, time
 from functools import partial
 from typing import NamedTuple
 import torch
 from ..spikes.neuron import LIF
 
-# %% ../../nbs/bench/gpu_layers.ipynb #0e013282
+# %% ../../nbs/bench/gpu_layers.ipynb #64c1671c
 def _mark():
     "A moment of the device, or of this machine where there is none"
     if not torch.cuda.is_available(): return time.perf_counter()
@@ -36,7 +36,7 @@ def _burst(f, n):
     _settle()
     return _between(a, b)/n
 
-# %% ../../nbs/bench/gpu_layers.ipynb #62f87715
+# %% ../../nbs/bench/gpu_layers.ipynb #536051cb
 def timed(
     work:dict, # Name -> function without arguments
     repeats:int=15, # Times that each is timed
@@ -51,7 +51,7 @@ def timed(
         for n in names if i%2==0 else names[::-1]: times[n].append(_burst(work[n], calls[n]))
     return times
 
-# %% ../../nbs/bench/gpu_layers.ipynb #b01a94f5
+# %% ../../nbs/bench/gpu_layers.ipynb #7778cb50
 class Timing(NamedTuple):
     "What one contender took"
     work:str # What was done
@@ -72,7 +72,7 @@ def summed_up(
     low,ms,high = statistics.quantiles(times, n=4, method='inclusive')
     return Timing(work, who, ms, low, high, mib)
 
-# %% ../../nbs/bench/gpu_layers.ipynb #9fe5417a
+# %% ../../nbs/bench/gpu_layers.ipynb #6be2912f
 def why_not(
     error:Exception # Of one that did not run
 )->str: # One line
@@ -80,7 +80,7 @@ def why_not(
     if isinstance(error, ImportError): return 'not installed'
     return f'{type(error).__name__}: {(str(error).splitlines() or [""])[0][:120]}'
 
-# %% ../../nbs/bench/gpu_layers.ipynb #16931051
+# %% ../../nbs/bench/gpu_layers.ipynb #92e685c1
 def race_ms(
     work:str, # What is done
     makers:dict, # Name -> function without arguments that gives what is timed
@@ -98,7 +98,7 @@ def race_ms(
     for who,times in timed(ready, **how).items(): out[who] = summed_up(work, who, times)
     return [out[who] for who in makers]
 
-# %% ../../nbs/bench/gpu_layers.ipynb #a94a7b0d
+# %% ../../nbs/bench/gpu_layers.ipynb #da0ede7f
 SHAPES = (25,256,1000),(100,128,1024),(1000,1,1000),(4,64,2**16) # T, B, N
 BETA = .9
 
@@ -118,7 +118,7 @@ def _back(x, g, f):
         f().backward(g)
     return run
 
-# %% ../../nbs/bench/gpu_layers.ipynb #36e4224e
+# %% ../../nbs/bench/gpu_layers.ipynb #f69b3fed
 def ours_layer(
     x, # Current `[T, B, N]`
     g # Gradient of its spikes
@@ -140,7 +140,7 @@ def bare_kernels(
         lif_backward(g, None, pre, None, (v0,beta,theta), (0,0,25.,True), False, (False,False))
     return run
 
-# %% ../../nbs/bench/gpu_layers.ipynb #73d96f56
+# %% ../../nbs/bench/gpu_layers.ipynb #298a462f
 def snntorch_layer(
     x, # Current `[T, B, N]`
     g # Gradient of its spikes
@@ -166,7 +166,7 @@ def three_copies(
         for to,of in ((b,a),(c,b),(d,c)): to.copy_(of)
     return run
 
-# %% ../../nbs/bench/gpu_layers.ipynb #882e626f
+# %% ../../nbs/bench/gpu_layers.ipynb #4c128292
 def jelly_neurons(
     backend:str='', # As it chooses if empty
     device:str='cuda',
@@ -197,7 +197,7 @@ def jelly_layer(
         return layer(x)
     return _back(x, g, forward)
 
-# %% ../../nbs/bench/gpu_layers.ipynb #81b9555b
+# %% ../../nbs/bench/gpu_layers.ipynb #8eb829b3
 def _contenders(x, g):
     "Name -> function that makes what is timed"
     jelly = {f'SpikingJelly {b}'.strip():partial(jelly_layer, backend=b) for b in jelly_backends()}
@@ -224,7 +224,7 @@ def bench_layers(
         gc.collect()
     return out
 
-# %% ../../nbs/bench/gpu_layers.ipynb #039d9d56
+# %% ../../nbs/bench/gpu_layers.ipynb #abd2b474
 GRID = dict(T=[(t,64,1000) for t in (1,4,16,64,256,1024)], B=[(25,b,1000) for b in (1,4,16,64,256,1024,4096)],
             N=[(25,64,n) for n in (16,64,256,1024,4096,2**14,2**16,2**18)]) # shapes of each axis
 
@@ -246,7 +246,7 @@ def least_ms(
     T,B,N = shape
     return 1e3*5*4*T*B*N/speed
 
-# %% ../../nbs/bench/gpu_layers.ipynb #dcee17b7
+# %% ../../nbs/bench/gpu_layers.ipynb #2878d3b2
 def bench_grid(
     grid:dict=None, # Axis -> shapes; `GRID` if absent
     seconds:float=1.5, # For each shape, about
