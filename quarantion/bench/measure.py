@@ -86,7 +86,8 @@ def race(
 # %% ../../nbs/bench/measure.ipynb #f28dd0a6
 def machine()->str: # CPU and cores; before them the GPU that torch has, if it is in use
     "What this was measured on"
-    try: name = next(l.split(':')[1].strip() for l in open('/proc/cpuinfo') if l.startswith('model name'))
+    try:
+        with open('/proc/cpuinfo') as f: name = next(l.split(':')[1].strip() for l in f if l.startswith('model name'))
     except (OSError, StopIteration): name = platform.processor() or platform.machine()
     torch = sys.modules.get('torch')
     card = f'{torch.cuda.get_device_name()}, ' if torch and torch.cuda.is_available() else ''
