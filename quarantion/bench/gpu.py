@@ -135,12 +135,14 @@ def tests_table(
     return '\n'.join(['| tests | passed | failed | skipped |', '|---|---:|---:|---:|', *body, all_])
 
 # %% ../../nbs/bench/gpu.ipynb #b8b8cf19
+def _short(v): return f'{float(f"{v:.3g}"):,g}' # three digits that matter
+
 def _asked(r):
     "What a goal asks for, and what was found, in the same words"
     what,peer = ('memory' if r.work.endswith(_PEAK) else 'time'),r.peer
     if r.goal>=1 and what=='time':
         asked = f'{r.goal:g} times faster than {peer}' if r.goal>1 else f'not behind {peer}'
-        return asked,r.ratio and f'{r.ratio:,.3g} times'
+        return asked,r.ratio and f'{_short(r.ratio)} times'
     return f'at most {1/r.goal:.3g} of the {what} of {peer}',r.ratio and f'{1/r.ratio:.3g}'
 
 def _reached(r):
@@ -256,7 +258,7 @@ _FRONT += [('steps',w,f'ours, {p}') for w,p in ((_DENSE,'float'),(_DENSE,'nonary
 
 def _front_line(part, work, who, rows):
     mine,*peers = (_best(rows, w, 'ms') for w in (who,'snnTorch loop','SpikingJelly'))
-    cells = [f'{p.ms/mine.ms:,.3g}× ({p.ms:.3g} ms)' if p else 'not installed' for p in peers]
+    cells = [f'{_short(p.ms/mine.ms)}× ({p.ms:.3g} ms)' if p else 'not installed' for p in peers]
     name = f'training step, {work}{who.removeprefix("ours")}' if part=='steps' else work
     return f"| {name} | {mine.ms:.3g} ms | {' | '.join(cells)} |"
 
