@@ -45,7 +45,8 @@ def by_part(
     "Time of kernels, summed up"
     out = dict.fromkeys([*PARTS,REST], 0.)
     for e in events:
-        for k in getattr(e, 'kernels', ()): out[part_of([k.name,*_outwards(e)])] += k.duration
+        for k in getattr(e, 'kernels', ()):
+            if k.name!=e.name: out[part_of([k.name,*_outwards(e)])] += k.duration # else it is the shadow of a range
     return out
 
 # %% ../../nbs/bench/gpu_parts.ipynb #774633bb

@@ -97,7 +97,7 @@ def jelly_net(
     def run(x):
         functional.reset_net(net)
         current = blocks[0](x)
-        a = current.expand(work.steps, *current.shape)
+        a = current.repeat(work.steps, *[1]*current.ndim)
         for n,b in zip(neurons, blocks[1:]): a = b(n(a).flatten(0, 1)).unflatten(0, (work.steps,-1))
         readout(a)
         return readout.v_seq.mean(0)
