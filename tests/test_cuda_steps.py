@@ -169,3 +169,28 @@ def test_no_steps_and_no_samples():
     with pytest.raises(CheckError): q(torch.rand(0, 4, 20, device='cuda'))
     assert q(torch.rand(3, 0, 20, device='cuda'))[1].shape==(3,0,5)
     assert net()(torch.rand(3, 0, 20, device='cuda'))[1].shape==(3,0,5)
+
+
+@pytest.mark.parametrize('policy', ['nonary', 'current8'])
+def test_a_run_that_was_stopped_ends_with_the_same_bytes(policy, tmp_path):
+    from quarantion.train import job
+    from quarantion.train.config import Config
+    cfg = Config(epochs=3, qat_epochs=3, hidden=64, steps=8, policy=policy, device='cuda')
+    split = job.load_data(cfg)
+    def run(stop=None):
+        r = job.start(cfg, tmp_path/str(stop))
+        def progress(phase, epoch, epochs, done, total, stats):
+            if (phase,epoch)==stop: raise KeyboardInterrupt
+        if stop:
+            with pytest.raises(KeyboardInterrupt): job.train(r, split, progress)
+        return job.train(r, split)[1].state_dict()
+    want = run()
+    for stop in ('float',1),('qat',0),('qat',2):
+        got = run(stop)
+        for k,v in want.items(): assert torch.equal(v, got[k]), (stop, k)
+
+
+def test_two_devices_are_refused():
+    m,q = net(),made('nonary')
+    for n in m,q:
+        with pytest.raises(CheckError, match='on cuda:0, as the weights, found on cpu'): n(torch.rand(3, 20))

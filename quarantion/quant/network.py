@@ -159,6 +159,8 @@ def _encoded(q, x, codes):
     "What `encode` returns, before it is cast"
     if not isinstance(x, Tensor): fail('`x`', 'encode', 'a tensor', type(x).__name__)
     plain_tensors(x)
+    there = q.layers[0].latent.device
+    if x.device!=there: fail('`x`', 'encode', f'on {there}, as the weights', f'on {x.device}')
     if are_codes(_kind(x), q.in_scale, codes):
         x = x.long() # not compared in a type that has no room for the ends
         bad,want = ((x<q.in_min)|(x>q.in_max)).any(),f'codes in [{q.in_min}, {q.in_max}]'

@@ -254,9 +254,11 @@ def check_meets(
     layer:nn.Module, # With weights, or without
     where:str='network' # What the error calls the place
 ):
-    "Raise `CheckError` where weights have another dtype than their input, and nobody casts (autocast does)"
+    "Raise `CheckError` where weights are on another device, or have another dtype, and nobody casts (autocast does)"
     p = next(layer.parameters(), None)
-    if p is None or p.dtype==x.dtype or torch.is_autocast_enabled(x.device.type): return
+    if p is None: return
+    if p.device!=x.device: fail('`x`', where, f'on {p.device}, as the weights', f'on {x.device}')
+    if p.dtype==x.dtype or torch.is_autocast_enabled(x.device.type): return
     fail('`x`', where, f'{p.dtype}, as the weights', x.dtype)
 
 # %% ../../nbs/spikes/neuron.ipynb #c611dea5
