@@ -13,6 +13,7 @@ from ..checks import check_dtype, check_range, check_shape, check_time, fail, ty
 from ..runtime.decision import check_decision, decision_of
 from ..runtime.layer import Record
 from ..runtime.state import starts
+from .blocks import run_block
 from .neuron import LIF, check_meets
 
 # %% ../../nbs/spikes/network.ipynb #b27384d8
@@ -51,23 +52,24 @@ class OverTime(nn.Module):
         return readout(spk, mem(), layer.reset, self.decision), fired/max(1, total)
 
 # %% ../../nbs/spikes/network.ipynb #65d2850c
+def _blocks(layers):
+    "Place of the first layer of each block, and its layers, neurons at the end"
+    first,block = 0,[]
+    for i,layer in enumerate(layers, 1):
+        block.append(layer)
+        if isinstance(layer, LIF):
+            yield first,block
+            first,block = i,[]
+
 class _InRow(OverTime):
     "Layers in a row, each over all steps before the next begins"
     def _run(self, x, every, state=None):
         x,steps = check_time(x, self.in_shape, self.steps, self.batch_first)
         start = iter(starts(state, sum(isinstance(l, LIF) for l in self.layers)))
-        for i,layer in enumerate(self.layers):
-            if not isinstance(layer, LIF):
-                weighs = next(layer.parameters(), None) is not None # else it takes what the weights behind it take
-                check_meets(x, layer if weighs else self, f'layer {i}')
-                x = layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-            elif every or layer is self.layers[-1]:
-                r = layer.record(x, next(start), steps, str(i))
-                x = r.spk
-                yield r.name,layer,x,lambda: r.mem,lambda: r.state
-            else: # membranes that nobody asked for are never made
-                x = layer.spikes(x, next(start), steps)
-                yield str(i),layer,x,None,None
+        for first,block in _blocks(self.layers):
+            r = run_block(block, first, x, next(start), steps, every or block[-1] is self.layers[-1], first>0)
+            x = r.spk
+            yield r.name,block[-1],x,lambda: r.mem,lambda: r.state
 
 # %% ../../nbs/spikes/network.ipynb #503628b6
 def _outputs(net):
