@@ -15,7 +15,8 @@ from quarantion.quant.policy import SCALES, Policy
 from quarantion.quant.weights import WeightCodes
 
 GPU,INTERPRETED = torch.cuda.is_available(),os.environ.get('TRITON_INTERPRET')=='1' and importlib.util.find_spec('triton') is not None
-pytestmark = pytest.mark.skipif(not (GPU or INTERPRETED), reason='no GPU (or TRITON_INTERPRET=1, and triton)')
+pytestmark = [pytest.mark.skipif(not (GPU or INTERPRETED), reason='no GPU (or TRITON_INTERPRET=1, and triton)'),
+              pytest.mark.filterwarnings('ignore:Synchronization debug mode')]
 DEVICE = 'cuda' if GPU else 'cpu'
 
 

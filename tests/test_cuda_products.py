@@ -13,6 +13,7 @@ from quarantion.quant.products import _arithmetic, convolve, products
 GPU,INTERPRETED = torch.cuda.is_available(),os.environ.get('TRITON_INTERPRET')=='1' and importlib.util.find_spec('triton') is not None
 KERNELS = pytest.mark.skipif(not (GPU or INTERPRETED), reason='no GPU (or TRITON_INTERPRET=1, and triton)')
 DEVICE = 'cuda' if GPU else 'cpu'
+pytestmark = pytest.mark.filterwarnings('ignore:Synchronization debug mode')
 KINDS = dict(float16=(-127,127,False,0), spikes=(0,1,False,0), int8=(-127,127,True,0), offset=(0,255,True,128))
 
 
@@ -189,7 +190,7 @@ def test_a_convolutional_network_is_the_same_on_a_gpu(policy, whole):
     torch.manual_seed(0)
     x = torch.rand(8, 2, 12, 12)-(0 if whole else .5)
     net = Network(nn.Conv2d(2, 6, 3, padding=1), LIF(beta=.9), nn.AvgPool2d(2), nn.Conv2d(6, 8, 3, groups=2), LIF(beta=.9), nn.Flatten(),
-                  nn.Linear(8*16, 5), LIF(beta=.8, reset='none'), steps=5)
+                  nn.Linear(8*16, 5), LIF(beta=.8, reset='none'), in_shape=(2, 12, 12), steps=5)
     q = prepare(net, preset(policy), x)
     there = copy.deepcopy(q).cuda()
     for mode in (True, False):
