@@ -9,8 +9,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from quarantion.quant import weights
+from quarantion.checks import CheckError
+from quarantion.quant import at_once, observers, weights
+from quarantion.quant.histograms import Histogram
 from quarantion.quant.layer import _weight_codes
+from quarantion.quant.observers import MinMax, MovingAverage, PerStep
 from quarantion.quant.policy import SCALES, Policy
 from quarantion.quant.weights import WeightCodes
 
@@ -77,7 +80,7 @@ def test_codes_and_gradients_are_those_of_torch(seed, monkeypatch):
     assert all(torch.equal(a, b) for a,b in zip(got[0].values(), again[0].values()))
 
 
-_FREE = 'view','detach','empty','expand','slice','unsqueeze','squeeze','alias','as_strided','select','permute','transpose','t','_to_copy'
+_FREE = 'view','detach','empty','expand','slice','unsqueeze','squeeze','alias','as_strided','select','permute','transpose','t','unbind','_to_copy'
 
 
 class Counted(TorchDispatchMode):
@@ -140,3 +143,104 @@ def test_codes_can_be_captured(rule, per_channel):
     with torch.no_grad(): l.latent.mul_(-.7)
     graph.replay()
     assert all(torch.equal(a, b) for a,b in zip(got, step()))
+
+
+def watchers(seed):
+    "An observer twice, and batches of any shape and dtype"
+    rng = np.random.default_rng(seed)
+    pick = lambda *v: v[rng.integers(len(v))]
+    torch.manual_seed(seed)
+    shape,axis = pick(((2,),None), ((7,5,3),None), ((1,3),0), ((5,4,3),1), ((6,50),0), ((6,20),1), ((9000,),None), ((4,2500),0), ((40,3),-1))
+    aware,history,dtype = bool(pick(0, 1)),int(pick(1, 3, 256)),pick(torch.float32, torch.float32, torch.float64, torch.float16, torch.int16, torch.bool)
+    more = dict(ch_axis=axis, spike_aware=aware, history=history)
+    make = (lambda: MinMax(int(pick(7, 127)), **more)) if seed%3==0 else lambda: MovingAverage(pick(.01, .3, 1.), 127, adaptive=bool(pick(0, 1)), **more)
+    batches = [(torch.randn(shape)*s*(torch.rand(shape)<pick(.1, .9))).to(dtype) for s in (3,8,0,20)]
+    if seed%4==3: batches = [b.mT.contiguous().mT if b.ndim>1 else b for b in batches]
+    ob = make()
+    return ob,copy.deepcopy(ob).to(DEVICE),batches
+
+
+def same(a, b): return all(torch.equal(u, v.cpu()) and u.dtype==v.dtype for u,v in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def on_kernels(monkeypatch):
+    if GPU: return
+    monkeypatch.setattr(weights, 'on_gpu', lambda x: True)
+    monkeypatch.setattr(at_once, 'on_gpu', lambda x: True)
+
+
+@pytest.mark.parametrize('seed', range(24))
+def test_observers_keep_what_they_keep_in_torch(seed, monkeypatch):
+    plain,fused,batches = watchers(seed)
+    for i,x in enumerate(batches):
+        with monkeypatch.context() as m:
+            m.setattr(observers, 'seen_at_once', lambda *_: False)
+            plain(x)
+        with monkeypatch.context() as m:
+            on_kernels(m)
+            there = x.to(DEVICE)
+            assert at_once.seen_at_once(fused, there)
+            assert fused(there) is there
+        assert same(plain, fused), i
+
+
+@pytest.mark.parametrize('bad', [torch.nan, torch.inf, -torch.inf, 3e38])
+@pytest.mark.parametrize('shape,axis', [((4,5), None), ((4,5), 1), ((9000,), None)])
+@pytest.mark.parametrize('late', [False, True])
+def test_a_bad_batch_is_refused_and_nothing_is_absorbed(bad, shape, axis, late, monkeypatch):
+    on_kernels(monkeypatch)
+    ob = MovingAverage(.3, ch_axis=axis).to(DEVICE)
+    x = torch.randn(shape, device=DEVICE)
+    if late: ob(x)
+    before = copy.deepcopy(ob)
+    x.view(-1)[-2] = bad
+    with pytest.raises(CheckError, match='MovingAverage: `x`: expected finite numbers'): ob(x)
+    assert same(before.cpu(), ob)
+    refused,lo,hi = at_once.absorb_at_once(ob, x)
+    assert refused.shape==() and refused.dtype==torch.bool and refused.item() and not ob.step.item()==2
+    assert (lo.isnan() and hi.isnan()).item() if bad!=bad else max(-lo, hi)==abs(bad)
+
+
+def test_what_no_kernel_is_for_takes_the_way_of_torch(monkeypatch):
+    on_kernels(monkeypatch)
+    x = torch.ones(3, 4, device=DEVICE)
+    class Mine(MinMax): pass
+    shared = MinMax().to(DEVICE)
+    shared.synchronize()
+    for ob in (Mine(),PerStep(),Histogram(),MinMax().double(),MinMax(ch_axis=5),shared):
+        assert not at_once.seen_at_once(ob.to(DEVICE), x)
+    ob = MinMax(ch_axis=0).to(DEVICE)
+    ob(x)
+    with pytest.raises(CheckError, match='3 channels on axis 0'): ob(torch.ones(5, 2, device=DEVICE))
+    with pytest.raises(CheckError, match='real numbers'): ob(x*1j)
+
+
+@pytest.mark.parametrize('n,launches', [(2,1), (4096,1), (5000,2)])
+def test_a_batch_is_one_launch_or_two(n, launches, monkeypatch):
+    from quarantion.kernels.cuda import watch
+    on_kernels(monkeypatch)
+    ob,x = MovingAverage(adaptive=True).to(DEVICE),torch.randn(n, device=DEVICE)
+    ob(x)
+    with Counted(watch) as counted: at_once.absorb_at_once(ob, x)
+    assert counted.n==launches
+
+
+@pytest.mark.skipif(not GPU, reason='no GPU')
+@pytest.mark.parametrize('axis', [None, 0, 1])
+@pytest.mark.parametrize('n', [3, 500000])
+def test_observers_can_be_captured(axis, n):
+    "In a CUDA graph, which then absorbs a batch each time"
+    ob,x = MovingAverage(.1, ch_axis=axis).cuda(),torch.randn(4, n//3, 3, device='cuda')
+    ob(x)
+    eager = copy.deepcopy(ob)
+    at_once.absorb_at_once(ob, x)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph): refused = at_once.absorb_at_once(ob, x)[0]
+    eager(x)
+    for s in 2.,torch.nan,5.:
+        x.mul_(s) if s==s else x.fill_(s)
+        graph.replay()
+        assert refused.item()==(not x.isfinite().all().item())
+        if s!=s: x.normal_()
+        elif not refused: eager(x)
+    assert same(eager.cpu(), ob)

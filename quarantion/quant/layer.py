@@ -60,8 +60,7 @@ def _current_scale(l, threshold):
 def _weight_codes(l):
     "Codes and stand-ins of all weights; the scale of each channel, float64, and whether its row is all zeros"
     if in_one_launch(l.coder, l.latent): return all_rows(l.coder, l.latent, l.recurrent)
-    k,real = l.coder.codes(l.latent)
-    sh = l.coder.shaped(l.latent)
+    (k,real),sh = l.coder.codes(l.latent),l.coder.shaped(l.latent)
     codes,reals = dict(weight=k),dict(weight=stand_for(k, real, sh.detach()))
     zero = (k==0).flatten(1).all(1)
     if l.recurrent is not None:

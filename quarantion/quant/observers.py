@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from ..checks import check_finite, check_range, check_shape, fail, typed
 from ..spikes.doubts import asked_later, doubt
+from .at_once import look_at_once, seen_at_once
 from ..spikes.operators import op_name
 
 # %% ../../nbs/quant/observers.ipynb #7b4213a5
@@ -280,6 +281,7 @@ class MinMax(_Scaled):
 
     @torch.no_grad()
     def _observe(self, x):
+        if seen_at_once(self, x): return look_at_once(self, x, _held)
         v = rows_of(x, self.ch_axis, self.min_val.dtype, type(self).__name__)
         lo,hi = self._reduce(*(e.to(self.min_val.dtype) for e in extremes_of(v, self.spike_aware)))
         lo,hi = self._fit(*_held(x, lo, hi, type(self).__name__))
