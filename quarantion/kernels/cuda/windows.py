@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['windows', 'input_gradient']
 
-# %% ../../../nbs/kernels/cuda/windows.ipynb #be786ef3
+# %% ../../../nbs/kernels/cuda/windows.ipynb #6ce49ace
 import torch, triton
 import triton.language as tl
 from torch import Tensor
 
-# %% ../../../nbs/kernels/cuda/windows.ipynb #e8223257
+# %% ../../../nbs/kernels/cuda/windows.ipynb #eadd22ee
 @triton.jit
 def _window(x, first, row, col, k, ok, h, l, CP: tl.constexpr, KH: tl.constexpr, KW: tl.constexpr, PAD: tl.constexpr,
             DH: tl.constexpr, DW: tl.constexpr):
@@ -39,7 +39,7 @@ def _windows(x, w, out, m, c, fan, high, wide, h, l, CP: tl.constexpr, KH: tl.co
     here = n[None,:]*(c*(high*wide)) + (ch[:,None]*(high*wide) + place[None,:])
     tl.store(out + here, acc.to(out.dtype.element_ty), (ch < c)[:,None] & (at < m)[None,:])
 
-# %% ../../../nbs/kernels/cuda/windows.ipynb #b1f79fe0
+# %% ../../../nbs/kernels/cuda/windows.ipynb #616c8689
 def _side_by_side(x, channels, dtype):
     "A copy with channels at the end, and zeros behind them"
     n,c,h,l = x.shape
@@ -55,7 +55,7 @@ def _tapped(w, channels, block, dtype):
     rows[:,:fan].view(c, kh*kw, channels)[...,:j].copy_(w.flatten(2).transpose(1, 2))
     return rows
 
-# %% ../../../nbs/kernels/cuda/windows.ipynb #9e2fe934
+# %% ../../../nbs/kernels/cuda/windows.ipynb #8f617344
 def windows(
     x:Tensor, # `[n, c, h, w]` on a GPU, any strides
     w:Tensor, # Weights `[C, c, kh, kw]`
@@ -78,7 +78,7 @@ def windows(
     with torch.cuda.device_of(x): _windows[grid](wide, rows, out, *numbers, channels, *how, num_warps=4, num_stages=3)
     return out
 
-# %% ../../../nbs/kernels/cuda/windows.ipynb #4b5e3fd8
+# %% ../../../nbs/kernels/cuda/windows.ipynb #eefc9dcd
 def input_gradient(
     g:Tensor, # Gradient of what a convolution of stride 1 and one group gave `[n, C, h', w']`
     w:Tensor, # Its weights `[C, c, kh, kw]`
