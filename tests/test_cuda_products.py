@@ -124,6 +124,31 @@ def test_the_operator_is_one(conv):
     assert all(torch.equal(a, b) for a,b in zip(torch.autograd.grad(one, (x,w), g), torch.autograd.grad(two, (x,w), g)))
 
 
+@pytest.mark.parametrize('conv', CONVS)
+def test_a_compiler_takes_the_operator_in_one_graph(conv):
+    x,w = layer(conv)
+    run = torch.compile(lambda x, w: module._of_codes(x, w, conv, (0,1,127)), fullgraph=True, backend='aot_eager')
+    one,two = module._of_codes(x, w, conv, (0,1,127)),run(x, w)
+    g = torch.randn_like(one)
+    assert torch.equal(one, two) and all(torch.equal(a, b) for a,b in zip(*(torch.autograd.grad(y, (x,w), g) for y in (one,two))))
+
+
+@pytest.mark.parametrize('low,codes', [(0,True), (-.5,True), (0,False)])
+def test_layers_say_how_large_their_codes_are(low, codes, monkeypatch):
+    "What comes in is within the bounds, poolings counted; and nothing is said where training leaves weights real"
+    from quarantion import Policy, prepare
+    from quarantion.quant import layer
+    from quarantion.spikes import LIF, Network
+    torch.manual_seed(0)
+    x = torch.rand(4, 2, 8, 8)+low
+    net = Network(nn.AvgPool2d(2), nn.Conv2d(2, 3, 3), LIF(beta=.9), nn.Flatten(), nn.Linear(12, 5), LIF(beta=.8, reset='none'), steps=3, in_shape=(2,8,8))
+    q,seen = prepare(net, Policy('int4', noise=0. if codes else .5), x).train(),[]
+    monkeypatch.setattr(layer, 'products', lambda x, w, conv, most: seen.append((x,w,most)) or products(x, w, conv))
+    q(x)
+    assert [most for *_,most in seen]==([(-508 if low else 0,508 if low else 1020,7),(-1,1,7)] if codes else [(),()])
+    for y,w,most in seen*codes: assert most[0]<=y.min() and y.max()<=most[1] and w.abs().max()<=most[2] and torch.equal(y, y.round())
+
+
 def test_precision_is_left_as_it_was():
     cudnn = torch.backends.cudnn
     for allowed in True,False:
@@ -146,7 +171,8 @@ def test_the_operator_calls_the_kernel(conv, monkeypatch):
 
 @pytest.mark.skipif(not GPU, reason='no GPU')
 @pytest.mark.parametrize('conv', CONVS)
-def test_on_a_gpu_nothing_waits_and_a_graph_takes_it(conv):
+def test_on_a_gpu_nothing_waits_and_a_graph_takes_it(conv, monkeypatch):
+    monkeypatch.setenv('CUBLAS_WORKSPACE_CONFIG', ':4096:8') # what torch wants of deterministic products
     x,w = layer(conv, 16, device='cuda')
     g = torch.randn(exactly(x.cpu(), w.cpu(), conv).shape, device='cuda')
     def step(): return products(x, w, conv, (0,1,127)),*torch.autograd.grad(products(x, w, conv, (0,1,127)), (x,w), g)
