@@ -180,7 +180,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(policy, tmp_path):
     def run(stop=None):
         r = job.start(cfg, tmp_path/str(stop))
         def progress(phase, epoch, epochs, done, total, stats):
-            if (phase,epoch)==stop: raise KeyboardInterrupt
+            if (phase,epoch)==stop: raise KeyboardInterrupt(done)
         if stop:
             with pytest.raises(KeyboardInterrupt): job.train(r, split, progress)
         return job.train(r, split)[1].state_dict()
@@ -194,3 +194,9 @@ def test_two_devices_are_refused():
     m,q = net(),made('nonary')
     for n in m,q:
         with pytest.raises(CheckError, match='on cuda:0, as the weights, found on cpu'): n(torch.rand(3, 20))
+
+
+def test_a_full_card_says_what_would_fit():
+    m = net()
+    with pytest.raises(CheckError, match=r'layer \d: memory: expected room for 2000000 samples \(about \d+ fit'): m(torch.rand(400, 2_000_000, 20, device='cuda'))
+    assert m(torch.rand(4, 20, device='cuda'))[1].shape==(6,4,5)

@@ -22,6 +22,7 @@ from ..runtime.input import are_codes, warn_clipped
 from ..runtime.state import starts
 from ..tables import html_table
 from ..spikes.doubts import Doubts, asked_later, collecting, doubt
+from ..spikes.room import fitting
 from ..spikes.network import Network, OverTime, evaluating
 from ..spikes.neuron import LIF, Diagonal
 from ..spikes.surrogate import plain_tensors
@@ -190,7 +191,8 @@ def _through(q, x, real, codes=False, state=None):
     into,last = _doubts(q, x),len(q.layers)-1
     with collecting(into): x,steps = check_time(q.encode(x, codes), q.in_shape, q.steps, q.batch_first)
     for i,(n,l,s) in enumerate(zip(q.names, q.layers, starts(state, len(q.layers)))):
-        with collecting(into): ran = l(x, steps, real or real is None and i==last, s)
+        with collecting(into), fitting(l.name, x.device, x.shape[1]):
+            ran = l(x, steps, real or real is None and i==last, s)
         if into and i==last: into.settle()
         yield n,l,ran
         x = ran.spk

@@ -16,9 +16,18 @@ from ..runtime.layer import Record
 from ..runtime.state import State
 from .bits import pack, unpack
 from .neuron import LIF, Diagonal, check_meets
+from .operators import on_gpu
 from .surrogate import no_second
 
 # %% ../../nbs/spikes/blocks.ipynb #bc63e004
+def _applied(layer, x):
+    "What a layer makes of what comes in; a convolution on a GPU with a shorter way back, if there is one"
+    plain = type(layer) is nn.Conv2d and layer.padding_mode=='zeros' and not (layer._forward_hooks or layer._forward_pre_hooks)
+    if not plain or not x.requires_grad or torch.compiler.is_compiling() or not on_gpu(x): return layer(x)
+    if torch.is_autocast_enabled('cuda'): return layer(x)
+    from quarantion.kernels.cuda.windows import convolution
+    return convolution(x, layer.weight, layer.bias, (layer.stride,layer.padding,layer.dilation,layer.groups))
+
 def through(
     layers:list, # Modules in order, neurons at the end
     first:int, # Place of the first of them in its network
@@ -32,7 +41,7 @@ def through(
     for i,layer in enumerate(before):
         weighs = next((l for l in before[i:] if next(l.parameters(), None) is not None), None)
         if weighs is not None: check_meets(x, weighs, f'layer {first+i}') # pools take what the weights behind them take
-        x = layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        x = _applied(layer, x.flatten(0, 1)).unflatten(0, x.shape[:2])
     name = str(first+len(before))
     if every: return neurons.record(x, start, steps, name)
     return Record(name, neurons.spikes(x, start, steps), None, None) # membranes that nobody asked for are never made

@@ -14,6 +14,7 @@ from ..runtime.decision import check_decision, decision_of
 from ..runtime.layer import Record
 from ..runtime.state import starts
 from .blocks import run_block
+from .room import fitting
 from .neuron import LIF, check_meets
 
 # %% ../../nbs/spikes/network.ipynb #b27384d8
@@ -67,7 +68,8 @@ class _InRow(OverTime):
         x,steps = check_time(x, self.in_shape, self.steps, self.batch_first)
         start = iter(starts(state, sum(isinstance(l, LIF) for l in self.layers)))
         for first,block in _blocks(self.layers):
-            r = run_block(block, first, x, next(start), steps, every or block[-1] is self.layers[-1], first>0)
+            with fitting(f'layer {first}', x.device, x.shape[1]):
+                r = run_block(block, first, x, next(start), steps, every or block[-1] is self.layers[-1], first>0)
             x = r.spk
             yield r.name,block[-1],x,lambda: r.mem,lambda: r.state
 
