@@ -156,7 +156,9 @@ def train_epoch(
         if x.is_cuda and b%50: continue # reading would make it wait
         if b%50==0: _check_learned(net)
         each(n, means := _means(net, sums, n))
-    if means is None: means = _means(net, sums, n)
+    if means is None:
+        means = _means(net, sums, n)
+        if n: each(n, means)
     _check_learned(net)
     return means
 
