@@ -75,7 +75,7 @@ def run(one, how, dtype, seed, device='cpu'):
     free = lambda v: None if v is None else to(v).clone().requires_grad_()
     ints = replace(k.ints, **{f:to(v) for f,v in vars(k.ints).items()})
     real = Real(*map(to, k.real))._replace(**{f:free(getattr(k.real, f)) for f in ('bias','theta','beta','alpha')})
-    x = free(a.to(dtype))
+    x = free(a.double() if seed%2 else a.to(dtype))
     begun,reals = begin(start and tuple(map(to, start)), real.unit, dtype)
     r = step_neurons(x, Coded(ints, real), steps, kept, how, dtype, None, begun)
     rng = np.random.default_rng(seed)
@@ -214,7 +214,7 @@ def test_the_operator_says_what_it_does(monkeypatch):
 
 def test_compiled_without_a_break(monkeypatch):
     "One operator each way, in one graph"
-    monkeypatch.setattr(neurons, 'in_one_launch', lambda *a: True)
+    if not GPU: monkeypatch.setattr(neurons, 'in_one_launch', lambda *a: True)
     a,k,kept,steps = moved(layer(np.random.default_rng(3), 'subtract'))
     def loss(x):
         r = step_neurons(x, k, steps, kept)
@@ -264,3 +264,26 @@ def test_a_synaptic_network_is_the_same_on_a_gpu(policy, back):
     for m,v in ((q.train(),x),(there.train(),x.cuda())): m(v)[1].square().mean().backward()
     for (n,a),(_,b) in zip(q.named_parameters(), there.named_parameters()):
         if a.grad is not None: torch.testing.assert_close(b.grad.cpu(), a.grad, rtol=1e-4, atol=1e-6, msg=n)
+
+
+def test_second_order_neurons_in_real_numbers_take_no_loop(monkeypatch):
+    "Two launches, and four back: a current, then membranes, each with its membranes made anew; the same for any T"
+    from quarantion.kernels.cuda import lif
+    from quarantion.spikes import operators
+    from quarantion.spikes.synaptic import Synaptic
+    ran,launch,layer = [],lif.launch,Synaptic(.8, beta=.9, learn_alpha=True)
+    counts = []
+    for steps in (3,6):
+        torch.manual_seed(0)
+        x = torch.randn(steps, 2, 5, requires_grad=True)
+        want = torch.autograd.grad((out := layer(x))[1].square().sum()+out[0].sum(), (x,layer.alpha))
+        with monkeypatch.context() as m:
+            m.setattr(lif, 'launch', lambda kernel, *a: (ran.append(kernel), launch(kernel, *a)))
+            m.setattr(operators, 'on_gpu', lambda x: lif)
+            mine = copy.deepcopy(layer).to(DEVICE)
+            y = x.detach().to(DEVICE).requires_grad_()
+            got = torch.autograd.grad((out := mine(y))[1].square().sum()+out[0].sum(), (y,mine.alpha))
+        for a,b in zip(got, want): torch.testing.assert_close(a.cpu(), b)
+        counts.append(len(ran))
+        ran.clear()
+    assert counts==[6,6]

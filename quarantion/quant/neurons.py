@@ -275,7 +275,7 @@ def step_neurons(
     "Any integer neuron, over time"
     (b,c),few,guard = a.shape[1:],k.ints.current_max,k.ints.guard
     worth = (k.real.unit.detach()*2.**guard if few else k.real.worth).to(a.dtype)
-    if back is None and steps and in_one_launch(a, how, dtype):
+    if back is None and steps and not worth.requires_grad and in_one_launch(a, how, dtype):
         *over,j,jr = launched(requantize(a, k) if few else a, k, worth, steps, kept, how, dtype, start)
         return Stepped(*over, a.detach()[:steps].expand(steps, b, c), (j,jr))
     zero,s = torch.zeros(b, c, dtype=torch.int64, device=a.device),torch.zeros(b, c, dtype=dtype, device=a.device)

@@ -91,9 +91,10 @@ def in_one_launch(
     how, # `Gradient` of spikes
     dtype:torch.dtype # Of real membranes
 )->bool:
-    "Is there a kernel for all steps?"
-    plain = dtype in (torch.float32,torch.float64) and not isinstance(how.slope, Tensor)
-    return plain and on_gpu(a) is not None
+    "Is there a kernel for all steps? Where torch compiles for a GPU, it has asked for Triton itself"
+    floats = all(d in (torch.float32,torch.float64) for d in (a.dtype,dtype))
+    if not floats or not a.is_cuda or isinstance(how.slope, Tensor): return False
+    return torch.compiler.is_compiling() or on_gpu(a) is not None
 
 # %% ../../nbs/quant/stepped.ipynb #168fdd51
 def _begun(start, a, second, dtype):
@@ -122,5 +123,6 @@ def launched(
     ints = [i.bias,i.theta,i.leak,i.current_leak if second else none,r.unit.detach().to(dtype),worth.detach()]
     numbers = i.guard,steps,RESETS.index(i.reset),SURROGATES.index(how.surrogate),how.detach_reset
     ints.append(none if kept.levels is None else kept.levels)
-    all_numbers = [*map(int, (*numbers,kept.clip,kept.before_fire))]
-    return _kept(a[:steps], reals, ints, all_numbers, float(how.slope), *_begun(start, a, second, dtype))
+    whole = [*map(int, (*numbers,kept.clip,kept.before_fire))]
+    if len(a)>steps: a = a[:steps]
+    return _kept(a, reals, ints, whole, float(how.slope), *_begun(start, a, second, dtype))
