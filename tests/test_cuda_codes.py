@@ -10,7 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from quarantion.checks import CheckError
-from quarantion.quant import at_once, observers, weights
+from quarantion.quant import at_once, fake, observers, weights
 from quarantion.quant.histograms import Histogram
 from quarantion.quant.layer import _weight_codes
 from quarantion.quant.observers import MinMax, MovingAverage, PerStep
@@ -244,3 +244,48 @@ def test_observers_can_be_captured(axis, n):
         if s!=s: x.normal_()
         elif not refused: eager(x)
     assert same(eager.cpu(), ob)
+
+
+def faked(seed):
+    "Values, scales, and where their histogram ends"
+    rng = np.random.default_rng(seed)
+    pick = lambda *v: v[rng.integers(len(v))]
+    torch.manual_seed(seed)
+    shape,axis = pick(((1,),-1), ((5,7),-1), ((5,7),0), ((5,7),1), ((3,4,6),1), ((2,3,20),2), ((2600,),-1), ((2,3,40,11),1), ((2,1500),0))
+    dtype,c = pick(torch.float32, torch.float32, torch.float64),1 if axis<0 else shape[axis]
+    s = (torch.rand(c)+.1).to(dtype)
+    x = (torch.randn(shape)*pick(.2, 3, 100)).to(dtype)
+    last = pick(1, 4, 127, 2**22)
+    x.flatten()[:3] = s[0]*torch.tensor([.5, 1.5, -2.5], dtype=dtype)[:x.numel()]
+    if seed%4==0: x.flatten()[-1] = pick(torch.nan, torch.inf, 1e30)
+    if seed%3==0 and x.ndim>1: x = x.mT.contiguous().mT
+    return x,s,axis,pick(-last, 0),last,int(pick(0, 5, 40)),pick
+
+
+@pytest.mark.parametrize('seed', range(30))
+def test_fake_quantization_is_that_of_torch(seed, monkeypatch):
+    x,s,axis,first,last,bins,pick = faked(seed)
+    look = bool(bins or pick(0, 1))
+    low,high = (s.new_full((len(s),), v) if bins else s.new_empty(0) for v in (-1.5,2.))
+    g,learn = torch.randn(x.shape, dtype=x.dtype),bool(pick(0, 1))
+    monkeypatch.setattr(fake, '_fits', lambda x: False)
+    want,back = fake._fake(x, s, first, last, axis, look, low, high, bins),fake._fake_bw(g, x, s, first, last, axis, learn)
+    if not GPU: monkeypatch.setattr(fake, 'on_gpu', lambda x: True)
+    there = lambda *ts: [t.to(DEVICE) for t in ts]
+    with np.errstate(all='ignore'):
+        got = fake._fake(*there(x, s), first, last, axis, look, *there(low, high), bins)
+        gx,gs = fake._fake_bw(*there(g, x, s), first, last, axis, learn)
+    for a,b in zip(got, want): assert a.dtype==b.dtype and a.shape==b.shape and torch.equal(a.cpu().nan_to_num(9e9), b.nan_to_num(9e9))
+    assert torch.equal(gx.cpu(), back[0]) and gs.dtype==back[1].dtype and gs.shape==back[1].shape
+    if learn: torch.testing.assert_close(gs.cpu(), back[1], rtol=1e-4, atol=1e-4*float(back[1].abs().nan_to_num(0, 0, 0).max()), equal_nan=True)
+
+
+@pytest.mark.parametrize('axis,learn', [(-1,True), (1,True), (1,False)])
+def test_fake_quantization_is_a_launch_or_two(axis, learn):
+    from quarantion.kernels.cuda import fake as kernels
+    x,s = torch.randn(4, 6, 30, device=DEVICE),torch.ones(6 if axis==1 else 1, device=DEVICE)
+    with Counted(kernels) as plain: kernels.fake_forward(x, s, -4, 4, axis)
+    low = -s
+    with Counted(kernels) as seen: kernels.fake_forward(x, s, -4, 4, axis, True, low, s, 8)
+    with Counted(kernels) as back: kernels.fake_backward(x, x, s, -4, 4, axis, learn)
+    assert (plain.n,seen.n,back.n)==(1,2,2 if learn else 1)

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..checks import FLOATS, as_array, check_broadcast, check_dtype, check_range, fail, typed
 from ..kernels.fake_rows import fake_quantize_back, fake_quantize_rows
 from ..spikes.buffers import empty
-from ..spikes.operators import op_name
+from ..spikes.operators import on_gpu, op_name
 from ..spikes.surrogate import no_second, plain_tensors
 
 # %% ../../nbs/quant/fake.ipynb #52a7fb75
@@ -55,10 +55,21 @@ def _count(rows, low, high, bins):
     i = i+n*torch.arange(len(low), device=rows.device)[:,None]
     return torch.bincount(i.flatten(), minlength=n*len(low)).reshape(-1, n)
 
+# %% ../../nbs/quant/fake.ipynb #656eddba
+def _on_gpu(x, scale, *how):
+    from quarantion.kernels.cuda.fake import fake_forward
+    *how,low,high,bins = how
+    return fake_forward(x.detach().contiguous(), scale.contiguous(), *how, low.contiguous(), high.contiguous(), bins)
+
+def _back_on_gpu(g, x, scale, *how):
+    from quarantion.kernels.cuda.fake import fake_backward
+    return fake_backward(g.detach().contiguous(), x.detach().contiguous(), scale.contiguous(), *how)
+
 # %% ../../nbs/quant/fake.ipynb #e8b18875
 @torch.library.custom_op(op_name('fake_quantize'), mutates_args=())
 def _fake(x:Tensor, scale:Tensor, quant_min:int, quant_max:int, axis:int, look:bool, low:Tensor, high:Tensor,
           bins:int)->tuple[Tensor,Tensor,Tensor,Tensor]:
+    if x.numel() and on_gpu(x): return _on_gpu(x, scale, quant_min, quant_max, axis, look, low, high, bins)
     rows,c = _to_rows(x.detach(), axis),len(scale)
     if _fits(x):
         out,ends = empty(rows.shape, x.dtype),[torch.empty(c if look else 0) for _ in range(2)]
@@ -85,6 +96,7 @@ def _(x, scale, quant_min, quant_max, axis, look, low, high, bins):
 @torch.library.custom_op(op_name('fake_quantize_backward'), mutates_args=())
 def _fake_bw(g:Tensor, x:Tensor, scale:Tensor, quant_min:int, quant_max:int, axis:int,
              learn:bool)->tuple[Tensor,Tensor]:
+    if x.numel() and on_gpu(x): return _back_on_gpu(g, x, scale, quant_min, quant_max, axis, learn)
     rows,grad,c = _to_rows(x.detach(), axis),_to_rows(g.detach(), axis),len(scale)
     if _fits(x):
         gx,gs = empty(rows.shape, x.dtype),torch.empty(c if learn else 0, dtype=torch.float64)

@@ -28,8 +28,8 @@ def _ends(x, lo, hi, c, n, inner, parts, FLAT: tl.constexpr, AWARE: tl.constexpr
     low,high = tl.full([BLOCK], _INF, tl.float32),tl.full([BLOCK], -_INF, tl.float32)
     none = tl.zeros([BLOCK], tl.int32)
     for j in range(part*BLOCK, n, parts*BLOCK):
-        i = (j + tl.arange(0, BLOCK)).to(tl.int64)
-        here = row.to(tl.int64)*n + i if FLAT else (i//inner*c + row)*inner + i%inner
+        i = j + tl.arange(0, BLOCK)
+        here = row.to(tl.int64)*n + i if FLAT else ((i//inner).to(tl.int64)*c + row)*inner + i%inner
         a,b = _read(x + here, i < n, AWARE)
         none |= (a != a).to(tl.int32)
         low,high = tl.minimum(low, a),tl.maximum(high, b)
