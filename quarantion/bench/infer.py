@@ -82,6 +82,53 @@ def _snntorch(net):
         return total.argmax(-1)
     return run
 
+# %% ../../nbs/bench/infer.ipynb #74ca4624
+def _onnx_layer(i, last):
+    "Nodes that make the currents of all steps, then spikes; of the last layer the sum of membranes"
+    from onnx import TensorProto, helper
+    node,new = helper.make_node,'total' if last else 'spk'
+    def values(*names): return [helper.make_tensor_value_info(k, TensorProto.FLOAT, None) for k in names]
+    step = [node('Mul', ['mem','leak'], ['left']), node('Add', ['left','cur'], ['up'])]
+    if last: step.append(node('Add', ['sum','up'], ['total']))
+    else:
+        step += [node('Greater', ['up',f'theta{i}'], ['fires']), node('Cast', ['fires'], ['spk'], to=TensorProto.FLOAT)]
+        step += [node('Mul', ['spk',f'theta{i}'], ['less']), node('Sub', ['up','less'], ['down'])]
+    kept = ('mem','sum') if last else ('mem',)
+    body = helper.make_graph(step, 'step', values(*kept, 'cur'), values('up' if last else 'down', new))
+    outs = [f'end{i}','total' if last else f'spk{i+1}']
+    return [node('MatMul', [f'spk{i}',f'weight{i}'], [f'cur{i}']),
+            node('Scan', [f'rest{i}']*len(kept)+[f'cur{i}'], outs, num_scan_inputs=1, body=body)]
+
+# %% ../../nbs/bench/infer.ipynb #9e7e3381
+def _onnx_model(net):
+    "The same network in float32, as bytes: a product for all steps of a layer, and a `Scan` over them"
+    from onnx import TensorProto, helper, numpy_helper
+    last,f32 = len(net.layers)-1,np.float32
+    nodes = [helper.make_node('Cast', ['x'], ['spk0'], to=TensorProto.FLOAT)]
+    for i in range(last+1): nodes += _onnx_layer(i, i==last)
+    nodes.append(helper.make_node('ArgMax', ['total'], ['said'], axis=-1, keepdims=0))
+    held = {'leak':f32(_LEAK/ONE)}|{f'weight{i}':l.weight.T.astype(f32) for i,l in enumerate(net.layers)}
+    held |= {f'theta{i}':f32(l.theta[0]>>8) for i,l in enumerate(net.layers[:-1])}
+    value = helper.make_tensor_value_info
+    takes = [value('x', TensorProto.UINT8, ['T','B',*net.in_shape])]
+    takes += [value(f'rest{i}', TensorProto.FLOAT, ['B',len(l.weight)]) for i,l in enumerate(net.layers)]
+    gives = [value('said', TensorProto.INT64, ['B'])]
+    graph = helper.make_graph(nodes, 'net', takes, gives, [numpy_helper.from_array(v, k) for k,v in held.items()])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid('', 18)], ir_version=10).SerializeToString()
+
+# %% ../../nbs/bench/infer.ipynb #7bf1173e
+def _onnxruntime(net): # as many threads as the network
+    import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads,options.inter_op_num_threads = net.threads,1
+    options.add_session_config_entry('session.force_spinning_stop', '1') # else its threads slow what is timed next
+    session = onnxruntime.InferenceSession(_onnx_model(net), options, providers=['CPUExecutionProvider'])
+    def run(x):
+        rest = {f'rest{i}':np.zeros((x.shape[1],len(l.weight)), np.float32) for i,l in enumerate(net.layers)}
+        return torch.from_numpy(session.run(None, {'x':x}|rest)[0])
+    return run
+
+# %% ../../nbs/bench/infer.ipynb #a7e40e51
 def peers(
     net:IntegerNetwork # As `drawn` makes it
 )->dict: # Name -> function of spikes; None where a peer is not installed
@@ -92,8 +139,9 @@ def peers(
                                  [torch.from_numpy(l.weight).T for l in net.layers])
     if hasattr(torch.ao.quantization, 'quantize_dynamic'):
         found['torch dynamic int8'] = _by(net, lambda s, fc: fc(s.float()), [_quantized(l) for l in net.layers])
-    try: found['snnTorch loop'] = _snntorch(net)
-    except ImportError: found['snnTorch loop'] = None
+    for name,make in {'onnxruntime':_onnxruntime, 'snnTorch loop':_snntorch}.items():
+        try: found[name] = make(net)
+        except ImportError: found[name] = None
     return found
 
 # %% ../../nbs/bench/infer.ipynb #ded0ccf1
