@@ -101,7 +101,7 @@ class Network(_InRow):
         self.layers,self.steps = nn.ModuleList(layers),int(check_range(steps, 1, name='steps'))
         if in_shape is None:
             if not layers or not isinstance(layers[0], nn.Linear):
-                fail('`in_shape`', expected='the shape of one sample, such as (1, 28, 28)', found=None)
+                fail('`in_shape`', 'Network', 'the shape of one sample, as in `Network(…, in_shape=(1, 28, 28))`', None)
             in_shape = layers[0].in_features,
         self.in_shape,self.batch_first,self.decision = tuple(in_shape),bool(batch_first),str(decision_of(decision))
         if not layers or not isinstance(layers[-1], LIF):
