@@ -289,3 +289,24 @@ def test_fake_quantization_is_a_launch_or_two(axis, learn):
     with Counted(kernels) as seen: kernels.fake_forward(x, s, -4, 4, axis, True, low, s, 8)
     with Counted(kernels) as back: kernels.fake_backward(x, x, s, -4, 4, axis, learn)
     assert (plain.n,seen.n,back.n)==(1,2,2 if learn else 1)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize('x', [torch.int32, torch.float32, torch.float64, None])
+@pytest.mark.parametrize('shape', [(3,2,5), (1,4,1), (6,10,300)])
+def test_what_a_layer_shows_an_observer(shape, x, dtype, monkeypatch):
+    "Numbers of neurons that are worth different things; weights alone"
+    from quarantion.quant import layer
+    torch.manual_seed(0)
+    plain,fused = MovingAverage(.3),MovingAverage(.3).to(DEVICE)
+    for i in range(3):
+        v = torch.randint(-2**31+1, 2**31-1, shape).to(x) if x else torch.randn(shape)
+        worth = (torch.rand(shape[-1], dtype=torch.float64)+1e-3).to(dtype) if x else None
+        with monkeypatch.context() as m:
+            m.setattr(layer, 'seen_at_once', lambda *_: False)
+            m.setattr(observers, 'seen_at_once', lambda *_: False)
+            layer._watch(plain, v, worth)
+        with monkeypatch.context() as m:
+            on_kernels(m)
+            layer._watch(fused, v.to(DEVICE), None if worth is None else worth.to(DEVICE))
+        assert same(plain, fused), i

@@ -8,6 +8,8 @@ __all__ = []
 # %% ../../nbs/quant/at_once.ipynb #b3a759fe
 import torch
 from torch import Tensor, nn
+from ..checks import fail
+from ..spikes.doubts import asked_later, doubt
 from ..spikes.operators import on_gpu
 
 # %% ../../nbs/quant/at_once.ipynb #1f3e5e39
@@ -29,7 +31,8 @@ def seen_at_once(
 # %% ../../nbs/quant/at_once.ipynb #8f0ee36f
 def absorb_at_once(
     ob:nn.Module, # An observer
-    x:Tensor # What to look at
+    x:Tensor, # What to look at
+    worth:Tensor=None # What one is worth, of each place of the last axis; 1 if absent
 )->tuple[Tensor,Tensor,Tensor]: # Was it refused (bool, 0-d)? Its smallest and largest number, float32 `[1]`
     "Absorb a batch, or refuse it, without waiting for the device"
     from quarantion.kernels.cuda.watch import watch
@@ -38,18 +41,22 @@ def absorb_at_once(
     ob._fit(*ob.min_val.new_empty(2, shape[1]))
     buffers = ob.min_val,ob.max_val,ob.count,ob.ring,ob.step
     how = (ob.averaging_constant,ob.adaptive) if hasattr(ob, 'averaging_constant') else ()
-    return watch(x.contiguous().view(shape), buffers, ob.quant_max, ob.spike_aware, *how)
+    how = how or (None,False)
+    return watch(x.contiguous().view(shape), buffers, ob.quant_max, ob.spike_aware, *how, worth)
 
 # %% ../../nbs/quant/at_once.ipynb #9185e6bc
 def look_at_once(
     ob:nn.Module, # An observer
     x:Tensor, # What to look at
-    refuse # Function of `x`, its smallest and largest number, and the observer's name; raises an error of a bad batch
+    refuse, # Function of `x`, its smallest and largest number, and the observer's name; raises an error of a bad batch
+    worth:Tensor=None # What one is worth, of each place of the last axis; 1 if absent
 ):
     "Absorb a batch, or refuse it"
     new = not len(ob.count)
-    _,lo,hi = absorb_at_once(ob, x)
-    try: refuse(x, lo, hi, type(ob).__name__)
+    bad,lo,hi = absorb_at_once(ob, x, worth)
+    name,want = type(ob).__name__,f'finite numbers up to {torch.finfo(lo.dtype).max/2:.4g}'
+    if asked_later(): return doubt(bad, fail, '`x`', name, want, 'others')
+    try: refuse(x if worth is None else x*worth, lo, hi, name)
     except ValueError:
         for k in ob.per_channel*new: setattr(ob, k, getattr(ob, k)[:0])
         raise

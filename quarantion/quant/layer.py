@@ -20,6 +20,7 @@ from .learned import Learned
 from .neurons import Coded, Real, plain_neurons, requantize, step_neurons
 from .state import begin, check_policy, ended, write_policy
 from .products import convolve, pool, precise, products
+from .at_once import seen_at_once
 from .weights import all_rows, in_one_launch
 from ..runtime.layer import ONE, IntLayer, arrays, longest, membrane_bound
 from ..runtime.state import State
@@ -260,10 +261,11 @@ def returning(
 def _watch(observer, x, worth=None):
     "Show `x` to an observer: only its ends, if that is all that it keeps"
     if not observer.enabled or not x.numel(): return
-    counts = isinstance(observer, Histogram) or observer.spike_aware
-    if counts: observer((x.detach().to(worth.dtype)*worth).float())
-    elif worth is None: observer(torch.stack(x.detach().aminmax()))
-    else: observer((torch.stack(x.detach().flatten(0, 1).aminmax(dim=0))*worth).float())
+    counts,x = isinstance(observer, Histogram) or observer.spike_aware,x.detach()
+    if not counts and seen_at_once(observer, x): observer.look(x, worth)
+    elif counts: observer((x.to(worth.dtype)*worth).float())
+    elif worth is None: observer(torch.stack(x.aminmax()))
+    else: observer((torch.stack(x.flatten(0, 1).aminmax(dim=0))*worth).float())
 
 def _watch_currents(l, x, worth):
     _watch(l.current, x, worth)

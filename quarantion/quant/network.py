@@ -256,7 +256,7 @@ class QuantNetwork(_Layers):
     @typed
     def encode(self, x:Tensor, codes:bool=False)->Tensor: # Codes, float
         "Real numbers are rounded to input codes (half to even) and clipped; integers are codes already"
-        return _encoded(self, x, codes).to(self.layers[0].weight.dtype)
+        return _encoded(self, x, codes).to(self.layers[0].latent.dtype)
 
     def _layers(self, x, real, codes=False, state=None): return _through(self, x, real, codes, state)
 

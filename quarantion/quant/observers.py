@@ -281,7 +281,7 @@ class MinMax(_Scaled):
 
     @torch.no_grad()
     def _observe(self, x):
-        if seen_at_once(self, x): return look_at_once(self, x, _held)
+        if seen_at_once(self, x): return self.look(x)
         v = rows_of(x, self.ch_axis, self.min_val.dtype, type(self).__name__)
         lo,hi = self._reduce(*(e.to(self.min_val.dtype) for e in extremes_of(v, self.spike_aware)))
         lo,hi = self._fit(*_held(x, lo, hi, type(self).__name__))
@@ -289,6 +289,13 @@ class MinMax(_Scaled):
         self._absorb(lo, hi, k, self._weight(self.count+k))
         self._collect(v.masked_fill((lo>hi)[:,None], 0) if asked_later() and self.collects else v, lo, hi)
         self.write(lo.amin(), hi.amax(), self._scale().amax().to(lo))
+
+    def look(self,
+        x:Tensor, # What to look at, on a GPU that can do it at once (`seen_at_once`)
+        worth:Tensor=None # What one is worth, of each place of the last axis; 1 if absent
+    ):
+        "Look at all of it in one launch or two; raises `CheckError`"
+        look_at_once(self, x, _refuse, worth)
 
     def merge(self,
         other:'MinMax' # An observer of the same kind that watched other batches

@@ -22,7 +22,16 @@ def _read(x, ok, AWARE: tl.constexpr):
     return tl.where(says, v, _INF), tl.where(says, v, -_INF)
 
 @triton.jit
-def _ends(x, lo, hi, c, n, inner, parts, FLAT: tl.constexpr, AWARE: tl.constexpr, BLOCK: tl.constexpr):
+def _worth(x, worth, i, m, ok):
+    "Numbers that are worth something, as a smallest and as a largest"
+    v,w = tl.load(x, ok, 0),tl.load(worth + i%m, ok, 0.)
+    if v.dtype != tl.float64: v = v.to(w.dtype)
+    v = (v*w).to(tl.float32)
+    return tl.where(ok, v, _INF), tl.where(ok, v, -_INF)
+
+@triton.jit
+def _ends(x, worth, lo, hi, c, n, inner, parts, m, FLAT: tl.constexpr, AWARE: tl.constexpr, WORTH: tl.constexpr,
+          BLOCK: tl.constexpr):
     at = tl.program_id(0)
     row,part = at//parts,at%parts
     low,high = tl.full([BLOCK], _INF, tl.float32),tl.full([BLOCK], -_INF, tl.float32)
@@ -30,7 +39,8 @@ def _ends(x, lo, hi, c, n, inner, parts, FLAT: tl.constexpr, AWARE: tl.constexpr
     for j in range(part*BLOCK, n, parts*BLOCK):
         i = j + tl.arange(0, BLOCK)
         here = row.to(tl.int64)*n + i if FLAT else ((i//inner).to(tl.int64)*c + row)*inner + i%inner
-        a,b = _read(x + here, i < n, AWARE)
+        if WORTH: a,b = _worth(x + here, worth, i, m, i < n)
+        else: a,b = _read(x + here, i < n, AWARE)
         none |= (a != a).to(tl.int32)
         low,high = tl.minimum(low, a),tl.maximum(high, b)
     nan = tl.max(none, 0) > 0
@@ -134,17 +144,19 @@ def watch(
     top:int, # Largest code
     aware:bool=False, # Leave out zeros?
     constant:float=None, # Of a moving average; `None` for extremes of all
-    adaptive:bool=False # Let it fall with the number of batches?
+    adaptive:bool=False, # Let it fall with the number of batches?
+    worth=None # What one is worth, of each place of the last axis, of one row and not `aware`; `None` for 1
 )->tuple: # Was the batch refused (bool, 0-d)? Its smallest and largest number, float32 `[1]`, NaN if there is one
     "Absorb a batch, or refuse it"
     if x.dtype==torch.bool: x = x.view(torch.uint8)
     (a,c,inner),moving = x.shape,constant is not None
     n,flat = a*inner,a==1 or c==1
-    parts,ends = parts_of(c, n, flat),x.new_empty(2, dtype=torch.float32)
+    parts,ends = parts_of(c, n, flat and worth is None),x.new_empty(2, dtype=torch.float32)
     lo = hi = x
     if parts:
         lo,hi = (x.new_empty(c*parts, dtype=torch.float32) for _ in range(2))
-        launch(_ends, c*parts*1024, (x,lo,hi), (c,n,inner,parts), (flat,aware), (), (1024,4))
+        numbers,how = (c,n,inner,parts,1 if worth is None else len(worth)),(flat,aware,worth is not None)
+        launch(_ends, c*parts*1024, (x,x if worth is None else worth,lo,hi), numbers, how, (), (1024,4))
     refused,of = x.new_empty((), dtype=torch.uint8),parts or n
     wide = triton.next_power_of_2(of)
     cut = max(1024, wide),8 if wide>2048 else 4
