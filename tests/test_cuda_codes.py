@@ -10,9 +10,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from quarantion.checks import CheckError
-from quarantion.quant import at_once, fake, observers, weights
+from quarantion.quant import at_once, fake, level_sets, observers, weights
 from quarantion.quant.histograms import Histogram
 from quarantion.quant.layer import _weight_codes
+from quarantion.quant.level_sets import LevelTable
 from quarantion.quant.observers import MinMax, MovingAverage, PerStep
 from quarantion.quant.policy import SCALES, Policy
 from quarantion.quant.weights import WeightCodes
@@ -89,7 +90,7 @@ class Counted(TorchDispatchMode):
         self.n,self.modules = 0,modules
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.overloadpacket.__name__
-        free = name.startswith(('_unsafe_view','new_empty')) or name.split('_like')[0] in _FREE
+        free = name.startswith(('_unsafe_view','new_empty','empty')) or name.split('_like')[0] in _FREE
         if name=='_to_copy': free = (kwargs or {}).get('dtype') in (None,args[0].dtype)
         self.n += not free
         return func(*args, **(kwargs or {}))
@@ -288,3 +289,40 @@ def test_fake_quantization_is_a_launch_or_two(axis, learn):
     with Counted(kernels) as seen: kernels.fake_forward(x, s, -4, 4, axis, True, low, s, 8)
     with Counted(kernels) as back: kernels.fake_backward(x, x, s, -4, 4, axis, learn)
     assert (plain.n,seen.n,back.n)==(1,2,2 if learn else 1)
+
+
+@pytest.mark.parametrize('n', [1, 2, 3, 16, 17, 256, 1000])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.float16, *[torch.bfloat16]*GPU]) # the interpreter cuts a bfloat16 off
+def test_levels_are_those_of_a_cpu(n, dtype, monkeypatch):
+    "Ties, NaN and infinity, codes and counts"
+    torch.manual_seed(n)
+    table = LevelTable(torch.unique(torch.randn(n)) if n%2 else torch.linspace(-1, 1, n))
+    x = torch.cat([torch.randn(1500)*2, table.levels, table.bounds, torch.tensor([torch.nan, torch.inf, -torch.inf])]).to(dtype)
+    x = torch.stack([x, x.flip(0)]).T # no copy of it is in order
+    want,codes = table.observed(x),table.codes(x) if n<=256 else None
+    if not GPU: monkeypatch.setattr(level_sets, 'on_gpu', lambda x: True)
+    there = x.to(DEVICE)
+    for a,b in zip(table.observed(there), want): assert a.dtype==b.dtype and torch.equal(a.cpu(), b)
+    assert torch.equal(table(there).cpu(), want[0]) and not table(there[:0]).numel()
+    if n<=256: assert table.codes(there).dtype==torch.uint8 and torch.equal(table.codes(there).cpu(), codes)
+
+
+def test_levels_are_one_launch(monkeypatch):
+    from quarantion.kernels.cuda import levels
+    t,x = LevelTable(torch.linspace(-1, 1, 9)),torch.randn(50, device=DEVICE)
+    with Counted(levels) as plain: levels.nearest_on_gpu(x, *t._on(x.device)[:2], t._on(x.device)[0])
+    with Counted(levels) as seen: levels.nearest_on_gpu(x, *t._on(x.device)[:2], t._on(x.device)[0], True)
+    assert (plain.n,seen.n)==(1,2) # counts begin with zeros
+
+
+@pytest.mark.skipif(not GPU, reason='no GPU')
+def test_levels_can_be_captured():
+    "In a CUDA graph: a table is carried to a device once"
+    t,x = LevelTable(torch.linspace(-1, 1, 9)),torch.randn(5000, device='cuda')
+    t.observed(x)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph): out,counts = t.observed(x)
+    x.mul_(-3)
+    graph.replay()
+    want = t.observed(x.cpu())
+    assert torch.equal(out.cpu(), want[0]) and torch.equal(counts.cpu(), want[1])
