@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
+from quarantion import prepare, preset
 from quarantion.checks import CheckError
 from quarantion.quant import at_once, fake, level_sets, observers, weights
 from quarantion.quant.histograms import Histogram
@@ -326,3 +328,31 @@ def test_levels_can_be_captured():
     graph.replay()
     want = t.observed(x.cpu())
     assert torch.equal(out.cpu(), want[0]) and torch.equal(counts.cpu(), want[1])
+
+
+def trained(q, x):
+    "A step: counts, gradients, and what the observers know"
+    torch.manual_seed(1)
+    for _ in range(2): y = q(x)[1]
+    y.square().mean().backward()
+    return y.detach().cpu(),{n:p.grad.cpu() for n,p in q.named_parameters() if p.grad is not None},{n:b.cpu() for n,b in q.named_buffers()}
+
+
+@pytest.mark.parametrize('name,recurrent', [('int8',True), ('current8',False), ('mint2',False)])
+def test_a_network_trains_as_it_does_in_torch(name, recurrent, monkeypatch):
+    from quarantion.spikes import LIF, Network, RecurrentLIF
+    torch.manual_seed(0)
+    middle = RecurrentLIF(nn.Linear(12, 12), beta=.9) if recurrent else LIF(beta=.9)
+    x = torch.rand(6, 20)
+    q = prepare(Network(nn.Linear(20, 12), middle, nn.Linear(12, 5), LIF(beta=.8, reset='none')), preset(name), x)
+    there = copy.deepcopy(q).to(DEVICE)
+    want,calls = trained(q.train(), x),[]
+    on_kernels(monkeypatch)
+    for m,f in (weights,'_coded_rows'),(at_once,'absorb_at_once'):
+        monkeypatch.setattr(m, f, lambda *a, f=getattr(m, f): calls.append(f) or f(*a))
+    got = trained(there.train(), x.to(DEVICE))
+    assert len(calls)>=8
+    assert torch.equal(got[0], want[0])
+    for a,b in zip(got[1:], want[1:]):
+        assert a.keys()==b.keys()
+        for k in b: torch.testing.assert_close(a[k], b[k], rtol=1e-4, atol=1e-6, msg=k)
