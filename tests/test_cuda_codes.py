@@ -7,12 +7,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
+from quarantion import prepare, preset
 from quarantion.checks import CheckError
-from quarantion.quant import at_once, fake, observers, weights
+from quarantion.quant import at_once, fake, level_sets, observers, weights
 from quarantion.quant.histograms import Histogram
 from quarantion.quant.layer import _weight_codes
+from quarantion.quant.level_sets import LevelTable
 from quarantion.quant.observers import MinMax, MovingAverage, PerStep
 from quarantion.quant.policy import SCALES, Policy
 from quarantion.quant.weights import WeightCodes
@@ -90,7 +93,7 @@ class Counted(TorchDispatchMode):
         self.n,self.modules = 0,modules
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.overloadpacket.__name__
-        free = name.startswith(('_unsafe_view','new_empty')) or name.split('_like')[0] in _FREE
+        free = name.startswith(('_unsafe_view','new_empty','empty')) or name.split('_like')[0] in _FREE
         if name=='_to_copy': free = (kwargs or {}).get('dtype') in (None,args[0].dtype)
         self.n += not free
         return func(*args, **(kwargs or {}))
@@ -310,3 +313,66 @@ def test_what_a_layer_shows_an_observer(shape, x, dtype, monkeypatch):
             on_kernels(m)
             layer._watch(fused, v.to(DEVICE), None if worth is None else worth.to(DEVICE))
         assert same(plain, fused), i
+@pytest.mark.parametrize('n', [1, 2, 3, 16, 17, 256, 1000])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.float16, *[torch.bfloat16]*GPU]) # the interpreter cuts a bfloat16 off
+def test_levels_are_those_of_a_cpu(n, dtype, monkeypatch):
+    "Ties, NaN and infinity, codes and counts"
+    torch.manual_seed(n)
+    table = LevelTable(torch.unique(torch.randn(n)) if n%2 else torch.linspace(-1, 1, n))
+    x = torch.cat([torch.randn(1500)*2, table.levels, table.bounds, torch.tensor([torch.nan, torch.inf, -torch.inf])]).to(dtype)
+    x = torch.stack([x, x.flip(0)]).T # no copy of it is in order
+    want,codes = table.observed(x),table.codes(x) if n<=256 else None
+    if not GPU: monkeypatch.setattr(level_sets, 'on_gpu', lambda x: True)
+    there = x.to(DEVICE)
+    for a,b in zip(table.observed(there), want): assert a.dtype==b.dtype and torch.equal(a.cpu(), b)
+    assert torch.equal(table(there).cpu(), want[0]) and not table(there[:0]).numel()
+    if n<=256: assert table.codes(there).dtype==torch.uint8 and torch.equal(table.codes(there).cpu(), codes)
+
+
+def test_levels_are_one_launch(monkeypatch):
+    from quarantion.kernels.cuda import levels
+    t,x = LevelTable(torch.linspace(-1, 1, 9)),torch.randn(50, device=DEVICE)
+    with Counted(levels) as plain: levels.nearest_on_gpu(x, *t._on(x.device)[:2], t._on(x.device)[0])
+    with Counted(levels) as seen: levels.nearest_on_gpu(x, *t._on(x.device)[:2], t._on(x.device)[0], True)
+    assert (plain.n,seen.n)==(1,2) # counts begin with zeros
+
+
+@pytest.mark.skipif(not GPU, reason='no GPU')
+def test_levels_can_be_captured():
+    "In a CUDA graph: a table is carried to a device once"
+    t,x = LevelTable(torch.linspace(-1, 1, 9)),torch.randn(5000, device='cuda')
+    t.observed(x)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph): out,counts = t.observed(x)
+    x.mul_(-3)
+    graph.replay()
+    want = t.observed(x.cpu())
+    assert torch.equal(out.cpu(), want[0]) and torch.equal(counts.cpu(), want[1])
+
+
+def trained(q, x):
+    "A step: counts, gradients, and what the observers know"
+    torch.manual_seed(1)
+    for _ in range(2): y = q(x)[1]
+    y.square().mean().backward()
+    return y.detach().cpu(),{n:p.grad.cpu() for n,p in q.named_parameters() if p.grad is not None},{n:b.cpu() for n,b in q.named_buffers()}
+
+
+@pytest.mark.parametrize('name,recurrent', [('int8',True), ('current8',False), ('mint2',False)])
+def test_a_network_trains_as_it_does_in_torch(name, recurrent, monkeypatch):
+    from quarantion.spikes import LIF, Network, RecurrentLIF
+    torch.manual_seed(0)
+    middle = RecurrentLIF(nn.Linear(12, 12), beta=.9) if recurrent else LIF(beta=.9)
+    x = torch.rand(6, 20)
+    q = prepare(Network(nn.Linear(20, 12), middle, nn.Linear(12, 5), LIF(beta=.8, reset='none')), preset(name), x)
+    there = copy.deepcopy(q).to(DEVICE)
+    want,calls = trained(q.train(), x),[]
+    on_kernels(monkeypatch)
+    for m,f in (weights,'_coded_rows'),(at_once,'absorb_at_once'):
+        monkeypatch.setattr(m, f, lambda *a, f=getattr(m, f): calls.append(f) or f(*a))
+    got = trained(there.train(), x.to(DEVICE))
+    assert len(calls)>=8
+    assert torch.equal(got[0], want[0])
+    for a,b in zip(got[1:], want[1:]):
+        assert a.keys()==b.keys()
+        for k in b: torch.testing.assert_close(a[k], b[k], rtol=1e-4, atol=1e-6, msg=k)
