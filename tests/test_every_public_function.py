@@ -534,7 +534,7 @@ quant.observers.Watcher.check_thawed quant.observers.Watcher.disable_observer qu
 quant.policy.Membrane quant.products.convolve quant.products.geometry quant.products.pool quant.products.precise quant.products.products
 quant.proof.Gate quant.proof.Proof quant.pruning.Held quant.pruning.Held.forward quant.sensitivity.Sensitivity quant.sensitivity.Trace
 quant.sensitivity.allocate quant.sensitivity.check_budget quant.sensitivity.plot_sensitivity quant.state.begin quant.state.check_policy
-quant.state.check_state quant.stepped.in_one_launch quant.stepped.launched quant.state.ended quant.state.read_policy_tensor quant.state.says quant.state.write_policy quant.weights.WeightCodes
+quant.state.check_state quant.state.ended quant.state.read_policy_tensor quant.state.says quant.state.write_policy quant.weights.WeightCodes
 quant.weights.WeightCodes.codes quant.weights.WeightCodes.extra_repr quant.weights.WeightCodes.forward quant.weights.WeightCodes.right_inverse
 quant.weights.WeightCodes.shaped quant.weights.WeightCodes.switch quant.weights.coded runtime.decision.Decision runtime.layer.IntLayer
 runtime.layer.Op runtime.layer.Record runtime.layer.longest runtime.layer.membrane_bound runtime.plan.Planned runtime.plan.hold runtime.plan.planned
