@@ -41,7 +41,7 @@ def _values(x, g, scale, out, m, c, inner, first, last, BACK: tl.constexpr, ONE:
     tl.store(out + at, y, at < m)
 
 # %% ../../../nbs/kernels/cuda/fake.ipynb #87fd0f35
-_INF,_NAN = tl.constexpr(float('inf')),tl.constexpr(float('nan'))
+_INF = tl.constexpr(float('inf'))
 
 @triton.jit
 def _place(row, i, n, c, inner, FLAT: tl.constexpr):
@@ -75,8 +75,8 @@ def _observed(x, scale, low, high, out, lo, hi, counts, n, c, inner, parts, firs
         least,most = tl.minimum(least, tl.where(ok, v, _INF)),tl.maximum(most, tl.where(ok, v, -_INF))
         if BINS: count += tl.histogram(_bin(v, tl.load(low + row), tl.load(high + row), BINS), WIDE, ok)
     nan = tl.max(none, 0) > 0
-    tl.store(lo + at, tl.where(nan, _NAN, tl.min(least, 0)))
-    tl.store(hi + at, tl.where(nan, _NAN, tl.max(most, 0)))
+    tl.store(lo + at, tl.where(nan, float('nan'), tl.min(least, 0)))
+    tl.store(hi + at, tl.where(nan, float('nan'), tl.max(most, 0)))
     if BINS: tl.store(counts + at.to(tl.int64)*WIDE + tl.arange(0, WIDE), count)
 
 # %% ../../../nbs/kernels/cuda/fake.ipynb #1720135c
@@ -86,8 +86,8 @@ def _together(lo, hi, counts, least, most, count, parts, BINS: tl.constexpr, WID
     a,b = tl.load(lo + row*parts + at, at < parts, _INF),tl.load(hi + row*parts + at, at < parts, -_INF)
     nan = tl.max((a != a).to(tl.int32), 0) > 0
     low,high = tl.min(tl.where(a != a, _INF, a), 0),tl.max(tl.where(b != b, -_INF, b), 0)
-    tl.store(least + row, tl.where(nan, _NAN, low))
-    tl.store(most + row, tl.where(nan, _NAN, high))
+    tl.store(least + row, tl.where(nan, float('nan'), low))
+    tl.store(most + row, tl.where(nan, float('nan'), high))
     if BINS:
         total = tl.zeros([WIDE], tl.int64)
         for p in range(0, parts): total += tl.load(counts + (row*parts + p)*WIDE + bin).to(tl.int64)

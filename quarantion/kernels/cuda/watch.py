@@ -12,7 +12,7 @@ from .codes import quotient
 from .lif import launch
 
 # %% ../../../nbs/kernels/cuda/watch.ipynb #b38c3328
-_INF,_NAN = tl.constexpr(float('inf')),tl.constexpr(float('nan'))
+_INF = tl.constexpr(float('inf'))
 
 @triton.jit
 def _read(x, ok, AWARE: tl.constexpr):
@@ -44,8 +44,8 @@ def _ends(x, worth, lo, hi, c, n, inner, parts, m, FLAT: tl.constexpr, AWARE: tl
         none |= (a != a).to(tl.int32)
         low,high = tl.minimum(low, a),tl.maximum(high, b)
     nan = tl.max(none, 0) > 0
-    tl.store(lo + at, tl.where(nan, _NAN, tl.min(low, 0)))
-    tl.store(hi + at, tl.where(nan, _NAN, tl.max(high, 0)))
+    tl.store(lo + at, tl.where(nan, float('nan'), tl.min(low, 0)))
+    tl.store(hi + at, tl.where(nan, float('nan'), tl.max(high, 0)))
 
 # %% ../../../nbs/kernels/cuda/watch.ipynb #a620aa08
 @triton.jit
@@ -90,7 +90,8 @@ def _whole(lo, hi, c, parts, AWARE: tl.constexpr, PARTS: tl.constexpr, ROWS: tl.
         _,a,b,nan = _ends_of_rows(lo, hi, r, c, parts, AWARE, PARTS, ROWS)
         low,high,none = tl.minimum(low, a),tl.maximum(high, b),none | nan
     nan,low,high = tl.max(none, 0) > 0,tl.min(low, 0),tl.max(high, 0)
-    return tl.where(nan, _NAN, low), tl.where(nan, _NAN, high), nan | (low < -_LIMIT) | (high > _LIMIT)
+    bad = nan | (low < -_LIMIT) | (high > _LIMIT)
+    return tl.where(nan, float('nan'), low), tl.where(nan, float('nan'), high), bad
 
 # %% ../../../nbs/kernels/cuda/watch.ipynb #8583750d
 @triton.jit
