@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 from ..checks import check_dtype, check_range, check_shape, check_time, fail, typed
 from ..runtime.decision import check_decision, decision_of
 from ..runtime.layer import Record, is_whole
@@ -18,14 +19,30 @@ from .blocks import run_block
 from .neuron import LIF, check_meets
 
 # %% ../../nbs/spikes/network.ipynb #53cf906a
-def _joined(*v, dim=1): return v[0] if len(v)==1 else torch.cat(v, dim) # of samples that ran apart
+def _joined(v, dim=1): # of samples that ran apart
+    v = list(v)
+    return v[0] if len(v)==1 else torch.cat(v, dim)
+
+def _last(run): # what the last layer did; what others did is let go at once
+    for _,_,spk,mem,_ in run: pass
+    return spk,mem()
 
 def _one_record(*r):
     "The record of samples that ran apart"
-    held = {k:_joined(*(getattr(p.state, k) for p in r), dim=0) for k in ('mem','current','spk')
-            if getattr(r[0].state, k) is not None}
-    spk,mem = (_joined(*(getattr(p, k) for p in r)) for k in ('spk','mem'))
-    return Record(r[0].name, spk, mem, replace(r[0].state, **held))
+    if len(r)==1: return r[0]
+    has = [k for k in ('mem','current','spk') if getattr(r[0].state, k) is not None]
+    ended = {k:_joined((getattr(p.state, k) for p in r), 0) for k in has}
+    spk,mem = (_joined(getattr(p, k) for p in r) for k in ('spk','mem'))
+    return Record(r[0].name, spk, mem, replace(r[0].state, **ended))
+
+def _answer(net, x, kwargs):
+    "Scores and spike rate"
+    ran,fired,total = [],x.new_zeros((), dtype=torch.float64),0
+    for piece,_ in net._pieces(x, None):
+        for _,layer,spk,mem,_ in net._run(piece, False, **kwargs):
+            if layer.reset!='none': fired,total = fired+spk.sum(dtype=torch.float64),total+spk.numel()
+        ran.append((spk,mem()))
+    return readout(*map(_joined, zip(*ran)), layer.reset, net.decision), fired/max(1, total)
 
 # %% ../../nbs/spikes/network.ipynb #b27384d8
 class OverTime(nn.Module):
@@ -39,11 +56,8 @@ class OverTime(nn.Module):
         **kwargs # `codes=True`, where integers are codes of a quantized network
     )->tuple[Tensor,Tensor]: # Spikes and states of the last layer, `[T, B, …]`
         "Run over time"
-        ran = []
-        for piece,s in self._pieces(x, state):
-            for _,_,spk,mem,_ in self._run(piece, False, s, **kwargs): pass
-            ran.append((spk,mem()))
-        return tuple(_joined(*v) for v in zip(*ran))
+        ran = (_last(self._run(p, False, s, **kwargs)) for p,s in self._pieces(x, state))
+        return tuple(map(_joined, zip(*ran)))
 
     @typed
     def record(self,
@@ -52,9 +66,8 @@ class OverTime(nn.Module):
         **kwargs # `codes=True`, where integers are codes of a quantized network
     )->list[Record]: # One for each layer of neurons, in order, with the state that it ended in
         "Run over time and keep what every layer did"
-        ran = [[Record(n, spk, mem(), last()) for n,_,spk,mem,last in self._run(piece, True, s, **kwargs)]
-               for piece,s in self._pieces(x, state)]
-        return ran[0] if len(ran)==1 else [_one_record(*r) for r in zip(*ran)]
+        of = lambda ran: [Record(n, spk, mem(), last()) for n,_,spk,mem,last in ran]
+        return [*map(_one_record, *(of(self._run(p, True, s, **kwargs)) for p,s in self._pieces(x, state)))]
 
     @typed
     def answer(self,
@@ -62,13 +75,7 @@ class OverTime(nn.Module):
         **kwargs # As for `forward`
     )->tuple[Tensor,Tensor]: # Scores `[B, K]`, as `readout` makes them; and spikes a neuron and step
         "Run over time and read out, both with gradients; spikes are those of the layers that fire"
-        ran,fired,total = [],x.new_zeros((), dtype=torch.float64),0
-        for piece,_ in self._pieces(x, None):
-            for _,layer,spk,mem,_ in self._run(piece, False, **kwargs):
-                if layer.reset!='none': fired,total = fired+spk.sum(dtype=torch.float64),total+spk.numel()
-            ran.append((spk,mem()))
-        spk,mem = (_joined(*v) for v in zip(*ran))
-        return readout(spk, mem, layer.reset, self.decision), fired/max(1, total)
+        return _answer(self, x, kwargs)
 
 # %% ../../nbs/spikes/network.ipynb #65d2850c
 def _blocks(layers):
@@ -90,13 +97,13 @@ def _in_pieces(net, x, state):
     n = net.at_once
     if not is_whole(n, 1): fail('`at_once`', 'network', 'a whole number >= 1, or None', repr(n)[:40])
     for name,m in net.named_modules():
-        sees = isinstance(m, nn.modules.batchnorm._NormBase) and m.training
+        sees = isinstance(m, _NormBase) and m.training
         if sees: fail('`at_once`', name, 'a layer that sees each sample alone', f'{type(m).__name__} in training')
     check_time(x, net.in_shape, net.steps, net.batch_first)
     dim = 1 if x.ndim>1+len(net.in_shape) and not net.batch_first else 0
     pieces = x.split(n, dim)
     if state is None: return [(p,None) for p in pieces]
-    states,last = starts(state, sum(isinstance(l, LIF) for l in net.layers)),len(pieces)-1
+    states,last = starts(state, len([*_blocks(net.layers)])),len(pieces)-1
     return [(p,[_rows(s, i*n, None if i==last else i*n+n) for s in states]) for i,p in enumerate(pieces)]
 
 # %% ../../nbs/spikes/network.ipynb #0184e082
@@ -107,9 +114,9 @@ class _InRow(OverTime):
 
     def _run(self, x, every, state=None):
         x,steps = check_time(x, self.in_shape, self.steps, self.batch_first)
-        start = iter(starts(state, sum(isinstance(l, LIF) for l in self.layers)))
-        for first,block in _blocks(self.layers):
-            r = run_block(block, first, x, next(start), steps, every or block[-1] is self.layers[-1], first>0)
+        blocks = [*_blocks(self.layers)]
+        for (first,block),start in zip(blocks, starts(state, len(blocks))):
+            r = run_block(block, first, x, start, steps, every or block[-1] is self.layers[-1], first>0)
             x = r.spk
             yield r.name,block[-1],x,lambda: r.mem,lambda: r.state
 
