@@ -6,7 +6,7 @@
 __all__ = ['WORKS', 'AT_ONCE', 'BETA', 'CLASSES', 'Work', 'ours', 'snntorch', 'spikingjelly', 'kept_bytes', 'Peak',
            'bench_memory', 'peak_table']
 
-# %% ../../nbs/bench/memory.ipynb #dd4337cf
+# %% ../../nbs/bench/memory.ipynb #30d27d0e
 import gc, time
 from functools import partial
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from ..spikes.network import Network
 from ..spikes.neuron import LIF
 
-# %% ../../nbs/bench/memory.ipynb #5d0f43cf
+# %% ../../nbs/bench/memory.ipynb #aeed8ee5
 class Work(NamedTuple):
     "What is trained on"
     name:str # What it is called
@@ -34,7 +34,7 @@ def _layers(shape, conv=nn.Conv2d, pool=nn.MaxPool2d, flat=nn.Flatten, linear=nn
     side = ((shape[-1]-4)//2-4)//2
     return [conv(shape[0], 12, 5),pool(2)],[conv(12, 64, 5),pool(2)],[flat(),linear(64*side*side, CLASSES)]
 
-# %% ../../nbs/bench/memory.ipynb #69f4d3b2
+# %% ../../nbs/bench/memory.ipynb #db097b2f
 def ours(
     x, # Spikes `[T, B, C, H, W]`
     save:str='recompute', # One of `SAVES`
@@ -48,7 +48,7 @@ def ours(
     net.at_once = at_once
     return net,lambda x: net(x)[1].mean(0)
 
-# %% ../../nbs/bench/memory.ipynb #44ff77c2
+# %% ../../nbs/bench/memory.ipynb #fb118ec2
 def snntorch(
     x # As for `ours`
 )->tuple: # This too
@@ -65,7 +65,7 @@ def snntorch(
         return torch.stack(out).mean(0)
     return nn.ModuleList([blocks,neurons]),run
 
-# %% ../../nbs/bench/memory.ipynb #9fc5bad4
+# %% ../../nbs/bench/memory.ipynb #63f08eef
 class _JellyBlock(nn.Module):
     "Layers and neurons of SpikingJelly, in two parts that can be checkpointed apart"
     def __init__(self, layers, neurons):
@@ -101,7 +101,7 @@ def spikingjelly(
     memopt.optimize_memory(net, _JellyBlock, lambda net: run(net, x), level=level, compress=True, **parts)
     return net,partial(run, net)
 
-# %% ../../nbs/bench/memory.ipynb #54ef0a8f
+# %% ../../nbs/bench/memory.ipynb #f844e0e7
 def _step(net, run, x, y):
     "One step of training, as a function"
     opt = torch.optim.Adam(net.parameters(), fused=x.is_cuda or None)
@@ -131,7 +131,7 @@ def _on_gpu(net, run, x, y, repeats):
     peak = torch.cuda.max_memory_allocated()
     return peak,_seconds(step, repeats)
 
-# %% ../../nbs/bench/memory.ipynb #8f9a4771
+# %% ../../nbs/bench/memory.ipynb #a0d743d5
 def kept_bytes(
     f # A function without arguments
 )->int: # Of storages, each counted once
@@ -145,7 +145,7 @@ def kept_bytes(
     del out
     return sum(n for n,_ in kept.values())
 
-# %% ../../nbs/bench/memory.ipynb #e928fd6a
+# %% ../../nbs/bench/memory.ipynb #65c9b2d1
 class Peak(NamedTuple):
     "What one contender needed"
     work:str # What was trained on
@@ -161,19 +161,21 @@ def _contenders(work, at_once, gpu):
     levels = {f'SpikingJelly memopt {k}':partial(spikingjelly, level=k) for k in ((1,4) if gpu else ())}
     return mine | {'snnTorch loop':snntorch, 'SpikingJelly':spikingjelly} | levels
 
-def _peak(make, work, device, repeats):
-    "Bytes and seconds of one contender; nothing of it is left behind"
+def _measured(make, work, device, repeats):
+    "Bytes and seconds of one contender"
     torch.manual_seed(0)
     x = (torch.rand(work.steps, work.batch, *work.shape, device=device)<.1).float()
-    y = torch.arange(work.batch, device=device)%CLASSES
     try: net,run = make(x)
     except ImportError: return None,None
-    try: return _on_gpu(net, run, x, y, repeats) if x.is_cuda else (kept_bytes(lambda: run(x)),None)
-    finally:
-        del net,run,x,y
-        gc.collect()
-        if device=='cuda': torch.cuda.empty_cache()
+    if device=='cpu': return kept_bytes(lambda: run(x)),None
+    return _on_gpu(net, run, x, torch.arange(work.batch, device=device)%CLASSES, repeats)
 
+def _peak(*how): # nothing of the one before is left
+    gc.collect()
+    if torch.cuda.is_available(): torch.cuda.empty_cache()
+    return _measured(*how)
+
+# %% ../../nbs/bench/memory.ipynb #c8d0c507
 def bench_memory(
     quick:bool=False, # Fewer repeats of what is timed; on a CPU a batch of one
     works:tuple=WORKS, # What is trained on
@@ -182,10 +184,11 @@ def bench_memory(
     "Bytes of one training step"
     gpu = torch.cuda.is_available()
     if quick and not gpu: works = [w._replace(batch=1) for w in works]
-    return [Peak(f'{w.name}, T={w.steps}, B={w.batch}', who, *_peak(make, w, 'cuda' if gpu else 'cpu', 3 if quick else 20))
+    how = 'cuda' if gpu else 'cpu',3 if quick else 20
+    return [Peak(f'{w.name}, T={w.steps}, B={w.batch}', who, *_peak(make, w, *how))
             for w,n in zip(works, at_once) for who,make in _contenders(w, n, gpu).items()]
 
-# %% ../../nbs/bench/memory.ipynb #a3eb0e01
+# %% ../../nbs/bench/memory.ipynb #7ef826c3
 def _said(r, rows):
     "Bytes, milliseconds, and shares"
     if r.bytes is None: return 'not installed'
@@ -198,8 +201,7 @@ def peak_table(
 )->str: # A line for each
     "What was measured"
     gpu = any(r.seconds is not None for r in rows)
-    head = f'peak of a step on {torch.cuda.get_device_name()}' if gpu else 'no GPU here: bytes kept for the way back'
-    lines = [head]
+    lines = ['peak of a step, and how long it takes' if gpu else 'no GPU here: what is kept for the way back']
     for work in dict.fromkeys(r.work for r in rows):
         own = [r for r in rows if r.work==work]
         lines += [work, *(f'  {r.who:26}{_said(r, own)}'.rstrip() for r in own)]
