@@ -1,13 +1,12 @@
 "What a training step keeps with `save='bits'`, and that it changes no number"
 import copy
-import importlib.util
-import os
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.checkpoint import checkpoint
 
 from quarantion.checks import CheckError
@@ -232,6 +231,27 @@ def test_bytes_of_a_step(constant):
     assert bytes_['bits']<bytes_['recompute']/50
 
 
+class Spy(nn.Module):
+    "Remembers, weakly, the memory of what came by"
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def forward(self, x):
+        self.seen.append(StorageWeakRef(x.untyped_storage()))
+        return x
+
+
+@pytest.mark.parametrize('more', [nn.Identity, nn.Dropout])
+@pytest.mark.parametrize('save', ['bits', 'recompute'])
+def test_nobody_holds_the_floats(save, more):
+    "Neither autograd nor anybody else: after the way forward, spikes and currents are gone; with `recompute` they are there"
+    spies = [Spy(), Spy()]
+    net = saves(Network(nn.Linear(12,20), spies[0], LIF(), more(), spies[1], nn.Linear(20,5), LIF(reset='none')), save)
+    spk,mem = net(data(net, t=20))
+    assert [all(r.expired() for r in s.seen) for s in spies]==[save=='bits']*2
+
+
 def test_nothing_is_kept_without_gradients():
     net = made('conv', 'bits')
     with torch.no_grad(): assert kept(lambda: net(data(net)))[0]==0
@@ -242,18 +262,19 @@ def test_nothing_is_kept_without_gradients():
 
 @pytest.mark.parametrize('save,constant,first', [('bits',False,False), ('bits',True,False), ('bits',False,True), ('recompute',False,False)])
 @pytest.mark.parametrize('name', ['conv', 'synaptic', 'recurrent'])
-def test_so_many_at_once(name, save, constant, first):
+@pytest.mark.parametrize('device', DEVICES)
+def test_so_many_at_once(device, name, save, constant, first):
     "In pieces of two, of four: as all together, up to the last digits of a sum"
-    x = data(made(name, save, dtype=torch.float64), constant, 3, 4)
+    x = data(made(name, save, device, torch.float64), constant, 3, 4)
     def run(net, x):
         net.batch_first = first
         got = net.record(x.transpose(0, 1) if first and not constant else x)
         again = net.record(x.transpose(0, 1) if first and not constant else x, [r.state for r in got])
         assert [r.state.steps for r in again]==[2*len(got[0].spk)]*len(again)
         return torch.cat([r.spk.flatten(2) for r in got+again], 2),torch.cat([r.mem.flatten(2) for r in got+again], 2)
-    net = made(name, save, dtype=torch.float64)
+    net = made(name, save, device, torch.float64)
     net.at_once = 2
-    for a,b in zip(step(net, x, run=run), step(made(name, save, dtype=torch.float64), x, run=run)): torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+    for a,b in zip(step(net, x, run=run), step(made(name, save, device, torch.float64), x, run=run)): torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
 def test_at_once_is_checked():

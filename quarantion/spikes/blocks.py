@@ -40,37 +40,47 @@ def through(
 # %% ../../nbs/spikes/blocks.ipynb #9cc0594a
 _PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d,
           nn.Flatten, nn.Identity, nn.Sequential, nn.ModuleList, Diagonal)
+_NORMS = nn.BatchNorm1d,nn.BatchNorm2d,nn.BatchNorm3d
+_DROPS = nn.Dropout,nn.Dropout1d,nn.Dropout2d,nn.Dropout3d
+
+def _known(m, kinds): # does it do what these do, and nothing else?
+    return (type(m) in kinds or isinstance(m, LIF)) and not (m._forward_hooks or m._forward_pre_hooks)
 
 def is_plain(
-    block:nn.Module # Layers of a block
+    layers:nn.Module # Of a block
 )->bool: # Are all of them known to do neither?
-    "Does it draw nothing and remember nothing?"
-    def plain(m): return (type(m) in _PLAIN or isinstance(m, LIF)) and not (m._forward_hooks or m._forward_pre_hooks)
-    return all(map(plain, block.modules()))
+    "Do they draw nothing and remember nothing, in training or not?"
+    return all(_known(m, _PLAIN) for m in layers.modules())
+
+def may_draw(
+    layers:nn.Module # Of a block
+)->bool: # Or are they known not to?
+    "Do they draw random numbers?"
+    return not all(_known(m, _PLAIN+_NORMS if m.training else _PLAIN+_NORMS+_DROPS) for m in layers.modules())
 
 # %% ../../nbs/spikes/blocks.ipynb #5db9af11
 @contextmanager
-def _again(x, rng, modes):
+def _again(device, rng, modes):
     "Generators and modes as they were"
-    now = [(m, m.training) for m,_ in modes]
-    with torch.random.fork_rng([x.device] if x.is_cuda else []):
+    now,gpus = [(m, m.training) for m,_ in modes],[device]*(device.type=='cuda')
+    with torch.random.fork_rng(gpus, enabled=bool(rng)):
         for m,t in modes: m.training = t
-        torch.set_rng_state(rng[0])
-        if x.is_cuda: torch.cuda.set_rng_state(rng[1], x.device)
+        if rng: torch.set_rng_state(rng[0])
+        for g,r in zip(gpus, rng[1:]): torch.cuda.set_rng_state(r, g)
         try: yield
         finally:
             for m,t in now: m.training = t
 
-def _moment(x, block):
-    "Function that makes a context in which a block does again what it does now"
-    if is_plain(block): return nullcontext
-    rng,modes = [torch.get_rng_state()],[(m, m.training) for m in block.modules()]
-    if x.is_cuda: rng.append(torch.cuda.get_rng_state(x.device))
-    return lambda: _again(x, rng, modes)
+def _moment(device, layers):
+    "Function that makes a context in which layers do again what they do now"
+    if is_plain(layers): return nullcontext
+    rng,modes = [],[(m, m.training) for m in layers.modules()]
+    if may_draw(layers): rng.append(torch.get_rng_state())
+    if rng and device.type=='cuda': rng.append(torch.cuda.get_rng_state(device))
+    return lambda: _again(device, rng, modes)
 
-def _casting(x):
+def _casting(kind):
     "Autocast as it is now; it remembers no weight that it cast, as one that was cast without gradients has none"
-    kind = x.device.type
     if not torch.amp.is_autocast_available(kind): return nullcontext()
     return torch.autocast(kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind), False)
 
@@ -113,25 +123,22 @@ class _Run:
     "How a block is run, and run again"
     def __init__(self, block, x, start, spikes):
         self.block,self.start,self.spikes = block,start,(x.shape,x.dtype) if spikes else None
-        self.params,self.buffers = ([n for n,_ in f()] for f in (block.named_parameters, block.named_buffers))
-        self.moment,self.casting = _moment(x, block),_casting(x)
-
-    def given(self):
-        "Its tensors, in order"
-        named = dict(self.block.named_parameters())|dict(self.block.named_buffers())
-        return [*(getattr(self.start, k, None) for k in _STATE), *named.values()]
+        params,buffers = dict(block.named_parameters()),dict(block.named_buffers())
+        self.names,self.buffers = [*params,*buffers],len(buffers)
+        self.given = [*(getattr(start, k, None) for k in _STATE), *params.values(), *buffers.values()]
+        self.moment,self.casting = _moment(x.device, block.layers),_casting(x.device.type)
 
     def first(self, x):
         with self.casting: return self.block(x, self.start)
 
     def again(self, x, given):
         start = self.start and replace(self.start, **dict(zip(_STATE, given)))
-        named = dict(zip(self.params+self.buffers, given[len(_STATE):]))
+        named = dict(zip(self.names, given[len(_STATE):]))
         with self.casting, self.moment(): return functional_call(self.block, named, (x,start))
 
     def copied(self, given): # with buffers of its own where a run may change them
         if self.moment is nullcontext or not self.buffers: return given
-        n = len(given)-len(self.buffers)
+        n = len(given)-self.buffers
         return [*given[:n], *(b.detach().clone() for b in given[n:])]
 
 # %% ../../nbs/spikes/blocks.ipynb #6ab14106
@@ -174,6 +181,6 @@ def run_block(
     if keeps: return through(*how) # a compiler chooses by itself what is made again
     block = Block(layers, first, steps, every)
     run = _Run(block, x, start, spikes)
-    given = run.given()
+    given,run.given = run.given,None # autograd holds them from here on
     if not any(t is not None and t.requires_grad for t in (x,*given)): return through(*how)
     return block.record(_Kept.apply(run, x, *given), start)
