@@ -84,6 +84,7 @@ class _JellyNet(nn.Module):
         for b in self.blocks: x = b(x)
         return x.mean(0)
 
+# %% ../../nbs/bench/memory.ipynb #9d88891b
 def spikingjelly(
     x, # As for `ours`
     level:int=0 # Of `memopt`: 1 checkpoints and compresses blocks; 4 also splits them, and measures what helps (GPU)
@@ -97,7 +98,8 @@ def spikingjelly(
     def run(net, x):
         functional.reset_net(net)
         return net(x)
-    parts = dict(split_fn=lambda m: (m.layers,m.neurons), can_chunk=lambda m: True)
+    splits = lambda m: [*m.children()]*(type(m) in (_JellyBlock,nn.Sequential)) # to the last layer
+    parts = dict(split_fn=splits, can_chunk=lambda m: True)
     memopt.optimize_memory(net, _JellyBlock, lambda net: run(net, x), level=level, compress=True, **parts)
     return net,partial(run, net)
 
@@ -157,7 +159,8 @@ def _contenders(work, at_once, gpu):
     "Name -> function that makes one"
     few = lambda n: '' if n is None else f', {n} at once'
     at_once = [n for n in at_once if n is None or n<work.batch]
-    mine = {'ours, recompute':ours} | {f'ours, bits{few(n)}':partial(ours, save='bits', at_once=n) for n in at_once}
+    saves = 'recompute','bits'
+    mine = {f'ours, {s}{few(n)}':partial(ours, save=s, at_once=n) for s in saves for n in at_once}
     levels = {f'SpikingJelly memopt {k}':partial(spikingjelly, level=k) for k in ((1,4) if gpu else ())}
     return mine | {'snnTorch loop':snntorch, 'SpikingJelly':spikingjelly} | levels
 
@@ -204,5 +207,5 @@ def peak_table(
     lines = ['peak of a step, and how long it takes' if gpu else 'no GPU here: what is kept for the way back']
     for work in dict.fromkeys(r.work for r in rows):
         own = [r for r in rows if r.work==work]
-        lines += [work, *(f'  {r.who:26}{_said(r, own)}'.rstrip() for r in own)]
+        lines += [work, *(f'  {r.who:30}{_said(r, own)}'.rstrip() for r in own)]
     return '\n'.join(lines)
