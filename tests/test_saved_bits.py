@@ -32,6 +32,7 @@ NETS = dict(
     spectral=lambda: Network(nn.utils.spectral_norm(nn.Linear(12,9)), LIF(), nn.utils.parametrizations.weight_norm(nn.Linear(9,5)), LIF(reset='none'), in_shape=(12,)),
     slope=lambda: Network(nn.Linear(12,9), learnable(LIF(), 'slope'), nn.Linear(9,5), LIF(reset='none')),
     shared=lambda: (lambda l: Network(l, LIF(), l, LIF(), nn.Linear(12,5), LIF(reset='none')))(nn.Linear(12,12)),
+    in_a_row=lambda: Network(LIF(.5), LIF(.7, threshold=.4), nn.Linear(12,5), LIF(.9, threshold=.3), LIF(reset='none'), in_shape=(12,)),
     frozen=lambda: Network(nn.Linear(12,9).requires_grad_(False), LIF(), nn.Linear(9,5), LIF(reset='none')))
 
 
@@ -197,6 +198,13 @@ def test_what_is_written_in_between_is_found():
         loss = net(x)[1].sum()
         with torch.no_grad(): v(x).mul_(.5)
         with pytest.raises(RuntimeError, match='modified by an inplace operation'): loss.backward()
+
+
+def test_compiled():
+    "A compiler chooses by itself what it makes again; it takes the network as one graph"
+    net = made('linear', 'bits')
+    x = data(net)
+    same(step(torch.compile(net, backend='eager', fullgraph=True), x)[:2], step(made('linear', 'bits'), x)[:2])
 
 
 def test_a_second_gradient_is_refused():
