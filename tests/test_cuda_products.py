@@ -173,7 +173,7 @@ def test_on_a_gpu_nothing_waits_and_a_graph_takes_it(conv, monkeypatch):
         with torch.cuda.stream(aside): [step() for _ in range(3)]
         torch.cuda.current_stream().wait_stream(aside)
         torch.cuda.set_sync_debug_mode('error')
-        first,again = step(),step()
+        first,again = ([t.detach() for t in step()] for _ in range(2)) # a graph that is held would keep its stream
         torch.cuda.set_sync_debug_mode('default')
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph): held = step()

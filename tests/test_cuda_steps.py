@@ -146,6 +146,15 @@ def test_what_cannot_be_written_is_said_and_run():
     assert stats['accuracy']>0
 
 
+def test_a_loss_that_somebody_holds_is_no_hindrance():
+    (x,y),q = data(),made('nonary')
+    held = F.cross_entropy(q.answer(x[:64].cuda())[0], y[:64].cuda())
+    kept = q(x[:64].cuda())
+    stats = train_epoch(q, adam(q), batches(x, y, 64, device='cuda'))
+    assert stats['loss']>0 and held.requires_grad and kept[0].requires_grad
+    held.backward()
+
+
 def test_deterministic_algorithms():
     torch.use_deterministic_algorithms(True)
     try:

@@ -36,6 +36,13 @@ def _watched(stops):
         if 'synchronizing CUDA' in str(w.message): stops.append(f'{Path(w.filename).name}, line {w.lineno}')
         elif 'ynchronization debug mode' not in str(w.message): warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
 
+def _forget_streams(opt):
+    "A parameter adds its gradients on the stream that it was first used on, for as long as any loss is held"
+    for p in (p for g in opt.param_groups for p in g['params']):
+        own = p.data
+        p.data = own.new_empty(0, dtype=torch.float32 if own.dtype==torch.float64 else torch.float64)
+        p.data = own
+
 def _written(step, tensors):
     "A graph of `step`, and what it gives each time"
     graph = torch.cuda.CUDAGraph()
@@ -77,6 +84,7 @@ class Repeated:
 
     def _write(self, *tensors):
         self.opt.zero_grad(set_to_none=True) # gradients are made where the graph keeps them
+        _forget_streams(self.opt)
         self.tensors = [t.clone() for t in tensors]
         self.graph,self.out = _written(self.step, self.tensors)
         self.graph.replay()
