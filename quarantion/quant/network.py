@@ -22,6 +22,7 @@ from ..runtime.input import are_codes, warn_clipped
 from ..runtime.state import starts
 from ..tables import html_table
 from ..spikes.doubts import Doubts, asked_later, collecting, doubt
+from ..spikes.operators import on_gpu
 from ..spikes.room import fitting
 from ..spikes.network import Network, OverTime, evaluating
 from ..spikes.neuron import LIF, Diagonal
@@ -156,6 +157,18 @@ def _kind(x): # as numpy says it; the name of a dtype that is neither
     if x.dtype in _FLOATS: return 'f'
     return str(x.dtype) if x.is_floating_point() or x.is_complex() else 'b' if x.dtype==torch.bool else 'i'
 
+def _coded(q, x):
+    "Codes of real numbers; and whether some are not finite, are no spikes, or are beyond the codes"
+    if on_gpu(x) and not x.requires_grad and not torch.compiler.is_compiling():
+        from quarantion.kernels.cuda.inputs import input_codes
+        return input_codes(x, q.in_scale, q.in_min, q.in_max, q.layers[0].latent.dtype)
+    z = x.double()/q.in_scale
+    whole = torch.round(z)
+    k = whole.clamp(q.in_min, q.in_max)
+    over = ((whole<q.in_min)|(whole>q.in_max)).any()
+    others = ~((x==0)|(x==1)).all() if q.in_max==1 else over
+    return z+(k-z).detach() if x.requires_grad else k,(~torch.isfinite(x).all(),others,over)
+
 def _encoded(q, x, codes):
     "What `encode` returns, before it is cast"
     if not isinstance(x, Tensor): fail('`x`', 'encode', 'a tensor', type(x).__name__)
@@ -167,16 +180,13 @@ def _encoded(q, x, codes):
         bad,want = ((x<q.in_min)|(x>q.in_max)).any(),f'codes in [{q.in_min}, {q.in_max}]'
         doubt(bad, fail, '`x`', '', want, found=lambda: f'{x.min()} … {x.max()}')
         return x
-    finite,want = torch.isfinite(x).all(),'spikes, 0 or 1, as in the sample'
-    if asked_later(): doubt(~finite, fail, '`x`', 'encode', 'finite numbers', 'others')
-    elif not finite: check_finite(x, 'x')
-    ends = lambda: f'{float(x.min()):g} … {float(x.max()):g}'
-    if q.in_max==1: doubt(~((x==0)|(x==1)).all(), fail, '`x`', 'encode', want, found=ends)
-    z = x.double()/q.in_scale
-    whole = torch.round(z)
-    k = whole.clamp(q.in_min, q.in_max)
-    doubt(((whole<q.in_min)|(whole>q.in_max)).any(), warn_clipped, q.in_scale, q.in_min, q.in_max)
-    return z+(k-z).detach() if x.requires_grad else k
+    k,(infinite,others,over) = _coded(q, x)
+    if asked_later(): doubt(infinite, fail, '`x`', 'encode', 'finite numbers', 'others')
+    elif infinite: check_finite(x, 'x')
+    want,ends = 'spikes, 0 or 1, as in the sample',lambda: f'{float(x.min()):g} … {float(x.max()):g}'
+    if q.in_max==1: doubt(others, fail, '`x`', 'encode', want, found=ends)
+    doubt(over, warn_clipped, q.in_scale, q.in_min, q.in_max)
+    return k
 
 # %% ../../nbs/quant/network.ipynb #526fa2b7
 def _doubts(q, x):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 import torch
 from torch import Tensor
-from ..checks import warn
+from ..checks import fail, warn
 
 # %% ../../nbs/train/repeated.ipynb #a0364c10
 def can_repeat(
@@ -48,8 +48,12 @@ def _written(step, tensors):
     graph = torch.cuda.CUDAGraph()
     torch.cuda.synchronize()
     graph.capture_begin(capture_error_mode='thread_local') # other threads may go on loading data
-    try: out = step(*tensors)
-    finally: graph.capture_end()
+    try:
+        try: out = step(*tensors)
+        finally: graph.capture_end()
+    except RuntimeError as e:
+        want = 'operations that a CUDA graph can hold (an optimizer without `capturable=True` runs steps as they are)'
+        fail('a training step', 'train_epoch', want, str(e).split('\n')[0])
     return graph,out
 
 # %% ../../nbs/train/repeated.ipynb #0f6bf1f5
