@@ -601,8 +601,9 @@ def _info(as_json:Annotated[bool, typer.Option('--json', help='Print one JSON ob
     for k,v in out.items(): print(f'{k:14}{word(v)}')
 
 # %% ../nbs/cli.ipynb #16432758
-BENCHES = 'lif','bptt','levels','nonary','fakequant','events','infer'
-_WHAT = 'lif (neurons, forward), bptt (and backward), levels, nonary, fakequant, events (integer products) or infer.'
+BENCHES = 'lif','bptt','levels','nonary','fakequant','events','infer','gpu'
+_WHAT = ('lif (neurons, forward), bptt (and backward), levels, nonary, fakequant, events (integer products), infer or '
+         'gpu (neurons and training steps).')
 _CHECK = 'Exit with 1 if a row stays under 60 % of its goal, or a peer is not installed.'
 
 def _missed(rows):
@@ -630,7 +631,7 @@ def _bench(
     err = _console(stderr=True)
     with err.status(f'measuring {name}') if err.is_terminal else nullcontext(): rows = measure(threads, quick)
     if as_json: print(json.dumps(dict(bench=name, machine=machine(), rows=[asdict(r) for r in rows])))
-    else: print(f'{machine()}; {threads} thread{"s"*(threads>1)}; medians of ours and of the peer\n{table(rows)}')
+    elif rows: print(f'{machine()}; {threads} thread{"s"*(threads>1)}; medians of ours and of the peer\n{table(rows)}')
     bad = _missed(rows)
     for b in bad: _say(b)
     if check and bad: raise typer.Exit(1)

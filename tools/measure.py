@@ -10,6 +10,10 @@ Accuracies: each policy and seed is one `quarantion run`.
     python tools/measure.py break-even                # the constants by which the runtime chooses, into its notebook
     python tools/measure.py accuracy                  # ours, snnTorch and Brevitas on the digits, 5 seeds, one thread
     python tools/measure.py claims --data-dir FOLDER  # the training part of MNIST counted, and peak memory; Linux
+    python tools/measure.py gpu --data-dir FOLDER     # every test and benchmark of the GPU, and MNIST; or some parts:
+        tests layers steps grid memory mnist parts    # each takes the place of what was stored of it
+        tests test_cuda_codes.py                      # only these files
+        mnist --save DIR; mnist --from DIR            # trained where kernels are not compiled, proved where they are
     python tools/measure.py until --data-dir FOLDER   # answers before the end, of digits and MNIST; 2 seeds of each
     python tools/measure.py mnist --jobs 5 -- --data-dir FOLDER --device cuda
     python tools/measure.py frontier --seeds 3 --jobs 12 --data-dir FOLDER --device cuda   # bytes against accuracy
@@ -51,8 +55,19 @@ def quarantion(*args, **how): return subprocess.run([sys.executable, '-m', 'quar
 
 
 def cpu():
-    try: return next(l.split(':')[1].strip() for l in open('/proc/cpuinfo') if l.startswith('model name'))
+    try:
+        with open('/proc/cpuinfo') as f: return next(l.split(':')[1].strip() for l in f if l.startswith('model name'))
     except (OSError, StopIteration): return platform.processor() or platform.machine()
+
+
+def version_of(name):
+    "Of an installed package, or of one that is only on the path; nothing if it is absent"
+    from importlib import import_module
+    from importlib.metadata import PackageNotFoundError, version
+    try: return version(name)
+    except PackageNotFoundError: pass
+    try: return getattr(import_module(name), '__version__', 'of unknown version')
+    except ImportError: return None
 
 
 def one(args):
@@ -134,6 +149,7 @@ def bench(names, path):
     for name in names or BENCHES:
         r = quarantion('bench', name, '--json', stdout=subprocess.PIPE, text=True, check=True)
         d = json.loads(r.stdout)
+        if not d['rows']: continue # such as those of a GPU where there is none
         all = json.loads(path.read_text()) if path.exists() else {}
         put(path, all | {d.pop('bench'): dict(command=f'quarantion bench {name}', **d)})
         print(name, len(d['rows']), 'rows', flush=True)
@@ -151,18 +167,14 @@ def break_even(path):
 
 def accuracy(seeds, path):
     "Every contender with every seed, on one thread"
-    from importlib.metadata import PackageNotFoundError, version
     import torch
     from quarantion.bench.accuracy import SETTINGS, bench_accuracy, contenders
     torch.set_num_threads(1)
-    def found(name):
-        try: return version(name)
-        except PackageNotFoundError: return None
     rows,order = [],[c[:4] for c in contenders()]
     place = lambda r: (order.index(tuple(r[k] for k in ('who','weight','membrane','note'))), r['seed'])
     def keep(row):
         rows.append(row)
-        versions = {n:found(n) for n in ('torch','snntorch','brevitas')}
+        versions = {n:version_of(n) for n in ('torch','snntorch','brevitas')}
         put(path, dict(command='python tools/measure.py accuracy', machine=f'{cpu()}, 1 thread', versions=versions,
                        settings=SETTINGS, rows=sorted(rows, key=place)))
         who = f"seed {row['seed']} {row['who']:10} {row['weight']:8} {row['membrane']:12} {row['note']:30}"
@@ -344,6 +356,11 @@ def frontier_float(values, out):
     return run
 
 
+def codes_of(q):
+    "Tensors of a network that is frozen: the real weights are not needed any more"
+    return {k:v for k,v in q.state_dict().items() if not k.endswith('weight.original')}
+
+
 def frontier_train(values, trained, folder):
     """Go on from the run `trained` of a float network, freeze, and compare the program in memory with the network.
 
@@ -369,8 +386,7 @@ def frontier_train(values, trained, folder):
         float_bytes=len(save({k:v.cpu().numpy() for k,v in net.state_dict().items()})),
         seconds=round(time.perf_counter()-began, 1),
         machine=torch.cuda.get_device_name() if cfg.device!='cpu' else cpu(), torch=torch.__version__)
-    # frozen: the real weights are not needed any more
-    codes = {k:v for k,v in q.state_dict().items() if not k.endswith('weight.original')}
+    codes = codes_of(q)
     values = {k:v for k,v in values.items() if k not in ('data_dir','device')}
     name = f'{cfg.policy}-l{cfg.l1:g}-r{cfg.max_rate:g}-s{cfg.seed}.safetensors'
     save_tensors(folder/name, codes, dict(format='quarantion.frontier', version=1, config=values, trained=row))
@@ -405,6 +421,146 @@ def frontier_prove(path, data_dir):
     print(f'{path.stem}: {size:,} bytes, {trained["float_bytes"]/size:.1f}×, {proof.accuracy:.2%}, '
           f'rate {proof.spike_rate:.2%}, {proof.mismatches} mismatches', flush=True)
     return row
+
+
+GPU_MNIST = dict(data='mnist', hidden=1000, epochs=10, qat_epochs=8, batch=256, lr=.0015, policy='nonary', seed=0)
+GPU = 'tests','layers','steps','grid','memory','mnist','parts'
+
+
+def card():
+    "The GPU, its driver, and what runs on it"
+    import torch
+    smi = shutil.which('nvidia-smi')
+    ask = [smi,'--query-gpu=driver_version','--format=csv,noheader']
+    driver = subprocess.run(ask, capture_output=True, text=True).stdout.split() if smi else []
+    out = dict(card=torch.cuda.get_device_name(), driver=driver[0] if driver else None, CUDA=torch.version.cuda,
+               Python=platform.python_version(), torch=torch.__version__)
+    return out | {n:version_of(n) for n in ('triton','snntorch','spikingjelly')} | dict(date=time.strftime('%Y-%m-%d'))
+
+
+def counted(said):
+    "What the last line of pytest says: how many tests ended how"
+    last = (said.strip().splitlines() or [''])[-1]
+    of = lambda kind: sum(int(n) for n in re.findall(rf'(\d+) {kind}', last))
+    return dict(passed=of('passed'), failed=of('failed')+of('error'), skipped=of('skipped'))
+
+
+def gpu_tests(files):
+    "Every file of tests of the GPU, or some, each in a process of its own"
+    root,rows = MEASURED.parent.parent,[]
+    for f in sorted((root/'tests').glob('test_cuda*.py')):
+        if files and f.name not in files: continue
+        began = time.perf_counter()
+        env = os.environ|dict(PYTHONPATH=os.pathsep.join(filter(None, [str(root),os.environ.get('PYTHONPATH', '')])))
+        r = subprocess.run([sys.executable,'-m','pytest','-q','-p','no:cacheprovider','-rf',str(f)], cwd=root, env=env,
+                           capture_output=True, text=True)
+        failures = re.findall(r'^(?:FAILED|ERROR) (\S+)', r.stdout, re.M)
+        took = round(time.perf_counter()-began, 1)
+        rows.append(dict(file=f.name, **counted(r.stdout), failures=failures, seconds=took))
+        ended = r.returncode in (0,5) or rows[-1]['failed']
+        if not ended: raise SystemExit(f'{f.name}:\n{r.stdout[-2000:]}{r.stderr}')
+        print(rows[-1], flush=True)
+    return dict(rows=rows)
+
+
+def gpu_trained(values, device, data_dir, save):
+    "MNIST without the proof, which takes compiled kernels; `--from` adds it"
+    import torch
+    from safetensors.numpy import save as to_bytes
+    from quarantion.files import save_tensors
+    from quarantion.train.config import Config
+    from quarantion.train.fit import evaluate
+    from quarantion.train.job import load_data, start, test_batches, train
+    cfg = Config(**values, device=device, data_dir=data_dir)
+    split = load_data(cfg)
+    with tempfile.TemporaryDirectory() as out:
+        began = time.perf_counter()
+        net,q,float_accuracy = train(start(cfg, out), split)
+        if device=='cuda': torch.cuda.synchronize()
+        seconds = time.perf_counter()-began
+    accuracy = evaluate(q.freeze(), test_batches(cfg, split))['accuracy']
+    if save:
+        size = len(to_bytes({k:v.cpu().numpy() for k,v in net.state_dict().items()}))
+        trained = dict(accuracy=accuracy, float_accuracy=float_accuracy, float_bytes=size)
+        save.mkdir(parents=True, exist_ok=True)
+        head = dict(format='quarantion.frontier', version=1, config=values, trained=trained)
+        save_tensors(save/'gpu-mnist.safetensors', codes_of(q), head)
+    return dict(seconds=seconds, test_accuracy=accuracy, mismatches=None)
+
+
+def gpu_mnist(a):
+    "The front page's MNIST with one seed; where kernels are not compiled, it is trained and not compared"
+    from quarantion.kernels import compiled
+    if not a.data_dir: return print('mnist: skipped, it takes --data-dir FOLDER')
+    whole,why = all(compiled().values()),'not compared: kernels of the integer program are not compiled there'
+    where = ['--policy','nonary','--seed','0','--device','cuda','--data-dir',a.data_dir]
+    row = one([*MNIST.split(), *where]) if whole else gpu_trained(GPU_MNIST, 'cuda', a.data_dir, a.save)
+    if not whole: print(f'mnist: trained, {why}')
+    rows = json.loads((MEASURED/'mnist.json').read_text())['rows']
+    stored = next(r for r in rows if (r['policy'],r['seed'])==('nonary',0))
+    out = dict(command=f'quarantion run {MNIST} --seed 0 --device cuda', seconds=row['seconds'],
+               accuracy=row['test_accuracy'], stored_accuracy=stored['test_accuracy'], mismatches=row['mismatches'])
+    return out if whole else out|dict(why=why)
+
+
+def gpu_memory():
+    "Peaks of memory, where that benchmark is"
+    try: from quarantion.bench.memory import bench_memory
+    except ImportError: return print('memory: skipped, there is no such benchmark')
+    from quarantion.bench.gpu import memory_timings
+    return dict(rows=[t._asdict() for t in memory_timings(bench_memory())])
+
+
+def gpu_part(part, files, a):
+    "Measure a part; nothing if it cannot be"
+    if part=='tests': return gpu_tests(files)
+    if part=='memory': return gpu_memory()
+    if part=='mnist': return gpu_mnist(a)
+    if part=='grid':
+        from quarantion.bench.gpu_layers import bench_grid
+        speed,rows = bench_grid()
+        return dict(copy=speed, rows=rows)
+    if part=='parts':
+        from quarantion.bench.gpu_parts import bench_parts
+        return dict(rows=bench_parts())
+    from quarantion.bench import gpu as page
+    rows = dict(layers=page.bench_layers, steps=page.bench_steps)[part]()
+    for r in rows: print(f'{r.work}, {r.who}: {r.why or f"{r.ms:.3g} ms ({r.low:.3g} to {r.high:.3g})"}', flush=True)
+    return dict(rows=[r._asdict() for r in rows])
+
+
+def merged(stored, part, new):
+    """What is stored, with a part measured anew.
+
+    Of tests, files that did not run now stay, if they ran on the same machine."""
+    same = lambda on: {k:v for k,v in on.items() if k!='date'}
+    if part=='tests' and part in stored and same(stored[part]['on'])==same(new['on']):
+        ran = {r['file'] for r in new['rows']}
+        rows = [*(r for r in stored[part]['rows'] if r['file'] not in ran), *new['rows']]
+        new = new|dict(rows=sorted(rows, key=lambda r: r['file']))
+    return stored|{part:new}
+
+
+def gpu(names, a, path):
+    "The parts that are named, or all; each is stored as soon as it is there"
+    import torch
+    files,parts = ([n for n in names if n.endswith('.py')==w] for w in (True,False))
+    wrong = [p for p in parts if p not in GPU]
+    if wrong: raise SystemExit(f'expected some of {" ".join(GPU)}, found {wrong[0]}')
+    parts = parts or (['tests'] if files else GPU)
+    stored = dict(command='python tools/measure.py gpu --data-dir FOLDER')
+    if path.exists(): stored = json.loads(path.read_text())
+    if a.from_: # what was trained elsewhere is proved here
+        row = frontier_prove(a.from_/'gpu-mnist.safetensors', a.data_dir)
+        mnist = {k:v for k,v in stored['mnist'].items() if k!='why'}
+        return put(path, stored|dict(mnist=mnist|dict(accuracy=row['accuracy'], mismatches=row['mismatches'])))
+    if not torch.cuda.is_available(): return print(f'there is no GPU here: skipped {" ".join(parts)}')
+    for part in parts:
+        began,new = time.perf_counter(),gpu_part(part, files, a)
+        if new is None: continue
+        stored = merged(stored, part, new|dict(on=card()))
+        put(path, stored)
+        print(f'{part}: {time.perf_counter()-began:.0f} s', flush=True)
 
 
 def frontier_settings(a):
@@ -445,7 +601,7 @@ def frontier(a, path):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'frontier', 'until',
-                                    'tutorials', 'exports'])
+                                    'tutorials', 'exports', 'gpu'])
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')
@@ -457,8 +613,8 @@ def main():
     f.add_argument('--epochs', type=int, default=10)
     f.add_argument('--data-dir', default='', help='with the files of MNIST')
     f.add_argument('--device', default='cpu')
-    f.add_argument('--save', type=Path, help='folder: train only')
-    f.add_argument('--from', dest='from_', type=Path, help='folder: what was trained')
+    f.add_argument('--save', type=Path, help='folder: train only; gpu: also keep the codes of mnist')
+    f.add_argument('--from', dest='from_', type=Path, help='folder: what was trained; gpu: prove mnist')
     a,more = p.parse_known_args()
     more = [m for m in more if m!='--']
     if a.name=='break-even': return break_even(MEASURED.parent/'runtime'/'products.ipynb')
@@ -466,6 +622,7 @@ def main():
     if a.name=='claims': return claims(a.data_dir, a.seeds, a.out or MEASURED/'claims.json')
     if a.name=='until': return until(a, a.out or MEASURED/'until.json')
     if a.name=='frontier': return frontier(a, a.out or MEASURED/'frontier.json')
+    if a.name=='gpu': return gpu(more, a, a.out or MEASURED/'gpu.json')
     if a.name=='exports': return exports(a.run, a.out or MEASURED/'exports.json')
     if a.name=='tutorials': return tutorials(a.out or MEASURED/'tutorials.json')
     if a.name=='bench': return bench(more, a.out or MEASURED/'bench.json')

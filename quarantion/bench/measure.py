@@ -6,7 +6,7 @@
 __all__ = ['interleaved', 'compare', 'torch_threads', 'short', 'race', 'machine']
 
 # %% ../../nbs/bench/measure.ipynb #836a83b9
-import os, platform, statistics, time
+import os, platform, statistics, sys, time
 from contextlib import contextmanager
 from ..checks import check_range
 from ..tables import Row
@@ -84,8 +84,11 @@ def race(
     return [compare(work, threads, t['ours'], n, t.get(n), goal) for n,(_,goal) in peers.items()]
 
 # %% ../../nbs/bench/measure.ipynb #f28dd0a6
-def machine()->str: # CPU and cores
+def machine()->str: # CPU and cores; before them the GPU that torch has, if it is in use
     "What this was measured on"
-    try: name = next(l.split(':')[1].strip() for l in open('/proc/cpuinfo') if l.startswith('model name'))
+    try:
+        with open('/proc/cpuinfo') as f: name = next(l.split(':')[1].strip() for l in f if l.startswith('model name'))
     except (OSError, StopIteration): name = platform.processor() or platform.machine()
-    return f'{name}, {os.cpu_count()} cores'
+    torch = sys.modules.get('torch')
+    card = f'{torch.cuda.get_device_name()}, ' if torch and torch.cuda.is_available() else ''
+    return f'{card}{name}, {os.cpu_count()} cores'
