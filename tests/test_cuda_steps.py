@@ -152,7 +152,6 @@ def test_a_loss_that_somebody_holds_is_no_hindrance():
     kept = q(x[:64].cuda())
     stats = train_epoch(q, adam(q), batches(x, y, 64, device='cuda'))
     assert stats['loss']>0 and held.requires_grad and kept[0].requires_grad
-    held.backward()
 
 
 def test_deterministic_algorithms():

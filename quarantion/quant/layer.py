@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from ..checks import check_finite, fail, warn
-from .fake import round_ste, stand_for
+from .fake import over, round_ste, stand_for
 from .histograms import Histogram
 from .learned import Learned
 from .neurons import Coded, Real, plain_neurons, requantize, step_neurons
@@ -54,7 +54,7 @@ def _described(l, current_max, **codes):
 def _current_scale(l, threshold):
     "What the observer says, but thresholds are whole numbers that a membrane can be near"
     clip = l.kept.clip
-    least = threshold.max()/(2**12 if not clip else clip-1 if l.tight else 4*clip)
+    least = over(threshold.max(), 2**12 if not clip else clip-1 if l.tight else 4*clip)
     s = torch.maximum(l.current.calculate_qparams()[0].double(), least)
     return torch.minimum(s, threshold.min()) if clip else s
 
@@ -82,7 +82,7 @@ def _in_units(l, s, zero, scale):
         return channel_codes(params, s, zero, scale, len(l.scale)>1, l.in_scale, bool(l.kept.clip), l.guard)
     c = len(l.bias)
     threshold = l.threshold.clamp(min=1e-6).reshape(-1).expand(c).double()
-    share = threshold.detach()/(l.in_scale*(1 if l.kept.clip else 2**15))
+    share = over(threshold.detach(), l.in_scale*(1 if l.kept.clip else 2**15))
     if len(l.scale)>1: s = torch.where(zero, share, s) # an all-zero row
     worth = s*l.in_scale
     unit = (worth if scale is None else scale.expand(c))/2**l.guard

@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from ..checks import check_finite, check_range, check_shape, fail, typed
+from .fake import over
 from ..spikes.doubts import asked_later, doubt
 from .at_once import look_at_once, seen_at_once
 from ..spikes.operators import op_name
@@ -254,7 +255,7 @@ class _Scaled(_Extremes):
         return torch.maximum(-self.min_val, self.max_val).clamp(min=0)
 
     def _scale(self):
-        s = self._range()/self.quant_max
+        s = over(self._range(), self.quant_max)
         return s.clamp(min=torch.finfo(s.dtype).eps)
 
     @torch.no_grad()
