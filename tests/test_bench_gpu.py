@@ -130,6 +130,7 @@ def test_check_fails_under_60_percent(monkeypatch, capsys):
     assert '784-1000-10, T=25, batch 256, ours, float' in out
 
 
+@pytest.mark.soak
 @pytest.mark.filterwarnings('ignore')
 def test_everything_that_a_gpu_runs_also_runs_small_on_a_cpu():
     small = [WORKS[1]._replace(steps=2, batch=2)]

@@ -38,7 +38,7 @@ def now_and_then(
 # %% ../../nbs/spikes/doubts.ipynb #c4c91f86
 @contextmanager
 def collecting(
-    into:'Doubts' # Where they go; `None` to ask on the spot
+    into # `Doubts` where they go; `None` to ask on the spot
 ):
     "Keep the doubts of what runs here"
     before,_here.open = getattr(_here, 'open', None),into
