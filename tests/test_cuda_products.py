@@ -13,7 +13,7 @@ from quarantion.quant.products import _arithmetic, convolve, products
 GPU,INTERPRETED = torch.cuda.is_available(),os.environ.get('TRITON_INTERPRET')=='1' and importlib.util.find_spec('triton') is not None
 KERNELS = pytest.mark.skipif(not (GPU or INTERPRETED), reason='no GPU (or TRITON_INTERPRET=1, and triton)')
 DEVICE = 'cuda' if GPU else 'cpu'
-pytestmark = [pytest.mark.filterwarnings(f'ignore:{w}') for w in ('Synchronization debug mode', 'Attempting to run cuBLAS')]
+pytestmark = [pytest.mark.filterwarnings(f'ignore:{w}') for w in ('Synchronization debug mode', 'Attempting to run cuBLAS', 'The AccumulateGrad node')]
 KINDS = dict(float16=(-127,127,False,0), spikes=(0,1,False,0), int8=(-127,127,True,0), offset=(0,255,True,128))
 
 

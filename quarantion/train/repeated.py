@@ -65,6 +65,7 @@ class Repeated:
     ):
         self.step,self.opt,self.may = step,opt,can_repeat(opt)
         self.stream = torch.cuda.Stream() if self.may else None
+        if self.may: _forget_streams(opt)
         self.shape,self.times,self.graph = None,0,None
 
     def __call__(self, *tensors:Tensor)->Tensor: # What the step gives; it is gone with the next call
