@@ -7,7 +7,7 @@ __all__ = ['FLOATS', 'CheckError', 'fail', 'check_broadcast', 'check_shape', 'ch
            'check_finite', 'check_array', 'typed', 'check_time']
 
 # %% ../nbs/checks.ipynb #45a96d56
-import math, reprlib, sys, warnings
+import math, re, reprlib, sys, warnings
 from functools import wraps
 from inspect import signature
 from itertools import zip_longest
@@ -20,6 +20,33 @@ class CheckError(ValueError): "An argument, a file or a setting that is not what
 def _line(s): # Names out of a file may hold anything: what cannot be printed is spelled
     return s if s.isprintable() else ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in s)
 
+class _Short(reprlib.Repr):
+    "A repr of one line, in which tensors and arrays tell their shape, and large numbers their size"
+    def repr_Tensor(self, x, level):
+        return f'{type(x).__name__} of {x.dtype}, shape {list(x.shape)}' if x.ndim else repr(x)
+
+    def repr_int(self, x, level): return repr(x) if abs(x)<10**40 else f'a number of {x.bit_length()} bits'
+
+    repr_Parameter = repr_ndarray = repr_Tensor
+
+_SHORT = _Short()
+_SHORT.maxlist = _SHORT.maxtuple = 8
+_SHORT.maxstring = _SHORT.maxother = 80
+
+# %% ../nbs/checks.ipynb #0ec0f8f2
+_MOST = 600 # letters of one fact
+
+def shown(
+    v # Anything
+)->str: # Few words, for `found`
+    "The repr of a value, as far as one reads it"
+    return _SHORT.repr(v)
+
+def _cut(fact): # its text, without the numbers of an array
+    s = shown(fact) if getattr(fact, 'shape', ()) else str(fact)
+    s = re.sub(r'(tensor|array)\(\[.{80,}', lambda m: m[0][:60]+'…', s, flags=re.S)
+    return s if len(s)<=_MOST else s[:_MOST-100]+'…'+s[-99:]
+
 # %% ../nbs/checks.ipynb #8b4cda20
 def fail(
     what:str, # What is wrong, such as the name of the argument or of the field
@@ -28,10 +55,10 @@ def fail(
     found='', # What it is
 ):
     "Raise a `CheckError` that says all four"
-    place = f'{where}: ' if where else ''
-    want = f': expected {expected}' if expected else ''
-    have = f', found {found}' if not isinstance(found, str) or found else ''
-    raise CheckError(_line(f'{place}{what}{want}{have}'))
+    place = f'{_cut(where)}: ' if where else ''
+    want = f': expected {_cut(expected)}' if expected else ''
+    have = f', found {_cut(found)}' if not isinstance(found, str) or found else ''
+    raise CheckError(_line(f'{place}{_cut(what)}{want}{have}'))
 
 def _quoted(name): # in backticks, once
     return name if '`' in name else f'`{name}`'
@@ -112,7 +139,7 @@ def check_range(
     a = as_array(x, name)
     try: a = a.astype(np.float64, copy=False) if a.dtype.kind in 'fiubO' else None # '1' is no number, 1j has no order
     except (TypeError, ValueError, OverflowError): a = None
-    if a is None: fail(_quoted(name), expected='numbers', found=repr(x)[:40])
+    if a is None: fail(_quoted(name), expected='numbers', found=shown(x))
     bad = ~((a>lo if above else a>=lo) & (a<=hi) & np.isfinite(a))
     if not bad.any(): return x
     want = f'in {"(" if above else "["}{lo:g}, {hi:g}]' if hi<math.inf else f'{">" if above else ">="} {lo:g}'
@@ -129,7 +156,7 @@ def check_in(
     try:
         if x in choices: return x
     except (TypeError, ValueError, RuntimeError): pass # such as an array, which is not equal to anything at once
-    fail(_quoted(name), expected=f'one of {", ".join(map(str, choices))}', found=repr(x))
+    fail(_quoted(name), expected=f'one of {", ".join(map(str, choices))}', found=shown(x))
 
 # %% ../nbs/checks.ipynb #c033449f
 def check_finite(
@@ -203,7 +230,7 @@ def _taken(name, default, kinds, tests, v, where):
     said = lambda k: _TENSOR if hasattr(k, 'detach') else _SAID.get(k) or getattr(k, 'said_as', f'a {k.__name__}')
     want = ' or '.join(map(said, kinds))
     if hasattr(v, 'dtype'): found = f'{type(v).__name__} of {v.dtype}'+_held(v)
-    else: found = reprlib.repr(v) if isinstance(v, (str,int,float,complex)) else type(v).__name__
+    else: found = shown(v) if isinstance(v, (str,int,float,complex)) else type(v).__name__
     fail(_quoted(name), where, want, found)
 
 def typed(

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as _load, save as _save
-from .checks import check_finite, fail, typed, warn
+from .checks import check_finite, fail, shown, typed, warn
 
 # %% ../nbs/files.ipynb #b28d7544
 def as_path(
@@ -24,7 +24,7 @@ def as_path(
         p = Path(path)
         if b'\0' not in os.fsencode(p): return p
     except (TypeError, ValueError): pass
-    fail('path', expected='a name that a file can have', found=repr(path)[:80])
+    fail('path', expected='a name that a file can have', found=shown(path))
 
 # %% ../nbs/files.ipynb #54ce87ef
 def is_there(

@@ -9,7 +9,7 @@ __all__ = ['BLUE', 'ORANGE', 'RED', 'GREEN', 'PURPLE', 'SKY', 'YELLOW', 'BLACK',
 
 # %% ../nbs/paper.ipynb #1f1f0f77
 import io, re
-from .checks import check_in, fail, typed
+from .checks import check_in, fail, shown, typed
 
 # %% ../nbs/paper.ipynb #b8ffa55c
 BLUE,ORANGE,RED,GREEN = '#0072B2','#E69F00','#D55E00','#009E73' # Okabe-Ito
@@ -22,7 +22,7 @@ def rgb(
 )->list: # Three whole numbers, 0 to 255
     "Red, green and blue of a colour"
     known = isinstance(colour, str) and re.fullmatch('#[0-9a-fA-F]{6}', colour)
-    if not known: fail('`colour`', expected='#rrggbb', found=repr(colour))
+    if not known: fail('`colour`', expected='#rrggbb', found=shown(colour))
     return [int(colour[i:i+2], 16) for i in (1,3,5)]
 
 # %% ../nbs/paper.ipynb #88986667

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from quarantion.checks import CheckError
+from quarantion.export.packing import c_type
 from quarantion.runtime.layer import RESETS, IntLayer, Op
 from quarantion.runtime.network import IntegerNetwork
 from quarantion.runtime.shapes import shapes
@@ -94,11 +95,14 @@ def limits(rng, l, top):
     return l
 
 
-def network(rng):
+RANGES = (0,1),(0,255),(0,9),(-127,127),(-3,200),(-127,255) # of input codes; a header allows -127…0 and 1…255
+
+
+def network(rng, ranges=RANGES):
     "A network that its runtime takes; others are drawn again"
     while True:
         shape = pick(rng, (int(rng.integers(1, 20)),), (2,9), (1,7,6), (3,8,8))
-        lo,hi = pick(rng, (0,1), (0,255), (-127,127), (0,9), (-3,1000), (0,40000))
+        lo,hi = pick(rng, *ranges)
         ls,at,depth = [],shape,int(rng.integers(1, 4))
         try:
             for i in range(depth):
@@ -122,7 +126,7 @@ def sample(rng, net, n):
 def kinds(nets):
     "What occurs in networks"
     for net in nets:
-        yield from ('decision '+re.sub(r'\W.*', '', net.decision), f'{len(net.in_shape)} axes')
+        yield from ('decision '+re.sub(r'\W.*', '', net.decision), f'{len(net.in_shape)} axes', f'codes {c_type(net.in_min, net.in_max)}')
         for l in net.layers:
             yield from (l.reset, 'conv' if l.conv else 'linear', f'recurrent {l.recurrent.ndim}' if l.recurrent.size else 'forward', *(o.kind for o in (*l.before, *l.after)))
             for k in 'current_max','clip','before_fire': yield f'{k} {bool(getattr(l, k))}'

@@ -107,6 +107,22 @@ def test_gradients_through_units_equal_the_loop(seed):
     for x,y in zip(got, want): torch.testing.assert_close(x.cpu(), y.to(x.dtype), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize('seed', range(40))
+def test_spikes_go_into_bits_and_back(seed):
+    from quarantion.kernels.cuda.bits import pack, unpack
+    rng = np.random.default_rng(seed)
+    pick = lambda *v: v[rng.integers(len(v))]
+    torch.manual_seed(seed)
+    t,b,n = int(pick(0, 1, 3, 20)),int(pick(1, 2, 5)),int(pick(1, 3, 16, 517))
+    x = STRIDES[pick(*STRIDES)](t, b, n).gt(.5).to(pick(torch.float32, torch.float64, torch.float16))
+    if seed%4==1: x = x[:,:,None].expand(t, b, 2, n) # two axes of neurons, one of no step
+    if seed%4==2: x = x[:,0]
+    bits = pack(*there(x))
+    assert bits.dtype==torch.uint8 and np.array_equal(bits.cpu().numpy(), np.packbits(x.numpy()!=0, bitorder='little'))
+    back = unpack(bits, x.numel(), x.dtype)
+    assert back.dtype==x.dtype and torch.equal(back.cpu(), x.flatten())
+
+
 @pytest.mark.skipif(not GPU, reason='no GPU')
 @pytest.mark.parametrize('policy', ['int8', 'int4', 'nonary', 'ternary', 'current8', 'mint2', 'tcq4'])
 @pytest.mark.parametrize('reset', RESETS[:3])

@@ -13,6 +13,7 @@ from quarantion.quant.products import _arithmetic, convolve, products
 GPU,INTERPRETED = torch.cuda.is_available(),os.environ.get('TRITON_INTERPRET')=='1' and importlib.util.find_spec('triton') is not None
 KERNELS = pytest.mark.skipif(not (GPU or INTERPRETED), reason='no GPU (or TRITON_INTERPRET=1, and triton)')
 DEVICE = 'cuda' if GPU else 'cpu'
+pytestmark = [pytest.mark.filterwarnings(f'ignore:{w}') for w in ('Synchronization debug mode', 'Attempting to run cuBLAS', 'The AccumulateGrad node')]
 KINDS = dict(float16=(-127,127,False,0), spikes=(0,1,False,0), int8=(-127,127,True,0), offset=(0,255,True,128))
 
 
@@ -123,14 +124,29 @@ def test_the_operator_is_one(conv):
     assert all(torch.equal(a, b) for a,b in zip(torch.autograd.grad(one, (x,w), g), torch.autograd.grad(two, (x,w), g)))
 
 
-def test_precision_is_left_as_it_was():
-    cudnn = torch.backends.cudnn
-    for allowed in True,False:
-        before,cudnn.allow_tf32 = cudnn.allow_tf32,allowed
-        try:
-            with module._as_precise(): assert not cudnn.allow_tf32
-            assert cudnn.allow_tf32==allowed
-        finally: cudnn.allow_tf32 = before
+@pytest.mark.parametrize('conv', CONVS)
+def test_a_compiler_takes_the_operator_in_one_graph(conv):
+    x,w = layer(conv)
+    run = torch.compile(lambda x, w: module._of_codes(x, w, conv, (0,1,127)), fullgraph=True, backend='aot_eager')
+    one,two = module._of_codes(x, w, conv, (0,1,127)),run(x, w)
+    g = torch.randn_like(one)
+    assert torch.equal(one, two) and all(torch.equal(a, b) for a,b in zip(*(torch.autograd.grad(y, (x,w), g) for y in (one,two))))
+
+
+@pytest.mark.parametrize('low,codes', [(0,True), (-.5,True), (0,False)])
+def test_layers_say_how_large_their_codes_are(low, codes, monkeypatch):
+    "What comes in is within the bounds, poolings counted; and nothing is said where training leaves weights real"
+    from quarantion import Policy, prepare
+    from quarantion.quant import layer
+    from quarantion.spikes import LIF, Network
+    torch.manual_seed(0)
+    x = torch.rand(4, 2, 8, 8)+low
+    net = Network(nn.AvgPool2d(2), nn.Conv2d(2, 3, 3), LIF(beta=.9), nn.Flatten(), nn.Linear(12, 5), LIF(beta=.8, reset='none'), steps=3, in_shape=(2,8,8))
+    q,seen = prepare(net, Policy('int4', noise=0. if codes else .5), x).train(),[]
+    monkeypatch.setattr(layer, 'products', lambda x, w, conv, most: seen.append((x,w,most)) or products(x, w, conv))
+    q(x)
+    assert [most for *_,most in seen]==([(-508 if low else 0,508 if low else 1020,7),(-1,1,7)] if codes else [(),()])
+    for y,w,most in seen*codes: assert most[0]<=y.min() and y.max()<=most[1] and w.abs().max()<=most[2] and torch.equal(y, y.round())
 
 
 @pytest.mark.skipif(not INTERPRETED or GPU, reason='no interpreter (TRITON_INTERPRET=1, and triton), or a GPU')
@@ -145,7 +161,8 @@ def test_the_operator_calls_the_kernel(conv, monkeypatch):
 
 @pytest.mark.skipif(not GPU, reason='no GPU')
 @pytest.mark.parametrize('conv', CONVS)
-def test_on_a_gpu_nothing_waits_and_a_graph_takes_it(conv):
+def test_on_a_gpu_nothing_waits_and_a_graph_takes_it(conv, monkeypatch):
+    monkeypatch.setenv('CUBLAS_WORKSPACE_CONFIG', ':4096:8') # what torch wants of deterministic products
     x,w = layer(conv, 16, device='cuda')
     g = torch.randn(exactly(x.cpu(), w.cpu(), conv).shape, device='cuda')
     def step(): return products(x, w, conv, (0,1,127)),*torch.autograd.grad(products(x, w, conv, (0,1,127)), (x,w), g)
@@ -156,7 +173,7 @@ def test_on_a_gpu_nothing_waits_and_a_graph_takes_it(conv):
         with torch.cuda.stream(aside): [step() for _ in range(3)]
         torch.cuda.current_stream().wait_stream(aside)
         torch.cuda.set_sync_debug_mode('error')
-        first,again = step(),step()
+        first,again = ([t.detach() for t in step()] for _ in range(2)) # a graph that is held would keep its stream
         torch.cuda.set_sync_debug_mode('default')
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph): held = step()
@@ -189,7 +206,7 @@ def test_a_convolutional_network_is_the_same_on_a_gpu(policy, whole):
     torch.manual_seed(0)
     x = torch.rand(8, 2, 12, 12)-(0 if whole else .5)
     net = Network(nn.Conv2d(2, 6, 3, padding=1), LIF(beta=.9), nn.AvgPool2d(2), nn.Conv2d(6, 8, 3, groups=2), LIF(beta=.9), nn.Flatten(),
-                  nn.Linear(8*16, 5), LIF(beta=.8, reset='none'), steps=5)
+                  nn.Linear(8*16, 5), LIF(beta=.8, reset='none'), in_shape=(2, 12, 12), steps=5)
     q = prepare(net, preset(policy), x)
     there = copy.deepcopy(q).cuda()
     for mode in (True, False):

@@ -90,7 +90,7 @@ def test_another_shape_is_run_as_it_is():
     q = made('nonary')
     done = []
     train_epoch(q, adam(q), batches(x, y, 64, device='cuda'), lambda n,stats: done.append(n))
-    assert done[-1:] in ([], [64*7+10])
+    assert done==[64*7+10]
 
 
 @pytest.mark.parametrize('name', ['float','nonary'])
@@ -146,6 +146,14 @@ def test_what_cannot_be_written_is_said_and_run():
     assert stats['accuracy']>0
 
 
+def test_a_loss_that_somebody_holds_is_no_hindrance():
+    (x,y),q = data(),made('nonary')
+    held = F.cross_entropy(q.answer(x[:64].cuda())[0], y[:64].cuda())
+    kept = q(x[:64].cuda())
+    stats = train_epoch(q, adam(q), batches(x, y, 64, device='cuda'))
+    assert stats['loss']>0 and held.requires_grad and kept[0].requires_grad
+
+
 def test_deterministic_algorithms():
     torch.use_deterministic_algorithms(True)
     try:
@@ -169,3 +177,34 @@ def test_no_steps_and_no_samples():
     with pytest.raises(CheckError): q(torch.rand(0, 4, 20, device='cuda'))
     assert q(torch.rand(3, 0, 20, device='cuda'))[1].shape==(3,0,5)
     assert net()(torch.rand(3, 0, 20, device='cuda'))[1].shape==(3,0,5)
+
+
+@pytest.mark.parametrize('policy', ['nonary', 'current8'])
+def test_a_run_that_was_stopped_ends_with_the_same_bytes(policy, tmp_path):
+    from quarantion.train import job
+    from quarantion.train.config import Config
+    cfg = Config(epochs=3, qat_epochs=3, hidden=64, steps=8, policy=policy, device='cuda')
+    split = job.load_data(cfg)
+    def run(stop=None):
+        r = job.start(cfg, tmp_path/str(stop))
+        def progress(phase, epoch, epochs, done, total, stats):
+            if (phase,epoch)==stop: raise KeyboardInterrupt(done)
+        if stop:
+            with pytest.raises(KeyboardInterrupt): job.train(r, split, progress)
+        return job.train(r, split)[1].state_dict()
+    want = run()
+    for stop in ('float',1),('qat',0),('qat',2):
+        got = run(stop)
+        for k,v in want.items(): assert torch.equal(v, got[k]), (stop, k)
+
+
+def test_two_devices_are_refused():
+    m,q = net(),made('nonary')
+    for n in m,q:
+        with pytest.raises(CheckError, match='on cuda:0, as the weights, found on cpu'): n(torch.rand(3, 20))
+
+
+def test_a_full_card_says_what_would_fit():
+    m = net()
+    with pytest.raises(CheckError, match=r'layer \d: memory: expected room for 2000000 samples \(about \d+ fit'): m(torch.rand(400, 2_000_000, 20, device='cuda'))
+    assert m(torch.rand(4, 20, device='cuda'))[1].shape==(6,4,5)

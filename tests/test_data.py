@@ -334,3 +334,33 @@ def test_a_file_that_unpacks_to_more_than_it_declares_stops_there(tmp_path):
     tracemalloc.stop()
     (tmp_path/'whole.gz').write_bytes(gzip.compress(data+bytes(10)))
     assert read_idx(tmp_path/'whole.gz').tolist()==[0]*10
+
+
+def test_a_packed_file_that_holds_what_its_huge_header_says_is_refused_before_it_is_unpacked(tmp_path):
+    "Memory stays that of the file; what gunzip makes of it is read"
+    import gzip, tracemalloc
+    data = bytes([0,0,8,2])+np.array([2**7,2**20], '>i4').tobytes()+bytes(2**27)
+    packed = gzip.compress(data, mtime=0)
+    (tmp_path/'zeros.gz').write_bytes(packed)
+    tracemalloc.start()
+    refused(tmp_path/'zeros.gz', 'size', f'at most {max(100*len(packed), 2**20)} bytes', f'{len(data)} bytes by its header', 'gunzip')
+    assert tracemalloc.get_traced_memory()[1]<4*len(packed)+2**20
+    tracemalloc.stop()
+    (tmp_path/'zeros').write_bytes(data)
+    assert read_idx(tmp_path/'zeros').shape==(2**7,2**20)
+
+
+@pytest.mark.parametrize('dtype', ['u1', 'f4'])
+def test_what_is_unpacked_is_held_twice_at_most(tmp_path, dtype):
+    "Once where it has one byte order; packed five times, as MNIST is, that is not four times the file, but four times what it holds"
+    import tracemalloc
+    rng = np.random.default_rng(0)
+    x = (rng.integers(0, 256, (200,28,28))*(rng.random((200,28,28))<.19)).astype(dtype)
+    write_idx(tmp_path/'x.gz', x)
+    read_idx(tmp_path/'x.gz') # the first call imports
+    tracemalloc.start()
+    got = read_idx(tmp_path/'x.gz')
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    got[0,0,0] += 1 # its owner may write
+    assert (got.ravel()[1:]==x.ravel()[1:]).all() and got.dtype==dtype and peak<(1.3 if dtype=='u1' else 2.6)*x.nbytes+2*(tmp_path/'x.gz').stat().st_size+2**18, peak/x.nbytes

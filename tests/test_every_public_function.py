@@ -5,6 +5,7 @@ import copy
 import importlib
 import inspect
 import pkgutil
+import re
 import tempfile
 from dataclasses import replace
 from functools import cache
@@ -714,3 +715,26 @@ def test_every_public_function_has_a_row_or_is_known_to_lack_one():
     assert names-set(CALLS)==set(OPEN), 'a public function without a row in `CALLS`, or one in `OPEN` that has one by now'
     assert set(CALLS)<=names
     assert len(OPEN)<=MOST_OPEN
+
+
+MANY = torch.arange(1200.).view(24, 50)+.125
+DUMP = re.compile(r'(tensor|array)\(\[.{80}') # the numbers of an array
+
+
+@pytest.mark.parametrize('room', ROOMS)
+def test_an_error_is_one_line_however_large_what_was_found(room, tmp_path, monkeypatch):
+    "Tensors, arrays and lists of them in the place of every argument: none of their numbers, and at most 600 letters a fact"
+    monkeypatch.chdir(tmp_path)
+    wrong = []
+    for name,make in CALLS.items():
+        if name.split('.')[0]!=room: continue
+        for k in make():
+            if k=='self': continue
+            for v in MANY,MANY.numpy(),[MANY,MANY]:
+                try: call(name, make() | {k:(v,) if k.startswith('*') else v})
+                except CheckError as e:
+                    said = str(e)
+                    if len(said)>900 or '\n' in said or DUMP.search(said): wrong.append(f'{name}, {k}: {said[:200]}')
+                except Exception: pass # told apart above
+        plt.close('all')
+    assert not wrong, '\n'.join(wrong)

@@ -90,7 +90,7 @@ def prove_many(folder, nets, rng, n):
 def test_random_networks_through_wasm(tmp_path):
     rng = np.random.default_rng(1)
     nets = [network(rng) for _ in range(20)]
-    assert len({*kinds(nets)})>=30, sorted({*kinds(nets)})
+    assert len({*kinds(nets)})>=33, sorted({*kinds(nets)})
     assert prove_many(tmp_path, nets, rng, 20)>=12
 
 

@@ -2,6 +2,7 @@
 import functools
 import hashlib
 import http.server
+import re
 import statistics
 import threading
 import time
@@ -15,7 +16,8 @@ from quarantion.export.cost import cost_of
 from quarantion.export.energy import dense_energy, energy_of
 from quarantion.export.proof import fnv_of, fnv_of_lines
 from quarantion.inspect.live import live_page
-from quarantion.runtime.network import load
+from quarantion.runtime.layer import IntLayer
+from quarantion.runtime.network import IntegerNetwork, load
 from test_site_in_browser import LOOK, VIEWS, Quiet, browser # noqa: F401, F811
 
 pytestmark = pytest.mark.browser
@@ -175,7 +177,7 @@ def test_keys_alone(opened):
     assert page.locator('#step').inner_text()=='step 24 of 25'
     page.keyboard.press('7')
     until(page, '/a 7$/.test(document.getElementById("what").textContent)')
-    unnamed = page.locator('button, input, canvas').evaluate_all("all => all.filter(e => !e.ariaLabel && !e.textContent && !e.labels?.length && !e.getAttribute('aria-labelledby')).map(e => e.id)")
+    unnamed = page.locator('button, input, canvas, select').evaluate_all("all => all.filter(e => !e.ariaLabel && !e.textContent && !e.labels?.length && !e.getAttribute('aria-labelledby')).map(e => e.id)")
     assert not unnamed
 
 
@@ -305,3 +307,37 @@ def test_wrong_files_are_refused_in_one_line(opened, tmp_path):
     until(page, 'document.getElementById("proof").textContent.startsWith("good.safetensors")')
     assert not page.locator('#wrong').text_content()
     until(page, 'document.getElementById("energy").textContent==="–"') # its prices are not known
+
+
+def deeper():
+    "64-20-16-10, drawn"
+    rng,full = np.random.default_rng(0),lambda n, v: np.full(n, v, np.int32)
+    made = lambda j, n, **k: IntLayer(rng.integers(-7, 8, (n,j)).astype(np.int8), full(n, 0), full(n, 900 if j==64 else 12), full(n, 60000), np.ones(n), quant_max=7, **k)
+    return IntegerNetwork((made(64, 20), made(20, 16), made(16, 10, reset='none')), (64,), 25, PROG.in_scale, PROG.in_min, PROG.in_max)
+
+
+def test_each_hidden_layer_is_shown(opened, tmp_path):
+    "By a list that keys reach, where there is more than one; neurons and membranes are those of the layer"
+    page = opened(fresh=True, reduced_motion='reduce')
+    page.evaluate(REST)
+    assert page.locator('#layer').is_hidden() and '128 neurons, by what they vote for' in page.locator('#inside h2').first.inner_text()
+    net = deeper()
+    net.save(tmp_path/'deeper.safetensors')
+    page.locator('#file').set_input_files(tmp_path/'deeper.safetensors')
+    until(page, '!document.getElementById("layer").hidden')
+    heading = lambda: page.locator('#inside h2').first.inner_text()
+    assert page.locator('#layer option').all_inner_texts()==['hidden layer 1','hidden layer 2'] and heading()=='16 neurons, by what they vote for'
+    records = net.record(DIGITS.x_test[9:10])
+    def unit(): return page.locator('#which').inner_text().replace('\u202f', '').replace('−', '-')
+    for l,keys in ((1,()),(0,('ArrowUp',)),(1,('ArrowDown',))):
+        page.locator('#layer').focus()
+        for k in keys: page.keyboard.press(k)
+        until(page, 'n => document.getElementById("raster").ariaLabel.startsWith(`Spikes of ${n} neurons`)', int((20,16)[l]))
+        page.locator('#time').evaluate('e => { e.value = 24; e.dispatchEvent(new Event("input")) }')
+        until(page, 'document.getElementById("step").textContent==="step 25 of 25"')
+        found = re.fullmatch(r'Neuron (\d+): membrane (-?\d+), θ (\d+)', unit())
+        k = int(found[1])
+        assert int(found[2])==int(records[l].mem[-1,0,k]) and int(found[3])==int(net.layers[l].theta[k]), (l, unit())
+    assert heading()=='16 neurons, by what they vote for'
+    page.locator('#layer').select_option('0')
+    until(page, 'document.querySelector("#inside h2").textContent==="20 neurons"')

@@ -209,3 +209,10 @@ def test_another_reset_of_spikingjelly():
     net = nn.Sequential(layer.Linear(8,6), neuron.IFNode(v_reset=0.), layer.Linear(6,4), neuron.IFNode(v_reset=0.))
     assert [l.reset for l in from_spikingjelly(net, reset='subtract').layers if isinstance(l, LIF)]==['subtract','zero']
     refused(net, '`reset`: expected one of subtract', read=from_spikingjelly, reset='hard')
+
+
+def test_a_network_of_pictures_without_their_shape_says_where_to_write_it():
+    layers = nn.Conv2d(1,4,3),LIF(),nn.Flatten(),nn.Linear(4*26*26,10),LIF(reset='none')
+    with pytest.raises(CheckError) as e: prepare(Network(*layers), preset('nonary'), torch.rand(4,1,28,28))
+    assert str(e.value)=='Network: `in_shape`: expected the shape of one sample, as in `Network(…, in_shape=(1, 28, 28))`, found None'
+    assert prepare(Network(*layers, in_shape=(1,28,28)), preset('nonary'), torch.rand(4,1,28,28)).in_shape==(1,28,28)

@@ -561,3 +561,14 @@ def test_wrong_in_shape_is_one_reason(shape, layer, given):
     said = str(e.value)
     assert said.startswith('Sequential: `forward`: expected ') and f'of samples {list(shape)}, found layer `{layer}`' in said and f'given {given}' in said
     assert len(said)<340 and said.count('given (')==1 and '\n' not in said
+
+
+def test_a_sample_in_the_place_of_its_shape_is_one_line():
+    "Four facts, and none of its numbers"
+    net = row(snn.Leaky(**hidden()), snn.Leaky(**hidden(output=True)))
+    for x in torch.rand(64, 1, 28, 28), torch.rand(64, 1, 28, 28).numpy():
+        with pytest.raises(CheckError) as e: from_snntorch(net, x)
+        want = 'from_snntorch: `in_shape`: expected the shape of one sample, such as (1, 28, 28), found '
+        assert str(e.value)==want+f'{type(x).__name__} of {x.dtype}, shape [64, 1, 28, 28]'
+    with pytest.raises(CheckError, match=r'found \[tensor\(') as e: from_snntorch(net, [torch.rand(64, 12)])
+    assert len(str(e.value))<200 and '\n' not in str(e.value)

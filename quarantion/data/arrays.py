@@ -38,11 +38,22 @@ def _declared(head):
     shape = np.frombuffer(head, '>i4', n&255, 4).tolist()
     return 4+4*(n&255)+math.prod(max(d, 0) for d in shape)*np.dtype(IDX_TYPES[n>>8]).itemsize
 
-def _unpacked(data):
-    "What gzip packed, and one byte more at most than its header declares"
+# %% ../../nbs/data/arrays.ipynb #0c06eaee
+_TIMES,_FREE = 100,2**20 # what a packed file may declare: so many times its size, or so many bytes
+
+def _unpacked(data, where):
+    "What gzip packed, and one byte more at most than its header declares; raises `CheckError` before it is too much"
     with gzip.open(io.BytesIO(data)) as f:
         head = f.read(4+4*255)
-        return head+f.read(max(_declared(head)+1-len(head), 0))
+        size,most = max(_declared(head), len(head)),max(_TIMES*len(data), _FREE)
+        if size>most:
+            found = f'{size} bytes by its header; as a file that gunzip unpacked it is read'
+            fail('size', where, f'at most {most} bytes, for one of {len(data)} bytes packed', found)
+        whole = bytearray(size+1)
+        whole[:len(head)],n = head,len(head)
+        while n<len(whole) and (more := f.readinto(memoryview(whole)[n:])): n += more
+    del whole[n:]
+    return whole
 
 # %% ../../nbs/data/arrays.ipynb #b47501bb
 def _content(path):
@@ -52,7 +63,7 @@ def _content(path):
     if data[:2]!=b'\x1f\x8b':
         if data[:2]==b'\0\0' or not where.endswith('.gz'): return data
         fail('first bytes', where, '1f 8b, those of a gzip file, or 00 00, those of IDX', data[:2].hex(' '))
-    try: return _unpacked(data)
+    try: return _unpacked(data, where)
     except EOFError: fail('gzip stream', where, 'a whole one', f'its end missing after {len(data)} bytes')
     except (OSError, zlib.error) as e: fail('gzip stream', where, 'a whole one', str(e))
 
@@ -77,7 +88,8 @@ def read_idx(
     want = start + math.prod(shape)*dtype.itemsize
     if len(data)!=want: fail('size', where, f'{want} bytes for the axes {shape}', len(data))
     x = np.frombuffer(data, dtype, offset=start).reshape(shape)
-    return check_finite(x.astype(dtype.newbyteorder('=')), 'values', where)
+    x = x.astype(dtype.newbyteorder('='), copy=not x.flags.writeable) # what was unpacked is nobody else's
+    return check_finite(x, 'values', where)
 
 # %% ../../nbs/data/arrays.ipynb #f9718be9
 @typed

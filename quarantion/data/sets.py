@@ -6,7 +6,7 @@
 __all__ = ['DATA', 'check_data', 'load_split']
 
 # %% ../../nbs/data/sets.ipynb #71a8ea90
-from ..checks import check_in, fail
+from ..checks import check_in, fail, shown
 from .digits import DIGITS
 from .idx import MNIST
 from .split import Split
@@ -22,7 +22,7 @@ def check_data(
     "Can this data set be read from there? Raises `CheckError`"
     s,folders = DATA[check_in(name, tuple(DATA), 'data')],[s.name for s in DATA.values() if s.folder]
     if data_dir and not s.folder:
-        fail('`data_dir`', expected=f'none, as only {", ".join(folders)} is read from a folder', found=repr(data_dir))
+        fail('`data_dir`', expected=f'none, as only {", ".join(folders)} is read from a folder', found=shown(data_dir))
     return name
 
 def load_split(

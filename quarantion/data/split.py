@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 import numpy as np, torch
 from torch import Tensor
-from ..checks import fail, check_array, check_shape, check_dtype, check_range, check_finite, typed
+from ..checks import check_array, check_dtype, check_finite, check_range, check_shape, fail, shown, typed
 
 # %% ../../nbs/data/split.ipynb #d85b0ebf
 @typed
@@ -49,7 +49,7 @@ class Split:
     def __post_init__(self):
         check_range(self.scale, 0, name='scale', above=True)
         if not isinstance(self.in_shape, tuple) or not all(type(n) is int for n in self.in_shape):
-            fail('`in_shape`', self.name, 'whole numbers', repr(self.in_shape))
+            fail('`in_shape`', self.name, 'whole numbers', shown(self.in_shape))
         for part in ('train', 'test'):
             x,y = getattr(self, f'x_{part}'),getattr(self, f'y_{part}')
             check_samples(x, y, self.classes, f'{self.name} {part}')

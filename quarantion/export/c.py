@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 import numpy as np
-from ..checks import CheckError, fail, typed
+from ..checks import CheckError, fail, shown, typed
 from .harness import compare_c, main_of
 from .packing import TYPES, c_array, c_number, c_type, fill, helpers_for
 from .proof import ExportProof, in_comment, run_tool, tool
@@ -31,6 +31,7 @@ _KEPT = dict(total='int64_t total', count='int32_t count', first_spike='int32_t 
 _BEST = """
     int32_t k;
     int64_t best = 0;
+    out[0] = 0;
     for (n = 0; n < $answers; n++) {
         int64_t score = 0;
         for (k = n * $each; k < (n + 1) * $each; k++) score += $score;
@@ -206,7 +207,7 @@ CText.__init__ = typed(CText.__init__)
 # %% ../../nbs/export/c.ipynb #9109d202
 def _check(net, name):
     if not re.fullmatch('[a-z][a-z0-9_]{0,30}', name) or name=='main':
-        fail('`name`', 'c', 'a to z, then a to z, 0 to 9 and _, 31 letters at most, and not main', repr(name))
+        fail('`name`', 'c', 'a to z, then a to z, 0 to 9 and _, 31 letters at most, and not main', shown(name))
     for i,(l,p) in enumerate(zip(net.layers, net.plan)):
         if l.weight.size and p.neurons: continue
         fail('`weight`', f'layer {i}', 'at least one, as C has no empty arrays', 0)

@@ -9,7 +9,7 @@ __all__ = ['fan_out', 'synops', 'LayerCost', 'Cost', 'cost_of', 'plot_cost']
 import math
 from dataclasses import dataclass, replace
 import numpy as np
-from ..checks import as_array, check_time, fail, typed
+from ..checks import as_array, check_time, fail, shown, typed
 from ..paper import BLUE, GREY, ink, style_axes
 from ..runtime.layer import ONE, IntLayer, Record, arrays, differing, is_conv, pool_area
 from ..runtime.network import IntegerNetwork
@@ -40,7 +40,7 @@ def fan_out(
     shape:tuple # Of a sample that comes in
 )->np.ndarray: # int64 `[*shape]`
     "To how many neurons each input is connected by a weight that is not 0; raises `CheckError`"
-    if not is_conv(conv): fail('`conv`', 'fan_out', 'stride, padding, dilation (pairs) and groups', repr(conv)[:80])
+    if not is_conv(conv): fail('`conv`', 'fan_out', 'stride, padding, dilation (pairs) and groups', shown(conv))
     if weight.ndim!=(4 if conv else 2): fail('`weight`', 'fan_out', f'{4 if conv else 2} axes', list(weight.shape))
     want = (weight.shape[1]*conv[3],) if conv else weight.shape[1:]
     if tuple(shape[:1])!=want or len(shape) not in ((2,3) if conv else (1,)) or conv and len(weight)%conv[3]:
@@ -180,7 +180,7 @@ class _Means:
     )->float: # Of all layers
         "Of one sample"
         known = (*_COUNTS,'bytes')
-        if what not in known: fail('`what`', 'mean', f'one of {", ".join(known)}', repr(what)[:80])
+        if what not in known: fail('`what`', 'mean', f'one of {", ".join(known)}', shown(what))
         return sum(getattr(l, what) for l in self.layers)/self.samples
 
     @property

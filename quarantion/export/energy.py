@@ -8,7 +8,7 @@ __all__ = ['HOROWITZ', 'EnergyModel', 'Energy', 'energy_of', 'dense_energy', 'br
 # %% ../../nbs/export/energy.ipynb #2018a213
 import math
 from dataclasses import dataclass
-from ..checks import check_range, fail, typed
+from ..checks import check_range, fail, shown, typed
 from .cost import Cost
 
 # %% ../../nbs/export/energy.ipynb #b05b081c
@@ -30,7 +30,7 @@ class EnergyModel:
         number = lambda v: isinstance(v, (int,float)) and v>0
         pairs = [m for m in self.memories if isinstance(m, tuple) and len(m)==2 and all(map(number, m))]
         if not pairs or pairs!=sorted(self.memories):
-            fail('`memories`', self.name, 'pairs of bytes and picojoules a bit, rising', repr(self.memories)[:80])
+            fail('`memories`', self.name, 'pairs of bytes and picojoules a bit, rising', shown(self.memories))
 
     @typed
     def bit(self,
@@ -87,7 +87,7 @@ def dense_energy(
 )->Energy: # Of one sample
     "What a dense network of linear layers takes by a model"
     if len(widths)<2 or not all(isinstance(n, int) and n>0 for n in widths):
-        fail('`widths`', 'dense_energy', 'whole numbers above 0, of inputs, neurons and outputs', repr(widths)[:80])
+        fail('`widths`', 'dense_energy', 'whole numbers above 0, of inputs, neurons and outputs', shown(widths))
     if bits not in (8,32): fail('`bits`', 'dense_energy', '8 or 32', bits)
     macs,neurons,codes = sum(a*b for a,b in zip(widths, widths[1:])),sum(widths[1:]),sum(widths)
     mul,add = (model.mul8,model.add) if bits==8 else (model.float_mul,model.float_add)

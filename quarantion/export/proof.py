@@ -79,7 +79,7 @@ def run_tool(
     folder=None # Where it runs
 )->bytes: # What it printed
     "Run a program to its end; raises `CheckError` where it fails"
-    where = Path(str(command[0])).name
+    where = as_path(command[0]).name
     try: p = subprocess.run([*map(str, command)], input=data, capture_output=True, timeout=timeout,
                            cwd=folder)
     except OSError as e: fail('program', where, 'one that runs', e.strerror)

@@ -7,11 +7,11 @@ __all__ = ['CLANG', 'SHIPPED', 'module_text', 'is_present', 'build', 'node_answe
            'to_wasm']
 
 # %% ../../nbs/export/wasm.ipynb #1650eb60
-import base64, hashlib, json, os, re, reprlib, struct, tempfile
+import base64, hashlib, json, os, re, struct, tempfile
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from ..checks import fail, typed
+from ..checks import fail, shown, typed
 from ..files import as_path, write_atomic
 from ..runtime.network import IntegerNetwork, load
 from .parts.chain import CHAIN
@@ -91,7 +91,7 @@ def node_answers(
 )->list: # Of each, lines of answers and FNV-1a, or the error
     "Read and run networks in one process of node"
     pair = lambda j: isinstance(j, tuple) and len(j)==2 and isinstance(j[1], bytes)
-    if not all(map(pair, jobs)): fail('`jobs`', 'wasm', 'pairs of a path and bytes', reprlib.repr(jobs))
+    if not all(map(pair, jobs)): fail('`jobs`', 'wasm', 'pairs of a path and bytes', shown(jobs))
     frames = [(os.fsencode(as_path(path)),data) for path,data in jobs]
     with tempfile.TemporaryDirectory() as d:
         driver = Path(d)/'driver.mjs'
@@ -110,7 +110,7 @@ def prove_files(
 )->list: # An `ExportProof` of each
     "Read files in one process of node, and compare every spike, membrane and decision"
     if not len(paths)==len(nets)==len(xs) or not all(isinstance(n, IntegerNetwork) for n in nets):
-        fail('`nets`', 'wasm', f'programs and samples, one of each for {len(paths)} files', reprlib.repr(nets))
+        fail('`nets`', 'wasm', f'programs and samples, one of each for {len(paths)} files', shown(nets))
     asks = [asked(net, x) for net,x in zip(nets, xs)]
     said = node_answers([(f, a.bytes()) for f,a in zip(paths, asks)], module)
     tools = dict(node=run_tool([tool('node', 'nodejs'), '--version']).decode().strip())
@@ -160,5 +160,5 @@ def to_wasm(
 )->WasmFiles: # Three files
     "What a page needs to run a network from its file"
     if not re.fullmatch('[a-z][a-z0-9_]{0,30}', name):
-        fail('`name`', 'wasm', 'a to z, then a to z, 0 to 9 and _, 31 letters at most', repr(name))
+        fail('`name`', 'wasm', 'a to z, then a to z, 0 to 9 and _, 31 letters at most', shown(name))
     return WasmFiles(name, net)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from string import Template
 import numpy as np
-from ..checks import as_array, check_shape, fail, typed
+from ..checks import as_array, check_shape, fail, shown, typed
 from ..export.cost import cost_of
 from ..export.energy import HOROWITZ, dense_energy, energy_of
 from ..export.proof import fnv_of, fnv_of_lines
@@ -159,6 +159,6 @@ def live_page(
     if not 0<=first<len(k): fail('`first`', 'live_page', f'0 to {len(k)-1}', first)
     if not 0<brush<=8: fail('`brush`', 'live_page', 'above 0, at most 8', brush)
     if len(fill)!=2 or not all(isinstance(f, (int,float)) and .1<=f<=1 for f in fill):
-        fail('`fill`', 'live_page', 'two shares, .1 to 1', repr(fill))
+        fail('`fill`', 'live_page', 'two shares, .1 to 1', shown(fill))
     data = _told(net, k, y, names)|dict(first=first, brush=brush, fill=fill)
     return _whole(html.escape(title), _body(title, data, len(k)), data)

@@ -10,7 +10,7 @@ import re
 from contextlib import contextmanager
 import numpy as np
 from ..checks import CheckError, check_range, check_shape, fail, typed
-from ..files import load_tensors
+from ..files import as_path, load_tensors
 
 # %% ../../nbs/inspect/sample_file.ipynb #9e7c3789
 class _Tensors: # Of a file; what is wrong names it
@@ -83,7 +83,7 @@ def read_sample(
     quantized:bool=True # Is there a quantized network beside the float one?
 )->dict: # Tensors by name, `layers` (how many there are) and `quant_max`
     "What a run kept for its report; raises `CheckError` for what is not there, or does not agree with the rest"
-    f = _Tensors(str(path))
+    f = _Tensors(str(as_path(path)))
     L = len([k for k in f.t if re.fullmatch(r'float\.mem\.\d+', k)])
     C = _check_confusion(f, samples, accuracy)
     label = f.t.get('label')

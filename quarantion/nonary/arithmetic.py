@@ -9,14 +9,14 @@ __all__ = ['OVERFLOWS', 'span', 'to_digits', 'from_digits', 'split', 'fit', 'add
 
 # %% ../../nbs/nonary/arithmetic.ipynb #000cb091
 import numpy as np
-from ..checks import check_in, check_range, check_shape, fail, typed
+from ..checks import check_in, check_range, check_shape, fail, shown, typed
 from ..kernels.numerals import add_carries, add_saturate, decode_digits
 from ..kernels.numerals import dot_nits, encode_digits, multiply_nonary
 from .nits import check_nits, room_for
 
 # %% ../../nbs/nonary/arithmetic.ipynb #50f87d38
 def _width(D):
-    if not isinstance(D, (int,np.integer)): fail('`D`', expected='an integer', found=repr(D))
+    if not isinstance(D, (int,np.integer)): fail('`D`', expected='an integer', found=shown(D))
     if not 1<=D<=20: fail('`D`', expected='in [1, 20]', found=D)
     return int(D)
 
@@ -232,7 +232,7 @@ def shift(
     "The integer nearest to x · 9ᵏ, in `D` digits; raises `CheckError`"
     x = _numbers(x, D, 'x')
     check_in(overflow, OVERFLOWS, 'overflow')
-    if not isinstance(k, (int,np.integer)): fail('`k`', expected='an integer', found=repr(k))
+    if not isinstance(k, (int,np.integer)): fail('`k`', expected='an integer', found=shown(k))
     check_range(k, -20, 20, 'k')
     if k<=0: return split(x, -k)[1] if k else x.copy()
     low,carry = split(x, D-k) if k<D else (np.zeros_like(x),x)

@@ -14,12 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from ..checks import check_finite, fail, warn
-from .fake import round_ste, stand_for
+from .fake import over, round_ste, stand_for
 from .histograms import Histogram
 from .learned import Learned
 from .neurons import Coded, Real, plain_neurons, requantize, step_neurons
 from .state import begin, check_policy, ended, write_policy
 from .products import convolve, pool, precise, products
+from .at_once import seen_at_once
 from .weights import all_rows, in_one_launch
 from ..runtime.layer import ONE, IntLayer, arrays, longest, membrane_bound
 from ..runtime.state import State
@@ -53,15 +54,14 @@ def _described(l, current_max, **codes):
 def _current_scale(l, threshold):
     "What the observer says, but thresholds are whole numbers that a membrane can be near"
     clip = l.kept.clip
-    least = threshold.max()/(2**12 if not clip else clip-1 if l.tight else 4*clip)
+    least = over(threshold.max(), 2**12 if not clip else clip-1 if l.tight else 4*clip)
     s = torch.maximum(l.current.calculate_qparams()[0].double(), least)
     return torch.minimum(s, threshold.min()) if clip else s
 
 def _weight_codes(l):
     "Codes and stand-ins of all weights; the scale of each channel, float64, and whether its row is all zeros"
     if in_one_launch(l.coder, l.latent): return all_rows(l.coder, l.latent, l.recurrent)
-    k,real = l.coder.codes(l.latent)
-    sh = l.coder.shaped(l.latent)
+    (k,real),sh = l.coder.codes(l.latent),l.coder.shaped(l.latent)
     codes,reals = dict(weight=k),dict(weight=stand_for(k, real, sh.detach()))
     zero = (k==0).flatten(1).all(1)
     if l.recurrent is not None:
@@ -82,7 +82,7 @@ def _in_units(l, s, zero, scale):
         return channel_codes(params, s, zero, scale, len(l.scale)>1, l.in_scale, bool(l.kept.clip), l.guard)
     c = len(l.bias)
     threshold = l.threshold.clamp(min=1e-6).reshape(-1).expand(c).double()
-    share = threshold.detach()/(l.in_scale*(1 if l.kept.clip else 2**15))
+    share = over(threshold.detach(), l.in_scale*(1 if l.kept.clip else 2**15))
     if len(l.scale)>1: s = torch.where(zero, share, s) # an all-zero row
     worth = s*l.in_scale
     unit = (worth if scale is None else scale.expand(c))/2**l.guard
@@ -261,10 +261,11 @@ def returning(
 def _watch(observer, x, worth=None):
     "Show `x` to an observer: only its ends, if that is all that it keeps"
     if not observer.enabled or not x.numel(): return
-    counts = isinstance(observer, Histogram) or observer.spike_aware
-    if counts: observer((x.detach().to(worth.dtype)*worth).float())
-    elif worth is None: observer(torch.stack(x.detach().aminmax()))
-    else: observer((torch.stack(x.detach().flatten(0, 1).aminmax(dim=0))*worth).float())
+    counts,x = isinstance(observer, Histogram) or observer.spike_aware,x.detach()
+    if not counts and seen_at_once(observer, x): observer.look(x, worth)
+    elif counts: observer((x.to(worth.dtype)*worth).float())
+    elif worth is None: observer(torch.stack(x.aminmax()))
+    else: observer((torch.stack(x.flatten(0, 1).aminmax(dim=0))*worth).float())
 
 def _watch_currents(l, x, worth):
     _watch(l.current, x, worth)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from ..checks import check_finite, fail
+from .fake import over
 from .histograms import Histogram, Percentile, entropy_range
 from .neurons import kept
 from .observers import MinMax, MovingAverage
@@ -143,7 +144,7 @@ def input_thresholds(
     l # A layer
 )->Tensor: # θ/s_x `[C]`, without gradient
     "Thresholds, counted in input codes"
-    return l.threshold.detach().reshape(-1).to(l.bias).expand(len(l.bias))/l.in_scale
+    return over(l.threshold.detach().reshape(-1).to(l.bias).expand(len(l.bias)), l.in_scale)
 
 def _fit_scales(l):
     if not l.kept.clip or l.current_max: return # the unit of requantized currents is their own

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..checks import FLOATS, as_array, check_broadcast, check_dtype, check_finite, check_range, fail, typed
 from ..kernels.levels import level_bounds, level_cells, nearest_level, uniform_rate
 from ..spikes.buffers import empty
-from ..spikes.operators import op_name
+from ..spikes.operators import on_gpu, op_name
 from ..spikes.surrogate import plain_tensors
 
 # %% ../../nbs/quant/level_sets.ipynb #94e7bc5b
@@ -105,6 +105,9 @@ def mse_scale(
 @torch.library.custom_op(op_name('nearest_level'), mutates_args=())
 def _nearest(x:Tensor, levels:Tensor, bounds:Tensor, cells:Tensor, table:Tensor, rate:float,
              look:bool)->tuple[Tensor,Tensor]:
+    if on_gpu(levels):
+        from quarantion.kernels.cuda.levels import nearest_on_gpu
+        return nearest_on_gpu(x.detach().contiguous(), levels, bounds, table, look)
     clipped = torch.empty(3 if look else 0, dtype=torch.int64, device=x.device)
     flat = x.detach().reshape(-1).float().contiguous()
     if x.device.type=='cpu':
@@ -163,24 +166,31 @@ class LevelTable:
     ):
         self.levels = _rising(levels)
         self.bounds,self.rate,self.cells = _search(self.levels)
+        here = self.levels,self.bounds,self.cells,torch.arange(len(self)).to(torch.uint8)
+        self.on = {torch.device('cpu'):here} # levels, what a search needs, and codes, by device
 
-    def _find(self, x, table, look):
+    def _on(self, device): # carried there once
+        if device not in self.on: self.on[device] = tuple(t.to(device) for t in self.on[torch.device('cpu')])
+        return self.on[device]
+
+    def _find(self, x, codes, look):
         plain_tensors(x)
         if not x.is_floating_point(): fail('`x`', 'LevelTable', 'a floating dtype', x.dtype)
-        return _nearest(x, *(t.to(x.device) for t in (self.levels,self.bounds,self.cells,table)), self.rate, look)
+        *needed,indices = self._on(x.device)
+        return _nearest(x, *needed, indices if codes else needed[0], self.rate, look)
 
     def __call__(self,
         x:Tensor # Real values; compared as float32
     )->Tensor: # The nearest level of each (the lower on a tie, the lowest for NaN), of the dtype of `x`; differentiable
         "The values of the nearest levels"
-        return self._find(x, self.levels, False)[0]
+        return self._find(x, False, False)[0]
 
     @typed
     def observed(self,
         x:Tensor # Real values
     )->tuple[Tensor,Tensor]: # As from a call; and how many were below all levels, above them, and NaN, int64 `[3]`
         "The values of the nearest levels, and what was clipped, from one pass"
-        return self._find(x, self.levels, True)
+        return self._find(x, False, True)
 
     @typed
     def codes(self,
@@ -188,7 +198,7 @@ class LevelTable:
     )->Tensor: # Index of the nearest level, uint8
         "Which levels are nearest; raises `CheckError` for more than 256 levels"
         if len(self)>256: fail('codes', expected='at most 256 levels, for uint8', found=len(self))
-        return self._find(x.detach(), torch.arange(len(self)).to(torch.uint8), False)[0]
+        return self._find(x.detach(), True, False)[0]
 
     def __len__(self): return len(self.levels)
     def __repr__(self): return f'LevelTable({len(self)} levels, {self.levels[0]:.4g} … {self.levels[-1]:.4g})'

@@ -22,6 +22,8 @@ from ..runtime.input import are_codes, warn_clipped
 from ..runtime.state import starts
 from ..tables import html_table
 from ..spikes.doubts import Doubts, asked_later, collecting, doubt
+from ..spikes.operators import on_gpu
+from ..spikes.room import fitting
 from ..spikes.network import Network, OverTime, evaluating
 from ..spikes.neuron import LIF, Diagonal
 from ..spikes.surrogate import plain_tensors
@@ -155,25 +157,36 @@ def _kind(x): # as numpy says it; the name of a dtype that is neither
     if x.dtype in _FLOATS: return 'f'
     return str(x.dtype) if x.is_floating_point() or x.is_complex() else 'b' if x.dtype==torch.bool else 'i'
 
+def _coded(q, x):
+    "Codes of real numbers; and whether some are not finite, are no spikes, or are beyond the codes"
+    if on_gpu(x) and not x.requires_grad and not torch.compiler.is_compiling():
+        from quarantion.kernels.cuda.inputs import input_codes
+        return input_codes(x, q.in_scale, q.in_min, q.in_max, q.layers[0].latent.dtype)
+    z = x.double()/q.in_scale
+    whole = torch.round(z)
+    k = whole.clamp(q.in_min, q.in_max)
+    over = ((whole<q.in_min)|(whole>q.in_max)).any()
+    others = ~((x==0)|(x==1)).all() if q.in_max==1 else over
+    return z+(k-z).detach() if x.requires_grad else k,(~torch.isfinite(x).all(),others,over)
+
 def _encoded(q, x, codes):
     "What `encode` returns, before it is cast"
     if not isinstance(x, Tensor): fail('`x`', 'encode', 'a tensor', type(x).__name__)
     plain_tensors(x)
+    there = q.layers[0].latent.device
+    if x.device!=there: fail('`x`', 'encode', f'on {there}, as the weights', f'on {x.device}')
     if are_codes(_kind(x), q.in_scale, codes):
         x = x.long() # not compared in a type that has no room for the ends
         bad,want = ((x<q.in_min)|(x>q.in_max)).any(),f'codes in [{q.in_min}, {q.in_max}]'
         doubt(bad, fail, '`x`', '', want, found=lambda: f'{x.min()} … {x.max()}')
         return x
-    finite,want = torch.isfinite(x).all(),'spikes, 0 or 1, as in the sample'
-    if asked_later(): doubt(~finite, fail, '`x`', 'encode', 'finite numbers', 'others')
-    elif not finite: check_finite(x, 'x')
-    ends = lambda: f'{float(x.min()):g} … {float(x.max()):g}'
-    if q.in_max==1: doubt(~((x==0)|(x==1)).all(), fail, '`x`', 'encode', want, found=ends)
-    z = x.double()/q.in_scale
-    whole = torch.round(z)
-    k = whole.clamp(q.in_min, q.in_max)
-    doubt(((whole<q.in_min)|(whole>q.in_max)).any(), warn_clipped, q.in_scale, q.in_min, q.in_max)
-    return z+(k-z).detach() if x.requires_grad else k
+    k,(infinite,others,over) = _coded(q, x)
+    if asked_later(): doubt(infinite, fail, '`x`', 'encode', 'finite numbers', 'others')
+    elif infinite: check_finite(x, 'x')
+    want,ends = 'spikes, 0 or 1, as in the sample',lambda: f'{float(x.min()):g} … {float(x.max()):g}'
+    if q.in_max==1: doubt(others, fail, '`x`', 'encode', want, found=ends)
+    doubt(over, warn_clipped, q.in_scale, q.in_min, q.in_max)
+    return k
 
 # %% ../../nbs/quant/network.ipynb #526fa2b7
 def _doubts(q, x):
@@ -188,7 +201,8 @@ def _through(q, x, real, codes=False, state=None):
     into,last = _doubts(q, x),len(q.layers)-1
     with collecting(into): x,steps = check_time(q.encode(x, codes), q.in_shape, q.steps, q.batch_first)
     for i,(n,l,s) in enumerate(zip(q.names, q.layers, starts(state, len(q.layers)))):
-        with collecting(into): ran = l(x, steps, real or real is None and i==last, s)
+        with collecting(into), fitting(l.name, x.device, x.shape[1]):
+            ran = l(x, steps, real or real is None and i==last, s)
         if into and i==last: into.settle()
         yield n,l,ran
         x = ran.spk
@@ -252,7 +266,7 @@ class QuantNetwork(_Layers):
     @typed
     def encode(self, x:Tensor, codes:bool=False)->Tensor: # Codes, float
         "Real numbers are rounded to input codes (half to even) and clipped; integers are codes already"
-        return _encoded(self, x, codes).to(self.layers[0].weight.dtype)
+        return _encoded(self, x, codes).to(self.layers[0].latent.dtype)
 
     def _layers(self, x, real, codes=False, state=None): return _through(self, x, real, codes, state)
 

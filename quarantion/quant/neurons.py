@@ -15,6 +15,7 @@ from torch import Tensor
 from ..kernels.lif_int import lif_int_forward
 from .fake import stand_for
 from .policy import Membrane
+from .stepped import in_one_launch, launched
 from .membranes import centred_levels, uniform_levels
 from ..runtime.layer import ONE, IntLayer, leak
 from ..runtime.state import State
@@ -272,21 +273,22 @@ def step_neurons(
     start:State=None # What they start from, `[B, N]`, with its integers; from rest if absent
 )->Stepped:
     "Any integer neuron, over time"
-    n,(b,c) = _ready(k, kept, how, dtype, a.device),a.shape[1:]
-    few,guard = k.ints.current_max,k.ints.guard
+    (b,c),few,guard = a.shape[1:],k.ints.current_max,k.ints.guard
     worth = (k.real.unit.detach()*2.**guard if few else k.real.worth).to(a.dtype)
+    if back is None and steps and not worth.requires_grad and in_one_launch(a, how, dtype):
+        *over,j,jr = launched(requantize(a, k) if few else a, k, worth, steps, kept, how, dtype, start)
+        return Stepped(*over, a.detach()[:steps].expand(steps, b, c), (j,jr))
     zero,s = torch.zeros(b, c, dtype=torch.int64, device=a.device),torch.zeros(b, c, dtype=dtype, device=a.device)
+    n,out = _ready(k, kept, how, dtype, a.device),[]
     v,j,s = ((zero,s),(zero,s),s) if start is None else _begun(start, n, s)
-    out = []
     for t in range(steps):
         x = a[t if len(a)>1 else 0]
         if back is not None: x = x+back(s.to(x.dtype))
-        seen = x.detach()
-        if few: x = requantize(x, k)
-        i = (x.detach().long()<<guard)+n.ints.bias
-        p,j = _charge(n, v, j, (i,n.stand(i, (x*worth).to(dtype)+n.real.bias)))
+        q = requantize(x, k) if few else x
+        i = (q.detach().long()<<guard)+n.ints.bias
+        p,j = _charge(n, v, j, (i,n.stand(i, (q*worth).to(dtype)+n.real.bias)))
         s,v = _fire(n, p)
-        out.append((s,p[0].int(),v[1],v[0].int(),seen))
+        out.append((s,p[0].int(),v[1],v[0].int(),x.detach()))
     if steps: return Stepped(*map(torch.stack, zip(*out)), j)
     dtypes = dtype,torch.int32,dtype,torch.int32,a.dtype
     return Stepped(*(torch.empty(0, b, c, dtype=d, device=a.device) for d in dtypes))

@@ -12,7 +12,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from ..checks import check_finite, check_range, check_shape, fail, typed
+from .fake import over
 from ..spikes.doubts import asked_later, doubt
+from .at_once import look_at_once, seen_at_once
 from ..spikes.operators import op_name
 
 # %% ../../nbs/quant/observers.ipynb #7b4213a5
@@ -253,7 +255,7 @@ class _Scaled(_Extremes):
         return torch.maximum(-self.min_val, self.max_val).clamp(min=0)
 
     def _scale(self):
-        s = self._range()/self.quant_max
+        s = over(self._range(), self.quant_max)
         return s.clamp(min=torch.finfo(s.dtype).eps)
 
     @torch.no_grad()
@@ -280,6 +282,7 @@ class MinMax(_Scaled):
 
     @torch.no_grad()
     def _observe(self, x):
+        if seen_at_once(self, x): return self.look(x)
         v = rows_of(x, self.ch_axis, self.min_val.dtype, type(self).__name__)
         lo,hi = self._reduce(*(e.to(self.min_val.dtype) for e in extremes_of(v, self.spike_aware)))
         lo,hi = self._fit(*_held(x, lo, hi, type(self).__name__))
@@ -287,6 +290,13 @@ class MinMax(_Scaled):
         self._absorb(lo, hi, k, self._weight(self.count+k))
         self._collect(v.masked_fill((lo>hi)[:,None], 0) if asked_later() and self.collects else v, lo, hi)
         self.write(lo.amin(), hi.amax(), self._scale().amax().to(lo))
+
+    def look(self,
+        x:Tensor, # What to look at, on a GPU that can do it at once (`seen_at_once`)
+        worth:Tensor=None # What one is worth, of each place of the last axis; 1 if absent
+    ):
+        "Look at all of it in one launch or two; raises `CheckError`"
+        look_at_once(self, x, _refuse, worth)
 
     def merge(self,
         other:'MinMax' # An observer of the same kind that watched other batches

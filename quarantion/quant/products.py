@@ -6,7 +6,6 @@
 __all__ = ['precise', 'geometry', 'convolve', 'products', 'pool']
 
 # %% ../../nbs/quant/products.ipynb #8f021fef
-from contextlib import contextmanager
 from math import prod
 import torch
 import torch.nn.functional as F
@@ -50,17 +49,6 @@ def _arithmetic(
     return 'int8' if byte and fan*max(top, 2**7)*code<2**31 else ''
 
 # %% ../../nbs/quant/products.ipynb #d91755b4
-@contextmanager
-def _as_precise():
-    "Convolutions as precise as products of matrices"
-    cudnn = torch.backends.cudnn
-    try: sloppy = precise() and cudnn.allow_tf32
-    except RuntimeError: sloppy = False # set through torch's newer interface
-    if sloppy: cudnn.allow_tf32 = False
-    try: yield
-    finally:
-        if sloppy: cudnn.allow_tf32 = True
-
 def _listed(conv): return [*conv[0],*conv[1],*conv[2],conv[3]] if conv else [] # as operators take it
 
 def _geometry(n): return ((n[0],n[1]),(n[2],n[3]),(n[4],n[5]),n[6]) if n else ()
@@ -69,10 +57,13 @@ def _gradients(g:Tensor, x:Tensor, w:Tensor, conv:list[int], of_x:bool, of_w:boo
     "Of the input and of the weights; empty where they are not asked for"
     none,x = g.new_empty(0),x.to(g.dtype)
     if not conv: return g@w if of_x else none, g.T@x if of_w else none.clone()
-    *where,groups = _geometry(conv)
-    with _as_precise():
+    *where,groups = how = _geometry(conv)
+    if on_gpu(g):
+        from quarantion.kernels.cuda.windows import gradients
+        gx,gw,_ = gradients(g, x, w, how, (of_x,of_w,False))
+    else:
         made = torch.ops.aten.convolution_backward(g, x, w, None, *where, False, (0,0), groups, (of_x,of_w,False))
-    gx,gw,_ = made
+        gx,gw,_ = made
     return gx.contiguous() if of_x else none, gw.contiguous() if of_w else none.clone()
 
 # %% ../../nbs/quant/products.ipynb #86211459
@@ -80,6 +71,9 @@ def _sums(x:Tensor, w:Tensor, conv:list[int], most:list[int])->Tensor:
     "Σ w·x"
     kind,how = _arithmetic(prod(w.shape[1:]), most),_geometry(conv)
     if not kind or not on_gpu(w): return _plain(x.to(w.dtype), w, how)
+    if conv and kind=='float16' and how[-1]==1 and w.shape[1]>=8:
+        from quarantion.kernels.cuda.windows import windows
+        return windows(x, w, *how[:-1], codes=True)
     from quarantion.kernels.cuda.products import code_products
     return code_products(x, w, how, kind=='int8', 2**7 if kind=='int8' and most[1]>=2**7 else 0)
 

@@ -9,7 +9,7 @@ __all__ = ['Decision', 'decision_of', 'classes_of', 'check_decision', 'kept_for'
 import math, re
 from typing import NamedTuple
 import numpy as np
-from ..checks import as_array, check_finite, check_range, fail, typed, warn
+from ..checks import as_array, check_finite, check_range, fail, shown, typed, warn
 
 # %% ../../nbs/runtime/decision.ipynb #a78aecde
 _WORDS = 'sum, first_spike, max_membrane, values, population(c) with 2 classes or more, or labels(b) with a bound'
@@ -30,7 +30,7 @@ def decision_of(
     try: number = (int if m[1]=='population' else float)(m[2]) if m else None
     except ValueError: number = None
     ok = m and number is not None and math.isfinite(number) and (m[1]=='labels' or number>1)
-    if not ok: fail('`decision`', expected=_WORDS, found=repr(word))
+    if not ok: fail('`decision`', expected=_WORDS, found=shown(word))
     return Decision(m[1], number)
 
 # %% ../../nbs/runtime/decision.ipynb #042f3c96

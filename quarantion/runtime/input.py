@@ -8,12 +8,12 @@ __all__ = ['are_codes', 'warn_clipped', 'input_codes']
 # %% ../../nbs/runtime/input.ipynb #8e8ed76b
 import math
 import numpy as np
-from ..checks import as_array, check_finite, fail, typed, warn
+from ..checks import as_array, check_finite, fail, shown, typed, warn
 
 # %% ../../nbs/runtime/input.ipynb #2aa1509a
 def tell_codes(kind, in_scale, codes=False):
     "`are_codes`, of arguments that are checked already"
-    if not isinstance(codes, bool): fail('`codes`', expected='True or False', found=repr(codes))
+    if not isinstance(codes, bool): fail('`codes`', expected='True or False', found=shown(codes))
     if kind not in 'fbiu': fail('`x`', expected='real numbers or codes', found=kind)
     if kind in 'fb': # numbers, and yes or no
         if codes: fail('`x`', expected='integers, with codes=True', found='real numbers' if kind=='f' else 'bool')

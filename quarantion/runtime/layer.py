@@ -7,11 +7,11 @@ __all__ = ['ONE', 'RESETS', 'OPS', 'DTYPES', 'leak', 'Op', 'Record', 'IntLayer',
            'is_op', 'is_conv', 'check_layer', 'membrane_bound', 'pool_area', 'row_sums', 'longest', 'prove_range']
 
 # %% ../../nbs/runtime/layer.ipynb #c8595daf
-import math, reprlib
+import math
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 import numpy as np
-from ..checks import fail, typed
+from ..checks import fail, shown, typed
 from .coding import WORTH, decode_units, encode_units
 
 # %% ../../nbs/runtime/layer.ipynb #c072155c
@@ -210,7 +210,7 @@ def _check_said(f, v, name):
         flag=lambda: (isinstance(v, (bool,np.bool_)), 'True or False'),
         ops=lambda: (isinstance(v, (tuple,list)) and all(map(is_op, v)), 'poolings and flatten, `Op`s'),
         conv=lambda: (is_conv(v), 'stride, padding, dilation (pairs) and groups'))[how['says']]()
-    if not right: fail(f'`{f.name}`', name, want, reprlib.repr(v))
+    if not right: fail(f'`{f.name}`', name, want, shown(v))
 
 # %% ../../nbs/runtime/layer.ipynb #22e2f7e3
 @typed

@@ -6,11 +6,11 @@
 __all__ = ['THREADS', 'IntegerNetwork', 'load', 'save', 'sizes']
 
 # %% ../../nbs/runtime/network.ipynb #99295e05
-import math, reprlib
+import math
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 import numpy as np
-from ..checks import CheckError, as_array, check_time, fail, typed
+from ..checks import CheckError, as_array, check_time, fail, shown, typed
 from .ahead import Ahead
 from .decision import answers, check_decision, kept_for, scores
 from .input import input_codes, to_codes
@@ -61,11 +61,11 @@ def _decide_in_blocks(decision, plan, x, steps, threads):
 THREADS = 2**10 # The most that are started
 
 def _check_threads(n):
-    if not is_whole(n, 1, THREADS): fail('`threads`', 'network', f'a whole number from 1 to {THREADS}', reprlib.repr(n))
+    if not is_whole(n, 1, THREADS): fail('`threads`', 'network', f'a whole number from 1 to {THREADS}', shown(n))
 
 def _check_steps(n):
     if is_whole(n, 1) or isinstance(n, float) and n==math.inf: return
-    fail('`steps`', 'prove', 'a whole number above 0, or math.inf', reprlib.repr(n))
+    fail('`steps`', 'prove', 'a whole number above 0, or math.inf', shown(n))
 
 # %% ../../nbs/runtime/network.ipynb #2521d314
 class _Proved:
@@ -198,7 +198,7 @@ class IntegerNetwork(_Runs):
     def __post_init__(self):
         for f in fields(self): object.__setattr__(self, f.name, as_python(getattr(self, f.name)))
         if not isinstance(self.layers, tuple) or not all(isinstance(l, IntLayer) for l in self.layers):
-            fail('`layers`', 'network', '`IntLayer`s', reprlib.repr(self.layers))
+            fail('`layers`', 'network', '`IntLayer`s', shown(self.layers))
         check_header(self.header)
         _check_threads(self.threads)
         self.prove(self.steps)

@@ -12,7 +12,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from ..checks import CheckError, fail, warn
-from ..files import hash_json, load_tensors, parse_json, save_tensors
+from ..files import as_path, hash_json, load_tensors, parse_json, save_tensors
 from ..nonary.nits import pack, pack_trits, unpack, unpack_trits
 from .coding import (
     WORTH, decode_codes, decode_ints, decode_units, encode_codes, encode_ints, encode_units)
@@ -283,7 +283,7 @@ def read(
     path # File that `write` wrote
 )->tuple: # `IntLayer`s, and what `header` was
     "Read layers; raises `CheckError` that names the file, the field, what was expected and what was found"
-    path = str(path)
+    path = str(as_path(path))
     kind,version = _kind(path)
     tensors,head = load_tensors(path, kind, version)
     seal = ('digest',) if kind==FORMAT else ()

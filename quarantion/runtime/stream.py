@@ -10,7 +10,7 @@ import math
 from dataclasses import replace
 from typing import NamedTuple
 import numpy as np
-from ..checks import as_array, fail
+from ..checks import as_array, fail, shown
 from .input import input_codes
 from .plan import hold, run_layer
 from .shapes import LARGEST
@@ -64,7 +64,7 @@ class Stream:
     ):
         if not hasattr(net, 'plan'): fail('`net`', 'stream', 'an IntegerNetwork', type(net).__name__)
         if isinstance(batch, bool) or not isinstance(batch, (int,np.integer)) or not 0<batch<=LARGEST:
-            fail('`batch`', 'stream', f'a whole number from 1 to {LARGEST}', repr(batch))
+            fail('`batch`', 'stream', f'a whole number from 1 to {LARGEST}', shown(batch))
         state = starts(state, len(net.layers))
         self.net,self.batch = net,int(batch)
         self.steps = max((s.steps for s in state if s), default=0) # From rest

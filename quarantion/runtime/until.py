@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 import numpy as np
-from ..checks import check_range, fail, typed
+from ..checks import check_range, fail, shown, typed
 from .ahead import can_add
 from .decision import answers, decision_of, kept_for, scores
 from .layer import is_whole
@@ -59,12 +59,12 @@ class Margin:
 
     def __post_init__(self):
         real = isinstance(self.bound, (int,float,np.number)) and not isinstance(self.bound, bool)
-        if not real or not self.bound>=0: fail('`bound`', 'margin', 'a number from 0', repr(self.bound))
-        if not is_whole(self.least, 1): fail('`least`', 'margin', 'a whole number above 0', repr(self.least))
+        if not real or not self.bound>=0: fail('`bound`', 'margin', 'a number from 0', shown(self.bound))
+        if not is_whole(self.least, 1): fail('`least`', 'margin', 'a whole number above 0', shown(self.least))
         for k in ('agreement','samples','changed','sure','steps'):
             if not isinstance(v := getattr(self, k), (int,float,np.number,type(None))) or isinstance(v, bool):
-                fail(f'`{k}`', 'margin', 'a number', repr(v))
-        if not isinstance(self.of, str): fail('`of`', 'margin', 'the digest of a program', repr(self.of))
+                fail(f'`{k}`', 'margin', 'a number', shown(v))
+        if not isinstance(self.of, str): fail('`of`', 'margin', 'the digest of a program', shown(self.of))
 
 # %% ../../nbs/runtime/until.ipynb #c62603c7
 def _sure(changed, n):
@@ -171,7 +171,7 @@ def _rule(net, until):
     number = isinstance(until, (int,float,np.number)) and not isinstance(until, bool)
     if number and until>=0: until = Margin(float(until))
     if not isinstance(until, Margin):
-        fail('`until`', 'classify', "'proved', a `Margin` by `margin_for`, or a number from 0", repr(until))
+        fail('`until`', 'classify', "'proved', a `Margin` by `margin_for`, or a number from 0", shown(until))
     _check_margin(net)
     if until.of not in ('',net.digest):
         ours,other = net.digest[:12],until.of[:12]

@@ -7,17 +7,50 @@ __all__ = ['OverTime', 'Network', 'readout', 'check_classes', 'evaluating']
 
 # %% ../../nbs/spikes/network.ipynb #c5a1970b
 from contextlib import contextmanager
+from dataclasses import replace
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 from ..checks import check_dtype, check_range, check_shape, check_time, fail, typed
 from ..runtime.decision import check_decision, decision_of
-from ..runtime.layer import Record
+from ..runtime.layer import Record, is_whole
 from ..runtime.state import starts
+from .blocks import run_block
+from .room import fitting
 from .neuron import LIF, check_meets
+
+# %% ../../nbs/spikes/network.ipynb #53cf906a
+def _joined(v, dim=1): # of samples that ran apart
+    v = list(v)
+    return v[0] if len(v)==1 else torch.cat(v, dim)
+
+def _last(run): # what the last layer did; what others did is let go at once
+    for _,_,spk,mem,_ in run: pass
+    return spk,mem()
+
+def _one_record(*r):
+    "The record of samples that ran apart"
+    if len(r)==1: return r[0]
+    has = [k for k in ('mem','current','spk') if getattr(r[0].state, k) is not None]
+    ended = {k:_joined((getattr(p.state, k) for p in r), 0) for k in has}
+    spk,mem = (_joined(getattr(p, k) for p in r) for k in ('spk','mem'))
+    return Record(r[0].name, spk, mem, replace(r[0].state, **ended))
+
+def _answer(net, x, kwargs):
+    "Scores and spike rate"
+    ran,fired,total = [],x.new_zeros((), dtype=torch.float64),0
+    for piece,_ in net._pieces(x, None):
+        for _,layer,spk,mem,_ in net._run(piece, False, **kwargs):
+            if layer.reset!='none': # whole numbers, and less to widen
+                fired,total = fired+spk.sum(0).sum(dtype=torch.float64),total+spk.numel()
+        ran.append((spk,mem()))
+    return readout(*map(_joined, zip(*ran)), layer.reset, net.decision), fired/max(1, total)
 
 # %% ../../nbs/spikes/network.ipynb #b27384d8
 class OverTime(nn.Module):
     "What networks over time share. A subclass has `_run(x, every, state)`; see below"
+    def _pieces(self, x, state): return [(x,state)] # samples that go through all layers together
+
     @typed
     def forward(self,
         x:Tensor, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`
@@ -25,8 +58,8 @@ class OverTime(nn.Module):
         **kwargs # `codes=True`, where integers are codes of a quantized network
     )->tuple[Tensor,Tensor]: # Spikes and states of the last layer, `[T, B, …]`
         "Run over time"
-        for _,_,spk,mem,_ in self._run(x, False, state, **kwargs): pass
-        return spk,mem()
+        ran = (_last(self._run(p, False, s, **kwargs)) for p,s in self._pieces(x, state))
+        return tuple(map(_joined, zip(*ran)))
 
     @typed
     def record(self,
@@ -35,7 +68,8 @@ class OverTime(nn.Module):
         **kwargs # `codes=True`, where integers are codes of a quantized network
     )->list[Record]: # One for each layer of neurons, in order, with the state that it ended in
         "Run over time and keep what every layer did"
-        return [Record(n, spk, mem(), last()) for n,_,spk,mem,last in self._run(x, True, state, **kwargs)]
+        of = lambda ran: [Record(n, spk, mem(), last()) for n,_,spk,mem,last in ran]
+        return [*map(_one_record, *(of(self._run(p, True, s, **kwargs)) for p,s in self._pieces(x, state)))]
 
     @typed
     def answer(self,
@@ -43,31 +77,51 @@ class OverTime(nn.Module):
         **kwargs # As for `forward`
     )->tuple[Tensor,Tensor]: # Scores `[B, K]`, as `readout` makes them; and spikes a neuron and step
         "Run over time and read out, both with gradients; spikes are those of the layers that fire"
-        fired,total = x.new_zeros((), dtype=torch.float64),0
-        for _,layer,spk,mem,_ in self._run(x, False, **kwargs):
-            if layer.reset=='none': continue
-            counts = spk.sum(0) # whole numbers, and less to widen
-            fired,total = fired+counts.sum(dtype=torch.float64),total+spk.numel()
-        return readout(spk, mem(), layer.reset, self.decision), fired/max(1, total)
+        return _answer(self, x, kwargs)
 
 # %% ../../nbs/spikes/network.ipynb #65d2850c
+def _blocks(layers):
+    "Place of the first layer of each block, and its layers, neurons at the end"
+    first,block = 0,[]
+    for i,layer in enumerate(layers, 1):
+        block.append(layer)
+        if isinstance(layer, LIF):
+            yield first,block
+            first,block = i,[]
+
+# %% ../../nbs/spikes/network.ipynb #9a15cd70
+def _rows(state, a, b): # of samples a … b; the last piece takes all that are left, so that too many are found
+    cut = {k:v[a:b] for k in ('mem','current','spk') if (v := getattr(state, k)) is not None}
+    return replace(state, **cut)
+
+def _in_pieces(net, x, state):
+    "Input and states of so many samples as the network has `at_once`; raises `CheckError`"
+    n = net.at_once
+    if not is_whole(n, 1): fail('`at_once`', 'network', 'a whole number >= 1, or None', repr(n)[:40])
+    for name,m in net.named_modules():
+        sees = isinstance(m, _NormBase) and m.training
+        if sees: fail('`at_once`', name, 'a layer that sees each sample alone', f'{type(m).__name__} in training')
+    check_time(x, net.in_shape, net.steps, net.batch_first)
+    dim = 1 if x.ndim>1+len(net.in_shape) and not net.batch_first else 0
+    pieces = x.split(n, dim)
+    if state is None: return [(p,None) for p in pieces]
+    states,last = starts(state, len([*_blocks(net.layers)])),len(pieces)-1
+    return [(p,[_rows(s, i*n, None if i==last else i*n+n) for s in states]) for i,p in enumerate(pieces)]
+
+# %% ../../nbs/spikes/network.ipynb #0184e082
 class _InRow(OverTime):
     "Layers in a row, each over all steps before the next begins"
+    at_once = None # Samples that go through all layers together; all of a batch if absent
+    def _pieces(self, x, state): return [(x,state)] if self.at_once is None else _in_pieces(self, x, state)
+
     def _run(self, x, every, state=None):
         x,steps = check_time(x, self.in_shape, self.steps, self.batch_first)
-        start = iter(starts(state, sum(isinstance(l, LIF) for l in self.layers)))
-        for i,layer in enumerate(self.layers):
-            if not isinstance(layer, LIF):
-                weighs = next(layer.parameters(), None) is not None # else it takes what the weights behind it take
-                check_meets(x, layer if weighs else self, f'layer {i}')
-                x = layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-            elif every or layer is self.layers[-1]:
-                r = layer.record(x, next(start), steps, str(i))
-                x = r.spk
-                yield r.name,layer,x,lambda: r.mem,lambda: r.state
-            else: # membranes that nobody asked for are never made
-                x = layer.spikes(x, next(start), steps)
-                yield str(i),layer,x,None,None
+        blocks = [*_blocks(self.layers)]
+        for (first,block),start in zip(blocks, starts(state, len(blocks))):
+            with fitting(f'layer {first}', x.device, x.shape[1]):
+                r = run_block(block, first, x, start, steps, every or block[-1] is self.layers[-1], first>0)
+            x = r.spk
+            yield r.name,block[-1],x,lambda: r.mem,lambda: r.state
 
 # %% ../../nbs/spikes/network.ipynb #503628b6
 def _outputs(net):
@@ -97,7 +151,7 @@ class Network(_InRow):
         self.layers,self.steps = nn.ModuleList(layers),int(check_range(steps, 1, name='steps'))
         if in_shape is None:
             if not layers or not isinstance(layers[0], nn.Linear):
-                fail('`in_shape`', expected='the shape of one sample, such as (1, 28, 28)', found=None)
+                fail('`in_shape`', 'Network', 'the shape of one sample, as in `Network(…, in_shape=(1, 28, 28))`', None)
             in_shape = layers[0].in_features,
         self.in_shape,self.batch_first,self.decision = tuple(in_shape),bool(batch_first),str(decision_of(decision))
         if not layers or not isinstance(layers[-1], LIF):

@@ -18,14 +18,14 @@ from .operators import Arguments, counts_over_time, over_time
 from .surrogate import SURROGATES, plain_tensors, spike
 
 # %% ../../nbs/spikes/neuron.ipynb #e7336b93
-SAVES = ('recompute', 'trace')
+SAVES = ('recompute', 'trace', 'bits')
 
 class Gradient(NamedTuple):
     "How gradients pass a spike"
     surrogate:str='fast_sigmoid' # One of `SURROGATES`
     slope:float=25. # Steepness of the surrogate, > 0
     detach_reset:bool=True # Is the spike in a reset a constant to the gradient?
-    save:str='recompute' # What is kept for the backward pass, one of `SAVES`: the input, or the membranes
+    save:str='recompute' # What is kept for the backward pass, one of `SAVES`: the input, the membranes, or bits (below)
 
 # %% ../../nbs/spikes/neuron.ipynb #60d6433e
 def per_neuron(
@@ -97,9 +97,10 @@ def lif_pre(
     x, beta, threshold, mem, reset, steps, gradient, # As for `lif`
     keep # Are membranes wanted?
 )->tuple[Tensor,Tensor,Tensor]: # Spikes, V, and the threshold of each neuron
-    "`lif` up to the membrane before the reset (of no steps unless `keep` or 'trace')"
+    "`lif` up to the membrane before the reset (of no steps unless `keep` or it is kept)"
     a = lif_arguments(x, beta, threshold, mem, reset, steps, gradient)
-    spk,pre = over_time(a, gradient.save=='trace', keep)
+    traces = gradient.save=='trace' or gradient.save=='bits' and torch.is_grad_enabled() # on the way back: once
+    spk,pre = over_time(a, traces, keep)
     if x.ndim==3: return spk, pre, a.theta # a view would be one more node on the way back
     return spk.reshape(len(spk), *x.shape[1:]), pre.reshape(len(pre), *x.shape[1:]), a.theta.reshape(x.shape[2:])
 
@@ -254,9 +255,11 @@ def check_meets(
     layer:nn.Module, # With weights, or without
     where:str='network' # What the error calls the place
 ):
-    "Raise `CheckError` where weights have another dtype than their input, and nobody casts (autocast does)"
+    "Raise `CheckError` where weights are on another device, or have another dtype, and nobody casts (autocast does)"
     p = next(layer.parameters(), None)
-    if p is None or p.dtype==x.dtype or torch.is_autocast_enabled(x.device.type): return
+    if p is None: return
+    if p.device!=x.device: fail('`x`', where, f'on {p.device}, as the weights', f'on {x.device}')
+    if p.dtype==x.dtype or torch.is_autocast_enabled(x.device.type): return
     fail('`x`', where, f'{p.dtype}, as the weights', x.dtype)
 
 # %% ../../nbs/spikes/neuron.ipynb #c611dea5

@@ -9,7 +9,7 @@ __all__ = ['from_snntorch', 'to_snntorch']
 import snntorch as snn
 import torch
 from torch import nn
-from ..checks import CheckError, check_finite, check_in, check_range, fail, warn
+from ..checks import CheckError, check_finite, check_in, check_range, fail, shown, warn
 from .comparing import (
     BY_STEP, check_length, compare, hard_inputs, is_row, own_layers, recorded, reset_by, run_as_written, sample_shapes,
     slope_of, ways_to_run, whole)
@@ -133,8 +133,10 @@ def _agree(theirs, ours, names, way, T):
 def _read(net, in_shape, steps):
     "How `net` runs, the shape of its samples, and its layers of neurons in order"
     twin,refused = _twin(net),[]
+    want = 'the shape of one sample, such as (1, 28, 28)'
+    if not isinstance(in_shape, (tuple,list,type(None))): fail('`in_shape`', 'from_snntorch', want, shown(in_shape))
     shapes = sample_shapes(net, in_shape)
-    if not shapes: fail('`in_shape`', expected='the shape of one sample, such as (1, 28, 28)', found=None)
+    if not shapes: fail('`in_shape`', 'from_snntorch', want, found=None)
     for shape in shapes:
         x = torch.rand(steps, 3, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         try: ran = run_as_written(twin, x, None, _watched)
@@ -174,7 +176,7 @@ def from_snntorch(
     if not hasattr(net, 'named_modules'): fail('`net`', 'from_snntorch', 'a network of snnTorch', type(net).__name__)
     slope = slope_of(surrogate, slope)
     if not is_whole(check_range(steps, 1, name='steps'), 1):
-        fail('`steps`', expected='a whole number', found=repr(steps))
+        fail('`steps`', expected='a whole number', found=shown(steps))
     if reset is not None: check_in(reset, RESETS, 'reset')
     T,theirs = max(steps, 8),copied(net)
     for said in (*plain_weights(theirs, (snn.SpikingNeuron,LIF)), *hooks_left(net)): warn(said)

@@ -17,6 +17,7 @@ from ..checks import check_range, fail, typed
 from ..runtime.decision import answers, decision_of, warn_few
 from ..spikes.encoders import direct, encode
 from ..spikes.network import check_classes
+from ..spikes.room import fitting
 from .repeated import Repeated
 
 # %% ../../nbs/train/fit.ipynb #a67799c7
@@ -150,11 +151,14 @@ def train_epoch(
     net.train()
     n,sums,means,step = 0,torch.zeros(3, dtype=torch.float64),None,Repeated(partial(_step, net, opt, penalty, objective), opt)
     for b,(x,y) in enumerate(_pairs(data, 'train_epoch'), 1):
-        sums,n,means = sums.to(x.device)+step(x, y).to(x.device),n+len(y),None
+        with fitting('train_epoch, on the way back', x.device, len(y)): new = step(x, y)
+        sums,n,means = sums.to(x.device)+new.to(x.device),n+len(y),None
         if x.is_cuda and b%50: continue # reading would make it wait
         if b%50==0: _check_learned(net)
         each(n, means := _means(net, sums, n))
-    if means is None: means = _means(net, sums, n)
+    if means is None:
+        means = _means(net, sums, n)
+        if n: each(n, means)
     _check_learned(net)
     return means
 

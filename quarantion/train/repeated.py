@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 import torch
 from torch import Tensor
-from ..checks import warn
+from ..checks import fail, warn
 
 # %% ../../nbs/train/repeated.ipynb #a0364c10
 def can_repeat(
@@ -36,13 +36,24 @@ def _watched(stops):
         if 'synchronizing CUDA' in str(w.message): stops.append(f'{Path(w.filename).name}, line {w.lineno}')
         elif 'ynchronization debug mode' not in str(w.message): warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
 
+def _forget_streams(opt):
+    "A parameter adds its gradients on the stream that it was first used on, for as long as any loss is held"
+    for p in (p for g in opt.param_groups for p in g['params']):
+        own = p.data
+        p.data = own.new_empty(0, dtype=torch.float32 if own.dtype==torch.float64 else torch.float64)
+        p.data = own
+
 def _written(step, tensors):
     "A graph of `step`, and what it gives each time"
     graph = torch.cuda.CUDAGraph()
     torch.cuda.synchronize()
     graph.capture_begin(capture_error_mode='thread_local') # other threads may go on loading data
-    try: out = step(*tensors)
-    finally: graph.capture_end()
+    try:
+        try: out = step(*tensors)
+        finally: graph.capture_end()
+    except RuntimeError as e:
+        want = 'operations that a CUDA graph can hold (an optimizer without `capturable=True` runs steps as they are)'
+        fail('a training step', 'train_epoch', want, str(e).split('\n')[0])
     return graph,out
 
 # %% ../../nbs/train/repeated.ipynb #0f6bf1f5
@@ -54,6 +65,7 @@ class Repeated:
     ):
         self.step,self.opt,self.may = step,opt,can_repeat(opt)
         self.stream = torch.cuda.Stream() if self.may else None
+        if self.may: _forget_streams(opt)
         self.shape,self.times,self.graph = None,0,None
 
     def __call__(self, *tensors:Tensor)->Tensor: # What the step gives; it is gone with the next call
@@ -77,6 +89,7 @@ class Repeated:
 
     def _write(self, *tensors):
         self.opt.zero_grad(set_to_none=True) # gradients are made where the graph keeps them
+        _forget_streams(self.opt)
         self.tensors = [t.clone() for t in tensors]
         self.graph,self.out = _written(self.step, self.tensors)
         self.graph.replay()

@@ -77,14 +77,16 @@ const taken = net => { // a network becomes the one that is shown
     s.net = net
     for (const k of ['theta', 'weights']) kept[k] = [...net.layers.keys()].map(l => net[k](l).slice())
     kept.sides = kept.weights.map(sidesOf)
-    Object.assign(s, {layer: net.layers.length - 2, neuron: -1, factor: 1, side: 0})
+    Object.assign(s, {factor: 1, side: 0})
     $('time').max = net.steps - 1
     $('bits').max = kept.sides[0].length - 1
     $('bits').value = $('theta').value = 0
     showDragged()
-    ordered()
-    const what = `${s.rows.length} neurons, by what they vote for`
-    $('inside').firstElementChild.textContent = what
+    const last = net.layers.length - 2
+    $('layer').replaceChildren(...net.layers.slice(0, -1).map((_, l) => new Option(`hidden layer ${l + 1}`, l)))
+    $('layer').hidden = last === 0
+    $('layer').value = last
+    layerShown(last)
 }
 
 const refused = net => { // what this page cannot show
@@ -100,5 +102,15 @@ const refused = net => { // what this page cannot show
 }
 '''
 
+# %% ../../../nbs/inspect/parts/behind.ipynb #1764603d
+_LAYER = r'''
+const layerShown = l => { // above the outputs
+    Object.assign(s, {layer: l, neuron: -1})
+    ordered()
+    const why = s.groups ? ', by what they vote for' : ''
+    $('inside').firstElementChild.textContent = `${s.rows.length} neurons${why}`
+}
+'''
+
 # %% ../../../nbs/inspect/parts/behind.ipynb #7b139138
-BEHIND = _CHECK+_RIGHT+_CHANGED+_TAKEN
+BEHIND = _CHECK+_RIGHT+_CHANGED+_TAKEN+_LAYER

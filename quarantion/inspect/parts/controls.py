@@ -21,6 +21,7 @@ const controls = () => {
     on('time', 'input', e => stepped(Number(e.target.value)))
     on('theta', 'input', e => { touched(); s.factor = 2 ** Number(e.target.value); changed() })
     on('bits', 'input', e => { touched(); s.side = Number(e.target.value); changed() })
+    on('layer', 'change', e => { touched(); layerShown(Number(e.target.value)) })
     on('reset', 'click', () => {
         touched()
         Object.assign(s, {factor: 1, side: 0})

@@ -45,10 +45,11 @@ canvas { display: block; width: 100% }
 
 # %% ../../../nbs/inspect/parts/look.ipynb #2e43541d
 _PARTS = '''
-button, .file { font: inherit; color: var(--fg); background: var(--card); border: 0; border-radius: 6px;
+button, .file, select { font: inherit; color: var(--fg); background: var(--card); border: 0; border-radius: 6px;
     padding: .3rem .55rem; min-height: 30px; min-width: 30px; cursor: pointer }
 button:hover, .file:hover { background: var(--line) }
 button:disabled { color: var(--soft); cursor: default }
+#layer { font-size: .82rem; margin-bottom: .25rem }
 :focus-visible, .file:focus-within { outline: 2px solid var(--blue); outline-offset: 2px }
 input[type=range] { accent-color: var(--blue); width: 100%; height: 22px; margin: 0 }
 .wide { width: 100% }
@@ -94,7 +95,7 @@ _PHONE = '''
     #reads { grid-area: 2 / 2 / 3 / 3; align-self: start; margin-top: 22px; grid-template-columns: minmax(0, 1fr) }
     #what { margin: 6px 0 }
     #inside, #answer { grid-row: auto; grid-column: 1 / -1; margin-top: 14px }
-    button { min-height: 40px }
+    button, select { min-height: 40px }
     input[type=range] { height: 34px }
     #raster { height: 300px }
 }
@@ -119,6 +120,7 @@ and lifts it, delete clears"></canvas>
 
 # %% ../../../nbs/inspect/parts/look.ipynb #36be7540
 _INSIDE = '''<section id="inside" aria-label="Inside the network"><h2></h2>
+<select id="layer" aria-label="Layer whose neurons are shown" hidden></select>
 <canvas id="raster" tabindex="0" role="img"></canvas>
 <h2 id="which">Membrane</h2><canvas id="membrane" role="img" aria-labelledby="which"></canvas>
 <div class="bar"><button id="back" aria-label="One step back">◂</button>
