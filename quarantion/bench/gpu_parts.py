@@ -17,8 +17,8 @@ from .gpu_steps import WORKS, Work, batch_of, ours_step
 PARTS = { # part -> what its kernels, or the operations around them, are called
     'copies in': ('copies in',),
     'neurons': ('kernels.cuda.lif','kernels.cuda.kept','kernels.cuda.bits'),
-    'products': ('kernels.cuda.products','_windows','gemm','convolution','conv2d','cudnn','addmm','aten::mm','AddmmBackward',
-                 'aten::linear'),
+    'products': ('kernels.cuda.products','_windows','gemm','convolution','conv2d','cudnn','addmm','aten::mm',
+                 'AddmmBackward','aten::linear'),
     'codes and observers': ('kernels.cuda.',),
     'optimizer': ('Optimizer.','fused_adam','_foreach'),
     'loss': ('log_softmax','nll_loss','LogSoftmax','NllLoss','cross_entropy')}
