@@ -168,7 +168,8 @@ def goals_table(
 )->str: # Markdown
     "A line for each goal"
     lines = [(r.work,*_asked(r),_reached(r)) for r in goal_rows(stored)]
-    if 'mnist' in stored: lines += [('MNIST of the front page',*l) for l in mnist_lines(stored['mnist'])]
+    name = ', '.join(filter(None, ('MNIST of the front page',stored.get('mnist', {}).get('data', ''))))
+    if 'mnist' in stored: lines += [(name,*l) for l in mnist_lines(stored['mnist'])]
     if not lines: return ''
     body = [f"| {' | '.join(str(c or '') for c in l)} |" for l in lines]
     return '\n'.join(['| work | asked | found | |', '|---|---|---|---|', *body])

@@ -8,9 +8,9 @@ __all__ = []
 # %% ../../nbs/quant/at_once.ipynb #b3a759fe
 import torch
 from torch import Tensor, nn
-from ..checks import fail
+from ..checks import check_finite, fail
 from ..spikes.doubts import asked_later, doubt
-from ..spikes.operators import on_gpu
+from ..spikes.operators import on_gpu, op_name
 
 # %% ../../nbs/quant/at_once.ipynb #1f3e5e39
 _READ = (torch.float32,torch.float64,torch.float16,torch.bfloat16,torch.bool,torch.uint8,torch.int8,torch.int16,
@@ -44,11 +44,35 @@ def absorb_at_once(
     how = how or (None,False)
     return watch(x.contiguous().view(shape), buffers, ob.quant_max, ob.spike_aware, *how, worth)
 
+# %% ../../nbs/quant/at_once.ipynb #7b4213a5
+@torch.library.custom_op(op_name('refuse'), mutates_args=())
+def refuse(x:Tensor, lo:Tensor, hi:Tensor, where:str)->tuple[Tensor,Tensor]:
+    "`lo` and `hi`, unless a value is NaN or beyond half of what their dtype holds: so that no difference overflows"
+    limit = torch.finfo(lo.dtype).max/2
+    if not ((lo>=-limit)&(hi<=limit)).all():
+        if lo.dtype==torch.float16 and not x.isfinite().all():
+            fail('`x`', where, 'finite numbers', 'others; float16 ends at 65504 (bfloat16 and float32 do not)')
+        check_finite(x.double(), 'x', where)
+        big = x.double().abs().max().item() if x.numel() else 0
+        found = f'{big:.4g}' if big>limit else 'others on another rank'
+        fail('`x`', where, f'finite numbers up to {limit:.4g}, on every rank', found)
+    return lo.clone(),hi.clone()
+
+@refuse.register_fake
+def _(x, lo, hi, where): return lo.new_empty(lo.shape),hi.new_empty(hi.shape)
+
+def held(x, lo, hi, where):
+    "The same; where that is said later, such a batch has no ends"
+    if not asked_later(): return refuse(x, lo, hi, where)
+    limit = torch.finfo(lo.dtype).max/2
+    bad = ~((lo>=-limit)&(hi<=limit)).all()
+    doubt(bad, fail, '`x`', where, f'finite numbers up to {limit:.4g}', 'others')
+    return torch.where(bad, torch.inf, lo),torch.where(bad, -torch.inf, hi)
+
 # %% ../../nbs/quant/at_once.ipynb #9185e6bc
 def look_at_once(
     ob:nn.Module, # An observer
     x:Tensor, # What to look at
-    refuse, # Function of `x`, its smallest and largest number, and the observer's name; raises an error of a bad batch
     worth:Tensor=None # What one is worth, of each place of the last axis; 1 if absent
 ):
     "Absorb a batch, or refuse it"

@@ -208,8 +208,26 @@ class _Represented(nn.Module):
         kind = 'conv2d' if self.conv else 'linear'
         return f'{self.lv.name}, {kind} {tuple(self.latent.shape)}, guard={self.guard}, reset={self.reset!r}'
 
+# %% ../../nbs/quant/learned.ipynb #f572e97a
+class _Stored(_Represented):
+    "What goes into a state beside tensors, and where levels are"
+    def _apply(self, *args): # levels go where the rest goes
+        super()._apply(*args)
+        if self.kept.levels is not None: self.kept = self.kept._replace(levels=self.kept.levels.to(self.bias.device))
+        return self
+
+    def _save_to_state_dict(self, state, prefix, keep_vars):
+        super()._save_to_state_dict(state, prefix, keep_vars)
+        state[prefix+'frozen'] = torch.tensor(self.frozen)
+
+    def _load_from_state_dict(self, state, prefix, metadata, strict, missing, unexpected, errors):
+        super()._load_from_state_dict(state, prefix, metadata, strict, missing, unexpected, errors)
+        if prefix+'frozen' in state: self.frozen = bool(state[prefix+'frozen'])
+        elif strict: missing.append(prefix+'frozen')
+        if prefix+'frozen' in unexpected: unexpected.remove(prefix+'frozen')
+
 # %% ../../nbs/quant/learned.ipynb #c9706f39
-class Learned(_Represented):
+class Learned(_Stored):
     "The parameters of a quantized layer, and how they are represented"
     def __init__(self,
         synapse:nn.Module, # `nn.Linear` or `nn.Conv2d`, batch norm folded
@@ -232,18 +250,3 @@ class Learned(_Represented):
         _fit_scales(self)
         _make_room(self)
         self.register_load_state_dict_post_hook(_restored)
-
-    def _apply(self, *args): # levels go where the rest goes
-        super()._apply(*args)
-        if self.kept.levels is not None: self.kept = self.kept._replace(levels=self.kept.levels.to(self.bias.device))
-        return self
-
-    def _save_to_state_dict(self, state, prefix, keep_vars):
-        super()._save_to_state_dict(state, prefix, keep_vars)
-        state[prefix+'frozen'] = torch.tensor(self.frozen)
-
-    def _load_from_state_dict(self, state, prefix, metadata, strict, missing, unexpected, errors):
-        super()._load_from_state_dict(state, prefix, metadata, strict, missing, unexpected, errors)
-        if prefix+'frozen' in state: self.frozen = bool(state[prefix+'frozen'])
-        elif strict: missing.append(prefix+'frozen')
-        if prefix+'frozen' in unexpected: unexpected.remove(prefix+'frozen')

@@ -10,6 +10,7 @@ import copy, math
 import torch
 from torch import Tensor, nn
 from ..checks import check_array, check_finite, check_time, fail, typed, warn
+from .encoding import encoded
 from .folding import folded
 from .layer import QuantLayer
 from .learned import Into, find_gain, place
@@ -18,15 +19,12 @@ from .policy import Policy
 from .state import check_state
 from ..runtime.decision import check_decision
 from ..runtime.layer import Record
-from ..runtime.input import are_codes, warn_clipped
 from ..runtime.state import starts
 from ..tables import html_table
-from ..spikes.doubts import Doubts, asked_later, collecting, doubt
-from ..spikes.operators import on_gpu
+from ..spikes.doubts import Doubts, collecting
 from ..spikes.room import fitting
 from ..spikes.network import Network, OverTime, evaluating
 from ..spikes.neuron import LIF, Diagonal
-from ..spikes.surrogate import plain_tensors
 from ..spikes.synaptic import neurons_with
 
 # %% ../../nbs/quant/network.ipynb #5bb5361c
@@ -150,45 +148,7 @@ def _take_codes(q, scale, lo, hi):
 
 def _into(scale, lo, hi): return Into(scale, max(hi, -lo), 8 if hi==1 else 0) # spikes leave room for guard bits
 
-# %% ../../nbs/quant/network.ipynb #ad2e1d66
-_FLOATS = torch.float16,torch.bfloat16,torch.float32,torch.float64
-
-def _kind(x): # as numpy says it; the name of a dtype that is neither
-    if x.dtype in _FLOATS: return 'f'
-    return str(x.dtype) if x.is_floating_point() or x.is_complex() else 'b' if x.dtype==torch.bool else 'i'
-
-def _coded(q, x):
-    "Codes of real numbers; and whether some are not finite, are no spikes, or are beyond the codes"
-    if on_gpu(x) and not x.requires_grad and not torch.compiler.is_compiling():
-        from quarantion.kernels.cuda.inputs import input_codes
-        return input_codes(x, q.in_scale, q.in_min, q.in_max, q.layers[0].latent.dtype)
-    z = x.double()/q.in_scale
-    whole = torch.round(z)
-    k = whole.clamp(q.in_min, q.in_max)
-    over = ((whole<q.in_min)|(whole>q.in_max)).any()
-    others = ~((x==0)|(x==1)).all() if q.in_max==1 else over
-    return z+(k-z).detach() if x.requires_grad else k,(~torch.isfinite(x).all(),others,over)
-
-def _encoded(q, x, codes):
-    "What `encode` returns, before it is cast"
-    if not isinstance(x, Tensor): fail('`x`', 'encode', 'a tensor', type(x).__name__)
-    plain_tensors(x)
-    there = q.layers[0].latent.device
-    if x.device!=there: fail('`x`', 'encode', f'on {there}, as the weights', f'on {x.device}')
-    if are_codes(_kind(x), q.in_scale, codes):
-        x = x.long() # not compared in a type that has no room for the ends
-        bad,want = ((x<q.in_min)|(x>q.in_max)).any(),f'codes in [{q.in_min}, {q.in_max}]'
-        doubt(bad, fail, '`x`', '', want, found=lambda: f'{x.min()} … {x.max()}')
-        return x
-    k,(infinite,others,over) = _coded(q, x)
-    if asked_later(): doubt(infinite, fail, '`x`', 'encode', 'finite numbers', 'others')
-    elif infinite: check_finite(x, 'x')
-    want,ends = 'spikes, 0 or 1, as in the sample',lambda: f'{float(x.min()):g} … {float(x.max()):g}'
-    if q.in_max==1: doubt(others, fail, '`x`', 'encode', want, found=ends)
-    doubt(over, warn_clipped, q.in_scale, q.in_min, q.in_max)
-    return k
-
-# %% ../../nbs/quant/network.ipynb #526fa2b7
+# %% ../../nbs/quant/network.ipynb #b4398625
 def _doubts(q, x):
     "Where checks are answered later, or nothing: in training on a GPU nobody waits for it"
     if not getattr(x, 'is_cuda', False): return None
@@ -196,6 +156,7 @@ def _doubts(q, x):
     q.doubts.look()
     return q.doubts
 
+# %% ../../nbs/quant/network.ipynb #526fa2b7
 def _through(q, x, real, codes=False, state=None):
     "Yield name, layer, and what it did; real membranes for all layers, for none, or (`None`) for the last"
     into,last = _doubts(q, x),len(q.layers)-1
@@ -266,7 +227,7 @@ class QuantNetwork(_Layers):
     @typed
     def encode(self, x:Tensor, codes:bool=False)->Tensor: # Codes, float
         "Real numbers are rounded to input codes (half to even) and clipped; integers are codes already"
-        return _encoded(self, x, codes).to(self.layers[0].latent.dtype)
+        return encoded(self, x, codes).to(self.layers[0].latent.dtype)
 
     def _layers(self, x, real, codes=False, state=None): return _through(self, x, real, codes, state)
 

@@ -13,34 +13,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from ..checks import check_finite, check_range, check_shape, fail, typed
 from .fake import over
-from ..spikes.doubts import asked_later, doubt
-from .at_once import look_at_once, seen_at_once
+from ..spikes.doubts import asked_later
+from .at_once import held, look_at_once, seen_at_once
 from ..spikes.operators import op_name
-
-# %% ../../nbs/quant/observers.ipynb #7b4213a5
-@torch.library.custom_op(op_name('refuse'), mutates_args=())
-def _refuse(x:Tensor, lo:Tensor, hi:Tensor, where:str)->tuple[Tensor,Tensor]:
-    "`lo` and `hi`, unless a value is NaN or beyond half of what their dtype holds: so that no difference overflows"
-    limit = torch.finfo(lo.dtype).max/2
-    if not ((lo>=-limit)&(hi<=limit)).all():
-        if lo.dtype==torch.float16 and not x.isfinite().all():
-            fail('`x`', where, 'finite numbers', 'others; float16 ends at 65504 (bfloat16 and float32 do not)')
-        check_finite(x.double(), 'x', where)
-        big = x.double().abs().max().item() if x.numel() else 0
-        found = f'{big:.4g}' if big>limit else 'others on another rank'
-        fail('`x`', where, f'finite numbers up to {limit:.4g}, on every rank', found)
-    return lo.clone(),hi.clone()
-
-@_refuse.register_fake
-def _(x, lo, hi, where): return lo.new_empty(lo.shape),hi.new_empty(hi.shape)
-
-def _held(x, lo, hi, where):
-    "The same; where that is said later, such a batch has no ends"
-    if not asked_later(): return _refuse(x, lo, hi, where)
-    limit = torch.finfo(lo.dtype).max/2
-    bad = ~((lo>=-limit)&(hi<=limit)).all()
-    doubt(bad, fail, '`x`', where, f'finite numbers up to {limit:.4g}', 'others')
-    return torch.where(bad, torch.inf, lo),torch.where(bad, -torch.inf, hi)
 
 # %% ../../nbs/quant/observers.ipynb #731732ed
 @typed
@@ -282,21 +257,14 @@ class MinMax(_Scaled):
 
     @torch.no_grad()
     def _observe(self, x):
-        if seen_at_once(self, x): return self.look(x)
+        if seen_at_once(self, x): return look_at_once(self, x)
         v = rows_of(x, self.ch_axis, self.min_val.dtype, type(self).__name__)
         lo,hi = self._reduce(*(e.to(self.min_val.dtype) for e in extremes_of(v, self.spike_aware)))
-        lo,hi = self._fit(*_held(x, lo, hi, type(self).__name__))
+        lo,hi = self._fit(*held(x, lo, hi, type(self).__name__))
         k = (lo<=hi).long()
         self._absorb(lo, hi, k, self._weight(self.count+k))
         self._collect(v.masked_fill((lo>hi)[:,None], 0) if asked_later() and self.collects else v, lo, hi)
         self.write(lo.amin(), hi.amax(), self._scale().amax().to(lo))
-
-    def look(self,
-        x:Tensor, # What to look at, on a GPU that can do it at once (`seen_at_once`)
-        worth:Tensor=None # What one is worth, of each place of the last axis; 1 if absent
-    ):
-        "Look at all of it in one launch or two; raises `CheckError`"
-        look_at_once(self, x, _refuse, worth)
 
     def merge(self,
         other:'MinMax' # An observer of the same kind that watched other batches

@@ -31,6 +31,7 @@ def fitting(
     except torch.OutOfMemoryError as e:
         asked,(held,total) = _asked(e),_held(device)
         most = int(samples*.9*total/max(1., held+asked))
-        want = f"room for {samples} samples (about {min(most, samples-1)} fit in {total/2**30:.1f} GiB; or save='bits' of its neurons)"
+        fit = f'about {min(most, samples-1)} fit in {total/2**30:.1f} GiB'
+        want = f"room for {samples} samples ({fit}; or save='bits' of its neurons)"
         found = f'{held/2**30:.1f} GiB in use when {asked/2**30:.2f} GiB more were asked for'
         fail('memory', where, want, found)

@@ -125,7 +125,8 @@ def _check_learned(net):
     named = dict(net.named_parameters())
     finite = torch.stack([p.detach().isfinite().all() for p in named.values()])
     bad = [n for n,ok in zip(named, finite.tolist()) if not ok]
-    if bad: fail(f'`{bad[0]}`', 'train_epoch', 'finite numbers; look at the data, or try a smaller learning rate', 'others')
+    want = 'finite numbers; look at the data, or try a smaller learning rate'
+    if bad: fail(f'`{bad[0]}`', 'train_epoch', want, 'others')
 
 def _means(net, sums, n):
     "Of `n` samples; raises `CheckError` if something was wrong with them"
@@ -149,7 +150,8 @@ def train_epoch(
         found = 'none; `freeze` ends learning, keep a deepcopy from before'
         fail('`net`', 'train_epoch', 'parameters that learn', found)
     net.train()
-    n,sums,means,step = 0,torch.zeros(3, dtype=torch.float64),None,Repeated(partial(_step, net, opt, penalty, objective), opt)
+    step = Repeated(partial(_step, net, opt, penalty, objective), opt)
+    n,sums,means = 0,torch.zeros(3, dtype=torch.float64),None
     for b,(x,y) in enumerate(_pairs(data, 'train_epoch'), 1):
         with fitting('train_epoch, on the way back', x.device, len(y)): new = step(x, y)
         sums,n,means = sums.to(x.device)+new.to(x.device),n+len(y),None

@@ -34,8 +34,10 @@ def _watched(stops):
         finally: torch.cuda.set_sync_debug_mode(before)
     for w in said:
         if 'synchronizing CUDA' in str(w.message): stops.append(f'{Path(w.filename).name}, line {w.lineno}')
-        elif 'ynchronization debug mode' not in str(w.message): warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
+        elif 'ynchronization debug mode' in str(w.message): pass # torch says that of itself
+        else: warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
 
+# %% ../../nbs/train/repeated.ipynb #b1d1ac48
 def _forget_streams(opt):
     "A parameter adds its gradients on the stream that it was first used on, for as long as any loss is held"
     for p in (p for g in opt.param_groups for p in g['params']):
@@ -43,6 +45,7 @@ def _forget_streams(opt):
         p.data = own.new_empty(0, dtype=torch.float32 if own.dtype==torch.float64 else torch.float64)
         p.data = own
 
+# %% ../../nbs/train/repeated.ipynb #a6717d8f
 def _written(step, tensors):
     "A graph of `step`, and what it gives each time"
     graph = torch.cuda.CUDAGraph()
@@ -56,6 +59,19 @@ def _written(step, tensors):
         fail('a training step', 'train_epoch', want, str(e).split('\n')[0])
     return graph,out
 
+def _aside(stream, f, tensors):
+    "On a stream of its own, as a graph has to be made"
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream): out = f(*tensors)
+    torch.cuda.current_stream().wait_stream(stream)
+    return out
+
+def _stays(stops):
+    "Does a step stay as it is written, as it waits somewhere?"
+    want = 'expected a step that a CUDA graph can hold, which never waits for the device'
+    if stops: warn(f'training: {want}, found a wait at {stops[0]}: it is run as it is written')
+    return bool(stops)
+
 # %% ../../nbs/train/repeated.ipynb #0f6bf1f5
 class Repeated:
     "A step, written down once three batches of one shape have come"
@@ -63,29 +79,20 @@ class Repeated:
         step, # Function of a batch's tensors that gives a tensor; all else that it changes stays where it is
         opt:torch.optim.Optimizer # Whose gradients it makes
     ):
-        self.step,self.opt,self.may = step,opt,can_repeat(opt)
+        self.step,self.opt,self.may,self.shape,self.times,self.graph = step,opt,can_repeat(opt),None,0,None
         self.stream = torch.cuda.Stream() if self.may else None
         if self.may: _forget_streams(opt)
-        self.shape,self.times,self.graph = None,0,None
 
     def __call__(self, *tensors:Tensor)->Tensor: # What the step gives; it is gone with the next call
         if not self.may: return self.step(*tensors)
         shape = [(t.shape,t.dtype,t.device) for t in tensors]
-        if self.graph is None:
-            self.times = self.times+1 if shape==self.shape else 1
-            self.shape = shape
-            return self._aside(self._write if self.times>3 else self._try if self.times==3 else self.step, tensors)
-        if shape!=self.shape: return self._aside(self.step, tensors)
-        for own,t in zip(self.tensors, tensors): own.copy_(t, non_blocking=True)
-        self.graph.replay()
-        return self.out
-
-    def _aside(self, f, tensors):
-        "On a stream of its own, as a graph has to be made"
-        self.stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self.stream): out = f(*tensors)
-        torch.cuda.current_stream().wait_stream(self.stream)
-        return out
+        if self.graph and shape==self.shape:
+            for own,t in zip(self.tensors, tensors): own.copy_(t, non_blocking=True)
+            self.graph.replay()
+            return self.out
+        if not self.graph: self.times,self.shape = self.times+1 if shape==self.shape else 1,shape
+        soon = None if self.graph else {3:self._try, 4:self._write}.get(self.times)
+        return _aside(self.stream, soon or self.step, tensors)
 
     def _write(self, *tensors):
         self.opt.zero_grad(set_to_none=True) # gradients are made where the graph keeps them
@@ -95,11 +102,7 @@ class Repeated:
         self.graph.replay()
         return self.out
 
-    def _try(self, *tensors):
-        "Once more as it is written, and see whether it waits anywhere: then it stays as it is"
-        stops = []
-        with _watched(stops): out = self.step(*tensors)
-        self.may = not stops
-        want = 'expected a step that a CUDA graph can hold, which never waits for the device'
-        if stops: warn(f'training: {want}, found a wait at {stops[0]}: it is run as it is written')
+    def _try(self, *tensors): # once more as written
+        with _watched(stops := []): out = self.step(*tensors)
+        self.may = not _stays(stops)
         return out

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['channel_codes']
 
-# %% ../../../nbs/kernels/cuda/channels.ipynb #119e3ea3
+# %% ../../../nbs/kernels/cuda/channels.ipynb #88e9adf5
 import torch, triton
 import triton.language as tl
 from .lif import launch
 
-# %% ../../../nbs/kernels/cuda/channels.ipynb #f021372a
-_MAGIC,_MOST,_ONE = tl.constexpr(6755399441055744.0),tl.constexpr(2147483647.0),tl.constexpr(65536.0)
+# %% ../../../nbs/kernels/cuda/channels.ipynb #27b6f69a
+_MAGIC,_MOST,_ONE = tl.constexpr(6755399441055744.0),tl.constexpr(2147483647.0),tl.constexpr(2.**16)
 
 @triton.jit
 def _whole(z):
@@ -36,7 +36,7 @@ def _unit(th, s, zero, scale, IN: tl.constexpr, SHARE: tl.constexpr, GUARD: tl.c
     if FEW: return worth,scale/GUARD
     else: return worth,worth/GUARD
 
-# %% ../../../nbs/kernels/cuda/channels.ipynb #a964913b
+# %% ../../../nbs/kernels/cuda/channels.ipynb #90cb048c
 @triton.jit
 def _read(bias, threshold, s, zero, scale, at, ok, pt, ps, pc, MANY: tl.constexpr):
     "Of each channel: bias, threshold, scale, whether there is one, and that of currents"
@@ -62,7 +62,7 @@ def _forward(bias, threshold, beta, alpha, s, zero, scale, real, ints, c, m, pt,
     tl.store(ints + at, kb.to(tl.int32), ok); tl.store(ints + m+at, kt.to(tl.int32), ok)
     tl.store(ints + 2*m+at, kl.to(tl.int32), ok); tl.store(ints + 3*m+at, ka.to(tl.int32), ok)
 
-# %% ../../../nbs/kernels/cuda/channels.ipynb #0f236845
+# %% ../../../nbs/kernels/cuda/channels.ipynb #9e6ccea8
 @triton.jit
 def _left(x, unit):
     "What the unit gets of one that is rounded, and whether that is in the range"
@@ -90,7 +90,7 @@ def _backward(bias, threshold, beta, alpha, s, zero, scale, g0, g1, g2, g3, out,
     if ALPHA: tl.store(out + 3*m+at, _through(tl.load(alpha + at*pa, ok, 0.), tl.load(g3 + at, ok, 0.)), ok)
     tl.store(out + 4*m+at, tl.zeros_like(gs) if FEW else gs, ok)
 
-# %% ../../../nbs/kernels/cuda/channels.ipynb #34a0ce7c
+# %% ../../../nbs/kernels/cuda/channels.ipynb #32fdb0fa
 def _own(*params): return [p.stride(0) if len(p)>1 else 0 for p in params]
 
 def _there(ctx, bias, threshold, beta, alpha, s, zero, scale, constants):
@@ -123,7 +123,7 @@ class _Channels(torch.autograd.Function):
         return out
     backward = staticmethod(_back)
 
-# %% ../../../nbs/kernels/cuda/channels.ipynb #b55234ea
+# %% ../../../nbs/kernels/cuda/channels.ipynb #55e7cab9
 def channel_codes(
     params:tuple, # Bias `[C]`; threshold, beta and alpha (or `None`), each `[C]` or of one value
     s, # Scale of the weights `[C]` or `[1]`, float64
@@ -133,7 +133,7 @@ def channel_codes(
     in_scale:float, # What an input code is worth
     clip:bool, # Are membranes clipped?
     guard:int # Guard bits f
-)->tuple: # Bias, threshold, leaks of membranes and currents, unit and worth, float64 `[C]`; the first four as int32 `[4, C]`
+)->tuple: # Bias, threshold, leaks of membranes and currents, unit, worth (float64 `[C]`); four as int32 `[4, C]`
     "Biases, thresholds and leaks in units of the membrane"
     bias,*rest = params
     flat = [None if p is None else p.reshape(-1) for p in rest]

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['input_codes']
 
-# %% ../../../nbs/kernels/cuda/inputs.ipynb #e83dbe51
+# %% ../../../nbs/kernels/cuda/inputs.ipynb #ee6295a9
 import torch, triton
 import triton.language as tl
 from torch import Tensor
 from .lif import launch
 
-# %% ../../../nbs/kernels/cuda/inputs.ipynb #cc69faea
+# %% ../../../nbs/kernels/cuda/inputs.ipynb #af753c4a
 _MAGIC = tl.constexpr(6755399441055744.0) # 1.5·2⁵²: what is added and taken away rounds half to even
 
 @triton.jit
@@ -35,7 +35,7 @@ def _encode(x, out, notes, m, SCALE: tl.constexpr, LOW: tl.constexpr, HIGH: tl.c
     _note(notes + 1, ok & (v != 0) & (v != 1))
     _note(notes + 2, ok & finite & (under | over))
 
-# %% ../../../nbs/kernels/cuda/inputs.ipynb #79047998
+# %% ../../../nbs/kernels/cuda/inputs.ipynb #c382e757
 def input_codes(
     x:Tensor, # Real numbers on a GPU, of any shape
     scale:float, # What one code is worth
@@ -44,6 +44,7 @@ def input_codes(
     dtype:torch.dtype # Of the codes, float32 or float64
 )->tuple: # Codes, NaN for what is not finite; bool `[3]`: is something not finite, no spike, beyond the codes?
     "Real numbers in codes, half to even"
-    x,out,notes = x.contiguous(),torch.empty(x.shape, dtype=dtype, device=x.device),torch.zeros(3, dtype=torch.int32, device=x.device)
+    x,out = x.contiguous(),torch.empty(x.shape, dtype=dtype, device=x.device)
+    notes = torch.zeros(3, dtype=torch.int32, device=x.device)
     if x.numel(): launch(_encode, x.numel(), (x,out,notes), (x.numel(),), (float(scale),low,high), (), (1024,4))
     return out,notes.bool()

@@ -29,6 +29,7 @@ def _worth(x, worth, i, m, ok):
     v = (v*w).to(tl.float32)
     return tl.where(ok, v, _INF), tl.where(ok, v, -_INF)
 
+# %% ../../../nbs/kernels/cuda/watch.ipynb #fdad51f2
 @triton.jit
 def _ends(x, worth, lo, hi, c, n, inner, parts, m, FLAT: tl.constexpr, AWARE: tl.constexpr, WORTH: tl.constexpr,
           BLOCK: tl.constexpr):
