@@ -518,8 +518,8 @@ quant.drift.weight_saturation quant.fake.Observed quant.fake.stand_for quant.fol
 quant.histograms.Histogram quant.histograms.Histogram.edges quant.histograms.Histogram.magnitudes quant.histograms.Histogram.merge
 quant.histograms.Magnitudes quant.histograms.Percentile quant.histograms.Percentile.edges quant.histograms.entropy_range quant.histograms.mse_range
 quant.histograms.percentile_range quant.layer.QuantLayer quant.layer.QuantLayer.codes quant.layer.QuantLayer.forward quant.layer.QuantLayer.freeze
-quant.layer.Ran quant.layer.codes quant.layer.final_codes quant.layer.freeze quant.layer.multiplier quant.layer.present_codes quant.layer.prove
-quant.layer.returning quant.layer.run quant.layer.stored_codes quant.layer.sums quant.layer.warn_if_coarse quant.learned.Into quant.learned.Learned
+quant.layer.Ran quant.layer.codes quant.layer.final_codes quant.layer.freeze quant.layer.present_codes quant.layer.prove
+quant.layer.returning quant.layer.run quant.layer.stored_codes quant.layer.sums quant.layer.warn_if_coarse quant.learned.Into quant.learned.Learned quant.units.multiplier
 quant.learned.Learned.extra_repr quant.learned.Learned.set_guard quant.learned.Learned.switch quant.learned.find_gain quant.learned.input_thresholds
 quant.learned.place quant.level_sets.LevelTable.__call__ quant.level_sets.Levels quant.membranes.Rounding quant.network.QuantNetwork
 quant.network.QuantNetwork.extra_repr quant.network.QuantNetwork.freeze quant.network.QuantNetwork.integers quant.network.QuantNetwork.materialize
