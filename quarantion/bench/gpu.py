@@ -68,11 +68,11 @@ def _row(goal, rows):
 
 def goal_rows(
     stored:dict, # Part -> a dictionary with `rows`, each that of a `Timing`
-    goals:list=GOALS # What is aimed at
+    goals:list=None # What is aimed at; `GOALS` if absent
 )->list: # A `Row` for each goal whose work was measured; where ours did not run, with a ratio of 0
     "What was reached"
     out = []
-    for g in goals:
+    for g in GOALS if goals is None else goals:
         rows = [Timing(**r) for r in stored.get(g.part, {}).get('rows', ()) if r['work']==g.work]
         if rows: out.append(_row(g, rows))
     return out
