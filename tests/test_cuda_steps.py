@@ -1,5 +1,4 @@
 """A training step on a GPU: nothing waits, it may be written down as a graph, and what is wrong is said all the same"""
-import copy
 import warnings
 
 import pytest
@@ -109,7 +108,7 @@ def test_nan_is_found(name, at):
 
 
 def test_own_loop_hears_of_it_a_little_later():
-    (x,y),q = data(),made('nonary')
+    (x,_),q = data(),made('nonary')
     x = x[:64].cuda()
     q(x); torch.cuda.synchronize(); q(x)
     bad = x.clone()
