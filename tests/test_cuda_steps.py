@@ -207,3 +207,21 @@ def test_a_full_card_says_what_would_fit():
     m = net()
     with pytest.raises(CheckError, match=r'layer \d: memory: expected room for 2000000 samples \(about \d+ fit'): m(torch.rand(400, 2_000_000, 20, device='cuda'))
     assert m(torch.rand(4, 20, device='cuda'))[1].shape==(6,4,5)
+
+
+def test_another_learning_rate_is_taken_at_once(monkeypatch):
+    x,y = data()
+    x,y = x[:64].cuda(),y[:64].cuda()
+    def trained(rates):
+        m = net()
+        opt = adam(m)
+        def feed():
+            for lr in rates:
+                for g in opt.param_groups: g['lr'] = lr
+                yield x,y
+        train_epoch(m, opt, feed())
+        return m.state_dict()
+    rates = [1e-3]*6+[1e-2]*6
+    got = trained(rates)
+    monkeypatch.setattr('quarantion.train.repeated.can_repeat', lambda opt: False)
+    for k,v in trained(rates).items(): assert torch.equal(v, got[k]), k

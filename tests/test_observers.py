@@ -460,3 +460,13 @@ def test_two_processes_see_what_one_sees(tmp_path):
     one = MinMax(ch_axis=1)
     for x in batches(): one(x[:2].reshape(-1, 3))
     assert torch.equal(a['ddp']['0.min_val'], one.min_val) and torch.equal(a['ddp']['0.ring'], one.ring)
+
+
+def test_a_silent_batch_is_not_seen_but_in_a_step_that_waits_for_nothing():
+    from quarantion.spikes.doubts import Doubts, collecting
+    ob = MinMax(spike_aware=True)
+    assert not ob.seen
+    ob(torch.zeros(4))
+    assert not ob.seen
+    with collecting(Doubts()): assert ob.seen # a batch came; numbers are not waited for
+    with pytest.raises(CheckError, match='values to have been observed'): ob.calculate_qparams()

@@ -9,6 +9,7 @@ __all__ = []
 import torch
 from torch import Tensor
 from ..checks import check_finite, fail
+from .fake import over as nearest
 from ..runtime.input import are_codes, warn_clipped
 from ..spikes.doubts import asked_later, doubt
 from ..spikes.operators import on_gpu
@@ -26,7 +27,7 @@ def _coded(q, x):
     if on_gpu(x) and not x.requires_grad and not torch.compiler.is_compiling():
         from quarantion.kernels.cuda.inputs import input_codes
         return input_codes(x, q.in_scale, q.in_min, q.in_max, q.layers[0].latent.dtype)
-    z = x.double()/q.in_scale
+    z = nearest(x.double(), q.in_scale)
     whole = torch.round(z)
     k = whole.clamp(q.in_min, q.in_max)
     over = ((whole<q.in_min)|(whole>q.in_max)).any()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from ..checks import FLOATS, as_array, check_broadcast, check_dtype, check_finite, check_range, fail, typed
 from ..kernels.levels import level_bounds, level_cells, nearest_level, uniform_rate
+from .fake import over
 from ..spikes.buffers import empty
 from ..spikes.operators import on_gpu, op_name
 from ..spikes.surrogate import plain_tensors
@@ -67,7 +68,7 @@ def max_scale(
     ch_axis:int=None # Axis of the output channels; `None` for one scale
 )->Tensor: # Scale, shaped to broadcast against `w`; 0 where all weights are
     "The largest weight gets the largest code"
-    return _shaped(_rows(check_finite(w, 'w'), ch_axis).abs().amax(1)/lv.quant_max, w, ch_axis)
+    return _shaped(over(_rows(check_finite(w, 'w'), ch_axis).abs().amax(1), lv.quant_max), w, ch_axis)
 
 @typed
 def percentile_scale(
@@ -80,7 +81,7 @@ def percentile_scale(
     check_range(percentile, 0, 100, 'percentile', above=True)
     rows = _rows(check_finite(w, 'w'), ch_axis).abs()
     k = max(1, round(rows.shape[1]*percentile/100))
-    return _shaped(rows.kthvalue(k, dim=1).values/lv.quant_max, w, ch_axis)
+    return _shaped(over(rows.kthvalue(k, dim=1).values, lv.quant_max), w, ch_axis)
 
 # %% ../../nbs/quant/level_sets.ipynb #fe5b8cfe
 @typed
@@ -93,7 +94,7 @@ def mse_scale(
     "The scale with the least squared error"
     check_range(candidates, 1, name='candidates')
     rows = _rows(check_finite(w, 'w'), ch_axis)
-    top = rows.abs().amax(1)/lv.quant_max
+    top = over(rows.abs().amax(1), lv.quant_max)
     best,err = top.clone(),torch.full_like(top, torch.inf)
     for r in torch.linspace(.125, 1, candidates).tolist():
         s = (top*r).clamp(min=torch.finfo(top.dtype).tiny)[:,None]

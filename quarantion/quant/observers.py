@@ -223,8 +223,8 @@ class _Scaled(_Extremes):
     def quant_min(self)->int: return -self.quant_max # Smallest code
 
     @property
-    def seen(self)->bool: # Was anything observed? On a GPU: did a batch come? Numbers there are not waited for
-        return len(self.count)>0 and (self.count.is_cuda or bool(self.count.any()))
+    def seen(self)->bool: # Was anything observed? In a step that waits for no numbers: did a batch come?
+        return len(self.count)>0 and (asked_later() or bool(self.count.any()))
 
     def _range(self): # largest magnitude that a code should stand for
         return torch.maximum(-self.min_val, self.max_val).clamp(min=0)

@@ -142,7 +142,7 @@ def train_epoch(
     opt:torch.optim.Optimizer, # Its optimizer
     data, # Batches of inputs and labels
     each=lambda done,stats: None, # Called after each batch (on a GPU: 50) with the samples done and the means so far
-    penalty=lambda net,rate: 0., # Added to the loss: a function of the network and its spike rate, with gradients
+    penalty=lambda net,rate: 0., # Added to the loss: of network and spike rate; what it changes belongs into tensors
     objective=answered # Loss, scores and spike rate, of network, samples and labels
 )->dict: # `loss`, `accuracy` and `spike_rate`, means over the epoch
     "Train on each batch once; raises `CheckError` if the loss, or what was learned, is not finite"

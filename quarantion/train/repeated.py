@@ -59,12 +59,19 @@ def _written(step, tensors):
         fail('a training step', 'train_epoch', want, str(e).split('\n')[0])
     return graph,out
 
+def _own_stream(opt):
+    _forget_streams(opt)
+    return torch.cuda.Stream()
+
 def _aside(stream, f, tensors):
     "On a stream of its own, as a graph has to be made"
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream): out = f(*tensors)
     torch.cuda.current_stream().wait_stream(stream)
     return out
+
+def _said(opt): # numbers that a graph would keep; those in tensors it reads
+    return [{k:v for k,v in g.items() if k!='params' and not isinstance(v, Tensor)} for g in opt.param_groups]
 
 def _stays(stops):
     "Does a step stay as it is written, as it waits somewhere?"
@@ -80,12 +87,12 @@ class Repeated:
         opt:torch.optim.Optimizer # Whose gradients it makes
     ):
         self.step,self.opt,self.may,self.shape,self.times,self.graph = step,opt,can_repeat(opt),None,0,None
-        self.stream = torch.cuda.Stream() if self.may else None
-        if self.may: _forget_streams(opt)
+        self.stream = _own_stream(opt) if self.may else None
 
     def __call__(self, *tensors:Tensor)->Tensor: # What the step gives; it is gone with the next call
         if not self.may: return self.step(*tensors)
         shape = [(t.shape,t.dtype,t.device) for t in tensors]
+        if self.graph and self.said!=_said(self.opt): self.graph,self.times = None,0 # such as another learning rate
         if self.graph and shape==self.shape:
             for own,t in zip(self.tensors, tensors): own.copy_(t, non_blocking=True)
             self.graph.replay()
@@ -97,7 +104,7 @@ class Repeated:
     def _write(self, *tensors):
         self.opt.zero_grad(set_to_none=True) # gradients are made where the graph keeps them
         _forget_streams(self.opt)
-        self.tensors = [t.clone() for t in tensors]
+        self.tensors,self.said = [t.clone() for t in tensors],_said(self.opt)
         self.graph,self.out = _written(self.step, self.tensors)
         self.graph.replay()
         return self.out

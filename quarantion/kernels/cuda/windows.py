@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['windows', 'input_gradient', 'gradients', 'convolution']
 
-# %% ../../../nbs/kernels/cuda/windows.ipynb #7747f128
+# %% ../../../nbs/kernels/cuda/windows.ipynb #807d3518
 import torch, triton
 import torch.nn.functional as F
 import triton.language as tl
 from torch import Tensor
 
-# %% ../../../nbs/kernels/cuda/windows.ipynb #80e320df
+# %% ../../../nbs/kernels/cuda/windows.ipynb #08e9a37e
 @triton.jit
 def _window(x, first, row, col, k, ok, h, l, CP: tl.constexpr, KH: tl.constexpr, KW: tl.constexpr, PAD: tl.constexpr,
             DH: tl.constexpr, DW: tl.constexpr):
@@ -40,7 +40,7 @@ def _windows(x, w, out, m, c, fan, high, wide, h, l, CP: tl.constexpr, KH: tl.co
     here = n[None,:]*(c*(high*wide)) + (ch[:,None]*(high*wide) + place[None,:])
     tl.store(out + here, acc.to(out.dtype.element_ty), (ch < c)[:,None] & (at < m)[None,:])
 
-# %% ../../../nbs/kernels/cuda/windows.ipynb #82dee5c2
+# %% ../../../nbs/kernels/cuda/windows.ipynb #591a579f
 def _side_by_side(x, channels, dtype):
     "A copy with channels at the end, and zeros behind them"
     n,c,h,l = x.shape
@@ -56,7 +56,7 @@ def _tapped(w, channels, block, dtype):
     rows[:,:fan].view(c, kh*kw, channels)[...,:j].copy_(w.flatten(2).transpose(1, 2))
     return rows
 
-# %% ../../../nbs/kernels/cuda/windows.ipynb #dc719d10
+# %% ../../../nbs/kernels/cuda/windows.ipynb #4676a2d7
 def windows(
     x:Tensor, # `[n, c, h, w]` on a GPU, any strides
     w:Tensor, # Weights `[C, c, kh, kw]`
@@ -80,7 +80,7 @@ def windows(
     with torch.cuda.device_of(x): _windows[grid](wide, rows, out, *numbers, channels, *how, num_warps=4, num_stages=3)
     return out
 
-# %% ../../../nbs/kernels/cuda/windows.ipynb #e40775f4
+# %% ../../../nbs/kernels/cuda/windows.ipynb #15bc2598
 def input_gradient(
     g:Tensor, # Gradient of what a convolution of stride 1 and one group gave `[n, C, h', w']`
     w:Tensor, # Its weights `[C, c, kh, kw]`
@@ -92,7 +92,7 @@ def input_gradient(
     back = tuple(d*(k-1)-p for d,k,p in zip(dilation, w.shape[2:], padding))
     return windows(g, w.flip(2, 3).transpose(0, 1), (1,1), back, dilation, tf32=tf32)
 
-# %% ../../../nbs/kernels/cuda/windows.ipynb #2470ad4e
+# %% ../../../nbs/kernels/cuda/windows.ipynb #1f49029f
 def _turns(
     w:Tensor, # Weights `[C, c/groups, kh, kw]`
     stride:tuple, # This and what follows for h and w
@@ -121,7 +121,7 @@ def gradients(
     gx,gw,gb = torch.ops.aten.convolution_backward(g, x, w, bias, *where, False, (0,0), groups, wanted)
     return input_gradient(g, w, how[1], how[2], tf32=True) if turn else gx,gw,gb
 
-# %% ../../../nbs/kernels/cuda/windows.ipynb #46aec6aa
+# %% ../../../nbs/kernels/cuda/windows.ipynb #13d3d685
 class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, w, b, how):
