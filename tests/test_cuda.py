@@ -8,6 +8,7 @@ import torch
 
 from quarantion.checks import CheckError
 from quarantion.runtime.layer import RESETS
+from quarantion.spikes import operators
 from quarantion.spikes.operators import backward_loop, forward_loop
 from quarantion.spikes.surrogate import SURROGATES
 
@@ -69,6 +70,24 @@ def test_gradients_equal_the_loop(seed):
     for k,(a,b) in enumerate(zip(got, want)):
         if k in (1,2) and not learn[k-1]: assert not len(a)
         else: torch.testing.assert_close(a.cpu(), b.to(a.dtype), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('detach', [True, False])
+@pytest.mark.parametrize('surrogate', SURROGATES)
+def test_a_slope_that_learns_is_not_read_here(surrogate, detach, monkeypatch):
+    "Gradients of a slope on the device, beside those of a CPU; nothing waits for the number"
+    from quarantion.kernels.cuda import lif
+    torch.manual_seed(0)
+    for reset in RESETS:
+        x,beta,theta,v0,g = torch.randn(9, 3, 7)+.4,torch.rand(7),torch.rand(7)+.5,torch.rand(3, 7),torch.randn(9, 3, 7)
+        args = lambda *t: (*t,9,reset,surrogate,detach,True,True)
+        monkeypatch.setattr(operators, 'on_gpu', lambda t: None)
+        want = operators._lif_slope_bw(*args(g, None, x, beta, theta, v0, torch.tensor(3.)))
+        monkeypatch.setattr(operators, 'on_gpu', lambda t: lif)
+        with monkeypatch.context() as m:
+            if GPU: m.setattr(torch.Tensor, 'item', None)
+            got = operators._lif_slope_bw(*args(*there(g, None, x, beta, theta, v0, torch.tensor(3.))))
+        for a,b in zip(got, want): torch.testing.assert_close(a.cpu(), b, rtol=1e-5, atol=1e-5)
 
 
 def ints(seed):

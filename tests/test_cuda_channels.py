@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from quarantion import prepare, preset
-from quarantion.quant import layer
+from quarantion.quant import layer, units
 from quarantion.spikes import LIF, Network
 from quarantion.spikes.synaptic import neurons_with
 
@@ -41,12 +41,12 @@ def one(seed, policy):
 
 
 def answers(q, l, monkeypatch, gpu):
-    monkeypatch.setattr(layer, 'on_gpu', lambda x: gpu)
+    for module in layer,units: monkeypatch.setattr(module, 'on_gpu', lambda x: gpu)
     q.zero_grad(set_to_none=True)
     codes,reals,s,zero = layer._weight_codes(l)
     few = l.current_max if l.current.seen else 0
-    scale = layer._current_scale(l, layer._threshold(l)) if few else None
-    out = layer._in_units(l, s, zero, scale)
+    scale = units.current_scale(l, units.thresholds(l)) if few else None
+    out = units.in_units(l, s, zero, scale)
     torch.manual_seed(1)
     sum((v*torch.randn(len(v), dtype=v.dtype).to(v.device)).sum() for v in out[:4] if v is not None and v.requires_grad).backward()
     return out[:3]+(() if l.alpha is None else out[3:4])+out[4:6],list(out[6])[:3+(l.alpha is not None)],[p.grad for p in q.parameters()]

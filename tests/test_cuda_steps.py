@@ -10,6 +10,7 @@ from quarantion import prepare, preset
 from quarantion.checks import CheckError
 from quarantion.spikes import LIF, Network
 from quarantion.spikes.neuron import RecurrentLIF
+from quarantion.spikes.parameters import learnable
 from quarantion.train.fit import batches, train_epoch
 from quarantion.train.repeated import Repeated, can_repeat
 
@@ -35,12 +36,16 @@ def adam(m): return torch.optim.Adam(m.param_groups(1e-3) if hasattr(m, 'param_g
 
 def made(name):
     if name in ('float','recurrent'): return net(back=name=='recurrent')
+    if name=='slope':
+        learns = net()
+        learnable(learns.layers[1], 'slope')
+        return learns
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         return prepare(net(), preset(name), data()[0][:64].cuda()).train()
 
 
-@pytest.mark.parametrize('name', ['float','recurrent',*PRESETS])
+@pytest.mark.parametrize('name', ['float','recurrent','slope',*PRESETS])
 def test_nothing_waits_in_a_step(name):
     q,(x,y) = made(name),data()
     x,y,opt = x[:64].cuda(),y[:64].cuda(),adam(q)
@@ -225,3 +230,14 @@ def test_another_learning_rate_is_taken_at_once(monkeypatch):
     got = trained(rates)
     monkeypatch.setattr('quarantion.train.repeated.can_repeat', lambda opt: False)
     for k,v in trained(rates).items(): assert torch.equal(v, got[k]), k
+
+
+@pytest.mark.parametrize('name', ['float','nonary'])
+def test_a_compiled_step_is_the_step(name):
+    q,(x,y) = made(name),data(64)
+    def grads(run):
+        q.zero_grad(set_to_none=True)
+        F.cross_entropy(run(x.cuda())[1].mean(0), y.cuda()).backward()
+        return [p.grad.clone() for p in q.parameters() if p.grad is not None]
+    want = grads(q.eval()) # observers stand
+    for a,b in zip(grads(torch.compile(q)), want, strict=True): torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)

@@ -314,6 +314,7 @@ def test_bits_and_back(n, device):
 
 
 @pytest.mark.skipif(not GPU, reason='no GPU')
+@pytest.mark.filterwarnings('ignore:Synchronization debug mode')
 def test_a_step_does_not_wait_and_is_captured():
     "Neither forward nor back; and replayed as a CUDA graph it gives the same gradients"
     net = made('conv', 'bits', 'cuda')
@@ -327,8 +328,9 @@ def test_a_step_does_not_wait_and_is_captured():
     with torch.cuda.stream(side):
         for _ in range(3): want = run()
         torch.cuda.synchronize()
-        torch.cuda.set_sync_debug_mode('error')
-        try: run()
+        try:
+            torch.cuda.set_sync_debug_mode('error')
+            run()
         finally: torch.cuda.set_sync_debug_mode('default')
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()

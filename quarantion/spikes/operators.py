@@ -178,15 +178,16 @@ def _backward(ctx, gs, gpre, gradients=lif_gradients):
 
 lif_op.register_autograd(_backward, setup_context=_setup)
 
+# %% ../../nbs/spikes/operators.ipynb #07850b3f
 def _first(): return lif_gradients if torch.is_grad_enabled() else _gradients # the operator refuses a second one
 
 class _Eager(torch.autograd.Function):
     "`lif_op` where nothing is compiled"
     @staticmethod
-    def forward(ctx, *args):
-        _setup(ctx, args, out := _forward(*args))
+    def forward(ctx, x, beta, theta, v0, rest):
+        _setup(ctx, args := (x,beta,theta,v0,*rest), out := _forward(*args))
         return out
-    backward = staticmethod(lambda ctx, gs, gpre: _backward(ctx, gs, gpre, _first()))
+    backward = staticmethod(lambda ctx, gs, gpre: (*_backward(ctx, gs, gpre, _first())[:4],None))
 
 def _is_eager(x): # tensors that stand for others know operators alone
     return not torch.compiler.is_compiling() and type(x) in (Tensor, nn.Parameter)
@@ -247,9 +248,10 @@ def _lif_slope_bw(gs:Tensor|None, gpre:Tensor|None, x:Tensor, beta:Tensor, theta
                   steps:int, reset:str, surrogate:str, detach_reset:bool, learn_beta:bool,
                   learn_theta:bool)->tuple[Tensor,Tensor,Tensor,Tensor,Tensor]:
     "As `lif_gradients`, and the gradient of the slope"
-    k,v = slope.item(),lif_op(x, beta, theta, v0, steps, reset, surrogate, 1., detach_reset, False, True)[1]
-    gx,gbeta,gtheta,gv0 = lif_gradients(gs, gpre, None, v, None, v0, beta, theta, steps, reset, surrogate, k,
-        detach_reset, False, learn_beta, learn_theta)
+    v = _forward(x, beta, theta, v0, steps, reset, surrogate, 1., detach_reset, False, True)[1]
+    k = slope if on_gpu(x) else slope.item() # nobody waits for it there
+    gx,gbeta,gtheta,gv0 = _gradients(gs, gpre, None, v, None, v0, beta, theta, steps, reset, surrogate, k, detach_reset,
+        False, learn_beta, learn_theta)
     h,gk = torch.zeros_like(v) if gs is None else gs.clone(),0.
     if not detach_reset:
         if reset=='subtract': h[:-1] -= theta*beta*gx[1:]
@@ -291,4 +293,5 @@ def over_time(
     "Run a layer over all of time"
     if isinstance(a.slope, Tensor):
         return _lif_slope(a.x, a.beta, a.theta, a.v0, a.slope, a.steps, a.reset, a.surrogate, a.detach_reset, keep)
-    return (_Eager.apply if _is_eager(a.x) else lif_op)(*a, trace, keep or trace)
+    rest = *a[4:],trace,keep or trace
+    return _Eager.apply(*a[:4], rest) if _is_eager(a.x) else lif_op(*a[:4], *rest)

@@ -162,15 +162,15 @@ def _real(v, unit, UNIT: tl.constexpr):
 
 # %% ../../../nbs/kernels/cuda/lif.ipynb #add080d3
 @triton.jit
-def _backward(gs, gpre, pre, beta, theta, v0, gx, gbeta, gtheta, gv0, unit, slope, steps, m, n,
+def _backward(gs, gpre, pre, beta, theta, v0, gx, gbeta, gtheta, gv0, unit, steep, slope, steps, m, n,
               st, sb, sn, qt, qb, qn, vb, vn, pb, pt, RESET: tl.constexpr, KIND: tl.constexpr, DETACH: tl.constexpr,
-              GS: tl.constexpr, GPRE: tl.constexpr, UNIT: tl.constexpr, CONST: tl.constexpr, BETA: tl.constexpr,
-              THETA: tl.constexpr, FLAT: tl.constexpr, START: tl.constexpr, BLOCK: tl.constexpr):
+              GS: tl.constexpr, GPRE: tl.constexpr, UNIT: tl.constexpr, STEEP: tl.constexpr, CONST: tl.constexpr,
+              BETA: tl.constexpr, THETA: tl.constexpr, FLAT: tl.constexpr, START: tl.constexpr, BLOCK: tl.constexpr):
     at = tl.program_id(0)*BLOCK + tl.arange(0, BLOCK)
     ok,last,here,step = at<m,steps-1,at.to(tl.int64),tl.cast(m, tl.int64)
     b,th = tl.load(beta + at%n*pb, ok, 0.),tl.load(theta + at%n*pt, ok, 0.)
-    k,slope = tl.load(unit + at%n, ok, 0.) if UNIT else b,tl.cast(slope, b.dtype)
-    rest = tl.load(v0 + place(at, n, vb, vn, START), ok, 0.)
+    k,rest = tl.load(unit + at%n, ok, 0.) if UNIT else b,tl.load(v0 + place(at, n, vb, vn, START), ok, 0.)
+    slope = tl.load(steep).to(b.dtype) if STEEP else tl.cast(slope, b.dtype)
     gs,gpre = gs + place(at, n, sb, sn, FLAT),gpre + place(at, n, qb, qn, FLAT)
     p0,p1,p2,p3 = four(pre+here, step, last, last, ok)
     none = tl.zeros([BLOCK], b.dtype)
@@ -198,20 +198,21 @@ def lif_backward(
     pre, # Membranes before the reset `[T, B, N]`, in units of `unit`
     unit, # Worth of one, `[N]`; absent for real numbers
     neurons:tuple, # v0 `[B, N]`, beta and theta `[N]`
-    how:tuple, # Reset and surrogate, each a number, slope, and whether resets are detached
+    how:tuple, # Reset and surrogate, each a number, slope (a tensor is read there), and whether resets are detached
     constant:bool, # Is the gradient that of a constant current?
     learn:tuple # Are gradients of β and θ wanted?
 )->tuple: # Gradients of x, of β and θ for each row (float64), and of v0
     "A layer, back through time"
     (v0,beta,theta),(b,n),steps = neurons,neurons[0].shape,len(pre)
     (reset,kind,slope,detach),gv0 = how,v0.new_empty((b,n))
+    steep,slope = (slope,1.) if isinstance(slope, torch.Tensor) else (None,slope)
     gx = v0.new_empty((1 if constant else steps,b,n))
     gbeta,gtheta = (v0.new_empty((b if l else 0,n), dtype=torch.float64) for l in learn)
     if not b*n or not steps: return tuple(g.zero_() for g in (gx,gbeta,gtheta,gv0))
     strides = lambda g: (0,0,0) if g is None else (steps_of(g),*g.stride()[1:])
     there = lambda g: gv0 if g is None else g
-    tensors = there(gs),there(gpre),pre,beta,theta,v0,gx,gbeta,gtheta,gv0,there(unit)
-    has = gs is not None,gpre is not None,unit is not None
+    tensors = there(gs),there(gpre),pre,beta,theta,v0,gx,gbeta,gtheta,gv0,there(unit),there(steep)
+    has = *(g is not None for g in (gs,gpre,unit,steep)),
     numbers = steps,b*n,n,*strides(gs),*strides(gpre),*v0.stride(),*own_of(beta, theta)
     launch(_backward, b*n, tensors, numbers,
            (reset,kind,detach,*has,constant,*learn,flat(gs, gpre),flat(v0)), (slope,))
