@@ -173,10 +173,9 @@ def _backward(gs, gpre, pre, beta, theta, v0, gx, gbeta, gtheta, gv0, unit, stee
     slope = tl.load(steep).to(b.dtype) if STEEP else tl.cast(slope, b.dtype)
     gs,gpre = gs + place(at, n, sb, sn, FLAT),gpre + place(at, n, qb, qn, FLAT)
     p0,p1,p2,p3 = four(pre+here, step, last, last, ok)
-    none = tl.zeros([BLOCK], b.dtype)
-    s0,s1,s2,s3 = none,none,none,none
+    none,wide = tl.zeros([BLOCK], b.dtype),tl.zeros([BLOCK], tl.float64)
+    s0,s1,s2,s3,g,all_,gb,gt = none,none,none,none,none,none,wide,wide
     if GS: s0,s1,s2,s3 = four(gs, st, last, last, ok)
-    g,all_,gb,gt = none,none,tl.zeros([BLOCK], tl.float64),tl.zeros([BLOCK], tl.float64)
     for t in range(last, -1, -1):
         v,s = _real(p0, k, UNIT),s0
         p0,p1,p2,p3 = p1,p2,p3,ahead(pre+here, step, t-4, last, ok)
