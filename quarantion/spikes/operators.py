@@ -243,13 +243,14 @@ def _lif_slope(x:Tensor, beta:Tensor, theta:Tensor, v0:Tensor, slope:Tensor, ste
 def _(x, beta, theta, v0, slope, steps, reset, surrogate, detach_reset, keep):
     return x.new_empty((steps,*v0.shape)), x.new_empty((steps if keep else 0,*v0.shape))
 
+# %% ../../nbs/spikes/operators.ipynb #879201ca
 @torch.library.custom_op(op_name('lif_slope_backward'), mutates_args=())
 def _lif_slope_bw(gs:Tensor|None, gpre:Tensor|None, x:Tensor, beta:Tensor, theta:Tensor, v0:Tensor, slope:Tensor,
                   steps:int, reset:str, surrogate:str, detach_reset:bool, learn_beta:bool,
                   learn_theta:bool)->tuple[Tensor,Tensor,Tensor,Tensor,Tensor]:
     "As `lif_gradients`, and the gradient of the slope"
     v = _forward(x, beta, theta, v0, steps, reset, surrogate, 1., detach_reset, False, True)[1]
-    k = slope if on_gpu(x) else slope.item() # nobody waits for it there
+    k = slope if on_gpu(x) else slope.item()
     gx,gbeta,gtheta,gv0 = _gradients(gs, gpre, None, v, None, v0, beta, theta, steps, reset, surrogate, k, detach_reset,
         False, learn_beta, learn_theta)
     h,gk = torch.zeros_like(v) if gs is None else gs.clone(),0.
