@@ -222,7 +222,8 @@ def _contenders(x, g):
     makers = {'ours':ours_layer, **alone, **jelly, 'snnTorch loop':snntorch_layer, 'three copies':three_copies}
     graphs = {'ours':ours_layer, 'SpikingJelly':jelly_layer} if x.is_cuda else {}
     def graph(make): return lambda: captured(make(x, g))
-    return {who:partial(make, x, g) for who,make in makers.items()}|{f'{GRAPH}{who}':graph(m) for who,m in graphs.items()}
+    replayed = {f'{GRAPH}{who}':graph(make) for who,make in graphs.items()}
+    return {who:partial(make, x, g) for who,make in makers.items()}|replayed
 
 def shape_name(
     shape:tuple # T, B and N
