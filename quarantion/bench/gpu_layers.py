@@ -221,7 +221,7 @@ def _contenders(x, g):
     alone = {'kernels alone':bare_kernels} if x.is_cuda else {}
     makers = {'ours':ours_layer, **alone, **jelly, 'snnTorch loop':snntorch_layer, 'three copies':three_copies}
     graphs = {'ours':ours_layer, 'SpikingJelly':jelly_layer} if x.is_cuda else {}
-    def graph(make): return lambda: captured(make(x, g))
+    def graph(make): return lambda: captured(make(x.detach().requires_grad_(), g)) # its gradient is of no stream yet
     replayed = {f'{GRAPH}{who}':graph(make) for who,make in graphs.items()}
     return {who:partial(make, x, g) for who,make in makers.items()}|replayed
 

@@ -7,6 +7,7 @@ __all__ = ['policies_of', 'QuantNetwork', 'prepare']
 
 # %% ../../nbs/quant/network.ipynb #4f47407c
 import copy, math
+from functools import wraps
 import torch
 from torch import Tensor, nn
 from ..checks import check_array, check_finite, check_time, fail, typed, warn
@@ -82,6 +83,15 @@ def _as_line(m):
     new.weight,new.bias = nn.Parameter(m.weight.detach()[:,:,0]),m.bias
     return new
 
+# %% ../../nbs/quant/network.ipynb #8ee48cdc
+def _as_it_is(run):
+    "A method that `torch.compile` does not look into, on a GPU"
+    @wraps(run)
+    def method(self, x, *args, **kwargs):
+        if not torch.compiler.is_compiling() or not getattr(x, 'is_cuda', False): return run(self, x, *args, **kwargs)
+        return torch.compiler.disable(run)(self, x, *args, **kwargs)
+    return method
+
 # %% ../../nbs/quant/network.ipynb #089543ff
 class _Layers(OverTime):
     "Quantized layers in order"
@@ -89,6 +99,8 @@ class _Layers(OverTime):
         super().__init__()
         self.layers,self.names,self.doubts = nn.ModuleList(layers),list(names),Doubts()
         self.in_shape,self.steps,self.batch_first,self.decision = tuple(in_shape),steps,batch_first,decision
+
+    forward,record,answer = map(_as_it_is, (OverTime.forward,OverTime.record,OverTime.answer))
 
     def _run(self, x, every, state=None, codes=False):
         for n,l,ran in self._layers(x, every or None, codes, state): yield n,l,ran.spk,ran.mem,ran.state

@@ -20,10 +20,11 @@ SURROGATES = ('fast_sigmoid', 'atan', 'sigmoid', 'triangular', 'rectangular')
 def surrogate_grad(
     x:Tensor, # Distance of the membrane from the threshold, U − θ, any shape
     surrogate:str='fast_sigmoid', # One of `SURROGATES`
-    slope:float=25. # Steepness, > 0 (`alpha` for atan)
+    slope:float|Tensor=25. # Steepness, > 0 (`alpha` for atan)
 )->Tensor: # σ'(x), the shape of `x`
     "The pretended derivative of a spike; raises `CheckError` for an unknown name"
-    check_in(surrogate, SURROGATES, 'surrogate'); check_range(slope, 0, name='slope', above=True)
+    check_in(surrogate, SURROGATES, 'surrogate')
+    if not getattr(slope, 'is_cuda', False): check_range(slope, 0, name='slope', above=True) # not waited for
     z = (x*slope).abs()
     if surrogate=='fast_sigmoid': return 1/(z+1)**2
     if surrogate=='atan': return slope/2/(1+(math.pi/2*slope*x)**2)
