@@ -128,8 +128,11 @@ def test_gradients_of_float32_are_those_of_float64(ways, seed):
     one = layer(rng, RESETS[seed%4])
     how = Gradient(SURROGATES[seed%3], 25., bool(seed%2)) # those without a jump
     (want,grads),(got,ours) = (f(one, how, d, seed) for f,d in zip(ways, (torch.float64,torch.float32)))
-    for i in (0,1,3): assert torch.equal(got[i].to(want[i].dtype), want[i])
-    for x,y in zip(ours, grads): torch.testing.assert_close(x.double(), y.double(), rtol=1e-5, atol=1e-5*float(y.abs().max())+1e-30)
+    plain = ways[0](one, how, torch.float32, seed)[1] # where a surrogate is tiny, nobody has its last digits in float32
+    for i in (0,1,3): assert torch.equal(got[i].to(want[i].dtype), want[i]), (i, (got[i].to(want[i].dtype)-want[i]).abs().max())
+    for x,y,z in zip(ours, grads, plain):
+        off = 2*float((z.double()-y.double()).abs().max())+1e-5*float(y.abs().max())+1e-30
+        torch.testing.assert_close(x.double(), y.double(), rtol=1e-5, atol=off)
 
 
 def program(seed):
