@@ -68,7 +68,7 @@ def test_codes_and_gradients_are_those_of_torch(seed, monkeypatch):
     plain,fused = moved(l, 'cpu'),moved(l, DEVICE)
     want = _weight_codes(plain)
     if not GPU: monkeypatch.setattr(weights, 'on_gpu', lambda x: True)
-    assert weights.in_one_launch(fused.coder, fused.latent)
+    assert weights.in_one_pass(fused.coder, fused.latent)
     got,again = _weight_codes(fused),_weight_codes(moved(fused, DEVICE))
     for a,b in zip((*got[0].values(),*got[1].values(),*got[2:]), (*want[0].values(),*want[1].values(),*want[2:])):
         assert a.dtype==b.dtype and a.shape==b.shape and a.requires_grad==b.requires_grad

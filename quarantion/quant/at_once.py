@@ -45,8 +45,7 @@ def absorb_at_once(
     return watch(x.contiguous().view(shape), buffers, ob.quant_max, ob.spike_aware, *how, worth)
 
 # %% ../../nbs/quant/at_once.ipynb #7b4213a5
-@torch.library.custom_op(op_name('refuse'), mutates_args=())
-def refuse(x:Tensor, lo:Tensor, hi:Tensor, where:str)->tuple[Tensor,Tensor]:
+def _within(x:Tensor, lo:Tensor, hi:Tensor, where:str)->tuple[Tensor,Tensor]:
     "`lo` and `hi`, unless a value is NaN or beyond half of what their dtype holds: so that no difference overflows"
     limit = torch.finfo(lo.dtype).max/2
     if not ((lo>=-limit)&(hi<=limit)).all():
@@ -58,12 +57,14 @@ def refuse(x:Tensor, lo:Tensor, hi:Tensor, where:str)->tuple[Tensor,Tensor]:
         fail('`x`', where, f'finite numbers up to {limit:.4g}, on every rank', found)
     return lo.clone(),hi.clone()
 
+refuse = torch.library.custom_op(op_name('refuse'), _within, mutates_args=()) # for a graph
+
 @refuse.register_fake
 def _(x, lo, hi, where): return lo.new_empty(lo.shape),hi.new_empty(hi.shape)
 
 def held(x, lo, hi, where):
     "The same; where that is said later, such a batch has no ends"
-    if not asked_later(): return refuse(x, lo, hi, where)
+    if not asked_later(): return (refuse if torch.compiler.is_compiling() else _within)(x, lo, hi, where)
     limit = torch.finfo(lo.dtype).max/2
     bad = ~((lo>=-limit)&(hi<=limit)).all()
     doubt(bad, fail, '`x`', where, f'finite numbers up to {limit:.4g}', 'others')

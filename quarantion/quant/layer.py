@@ -22,7 +22,7 @@ from .state import begin, check_policy, ended, write_policy
 from .products import convolve, pool, precise, products
 from .at_once import look_at_once, seen_at_once
 from .units import current_scale, in_units, multiplier, thresholds
-from .weights import all_rows, in_one_launch
+from .weights import all_rows, in_one_pass
 from ..runtime.layer import ONE, IntLayer, arrays, longest, membrane_bound
 from ..runtime.state import State
 from ..spikes.doubts import asked_later, doubt, now_and_then
@@ -40,7 +40,7 @@ def _described(l, current_max, **codes):
 
 def _weight_codes(l):
     "Codes and stand-ins of all weights; the scale of each channel, float64, and whether its row is all zeros"
-    if in_one_launch(l.coder, l.latent): return all_rows(l.coder, l.latent, l.recurrent)
+    if in_one_pass(l.coder, l.latent): return all_rows(l.coder, l.latent, l.recurrent)
     (k,real),sh = l.coder.codes(l.latent),l.coder.shaped(l.latent)
     codes,reals = dict(weight=k),dict(weight=stand_for(k, real, sh.detach()))
     zero = (k==0).flatten(1).all(1)
@@ -151,7 +151,7 @@ def prove(
 )->bool: # May float32 be used for the products?
     "Raise `CheckError` unless sums and membranes stay within int32"
     with torch.no_grad():
-        rows = lambda w: w.abs().reshape(len(w), -1).sum(1).double()
+        rows = lambda w: w.abs().flatten(1).sum(1).double()
         p = rows(k.real.weight)*l.max_in+(0 if k.real.recurrent is None else rows(k.real.recurrent)*l.gain)
         top = l.kept.clip or None
         if l.kept.levels is not None: top = k.ints.theta.double()*(int(l.kept.levels.abs().max())/ONE)+1
@@ -223,8 +223,8 @@ def _watch(observer, x, worth=None):
     counts,x = isinstance(observer, Histogram) or observer.spike_aware,x.detach()
     if not counts and seen_at_once(observer, x): look_at_once(observer, x, worth)
     elif counts: observer((x.to(worth.dtype)*worth).float())
-    elif worth is None: observer(torch.stack(x.aminmax()))
-    else: observer((torch.stack(x.flatten(0, 1).aminmax(dim=0))*worth).float())
+    elif worth is None: observer(torch.stack((x.amin(),x.amax()))) # many times faster than `aminmax`
+    else: observer((torch.stack((x.flatten(0, 1).amin(0),x.flatten(0, 1).amax(0)))*worth).float())
 
 def _watch_currents(l, x, worth):
     _watch(l.current, x, worth)

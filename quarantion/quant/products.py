@@ -10,6 +10,8 @@ from math import prod
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from ..spikes.buffers import empty
 from ..spikes.operators import on_gpu, op_name
 
 # %% ../../nbs/quant/products.ipynb #15b205a7
@@ -48,6 +50,12 @@ def _arithmetic(
     byte = code<2**7 and (-2**7<=low and high<2**7 or 0<=low and high<2**8)
     return 'int8' if byte and fan*max(top, 2**7)*code<2**31 else ''
 
+# %% ../../nbs/quant/products.ipynb #1c3a59ab
+def _matrix(a, b):
+    "a·b"
+    if not a.is_cpu or a.dtype not in (torch.float32,torch.float64) or a.dtype!=b.dtype: return a@b
+    return torch.mm(a, b, out=empty((a.shape[0],b.shape[1]), a.dtype))
+
 # %% ../../nbs/quant/products.ipynb #d91755b4
 def _listed(conv): return [*conv[0],*conv[1],*conv[2],conv[3]] if conv else [] # as operators take it
 
@@ -56,7 +64,7 @@ def _geometry(n): return ((n[0],n[1]),(n[2],n[3]),(n[4],n[5]),n[6]) if n else ()
 def _gradients(g:Tensor, x:Tensor, w:Tensor, conv:list[int], of_x:bool, of_w:bool)->tuple[Tensor,Tensor]:
     "Of the input and of the weights; empty where they are not asked for"
     none,x = g.new_empty(0),x.to(g.dtype)
-    if not conv: return g@w if of_x else none, g.T@x if of_w else none.clone()
+    if not conv: return _matrix(g, w) if of_x else none, _matrix(g.T, x) if of_w else none.clone()
     *where,groups = how = _geometry(conv)
     if on_gpu(g):
         from quarantion.kernels.cuda.windows import gradients
@@ -70,6 +78,7 @@ def _gradients(g:Tensor, x:Tensor, w:Tensor, conv:list[int], of_x:bool, of_w:boo
 def _sums(x:Tensor, w:Tensor, conv:list[int], most:list[int])->Tensor:
     "Σ w·x"
     kind,how = _arithmetic(prod(w.shape[1:]), most),_geometry(conv)
+    if w.is_cpu and not conv: return _matrix(x, w.T) if len(x)<8*len(w) else _matrix(w, x.T).T.contiguous()
     if not kind or not on_gpu(w): return _plain(x.to(w.dtype), w, how)
     if conv and kind=='float16' and how[-1]==1 and w.shape[1]>=8:
         from quarantion.kernels.cuda.windows import windows
@@ -108,7 +117,10 @@ class _Eager(torch.autograd.Function):
     def forward(ctx, *args):
         _setup(ctx, args, None)
         return _sums(*args)
-    backward = staticmethod(lambda ctx, g: _backward(ctx, g, _gradients))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, g): return _backward(ctx, g, _gradients)
 
 def _of_codes(x, w, conv, most):
     "Σ w·x of codes that have bounds"
@@ -116,8 +128,10 @@ def _of_codes(x, w, conv, most):
     return (_Eager.apply if eager else _sums_op)(x, w, _listed(conv), list(most))
 
 # %% ../../nbs/quant/products.ipynb #16e6b832
-def _bounded(x, w, most): # does a GPU compute it on codes?
-    return most and x.is_cuda and x.ndim==w.ndim and _arithmetic(prod(w.shape[1:]), most)
+def _bounded(x, w, most): # is it computed as codes?
+    if not most or x.ndim!=w.ndim: return False
+    if x.is_cuda: return _arithmetic(prod(w.shape[1:]), most)
+    return w.ndim==2 and x.dtype==w.dtype==torch.float32 and not torch.compiler.is_compiling() and type(x) is Tensor
 
 def convolve(
     x:Tensor, # `[n, c, h, w]`, or lines `[n, c, l]`

@@ -7,14 +7,17 @@ __all__ = ['first_scale', 'WeightCodes', 'coded', 'quantize_weights', 'materiali
 
 # %% ../../nbs/quant/weights.ipynb #89312728
 import copy
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils import parametrize
-from ..checks import check_finite, fail, typed
+from ..checks import as_array, check_finite, fail, typed
+from ..kernels.codes import code_rows, code_rows_back
 from .fake import round_ste
 from .level_sets import Levels, levels, max_scale, mse_scale, percentile_scale
 from .policy import Policy
+from ..spikes.buffers import empty
 from ..spikes.operators import on_gpu
 
 # %% ../../nbs/quant/weights.ipynb #d7cb8ecd
@@ -128,44 +131,68 @@ class WeightCodes(_Scaled):
         n = len(self.scale)
         return f'{"float" if self.real else self.lv.name}, {self.rule}, {n} scale{"s"*(n>1)}'
 
+# %% ../../nbs/quant/weights.ipynb #1a6fc4ee
+def _threads(w): return min(torch.get_num_threads(), 1+w.numel()//2**17) # as many as a matrix is worth
+
+def _codes_forward(w, scale, least, top):
+    "As `codes_forward` of a GPU"
+    if w.is_cuda: return _on_device().codes_forward(w, scale, least, top)
+    rows = w.detach().reshape(len(w), -1).contiguous()
+    code,worth,zero = empty(tuple(rows.shape)),rows.new_empty(len(w), dtype=torch.float64),np.empty(len(w), np.uint8)
+    code_rows(*map(as_array, (rows,scale,least)), top, code.numpy(), worth.numpy(), zero, _threads(w))
+    return code.reshape(w.shape),worth,torch.from_numpy(zero).view(torch.bool)
+
+def _codes_backward(g, own, w, scale, least, top, size, pact, learn):
+    "As `codes_backward` of a GPU"
+    if w.is_cuda: return _on_device().codes_backward(g, own, w, scale, least, top, size, pact, learn)
+    g,rows = (t.detach().reshape(len(w), -1).contiguous() for t in (g,w))
+    gw,sums = empty(tuple(rows.shape)),rows.new_empty(len(w), dtype=torch.float64)
+    code_rows_back(*map(as_array, (g,rows,scale,least)), top, pact, gw.numpy(), sums.numpy(), _threads(w))
+    if not learn: return gw.reshape(w.shape),None
+    if own is not None: sums = sums+own
+    return gw.reshape(w.shape),((sums if len(scale)>1 else sums.sum(0, True))/size**.5).to(scale.dtype)
+
+def _on_device():
+    from quarantion.kernels.cuda import codes # where there is a GPU
+    return codes
+
 # %% ../../nbs/quant/weights.ipynb #fcf06135
 class _Rows(torch.autograd.Function):
     @staticmethod
     def forward(ctx, w, scale, least, top, size, pact):
-        from quarantion.kernels.cuda.codes import codes_forward
         ctx.save_for_backward(w, scale, least)
         ctx.how = top,size,pact
         ctx.set_materialize_grads(False)
-        k,worth,zero = codes_forward(w, scale, least, top)
+        k,worth,zero = _codes_forward(w, scale, least, top)
         ctx.mark_non_differentiable(zero, *[worth]*(not ctx.needs_input_grad[1]))
         return k,worth,zero
 
     @staticmethod
     @once_differentiable
     def backward(ctx, g, own, _):
-        from quarantion.kernels.cuda.codes import codes_backward
         if g is None and own is None: return (None,)*6
         w,scale,least = ctx.saved_tensors
         g = torch.zeros_like(w) if g is None else g
-        gw,gs = codes_backward(g, own, w, scale, least, *ctx.how, ctx.needs_input_grad[1])
+        gw,gs = _codes_backward(g, own, w, scale, least, *ctx.how, ctx.needs_input_grad[1])
         return gw if ctx.needs_input_grad[0] else None,gs,*(None,)*4
 
 # %% ../../nbs/quant/weights.ipynb #452d41f8
 def _coded_rows(
     c:WeightCodes, # What makes codes, all of them whole
-    w:Tensor # Real weights `[C, …]` on a GPU
+    w:Tensor # Real weights `[C, …]`
 )->tuple: # Codes, with the gradient of what they stand for; the scale of each row, float64, and is it all zeros? `[C]`
-    "Codes of weights in one launch"
+    "Codes of weights in one pass"
     top = c.lv.quant_max
     return _Rows.apply(w, c.scale, c.scale_min, top, c.size*top, c.rule=='pact')
 
-def in_one_launch(
+def in_one_pass(
     c:WeightCodes, # What makes codes
     w:Tensor # Real weights
 )->bool: # May `_coded_rows` do it?
-    "Are codes whole, on a GPU, and not compiled?"
+    "Are codes whole, where there is a kernel, and not compiled?"
     eager = not torch.compiler.is_compiling() and type(w) in (Tensor,nn.Parameter)
-    return bool(eager and c.exact and w.dtype==c.scale.dtype and w.numel() and on_gpu(w))
+    there = on_gpu(w) or w.is_cpu and w.dtype==torch.float32
+    return bool(eager and c.exact and w.dtype==c.scale.dtype and w.numel() and there)
 
 # %% ../../nbs/quant/weights.ipynb #e02e6d1b
 def all_rows(

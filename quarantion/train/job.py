@@ -243,7 +243,7 @@ def _optimizer(model, lr):
     if isinstance(model, QuantNetwork): groups = model.param_groups(lr)
     else: groups = [dict(params=list(model.parameters()), lr=lr)]
     there = next(model.parameters()).is_cuda
-    how = dict(fused=True, capturable=True) if there else {} # a step that a GPU can repeat
+    how = dict(fused=True, capturable=there) # in one pass; a step that a GPU can repeat
     return torch.optim.Adam(groups, **how),[g['lr']/lr for g in groups]
 
 def _epoch(cfg, split, at, model, opt, progress):
