@@ -90,6 +90,20 @@ def test_a_slope_that_learns_is_not_read_here(surrogate, detach, monkeypatch):
         for a,b in zip(got, want): torch.testing.assert_close(a.cpu(), b, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.skipif(GPU, reason='a sparse file stands for the memory')
+def test_a_step_may_be_far(tmp_path):
+    "Places beyond 2^31 numbers from the first"
+    from quarantion.kernels.cuda.lif import lif_backward, lif_forward
+    far = torch.from_numpy(np.memmap(tmp_path/'x', np.float32, 'w+', shape=5*(2**29+4)+6))
+    x = far.as_strided((6,2,3), (2**29+4,3,1))
+    x.copy_(torch.rand(6, 2, 3))
+    args = torch.full((3,), .9),torch.ones(3),torch.zeros(2, 3)
+    want = lif_forward(x.clone(), *args, 6, 0, (True,True,False))
+    assert all(map(torch.equal, lif_forward(x, *args, 6, 0, (True,True,False)), want))
+    back = lambda *g: lif_backward(*g, want[1], None, (args[2],*args[:2]), (0,0,5.,True), False, (False,False))[0]
+    assert torch.equal(back(x, None), back(x.clone(), None)) and torch.equal(back(None, x), back(None, x.clone()))
+
+
 def ints(seed):
     "An integer layer: sums, bias, θ and leak, unit, guard, steps, reset, start"
     rng = np.random.default_rng(seed)

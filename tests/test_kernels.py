@@ -223,6 +223,20 @@ def run_fused_forward(mod, rng, T, B, N, threads, reset, density, wanted):
     return out
 
 
+def run_code_rows(mod, rng, T, B, N, threads, one):
+    w,scale = rng.normal(0, 1, (T,B*N)).astype(np.float32),rng.uniform(.01, .5, 1 if one else T).astype(np.float32)
+    code,worth,zero = np.full((T,B*N), 7, np.float32),np.full(T, 7.),np.full(T, 7, np.uint8)
+    mod.code_rows(w, scale, scale/16+np.float32(.1), 7, code, worth, zero, threads)
+    return code,worth,zero
+
+
+def run_code_rows_back(mod, rng, T, B, N, threads, one, pact):
+    g,w = (rng.normal(0, 1, (T,B*N)).astype(np.float32) for _ in range(2))
+    scale,gw,gscale = rng.uniform(.01, .5, 1 if one else T).astype(np.float32),np.full((T,B*N), 7, np.float32),np.full(T, 7.)
+    mod.code_rows_back(g, w, scale, scale/16+np.float32(.1), 7, pact, gw, gscale, threads)
+    return gw,gscale
+
+
 def run_fused_network(mod, rng, T, B, N, threads, resets, kind, classes, bound):
     sizes = 7*T+2,N,6
     layers = np.array([(j,n,2,r) for j,n,r in zip(sizes, sizes[1:], resets)]) if N else np.zeros((1,4), np.int64)
@@ -271,6 +285,8 @@ CASES = dict(
     nearest_level=('levels', run_nearest_level, [(n,w,c,k) for n in (2,9,16,255) for w in (0,1,2) for c in (0,1) for k in (0,1)]),
     fake_quantize_rows=('fake_rows', run_fake_quantize_rows, [(0,0),(1,0),(0,4),(1,30)]),
     fake_quantize_back=('fake_rows', run_fake_quantize_back, [(0,),(1,)]),
+    code_rows=('codes', run_code_rows, [(0,),(1,)]),
+    code_rows_back=('codes', run_code_rows_back, list(itertools.product((0,1), (0,1)))),
     **{k: (m, run_event_products, [(k,d) for d in (.05,.5,1.)]) for k,m in (('event_products','events'),('dense_products','dense'))},
     fused_forward=('fused', run_fused_forward, list(itertools.product(range(4), (.05,.5,1.), ('scm','s','cm','')))),
     fused_network=('network', run_fused_network, list(itertools.product(((0,3),(1,0),(2,1),(3,2)), ('spk','over','constant'), (0,3,6,1), (np.inf,5.)))),
@@ -309,7 +325,7 @@ def test_levels_agree(kernel):
     for level in LEVELS[1:]: assert results(kernel, level, (6,3,1061))==first, level
 
 
-@pytest.mark.parametrize('kernel', ('lif_forward','lif_backward','lif_int_forward','lif_states_forward','nearest_level','fake_quantize_rows','fake_quantize_back','event_products','dense_products','packed_event_products','fused_forward','fused_network','quantize_nonary','pack_nits','unpack_nits','pack_planes','unpack_planes',
+@pytest.mark.parametrize('kernel', ('lif_forward','lif_backward','lif_int_forward','lif_states_forward','nearest_level','fake_quantize_rows','fake_quantize_back','code_rows','code_rows_back','event_products','dense_products','packed_event_products','fused_forward','fused_network','quantize_nonary','pack_nits','unpack_nits','pack_planes','unpack_planes',
                                     'encode_digits','decode_digits','add_saturate','add_carries','multiply_nonary','dot_nits'))
 def test_threads_change_nothing(kernel):
     one = results(kernel, LEVELS[-1], (3,3,700))
@@ -380,6 +396,8 @@ def apart_of(mod, kernel, levels=(-1,0,1)):
         nearest_level=(dict(x=f(8), levels=table, bounds=np.float32([-.5,.5]), table=table.copy(), out=f(8), clipped=o(3), rate=1., cells=i(0), num_threads=1), 'out clipped', ''),
         fake_quantize_rows=(dict(x=f(2,3,4), scale=f(3)+1, quant_min=-7, quant_max=7, out=f(2,3,4), min_val=f(3), max_val=f(3), low=f(3)-1, high=f(3)+1, counts=o(3,6), num_threads=1), 'out min_val max_val counts', 'x'),
         fake_quantize_back=(dict(g=f(2,3,4), x=f(2,3,4), scale=f(3)+1, quant_min=-7, quant_max=7, gx=f(2,3,4), gscale=d(3), num_threads=1), 'gx gscale', ''),
+        code_rows=(dict(w=f(3,4), scale=f(3)+1, least=f(3)+1, top=7, code=f(3,4), worth=d(3), zero=u(3), num_threads=1), 'code worth zero', ''),
+        code_rows_back=(dict(g=f(3,4), w=f(3,4), scale=f(3)+1, least=f(3)+1, top=7, pact=0, gw=f(3,4), gscale=d(3), num_threads=1), 'gw gscale', ''),
         quantize_nonary=(dict(x=f(8), edges=np.float32([.5,1.5,2.5,3.5]), out=l(8)), 'out', ''),
         **{k: (dict(nits=l(40), words=np.zeros(8, np.uint16)), 'words', '') for k in ('pack_nits','pack_planes')},
         **{k: (dict(words=np.zeros(8, np.uint16), nits=l(40)), 'nits', '') for k in ('unpack_nits','unpack_planes')},

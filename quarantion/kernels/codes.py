@@ -24,6 +24,7 @@ def _code_row(
     "Codes of row `c`; 0 if all of them are 0"
     j: cython.Py_ssize_t
     z: cython.float
+    r: cython.float
     magic: cython.float = 12582912
     one: cython.float = 1
     beyond: cython.float = top+one
@@ -32,10 +33,11 @@ def _code_row(
         z = w[c,j]/s
         z = beyond if z>beyond else z
         z = -beyond if z<-beyond else z
-        z = z+magic
-        z = z-magic
-        z = top if z>top else z
-        code[c,j] = -top if z<-top else z
+        r = z+magic
+        r = r-magic
+        r = r if r!=0 else z*0 # −0 stays
+        r = top if r>top else r
+        code[c,j] = -top if r<-top else r
     for j in range(w.shape[1]): some = some | bits[c,j]
     return some & 2147483647
 
@@ -72,12 +74,12 @@ def code_rows(
     s: cython.const[cython.float][::1] = held
     bits: cython.const[cython.int][:, ::1] = np.asarray(code).view(np.int32)
     C: cython.Py_ssize_t = w.shape[0]
-    threads: cython.Py_ssize_t = num_threads
     largest: cython.float = top
     k: cython.Py_ssize_t
     c: cython.Py_ssize_t
-    for k in prange(threads, nogil=True, schedule='static', num_threads=num_threads):
-        for c in range(C*k//threads, C*(k+1)//threads): zero[c] = 0 if _code_row(w, s[c], largest, code, bits, c) else 1
+    for k in prange(num_threads, nogil=True, schedule='static', num_threads=num_threads):
+        for c in range(C*k//num_threads, C*(k+1)//num_threads):
+            zero[c] = 0 if _code_row(w, s[c], largest, code, bits, c) else 1
     np.asarray(worth)[:] = held
 
 # %% ../../nbs/kernels/codes.ipynb #6419ff78
@@ -96,7 +98,6 @@ def _lsq_row(
     q: cython.float
     magic: cython.float = 12582912
     one: cython.float = 1
-    zero: cython.float = 0
     beyond: cython.float = top+one
     for j in range(w.shape[1]):
         r = w[c,j]/s
@@ -106,8 +107,8 @@ def _lsq_row(
         r = r-magic
         q = g[c,j]/s
         z = q*s
-        z = z if r>=-top else zero
-        z = z if r<=top else zero
+        z = z if r>=-top else 0
+        z = z if r<=top else 0
         gw[c,j] = z/s
         r = top if r>top else r
         r = -top if r<-top else r
@@ -168,23 +169,21 @@ def code_rows_back(
     num_threads:cython.int=1 # Threads to share the rows; does not change the result
 ):
     "Codes of weights, back; raises `CheckError` for arrays that do not fit"
-    held = _check(w, scale, least, top, num_threads)
+    s: cython.const[cython.float][::1] = _check(w, scale, least, top, num_threads)
     check_length('gscale', gscale.shape[0], w.shape[0], w.shape[0])
     shapes = [np.asarray(g).shape,np.asarray(gw).shape]
     if shapes!=[np.asarray(w).shape]*2: fail('`g` and `gw`', expected=f'shape {np.asarray(w).shape}', found=shapes)
     lies: Held[6] = [held2(g), held2(w), held1(scale), held1(least), held2(gw), held1(gscale)]
     check_apart(('g','w','scale','least','gw','gscale'), lies, 4, 6, 0)
-    s: cython.const[cython.float][::1] = held
     C: cython.Py_ssize_t = w.shape[0]
     n: cython.Py_ssize_t = w.shape[1]
-    threads: cython.Py_ssize_t = num_threads
     largest: cython.float = top
-    term: cython.float[:, ::1] = np.empty((threads, n), np.float32)
-    wide: cython.double[:, ::1] = np.empty((threads, 16))
+    term: cython.float[:, ::1] = np.empty((num_threads, n), np.float32)
+    wide: cython.double[:, ::1] = np.empty((num_threads, 16))
     k: cython.Py_ssize_t
     c: cython.Py_ssize_t
-    for k in prange(threads, nogil=True, schedule='static', num_threads=num_threads):
-        for c in range(C*k//threads, C*(k+1)//threads):
+    for k in prange(num_threads, nogil=True, schedule='static', num_threads=num_threads):
+        for c in range(C*k//num_threads, C*(k+1)//num_threads):
             if pact: _pact_row(g, w, s[c], largest, gw, term, k, c)
             else: _lsq_row(g, w, s[c], largest, gw, term, k, c)
             gscale[c] = _folded(term, wide, k, n)

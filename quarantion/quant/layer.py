@@ -151,7 +151,7 @@ def prove(
 )->bool: # May float32 be used for the products?
     "Raise `CheckError` unless sums and membranes stay within int32"
     with torch.no_grad():
-        rows = lambda w: w.abs().flatten(1).sum(1).double()
+        rows = lambda w: w.abs().reshape(len(w), -1).sum(1).double()
         p = rows(k.real.weight)*l.max_in+(0 if k.real.recurrent is None else rows(k.real.recurrent)*l.gain)
         top = l.kept.clip or None
         if l.kept.levels is not None: top = k.ints.theta.double()*(int(l.kept.levels.abs().max())/ONE)+1

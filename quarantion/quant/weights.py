@@ -136,15 +136,16 @@ def _threads(w): return min(torch.get_num_threads(), 1+w.numel()//2**17) # as ma
 
 def _codes_forward(w, scale, least, top):
     "As `codes_forward` of a GPU"
-    if w.is_cuda: return _on_device().codes_forward(w, scale, least, top)
+    if on_gpu(w): return _on_device().codes_forward(w, scale, least, top)
     rows = w.detach().reshape(len(w), -1).contiguous()
     code,worth,zero = empty(tuple(rows.shape)),rows.new_empty(len(w), dtype=torch.float64),np.empty(len(w), np.uint8)
     code_rows(*map(as_array, (rows,scale,least)), top, code.numpy(), worth.numpy(), zero, _threads(w))
     return code.reshape(w.shape),worth,torch.from_numpy(zero).view(torch.bool)
 
-def _codes_backward(g, own, w, scale, least, top, size, pact, learn):
+def _codes_backward(g, own, w, scale, least, how):
     "As `codes_backward` of a GPU"
-    if w.is_cuda: return _on_device().codes_backward(g, own, w, scale, least, top, size, pact, learn)
+    if on_gpu(w): return _on_device().codes_backward(g, own, w, scale, least, *how)
+    top,size,pact,learn = how
     g,rows = (t.detach().reshape(len(w), -1).contiguous() for t in (g,w))
     gw,sums = empty(tuple(rows.shape)),rows.new_empty(len(w), dtype=torch.float64)
     code_rows_back(*map(as_array, (g,rows,scale,least)), top, pact, gw.numpy(), sums.numpy(), _threads(w))
@@ -173,7 +174,7 @@ class _Rows(torch.autograd.Function):
         if g is None and own is None: return (None,)*6
         w,scale,least = ctx.saved_tensors
         g = torch.zeros_like(w) if g is None else g
-        gw,gs = _codes_backward(g, own, w, scale, least, *ctx.how, ctx.needs_input_grad[1])
+        gw,gs = _codes_backward(g, own, w, scale, least, (*ctx.how,ctx.needs_input_grad[1]))
         return gw if ctx.needs_input_grad[0] else None,gs,*(None,)*4
 
 # %% ../../nbs/quant/weights.ipynb #452d41f8

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from ..checks import fail
 from ..runtime.layer import Record
 from ..runtime.state import State
 from .bits import pack, unpack
@@ -86,7 +87,10 @@ def _moment(device, layers):
     if is_plain(layers): return nullcontext
     rng,modes = [],[(m, m.training) for m in layers.modules()]
     if may_draw(layers): rng.append(torch.get_rng_state())
-    if rng and device.type=='cuda': rng.append(torch.cuda.get_rng_state(device))
+    if rng and device.type=='cuda':
+        want = 'a step that is run as it is (an optimizer without `capturable=True`)'
+        if torch.cuda.is_current_stream_capturing(): fail("Dropout with save='bits'", 'network', want, 'a CUDA graph')
+        rng.append(torch.cuda.get_rng_state(device))
     return lambda: _again(device, rng, modes)
 
 def _casting(kind):

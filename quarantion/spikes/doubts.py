@@ -51,8 +51,9 @@ def _capturing(): return torch.cuda.is_available() and torch.cuda.is_current_str
 class _Asked:
     "Answers to one set of questions: on the device, and as far as they have come, here"
     def __init__(self, n, device):
-        self.flags,self.event = torch.zeros(n, dtype=torch.bool, device=device),None
-        self.host = torch.zeros(n, dtype=torch.bool, pin_memory=self.flags.is_cuda)
+        with torch.inference_mode(False): # whoever asks first
+            self.flags,self.event = torch.zeros(n, dtype=torch.bool, device=device),None
+            self.host = torch.zeros(n, dtype=torch.bool, pin_memory=self.flags.is_cuda)
 
     def add(self, bad):
         self.flags |= torch.stack(bad)
@@ -60,7 +61,7 @@ class _Asked:
         elif not _capturing():
             self.host.copy_(self.flags, non_blocking=True)
             if self.event is None: self.event = torch.cuda.Event()
-            self.event.record()
+            self.event.record(torch.cuda.current_stream(self.flags.device))
 
     def known(self): return self.host.tolist() if self.event is None or self.event.query() else []
 

@@ -62,6 +62,8 @@ def _check(x, beta, threshold, mem, reset, gradient):
     if not isinstance(x, Tensor) or not x.is_floating_point():
         fail('`x`', expected='a floating dtype', found=getattr(x, 'dtype', type(x).__name__))
     within(slope, 'slope'); within(threshold, 'threshold'); within(beta, 'beta', 1)
+    if isinstance(slope, Tensor) and (slope.device!=x.device or slope.numel()!=1):
+        fail('`slope`', expected=f'one value on {x.device}, as x', found=f'{slope.numel()} on {slope.device}')
     if mem is not None and (not isinstance(mem, Tensor) or mem.shape!=x.shape[1:]):
         found = tuple(mem.shape) if isinstance(mem, Tensor) else type(mem).__name__
         fail('`mem`', expected=f'shape {tuple(x.shape[1:])}', found=found)
@@ -80,7 +82,8 @@ def _steps(x, steps):
 
 # %% ../../nbs/spikes/neuron.ipynb #4778d372
 @cache
-def _zero(device, dtype): return torch.zeros(1, 1, dtype=dtype, device=device)
+def _zero(device, dtype): # for gradients too, whoever asks first; a copy from here is there for every stream
+    with torch.inference_mode(False): return torch.zeros(1, 1, dtype=dtype).to(device)
 
 def at_rest(x, shape):
     "Zeros; on a GPU it is one that is read for all, as to fill an array takes a launch; a graph keeps its own"
@@ -109,7 +112,7 @@ def lif_pre(
 )->tuple[Tensor,Tensor,Tensor]: # Spikes, V, and the threshold of each neuron
     "`lif` up to the membrane before the reset (of no steps unless `keep` or it is kept)"
     a = lif_arguments(x, beta, threshold, mem, reset, steps, gradient)
-    once = gradient.save=='bits' or x.is_cuda and len(x)>1 # rebuilt membranes, and those of a current that varies
+    once = gradient.save=='bits' or x.is_cuda and len(x)>1 and x.requires_grad # rebuilt, or in place of such a current
     spk,pre = over_time(a, gradient.save=='trace' or once and torch.is_grad_enabled(), keep)
     if x.ndim==3: return spk, pre, a.theta # a view would be one more node on the way back
     return spk.reshape(len(spk), *x.shape[1:]), pre.reshape(len(pre), *x.shape[1:]), a.theta.reshape(x.shape[2:])

@@ -9,6 +9,7 @@ __all__ = ['lif_op', 'lif_gradients', 'forward_loop', 'backward_loop', 'Argument
 import numpy as np
 import torch
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from typing import NamedTuple
 from torch import Tensor, nn
@@ -88,6 +89,8 @@ def op_name(
 def _runs_triton(device):
     "Can this GPU run it?"
     found = None if find_spec('triton') else 'no triton (pip install triton)'
+    try: found or import_module('triton')
+    except Exception as e: found = f'one that does not load ({e})'
     old = torch.cuda.get_device_capability(device)
     if old<(7,0): found = f'compute capability {old[0]}.{old[1]}'
     want = 'expected triton and compute capability 7.0'

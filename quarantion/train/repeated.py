@@ -49,11 +49,14 @@ def _forget_streams(opt):
 def _written(step, tensors):
     "A graph of `step`, and what it gives each time"
     graph = torch.cuda.CUDAGraph()
-    torch.cuda.synchronize()
+    torch.cuda.synchronize(); torch.cuda.empty_cache() # nothing is given back while a graph is made
     graph.capture_begin(capture_error_mode='thread_local') # other threads may go on loading data
     try:
         try: out = step(*tensors)
         finally: graph.capture_end()
+    except torch.cuda.OutOfMemoryError:
+        want = 'room for a CUDA graph (a smaller batch; an optimizer without `capturable=True` runs steps as they are)'
+        fail('a training step', 'train_epoch', want, 'out of memory')
     except RuntimeError as e:
         want = 'operations that a CUDA graph can hold (an optimizer without `capturable=True` runs steps as they are)'
         fail('a training step', 'train_epoch', want, str(e).split('\n')[0])
@@ -61,7 +64,7 @@ def _written(step, tensors):
 
 def _own_stream(opt):
     _forget_streams(opt)
-    return torch.cuda.Stream()
+    return torch.cuda.Stream(next(p.device for g in opt.param_groups for p in g['params']))
 
 def _aside(stream, f, tensors):
     "On a stream of its own, as a graph has to be made"
@@ -70,8 +73,9 @@ def _aside(stream, f, tensors):
     torch.cuda.current_stream().wait_stream(stream)
     return out
 
-def _said(opt): # numbers that a graph would keep; those in tensors it reads
-    return [{k:v for k,v in g.items() if k!='params' and not isinstance(v, Tensor)} for g in opt.param_groups]
+def _said(opt): # numbers that a graph would keep, and which tensors it reads
+    of = lambda v: id(v) if isinstance(v, Tensor) else v
+    return [{k:of(v) for k,v in g.items()}|dict(params=[*map(id, g['params'])]) for g in opt.param_groups]
 
 def _stays(stops):
     "Does a step stay as it is written, as it waits somewhere?"
@@ -91,6 +95,9 @@ class Repeated:
 
     def __call__(self, *tensors:Tensor)->Tensor: # What the step gives; it is gone with the next call
         if not self.may: return self.step(*tensors)
+        with torch.cuda.device(self.stream.device): return self._run(*tensors)
+
+    def _run(self, *tensors):
         shape = [(t.shape,t.dtype,t.device) for t in tensors]
         if self.graph and self.said!=_said(self.opt): self.graph,self.times = None,0 # such as another learning rate
         if self.graph and shape==self.shape:
@@ -105,6 +112,7 @@ class Repeated:
         self.opt.zero_grad(set_to_none=True) # gradients are made where the graph keeps them
         _forget_streams(self.opt)
         self.tensors,self.said = [t.clone() for t in tensors],_said(self.opt)
+        self.read = [v for g in self.opt.param_groups for v in (*g['params'],*g.values())] # ids are theirs
         self.graph,self.out = _written(self.step, self.tensors)
         self.graph.replay()
         return self.out

@@ -18,7 +18,7 @@ def place(at, n, row, col, FLAT: tl.constexpr):
 @triton.jit
 def ahead(x, step, t, last, ok):
     "Numbers of step `t`, or of the last one"
-    return tl.load(x + step*tl.maximum(tl.minimum(t, last), 0), ok, 0.)
+    return tl.load(x + tl.cast(step, tl.int64)*tl.maximum(tl.minimum(t, last), 0), ok, 0.)
 
 @triton.jit
 def four(x, step, t, last, ok):
@@ -181,7 +181,7 @@ def _backward(gs, gpre, pre, beta, theta, v0, gx, gbeta, gtheta, gv0, unit, stee
         p0,p1,p2,p3 = p1,p2,p3,ahead(pre+here, step, t-4, last, ok)
         if GS: s0,s1,s2,s3 = s1,s2,s3,ahead(gs, st, t-4, last, ok)
         prev = tl.where(t > 0, after(_real(p0, k, UNIT), th, RESET)[1], rest)
-        q = tl.load(gpre + qt*t, ok, 0.) if GPRE else none
+        q = tl.load(gpre + tl.cast(qt, tl.int64)*t, ok, 0.) if GPRE else none
         g,of_beta,of_theta = _back(g, s, q, v, prev, b, th, slope, RESET, KIND, DETACH)
         gb,gt,all_ = gb+of_beta,gt+of_theta,all_+g
         if not CONST: tl.store(gx + here + step*t, g, ok)
@@ -204,6 +204,7 @@ def lif_backward(
     "A layer, back through time"
     (v0,beta,theta),(b,n),steps = neurons,neurons[0].shape,len(pre)
     (reset,kind,slope,detach),gv0 = how,v0.new_empty((b,n))
+    if v0.dtype==torch.float64 and isinstance(slope, float): slope = v0.new_full((), slope) # numbers come as float32
     steep,slope = (slope,1.) if isinstance(slope, torch.Tensor) else (None,slope)
     gx = v0.new_empty((1 if constant else steps,b,n))
     gbeta,gtheta = (v0.new_empty((b if l else 0,n), dtype=torch.float64) for l in learn)
