@@ -142,7 +142,9 @@ def _pact_row(
 @cython.nogil
 @cython.exceptval(check=False)
 @cython.cdivision(True)
-def _folded(term:cython.float[:, ::1], wide:cython.double[:, ::1], k:cython.Py_ssize_t, n:cython.Py_ssize_t)->cython.double:
+def _folded(
+    term:cython.float[:, ::1], wide:cython.double[:, ::1], k:cython.Py_ssize_t, n:cython.Py_ssize_t
+)->cython.double:
     "The sum of a row of parts"
     j: cython.Py_ssize_t
     i: cython.Py_ssize_t

@@ -62,8 +62,6 @@ def _check(x, beta, threshold, mem, reset, gradient):
     if not isinstance(x, Tensor) or not x.is_floating_point():
         fail('`x`', expected='a floating dtype', found=getattr(x, 'dtype', type(x).__name__))
     within(slope, 'slope'); within(threshold, 'threshold'); within(beta, 'beta', 1)
-    if isinstance(slope, Tensor) and (slope.device!=x.device or slope.numel()!=1):
-        fail('`slope`', expected=f'one value on {x.device}, as x', found=f'{slope.numel()} on {slope.device}')
     if mem is not None and (not isinstance(mem, Tensor) or mem.shape!=x.shape[1:]):
         found = tuple(mem.shape) if isinstance(mem, Tensor) else type(mem).__name__
         fail('`mem`', expected=f'shape {tuple(x.shape[1:])}', found=found)
@@ -72,6 +70,11 @@ def _check(x, beta, threshold, mem, reset, gradient):
         if mem.device!=x.device: fail('`mem`', expected=f'on {x.device}, as x', found=f'on {mem.device}')
         if mem.dtype!=x.dtype: fail('`mem`', expected=f'{x.dtype}, as `x`', found=mem.dtype)
     if x.ndim<3: fail('`x`', expected='axes `t b n` or `t b c h w`', found=f'shape {tuple(x.shape)}')
+
+# %% ../../nbs/spikes/neuron.ipynb #62b1ade1
+def _check_slope(x, slope):
+    if not isinstance(slope, Tensor) or slope.device==x.device and slope.numel()==1: return
+    fail('`slope`', expected=f'one value on {x.device}, as x', found=f'{slope.numel()} on {slope.device}')
 
 def _steps(x, steps):
     "T"
@@ -96,6 +99,7 @@ def lif_arguments(
 )->Arguments:
     "Checked, with neurons in one axis and parameters spread over them: what the operators take. Raises `CheckError`"
     _check(x, beta, threshold, mem, reset, gradient)
+    _check_slope(x, gradient.slope)
     steps = _steps(x, steps)
     b,feat = x.shape[1],x.shape[2:]
     def spread(p, name): return per_neuron(torch.as_tensor(p, dtype=x.dtype, device=x.device), feat, name)

@@ -8,6 +8,7 @@ __all__ = []
 # %% ../../nbs/train/repeated.ipynb #e25700ee
 import warnings
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 import torch
 from torch import Tensor
@@ -73,15 +74,25 @@ def _aside(stream, f, tensors):
     torch.cuda.current_stream().wait_stream(stream)
     return out
 
-def _said(opt): # numbers that a graph would keep, and which tensors it reads
-    of = lambda v: id(v) if isinstance(v, Tensor) else v
-    return [{k:of(v) for k,v in g.items()}|dict(params=[*map(id, g['params'])]) for g in opt.param_groups]
+# %% ../../nbs/train/repeated.ipynb #f1913560
+def _said(opt): # numbers that a graph would keep, and which tensors it reads; and these, so that nobody takes their ids
+    of,groups = lambda v: id(v) if isinstance(v, Tensor) else v,opt.param_groups
+    said = [{k:of(v) for k,v in g.items()}|dict(params=[*map(id, g['params'])]) for g in groups]
+    return said,[v for g in groups for v in (*g['params'],*g.values())]
 
 def _stays(stops):
     "Does a step stay as it is written, as it waits somewhere?"
     want = 'expected a step that a CUDA graph can hold, which never waits for the device'
     if stops: warn(f'training: {want}, found a wait at {stops[0]}: it is run as it is written')
     return bool(stops)
+
+def _there(call):
+    "On the device of the graph, where there may be one"
+    @wraps(call)
+    def run(self, *tensors):
+        if not self.may: return self.step(*tensors)
+        with torch.cuda.device(self.stream.device): return call(self, *tensors)
+    return run
 
 # %% ../../nbs/train/repeated.ipynb #0f6bf1f5
 class Repeated:
@@ -93,13 +104,10 @@ class Repeated:
         self.step,self.opt,self.may,self.shape,self.times,self.graph = step,opt,can_repeat(opt),None,0,None
         self.stream = _own_stream(opt) if self.may else None
 
+    @_there
     def __call__(self, *tensors:Tensor)->Tensor: # What the step gives; it is gone with the next call
-        if not self.may: return self.step(*tensors)
-        with torch.cuda.device(self.stream.device): return self._run(*tensors)
-
-    def _run(self, *tensors):
         shape = [(t.shape,t.dtype,t.device) for t in tensors]
-        if self.graph and self.said!=_said(self.opt): self.graph,self.times = None,0 # such as another learning rate
+        if self.graph and self.said[0]!=_said(self.opt)[0]: self.graph,self.times = None,0 # such as another learning rate
         if self.graph and shape==self.shape:
             for own,t in zip(self.tensors, tensors): own.copy_(t, non_blocking=True)
             self.graph.replay()
@@ -112,7 +120,6 @@ class Repeated:
         self.opt.zero_grad(set_to_none=True) # gradients are made where the graph keeps them
         _forget_streams(self.opt)
         self.tensors,self.said = [t.clone() for t in tensors],_said(self.opt)
-        self.read = [v for g in self.opt.param_groups for v in (*g['params'],*g.values())] # ids are theirs
         self.graph,self.out = _written(self.step, self.tensors)
         self.graph.replay()
         return self.out
