@@ -75,7 +75,7 @@ def _aside(stream, f, tensors):
     return out
 
 # %% ../../nbs/train/repeated.ipynb #f1913560
-def _said(opt): # numbers that a graph would keep, and which tensors it reads; and these, so that nobody takes their ids
+def _said(opt): # numbers that a graph would keep, and which tensors it reads; and these, whose ids stay theirs
     of,groups = lambda v: id(v) if isinstance(v, Tensor) else v,opt.param_groups
     said = [{k:of(v) for k,v in g.items()}|dict(params=[*map(id, g['params'])]) for g in groups]
     return said,[v for g in groups for v in (*g['params'],*g.values())]
