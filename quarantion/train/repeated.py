@@ -107,7 +107,7 @@ class Repeated:
     @_there
     def __call__(self, *tensors:Tensor)->Tensor: # What the step gives; it is gone with the next call
         shape = [(t.shape,t.dtype,t.device) for t in tensors]
-        if self.graph and self.said[0]!=_said(self.opt)[0]: self.graph,self.times = None,0 # such as another learning rate
+        if self.graph and self.said[0]!=_said(self.opt)[0]: self.graph,self.times = None,0 # another learning rate
         if self.graph and shape==self.shape:
             for own,t in zip(self.tensors, tensors): own.copy_(t, non_blocking=True)
             self.graph.replay()
