@@ -19,7 +19,7 @@ def test_bench_prints_one_object(capsys):
 
 def test_an_unknown_bench_is_named(capsys):
     with pytest.raises(SystemExit) as e: main(['bench', 'speed'])
-    assert e.value.code==2 and "`bench`: expected one of lif, bptt, levels, nonary, fakequant, events, infer, gpu, found 'speed'" in capsys.readouterr().err
+    assert e.value.code==2 and "`bench`: expected one of lif, bptt, levels, nonary, fakequant, events, infer, train, gpu, found 'speed'" in capsys.readouterr().err
 
 
 def test_onnxruntime_runs_the_same_float_network():
@@ -66,3 +66,72 @@ def test_early_answers_are_raced_against_all_steps(monkeypatch):
     assert abs(25/steps-sum(int(e.steps[0]) for e in early)/50)<.1*25/steps
     monkeypatch.setattr(infer, 'margin_for', lambda net, x: infer.replace(margin, bound=0., least=1))
     with pytest.raises(AssertionError, match='digits, direct: only'): infer.bench_until(24, 'direct', 1, True)
+
+
+SMALL = (20,30,10),4,6
+
+
+def test_training_steps_begin_with_one_loss():
+    "Float sides, from the same weights: to a thousandth, those that reset a step later among themselves"
+    from quarantion.bench.gpu_steps import batch_of
+    from quarantion.bench.train import ANSWER, DELAYED, FLOAT, HOISTED, JELLY, NORSE, TUTORIAL, contenders, dense_work, ready
+    work = dense_work(*SMALL)
+    made = ready(contenders(work, *batch_of(work, 'cpu'), compiled=False))
+    for one,others in (FLOAT,(ANSWER,JELLY,NORSE)),(DELAYED,(TUTORIAL,HOISTED)):
+        for o in others:
+            if made[o].run: assert made[o].loss==pytest.approx(made[one].loss, rel=1e-3), o
+    assert made[DELAYED].loss!=pytest.approx(made[FLOAT].loss, rel=1e-3)
+    assert made[TUTORIAL].run and all(made[p].run() is not None for p in ('int8','nonary','ternary'))
+
+
+def test_a_contender_with_another_loss_stops_the_bench(monkeypatch):
+    from quarantion.bench import train
+    monkeypatch.setattr(train, 'snntorch_net', train.jelly_net) # it does not know `hoisted`
+    with pytest.raises(TypeError): train.ready(dict(a=lambda: train.snntorch_net(train.dense_work(*SMALL), hoisted=False)))
+    with pytest.raises(AssertionError, match='float, answer: a loss of 2, float, membranes: 1'):
+        train.ready({train.ANSWER:lambda: lambda: 2., train.FLOAT:lambda: lambda: 1.})
+
+
+def test_what_cannot_be_compiled_is_named():
+    from quarantion.bench.train import COMPILED, GOALS, TUTORIAL, ready, step_rows
+    def no(): raise RuntimeError('no C++ compiler\nmore')
+    steps = {who:lambda: lambda: 1. for g in GOALS.values() for who in g}|{who:lambda: lambda: 1. for who in GOALS}
+    made = ready(steps|{COMPILED:no})
+    rows = step_rows('work', 1, made, GOALS, repeats=3, burst=1e-4)
+    bad, = [r for r in rows if r.ratio is None]
+    assert bad.peer==f'{COMPILED} (RuntimeError: no C++ compiler)' and bad.ok is None
+    assert all(r.goal==GOALS[r.work.removeprefix('work, ')][TUTORIAL] for r in rows if r.peer==TUTORIAL)
+    assert not any(r.goal for r in step_rows('work', 2, made, GOALS, repeats=3, burst=1e-4)) # they are those of one thread
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_rows_of_training_steps():
+    from quarantion.bench.train import FLOAT, GOALS, HOISTED, JELLY, NORSE, TUTORIAL, bench_train, dense_work
+    rows = bench_train(1, True, dense_work(*SMALL)) # one thread: two of a busy core wait for each other
+    head = '20-30-10, T=4, batch 6'
+    names = [f'{head}, constant input, 1 thread, {who}' for who in GOALS]+[f'{head}, 10% spikes, 1 thread, {who}' for who in (FLOAT,'int8')]
+    assert list(dict.fromkeys(r.work for r in rows))==names and {r.threads for r in rows}=={1}
+    peers = [r.peer for r in rows if r.work==f'{head}, constant input, 1 thread, {FLOAT}']
+    assert peers==[TUTORIAL,HOISTED,JELLY,NORSE,'roofline (ReLU network)']
+    assert [(r.peer,r.goal) for r in rows if r.work==f'{head}, constant input, 1 thread, int8'][2]==(f'ours, {FLOAT}',.77)
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_parts_of_a_training_step_add_up(monkeypatch):
+    import sys
+    from pathlib import Path
+
+    from quarantion.bench import train
+    rows = train.bench_train_parts(train.dense_work(*SMALL), times=1)
+    assert [r['who'] for r in rows]==[train.FLOAT,'int8','ReLU'] and [bool(r['step_ms']) for r in rows]==[True,True,False]
+    some = lambda r: {k for k,v in r['parts'].items() if v>0}
+    products = {'product of the input','readout','backward product','gradient of weights','optimizer','loss'}
+    assert products|{'neurons forward','neurons backward','weight codes','observers'}<=some(rows[1])
+    assert products<=some(rows[2]) and not {'neurons forward','neurons backward','observers'}&some(rows[2])
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent/'tools'))
+    import measure
+    monkeypatch.setattr(train, 'bench_train_parts', lambda: rows)
+    first = measure.train_parts(())
+    again = measure.train_parts(measure.train_parts(first))
+    assert first==rows and [r['who'] for r in again]==[train.FLOAT,'int8, before','int8','ReLU']
+    assert 'measure' in sys.modules

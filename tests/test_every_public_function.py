@@ -404,6 +404,7 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'nonary.nits.unpack_trits': lambda: dict(words=resolve('nonary.nits.pack_trits')(np.sign(i8())), shape=(10,), num_threads=1),
     'train.outcome.wrong_outcome': lambda: dict(net=net(), data=[(x(),torch.arange(5)%4)], images=x(5,2,3), most=3),
     'tables.measured': lambda: dict(name='levels'),
+    'tables.measured_parts': lambda: dict(name='levels'),
     'tables.one_a_subject': lambda: dict(path=BENCH),
     'tables.without_goals': lambda: dict(rows=measured('lif', BENCH)),
     'tables.plot_ratios': lambda: dict(rows=measured('lif', BENCH)),
@@ -657,7 +658,7 @@ TAKES = ''' # what may be `None`, words or a complex number, beside a default; a
 spikes.neuron.Gradient:surrogate spikes.neuron.Gradient:slope spikes.neuron.Gradient:save
 spikes.neuron.lif_arguments:mem spikes.neuron.lif_arguments:steps spikes.neuron.lif_pre:mem spikes.neuron.lif_pre:steps
 runtime.layer.is_whole:v runtime.layer.is_op:o runtime.layer.is_conv:c runtime.network.IntegerNetwork.decide:spk
-train.config.words:v train.config.config_from:path train.config.NetworkSettings:learn train.config.Config:learn files.hash_json:x tables.measured:name
+train.config.words:v train.config.config_from:path train.config.NetworkSettings:learn train.config.Config:learn files.hash_json:x tables.measured:name tables.measured_parts:name
 nonary.companding.encode_complex:z nonary.companding.overflows:z
 '''
 

@@ -143,6 +143,15 @@ def exports(run, path):
     put(path, dict(command='python tools/measure.py exports' + ' --run RUN'*bool(run), rows=rows))
 
 
+def train_parts(old):
+    "What a training step is made of, with the quantized one as it was when this was first measured"
+    from quarantion.bench.train import bench_train_parts
+    rows,before = bench_train_parts(),', before'
+    was = [r for r in old if r['who'].endswith(before)] or [r|{'who':r['who']+before} for r in old if r['who']=='int8']
+    i = next(i for i,r in enumerate(rows) if r['who']=='int8')
+    return rows[:i]+was+rows[i:]
+
+
 def bench(names, path):
     "Rows of each benchmark, kept as soon as they are there"
     from quarantion.cli import BENCHES
@@ -151,6 +160,7 @@ def bench(names, path):
         d = json.loads(r.stdout)
         if not d['rows']: continue # such as those of a GPU where there is none
         all = json.loads(path.read_text()) if path.exists() else {}
+        if name=='train': d['parts'] = train_parts(all.get(name, {}).get('parts', ()))
         put(path, all | {d.pop('bench'): dict(command=f'quarantion bench {name}', **d)})
         print(name, len(d['rows']), 'rows', flush=True)
 

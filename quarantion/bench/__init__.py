@@ -5,4 +5,4 @@ __all__ = _room(__name__, measure='interleaved race compare', lif='bench_lif', b
                 nonary='bench_nonary', levels='bench_levels', fakequant='bench_fakequant',
                 events='bench_events measure_break_even', gpu='bench_gpu', exported='bench_exported',
                 accuracy='bench_accuracy contenders accuracy_table runs_table plot_accuracy',
-                frontier='reached frontier_table plot_frontier')
+                train='bench_train', frontier='reached frontier_table plot_frontier')

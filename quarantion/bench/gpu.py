@@ -227,8 +227,10 @@ def plot_grid(
     return fig
 
 # %% ../../nbs/bench/gpu.ipynb #1540a731
-def _bar(ax, y, row):
-    left,inks = 0.,dict(zip([*PARTS,REST], (*INKS[:len(PARTS)],GREY)))
+_INKS = dict(zip([*PARTS,REST], (*INKS[:len(PARTS)],GREY)))
+
+def _bar(ax, y, row, inks):
+    left = 0.
     alpha = 1 if row['step_ms'] else .55
     for part,colour in inks.items():
         ms = row['parts'].get(part, 0.)
@@ -238,7 +240,8 @@ def _bar(ax, y, row):
 
 def plot_parts(
     rows:list, # As of `bench_parts`
-    fig=None # Figure to draw in; made if absent
+    fig=None, # Figure to draw in; made if absent
+    inks:dict=_INKS # Part -> colour
 ): # The figure
     "Steps as stacks of their parts, each work with its floor"
     works = list(dict.fromkeys(r['work'] for r in rows))
@@ -247,11 +250,12 @@ def plot_parts(
         fig = plt.figure(figsize=(7.2,.6+1.5*len(works)), layout='constrained')
     for i,(ax,work) in enumerate(zip(fig.subplots(len(works), 1, squeeze=False)[:,0], works)):
         own = [r for r in rows if r['work']==work]
-        for y,r in enumerate(own): _bar(ax, y, r)
+        for y,r in enumerate(own): _bar(ax, y, r, inks)
         style_axes(ax).set(ylim=(len(own)-.5,-.5), yticks=range(len(own)), yticklabels=[r['who'] for r in own])
         ax.margins(x=.12)
         ax.set_title(work, fontsize=9, loc='left')
         if i==0: add_legend(ax, ncols=4)
+        if i==0: ax.get_legend().set_bbox_to_anchor((1,1.17), ax.transAxes) # above what the work is called
     label_axes(ax, 'ms', '')
     return fig
 
