@@ -596,6 +596,7 @@ def _info(as_json:Annotated[bool, typer.Option('--json', help='Print one JSON ob
     out |= dict(compiled=compiled(), isa=level(), isas=list(available()))
     out |= dict(threads=torch.get_num_threads(), cuda=torch.cuda.is_available())
     if as_json: return print(json.dumps(out))
+    if not torch.version.cuda: out['cuda'] = f'no (torch {torch.__version__} is built without CUDA)'
     out['compiled'] = [k if c else f'{k} (no: runs as Python)' for k,c in out['compiled'].items()]
     word = lambda v: ', '.join(v) if isinstance(v, list) else 'not installed' if v is None else v
     for k,v in out.items(): print(f'{k:14}{word(v)}')
@@ -604,7 +605,7 @@ def _info(as_json:Annotated[bool, typer.Option('--json', help='Print one JSON ob
 BENCHES = 'lif','bptt','levels','nonary','fakequant','events','infer','train','gpu'
 _WHAT = ('lif (neurons, forward), bptt (and backward), levels, nonary, fakequant, events (integer products), infer, '
          'train (a training step, on one thread too) or gpu (neurons and training steps).')
-_CHECK = 'Exit with 1 if a row stays under 60 % of its goal, or a peer is not installed.'
+_CHECK = 'Exit with 1 if a row stays under 60 % of its goal, a peer is not installed, or nothing ran.'
 
 def _missed(rows):
     "What is wrong with the rows of a benchmark, in sentences"
@@ -634,7 +635,7 @@ def _bench(
     elif rows: print(f'{machine()}; {threads} thread{"s"*(threads>1)}; medians of ours and of the peer\n{table(rows)}')
     bad = _missed(rows)
     for b in bad: _say(b)
-    if check and bad: raise typer.Exit(1)
+    if check and (bad or not rows): raise typer.Exit(1)
 
 # %% ../nbs/cli.ipynb #b3d07af3
 def _wrong(e): return _say(f'quarantion: {e}') or 2 # The exit code

@@ -9,9 +9,9 @@ import torch
 
 from quarantion.bench import gpu
 from quarantion.bench.gpu import GOALS, Goal, front_table, goal_rows, goals_table, plot_grid, plot_parts, where
-from quarantion.bench.gpu_layers import GRID, SHAPES, Timing, bench_layers, least_ms, shape_name
-from quarantion.bench.gpu_parts import PARTS, bench_parts, floor_of
-from quarantion.bench.gpu_steps import WORKS, bench_steps
+from quarantion.bench.gpu_layers import GRAPH, GRID, SHAPES, Timing, bench_layers, calls_table, least_ms, shape_name
+from quarantion.bench.gpu_parts import PARTS, bench_parts, floor_of, parts_said
+from quarantion.bench.gpu_steps import WORKS, bench_steps, eager_table
 from quarantion.cli import main
 from quarantion.paper import draw_png
 
@@ -89,6 +89,36 @@ def test_tables_say_reached_short_and_missed():
     assert 'training step, 784-1000-10, T=25, batch 256, nonary | 0.6 ms | 46.3× (27.8 ms) | 0.55× (0.33 ms) |' in front
 
 
+def test_a_layer_as_a_graph_reads_well():
+    d = made_up()
+    d['layers']['rows'] += [timing(GOALS[0].work, GRAPH+who, ms) for who,ms in (('ours',.05),('SpikingJelly',.06))]
+    text = goals_table(d)
+    assert text.startswith('| work | asked | found | outcome |')
+    assert f'| {GOALS[0].work}, as a graph: ours | not behind SpikingJelly as a graph | 1.2 times | reached |' in text
+    assert '| T=25, B=256, N=1000 | 0.2 | 0.15 | 0.05 | 0.1 | 25 % |' in calls_table(d)
+
+
+def test_stored_rows_are_called_as_they_are_now():
+    rows = gpu.stored_gpu(ROOT/'nbs/measured/gpu.json')['layers']['rows']
+    assert {r['who'] for r in rows if 'graph' in r['who']}=={f'{GRAPH}ours',f'{GRAPH}SpikingJelly'}
+
+
+def test_all_peaks_and_steps_both_ways():
+    d = made_up()
+    peaks = gpu.memory_table(d).splitlines()
+    assert len(peaks)==2+len(d['memory']['rows']) and peaks[4]=='| 2×128×128, T=100, B=16 | snnTorch loop | 1,200 | 5 |'
+    both = eager_table(d).splitlines()
+    assert f'| {WORKS[0]} | ours, float | 0.3 | 1.5 | 5.0 | 1,000 | 1,000 |' in both and len(both)==2+2*len(WORKS) # int8 was not run eagerly
+    assert f'| {WORKS[1]} | SpikingJelly | 0.33 | 2.3 | 7.0 | 1,000 | 1,000 |' in both
+
+
+def test_what_a_step_is_made_of_is_computed():
+    row = lambda who, **ms: dict(work='w', who=who, step_ms=None if who=='floor' else 1., parts={k.replace('_', ' '):v for k,v in ms.items()})
+    said = parts_said([row('float', products=.5, the_rest=.3, loss=.1), row('int8', products=.2, the_rest=.6, loss=.101), row('floor', products=9.)])
+    assert said=='- w: the largest part is products in float (56 %), the rest in int8 (67 %); int8 adds 0.3 ms of the rest and saves 0.3 ms of products.'
+    assert parts_said([])==''
+
+
 def test_nothing_measured_is_a_sentence():
     assert where({})=='Nothing was measured on a GPU yet; `python tools/measure.py gpu` does it.'
     assert goals_table({})==front_table({})==gpu.tests_table({})==''
@@ -113,11 +143,11 @@ def test_no_layer_is_below_the_roofline_of_five_arrays():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='a GPU')
-def test_without_a_gpu_one_line_and_success(capsys):
+def test_without_a_gpu_one_line_and_success_unless_it_was_to_be_checked(capsys):
     for words in (['bench','gpu'],['bench','gpu','--check']):
         with pytest.raises(SystemExit) as e: main(words)
         out,err = capsys.readouterr()
-        assert e.value.code==0 and out=='' and err=='bench gpu: there is no GPU here, and nothing was measured\n'
+        assert e.value.code==('--check' in words) and out=='' and err=='bench gpu: there is no GPU here, and nothing was measured\n'
     with pytest.raises(SystemExit) as e: main(['bench','gpu','--json'])
     assert e.value.code==0 and json.loads(capsys.readouterr().out)['rows']==[]
 
@@ -169,11 +199,17 @@ def test_pytest_is_counted():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='a GPU')
 def test_measuring_without_a_gpu_says_what_it_skips(tmp_path, capsys):
-    measure.gpu([], SimpleNamespace(from_=None), tmp_path/'gpu.json')
+    measure.gpu([], SimpleNamespace(from_=None, data_dir=''), tmp_path/'gpu.json')
     assert capsys.readouterr().out=='there is no GPU here: skipped tests layers steps grid memory mnist parts\n'
-    measure.gpu(['test_cuda.py'], SimpleNamespace(from_=None), tmp_path/'gpu.json')
+    measure.gpu(['test_cuda.py'], SimpleNamespace(from_=None, data_dir=''), tmp_path/'gpu.json')
     assert capsys.readouterr().out=='there is no GPU here: skipped tests\n' and not list(tmp_path.iterdir())
-    with pytest.raises(SystemExit, match='expected some of tests layers'): measure.gpu(['speed'], SimpleNamespace(from_=None), tmp_path/'gpu.json')
+    with pytest.raises(SystemExit, match='expected some of tests layers'): measure.gpu(['speed'], SimpleNamespace(from_=None, data_dir=''), tmp_path/'gpu.json')
+
+
+@pytest.mark.parametrize('names,folder,said', ((['tests','test_nothing.py'],'','test_nothing.py'), (['mnist'],'/nowhere','no folder /nowhere')))
+def test_what_is_not_there_is_refused_before_a_gpu_is_asked_for(names, folder, said, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: pytest.fail('asked for a GPU'))
+    with pytest.raises(SystemExit, match=said): measure.gpu(names, SimpleNamespace(from_=None, data_dir=folder), tmp_path/'gpu.json')
 
 
 def test_each_part_is_stored_at_once(tmp_path, monkeypatch):
@@ -183,7 +219,7 @@ def test_each_part_is_stored_at_once(tmp_path, monkeypatch):
         if name=='steps': raise SystemExit('out of time')
         return None if name=='memory' else dict(rows=[name])
     monkeypatch.setattr(measure, 'gpu_part', part)
-    path,a = tmp_path/'gpu.json',SimpleNamespace(from_=None)
+    path,a = tmp_path/'gpu.json',SimpleNamespace(from_=None, data_dir='')
     with pytest.raises(SystemExit, match='out of time'): measure.gpu(['memory','layers','steps'], a, path)
     measure.gpu(['grid'], a, path)
     d = json.loads(path.read_text())

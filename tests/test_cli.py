@@ -2,7 +2,7 @@
 import hashlib, json, os, re, shutil, signal, subprocess, sys, time, tomllib
 from dataclasses import replace
 from pathlib import Path
-import numpy as np, pytest
+import numpy as np, pytest, torch
 from quarantion.checks import CheckError
 from quarantion.cli import KEYS, main
 from quarantion.data.digits import load_digits
@@ -229,7 +229,7 @@ def test_each_setting_is_an_option_and_help_tells_its_default(here):
     (('--threshold',-1), ('`threshold`','-1')), (('--threshold','inf'), ('`threshold`','inf')), (('--lr',0), ('`lr`',)), (('--policy','int5'), ('`policy`','nonary',"'int5'")),
     (('--encode','morse'), ('`encode`','latency',"'morse'")), (('--reset','hard'), ('`reset`','subtract_delayed',"'hard'")), (('--data','cifar'), ('`data`','mnist',"'cifar'")),
     (('--learn','beta,sleep'), ('`learn`','slope',"'sleep'")), (('--learn','alpha'), ('`learn`','alpha')), (('--gates','max_drop'), ('`gates`','number')), (('--prune','1'), ('`prune`','[0, 1)')),
-    (('--device','abacus'), ('`device`','cpu',"'abacus'")), (('--device','cuda:99'), ('`device`','cuda:99')), (('--data-dir','x'), ('`data_dir`','mnist',"'x'")),
+    (('--device','abacus'), ('`device`','cpu',"'abacus'")), (('--device','cuda:99'), ('`device`','cuda:99')), (('--device','cuda:-1'), ('`device`','cuda:N',"'cuda:-1'")), (('--device','cuda:x'), ('`device`','cuda:N',"'cuda:x'")), (('--data-dir','x'), ('`data_dir`','mnist',"'x'")),
     (('--flavour','sweet'), ('--flavour',)), (('--epochs','many'), ('--epochs','integer')), (('--steps',), ('--steps','requires')), (('more',), ('more',)),
     (('--config','nowhere.toml'), ('nowhere.toml','No such file'))])
 def test_refused(here, tmp_path, args, words):
@@ -326,6 +326,11 @@ def test_info(here):
     assert {'lif','nonary'}<=set(d['compiled']) and all(d['compiled'].values()) and isinstance(d['threads'], int)
     code,out,_ = here('info')
     assert code==0 and 'torch' in out and 'isa' in out and '{' not in out
+    assert ('is built without CUDA' in out)==(torch.version.cuda is None)
+
+@pytest.mark.skipif(torch.version.cuda is not None, reason='torch with CUDA')
+def test_a_device_that_torch_was_not_built_for_says_so(here, tmp_path):
+    refused(here('run', '--out', tmp_path/'runs', '--device', 'cuda'), '`device`', "'cuda', and there are 0", f'torch {torch.__version__} is built without CUDA')
 
 @pytest.mark.parametrize('verb', [('run','--resume'), ('verify',), ('report',)])
 def test_another_version(here, copy, verb):

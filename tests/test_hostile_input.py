@@ -221,6 +221,36 @@ def test_a_frozen_network_says_so_and_a_copy_goes_on(x):
     assert train_epoch(before, opt, [(x, torch.zeros(5, dtype=torch.long))])['loss']>0
 
 
+def test_an_optimizer_of_another_network_is_refused(x):
+    net,data = mlp(),[(x, torch.zeros(5, dtype=torch.long))]
+    opt = torch.optim.SGD(net.parameters(), .1)
+    for other in (prepare(net, P, x), copy.deepcopy(net)):
+        with pytest.raises(CheckError, match='train_epoch: `opt`: expected an optimizer of parameters of `net`, found only others'): train_epoch(other, opt, data)
+    some = torch.optim.SGD([*net.parameters()][:1], .1) # of a part is enough
+    assert train_epoch(net, some, data)['loss']>0
+
+
+def test_what_a_quantized_network_keeps_is_not_chosen(x):
+    net = mlp()
+    net.at_once,net.layers[1].save = 2,'bits'
+    with pytest.warns(UserWarning, match="prepare: save='bits' and at_once=2 are of float networks"): q = prepare(net, P, x)
+    for at,name,v in ((q,'at_once',2),(q.layers[0],'save','bits'),(copy.deepcopy(q),'at_once',2),(copy.deepcopy(q).layers[0],'save','bits')):
+        with pytest.raises(CheckError, match=f'`{name}`: expected a float network; a quantized one keeps what it keeps'): setattr(at, name, v)
+        assert not hasattr(at, name)
+
+
+def test_where_memory_ends_only_what_helps_is_recommended(x, monkeypatch):
+    from quarantion.spikes import room
+    monkeypatch.setattr(room, '_held', lambda device: (15*2**30, 16*2**30))
+    def full(*_, **__): raise torch.OutOfMemoryError('Tried to allocate 4.00 GiB.')
+    net = mlp()
+    q,y = prepare(net, P, x),torch.zeros(5, dtype=torch.long)
+    for n,helps in ((net,True),(q,False)):
+        with pytest.raises(CheckError, match=r'memory: expected room for 5 samples \(about 3 fit in 16.0 GiB') as e:
+            train_epoch(n, torch.optim.SGD(n.parameters(), .1), [(x,y)], objective=full)
+        assert ("save='bits' of its neurons and fewer samples at_once" in str(e.value))==helps
+
+
 def test_batches_of_other_kinds_are_refused(x):
     q = prepare(mlp(), P, x)
     for bad in (dict(x=x, y=0),),None,'text',[None],[(x,)],[['a','b']]:

@@ -558,6 +558,10 @@ def gpu(names, a, path):
     wrong = [p for p in parts if p not in GPU]
     if wrong: raise SystemExit(f'expected some of {" ".join(GPU)}, found {wrong[0]}')
     parts = parts or (['tests'] if files else GPU)
+    known = [f.name for f in (MEASURED.parent.parent/'tests').glob('test_cuda*.py')]
+    absent = [f for f in files if f not in known]
+    if absent: raise SystemExit(f'expected some of {" ".join(sorted(known))}, found {absent[0]}')
+    if a.data_dir and not Path(a.data_dir).is_dir(): raise SystemExit(f'--data-dir: no folder {a.data_dir}')
     stored = dict(command='python tools/measure.py gpu --data-dir FOLDER')
     if path.exists(): stored = json.loads(path.read_text())
     if a.from_: # what was trained elsewhere is proved here

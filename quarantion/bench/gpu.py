@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['GOALS', 'SECONDS', 'POINT', 'Goal', 'goal_rows', 'memory_timings', 'bench_gpu', 'stored_gpu', 'where', 'tests_table',
-           'mnist_lines', 'goals_table', 'plot_grid', 'plot_parts', 'front_table']
+           'mnist_lines', 'goals_table', 'memory_table', 'plot_grid', 'plot_parts', 'front_table']
 
 # %% ../../nbs/bench/gpu.ipynb #bd5141b8
 import json, math, sys
 from pathlib import Path
 from typing import NamedTuple
 import torch
-from .gpu_layers import GRAPH, Timing, bench_layers, least_ms
+from .gpu_layers import GRAPH, Timing, bench_layers, least_ms, rows_table, short, told
 from .gpu_parts import PARTS, REST
 from .gpu_steps import bench_steps
 from ..paper import BLUE, GREY, INKS, ORANGE, add_legend, ink, label_axes, style_axes
@@ -131,20 +131,17 @@ def tests_table(
     "How many tests ran on the GPU, and how they ended"
     if 'tests' not in stored: return ''
     rows,kinds = stored['tests']['rows'],('passed','failed','skipped')
-    line = lambda name, values: f"| {name} | {' | '.join(f'{v:,}' for v in values)} |"
-    all_ = line('all', [sum(r[k] for r in rows) for k in kinds])
-    body = [line(f"`{r['file']}`", [r[k] for k in kinds]) for r in rows]
-    return '\n'.join(['| tests | passed | failed | skipped |', '|---|---:|---:|---:|', *body, all_])
+    body = [[f"`{r['file']}`",*(f'{r[k]:,}' for k in kinds)] for r in rows]
+    return rows_table(('tests',*kinds), [*body,['all',*(f'{sum(r[k] for r in rows):,}' for k in kinds)]], 1)
 
 # %% ../../nbs/bench/gpu.ipynb #b8b8cf19
-def _short(v): return f'{float(f"{v:.3g}"):,g}' # three digits that matter
-
 def _asked(r):
     "What a goal asks for, and what was found, in the same words"
-    what,peer = ('memory' if r.work.endswith(_PEAK) else 'time'),r.peer
+    what = 'memory' if r.work.endswith(_PEAK) else 'time'
+    peer = f'{r.peer.removeprefix(GRAPH)} as a graph' if r.peer.startswith(GRAPH) else r.peer
     if r.goal>=1 and what=='time':
         asked = f'{r.goal:g} times faster than {peer}' if r.goal>1 else f'not behind {peer}'
-        return asked,r.ratio and f'{_short(r.ratio)} times'
+        return asked,r.ratio and f'{short(r.ratio)} times'
     return f'at most {1/r.goal:.3g} of the {what} of {peer}',r.ratio and f'{1/r.ratio:.3g}'
 
 def _reached(r):
@@ -172,9 +169,16 @@ def goals_table(
     lines = [(r.work,*_asked(r),_reached(r)) for r in goal_rows(stored)]
     name = ', '.join(filter(None, ('MNIST of the front page',stored.get('mnist', {}).get('data', ''))))
     if 'mnist' in stored: lines += [(name,*l) for l in mnist_lines(stored['mnist'])]
-    if not lines: return ''
-    body = [f"| {' | '.join(str(c or '') for c in l)} |" for l in lines]
-    return '\n'.join(['| work | asked | found | |', '|---|---|---|---|', *body])
+    return rows_table(('work','asked','found','outcome'), [[c or None for c in l] for l in lines], 4)
+
+# %% ../../nbs/bench/gpu.ipynb #0fa028ce
+def memory_table(
+    stored:dict # As of `stored_gpu`
+)->str: # Markdown
+    "Peaks of memory and times, of all"
+    rows = [Timing(**r) for r in stored.get('memory', {}).get('rows', ())]
+    body = [[r.work,r.who,r.why or told(r.mib),told(r.ms)] for r in rows]
+    return rows_table(('work','of','MiB at the peak','ms'), body, 2)
 
 # %% ../../nbs/bench/gpu.ipynb #8feb8514
 _BESIDE = dict(xytext=(6,0), textcoords='offset points', va='center', fontsize=9)
@@ -265,7 +269,7 @@ _FRONT += [('steps',w,f'ours, {p}') for w,p in ((_DENSE,'float'),(_DENSE,'nonary
 
 def _front_line(part, work, who, rows):
     mine,*peers = (_best(rows, w, 'ms') for w in (who,'snnTorch loop','SpikingJelly'))
-    cells = [f'{_short(p.ms/mine.ms)}× ({p.ms:.3g} ms)' if p else 'not installed' for p in peers]
+    cells = [f'{short(p.ms/mine.ms)}× ({p.ms:.3g} ms)' if p else 'not installed' for p in peers]
     name = f'training step, {work}{who.removeprefix("ours")}' if part=='steps' else work
     return f"| {name} | {mine.ms:.3g} ms | {' | '.join(cells)} |"
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SHAPES', 'BETA', 'GRAPH', 'GRID', 'timed', 'Timing', 'summed_up', 'why_not', 'race_ms', 'drawn', 'ours_layer',
            'bare_kernels', 'snntorch_layer', 'three_copies', 'jelly_neurons', 'jelly_backends', 'jelly_layer',
-           'captured', 'shape_name', 'bench_layers', 'copy_speed', 'least_ms', 'bench_grid']
+           'captured', 'shape_name', 'bench_layers', 'calls_table', 'copy_speed', 'least_ms', 'bench_grid']
 
 # %% ../../nbs/bench/gpu_layers.ipynb #a610b9fe
 import gc, statistics, time
@@ -101,7 +101,7 @@ def race_ms(
 # %% ../../nbs/bench/gpu_layers.ipynb #da0ede7f
 SHAPES = (25,256,1000),(100,128,1024),(1000,1,1000),(4,64,2**16) # T, B, N
 BETA = .9
-GRAPH = 'in a graph, ' # before the name of who is replayed as one
+GRAPH = 'as a graph: ' # before the name of who is replayed as one
 
 def drawn(
     shape:tuple, # T, B and N
@@ -243,6 +243,51 @@ def bench_layers(
         out += race_ms(f'LIF forward + backward, {shape_name(s)}', _contenders(x, g), seconds=seconds)
         gc.collect()
     return out
+
+# %% ../../nbs/bench/gpu_layers.ipynb #5374c73b
+def short(
+    v:float # Any number
+)->str:
+    "Three digits that matter"
+    return f'{float(f"{v:.3g}"):,g}'
+
+def told(
+    v # A number, or nothing
+): # What a table says of it
+    "Three digits, where there is a number"
+    return None if v is None else short(v)
+
+def rows_table(
+    head:tuple, # Names of columns
+    rows:list, # Cells of each row; nothing where there is none
+    words:int # So many columns are words, the others numbers
+)->str: # Markdown
+    "A table, or nothing where there are no rows"
+    line = lambda cells: f"| {' | '.join(str('' if c is None else c) for c in cells)} |"
+    rule = ['---']*words+['---:']*(len(head)-words)
+    return '\n'.join(map(line, (head,rule,*rows))) if rows else ''
+
+def by_who(
+    stored:dict, # Part -> a dictionary with `rows`, each that of a `Timing`
+    part:str
+)->dict: # Work -> who -> its `Timing`
+    "Who took what"
+    out = {}
+    for r in stored.get(part, {}).get('rows', ()): out.setdefault(r['work'], {})[r['who']] = Timing(**r)
+    return out
+
+# %% ../../nbs/bench/gpu_layers.ipynb #3de2da7f
+def calls_table(
+    stored:dict # As of `stored_gpu`
+)->str: # Markdown, in milliseconds
+    "What a layer takes as it is called, and as a graph"
+    rows,whos = [],('ours','kernels alone',f'{GRAPH}ours','three copies')
+    for work,of in by_who(stored, 'layers').items():
+        ms = [of[w].ms if w in of else None for w in whos]
+        share = ms[0] and ms[2] and f'{100*ms[2]/ms[0]:.0f} %'
+        rows.append([work.removeprefix('LIF forward + backward, '),*map(told, ms),share])
+    head = 'layer, ms forward + backward','from Python','two launches','as a graph','three copies','graph / Python'
+    return rows_table(head, rows, 1)
 
 # %% ../../nbs/bench/gpu_layers.ipynb #abd2b474
 GRID = dict(T=[(t,64,1000) for t in (1,4,16,64,256,1024)], B=[(25,b,1000) for b in (1,4,16,64,256,1024,4096)],

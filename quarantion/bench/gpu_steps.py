@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WORKS', 'Work', 'batch_of', 'ours_net', 'looped', 'snntorch_net', 'jelly_net', 'ours_step', 'peer_step',
-           'bench_steps']
+           'bench_steps', 'eager_table']
 
 # %% ../../nbs/bench/gpu_steps.ipynb #b9dfefc1
 import gc
@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from .gpu_layers import BETA, Timing, captured, jelly_neurons, summed_up, timed, why_not
+from .gpu_layers import by_who, rows_table, short, told
 from ..quant.network import prepare
 from ..quant.policy import preset
 from ..spikes.network import Network
@@ -209,3 +210,21 @@ def bench_steps(
         gc.collect()
         if device=='cuda': torch.cuda.empty_cache()
     return out
+
+# %% ../../nbs/bench/gpu_steps.ipynb #7735dadc
+_BOTH = [(f'ours, {p}',f'ours, {p}',f'ours, {p}, eager') for p in ('float','int8','nonary')]
+_BOTH += [('SpikingJelly','SpikingJelly captured','SpikingJelly eager')] # name, as a graph, eager
+
+def eager_table(
+    stored:dict # As of `stored_gpu`
+)->str: # Markdown
+    "Training steps as graphs, and as they are called"
+    rows = []
+    for work,of in by_who(stored, 'steps').items():
+        for name,*both in _BOTH:
+            graph,eager = (of.get(who, Timing(work, who)) for who in both)
+            if not (graph.ms and eager.ms): continue
+            took = short(graph.ms),short(eager.ms),f'{eager.ms/graph.ms:.1f}'
+            rows.append([work,name,*took,told(graph.mib),told(eager.mib)])
+    head = 'training step','of','ms as a graph','ms eager','eager / graph','MiB as a graph','MiB eager'
+    return rows_table(head, rows, 2)

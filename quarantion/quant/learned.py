@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
-from ..checks import check_finite, fail
+from ..checks import check_finite, fail, warn
 from .fake import over
 from .histograms import Histogram, Percentile, entropy_range
 from .neurons import kept
@@ -174,6 +174,24 @@ def _restored(l, keys):
         learns = l.has_bias if n=='bias' else l.coder.learns if n.endswith('.scale') else True
         p.requires_grad_(not l.frozen and learns)
 
+# %% ../../nbs/quant/learned.ipynb #7a323ecc
+def of_float(
+    name:str # Of a setting
+)->property: # Which nobody can set
+    "A setting of float networks alone; a quantized one refuses it by name"
+    def refuse(self, v):
+        want = 'a float network; a quantized one keeps what it keeps for the way back'
+        fail(f'`{name}`', getattr(self, 'name', type(self).__name__), want, f'{v!r} for a quantized one')
+    return property(None, refuse)
+
+def warn_of_float(
+    net # A float network that becomes a quantized one
+):
+    "Warn where its settings of memory are not taken over"
+    saves = sorted({m.save for m in net.modules() if getattr(m, 'save', 'recompute')!='recompute'})
+    own = [f'save={s!r}' for s in saves]+[f'at_once={net.at_once}']*(net.at_once is not None)
+    if own: warn(f'prepare: {" and ".join(own)} are of float networks: a quantized network keeps what it keeps')
+
 # %% ../../nbs/quant/learned.ipynb #32655c82
 class _Represented(nn.Module):
     "Parameters that a policy has represented, and may have represented in another way"
@@ -197,6 +215,7 @@ class _Represented(nn.Module):
         if not self.kept.clip or self.reset=='none': return ''
         return 'cannot fire' if self.kept.before_fire else 'is never reset' if self.reset=='subtract_delayed' else ''
 
+    save = of_float('save')
     latent = property(lambda self: self.parametrizations.weight.original, doc='Real weights, which train')
     coder = property(lambda self: self.parametrizations.weight[0], doc='What makes them into codes')
     scale = property(lambda self: self.coder.scale, doc='s_w, `[C]` or `[1]`')

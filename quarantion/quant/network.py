@@ -14,7 +14,7 @@ from ..checks import check_array, check_finite, check_time, fail, typed, warn
 from .encoding import encoded
 from .folding import folded
 from .layer import QuantLayer
-from .learned import Into, find_gain, place
+from .learned import Into, find_gain, of_float, place, warn_of_float
 from .observers import MinMax
 from .policy import Policy
 from .state import check_state
@@ -95,6 +95,7 @@ def _as_it_is(run):
 # %% ../../nbs/quant/network.ipynb #089543ff
 class _Layers(OverTime):
     "Quantized layers in order"
+    at_once = of_float('at_once')
     def __init__(self, layers, names, in_shape, steps, batch_first, decision):
         super().__init__()
         self.layers,self.names,self.doubts = nn.ModuleList(layers),list(names),Doubts()
@@ -174,7 +175,7 @@ def _through(q, x, real, codes=False, state=None):
     into,last = _doubts(q, x),len(q.layers)-1
     with collecting(into): x,steps = check_time(q.encode(x, codes), q.in_shape, q.steps, q.batch_first)
     for i,(n,l,s) in enumerate(zip(q.names, q.layers, starts(state, len(q.layers)))):
-        with collecting(into), fitting(l.name, x.device, x.shape[1]):
+        with collecting(into), fitting(l.name, x.device, x.shape[1], False):
             ran = l(x, steps, real or real is None and i==last, s)
         if into and i==last: into.settle()
         yield n,l,ran
@@ -348,6 +349,7 @@ def prepare(
     _,steps = check_time(check_finite(sample, 'sample'), net.in_shape, net.steps, net.batch_first)
     observer,in_scale,in_min,in_max,guard = _input(sample)
     ss = folded(net)
+    warn_of_float(net)
     if ss[0].neurons.recurrent is not None and in_scale<1: # spikes that return are whole numbers of input codes
         in_scale = 1/math.floor(1/in_scale+1e-9)
     decision = check_decision(net.decision if decision is None else decision, _outputs(net))

@@ -20,11 +20,14 @@ def _asked(e): # bytes, as torch's message has them
 
 def _held(device): return torch.cuda.memory_allocated(device),torch.cuda.get_device_properties(device).total_memory
 
+_LESS = '; or fewer samples at_once',"; or save='bits' of its neurons and fewer samples at_once" # and with gradients
+
 @contextmanager
 def fitting(
     where:str, # The layer, or what else runs here
     device, # On what
-    samples:int # How many go through at once
+    samples:int, # How many go through at once
+    chosen:bool=True # Does `save`, or `at_once`, say what is kept, as in float networks?
 ):
     "Raise `CheckError` that says what would fit, where memory of a GPU runs out"
     try: yield
@@ -32,6 +35,6 @@ def fitting(
         asked,(held,total) = _asked(e),_held(device)
         most = int(samples*.9*total/max(1., held+asked))
         fit = f'about {min(most, samples-1)} fit in {total/2**30:.1f} GiB'
-        want = f"room for {samples} samples ({fit}; or save='bits' of its neurons)"
+        want = f'room for {samples} samples ({fit}{_LESS[torch.is_grad_enabled()]*chosen})'
         found = f'{held/2**30:.1f} GiB in use when {asked/2**30:.2f} GiB more were asked for'
         fail('memory', where, want, found)

@@ -123,8 +123,10 @@ def check_together(
         fail('`policy`', expected=want, found="'float'")
     kind,colon,number = c.device.partition(':')
     index,n = number if colon else '0',torch.cuda.device_count() if kind=='cuda' else 1
-    if not index.isdigit() or int(index)>=n:
-        fail('`device`', expected='a CUDA device that is there', found=f'{c.device!r}, and there are {n}')
+    if not index.isdecimal(): fail('`device`', expected='cpu, cuda or cuda:N, N a whole number', found=repr(c.device))
+    if int(index)<n: return
+    why = '' if torch.version.cuda else f': torch {torch.__version__} is built without CUDA'
+    fail('`device`', expected='a CUDA device that is there', found=f'{c.device!r}, and there are {n}{why}')
 
 # %% ../../nbs/train/config.ipynb #49876b5e
 @dataclass(frozen=True)

@@ -120,6 +120,23 @@ def _step(net, opt, penalty, objective, x, y):
     right = _right(net, scores, y).to(loss.device)
     return len(y)*torch.stack([loss.detach().double(), right, rate.detach().double()])
 
+def _means(net, sums, n):
+    "Of `n` samples; raises `CheckError` if something was wrong with them"
+    if hasattr(net, 'doubts'): net.doubts.ask()
+    means = (sums/max(1, n)).tolist()
+    if not math.isfinite(means[0]): fail('loss', 'train_epoch', _FINITE, f'{means[0]} after {n} samples')
+    return dict(zip(_MEANS, means))
+
+# %% ../../nbs/train/fit.ipynb #a363a140
+def _check_learns(net, opt):
+    "Raise `CheckError` where a network has nothing to learn, or an optimizer is that of another"
+    learns = {id(p) for p in net.parameters() if p.requires_grad}
+    found = 'none; `freeze` ends learning, keep a deepcopy from before'
+    if not learns: fail('`net`', 'train_epoch', 'parameters that learn', found)
+    if learns.isdisjoint(id(p) for g in opt.param_groups for p in g['params']):
+        found = 'only others; a network that was copied or prepared takes one of its own'
+        fail('`opt`', 'train_epoch', 'an optimizer of parameters of `net`', found)
+
 def _check_learned(net):
     "Raise `CheckError` where a parameter is no number any more: such neurons are silent, and the loss is finite"
     named = dict(net.named_parameters())
@@ -128,32 +145,23 @@ def _check_learned(net):
     want = 'finite numbers; look at the data, or try a smaller learning rate'
     if bad: fail(f'`{bad[0]}`', 'train_epoch', want, 'others')
 
-def _means(net, sums, n):
-    "Of `n` samples; raises `CheckError` if something was wrong with them"
-    if hasattr(net, 'doubts'): net.doubts.ask()
-    means = (sums/max(1, n)).tolist()
-    if not math.isfinite(means[0]): fail('loss', 'train_epoch', _FINITE, f'{means[0]} after {n} samples')
-    return dict(zip(_MEANS, means))
-
 # %% ../../nbs/train/fit.ipynb #72d1771c
 @typed
 def train_epoch(
     net:nn.Module, # A network with `answer`, float or quantized
     opt:torch.optim.Optimizer, # Its optimizer
     data, # Batches of inputs and labels
-    each=lambda done,stats: None, # Called after each batch (on a GPU: 50) with the samples done and the means so far
+    each=lambda done,stats: None, # Of samples done and means so far; called at the end, and every batch (GPU: 50th)
     penalty=lambda net,rate: 0., # Added to the loss: of network and spike rate; what it changes belongs into tensors
     objective=answered # Loss, scores and spike rate, of network, samples and labels
 )->dict: # `loss`, `accuracy` and `spike_rate`, means over the epoch
     "Train on each batch once; raises `CheckError` if the loss, or what was learned, is not finite"
-    if not any(p.requires_grad for p in net.parameters()):
-        found = 'none; `freeze` ends learning, keep a deepcopy from before'
-        fail('`net`', 'train_epoch', 'parameters that learn', found)
+    _check_learns(net, opt)
     net.train()
     step = Repeated(partial(_step, net, opt, penalty, objective), opt)
     n,sums,means = 0,torch.zeros(3, dtype=torch.float64),None
     for b,(x,y) in enumerate(_pairs(data, 'train_epoch'), 1):
-        with fitting('train_epoch, on the way back', x.device, len(y)): new = step(x, y)
+        with fitting('train_epoch, on the way back', x.device, len(y), hasattr(net, 'at_once')): new = step(x, y)
         sums,n,means = sums.to(x.device)+new.to(x.device),n+len(y),None
         if x.is_cuda and b%50: continue # reading would make it wait
         if b%50==0: _check_learned(net)
