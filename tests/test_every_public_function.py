@@ -188,6 +188,7 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'quant.membranes.lif_levels': lambda: dict(x=x(1,2,3), beta=.9, threshold=1., table=uniform_levels(9), mem=x(2,3), reset='zero', steps=4),
     'quant.network.policies_of': lambda: dict(policy=preset('mixed'), names=['a','b']),
     'quant.network.QuantNetwork.encode': lambda: dict(self=q(), x=x(), codes=False),
+    **{f'quant.network.QuantNetwork.{n}': lambda: dict(self=q(), x=x()) for n in ('forward','record','answer')},
     'quant.network.prepare': lambda: dict(net=net(), policy=preset('nonary'), sample=x()),
     'quant.observers.rows_of': lambda: dict(x=x(), ch_axis=0),
     'quant.observers.extremes_of': lambda: dict(v=x(), spike_aware=True),

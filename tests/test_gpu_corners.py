@@ -11,7 +11,7 @@ from quarantion.train import repeated
 
 def test_rest_that_inference_asked_for_first_is_for_training_too(monkeypatch):
     neuron._zero.cache_clear()
-    monkeypatch.setattr(neuron, 'at_rest', lambda x, shape: neuron._zero(x.device, x.dtype).expand(shape))
+    monkeypatch.setattr(neuron, '_at_rest', lambda x, shape: neuron._zero(x.device, x.dtype).expand(shape))
     layer,x = LIF(.9),torch.rand(4, 2, 3)
     with torch.inference_mode(): layer.spikes(x)
     layer.spikes(x.requires_grad_()).sum().backward()

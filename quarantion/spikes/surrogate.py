@@ -24,6 +24,7 @@ def surrogate_grad(
 )->Tensor: # σ'(x), the shape of `x`
     "The pretended derivative of a spike; raises `CheckError` for an unknown name"
     check_in(surrogate, SURROGATES, 'surrogate')
+    check_broadcast(x=x, slope=slope)
     if not getattr(slope, 'is_cuda', False): check_range(slope, 0, name='slope', above=True) # not waited for
     z = (x*slope).abs()
     if surrogate=='fast_sigmoid': return 1/(z+1)**2
