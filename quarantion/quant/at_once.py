@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from ..checks import check_finite, fail
 from ..spikes.doubts import asked_later, doubt
-from ..spikes.operators import on_gpu, op_name
+from ..spikes.operators import as_operator, on_gpu
 
 # %% ../../nbs/quant/at_once.ipynb #1f3e5e39
 _READ = (torch.float32,torch.float64,torch.float16,torch.bfloat16,torch.bool,torch.uint8,torch.int8,torch.int16,
@@ -45,7 +45,7 @@ def absorb_at_once(
     return watch(x.contiguous().view(shape), buffers, ob.quant_max, ob.spike_aware, *how, worth)
 
 # %% ../../nbs/quant/at_once.ipynb #7b4213a5
-@torch.library.custom_op(op_name('refuse'), mutates_args=())
+@as_operator('refuse')
 def refuse(x:Tensor, lo:Tensor, hi:Tensor, where:str)->tuple[Tensor,Tensor]:
     "`lo` and `hi`, unless a value is NaN or beyond half of what their dtype holds: so that no difference overflows"
     limit = torch.finfo(lo.dtype).max/2
