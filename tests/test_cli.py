@@ -395,6 +395,7 @@ def test_interrupted_by_hand(tmp_path):
         p.send_signal(signal.SIGINT)
         out,err = p.communicate(timeout=60)
     run = next((tmp_path/'a b').iterdir())
+    err = re.sub(r'float: .* an epoch, about .* of work to the end of epoch 100000\n', '', err) # if its first epoch was over
     assert (p.returncode,out)==(130,'') and err==f"run {run}\ninterrupted; go on with: quarantion run --resume '{run}'\n"
     assert load_tensors(run/'checkpoints'/'last.safetensors', CHECKPOINT, RUN_VERSION)[1]['epoch']>=1
 

@@ -158,7 +158,7 @@ class NetworkSettings:
     def __post_init__(self):
         for f in fields(self): # data is the first
             v = getattr(self, f.name)
-            object.__setattr__(self, f.name, checked(f, usual(f, self.data) if v is None else v))
+            object.__setattr__(self, f.name, checked(f, usual(f, self.data) if v is f.default else v))
 
 # %% ../../nbs/train/config.ipynb #9846399d
 @dataclass(frozen=True)
