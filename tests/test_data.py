@@ -317,6 +317,23 @@ def test_hold_out(classes, n, seed):
     counts = y[b].bincount(minlength=classes)
     assert counts.max()-counts.min()<=1 and len(b)==-(-len(y)//4)
 
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.floats(.05, .9), st.booleans(), st.integers(0, 2**32-1))
+def test_hold_out_is_that_of_scikit_learn(more, share, counted, seed):
+    from sklearn.model_selection import train_test_split
+    y = torch.tensor([*range(4)]*4+more)
+    size = max(4, min(len(y)-4, int(share*len(y)))) if counted else share
+    if not counted and not 4<=np.ceil(share*len(y))<=len(y)-4: return
+    want = train_test_split(np.arange(len(y)), test_size=size, stratify=y, random_state=seed)
+    for a,b in zip(hold_out(y, size, seed), want): assert a.dtype==torch.int64 and (a.numpy()==b).all()
+
+def test_digits_of_a_scikit_learn_that_keeps_them_elsewhere(monkeypatch):
+    from quarantion.data import digits
+    want = load_digits()
+    monkeypatch.setattr(digits, 'find_spec', lambda name: None)
+    got = load_digits()
+    assert all((getattr(want, k)==getattr(got, k)).all() for k in ('x_train','y_train','x_test','y_test'))
+
 def test_labels():
     with pytest.raises(CheckError, match='label of sample 2: expected in 0..1, found -1'):
         check_samples(torch.zeros(3, 2), torch.tensor([0,1,-1]), 2)

@@ -58,6 +58,15 @@ def run(code):
     return p.stdout.split()
 
 
+def test_a_run_loads_no_compiler_and_no_scikit_learn(tmp_path):
+    "They take seconds, more than a small training; a run needs neither"
+    left = run('import sys\nfrom quarantion.cli import main\ntry: main(["run","--epochs","1","--qat-epochs","1","--hidden","8","--steps","4","--json","--out",'
+               f'{str(tmp_path)!r}])\nexcept SystemExit as e: assert not e.code\n'
+               'print(*[m for m in ("torch._dynamo","sympy","sklearn","scipy","matplotlib.pyplot") if m in sys.modules])')
+    assert left[-1].endswith('}'), left
+
+
+
 def test_import_is_quick():
     code = 'import time; t = time.perf_counter(); import quarantion; print(time.perf_counter() - t)'
     assert min(float(run(code)[0]) for _ in range(3)) < .2

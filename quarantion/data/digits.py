@@ -6,19 +6,28 @@
 __all__ = ['DIGITS', 'load_digits']
 
 # %% ../../nbs/data/digits.ipynb #d41ac0ad
-import torch
+from importlib.util import find_spec
+from pathlib import Path
+import numpy as np, torch
 from ..checks import typed
 from .split import DataSet, Split, hold_out
 
 # %% ../../nbs/data/digits.ipynb #6e7efd61
+def _rows():
+    "Images and their labels, 65 numbers each"
+    found = find_spec('sklearn')
+    path = found and Path(found.origin).parent/'datasets'/'data'/'digits.csv.gz'
+    if path and path.is_file(): return np.loadtxt(path, delimiter=',')
+    from sklearn import datasets # another version, or none
+    return np.column_stack(datasets.load_digits(return_X_y=True))
+
 def load_digits(
     test_size:float=.2, # Share of the samples held out, the same in each class
     seed:int=0 # Which samples are held out
 )->Split: # Images `[N, 64]` in `[0, 1]`, in steps of 1/16
     "The handwritten digits of scikit-learn"
-    from sklearn import datasets
-    x,y = datasets.load_digits(return_X_y=True)
-    x,y = torch.from_numpy(x).float()/16,torch.from_numpy(y).long()
+    rows = torch.from_numpy(_rows())
+    x,y = rows[:,:-1].float()/16,rows[:,-1].long()
     a,b = hold_out(y, test_size, seed)
     return Split(x[a], y[a], x[b], y[b], in_shape=(1,8,8), classes=10, name='digits', scale=1/16)
 

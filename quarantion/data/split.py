@@ -64,6 +64,30 @@ class DataSet(NamedTuple):
     folder:bool=False # Can it be read from a folder?
 
 # %% ../../nbs/data/split.ipynb #75e62cef
+def _shares(counts, n, rng):
+    "How many of `n` each class gives; those left over are drawn"
+    exact = counts/counts.sum()*n
+    out = np.floor(exact).astype(int)
+    over,left = exact-out,n-out.sum()
+    for v in np.unique(over)[::-1]:
+        if not left: break
+        among = np.flatnonzero(over==v)
+        out[rng.choice(among, min(len(among), left), replace=False)] += 1
+        left -= min(len(among), left)
+    return out
+
+def _parts(y, want, rng):
+    "Positions kept and held out, as scikit-learn draws them"
+    _,at,counts = np.unique(y, return_inverse=True, return_counts=True)
+    kept = _shares(counts, len(y)-want, rng)
+    held = _shares(counts-kept, want, rng)
+    parts = [],[]
+    for own,k,h in zip(np.split(np.argsort(at, kind='stable'), counts.cumsum()[:-1]), kept, held):
+        own = own[rng.permutation(len(own))]
+        parts[0].extend(own[:k]); parts[1].extend(own[k:k+h])
+    return tuple(rng.permutation(p) for p in parts)
+
+# %% ../../nbs/data/split.ipynb #f6071829
 @typed
 def hold_out(
     y:Tensor, # Labels, `[N]`
@@ -71,14 +95,13 @@ def hold_out(
     seed:int=0 # `random_state` of scikit-learn's `train_test_split`
 )->tuple: # Positions of the samples kept and of those held out, int64
     "Divide samples in two, with the same share of each class in both"
-    from sklearn.model_selection import train_test_split
     check_range(seed, 0, 2**32-1, 'seed')
     y = check_array(y, 'n', 'y')
     n = len(y)
     want = size if size>=1 else int(np.ceil(size*n))
+    if want%1: fail('`size`', 'hold_out', 'a whole number, or a share below 1', size)
     counts = np.unique(y, return_counts=True)[1]
     if counts.min(initial=n)<2: fail('smallest class', 'hold_out', '2 samples or more', int(counts.min(initial=n)))
     c = len(counts)
     if not c<=want<=n-c: fail('size', 'hold_out', f'in {c}..{n-c}, so that each of {c} classes is in both parts', want)
-    parts = train_test_split(np.arange(n), test_size=want, stratify=y, random_state=seed)
-    return tuple(map(torch.from_numpy, parts))
+    return tuple(map(torch.from_numpy, _parts(y, int(want), np.random.RandomState(seed))))

@@ -248,8 +248,11 @@ def _weights(t, names, panel):
 
 # %% ../../nbs/inspect/report.ipynb #bed9e09b
 def _settings(config): # Those that were changed, then the rest, folded
-    from quarantion.train.config import Config # late, as it needs torch
-    usual = {f.name:list(f.default) if isinstance(f.default, tuple) else f.default for f in fields(Config)}
+    from quarantion.data.sets import USUAL # late, as they need torch
+    from quarantion.train.config import Config, usual as usually
+    data = config.get('data') if config.get('data') in list(USUAL) else 'digits'
+    usual = {f.name:usually(f, data) for f in fields(Config)}
+    usual = {k:list(v) if isinstance(v, tuple) else v for k,v in usual.items()}
     word = lambda v: '–' if v is None else json.dumps(v, ensure_ascii=False)
     changed = [(k, word(v), word(usual.get(k))) for k,v in config.items() if k not in usual or v!=usual[k]]
     rest = [(k, word(v)) for k,v in config.items() if k in usual and v==usual[k]]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from ..checks import check_finite, fail
 from ..spikes.doubts import asked_later, doubt
-from ..spikes.operators import on_gpu, op_name
+from ..spikes.operators import as_operator, on_gpu
 
 # %% ../../nbs/quant/at_once.ipynb #1f3e5e39
 _READ = (torch.float32,torch.float64,torch.float16,torch.bfloat16,torch.bool,torch.uint8,torch.int8,torch.int16,
@@ -57,7 +57,7 @@ def _within(x:Tensor, lo:Tensor, hi:Tensor, where:str)->tuple[Tensor,Tensor]:
         fail('`x`', where, f'finite numbers up to {limit:.4g}, on every rank', found)
     return lo.clone(),hi.clone()
 
-refuse = torch.library.custom_op(op_name('refuse'), _within, mutates_args=()) # for a graph
+refuse = as_operator('refuse')(_within) # for a graph
 
 @refuse.register_fake
 def _(x, lo, hi, where): return lo.new_empty(lo.shape),hi.new_empty(hi.shape)

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..checks import FLOATS, as_array, check_broadcast, check_dtype, check_range, fail, typed
 from ..kernels.fake_rows import fake_quantize_back, fake_quantize_rows
 from ..spikes.buffers import empty
-from ..spikes.operators import on_gpu, op_name
+from ..spikes.operators import as_operator, on_gpu
 from ..spikes.surrogate import no_second, plain_tensors
 
 # %% ../../nbs/quant/fake.ipynb #52a7fb75
@@ -74,7 +74,7 @@ def _back_on_gpu(g, x, scale, *how):
     return fake_backward(g.detach().contiguous(), x.detach().contiguous(), scale.contiguous(), *how)
 
 # %% ../../nbs/quant/fake.ipynb #e8b18875
-@torch.library.custom_op(op_name('fake_quantize'), mutates_args=())
+@as_operator('fake_quantize')
 def _fake(x:Tensor, scale:Tensor, quant_min:int, quant_max:int, axis:int, look:bool, low:Tensor, high:Tensor,
           bins:int)->tuple[Tensor,Tensor,Tensor,Tensor]:
     if x.numel() and on_gpu(x): return _on_gpu(x, scale, quant_min, quant_max, axis, look, low, high, bins)
@@ -101,7 +101,7 @@ def _(x, scale, quant_min, quant_max, axis, look, low, high, bins):
     return x.new_empty(x.shape),*ends,counts
 
 # %% ../../nbs/quant/fake.ipynb #acf9723f
-@torch.library.custom_op(op_name('fake_quantize_backward'), mutates_args=())
+@as_operator('fake_quantize_backward')
 def _fake_bw(g:Tensor, x:Tensor, scale:Tensor, quant_min:int, quant_max:int, axis:int,
              learn:bool)->tuple[Tensor,Tensor]:
     if x.numel() and on_gpu(x): return _back_on_gpu(g, x, scale, quant_min, quant_max, axis, learn)

@@ -15,7 +15,7 @@ from ..checks import FLOATS, as_array, check_broadcast, check_dtype, check_finit
 from ..kernels.levels import level_bounds, level_cells, nearest_level, uniform_rate
 from .fake import over
 from ..spikes.buffers import empty
-from ..spikes.operators import on_gpu, op_name
+from ..spikes.operators import as_operator, on_gpu
 from ..spikes.surrogate import plain_tensors
 
 # %% ../../nbs/quant/level_sets.ipynb #94e7bc5b
@@ -103,7 +103,7 @@ def mse_scale(
     return _shaped(torch.where(top>0, best, top), w, ch_axis)
 
 # %% ../../nbs/quant/level_sets.ipynb #9bffa83d
-@torch.library.custom_op(op_name('nearest_level'), mutates_args=())
+@as_operator('nearest_level')
 def _nearest(x:Tensor, levels:Tensor, bounds:Tensor, cells:Tensor, table:Tensor, rate:float,
              look:bool)->tuple[Tensor,Tensor]:
     if on_gpu(levels):

@@ -21,7 +21,7 @@ from ..runtime.layer import ONE, IntLayer, leak
 from ..runtime.state import State
 from ..spikes.buffers import empty
 from ..spikes.neuron import RESETS, Gradient
-from ..spikes.operators import lif_gradients, on_gpu, op_name
+from ..spikes.operators import as_operator, lif_gradients, on_gpu
 from ..spikes.surrogate import plain_tensors, spike
 
 # %% ../../nbs/quant/neurons.ipynb #abe54598
@@ -55,7 +55,7 @@ def _int_loop(a, guard, bias, theta, m, steps, reset, v0=None):
         v = p-theta*s if reset=='subtract' else p*~s if reset=='zero' else p
     return spk,pre
 
-@torch.library.custom_op(op_name('lif_int'), mutates_args=())
+@as_operator('lif_int')
 def _lif_int(a:Tensor, bias_real:Tensor, theta_real:Tensor, beta_real:Tensor, unit:Tensor,
              bias:Tensor, theta:Tensor, m:Tensor, guard:int, steps:int, reset:str,
              surrogate:str, slope:float, detach_reset:bool, kernel:bool, real:bool,

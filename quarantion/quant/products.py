@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from ..spikes.buffers import empty
-from ..spikes.operators import on_gpu, op_name
+from ..spikes.operators import as_operator, on_gpu
 
 # %% ../../nbs/quant/products.ipynb #15b205a7
 def precise()->bool: # False where TF32 or less may be used
@@ -86,8 +86,8 @@ def _sums(x:Tensor, w:Tensor, conv:list[int], most:list[int])->Tensor:
     from quarantion.kernels.cuda.products import code_products
     return code_products(x, w, how, kind=='int8', 2**7 if kind=='int8' and most[1]>=2**7 else 0)
 
-_sums_op = torch.library.custom_op(op_name('code_products'), _sums, mutates_args=())
-_gradients_op = torch.library.custom_op(op_name('code_products_backward'), _gradients, mutates_args=())
+_sums_op = as_operator('code_products')(_sums)
+_gradients_op = as_operator('code_products_backward')(_gradients)
 
 @_sums_op.register_fake
 def _(x, w, conv, most):

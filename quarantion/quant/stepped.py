@@ -10,7 +10,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 from ..runtime.layer import RESETS
-from ..spikes.operators import on_gpu, op_name
+from ..spikes.operators import as_operator, on_gpu
 from ..spikes.surrogate import SURROGATES, no_second, plain_tensors
 
 # %% ../../nbs/quant/stepped.ipynb #42031cac
@@ -28,7 +28,7 @@ def _parts(ints, numbers):
     return i,n,(n['clip'],levels,bool(n['first']))
 
 # %% ../../nbs/quant/stepped.ipynb #1533650a
-@torch.library.custom_op(op_name('kept'), mutates_args=())
+@as_operator('kept')
 def _kept(a:Tensor, reals:list[Tensor], ints:list[Tensor], numbers:list[int], slope:float, start:list[Tensor],
           begun:list[Tensor])->tuple[Tensor,Tensor,Tensor,Tensor,Tensor,Tensor]:
     from quarantion.kernels.cuda.kept import kept_forward
@@ -42,7 +42,7 @@ def _(a, reals, ints, numbers, slope, start, begun):
     return *over, unit.new_empty(shape[1:], dtype=torch.int64), unit.new_empty(shape[1:])
 
 # %% ../../nbs/quant/stepped.ipynb #9fbd096f
-@torch.library.custom_op(op_name('kept_backward'), mutates_args=())
+@as_operator('kept_backward')
 def _kept_back(grads:list[Tensor], which:list[int], pre:Tensor, reals:list[Tensor], ints:list[Tensor],
                numbers:list[int], slope:float, start:list[Tensor])->tuple[Tensor,Tensor,Tensor,Tensor]:
     "`which` of three gradients there are; `numbers` end in: sums in float64? constant? are gradients of reals wanted?"

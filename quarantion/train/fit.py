@@ -7,9 +7,10 @@ __all__ = ['seed_of', 'cosine', 'batches', 'answered', 'train_epoch', 'evaluate'
            'load_optimizer']
 
 # %% ../../nbs/train/fit.ipynb #9a08e193
-import html, math, os, sys, time
+import html, math, os, statistics, sys, time
 from contextlib import contextmanager
 from functools import partial
+from inspect import unwrap
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -192,6 +193,37 @@ def evaluate(
     if n: warn_few(_decision(net), len(torch.cat(labels).unique()), scores.shape[-1], n)
     return dict(accuracy=float(right)/max(1, n), spike_rate=float(rates)/max(1, n))
 
+# %% ../../nbs/train/fit.ipynb #b2c3d4e6
+def worked(
+    moments:list # When batches ended, in seconds by a clock
+)->float: # Seconds
+    "How long was worked from the first to the last; where the machine slept, a usual batch is counted"
+    gaps = [b-a for a,b in zip(moments, moments[1:])]
+    usual = statistics.median(gaps or [0.])
+    return sum(usual if g>max(60, len(gaps)*usual) else g for g in gaps)
+
+def duration(
+    s:float # Seconds
+)->str: # Such as `40 s`, `3 min` or `2.5 h`
+    "A time that is roughly known, as one would say it"
+    if s<90: return f'{s:.0f} s' if s>=9.5 else f'{s:.1f} s'
+    return f'{s/60:.0f} min' if s<90*60 else f'{s/3600:.1f} h'
+
+class Pace:
+    "What is left of a phase, told once: after its first epoch that was seen, or the first few of a batch or two"
+    def __init__(self, clock=time.monotonic, least=10.): # Seconds that are worth a line
+        self.clock,self.least,self.phase,self.moments = clock,least,None,None
+
+    def __call__(self, phase, epoch, epochs): # After each batch; a line, or nothing
+        if phase!=self.phase: self.phase,self.first,self.last,self.moments = phase,epoch,epoch,[]
+        if self.moments is None: return ''
+        self.moments.append(self.clock())
+        begins,self.last = epoch!=self.last,epoch
+        if not begins or len(self.moments)<4: return '' # of fewer gaps none is the usual one
+        each,self.moments = worked(self.moments)/(epoch-self.first),None
+        if (rest := each*(epochs-epoch))<self.least: return ''
+        return f'{phase}: {duration(each)} an epoch, about {duration(rest)} of work to the end of epoch {epochs}'
+
 # %% ../../nbs/train/fit.ipynb #e1c32fa7
 def _said(epoch, epochs, stats):
     means = ', '.join(f'{"spikes" if k=="spike_rate" else k} {v:.3f}' for k,v in stats.items())
@@ -199,7 +231,7 @@ def _said(epoch, epochs, stats):
 
 class _Cell:
     "One output of a notebook, rewritten at most four times a second"
-    def __init__(self): self.phases,self.shown,self.handle = {},0.,None
+    def __init__(self): self.phases,self.told,self.shown,self.handle = {},[],0.,None
 
     def __call__(self, phase, epoch, epochs, done, total, stats):
         self.phases[phase] = epoch*total+done,epochs*total,_said(epoch, epochs, stats)
@@ -211,14 +243,22 @@ class _Cell:
         else: self.handle = display(self, display_id=True)
         self.shown = time.monotonic()
 
-    def __repr__(self): return '\n'.join(f'{p}: {said}' for p,(*_,said) in self.phases.items())
+    def __repr__(self): return '\n'.join([*(f'{p}: {said}' for p,(*_,said) in self.phases.items()), *self.told])
 
     def _repr_html_(self):
         bar = lambda p,n,of: f'<progress value="{n}" max="{of}" aria-label="{p}"></progress>'
         rows = [(html.escape(p),n,of,html.escape(said)) for p,(n,of,said) in self.phases.items()]
-        return ''.join(f'<div>{bar(p, n, of)} {p}: {said}</div>' for p,n,of,said in rows)
+        told = ''.join(f'<div>{html.escape(t)}</div>' for t in self.told)
+        return ''.join(f'<div>{bar(p, n, of)} {p}: {said}</div>' for p,n,of,said in rows)+told
 
 # %% ../../nbs/train/fit.ipynb #711257f8
+def _paced(move, tell):
+    pace = Pace()
+    def moved(phase, epoch, epochs, *seen):
+        move(phase, epoch, epochs, *seen)
+        if (told := pace(phase, epoch, epochs)): tell(told)
+    return moved
+
 @contextmanager
 def _terminal():
     from rich.console import Console
@@ -229,20 +269,28 @@ def _terminal():
         def move(phase, epoch, epochs, done, total, stats):
             if phase not in tasks: tasks[phase] = bar.add_task(phase, total=epochs*total, said='')
             bar.update(tasks[phase], completed=epoch*total+done, said=_said(epoch, epochs, stats))
-        yield move
+        yield _paced(move, bar.console.print)
 
+# %% ../../nbs/train/fit.ipynb #18293041
 @contextmanager
 def watching():
-    "Show training, by what `train` takes for `progress`: a bar in a terminal, one output in a notebook, else nothing"
+    "Show training, as `progress` of `train`: a bar in a terminal, an output in a notebook; everywhere, what is left"
     shell = getattr(sys.modules.get('IPython'), 'get_ipython', lambda: None)()
     if hasattr(shell, 'kernel'):
         cell = _Cell()
-        try: yield cell
+        try: yield _paced(cell, cell.told.append)
         finally:
             if cell.phases: cell.show()
     elif sys.stderr.isatty() and 'JPY_PARENT_PID' not in os.environ: # that of a notebook's kernel
         with _terminal() as move: yield move
-    else: yield lambda phase, epoch, epochs, done, total, stats: None
+    else: yield _paced(lambda *seen: None, lambda told: print(told, file=sys.stderr, flush=True))
+
+# %% ../../nbs/train/fit.ipynb #d4e5f608
+class Adam(torch.optim.Adam):
+    "That of torch, for loops that are not compiled"
+    step = torch.no_grad()(unwrap(torch.optim.Adam.step))
+    add_param_group,zero_grad,state_dict,load_state_dict = (unwrap(getattr(torch.optim.Adam, k)) for k in
+        ('add_param_group','zero_grad','state_dict','load_state_dict'))
 
 # %% ../../nbs/train/fit.ipynb #85acda59
 def optimizer_tensors(opt:torch.optim.Optimizer)->dict: # Name -> tensor

@@ -39,7 +39,7 @@ from .distillation import taught
 from .losses import code_l1, rate_ceiling, ste_codes
 from .rundir import dump_toml, read_toml
 from .fit import answered, batches, cosine, evaluate, seed_of, train_epoch
-from .fit import load_optimizer, optimizer_tensors
+from .fit import Adam, load_optimizer, optimizer_tensors
 from .outcome import float_outcome, integer_outcome, sample_outcome, wrong_outcome
 
 # %% ../../nbs/train/job.ipynb #6bc8b244
@@ -244,7 +244,7 @@ def _optimizer(model, lr):
     else: groups = [dict(params=list(model.parameters()), lr=lr)]
     there = next(model.parameters()).is_cuda
     how = dict(fused=True, capturable=there) # in one pass; a step that a GPU can repeat
-    return torch.optim.Adam(groups, **how),[g['lr']/lr for g in groups]
+    return Adam(groups, **how),[g['lr']/lr for g in groups]
 
 def _epoch(cfg, split, at, model, opt, progress):
     "Train for the epoch that comes next, and return its means"
