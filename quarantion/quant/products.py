@@ -10,7 +10,7 @@ from math import prod
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from ..spikes.surrogate import once
 from ..spikes.buffers import empty
 from ..spikes.operators import as_operator, on_gpu
 
@@ -119,7 +119,7 @@ class _Eager(torch.autograd.Function):
         return _sums(*args)
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx, g): return _backward(ctx, g, _gradients)
 
 def _of_codes(x, w, conv, most):

@@ -10,7 +10,7 @@ import copy
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from ..spikes.surrogate import once
 from torch.nn.utils import parametrize
 from ..checks import as_array, check_finite, fail, typed
 from ..kernels.codes import code_rows, code_rows_back
@@ -169,7 +169,7 @@ class _Rows(torch.autograd.Function):
         return k,worth,zero
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx, g, own, _):
         if g is None and own is None: return (None,)*6
         w,scale,least = ctx.saved_tensors
