@@ -185,7 +185,7 @@ def bench_train(
 PARTS = { # part -> what its operators, or those around them, are called; first come, first served
     'optimizer': ('Optimizer.',),
     'loss': ('log_softmax','nll_loss','LogSoftmax','NllLoss','cross_entropy'),
-    'observers': ('aminmax',),
+    'observers': ('aminmax','amin','amax'),
     'product of the input': ('over inputs',),
     'backward product': ('over outputs',),
     'gradient of weights': ('over samples',),
