@@ -546,7 +546,7 @@ runtime.store.encoded_layers runtime.store.file_header runtime.store.layer_heade
 runtime.store.squeezed runtime.store.tensor_sizes runtime.store.write spikes.buffers.release spikes.network.Network.extra_repr spikes.network.OverTime
 spikes.neuron.LIF.extra_repr spikes.neuron.LIF.record spikes.neuron.RecurrentLIF.forward spikes.neuron.RecurrentLIF.pre
 spikes.neuron.RecurrentLIF.record spikes.neuron.RecurrentLIF.spikes spikes.neuron.RecurrentLIF.states spikes.neuron.check_meets
-spikes.operators.Arguments spikes.operators.backward_loop spikes.operators.counts_over_time spikes.operators.forward_loop spikes.operators.op_name spikes.operators.as_operator
+spikes.operators.Arguments spikes.operators.backward_loop spikes.operators.counts_over_time spikes.operators.forward_loop spikes.operators.op_name
 spikes.operators.over_time spikes.readable.Readable spikes.readable.copied spikes.readable.fixed_pool spikes.readable.kind_of spikes.readable.plain
 spikes.readable.plain_weights spikes.readable.role spikes.readable.tensors_in spikes.snntorch_neurons.check_neuron spikes.snntorch_neurons.drive
 spikes.snntorch_neurons.first_line spikes.snntorch_neurons.is_neuron spikes.snntorch_neurons.is_theirs spikes.snntorch_neurons.leaks
@@ -555,7 +555,7 @@ spikes.snntorch_neurons.write_neuron spikes.stage.Stage spikes.stage.single spik
 spikes.synaptic.RecurrentSynaptic.extra_repr spikes.synaptic.Synaptic.extra_repr spikes.tracing.Made spikes.tracing.Watch
 spikes.tracing.Watch.entering spikes.tracing.Watch.leaving spikes.tracing.Watch.note spikes.tracing.Watch.of spikes.tracing.Watch.write
 spikes.tracing.Way spikes.tracing.rows spikes.tracing.watching spikes.tracing.way tables.Row tables.html_table tables.measured_on
-tables.table tables.verdict train.config.check_together train.config.checked train.config.setting train.config.settings_of train.config.told train.config.usual
+tables.table tables.verdict train.config.check_together train.config.checked train.config.setting train.config.settings_of train.config.told
 train.fit.load_optimizer train.fit.optimizer_tensors train.fit.watching train.job.Checkpoint train.job.build train.job.choose_policy train.job.few
 train.job.finish train.job.load_data train.job.prove train.job.quantized train.job.rehearse train.job.restored train.job.settings train.job.start
 train.job.test_batches train.job.train train.outcome.float_outcome train.outcome.integer_outcome train.outcome.sample_outcome train.rundir.Manifest
