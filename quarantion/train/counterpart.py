@@ -14,7 +14,7 @@ from torch import nn
 from ..checks import check_range, typed
 from ..data.split import Split
 from .config import Config
-from .fit import batches, cosine, evaluate, seed_of, train_epoch
+from .fit import Adam, batches, cosine, evaluate, seed_of, train_epoch
 
 # %% ../../nbs/train/counterpart.ipynb #37b9df45
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def _trained(split, width, cfg):
         torch.manual_seed(cfg.seed)
         ends = split.x_train.shape[1],split.classes
         net = _Rectified(nn.Linear(ends[0], width), nn.ReLU(), nn.Linear(width, ends[1]))
-    opt,epochs = torch.optim.Adam(net.parameters(), cfg.lr),cfg.epochs+cfg.qat_epochs
+    opt,epochs = Adam(net.parameters(), cfg.lr),cfg.epochs+cfg.qat_epochs
     for e in range(epochs):
         for g in opt.param_groups: g['lr'] = cosine(cfg.lr, e, epochs)
         data = batches(split.x_train, split.y_train, cfg.batch, seed=seed_of(cfg.seed, e), shuffle=True)
