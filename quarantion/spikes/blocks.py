@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from ..checks import fail
 from ..runtime.layer import Record
-from ..runtime.state import State
+from ..runtime.state import PARTS, State
 from .bits import pack, unpack
-from .neuron import LIF, Diagonal, check_meets
+from .neuron import Diagonal, Neurons, check_meets
 from .operators import on_gpu
 from .surrogate import no_second
 
@@ -55,7 +55,7 @@ _NORMS = nn.BatchNorm1d,nn.BatchNorm2d,nn.BatchNorm3d
 _DROPS = nn.Dropout,nn.Dropout1d,nn.Dropout2d,nn.Dropout3d
 
 def _known(m, kinds): # does it do what these do, and nothing else?
-    return (type(m) in kinds or isinstance(m, LIF)) and not (m._forward_hooks or m._forward_pre_hooks)
+    return (type(m) in kinds or isinstance(m, Neurons)) and not (m._forward_hooks or m._forward_pre_hooks)
 
 def is_plain(
     layers:nn.Module # Of a block
@@ -99,8 +99,6 @@ def _casting(kind):
     return torch.autocast(kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind), False)
 
 # %% ../../nbs/spikes/blocks.ipynb #9fbb5ee9
-_STATE = 'mem','current','spk'
-
 class Block(nn.Module):
     "A block, its tensors in a row"
     def __init__(self,
@@ -119,7 +117,7 @@ class Block(nn.Module):
         "Run over all of time"
         r = through([*self.layers], self.first, x, start, self.steps, self.every)
         if not self.every: return [r.spk]
-        return [r.spk, r.mem, *[v for k in _STATE if (v := getattr(r.state, k)) is not None]]
+        return [r.spk, r.mem, *[v for k in PARTS if (v := getattr(r.state, k)) is not None]]
 
     def record(self,
         out:list, # As `forward` makes it
@@ -128,9 +126,8 @@ class Block(nn.Module):
         "What the neurons did"
         name,neurons = str(self.first+len(self.layers)-1),self.layers[-1]
         if not self.every: return Record(name, out[0], None, None)
-        has = 'mem',*('current',)*('alpha' in neurons.leaks),*('spk',)*(neurons.recurrent is not None)
         before = start.steps if start else 0
-        return Record(name, *out[:2], State(**dict(zip(has, out[2:])), steps=before+self.steps))
+        return Record(name, *out[:2], State(**dict(zip(neurons.parts, out[2:])), steps=before+self.steps))
 
 # %% ../../nbs/spikes/blocks.ipynb #79ead30e
 class _Run:
@@ -139,15 +136,15 @@ class _Run:
         self.block,self.start,self.spikes = block,start,(x.shape,x.dtype) if spikes else None
         params,buffers = dict(block.named_parameters()),dict(block.named_buffers())
         self.names,self.buffers = [*params,*buffers],len(buffers)
-        self.given = [*(getattr(start, k, None) for k in _STATE), *params.values(), *buffers.values()]
+        self.given = [*(getattr(start, k, None) for k in PARTS), *params.values(), *buffers.values()]
         self.moment,self.casting = _moment(x.device, block.layers),_casting(x.device.type)
 
     def first(self, x):
         with self.casting: return self.block(x, self.start)
 
     def again(self, x, given):
-        start = self.start and replace(self.start, **dict(zip(_STATE, given)))
-        named = dict(zip(self.names, given[len(_STATE):]))
+        start = self.start and replace(self.start, **dict(zip(PARTS, given)))
+        named = dict(zip(self.names, given[len(PARTS):]))
         with self.casting, self.moment(): return functional_call(self.block, named, (x,start))
 
     def copied(self, given): # with buffers of its own where a run may change them

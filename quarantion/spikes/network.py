@@ -14,10 +14,10 @@ from torch.nn.modules.batchnorm import _NormBase
 from ..checks import check_dtype, check_range, check_shape, check_time, fail, typed
 from ..runtime.decision import check_decision, decision_of
 from ..runtime.layer import Record, is_whole
-from ..runtime.state import starts
+from ..runtime.state import PARTS, starts
 from .blocks import run_block
 from .room import fitting
-from .neuron import LIF, check_meets
+from .neuron import Neurons, check_meets
 
 # %% ../../nbs/spikes/network.ipynb #53cf906a
 def _joined(v, dim=1): # of samples that ran apart
@@ -31,7 +31,7 @@ def _last(run): # what the last layer did; what others did is let go at once
 def _one_record(*r):
     "The record of samples that ran apart"
     if len(r)==1: return r[0]
-    has = [k for k in ('mem','current','spk') if getattr(r[0].state, k) is not None]
+    has = [k for k in PARTS if getattr(r[0].state, k) is not None]
     ended = {k:_joined((getattr(p.state, k) for p in r), 0) for k in has}
     spk,mem = (_joined(getattr(p, k) for p in r) for k in ('spk','mem'))
     return Record(r[0].name, spk, mem, replace(r[0].state, **ended))
@@ -85,13 +85,13 @@ def _blocks(layers):
     first,block = 0,[]
     for i,layer in enumerate(layers, 1):
         block.append(layer)
-        if isinstance(layer, LIF):
+        if isinstance(layer, Neurons):
             yield first,block
             first,block = i,[]
 
 # %% ../../nbs/spikes/network.ipynb #9a15cd70
 def _rows(state, a, b): # of samples a … b; the last piece takes all that are left, so that too many are found
-    cut = {k:v[a:b] for k in ('mem','current','spk') if (v := getattr(state, k)) is not None}
+    cut = {k:v[a:b] for k in PARTS if (v := getattr(state, k)) is not None}
     return replace(state, **cut)
 
 def _in_pieces(net, x, state):
@@ -130,7 +130,7 @@ def _outputs(net):
     x = like.new_zeros(1, *net.in_shape)
     with evaluating(net), torch.no_grad():
         for i,l in enumerate(net.layers):
-            if isinstance(l, LIF): continue
+            if isinstance(l, Neurons): continue
             check_meets(x[None], l, f'layer {i}')
             x = l(x)
     return x[0].numel()
@@ -141,7 +141,7 @@ class Network(_InRow):
     said_as = 'a Network (from_snntorch makes one)'
     @typed
     def __init__(self,
-        *layers:nn.Module, # torch layers, with `LIF` or `RecurrentLIF` between them and at the end
+        *layers:nn.Module, # torch layers, with neurons (`LIF` and its kin, or your own) between them and at the end
         in_shape:tuple=None, # Shape of one sample; known by itself if the first layer is `nn.Linear`
         steps:int=25, # Steps T for constant input, ≥ 1
         batch_first:bool=False, # Is input over time `[B, T, *in_shape]`? What comes out is `[T, B, …]` all the same
@@ -154,9 +154,9 @@ class Network(_InRow):
                 fail('`in_shape`', 'Network', 'the shape of one sample, as in `Network(…, in_shape=(1, 28, 28))`', None)
             in_shape = layers[0].in_features,
         self.in_shape,self.batch_first,self.decision = tuple(in_shape),bool(batch_first),str(decision_of(decision))
-        if not layers or not isinstance(layers[-1], LIF):
+        if not layers or not isinstance(layers[-1], Neurons):
             found = type(layers[-1]).__name__ if layers else 'none'
-            fail('the last layer', expected='neurons: LIF or RecurrentLIF', found=found)
+            fail('the last layer', expected='neurons, such as LIF', found=found)
         if self.decision.startswith('population'): check_decision(self.decision, _outputs(self))
 
     def extra_repr(self):

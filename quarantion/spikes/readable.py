@@ -16,7 +16,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 from ..checks import fail, typed
 from .network import evaluating
-from .neuron import LIF
+from .neuron import Neurons
 
 # %% ../../nbs/spikes/readable.ipynb #7f10f3a2
 def tensors_in(
@@ -73,7 +73,7 @@ def _off(m):
 @torch.no_grad()
 def plain_weights(
     net:nn.Module, # It is changed
-    neurons=LIF # Kinds whose parameters stay as they are
+    neurons=Neurons # Kinds whose parameters stay as they are
 )->list: # One line for each layer that had others
     "Weights as they are now, in evaluation, instead of what makes them"
     said = []

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import nn
 from ..checks import fail
 from .network import Network, OverTime
-from .neuron import LIF
+from .neuron import Neurons
 from .readable import LAYERS, kind_name, role
 
 # %% ../../nbs/spikes/stage.ipynb #9cbcaae5
@@ -56,9 +56,9 @@ def _walk(layers):
         elif what=='flatten':
             if syn is not None: fail('Flatten', name, 'neurons before it', 'weights')
             before.append(m)
-        elif isinstance(m, LIF):
+        elif isinstance(m, Neurons):
             if syn is None: fail('neurons', name, 'weights before them', 'none')
-            yield Stage(str(i), tuple(before), syn, tuple(norms), tuple(after), m)
+            yield Stage(str(i), tuple(before), syn, tuple(norms), tuple(after), m.as_lif())
             before,syn,norms,after = [],None,[],[]
         else: fail('layer', name, f'{", ".join(k.__name__ for k in LAYERS)} or LIF', kind_name(m))
 
