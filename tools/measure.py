@@ -11,7 +11,7 @@ Accuracies: each policy and seed is one `quarantion run`.
     python tools/measure.py accuracy                  # ours, snnTorch and Brevitas on the digits, 5 seeds, one thread
     python tools/measure.py claims --data-dir FOLDER  # the training part of MNIST counted, and peak memory; Linux
     python tools/measure.py gpu --data-dir FOLDER     # every test and benchmark of the GPU, and MNIST; or some parts:
-        tests layers steps grid memory mnist parts    # each takes the place of what was stored of it
+        tests layers steps grid own memory mnist parts # each takes the place of what was stored of it
         tests test_cuda_codes.py                      # only these files
         mnist --save DIR; mnist --from DIR            # trained where kernels are not compiled, proved where they are
     python tools/measure.py until --data-dir FOLDER   # answers before the end, of digits and MNIST; 2 seeds of each
@@ -434,7 +434,7 @@ def frontier_prove(path, data_dir):
 
 
 GPU_MNIST = dict(data='mnist', hidden=1000, epochs=10, qat_epochs=8, batch=256, lr=.0015, policy='nonary', seed=0)
-GPU = 'tests','layers','steps','grid','memory','mnist','parts'
+GPU = 'tests','layers','steps','grid','own','memory','mnist','parts'
 
 
 def card():
@@ -534,7 +534,8 @@ def gpu_part(part, files, a):
         from quarantion.bench.gpu_parts import bench_parts
         return dict(rows=bench_parts())
     from quarantion.bench import gpu as page
-    rows = dict(layers=page.bench_layers, steps=page.bench_steps)[part]()
+    from quarantion.bench.own import bench_own_gpu
+    rows = dict(layers=page.bench_layers, steps=page.bench_steps, own=bench_own_gpu)[part]()
     for r in rows: print(f'{r.work}, {r.who}: {r.why or f"{r.ms:.3g} ms ({r.low:.3g} to {r.high:.3g})"}', flush=True)
     return dict(rows=[r._asdict() for r in rows])
 

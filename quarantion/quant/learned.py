@@ -21,7 +21,7 @@ from .policy import Policy, membrane_of
 from .products import geometry
 from .weights import WeightCodes
 from ..runtime.layer import DTYPES, IntLayer, pool_area
-from ..spikes.neuron import LIF
+from ..spikes.neuron import LIF, Neurons
 from ..spikes.readable import role
 
 # %% ../../nbs/quant/learned.ipynb #266c695b
@@ -188,7 +188,7 @@ def warn_of_float(
     net # A float network that becomes a quantized one
 ):
     "Warn where its settings of memory are not taken over"
-    saves = sorted({m.save for m in net.modules() if getattr(m, 'save', 'recompute')!='recompute'})
+    saves = sorted({m.save for m in net.modules() if isinstance(m, Neurons) and m.save!=type(m).save})
     own = [f'save={s!r}' for s in saves]+[f'at_once={net.at_once}']*(net.at_once is not None)
     if own: warn(f'prepare: {" and ".join(own)} are of float networks: a quantized network keeps what it keeps')
 

@@ -76,12 +76,12 @@ def _check_slope(x, slope):
     if not isinstance(slope, Tensor) or slope.device==x.device and slope.numel()==1: return
     fail('`slope`', expected=f'one value on {x.device}, as x', found=f'{slope.numel()} on {slope.device}')
 
-def _steps(x, steps):
+def steps_over(x, steps, where=''): # `steps` is None where `x` has them all
     "T"
     if steps is None: return len(x)
-    if not is_whole(steps, 0): fail('`steps`', expected='a whole number >= 0, or None', found=repr(steps)[:40])
+    if not is_whole(steps, 0): fail('`steps`', where, 'a whole number >= 0, or None', repr(steps)[:40])
     if len(x)==1 or len(x)==steps: return steps
-    fail('`x`', expected=f'{steps} steps, or one for a constant current', found=f'shape {tuple(x.shape)}')
+    fail('`x`', where, f'{steps} steps, or one for a constant current', f'shape {tuple(x.shape)}')
 
 # %% ../../nbs/spikes/neuron.ipynb #4778d372
 @cache
@@ -100,7 +100,7 @@ def lif_arguments(
     "Checked, with neurons in one axis and parameters spread over them: what the operators take. Raises `CheckError`"
     _check(x, beta, threshold, mem, reset, gradient)
     _check_slope(x, gradient.slope)
-    steps = _steps(x, steps)
+    steps = steps_over(x, steps)
     b,feat = x.shape[1],x.shape[2:]
     def spread(p, name): return per_neuron(torch.as_tensor(p, dtype=x.dtype, device=x.device), feat, name)
     beta,theta = spread(beta, 'beta'),spread(threshold, 'threshold')
@@ -326,7 +326,7 @@ class RecurrentLIF(LIF):
         each = lambda p,name: per_neuron(p.to(x.dtype), feat, name).reshape(feat)
         beta,theta = each(self.beta.clamp(0, 1), 'beta'),each(self.threshold.clamp(min=1e-6), 'threshold')
         def fires(d, detach=False): return (d>0).to(d.dtype) if detach else spike(d, self.surrogate, self.slope)
-        for t in range(_steps(x, steps)):
+        for t in range(steps_over(x, steps)):
             i = x[t if len(x)>1 else 0]
             v,j = self._drive(u, j, (i,self.recurrent(s)), beta)
             if self.reset=='subtract_delayed': v = v-fires(u-theta, self.detach_reset)*theta
