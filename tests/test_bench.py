@@ -125,7 +125,7 @@ def test_parts_of_a_training_step_add_up(monkeypatch):
     rows = train.bench_train_parts(train.dense_work(*SMALL), times=1)
     assert [r['who'] for r in rows]==[train.FLOAT,'int8','ReLU'] and [bool(r['step_ms']) for r in rows]==[True,True,False]
     some = lambda r: {k for k,v in r['parts'].items() if v>0}
-    products = {'product of the input','readout','backward product','gradient of weights','optimizer','loss'}
+    products = {'product of the input','readout','gradient of weights','optimizer','loss'} # the readout's are among its neurons'
     assert products|{'neurons forward','neurons backward','weight codes','observers'}<=some(rows[1])
     assert products<=some(rows[2]) and not {'neurons forward','neurons backward','observers'}&some(rows[2])
     monkeypatch.syspath_prepend(str(Path(__file__).parent.parent/'tools'))

@@ -66,6 +66,30 @@ def run_lif_backward(mod, rng, T, B, N, threads, dtype, source, reset, surrogate
     return gx,*rest,gv0
 
 
+def readout_of(rng, T, B, N, kind, constant):
+    "A layer of neurons, real or integer, and weights behind it"
+    real,shape = kind=='float32',(1 if constant else T,B,N)
+    x = rng.normal(.3, 1, shape).astype(kind) if real else rng.integers(-900, 1000, shape, np.int32)
+    per = [rng.uniform(.5, 1, N),rng.uniform(.3, 1.5, N),np.zeros(N)] if real else [rng.integers(30000, 65537, N),rng.integers(1, 3000, N),rng.integers(-50, 50, N)]
+    return x,np.array(per).astype(kind),rng.normal(0, 1, (7,N)).astype(np.float32)
+
+
+def run_readout_forward(mod, rng, T, B, N, threads, kind, reset, constant, wanted):
+    x,per,weight = readout_of(rng, T, B, N, kind, constant)
+    out = np.full((T,B,7), 7, np.float32),np.full(B if 'c' in wanted else 0, 7),np.full((2 if 'e' in wanted else 0,N), 7, kind)
+    if T or not constant: mod.readout_forward(x, 0, per, weight, *out, T, reset, threads)
+    return out
+
+
+def run_readout_backward(mod, rng, T, B, N, threads, kind, reset, surrogate, detach, constant):
+    x,per,weight = readout_of(rng, T, B, N, kind, constant)
+    gy,gfired = rng.normal(0, 1, (T,B,7)).astype(np.float32),rng.normal(0, 1, B).astype(np.float32)
+    reals = np.array([rng.uniform(.5, 1, N),rng.uniform(.3, 1.5, N),np.full(N, 1e-3)], np.float32)
+    out = np.full(x.shape, 7, np.float32),np.full((7,N), 7, np.float32),np.full(N if surrogate%2 else 0, 7.),np.full(N, 7.)
+    if T or not constant: mod.readout_backward(gy, gfired, x, 0, per, reals, weight, *out, T, reset, surrogate, .7, detach, threads)
+    return out
+
+
 def run_lif_int_forward(mod, rng, T, B, N, threads, spikes, guard, reset, constant, wanted):
     x = rng.integers(-900, 1000, (1 if constant else T,B,N), np.int32)
     n = N if 's' in wanted else 1
@@ -285,6 +309,8 @@ CASES = dict(
     nearest_level=('levels', run_nearest_level, [(n,w,c,k) for n in (2,9,16,255) for w in (0,1,2) for c in (0,1) for k in (0,1)]),
     fake_quantize_rows=('fake_rows', run_fake_quantize_rows, [(0,0),(1,0),(0,4),(1,30)]),
     fake_quantize_back=('fake_rows', run_fake_quantize_back, [(0,),(1,)]),
+    readout_forward=('readout', run_readout_forward, list(itertools.product(('float32','int32'), range(4), (0,1), ('','ce')))),
+    readout_backward=('readout_back', run_readout_backward, list(itertools.product(('float32','int32'), range(4), range(5), (0,1), (0,1)))),
     code_rows=('codes', run_code_rows, [(0,),(1,)]),
     code_rows_back=('codes', run_code_rows_back, list(itertools.product((0,1), (0,1)))),
     **{k: (m, run_event_products, [(k,d) for d in (.05,.5,1.)]) for k,m in (('event_products','events'),('dense_products','dense'))},
@@ -325,7 +351,7 @@ def test_levels_agree(kernel):
     for level in LEVELS[1:]: assert results(kernel, level, (6,3,1061))==first, level
 
 
-@pytest.mark.parametrize('kernel', ('lif_forward','lif_backward','lif_int_forward','lif_states_forward','nearest_level','fake_quantize_rows','fake_quantize_back','code_rows','code_rows_back','event_products','dense_products','packed_event_products','fused_forward','fused_network','quantize_nonary','pack_nits','unpack_nits','pack_planes','unpack_planes',
+@pytest.mark.parametrize('kernel', ('lif_forward','lif_backward','readout_forward','readout_backward','lif_int_forward','lif_states_forward','nearest_level','fake_quantize_rows','fake_quantize_back','code_rows','code_rows_back','event_products','dense_products','packed_event_products','fused_forward','fused_network','quantize_nonary','pack_nits','unpack_nits','pack_planes','unpack_planes',
                                     'encode_digits','decode_digits','add_saturate','add_carries','multiply_nonary','dot_nits'))
 def test_threads_change_nothing(kernel):
     one = results(kernel, LEVELS[-1], (3,3,700))
@@ -387,6 +413,8 @@ def apart_of(mod, kernel, levels=(-1,0,1)):
         lif_int_forward=(dict(x=i(4,2,8), guard=0, bias=i(8), m=i(8), theta=i(8), v=i(2,8), spk=u(4,2,8), bits=u(4,2,1), pre=i(4,2,8), count=i(2,8), steps=4, reset=0, num_threads=1, mem=i(4,2,8)), 'v spk bits pre count mem', ''),
         lif_states_forward=(dict(x=i(4,2,8), guard=0, bias=i(8), m=i(8), theta=i(8), m0=i(8)+2**30, shift=i(8)+31, quant_max=7, m2=i(8), levels=np.int32([-9,0,9]), clip=0, before_fire=0, v=i(2,8), j=i(2,8), spk=u(4,2,8), pre=i(4,2,8), mem=i(4,2,8), steps=4, reset=0, num_threads=1), 'v j spk pre mem', ''),
         lif_backward=(dict(gs=f(4,2,8), gpre=f(4,2,8), x=f(4,2,8), pre=f(4,2,8), unit=f(8), v0=f(2,8), beta=f(8), theta=f(8), gx=f(4,2,8), gbeta=d(2,8), gtheta=d(2,8), gv0=f(2,8), steps=4, reset=0, surrogate=0, slope=25., detach_reset=1, num_threads=1), 'gx gbeta gtheta gv0', ''),
+        readout_forward=(dict(x=f(4,2,8), guard=0, per=f(3,8), weight=f(3,8), y=f(4,2,3), count=o(2), ends=f(2,8), steps=4, reset=0, num_threads=1), 'y count ends', ''),
+        readout_backward=(dict(gy=f(4,2,3), gfired=f(2), x=f(4,2,8), guard=0, per=f(3,8), reals=f(3,8), weight=f(3,8), gx=f(4,2,8), gw=f(3,8), gbeta=d(8), gtheta=d(8), steps=4, reset=0, surrogate=0, slope=25., detach_reset=1, num_threads=1), 'gx gw gbeta gtheta', ''),
         fused_forward=(dict(x=u(4,2,8), weight=l(8,32), guard=0, per=i(3,32), spk=u(4,2,32), count=i(2,32), mem=o(2,32), reset=0, num_threads=1), 'spk count mem', ''),
         fused_network=(dict(spk=u(4,2,8), codes=i(0,0,0), weight=np.zeros(8*16+32*16, np.uint16), layers=np.array([[8,32,0,0],[32,32,0,3]]), per=i(3,64), worth=d(32), number=0., classes=32, bound=1., least=1, steps=4, kept=o(2,32), took=o(2), num_threads=1), 'kept took', ''),
         event_products=(dict(spk=u(4,8), weight=l(8,32), out=i(4,32)), 'out', ''),
@@ -441,6 +469,8 @@ OUTSIDE = dict(
     lif_int_forward=[dict(m=[65537]*8), dict(m=[-1]*8)],
     lif_states_forward=[dict(m=[65537]*8), dict(m2=[0]*7+[65537]), dict(shift=[0]*8), dict(shift=[63]*8), dict(m0=[2**30-1]*8), dict(levels=[0,9,-9]), dict(levels=[0,0,9])],
     lif_backward=[dict(slope=np.inf), dict(slope=np.nan)],
+    readout_forward=[dict(guard=31), dict(guard=-1), dict(reset=4), dict(steps=-1), dict(num_threads=0)],
+    readout_backward=[dict(slope=np.inf), dict(surrogate=5), dict(detach_reset=2)],
     nearest_level=[dict(levels=[0,-1,1]), dict(levels=[-1,0,np.nan]), dict(bounds=[.5,-.5]), dict(bounds=[-.5,np.nan]), dict(rate=2.), dict(rate=np.nan), dict(rate=-1.)],
     quantize_nonary=[dict(edges=[.5,1.5,1,3.5]), dict(edges=[0,1,2,3]), dict(edges=[.5,1.5,2.5,np.nan])],
     **{k: [dict(half=h) for h in (0,-4,-364,1,363,365,2**63-1)] for k in ('add_saturate','add_carries')})

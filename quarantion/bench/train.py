@@ -189,9 +189,10 @@ PARTS = { # part -> what its operators, or those around them, are called; first 
     'product of the input': ('over inputs',),
     'backward product': ('over outputs',),
     'gradient of weights': ('over samples',),
-    'neurons backward': ('lif_backward','counts_backward','_EagerBackward','_EagerCountsBackward','defaultBackward'),
+    'neurons backward': ('_ReadoutBackward','lif_backward','counts_backward','_EagerBackward','_EagerCountsBackward',
+                         'defaultBackward'),
     'readout': ('over hidden','of the readout'),
-    'neurons forward': ('_Eager','quarantion::lif','BackwardFor_quarantion_lif'),
+    'neurons forward': ('_Readout','_Eager','quarantion::lif','BackwardFor_quarantion_lif'),
     'weight codes': ('of a weight',)}
 _BACK = '#f5cf80','#e8c4d8' # paler than orange and purple, which are forward
 INKS = {'product of the input':BLUE, 'weight codes':GREEN, 'neurons forward':ORANGE, 'observers':RED, 'readout':PURPLE,

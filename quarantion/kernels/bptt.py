@@ -9,10 +9,10 @@ __all__ = ['lif_backward']
 import cython
 import numpy as np
 from cython.parallel import prange
-from cython.cimports.libc.math import exp
 from ..checks import fail
 from .parts.shapes import Held, check_apart, check_between, check_bn, check_length
 from .parts.shapes import check_tbn, held1, held2, held3
+from .parts.back import read_row, step_back, through, to_start
 from .parts.step import after, charge
 
 # %% ../../nbs/kernels/bptt.ipynb #537912c2
@@ -62,187 +62,6 @@ def _rebuild(
     elif reset==2: _forward(x, work, w, to, row, column, 2, steps, start, size)
     else: _forward(x, work, w, to, row, column, 3, steps, start, size)
 
-# %% ../../nbs/kernels/bptt.ipynb #20a48212
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _read_row(
-    pre:cython.const[_membrane][:, ::1], scaled:cython.bint, work:_real[:, :, ::1], w:cython.Py_ssize_t,
-    t:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
-)->cython.void:
-    "V of step `t` into row 5 or 6, in real units"
-    j: cython.Py_ssize_t
-    r: cython.Py_ssize_t = 5+(t&1)
-    for j in range(size): work[w,r,j] = pre[t,start+j] # an integer becomes a real number here, to be multiplied as one
-    if scaled:
-        for j in range(size): work[w,r,j] = work[w,r,j]*work[w,4,j]
-
-# %% ../../nbs/kernels/bptt.ipynb #40d8120c
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _reach_row(
-    gs:cython.const[_real][:, ::1], g:_real[::1], work:_real[:, :, ::1], w:cython.Py_ssize_t, v:cython.Py_ssize_t,
-    reset:cython.int, detach:cython.int, t:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
-)->cython.void:
-    "h of step `t`, whose V is in row `v`, into row 3; `g` is G of the step after it"
-    j: cython.Py_ssize_t
-    i: cython.Py_ssize_t = t if gs.shape[0]>1 else 0
-    zero: _real = 0
-    if t>=0 and gs.shape[0]>0:
-        for j in range(size): work[w,3,j] = gs[i,start+j]
-    else:
-        for j in range(size): work[w,3,j] = zero
-    if detach==0:
-        if reset==0:
-            for j in range(size): work[w,3,j] = work[w,3,j] - work[w,1,j]*(work[w,0,j]*g[start+j])
-        elif reset==1:
-            for j in range(size): work[w,3,j] = work[w,3,j] - work[w,1,j]*g[start+j]
-        elif reset==2:
-            for j in range(size): work[w,3,j] = work[w,3,j] - work[w,v,j]*(work[w,0,j]*g[start+j])
-
-# %% ../../nbs/kernels/bptt.ipynb #732b5d8e
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-@cython.inline
-@cython.cdivision(True)
-def _through(h:_real, z:_real, surrogate:cython.int, slope:cython.double)->_real:
-    "h · σ'(z)"
-    k: _real = slope
-    turn: _real = 1.5707963267948966*slope # π/2·slope
-    half_slope: _real = slope/2
-    zero: _real = 0
-    half: _real = .5
-    one: _real = 1
-    d: _real
-    e: cython.double
-    if surrogate==0:
-        z = k*abs(z) + one
-        return h/(z*z)
-    if surrogate==1:
-        z = turn*z
-        return half_slope/(one+z*z)*h
-    if surrogate==2:
-        e = exp(-slope*cython.cast(cython.double, abs(z))) # σ' is even: |x| cannot overflow
-        d = slope*e/((1+e)*(1+e))
-    elif surrogate==3:
-        d = one - k*abs(z)
-        d = d if d>zero else zero
-    else:
-        d = k if k*abs(z)<half else zero
-    return h*d
-
-# %% ../../nbs/kernels/bptt.ipynb #2c89fed6
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _surrogate_row(
-    work:_real[:, :, ::1], w:cython.Py_ssize_t, v:cython.Py_ssize_t, surrogate:cython.int, slope:cython.double,
-    size:cython.Py_ssize_t
-)->cython.void:
-    "h in row 3 becomes h·σ', of V in row `v`"
-    j: cython.Py_ssize_t
-    if surrogate==0:
-        for j in range(size): work[w,3,j] = _through(work[w,3,j], work[w,v,j]-work[w,1,j], 0, slope)
-    elif surrogate==1:
-        for j in range(size): work[w,3,j] = _through(work[w,3,j], work[w,v,j]-work[w,1,j], 1, slope)
-    elif surrogate==2:
-        for j in range(size): work[w,3,j] = _through(work[w,3,j], work[w,v,j]-work[w,1,j], 2, slope)
-    elif surrogate==3:
-        for j in range(size): work[w,3,j] = _through(work[w,3,j], work[w,v,j]-work[w,1,j], 3, slope)
-    else:
-        for j in range(size): work[w,3,j] = _through(work[w,3,j], work[w,v,j]-work[w,1,j], 4, slope)
-
-# %% ../../nbs/kernels/bptt.ipynb #0ad475fa
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _carry_row(
-    gpre:cython.const[_real][:, ::1], gx:_real[:, ::1], g:_real[::1], work:_real[:, :, ::1], w:cython.Py_ssize_t,
-    v:cython.Py_ssize_t, reset:cython.int, t:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
-)->cython.void:
-    "G of step `t` into `g` and `gx`, from hσ' in row 3"
-    j: cython.Py_ssize_t
-    a: _real
-    zero: _real = 0
-    if gpre.shape[0]>0:
-        for j in range(size): work[w,3,j] = work[w,3,j] + gpre[t,start+j]
-    if gx.shape[0]==1:
-        for j in range(size):
-            a = work[w,0,j]*g[start+j]
-            if reset==2: a = zero if work[w,v,j]>work[w,1,j] else a
-            a = work[w,3,j] + a
-            g[start+j] = a
-            gx[0,start+j] = gx[0,start+j] + a
-    elif reset==2:
-        for j in range(size):
-            a = work[w,0,j]*g[start+j]
-            a = zero if work[w,v,j]>work[w,1,j] else a
-            a = work[w,3,j] + a
-            g[start+j] = a
-            gx[t,start+j] = a
-    else:
-        for j in range(size):
-            a = work[w,3,j] + work[w,0,j]*g[start+j]
-            g[start+j] = a
-            gx[t,start+j] = a
-
-# %% ../../nbs/kernels/bptt.ipynb #0ed6e497
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _state_row(
-    v0:cython.const[_real][::1], work:_real[:, :, ::1], w:cython.Py_ssize_t, v:cython.Py_ssize_t,
-    reset:cython.int, t:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
-)->cython.void:
-    "U of step `t`-1, whose V is in row `v`, into row 2"
-    j: cython.Py_ssize_t
-    if t==0:
-        for j in range(size): work[w,2,j] = v0[start+j]
-    elif reset==0:
-        for j in range(size): work[w,2,j] = after(work[w,v,j], work[w,1,j], 0)
-    elif reset==2:
-        for j in range(size): work[w,2,j] = after(work[w,v,j], work[w,1,j], 2)
-    else:
-        for j in range(size): work[w,2,j] = work[w,v,j]
-
-# %% ../../nbs/kernels/bptt.ipynb #f8bf4d4d
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _theta_row(
-    gtheta:cython.double[::1], g:_real[::1], work:_real[:, :, ::1], w:cython.Py_ssize_t, v:cython.Py_ssize_t,
-    reset:cython.int, start:cython.Py_ssize_t, size:cython.Py_ssize_t
-)->cython.void:
-    "Subtract hσ' in row 3 from θ's gradient, and for `subtract` the share of the spike; `g` is G of the step after"
-    j: cython.Py_ssize_t
-    s: cython.bint
-    a: _real
-    if reset==0:
-        for j in range(size):
-            s = work[w,v,j]>work[w,1,j]
-            a = work[w,0,j]*g[start+j]
-            a = work[w,3,j] + a*s
-            gtheta[start+j] = gtheta[start+j] - a
-    else:
-        for j in range(size): gtheta[start+j] = gtheta[start+j] - work[w,3,j]
-
-# %% ../../nbs/kernels/bptt.ipynb #ce729d4e
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _delayed_row(
-    gtheta:cython.double[::1], g:_real[::1], work:_real[:, :, ::1], w:cython.Py_ssize_t,
-    start:cython.Py_ssize_t, size:cython.Py_ssize_t
-)->cython.void:
-    "Subtract from θ's gradient what `subtract_delayed` took off where U₋₁, in row 2, was above it"
-    j: cython.Py_ssize_t
-    s: cython.bint
-    for j in range(size):
-        s = work[w,2,j]>work[w,1,j]
-        gtheta[start+j] = gtheta[start+j] - g[start+j]*s
-
 # %% ../../nbs/kernels/bptt.ipynb #64f71f35
 @cython.cfunc
 @cython.nogil
@@ -262,7 +81,7 @@ def _plain(
     for j in range(size):
         z = work[w,v,j] if constant else gx[o,start+j]
         z = z-work[w,1,j]
-        a = _through(gs[i,start+j], z, surrogate, slope)
+        a = through(gs[i,start+j], z, surrogate, slope)
         a = a + work[w,0,j]*g[start+j]
         g[start+j] = a
         if constant: gx[o,start+j] = gx[o,start+j] + a
@@ -312,57 +131,6 @@ def _begin(
     if gtheta.shape[0]>0:
         for j in range(size): gtheta[start+j] = 0
 
-# %% ../../nbs/kernels/bptt.ipynb #6a0b9ade
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-@cython.inline
-def _back(
-    gs:cython.const[_real][:, ::1], gpre:cython.const[_real][:, ::1], pre:cython.const[_membrane][:, ::1],
-    unit:cython.const[_real][::1], v0:cython.const[_real][::1], gx:_real[:, ::1], gbeta:cython.double[::1],
-    gtheta:cython.double[::1], g:_real[::1], work:_real[:, :, ::1], w:cython.Py_ssize_t, reset:cython.int,
-    surrogate:cython.int, slope:cython.double, detach:cython.int,
-    t:cython.Py_ssize_t, start:cython.Py_ssize_t, size:cython.Py_ssize_t
-)->cython.void:
-    "Step `t`, for all that may be asked"
-    j: cython.Py_ssize_t
-    stored: cython.bint = pre.shape[0]>0
-    wants_beta: cython.bint = gbeta.shape[0]>0
-    wants_theta: cython.bint = gtheta.shape[0]>0
-    v: cython.Py_ssize_t = 5+(t&1) if stored else 5+t
-    prev: cython.Py_ssize_t = 6-(t&1) if stored else 4+t
-    if stored and t>0: _read_row(pre, unit.shape[0]>0, work, w, t-1, start, size)
-    _reach_row(gs, g, work, w, v, reset, detach, t, start, size)
-    if gs.shape[0]>0 or detach==0: _surrogate_row(work, w, v, surrogate, slope, size)
-    if wants_theta: _theta_row(gtheta, g, work, w, v, reset, start, size)
-    _carry_row(gpre, gx, g, work, w, v, reset, t, start, size)
-    if wants_beta or (wants_theta and reset==1): _state_row(v0, work, w, prev, reset, t, start, size)
-    if wants_theta and reset==1: _delayed_row(gtheta, g, work, w, start, size)
-    if wants_beta:
-        for j in range(size): gbeta[start+j] = gbeta[start+j] + g[start+j]*work[w,2,j]
-
-# %% ../../nbs/kernels/bptt.ipynb #761b8a78
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-@cython.inline
-def _end(
-    gs:cython.const[_real][:, ::1], v0:cython.const[_real][::1], gtheta:cython.double[::1], g:_real[::1],
-    work:_real[:, :, ::1], w:cython.Py_ssize_t, reset:cython.int, surrogate:cython.int, slope:cython.double,
-    detach:cython.int,
-    start:cython.Py_ssize_t, size:cython.Py_ssize_t
-)->cython.void:
-    "From G₀ to the gradient of U₋₁, in `g`"
-    j: cython.Py_ssize_t
-    if reset==1 and detach==0:
-        for j in range(size): work[w,5,j] = v0[start+j]
-        _reach_row(gs, g, work, w, 5, reset, detach, -1, start, size)
-        _surrogate_row(work, w, 5, surrogate, slope, size)
-        if gtheta.shape[0]>0: _theta_row(gtheta, g, work, w, 5, reset, start, size)
-    else:
-        for j in range(size): work[w,3,j] = 0
-    for j in range(size): g[start+j] = work[w,0,j]*g[start+j] + work[w,3,j]
-
 # %% ../../nbs/kernels/bptt.ipynb #5710bebd
 @cython.cfunc
 @cython.nogil
@@ -381,12 +149,12 @@ def _tile(
     _begin(unit, v0, beta, theta, gx, gbeta, gtheta, g, work, w, start, size)
     if plain and gx.shape[0]>1: _rebuild(x, work, w, gx, 0, start, reset, steps, start, size)
     elif pre.shape[0]==0: _rebuild(x, work, w, scratch, w*work.shape[1]+5, 0, reset, steps, start, size)
-    elif steps>0: _read_row(pre, unit.shape[0]>0, work, w, steps-1, start, size)
+    elif steps>0: read_row(pre, unit.shape[0]>0, work, w, steps-1, start, size)
     for t in range(steps-1, -1, -1):
         if plain: _plain_row(gs, gx, g, work, w, 5+t, surrogate, slope, t, start, size)
-        else: _back(gs, gpre, pre, unit, v0, gx, gbeta, gtheta, g, work, w,
+        else: step_back(gs, gpre, pre, unit, v0, gx, gbeta, gtheta, g, work, w,
             reset, surrogate, slope, detach, t, start, size)
-    _end(gs, v0, gtheta, g, work, w, reset, surrogate, slope, detach, start, size)
+    to_start(gs, v0, gtheta, g, work, w, reset, surrogate, slope, detach, start, size)
 
 # %% ../../nbs/kernels/bptt.ipynb #aa0e423d
 @cython.cfunc

@@ -20,6 +20,7 @@ from .learned import Learned
 from .neurons import Coded, Real, plain_neurons, requantize, step_neurons
 from .state import begin, check_policy, ended, write_policy
 from .products import convolve, pool, precise, products
+from .readout import may_wait, unwritten
 from .at_once import look_at_once, seen_at_once
 from .units import current_scale, in_units, multiplier, thresholds
 from .weights import all_rows, in_one_pass
@@ -28,6 +29,7 @@ from ..runtime.state import State
 from ..spikes.doubts import asked_later, doubt, now_and_then
 from ..spikes.operators import on_gpu
 from ..spikes.neuron import Gradient, lif_pre, state_after, per_neuron
+from ..spikes.unwritten import Unwritten, few
 
 # %% ../../nbs/quant/layer.ipynb #74b0c2e6
 def _described(l, current_max, **codes):
@@ -188,11 +190,15 @@ def _proved(l, k, steps):
 # %% ../../nbs/quant/layer.ipynb #7032ed9d
 def sums(
     l:Learned, # A layer
-    x:Tensor, # Codes `[T, B, …]`
+    x:Tensor, # Codes `[T, B, …]`, or spikes that are `Unwritten`
     weight:Tensor, # Its weights, as codes
     dtype:torch.dtype=torch.float64 # Of the products
 )->Tensor: # `[T·B, C]` or `[T·B, C, h, w]`
     "Σ w·x of every sample and step, with poolings"
+    if isinstance(x, Unwritten):
+        whole = l.coder.exact and not (l.before or l.conv or l.after) and dtype==torch.float32
+        if not (whole and few(weight, x.shape[2])): return sums(l, x.written(), weight, dtype)
+        return x.products(weight).flatten(0, 1)
     with torch.autocast(x.device.type, enabled=False):
         y = x.flatten(0, 1).to(dtype)
         for op in l.before: y = pool(y, op)
@@ -201,6 +207,7 @@ def sums(
         for op in l.after: y = pool(y, op)
     return y
 
+# %% ../../nbs/quant/layer.ipynb #7dcc75b4
 def returning(
     l:Learned, # A layer
     weight:Tensor, # Its recurrent weights, as codes; `None` without
@@ -256,7 +263,17 @@ def _whole_sums(l, y, k):
     return round_ste(y*f),Coded(replace(k.ints, guard=0), k.real._replace(worth=k.real.worth/f)),float(l.gain)*f
 
 # %% ../../nbs/quant/layer.ipynb #16eef67a
-def _neurons(l, a, k, steps, back, real, start):
+def _waiting(l, a, k, steps, how):
+    "What a layer does whose spikes are a promise"
+    worth = k.real.unit.detach().float()
+    def write(): return _neurons(l, a, k, steps, None, False, None).spk
+    look = (lambda ends: _watch(l.membrane, ends[:,None], worth)) if l.membrane.enabled else None
+    none = lambda: fail('membranes', l.name, 'spikes alone to be asked for', 'states')
+    return Ran(unwritten(a, k, steps, how, look, write), none, none, none)
+
+
+# %% ../../nbs/quant/layer.ipynb #bf3bfe9b
+def _neurons(l, a, k, steps, back, real, start, later=False):
     "What the neurons of a layer do with sums `[T or 1, B, N]`, flat; of the state, membranes and currents"
     if l.float_membrane: return _in_real_numbers(l, a, k.real, steps, start)
     how,dtype = Gradient(l.surrogate, l.slope, l.detach_reset),l.bias.dtype
@@ -265,6 +282,7 @@ def _neurons(l, a, k, steps, back, real, start):
         if l.training and back is not None: _watch_currents(l, r.sums, k.real.worth)
         if l.training: _watch(l.membrane, r.pre, k.real.unit)
         return Ran(r.spk, lambda: r.mem, lambda: r.ints, lambda: (r.mem[-1],r.ints[-1],*r.current))
+    if later and start is None and may_wait(l, a, steps): return _waiting(l, a, k, steps, how)
     spk,pre,v = plain_neurons(a, k, steps, how, dtype, l.training, real, start)
     if l.training: _watch(l.membrane, pre, k.real.unit.detach().to(dtype))
     mem = lambda: state_after(spk, v, k.real.theta.to(dtype), l.reset, l.detach_reset)
@@ -292,7 +310,8 @@ def run(
     x:Tensor, # Codes `[T or 1, B, …]`, float
     steps:int, # T
     real:bool=True, # Will real membranes be asked for?
-    state:State=None # What it starts from; from rest if absent
+    state:State=None, # What it starts from; from rest if absent
+    later:bool=False # May spikes be `Unwritten`? Nobody asks for states then
 )->Ran: # Spikes, and functions that make states
     "Run over time, in integers"
     k = whole = codes(l)
@@ -307,7 +326,8 @@ def run(
         flat = requantize(flat, k)
         k = Coded(replace(k.ints, current_max=0), k.real._replace(worth=k.real.unit.detach()*2.**k.ints.guard))
     shape,all_steps = (x.shape[1],*feat),steps+(state.steps if state else 0)
-    made = _neurons(l, flat, k, steps, back, real, state and begin(l, k, state, shape))
+    made = _neurons(l, flat, k, steps, back, real, state and begin(l, k, state, shape), later and len(feat)==1)
+    if isinstance(made.spk, Unwritten): return made
     shaped = lambda t: t.reshape(len(t), *shape)
     return Ran(shaped(made.spk), lambda: shaped(made.mem()), lambda: shaped(made.ints()),
                lambda: ended(l, whole, made, shape, all_steps))
@@ -323,10 +343,11 @@ class QuantLayer(Learned):
         x:Tensor, # Codes `[T or 1, B, …]`, float
         steps:int, # T
         real:bool=True, # Will real membranes be asked for?
-        state:State=None # What it starts from, as `Ran.state` gives it; from rest if absent
+        state:State=None, # What it starts from, as `Ran.state` gives it; from rest if absent
+        later:bool=False # May spikes be `Unwritten`?
     )->Ran: # Spikes, and functions that make states
         "Run over time, in integers"
-        return run(self, x, steps, real, state)
+        return run(self, x, steps, real, state, later)
 
     def freeze(self):
         "Store the codes; from here on they do not change. Raises `CheckError`"

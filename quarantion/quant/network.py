@@ -176,7 +176,7 @@ def _through(q, x, real, codes=False, state=None):
     with collecting(into): x,steps = check_time(q.encode(x, codes), q.in_shape, q.steps, q.batch_first)
     for i,(n,l,s) in enumerate(zip(q.names, q.layers, starts(state, len(q.layers)))):
         with collecting(into), fitting(l.name, x.device, x.shape[1], False):
-            ran = l(x, steps, real or real is None and i==last, s)
+            ran = l(x, steps, real or real is None and i==last, s, real is None and i<last)
         if into and i==last: into.settle()
         yield n,l,ran
         x = ran.spk

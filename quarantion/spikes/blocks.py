@@ -19,6 +19,7 @@ from .bits import pack, unpack
 from .neuron import Diagonal, Neurons, check_meets
 from .operators import on_gpu
 from .surrogate import no_second
+from .unwritten import Unwritten, spikes_of, taken
 
 # %% ../../nbs/spikes/blocks.ipynb #534c5ea8
 def _applied(layer, x):
@@ -33,20 +34,21 @@ def _applied(layer, x):
 def through(
     layers:list, # Modules in order, neurons at the end
     first:int, # Place of the first of them in its network
-    x:Tensor, # What comes in `[T or 1, B, …]`
+    x:Tensor, # What comes in `[T or 1, B, …]`, or `Unwritten`
     start:State, # What the neurons start from; from rest if absent
     steps:int, # T
     every:bool # Are states wanted?
 )->Record: # What the neurons did; without states, unless they are wanted
     "Run a block over all of time, layer by layer"
     *before,neurons = layers
-    for i,layer in enumerate(before):
+    x,left = taken(x, before, first>0)
+    for i,layer in enumerate(before[len(before)-len(left):], len(before)-len(left)):
         weighs = next((l for l in before[i:] if next(l.parameters(), None) is not None), None)
         if weighs is not None: check_meets(x, weighs, f'layer {first+i}') # pools take what the weights behind them take
         x = _applied(layer, x.flatten(0, 1)).unflatten(0, x.shape[:2])
     name = str(first+len(before))
     if every: return neurons.record(x, start, steps, name)
-    return Record(name, neurons.spikes(x, start, steps), None, None) # membranes that nobody asked for are never made
+    return Record(name, spikes_of(neurons, x, start, steps), None, None) # nobody asked for membranes
 
 # %% ../../nbs/spikes/blocks.ipynb #9cc0594a
 _PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d,
@@ -190,6 +192,7 @@ def run_block(
     how = layers,first,x,start,steps,every
     keeps = layers[-1].save!='bits' or not torch.is_grad_enabled() or torch.compiler.is_compiling()
     if keeps: return through(*how) # a compiler chooses by itself what is made again
+    if isinstance(x, Unwritten): return run_block(layers, first, x.written(), *how[3:], spikes)
     block = Block(layers, first, steps, every)
     run = _Run(block, x, start, spikes)
     given,run.given = run.given,None # autograd holds them from here on

@@ -17,6 +17,7 @@ from ..runtime.layer import Record, is_whole
 from ..runtime.state import PARTS, starts
 from .blocks import run_block
 from .room import fitting
+from .unwritten import fired
 from .neuron import Neurons, check_meets
 
 # %% ../../nbs/spikes/network.ipynb #53cf906a
@@ -38,13 +39,13 @@ def _one_record(*r):
 
 def _answer(net, x, kwargs):
     "Scores and spike rate"
-    ran,fired,total = [],x.new_zeros((), dtype=torch.float64),0
+    ran,counts,total = [],[],0
     for piece,_ in net._pieces(x, None):
         for _,layer,spk,mem,_ in net._run(piece, False, **kwargs):
-            if layer.reset!='none': # whole numbers, and less to widen
-                fired,total = fired+spk.sum(0).sum(dtype=torch.float64),total+spk.numel()
+            if layer.reset!='none': counts,total = [*counts,fired(spk)],total+spk.numel()
         ran.append((spk,mem()))
-    return readout(*map(_joined, zip(*ran)), layer.reset, net.decision), fired/max(1, total)
+    rate = sum((c() for c in counts), x.new_zeros((), dtype=torch.float64))/max(1, total)
+    return readout(*map(_joined, zip(*ran)), layer.reset, net.decision), rate
 
 # %% ../../nbs/spikes/network.ipynb #b27384d8
 class OverTime(nn.Module):

@@ -21,6 +21,7 @@ Place = cython.struct(
     p=cython.Py_ssize_t, # First neuron, rows and neurons being one axis
     c=cython.Py_ssize_t, # First column of parameters
     j=cython.Py_ssize_t, # First column of membranes
+    o=cython.Py_ssize_t, # First place in traces of membranes
     W=cython.Py_ssize_t, # Neurons
     t=cython.Py_ssize_t, # First of its steps
     d=cython.Py_ssize_t, # From a step to the next in the input; 0 if it is constant
@@ -40,7 +41,7 @@ def advance(
     n: cython.Py_ssize_t
     s: cython.Py_ssize_t
     i: cython.Py_ssize_t = at.p + at.t*at.d
-    o: cython.Py_ssize_t = at.p + at.t*at.M
+    o: cython.Py_ssize_t = at.o + at.t*at.M
     a: number
     h: number
     b: number
@@ -219,7 +220,7 @@ def share(
             for q in range(start, last):
                 c = q%S*cut.W
                 p = q//S*cut.L + c
-                at = Place(k=k, p=p, c=c, j=(q-start)*cut.W, W=min(cut.W, cut.L-c, M-p), t=t, d=d, M=M)
+                at = Place(k=k, p=p, c=c, j=(q-start)*cut.W, o=p, W=min(cut.W, cut.L-c, M-p), t=t, d=d, M=M)
                 strip(x, guard, per, v, u, fired, spk, bits, pre, mem, count, reset, steps, g, cut.N, at)
             t += g
         start = last
