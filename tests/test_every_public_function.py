@@ -21,7 +21,8 @@ from torch import nn
 
 import quarantion
 from quarantion.checks import CheckError
-from quarantion.data.events import by_steps, make_events
+from quarantion.data.events import Recordings, by_steps, make_events
+from quarantion.data.moving import Camera
 from quarantion.data.split import Split
 from quarantion.export import ExportProof, to_c, to_js
 from quarantion.export.cortex_m import BOARDS, Footprint
@@ -332,6 +333,10 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'data.event_files.load_gestures': lambda: dict(folder='no such folder', shape=(2,3,3)),
     'data.event_files.load_shd': lambda: dict(path='no such file', shape=(2,3,3)),
     'data.event_files.from_tonic': lambda: dict(dataset=[(make_events([1], 0),0)], shape=(2,3,3)),
+    'data.moving.Camera': lambda: dict(threshold=40, refractory=500, noise=1),
+    'data.moving.watch': lambda: dict(film=np.zeros((2,1,3,3), int), us=1000, camera=Camera(), seed=0),
+    'data.moving.moving_digits': lambda: dict(seed=0, n=3, part='train'),
+    'data.moving.sha256_of': lambda: dict(recordings=Recordings(lambda i: (make_events([i], 0),0), 2, (2,3,3))),
     'data.idx.find_mnist': lambda: dict(folder='no such folder'),
     'data.idx.load_mnist': lambda: dict(data_dir='no such folder'),
     'data.sets.check_data': lambda: dict(name='digits'),
