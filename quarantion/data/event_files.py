@@ -24,7 +24,7 @@ def _whole(e, shape, where, sort): # What every reader gives back
     e = in_order(e) if sort else e
     return e if is_recording(as_words(e), *shape) else check_events(e, shape, where)
 
-# %% ../../nbs/data/event_files.ipynb #98c6804a
+# %% ../../nbs/data/event_files.ipynb #9f4cf921
 _PIECE = 5*2**16 # bytes
 
 def _unpacked(path, shape, sort):
@@ -42,7 +42,9 @@ def _unpacked(path, shape, sort):
                 unpack_events(np.frombuffer(piece, np.uint8), events, state)
         finally: os.close(fd)
     except OSError as e: fail('file', where, 'a file that can be read', e.strerror)
-    return _whole(events[:state[0]].view(EVENT)[:,0], shape, where, sort)
+    events = events[:state[0]]
+    e = events.view(EVENT)[:,0]
+    return e if len(e) and is_recording(events, *shape) else _whole(e, shape, where, sort)
 
 @typed
 def read_bin(
