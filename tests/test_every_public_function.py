@@ -31,6 +31,7 @@ from quarantion.export.energy import HOROWITZ
 from quarantion.export.wasm import SHIPPED, to_wasm
 from quarantion.files import save_tensors
 from quarantion.inspect.clickable import Clickable
+from quarantion.inspect.event_film import EventStage
 from quarantion.paper import draw_png
 from quarantion.quant.level_sets import LevelTable, levels
 from quarantion.quant.lowering import lower
@@ -337,6 +338,8 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'data.moving.watch': lambda: dict(film=np.zeros((2,1,3,3), int), us=1000, camera=Camera(), seed=0),
     'data.moving.moving_digits': lambda: dict(seed=0, n=3, part='train'),
     'data.moving.sha256_of': lambda: dict(recordings=Recordings(lambda i: (make_events([i], 0),0), 2, (2,3,3))),
+    'inspect.event_film.EventStage': lambda: dict(frames=i32(3,1,2,2,2), columns=4),
+    'inspect.event_film.EventStage.moment': lambda: dict(self=EventStage(i32(3,1,2,2,2)), t=1),
     'data.idx.find_mnist': lambda: dict(folder='no such folder'),
     'data.idx.load_mnist': lambda: dict(data_dir='no such folder'),
     'data.sets.check_data': lambda: dict(name='digits'),
