@@ -306,7 +306,7 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'data.arrays.write_idx': lambda: dict(path='no such folder/\0', x=i32()),
     'data.arrays.read_idx': lambda: dict(path='no such file'),
     'data.arrays.read_npy': lambda: dict(path='no such file'),
-    'data.arrays.read_events': lambda: dict(path='no such file', shape=(2,3,3), steps=4),
+    'data.event_files.read_events': lambda: dict(path='no such file', shape=(2,3,3), steps=4),
     'data.arrays.npy_of': lambda: dict(data=b'no such file'),
     'data.events.make_events': lambda: dict(t=i32(), x=i32(), y=0, p=0),
     'data.events.check_sensor': lambda: dict(shape=(2,3,3)),
