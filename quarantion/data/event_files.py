@@ -267,20 +267,23 @@ def load_recordings(
         return (_unpacked if name.endswith('.bin') else read_recording)(path, shape, sort),c
     return Recordings(read, len(found), shape, [c for _,c in found])
 
-# %% ../../nbs/data/event_files.ipynb #68295f9a
+# %% ../../nbs/data/event_files.ipynb #53159de6
 _KEYS = 'spikes/times','spikes/units','labels'
 
 def _opened(path): # The file, open, with all that is asked of it
     try: import h5py
     except ImportError: fail('h5py', str(path), 'it to be installed, to read HDF5 (pip install h5py)', 'no such module')
-    try: f = h5py.File(path, 'r')
-    except OSError as e: fail('file', str(path), 'an HDF5 file', str(e).split('\n')[0])
-    if all(isinstance(f.get(k), h5py.Dataset) and f[k].ndim for k in _KEYS): return f
-    with f: fail('keys', str(path), 'spikes/times, spikes/units and labels', sorted(f))
+    try:
+        f = h5py.File(path, 'r')
+        if all(isinstance(f.get(k), h5py.Dataset) and f[k].ndim for k in _KEYS): return f
+        with f: found = sorted(f)
+    except (OSError, RuntimeError, KeyError, ValueError) as e: fail('file', str(path), 'an HDF5 file', shown(str(e)))
+    fail('keys', str(path), 'spikes/times, spikes/units and labels', found)
 
 def _spikes(f, i, where): # Events of a sample, and its label
     try: seconds,units,label = (f[k][i] for k in _KEYS)
-    except (OSError, TypeError, KeyError, RuntimeError) as why: fail('sample', where, 'times and channels', str(why))
+    except (OSError, TypeError, KeyError, ValueError, RuntimeError) as why:
+        fail('sample', where, 'times and channels', shown(str(why)))
     seconds,units = np.asarray(seconds, np.float64),np.asarray(units)
     if seconds.shape!=units.shape or seconds.ndim!=1:
         fail('channels', where, f'{seconds.shape}, one for each time', units.shape)
@@ -288,7 +291,7 @@ def _spikes(f, i, where): # Events of a sample, and its label
     if bad.any(): fail('times', where, f'0 to {LATEST//10**6} s', shown(seconds[bad][0].item()))
     return make_events((seconds*1e6).astype(np.int64), units),int(label)
 
-# %% ../../nbs/data/event_files.ipynb #fe44704b
+# %% ../../nbs/data/event_files.ipynb #08b0cba9
 @typed
 def load_shd(
     path, # File to read, such as `shd_train.h5`
@@ -301,13 +304,14 @@ def load_shd(
         sizes = [len(f[k]) for k in _KEYS]
         if len(set(sizes))>1: fail('samples', where, 'as many times as units and labels', sizes)
         try: labels = f['labels'][:].astype(np.int64)
-        except (OSError, TypeError, ValueError) as e: fail('labels', where, 'whole numbers', str(e))
+        except (OSError, TypeError, ValueError, RuntimeError) as e:
+            fail('labels', where, 'whole numbers', shown(str(e)))
     def read(i):
         with _opened(path) as f: e,label = _spikes(f, i, f'{where}, sample {i}')
         return _whole(e, shape, f'{where}, sample {i}', sort),label
     return Recordings(read, sizes[0], shape, labels)
 
-# %% ../../nbs/data/event_files.ipynb #985b53e2
+# %% ../../nbs/data/event_files.ipynb #1df5b04e
 def _fields(sample): # Its events: the first array that has times and columns
     for a in sample if isinstance(sample, (tuple,list)) else (sample,):
         if {'t','x'}<=set(getattr(getattr(a, 'dtype', None), 'names', None) or ()): return a
@@ -315,7 +319,8 @@ def _fields(sample): # Its events: the first array that has times and columns
 @typed
 def from_tonic(
     dataset:object, # A data set of tonic: `dataset[i]` is events and a target
-    shape:tuple=None # Of the sensor, `(polarities, height, width)`; default: what the data set says
+    shape:tuple=None, # Of the sensor, `(polarities, height, width)`; default: what the data set says
+    sort:bool=False # Put events in the order of time? If not, time that runs backwards is refused
 )->Recordings: # Recordings, with targets as they are
     "A data set of tonic; raises `CheckError`"
     name,size = type(dataset).__name__,getattr(dataset, 'sensor_size', None)
@@ -328,6 +333,6 @@ def from_tonic(
         if (a := _fields(sample)) is None: fail(f'sample {i}', name, 'events with `t` and `x`', shown(sample))
         y,p = (a[k] if k in a.dtype.names else 0 for k in 'yp')
         e = make_events(a['t'], a['x'], y, p if shape[0]>1 else 0)
-        return check_events(e, shape, f'{name}, sample {i}'),target
+        return _whole(e, shape, f'{name}, sample {i}', sort),target
     targets = getattr(dataset, 'targets', None) or None
     return Recordings(read, len(dataset), shape, targets)
