@@ -26,6 +26,7 @@ soak: build $(TOOLS) ## the long forms of tests that have a short one in `make t
 
 bench: build ## install the peers, and measure every benchmark (ARGS=--quick for less)
 	@$(BIN)/python -m pip install -qq -c requirements.lock -c requirements-dev.lock --no-build-isolation -e '.[bench]'
+	@$(BIN)/python -m pip install -qq --no-compile --no-deps -r requirements-peers.lock
 	@for b in $$($(BIN)/python -c 'from quarantion.cli import BENCHES; print(*BENCHES)'); do $(BIN)/quarantion bench $$b $(ARGS) || exit 1; done
 
 fuzz: build ## readers of files, with bytes that search for what was not tried (ARGS='npy --seconds 600')

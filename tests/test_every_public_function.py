@@ -21,6 +21,8 @@ from torch import nn
 
 import quarantion
 from quarantion.checks import CheckError
+from quarantion.data.events import Recordings, by_steps, make_events
+from quarantion.data.moving import Camera
 from quarantion.data.split import Split
 from quarantion.export import ExportProof, to_c, to_js
 from quarantion.export.cortex_m import BOARDS, Footprint
@@ -29,6 +31,7 @@ from quarantion.export.energy import HOROWITZ
 from quarantion.export.wasm import SHIPPED, to_wasm
 from quarantion.files import save_tensors
 from quarantion.inspect.clickable import Clickable
+from quarantion.inspect.event_film import EventStage
 from quarantion.paper import draw_png
 from quarantion.quant.level_sets import LevelTable, levels
 from quarantion.quant.lowering import lower
@@ -303,7 +306,40 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'data.arrays.write_idx': lambda: dict(path='no such folder/\0', x=i32()),
     'data.arrays.read_idx': lambda: dict(path='no such file'),
     'data.arrays.read_npy': lambda: dict(path='no such file'),
-    'data.arrays.read_events': lambda: dict(path='no such file', shape=(2,3,3), steps=4),
+    'data.event_files.read_events': lambda: dict(path='no such file', shape=(2,3,3), steps=4),
+    'data.arrays.npy_of': lambda: dict(data=b'no such file'),
+    'data.events.make_events': lambda: dict(t=i32(), x=i32(), y=0, p=0),
+    'data.events.check_sensor': lambda: dict(shape=(2,3,3)),
+    'data.events.check_record': lambda: dict(e=make_events([1,2], 0)),
+    'data.events.as_words': lambda: dict(e=make_events([1,2], 0)),
+    'data.events.check_events': lambda: dict(e=make_events([1,2], 0), shape=(2,3,3)),
+    'data.events.in_order': lambda: dict(e=make_events([2,1], 0)),
+    'data.events.by_window': lambda: dict(window=1000, t0=0, steps=0),
+    'data.events.by_steps': lambda: dict(steps=4, t0=0),
+    'data.events.by_count': lambda: dict(count=3),
+    'data.events.by_equal': lambda: dict(steps=4),
+    'data.events.to_frames': lambda: dict(recordings=[make_events([1,2], 0)], shape=(2,3,3), cut=by_steps(2), num_threads=1),
+    'data.events.Recordings': lambda: dict(read=lambda i: (make_events([i], 0),0), n=2, shape=(2,3,3)),
+    'data.augment.drop_events': lambda: dict(e=make_events([1,2], 0), shape=(2,3,3), share=.5, seed=0),
+    'data.augment.jitter_events': lambda: dict(e=make_events([1,2], 0), shape=(2,3,3), us=3, pixels=1, seed=0),
+    'data.augment.crop_time': lambda: dict(e=make_events([1,2], 0), start=0, stop=2),
+    'data.augment.crop_place': lambda: dict(e=make_events([1,2], 0), top=0, left=0, shape=(2,2,2)),
+    'data.augment.flip_events': lambda: dict(e=make_events([1,2], 0), shape=(2,3,3), polarity=True),
+    'data.event_files.read_bin': lambda: dict(path='no such file', shape=(2,3,3)),
+    'data.event_files.read_aedat': lambda: dict(path='no such file', shape=(2,3,3)),
+    'data.event_files.read_npz': lambda: dict(path='no such file', shape=(2,3,3)),
+    'data.event_files.read_csv': lambda: dict(path='no such file', shape=(2,3,3)),
+    'data.event_files.read_recording': lambda: dict(path='no such file.bin', shape=(2,3,3)),
+    'data.event_files.load_recordings': lambda: dict(folder='no such folder', shape=(2,3,3)),
+    'data.event_files.load_gestures': lambda: dict(folder='no such folder', shape=(2,3,3)),
+    'data.event_files.load_shd': lambda: dict(path='no such file', shape=(2,3,3)),
+    'data.event_files.from_tonic': lambda: dict(dataset=[(make_events([1], 0),0)], shape=(2,3,3)),
+    'data.moving.Camera': lambda: dict(threshold=40, refractory=500, noise=1),
+    'data.moving.watch': lambda: dict(film=np.zeros((2,1,3,3), int), us=1000, camera=Camera(), seed=0),
+    'data.moving.moving_digits': lambda: dict(seed=0, n=3, part='train'),
+    'data.moving.sha256_of': lambda: dict(recordings=Recordings(lambda i: (make_events([i], 0),0), 2, (2,3,3))),
+    'inspect.event_film.EventStage': lambda: dict(frames=i32(3,1,2,2,2), columns=4),
+    'inspect.event_film.EventStage.moment': lambda: dict(self=EventStage(i32(3,1,2,2,2)), t=1),
     'data.idx.find_mnist': lambda: dict(folder='no such folder'),
     'data.idx.load_mnist': lambda: dict(data_dir='no such folder'),
     'data.sets.check_data': lambda: dict(name='digits'),
@@ -605,7 +641,7 @@ def bad(v):
     "Wrong values in the place of a right one, by what is wrong with them"
     if isinstance(v, torch.Tensor): t = v
     elif isinstance(v, np.ndarray) and v.dtype.kind in 'fiub': t = torch.as_tensor(v.astype(np.int64) if v.dtype.kind=='u' else v)
-    elif isinstance(v, np.ndarray): t = torch.as_tensor(v)
+    elif isinstance(v, np.ndarray) and not v.dtype.names: t = torch.as_tensor(v)
     else: t = None
     yield 'None',None
     yield 'text','text'

@@ -14,7 +14,8 @@ from hypothesis import given, settings, strategies as st
 
 from quarantion.checks import CheckError
 from quarantion.cli import main
-from quarantion.data.arrays import read_events, read_idx, read_npy, write_idx
+from quarantion.data.arrays import read_idx, read_npy, write_idx
+from quarantion.data.event_files import read_events
 from quarantion.runtime import load
 from quarantion.runtime.layer import Op
 from quarantion.runtime.until import Margin, early
@@ -116,7 +117,7 @@ def test_a_recording(here, tmp_path):
         assert (code,out)==(2,'') and f'the last cut after {5-cut}' in err and err.count('\n')==1
 
 
-@pytest.mark.parametrize('data,said', [(b'', 'whole records'), (event(3,0,0,1), 'x: expected from 0 to 2, found 3'), (event(0,2,0,1), 'y: expected from 0 to 1')])
+@pytest.mark.parametrize('data,said', [(b'', 'whole records'), (event(3,0,0,1), '`x` of event 0: expected 0 to 2, found 3'), (event(0,2,0,1), '`y` of event 0: expected 0 to 1')])
 def test_recordings_of_another_camera(tmp_path, data, said):
     (tmp_path/'e.bin').write_bytes(data)
     with pytest.raises(CheckError, match=said): read_events(tmp_path/'e.bin', (2,2,3), 4)

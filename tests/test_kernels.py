@@ -288,6 +288,41 @@ def run_pack_rows(mod, rng, T, B, N, threads):
     return words,
 
 
+def words_of(rng, n):
+    "Events in the order of time, on a sensor of 5 by 9"
+    x,y,p = (rng.integers(0, k, n) for k in (9,5,2))
+    return np.stack([np.sort(rng.integers(0, 1000, n)), x+(y<<16)+(p<<32)], 1)
+
+
+def run_bin_events(mod, rng, T, B, N, threads, dtype, count, wrong):
+    e,out = words_of(rng, N*40),np.zeros((T,B,90), dtype)
+    if wrong and N: e[N*20] = [-1,9]
+    splits = np.sort(rng.integers(0, N*40+1, T+1))
+    splits[0] = 0
+    at = [mod.bin_events(e, splits, b, 5, 9, out, count, threads) for b in range(B)]
+    return out,np.array(at)
+
+
+def run_split_events(mod, rng, T, B, N, threads):
+    splits = np.full(T*B, 7, np.int64)
+    mod.split_events(words_of(rng, N*40), rng.integers(-9, 1009, T*B), splits)
+    return splits,
+
+
+def run_is_recording(mod, rng, T, B, N, threads, where, w):
+    e = words_of(rng, N*40)
+    if w and N: e[N*20,where] = w
+    return np.array([bool(mod.is_recording(e, 2, 5, 9))]),
+
+
+def run_unpack_events(mod, rng, T, B, N, threads):
+    events,state = np.full((T*B*N,2), 7, np.int64),np.array([0,3])
+    data = rng.integers(0, 256, 5*T*B*N, np.uint8)
+    data[1::35] = 240
+    mod.unpack_events(data, events, state)
+    return events,state
+
+
 REAL = 'float32','float64'
 WANTED = 'sbmcu','s','b','m','c','u',''
 CASES = dict(
@@ -317,7 +352,11 @@ CASES = dict(
     fused_forward=('fused', run_fused_forward, list(itertools.product(range(4), (.05,.5,1.), ('scm','s','cm','')))),
     fused_network=('network', run_fused_network, list(itertools.product(((0,3),(1,0),(2,1),(3,2)), ('spk','over','constant'), (0,3,6,1), (np.inf,5.)))),
     packed_event_products=('events', run_packed_event_products, [(.05,),(.5,),(1.,)]),
-    pack_rows=('events', run_pack_rows, [()]))
+    pack_rows=('events', run_pack_rows, [()]),
+    bin_events=('binning', run_bin_events, list(itertools.product(('uint8','int32'), (0,1), (0,1)))),
+    split_events=('binning', run_split_events, [()]),
+    is_recording=('binning', run_is_recording, [(0,0),(0,-1),(0,2**53),(0,999),(0,2**63-1),(1,9),(1,5<<16),(1,2<<32)]),
+    unpack_events=('binning', run_unpack_events, [()]))
 
 
 def results(kernel, level, sizes, threads=1):
@@ -419,6 +458,9 @@ def apart_of(mod, kernel, levels=(-1,0,1)):
         fused_network=(dict(spk=u(4,2,8), codes=i(0,0,0), weight=np.zeros(8*16+32*16, np.uint16), layers=np.array([[8,32,0,0],[32,32,0,3]]), per=i(3,64), worth=d(32), number=0., classes=32, bound=1., least=1, steps=4, kept=o(2,32), took=o(2), num_threads=1), 'kept took', ''),
         event_products=(dict(spk=u(4,8), weight=l(8,32), out=i(4,32)), 'out', ''),
         dense_products=(dict(spk=u(4,8), weight=l(8,32), out=i(4,32)), 'out', ''),
+        bin_events=(dict(events=o(8,2), splits=np.array([0,4,8]), b=0, height=2, width=3, out=i(2,1,12), count=1, num_threads=1), 'out', ''),
+        split_events=(dict(events=o(8,2), edges=o(8), splits=o(8)), 'splits', ''),
+        unpack_events=(dict(data=u(40), events=o(8,2), state=o(2)), 'events state', ''),
         pack_rows=(dict(weight=l(4,10), words=np.zeros((4,2), np.uint16)), 'words', ''),
         packed_event_products=(dict(spk=u(4,8), words=np.zeros((8,2), np.uint16), out=i(4,10)), 'out', ''),
         nearest_level=(dict(x=f(8), levels=table, bounds=np.float32([-.5,.5]), table=table.copy(), out=f(8), clipped=o(3), rate=1., cells=i(0), num_threads=1), 'out clipped', ''),
@@ -438,7 +480,7 @@ def apart_of(mod, kernel, levels=(-1,0,1)):
 
 
 COPIED = dict(lif_forward='beta theta', lif_int_forward='bias m theta', quantize_nonary='edges') # before anything is written
-ON_ARRAYS = 'level_bounds','uniform_rate','level_cells' # of numpy, which makes new arrays
+ON_ARRAYS = 'level_bounds','uniform_rate','level_cells','is_recording' # of numpy, which makes new arrays, or written nowhere
 
 
 @pytest.mark.parametrize('level', ['source',*LEVELS])
@@ -465,6 +507,8 @@ def test_what_is_written_is_apart(kernel, level):
 
 
 OUTSIDE = dict(
+    bin_events=[dict(splits=[1,4,8]), dict(splits=[0,9,8]), dict(splits=[0,4,9]), dict(splits=[0,8]), dict(b=1), dict(b=-1), dict(height=0), dict(width=0), dict(num_threads=0)],
+    split_events=[dict(splits=[0]*7)], unpack_events=[dict(state=[9,0]), dict(state=[-1,0]), dict(state=[0]), dict(data=[0]*9)],
     fused_network=[dict(layers=l) for l in ([[8,32,31,0],[32,32,0,3]], [[8,32,0,4],[32,32,0,3]], [[8,32,0,0],[31,32,0,3]], [[7,32,0,0],[32,32,0,3]], [[8,0,0,0],[0,32,0,3]])]+[dict(classes=33), dict(classes=-1), dict(least=0), dict(steps=-1)],
     lif_int_forward=[dict(m=[65537]*8), dict(m=[-1]*8)],
     lif_states_forward=[dict(m=[65537]*8), dict(m2=[0]*7+[65537]), dict(shift=[0]*8), dict(shift=[63]*8), dict(m0=[2**30-1]*8), dict(levels=[0,9,-9]), dict(levels=[0,0,9])],

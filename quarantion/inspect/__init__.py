@@ -3,7 +3,8 @@ from quarantion import _room
 
 __all__ = _room(__name__,
     figures='plot_raster plot_membrane plot_readout plot_observer plot_codes plot_curve plot_confusion',
-    spike_film='film follow', membrane_inspector='MembraneInspector', observer_inspector='ObserverInspector',
+    spike_film='film follow', event_film='EventStage',
+    membrane_inspector='MembraneInspector', observer_inspector='ObserverInspector',
     whatif='what_if plot_what_if', membrane_traces='plot_traces plot_occupancy plot_spread',
     grid_fit='plot_grid plot_history fit_grid', report='write_report', widget='Inspector',
     spike_explorer='SpikeExplorer SurrogateExplorer', nonary_explorer='NonaryExplorer',

@@ -11,7 +11,8 @@ from pathlib import Path
 from dataclasses import dataclass
 import numpy as np
 from ..checks import as_array, fail, typed, warn
-from ..data.arrays import read_events, read_idx, read_npy, stored_turned
+from ..data.arrays import read_idx, read_npy, stored_turned
+from ..data.event_files import read_events
 from ..files import as_path
 from .until import early
 
