@@ -164,7 +164,8 @@ def test_report_is_one_file(done):
     assert not re.search(r'@import|url\(|<script|<link|<iframe', page)
     for word in ('Accuracy','Confusion matrix','Mismatches','Spikes compared','Compression','Spike rate','integer.safetensors','membrane','spikes of the first layer'): assert word.lower() in page.lower(), word
 
-@pytest.mark.parametrize('encode,reset,policy', [('direct','subtract','int8'), ('rate','subtract_delayed','int4'), ('latency','zero','ternary'), ('direct','none','nonary')])
+@pytest.mark.parametrize('encode,reset,policy', [('direct','subtract','int8'), ('rate','subtract_delayed','int4'), ('latency','zero','ternary'), ('direct','none','nonary'),
+    ('log_latency','subtract','int8'), ('delta','subtract','ternary'), ('population','subtract','nonary'), ('thermometer','zero','int4'), ('phase','subtract','int8'), ('burst','subtract','nonary')])
 def test_encoders_resets_and_policies(here, tmp_path, encode, reset, policy):
     code,out,err = here('run', '--epochs', 2, '--qat-epochs', 1, '--hidden', 24, '--steps', 12, '--lr', .01, '--encode', encode, '--reset', reset, '--policy', policy, '--json', '--out', tmp_path)
     assert code==0, err
