@@ -233,6 +233,7 @@ NAN = torch.tensor([[.5, torch.nan]])
     (lambda: thermometer(torch.ones(2, 3, dtype=torch.uint8), 3), '`x`: expected dtype float32 or float64 or float16, found uint8'),
     (lambda: delta(torch.ones(2, 3, dtype=torch.int64)), '`x`: expected dtype float32 or float64 or float16, found int64'),
     (lambda: latency(torch.zeros(0, 3), 3), '`x`: expected at least one value, found shape (0, 3)'),
+    (lambda: rate(torch.tensor(.5), 3, 0), '`x`: expected values [B, …], found a single one'),
     (lambda: delta(torch.zeros(3)), 'delta: `x`: expected a signal [T, B, …], found shape [3]'),
     (lambda: population(values(), 0), '`steps`: expected a whole number >= 1, found 0'),
     (lambda: encode(values(), 'delta', 0), '`steps`: expected a whole number >= 1, found 0'),

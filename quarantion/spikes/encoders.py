@@ -8,9 +8,10 @@ __all__ = ['ENCODERS', 'DECODERS', 'direct', 'rate', 'decode_rate', 'latency', '
            'decode_burst', 'encode', 'decode']
 
 # %% ../../nbs/spikes/encoders.ipynb #38d0a029
-import torch
+import numpy as np, torch
 from torch import Tensor
 from ..checks import fail, check_dtype, check_finite, check_in, check_range, typed
+from .buffers import empty
 
 # %% ../../nbs/spikes/encoders.ipynb #2309e05f
 def _check(x, steps=1):
@@ -25,13 +26,15 @@ def _check(x, steps=1):
 
 def _values(x, steps=1): # `x`, checked, on the CPU
     _check(x, steps)
+    if not x.ndim: fail('`x`', expected='values [B, …]', found='a single one')
     x = x.detach().cpu()
     return x.float() if x.dtype==torch.float16 else x
 
-def _empty(steps, x, dtype=torch.bool): return torch.empty(steps, *x.shape, dtype=dtype)
+def _room(*shape): # for spikes, and a view of it that takes yes and no
+    out = empty(shape, torch.uint8)
+    return out,out.numpy().view(bool)
 
-def _given(out, x, dtype): # true and false as the spikes that were asked for
-    return (out.view(torch.uint8) if dtype==torch.uint8 else out.to(dtype or x.dtype)).to(x.device)
+def _given(out, x, dtype): return out.to(dtype or x.dtype).to(x.device)
 
 def _whole(n, low, name):
     if n<low: fail(f'`{name}`', expected=f'a whole number >= {low}', found=n)
@@ -56,8 +59,8 @@ def rate(
 )->Tensor: # Spikes, `[T, B, ...]`, 0 or 1
     "Independent Bernoulli spikes, as `snntorch.spikegen.rate` draws them"
     p,rng = _values(x, steps),torch.Generator().manual_seed(seed)
-    drawn,out = torch.empty_like(p, memory_format=torch.contiguous_format),_empty(steps, p)
-    for s in out: torch.lt(torch.rand(p.shape, generator=rng, out=drawn), p, out=s)
+    drawn,(out,spikes) = torch.empty(p.shape, dtype=p.dtype),_room(steps, *p.shape)
+    for s in spikes: np.less(torch.rand(p.shape, generator=rng, out=drawn).numpy(), p.numpy(), out=s)
     return _given(out, x, dtype)
 
 # %% ../../nbs/spikes/encoders.ipynb #7f5b2cc8
@@ -101,8 +104,8 @@ def latency(
     v = _values(x, steps)
     if tau is None: at = _silent((v-1).mul_(1-steps).round_(), v==0)
     else: at = _charged(v, tau, threshold)
-    out = _empty(steps, v)
-    for t,s in enumerate(out): torch.eq(at, t, out=s)
+    out,spikes = _room(steps, *v.shape)
+    for t,s in enumerate(spikes): np.equal(at.numpy(), t, out=s)
     return _given(out, x, dtype)
 
 # %% ../../nbs/spikes/encoders.ipynb #2ce607d8
@@ -119,7 +122,7 @@ def decode_latency(
     _check_charge(tau, threshold)
     return threshold/torch.expm1(-t/tau).neg_().clamp_(min=threshold)*s.amax(0)
 
-# %% ../../nbs/spikes/encoders.ipynb #243d9126
+# %% ../../nbs/spikes/encoders.ipynb #82b50531
 @typed
 def delta(
     x:Tensor, # A signal over time, `[T, B, ...]`; any finite numbers
@@ -130,15 +133,16 @@ def delta(
     "A spike for each change by a threshold or more; before the first step there was zero"
     check_dtype(x, 'float32 float64 float16', 'x')
     if x.ndim<2 or not x.numel(): fail('`x`', 'delta', 'a signal [T, B, …]', f'shape {list(x.shape)}')
-    if not all(end.isfinite() for v in x for end in v.aminmax()): check_finite(x, 'x')
+    if not all(now.sum().isfinite() for now in x): check_finite(x, 'x')
     v,theta = x.detach().cpu(),check_range(threshold, 0, name='threshold', above=True)
     if v.dtype==torch.float16: v = v.float()
-    told,step = torch.zeros_like(v[0]),torch.empty_like(v[0])
-    out = torch.empty(*v.shape[:2], 2, *v.shape[2:], dtype=torch.bool)
-    for now,s in zip(v, out):
-        torch.sub(now, told, out=step)
-        on,off = torch.ge(step, theta, out=s[:,0]),torch.le(step, -theta, out=s[:,1])
-        told = told.add_(on, alpha=theta).sub_(off.to(v.dtype), alpha=theta) if follow else now
+    out,spikes = _room(*v.shape[:2], 2, *v.shape[2:])
+    told,step = np.zeros(v.shape[1:], v.numpy().dtype),np.empty(v.shape[1:], v.numpy().dtype)
+    for now,s in zip(v.numpy(), spikes):
+        np.subtract(now, told, out=step)
+        on,off = np.greater_equal(step, theta, out=s[:,0]),np.less_equal(step, -theta, out=s[:,1])
+        if not follow: told = now
+        else: told += np.subtract(on, off, out=step, dtype=step.dtype)*told.dtype.type(theta)
     return _given(out, x, dtype)
 
 # %% ../../nbs/spikes/encoders.ipynb #56e4dd20
@@ -152,11 +156,10 @@ def decode_delta(
     if s.shape[2]!=2: fail('`spk`', expected='shape [T, B, 2, …], on and off', found=f'{list(s.shape)}')
     return (s[:,:,0]-s[:,:,1]).cumsum(0)*check_range(threshold, 0, name='threshold', above=True)
 
-# %% ../../nbs/spikes/encoders.ipynb #03a24c64
+# %% ../../nbs/spikes/encoders.ipynb #595f38db
 def _several(x, steps, neurons): # values, and room for the spikes of their neurons
     v = _values(x, steps)
-    if not v.ndim: fail('`x`', expected='values [B, …]', found='a single one')
-    return v,torch.empty(steps, len(v), _whole(neurons, 1, 'neurons'), *v.shape[1:], dtype=torch.bool)
+    return v,*_room(steps, len(v), _whole(neurons, 1, 'neurons'), *v.shape[1:])
 
 def _among(x, neurons): # places that neurons like, to be set against `[B, 1, ...]`
     return torch.linspace(0, 1, neurons, dtype=x.dtype).view(-1, *[1]*(x.ndim-1))
@@ -170,16 +173,16 @@ def population(
     dtype:torch.dtype=None # Of the spikes; that of `x` by default
 )->Tensor: # Spikes, `[T, B, neurons, ...]`, 0 or 1
     "Gaussian receptive fields, whose neurons integrate and fire"
-    v,out = _several(x, steps, neurons)
+    v,out,spikes = _several(x, steps, neurons)
     mu,half = _among(v, neurons),.5/max(1, neurons-1)
     sigma = half if width is None else check_range(width, 0, name='width', above=True)
-    rows = max(1, 2**16//out[0,0].numel()) # what a core holds near
-    for at,spk in zip(v.split(rows), out.split(rows, 1)):
+    rows = max(1, 2**16//spikes[0,0].size) # what a core holds near
+    for b,at in zip(range(0, len(v), rows), v.split(rows)):
         drive = ((at[:,None]-mu)/sigma).square_().mul_(-.5).exp_()
         mem,fired = torch.zeros_like(drive),torch.empty_like(drive)
-        for s in spk:
-            torch.ge(mem.add_(drive), .999, out=s)
-            mem.sub_(fired.copy_(s), alpha=.999)
+        for t in range(steps):
+            np.greater_equal(mem.add_(drive).numpy(), .999, out=spikes[t,b:b+rows])
+            mem.sub_(fired.copy_(out[t,b:b+rows]), alpha=.999)
     return _given(out, x, dtype)
 
 # %% ../../nbs/spikes/encoders.ipynb #fa898e77
@@ -191,7 +194,7 @@ def decode_population(
     n = _read(spk, 3).sum(0)
     return (n*_among(n[:,0], n.shape[1])).sum(1)/n.sum(1).clamp(min=1)
 
-# %% ../../nbs/spikes/encoders.ipynb #cf390330
+# %% ../../nbs/spikes/encoders.ipynb #5befbed9
 @typed
 def thermometer(
     x:Tensor, # Values, `[B, ...]`, in `[0, 1]`
@@ -200,10 +203,10 @@ def thermometer(
     dtype:torch.dtype=None # Of the spikes; that of `x` by default
 )->Tensor: # Spikes, `[T, B, neurons, ...]`, 0 or 1
     "Neuron c of C fires where `x > c/C`"
-    v,out = _several(x, steps, neurons)
+    v,out,spikes = _several(x, steps, neurons)
     up = torch.arange(neurons, dtype=v.dtype).div_(neurons).view(-1, *[1]*(v.ndim-1))
-    torch.gt(v[:,None], up, out=out[0])
-    out[1:] = out[0]
+    np.greater(v[:,None].numpy(), up.numpy(), out=spikes[0])
+    spikes[1:] = spikes[0]
     return _given(out, x, dtype)
 
 # %% ../../nbs/spikes/encoders.ipynb #6c9ce00b
@@ -217,7 +220,7 @@ def decode_thermometer(
     s = _read(spk, 3).mean(0)
     return _middle(s.sum(1), s.shape[1])
 
-# %% ../../nbs/spikes/encoders.ipynb #fe43445d
+# %% ../../nbs/spikes/encoders.ipynb #9e3a6de4
 @typed
 def phase(
     x:Tensor, # Values, `[B, ...]`, in `[0, 1]`
@@ -228,7 +231,7 @@ def phase(
     "The bits of a value, the largest first, again and again"
     v,top = _values(x, steps),2**check_in(bits, range(1, 9), 'bits')
     k = (v*top).clamp_(max=top-1).to(torch.uint8)
-    out = _empty(steps, v, torch.uint8)
+    out,_ = _room(steps, *v.shape)
     for t,s in enumerate(out): torch.bitwise_and(k, top>>1+t%bits, out=s)
     return _given(out.ne_(0), x, dtype)
 
@@ -242,7 +245,7 @@ def decode_phase(
     s = _read(spk)[:check_in(bits, range(1, 9), 'bits')]
     return torch.tensordot(.5**torch.arange(1., len(s)+1, device=s.device), s, 1)
 
-# %% ../../nbs/spikes/encoders.ipynb #9ecafeab
+# %% ../../nbs/spikes/encoders.ipynb #87f30944
 @typed
 def burst(
     x:Tensor, # Values, `[B, ...]`, in `[0, 1]`
@@ -256,8 +259,8 @@ def burst(
     longest = (steps-1)//max(1, most-1) or 1
     n,gap = (v*most).ceil_(),(longest-(longest-1)*v).ceil_()
     gap = gap.masked_fill_(n<=1, longest).int()
-    end,out = gap*n.int(),_empty(steps, v)
-    for t,s in enumerate(out): torch.logical_and(t%gap==0, end>t, out=s)
+    end,(out,spikes) = gap*n.int(),_room(steps, *v.shape)
+    for t,s in enumerate(spikes): np.logical_and((t%gap==0).numpy(), (end>t).numpy(), out=s)
     return _given(out, x, dtype)
 
 # %% ../../nbs/spikes/encoders.ipynb #9d7eae27
