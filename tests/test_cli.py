@@ -106,7 +106,8 @@ def test_a_run_ends_with_the_table(here, tmp_path):
 @pytest.mark.parametrize('bad,words', [
     (('--policy','mixed','--budget','.001'), ('`budget`','at least 0.05','0.001')), (('--learn','alpha'), ('`learn`','`neurons` that are synaptic','lif')),
     (('--policy','mint2','--reset','subtract_delayed'), ('layer 1','`membrane`',"reset 'subtract'")), (('--beta','1','--steps','100000'), ('membranes','2^31')),
-    (('--policy','float','--gates','max_drop=0.1'), ('`policy`','`gates`')), (('--policy','float','--l1','0.1'), ('`policy`','`l1`'))])
+    (('--policy','float','--gates','max_drop=0.1'), ('`policy`','`gates`')), (('--policy','float','--l1','0.1'), ('`policy`','`l1`')),
+    (('--encode','burst','--steps','4'), ('burst','`steps`','at least 5','4')), (('--encode','burst','--steps','4','--policy','float'), ('burst','`steps`','at least 5','4'))])
 def test_bad_settings_are_found_before_training(here, tmp_path, bad, words):
     "What cannot work is refused before anything is learned, and no run is left behind"
     refused(here('run', '--hidden', 16, *bad, '--out', tmp_path/'runs'), *words)

@@ -167,8 +167,8 @@ def rehearse(
     split:Split # Its data
 ):
     "Quantize and lower the network before it has learned anything; raises `CheckError` for settings that cannot be"
-    if cfg.policy=='float': return
     net = build(cfg, split)
+    if cfg.policy=='float': return
     if cfg.budget: check_budget(net, cfg.budget)
     if cfg.prune: zero_smallest(net, cfg.prune)
     with warnings.catch_warnings():
