@@ -19,7 +19,7 @@ def test_bench_prints_one_object(capsys):
 
 def test_an_unknown_bench_is_named(capsys):
     with pytest.raises(SystemExit) as e: main(['bench', 'speed'])
-    assert e.value.code==2 and "`bench`: expected one of lif, bptt, levels, nonary, fakequant, events, cameras, infer, train, gpu, found 'speed'" in capsys.readouterr().err
+    assert e.value.code==2 and "`bench`: expected one of lif, bptt, levels, nonary, fakequant, events, cameras, infer, codes, train, own, gpu, found 'speed'" in capsys.readouterr().err
 
 
 def test_onnxruntime_runs_the_same_float_network():
@@ -135,3 +135,27 @@ def test_parts_of_a_training_step_add_up(monkeypatch):
     again = measure.train_parts(measure.train_parts(first))
     assert first==rows and [r['who'] for r in again]==[train.FLOAT,'int8, before','int8','ReLU']
     assert 'measure' in sys.modules
+
+
+# codes
+
+def test_encoders_are_compared_before_they_are_timed(monkeypatch):
+    from quarantion.bench import codes
+    rows = codes.bench_codes(1, True, 4, 9)
+    assert [(r.peer,r.goal) for r in rows]==[('snnTorch',5)]*4+[('SpikingJelly',5)]*2 and all(r.ratio for r in rows)
+    monkeypatch.setattr(codes, 'phase', lambda x, *a, **k: x.new_zeros(8, *x.shape))
+    with pytest.raises(AssertionError, match='phase, 8 bits: spikes differ from SpikingJelly'): codes.bench_codes(1, True, 4, 9)
+
+def test_the_stored_codes_reach_their_goal():
+    "At most 5 spikes of a pixel and sample, within 1.0 of direct, over 5 seeds; and every neuron was proved"
+    from quarantion.bench.codes import CODE_SETTINGS, CODE_STEPS, grouped_codes, which_code
+    from quarantion.spikes.encoders import ENCODERS
+    from quarantion.tables import measurement
+    d = measurement('codes')
+    rows,of = d['rows'],grouped_codes(d['rows'])
+    assert d['settings']==CODE_SETTINGS and d['which']==which_code(rows) and d['seconds']<600
+    assert {(r['encoder'],r['steps'],r['seed']) for r in rows}=={(e,t,s) for e in ENCODERS for t in CODE_STEPS for s in range(5) if e!='burst' or t>=5}
+    assert all(r['mismatches']==0 and r['compared']==360*r['steps']*74 for r in rows)
+    direct = max(a for (e,_),(a,_) in of.items() if e=='direct')
+    assert max(a for (e,_),(a,s) in of.items() if e!='direct' and s<=5)>=direct-.01
+    assert all(r['peak']<=1.2 for r in d['memory'])

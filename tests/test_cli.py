@@ -106,7 +106,8 @@ def test_a_run_ends_with_the_table(here, tmp_path):
 @pytest.mark.parametrize('bad,words', [
     (('--policy','mixed','--budget','.001'), ('`budget`','at least 0.05','0.001')), (('--learn','alpha'), ('`learn`','`neurons` that are synaptic','lif')),
     (('--policy','mint2','--reset','subtract_delayed'), ('layer 1','`membrane`',"reset 'subtract'")), (('--beta','1','--steps','100000'), ('membranes','2^31')),
-    (('--policy','float','--gates','max_drop=0.1'), ('`policy`','`gates`')), (('--policy','float','--l1','0.1'), ('`policy`','`l1`'))])
+    (('--policy','float','--gates','max_drop=0.1'), ('`policy`','`gates`')), (('--policy','float','--l1','0.1'), ('`policy`','`l1`')),
+    (('--encode','burst','--steps','4'), ('burst','`steps`','at least 5','4')), (('--encode','burst','--steps','4','--policy','float'), ('burst','`steps`','at least 5','4'))])
 def test_bad_settings_are_found_before_training(here, tmp_path, bad, words):
     "What cannot work is refused before anything is learned, and no run is left behind"
     refused(here('run', '--hidden', 16, *bad, '--out', tmp_path/'runs'), *words)
@@ -164,7 +165,8 @@ def test_report_is_one_file(done):
     assert not re.search(r'@import|url\(|<script|<link|<iframe', page)
     for word in ('Accuracy','Confusion matrix','Mismatches','Spikes compared','Compression','Spike rate','integer.safetensors','membrane','spikes of the first layer'): assert word.lower() in page.lower(), word
 
-@pytest.mark.parametrize('encode,reset,policy', [('direct','subtract','int8'), ('rate','subtract_delayed','int4'), ('latency','zero','ternary'), ('direct','none','nonary')])
+@pytest.mark.parametrize('encode,reset,policy', [('direct','subtract','int8'), ('rate','subtract_delayed','int4'), ('latency','zero','ternary'), ('direct','none','nonary'),
+    ('log_latency','subtract','int8'), ('delta','subtract','ternary'), ('population','subtract','nonary'), ('thermometer','zero','int4'), ('phase','subtract','int8'), ('burst','subtract','nonary')])
 def test_encoders_resets_and_policies(here, tmp_path, encode, reset, policy):
     code,out,err = here('run', '--epochs', 2, '--qat-epochs', 1, '--hidden', 24, '--steps', 12, '--lr', .01, '--encode', encode, '--reset', reset, '--policy', policy, '--json', '--out', tmp_path)
     assert code==0, err

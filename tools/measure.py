@@ -9,6 +9,7 @@ Accuracies: each policy and seed is one `quarantion run`.
     python tools/measure.py bench                     # every benchmark, or those named after it
     python tools/measure.py break-even                # the constants by which the runtime chooses, into its notebook
     python tools/measure.py accuracy                  # ours, snnTorch and Brevitas on the digits, 5 seeds, one thread
+    python tools/measure.py codes                     # what networks learn from each code of the digits, 5 seeds
     python tools/measure.py claims --data-dir FOLDER  # the training part of MNIST counted, and peak memory; Linux
     python tools/measure.py gpu --data-dir FOLDER     # every test and benchmark of the GPU, and MNIST; or some parts:
         tests layers steps grid own memory mnist parts # each takes the place of what was stored of it
@@ -156,12 +157,13 @@ def bench(names, path):
     "Rows of each benchmark, kept as soon as they are there"
     from quarantion.cli import BENCHES
     for name in names or BENCHES:
-        r = quarantion('bench', name, '--json', stdout=subprocess.PIPE, text=True, check=True)
+        how = ['bench', name, *['--threads','1']*(name=='codes')] # an encoder works on one
+        r = quarantion(*how, '--json', stdout=subprocess.PIPE, text=True, check=True)
         d = json.loads(r.stdout)
         if not d['rows']: continue # such as those of a GPU where there is none
         all = json.loads(path.read_text()) if path.exists() else {}
         if name=='train': d['parts'] = train_parts(all.get(name, {}).get('parts', ()))
-        put(path, all | {d.pop('bench'): dict(command=f'quarantion bench {name}', **d)})
+        put(path, all | {d.pop('bench'): dict(command=' '.join(['quarantion', *how]), **d)})
         print(name, len(d['rows']), 'rows', flush=True)
 
 
@@ -256,6 +258,46 @@ def peak_integer(batch, path):
     run = _held('VmHWM')-base
     assert 'torch' not in sys.modules
     return max(loaded, run),run
+
+
+def peak_encoder(encoder, batch=2048):
+    "Bytes at the peak of writing uint8 spikes, of 25 steps or 8 of `phase`, as a share of them; and how many they are"
+    import torch
+    from quarantion.spikes import delta, encoders
+    torch.set_num_threads(1)
+    how = dict(rate=dict(seed=0), log_latency=dict(tau=12.)).get(encoder, {})
+    write = getattr(encoders, encoder.removeprefix('log_'))
+    def spikes(x):
+        if encoder=='delta': return delta(x.expand(25, *x.shape), dtype=torch.uint8)
+        return write(x, 8 if encoder=='phase' else 25, dtype=torch.uint8, **how)
+    x = torch.rand(batch, 784)
+    spikes(x[:4])
+    base = _clear()
+    size = spikes(x).nbytes
+    return (_held('VmHWM')-base)/size,size
+
+
+def codes(seeds, path):
+    "A network for each code, number of steps and seed, on one thread; and the memory that encoders take"
+    import torch
+    from quarantion.bench.codes import CODE_SETTINGS, CODE_STEPS, code_run, which_code
+    from quarantion.spikes.encoders import ENCODERS
+    torch.set_num_threads(1)
+    rows,began = [],time.perf_counter()
+    for encoder in ENCODERS:
+        for steps in CODE_STEPS:
+            if encoder=='burst' and steps<5: continue # it has five spikes
+            rows += [code_run(encoder, steps, s) for s in range(seeds)]
+            accuracy = sum(r['accuracy'] for r in rows[-seeds:])/seeds
+            print(f"{encoder:12} T = {steps:2}: {accuracy:.2%}, {rows[-1]['spikes'] or 0:.2f} spikes a pixel", flush=True)
+    seconds,memory = time.perf_counter()-began,[]
+    for encoder in ENCODERS:
+        if encoder in ('direct','burst'): continue
+        with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as pool: # a new process
+            peak,size = pool.submit(peak_encoder, encoder).result()
+        memory.append(dict(encoder=encoder, peak=peak, bytes=size))
+    put(path, dict(command='python tools/measure.py codes', machine=f'{cpu()}, 1 thread', torch=torch.__version__,
+                   settings=CODE_SETTINGS, seconds=seconds, memory=memory, which=which_code(rows), rows=rows))
 
 
 def write_program(policy, path):
@@ -615,7 +657,7 @@ def frontier(a, path):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'frontier', 'until',
+    p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'codes', 'frontier', 'until',
                                     'tutorials', 'exports', 'gpu'])
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
@@ -634,6 +676,7 @@ def main():
     more = [m for m in more if m!='--']
     if a.name=='break-even': return break_even(MEASURED.parent/'runtime'/'products.ipynb')
     if a.name=='accuracy': return accuracy(a.seeds, a.out or MEASURED/'accuracy.json')
+    if a.name=='codes': return codes(a.seeds, a.out or MEASURED/'codes.json')
     if a.name=='claims': return claims(a.data_dir, a.seeds, a.out or MEASURED/'claims.json')
     if a.name=='until': return until(a, a.out or MEASURED/'until.json')
     if a.name=='frontier': return frontier(a, a.out or MEASURED/'frontier.json')

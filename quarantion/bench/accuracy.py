@@ -7,7 +7,7 @@ __all__ = ['SETTINGS', 'SnnTorchNet', 'nearest_state', 'Contender', 'contenders'
            'accuracy_table', 'runs_table', 'plot_accuracy']
 
 # %% ../../nbs/bench/accuracy.ipynb #bda0b72b
-import copy, json, tempfile, time
+import copy, tempfile, time
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -15,7 +15,6 @@ from typing import NamedTuple
 import torch
 from safetensors.torch import save
 from torch import nn
-from ..checks import fail
 from ..data.digits import load_digits
 from ..paper import BLUE, GREEN, GREY, ORANGE, style_axes
 from ..quant.level_sets import LevelTable
@@ -24,6 +23,7 @@ from ..quant.policy import Policy, preset
 from ..quant.network import QuantNetwork, prepare
 from ..quant.proof import verify
 from ..runtime.network import load
+from ..tables import measurement
 from ..train.config import Config
 from ..train.fit import batches, cosine, evaluate, seed_of, train_epoch
 from ..train.job import build
@@ -217,15 +217,6 @@ def bench_accuracy(
     return rows
 
 # %% ../../nbs/bench/accuracy.ipynb #80d32804
-def _stored(name):
-    "What `tools/measure.py` stored"
-    here = Path.cwd()
-    found = (d/s/f'{name}.json' for d in (here,*here.parents) for s in ('measured','nbs/measured'))
-    path = next(filter(Path.exists, found), None)
-    if path is None: fail('measurement', name, 'a file in nbs/measured', 'none')
-    return json.loads(path.read_text())
-
-
 def _each(values, d=1): # mean, and every value
     return f'{100*sum(values)/len(values):.{d}f} ({" ".join(f"{100*v:.{d}f}" for v in values)})'
 
@@ -280,7 +271,7 @@ def runs_table(
     *names:str # Files in `nbs/measured`, such as `digits`
 )->str: # Markdown
     "What `quarantion run` reached: mean of the seeds, lowest and highest"
-    found = [_stored(n) for n in names]
+    found = [measurement(n) for n in names]
     head = '| data | policy | float, % | quantized, % | mismatches | spikes, % | bytes | smaller |'
     groups = {}
     for i,m in enumerate(found):

@@ -14,21 +14,23 @@ from .figures import plot_raster
 from ..paper import BLUE, GREEN, ORANGE, RED, add_legend, ink, is_dark, label_axes, second_axis, style_axes
 from ..paper import whole_ticks
 from .widget import Inspector
-from ..spikes.encoders import ENCODERS, encode
+from ..spikes.encoders import decode, encode
 from ..spikes.surrogate import SURROGATES, soft_spike, spike, surrogate_grad
 
 # %% ../../nbs/inspect/spike_explorer.ipynb #313253db
+_SHOWN = 'direct','rate','latency' # Codes of one neuron a pixel that one reads at a glance
+
 @typed
 def pixel_spikes(
     x, # Image, any shape, in `[0, 1]`
-    encoder:str, # One of `ENCODERS`
+    encoder:str, # `direct`, `rate` or `latency`
     steps:int=25, # Number of steps T, at least 1
     gain:float=1., # Factor of the image, ≥ 0; the product is cut at 1
     beta:float=.9, # Leak of the neuron that reads `direct`, in [0, 1]
     seed:int=0 # Of `rate`
 )->np.ndarray: # Spikes `[T, N]`, 0 or 1; N pixels
     "Spikes of an image, a neuron for each pixel; raises `CheckError`"
-    check_range(gain, 0, name='gain'); check_range(beta, 0, 1, 'beta')
+    check_in(encoder, _SHOWN, 'encoder'); check_range(gain, 0, name='gain'); check_range(beta, 0, 1, 'beta')
     x = torch.as_tensor(check_array(x, '...', 'x'), dtype=torch.float32).reshape(-1)
     x = (x*gain).clamp(max=1)
     if encoder!='direct': return encode(x, encoder, steps, seed).numpy()
@@ -43,13 +45,12 @@ def pixel_spikes(
 @typed
 def read_spikes(
     spk, # Spikes `[T, N]`, 0 or 1
-    encoder:str # The one that wrote them, one of `ENCODERS`
+    encoder:str # The one that wrote them: `direct`, `rate` or `latency`
 )->np.ndarray: # `[N]`, in [0, 1]
     "What spikes say: their share of the steps, or for `latency` how early they are; raises `CheckError`"
-    check_in(encoder, ENCODERS, 'encoder')
-    spk = check_array(spk, 't n', 'spk')
-    if encoder!='latency': return spk.mean(0)
-    return np.where(spk.any(0), 1-spk.argmax(0)/max(1, len(spk)-1), 0.)
+    check_in(encoder, _SHOWN, 'encoder')
+    spk = torch.as_tensor(check_array(spk, 't n', 'spk'))
+    return decode(spk, 'latency' if encoder=='latency' else 'rate').numpy()
 
 # %% ../../nbs/inspect/spike_explorer.ipynb #22f3c09f
 @typed
@@ -118,7 +119,7 @@ class SpikeExplorer(Inspector):
         "What each encoder makes of the image"
         image = self.images[self.sample.value]
         how = self.steps.value,self.gain.value,self.beta.value,self.seed.value
-        return {e: pixel_spikes(image, e, *how) for e in ENCODERS}
+        return {e: pixel_spikes(image, e, *how) for e in _SHOWN}
 
     def say(self):
         n = ', '.join(f'{int(s.sum())} spikes by {e}' for e,s in self.spikes().items())
@@ -137,7 +138,7 @@ class SpikeExplorer(Inspector):
         trains.set_title(f'pixel {n}: {image.flat[n]:.2f}', fontsize=9)
         for (e,s),(top,low) in zip(all_spk.items(), ax[:,1:].T):
             plot_raster(s, neuron=n, ax=top).set_title(f'{e}: {int(s.sum())} spikes', fontsize=9)
-            if e!=ENCODERS[0]: top.set_ylabel('')
+            if e!=_SHOWN[0]: top.set_ylabel('')
             back = read_spikes(s, e).reshape(image.shape)
             plot_image(back, n, f'read back, off by {np.abs(back-seen).mean():.3f}', low)
 

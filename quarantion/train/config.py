@@ -148,7 +148,7 @@ class NetworkSettings:
     "What is trained, and on what; raises `CheckError` for impossible values"
     data:str=setting('digits', 'Data set', of={n:s.says for n,s in DATA.items()})
     data_dir:str=setting('', 'Folder with the files of the data set, where it is not to be downloaded')
-    encode:str=setting('direct', 'How a pixel becomes input over time', of=ENCODERS)
+    encode:str=setting('direct', 'How a pixel becomes input over time', of=tuple(ENCODERS))
     steps:int=setting(25, 'Time steps', '[1, 1e6]')
     hidden:int=setting(None, 'Number of hidden neurons', '[1, 1e6]')
     neurons:str=setting('lif', 'Kind of hidden neurons', of=NEURONS)

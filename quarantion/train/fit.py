@@ -54,13 +54,13 @@ def batches(
     x:Tensor, # Samples `[N, P]`
     y:Tensor, # Labels `[N]`
     size:int, # Samples a batch
-    encoder:str='direct', # `direct`, `rate` or `latency`
+    encoder:str='direct', # One of `spikes.encoders.ENCODERS`
     steps:int=25, # T
     seed:int=0, # Of the encoder and the order
     shuffle:bool=False, # In an order drawn from `seed`?
     device:str='cpu' # Where batches go
 ):
-    "Yield encoded samples, `[T, B, P]` or constant `[B, P]`, and their labels"
+    "Yield encoded samples, `[T, B, P]`, `[T, B, C, P]` or constant `[B, P]`, and their labels"
     check_range(size, 1, name='size')
     if not x.ndim or y.shape!=x.shape[:1]:
         fail('`y`', 'batches', f'a label for each of shape {list(x.shape)}', list(y.shape))

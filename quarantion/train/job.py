@@ -7,7 +7,7 @@ __all__ = ['CHECKPOINT', 'MODEL', 'SAMPLE', 'load_data', 'start', 'settings', 'b
            'test_batches', 'rehearse', 'Checkpoint', 'train', 'restored', 'prove', 'finish']
 
 # %% ../../nbs/train/job.ipynb #f75f03e0
-import copy, json, platform, time, warnings
+import copy, json, math, platform, time, warnings
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -93,17 +93,24 @@ def _neurons(cfg):
     alpha = cfg.alpha if 'synaptic' in cfg.neurons else None
     return neurons_with(alpha, back, beta=cfg.beta, threshold=cfg.threshold, reset=cfg.reset)
 
+def _in_shape(cfg, split):
+    "Shape of an encoded sample: some codes have several neurons for a pixel"
+    x = encode(split.x_train[:1], cfg.encode, cfg.steps, cfg.seed)
+    return tuple(x.shape[1:] if cfg.encode=='direct' else x.shape[2:])
+
 def build(
     cfg:Config, # Settings
     split:Split # Its data
 )->Network: # Untrained; pixels – hidden – classes
     "The float network of a run; its weights follow from `cfg.seed`"
+    shape = _in_shape(cfg, split)
+    flat = [nn.Flatten()]*(len(shape)>1)
     with torch.random.fork_rng():
         torch.manual_seed(cfg.seed)
-        first = nn.Linear(split.x_train.shape[1], cfg.hidden)
+        first = nn.Linear(math.prod(shape), cfg.hidden)
         hidden = learnable(_neurons(cfg), *cfg.learn)
-        readout = LIF(cfg.beta, cfg.threshold, 'none')
-        net = Network(first, hidden, nn.Linear(cfg.hidden, split.classes), readout, steps=cfg.steps)
+        last,readout = nn.Linear(cfg.hidden, split.classes),LIF(cfg.beta, cfg.threshold, 'none')
+        net = Network(*flat, first, hidden, last, readout, in_shape=shape, steps=cfg.steps)
     return net.to(cfg.device)
 
 # %% ../../nbs/train/job.ipynb #9be6ac9e
@@ -160,8 +167,8 @@ def rehearse(
     split:Split # Its data
 ):
     "Quantize and lower the network before it has learned anything; raises `CheckError` for settings that cannot be"
-    if cfg.policy=='float': return
     net = build(cfg, split)
+    if cfg.policy=='float': return
     if cfg.budget: check_budget(net, cfg.budget)
     if cfg.prune: zero_smallest(net, cfg.prune)
     with warnings.catch_warnings():
