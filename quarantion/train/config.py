@@ -18,6 +18,7 @@ from ..quant.policy import PRESETS, Policy, preset, read_policy
 from ..quant.proof import Gates
 from ..spikes.encoders import ENCODERS
 from ..runtime.layer import RESETS
+from .losses import TERMS, loss_of
 from .rundir import read_toml
 
 # %% ../../nbs/train/config.ipynb #0beba6af
@@ -25,11 +26,12 @@ def setting(
     default, # Its default; `None` where it is that of the data
     help:str, # What it is, in a few words
     inside:str='', # Interval of a number, such as `[0, 1)`; any number if empty
-    of=() # Words that it may be, or that a list of words may hold, or a dict that says what they are; any if empty
+    of=(), # Words that it may be, or that a list of words may hold, or a dict that says what they are; any if empty
+    later:bool=False # Is it younger than the files of networks, which then say it only where it is not its default?
 ): # A field of a dataclass
     "A field that knows what it is and what it may be"
     of = of if isinstance(of, dict) else dict.fromkeys(of)
-    return field(default=default, metadata=dict(help=help, inside=inside, of=of))
+    return field(default=default, metadata=dict(help=help, inside=inside, of=of, later=later))
 
 # %% ../../nbs/train/config.ipynb #2ee348f1
 def usual(
@@ -120,6 +122,21 @@ def policy_named(
     "What a setting means; raises `CheckError`"
     return read_policy(name) if name.endswith('.toml') else preset(name)
 
+# %% ../../nbs/train/config.ipynb #d0d58d08
+_LOSS = f'Terms of the loss in place of the usual one, with numbers and weights, such as ce_rate and \
+rate_ceiling(0.1):2, of {", ".join(TERMS)}'
+
+def check_loss(
+    c # A `Config`, each of whose settings is right by itself
+):
+    "Is each wish paid for once? Raises `CheckError`"
+    if not c.loss: return
+    loss_of(c.loss)
+    beside = dict(max_rate=c.max_rate<1, l1=c.l1, distill=c.distill)
+    twice = [k for k,v in beside.items() if v]
+    want = 'none beside `max_rate`, `l1` and `distill`: say rate_ceiling(…):2 and code_l1:…'
+    if twice: fail('`loss`', expected=want, found=f'`{twice[0]}` {getattr(c, twice[0])}')
+
 # %% ../../nbs/train/config.ipynb #686f8e68
 def check_together(
     c # A `Config`, each of whose settings is right by itself
@@ -128,6 +145,7 @@ def check_together(
     if c.version!=RUN_VERSION: fail('`version`', expected=f'a run directory of version {RUN_VERSION}', found=c.version)
     check_data(c.data, c.data_dir)
     gates_of(c.gates)
+    check_loss(c)
     if c.policy.endswith('.toml'): read_policy(c.policy)
     if c.budget and c.policy!='mixed': fail('`budget`', expected='0, unless the policy is mixed', found=c.budget)
     if 'alpha' in c.learn and 'synaptic' not in c.neurons:
@@ -170,6 +188,7 @@ class Config(NetworkSettings):
     epochs:int=setting(None, 'Epochs of the float network', '[1, 1e6]')
     batch:int=setting(None, 'Samples a step of the optimizer', '[1, 1e6]')
     lr:float=setting(None, 'Learning rate, a quarter of it for the quantized network', '(0, 1e6]')
+    loss:tuple=setting((), _LOSS, later=True)
     max_rate:float=setting(1., 'Spikes a neuron and step beyond which training pays, 1 for none', '(0, 1]')
     policy:str=setting('nonary', 'What is quantized, and how', of=('float',*PRESETS,'*.toml'))
     budget:float=setting(0., 'With policy mixed: bytes of the weights as a share of float32, 0 for any', '[0, 1]')
@@ -213,6 +232,14 @@ def values_of(
 )->dict: # By name, without the version
     "Settings as a dictionary, for a file"
     return {f.name:getattr(c, f.name) for f in settings_of(c)}
+
+# %% ../../nbs/train/config.ipynb #a4486803
+def stored_of(
+    c:Config # Settings
+)->dict: # By name, with the version
+    "Settings as the file of a network has them: those that came later only where they are used"
+    unused = {f.name for f in fields(c) if f.metadata['later'] and getattr(c, f.name)==usual(f, c.data)}
+    return {f.name:getattr(c, f.name) for f in fields(c) if f.name not in unused}
 
 # %% ../../nbs/train/config.ipynb #2cd54ece
 @typed

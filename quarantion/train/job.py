@@ -34,9 +34,9 @@ from ..spikes.parameters import learnable, settle
 from ..spikes.network import Network
 from ..spikes.neuron import LIF
 from ..spikes.synaptic import neurons_with
-from .config import RUN_VERSION, Config, config_of, gates_of, policy_named
+from .config import RUN_VERSION, Config, config_of, gates_of, policy_named, stored_of
 from .distillation import taught
-from .losses import code_l1, rate_ceiling, ste_codes
+from .losses import code_l1, codes_of, loss_of, rate_ceiling
 from .rundir import dump_toml, read_toml
 from .fit import answered, batches, cosine, evaluate, seed_of, train_epoch
 from .fit import Adam, load_optimizer, optimizer_tensors
@@ -235,8 +235,12 @@ def _penalty(cfg, net, rate):
     "What is added to the loss"
     p = 2*rate_ceiling(rate, cfg.max_rate) if cfg.max_rate<1 else 0.
     if not cfg.l1 or not isinstance(net, QuantNetwork): return p
-    codes = lambda l: ste_codes(l.latent, l.coder.shaped(l.latent), l.lv.quant_min, l.lv.quant_max)
-    return p+cfg.l1*code_l1(map(codes, net.layers))
+    return p+cfg.l1*code_l1(codes_of(net))
+
+def _objective(cfg, at):
+    "What is asked of the answers: words say it, or a teacher and labels, or labels"
+    if cfg.loss: return loss_of(cfg.loss)
+    return partial(taught, at.net, cfg.distill) if at.phase=='qat' and cfg.distill else answered
 
 def _optimizer(model, lr):
     "Adam, and the share of the learning rate that each of its groups takes"
@@ -252,9 +256,8 @@ def _epoch(cfg, split, at, model, opt, progress):
     epochs,total = cfg.qat_epochs if quant else cfg.epochs,len(split.x_train)
     seed = seed_of(cfg.seed, int(quant), at.epoch)
     data = batches(split.x_train, split.y_train, cfg.batch, cfg.encode, cfg.steps, seed, True, cfg.device)
-    objective = partial(taught, at.net, cfg.distill) if quant and cfg.distill else answered
     each = lambda done,stats: progress(at.phase, at.epoch, epochs, done, total, stats)
-    return train_epoch(model, opt, data, each, partial(_penalty, cfg), objective)
+    return train_epoch(model, opt, data, each, partial(_penalty, cfg), _objective(cfg, at))
 
 # %% ../../nbs/train/job.ipynb #61684d01
 def _phase(run, cfg, split, at, progress):
@@ -320,7 +323,7 @@ def prove(
 # %% ../../nbs/train/job.ipynb #96c3c036
 def _save_networks(run, cfg, net, q, float_accuracy):
     if q is not None: q.freeze()
-    head = dict(format=MODEL, version=RUN_VERSION, config=asdict(cfg))
+    head = dict(format=MODEL, version=RUN_VERSION, config=stored_of(cfg))
     save_tensors(run/'model.safetensors', _state('float', net)|_state('quant', q), head)
     audit(run/'audit.jsonl', 'trained', float_accuracy=float_accuracy)
 
