@@ -294,6 +294,8 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'train.losses.rate_target': lambda: dict(rates=x(), target=.1),
     'train.losses.membrane_energy': lambda: dict(mems=[x()]),
     'train.losses.ce': lambda: dict(scores=x(5,3), y=torch.tensor([0,1,2,0,1])),
+    'train.recipes.arguments': lambda: dict(name='SGD', words=('momentum=0.9',)),
+    'train.recipes.recipe_of': lambda: dict(name='sgd_step', optimizer='', words=()),
     'train.losses.loss_of': lambda: dict(words=('ce','rate_ceiling(0.1):2')),
     'train.rundir.check_manifest': lambda: dict(run='no such folder'),
     'train.rundir.read_manifest': lambda: dict(run='no such folder'),

@@ -19,6 +19,7 @@ from ..quant.proof import Gates
 from ..spikes.encoders import ENCODERS
 from ..runtime.layer import RESETS
 from .losses import TERMS, loss_of
+from .recipes import OPTIMIZERS, RECIPES, recipe_of
 from .rundir import read_toml
 
 # %% ../../nbs/train/config.ipynb #0beba6af
@@ -137,6 +138,26 @@ def check_loss(
     want = 'none beside `max_rate`, `l1` and `distill`: say rate_ceiling(…):2 and code_l1:…'
     if twice: fail('`loss`', expected=want, found=f'`{twice[0]}` {getattr(c, twice[0])}')
 
+# %% ../../nbs/train/config.ipynb #5109e899
+AUTOCASTS = dict(none='float32', bf16='bfloat16 where that is safe')
+_OPTIMIZER = f'Optimizer in place of the one of the recipe, of {", ".join(OPTIMIZERS)}'
+
+def usual_rate(
+    data, # A data set
+    recipe # Name of a recipe
+): # The learning rate that suits both; none where one of them does not exist
+    "The learning rate where none is given"
+    known = data in [*USUAL] and recipe in [*RECIPES]
+    return USUAL[data]['lr']*RECIPES[recipe].times if known else None
+
+def check_learning(
+    c # A `Config`, each of whose settings is right by itself
+):
+    "Is there such a way to learn? Raises `CheckError`"
+    recipe_of(c.recipe, c.optimizer, c.opt_args)
+    if c.accumulate>c.batch:
+        fail('`accumulate`', expected=f'at most {c.batch} pieces, the samples of a batch', found=c.accumulate)
+
 # %% ../../nbs/train/config.ipynb #686f8e68
 def check_together(
     c # A `Config`, each of whose settings is right by itself
@@ -146,6 +167,7 @@ def check_together(
     check_data(c.data, c.data_dir)
     gates_of(c.gates)
     check_loss(c)
+    check_learning(c)
     if c.policy.endswith('.toml'): read_policy(c.policy)
     if c.budget and c.policy!='mixed': fail('`budget`', expected='0, unless the policy is mixed', found=c.budget)
     if 'alpha' in c.learn and 'synaptic' not in c.neurons:
@@ -181,14 +203,30 @@ class NetworkSettings:
             v = getattr(self, f.name)
             object.__setattr__(self, f.name, checked(f, usual(f, self.data) if v is f.default else v))
 
+# %% ../../nbs/train/config.ipynb #99713692
+_RECIPE = 'Optimizer and schedule; a rate that is not given suits it'
+_EMA = 'Share of a slow mean of the weights that stays at each step; 0 for none, else the mean becomes the network'
+
+@dataclass(frozen=True)
+class LearningSettings(NetworkSettings):
+    "How it learns"
+    loss:tuple=setting((), _LOSS, later=True)
+    recipe:str=setting('adamw_cosine', _RECIPE, of={n:str(r) for n,r in RECIPES.items()}, later=True)
+    optimizer:str=setting('', _OPTIMIZER, later=True)
+    opt_args:tuple=setting((), 'What the optimizer is told, such as momentum=0.9 or betas="0.9 0.99"', later=True)
+    clip:float=setting(0., 'Largest length of the gradients together, 0 for any', '[0, 1e6]', later=True)
+    sam:float=setting(0., 'How far uphill gradients are taken (SAM), 0 for not', '[0, 1e6]', later=True)
+    accumulate:int=setting(1, 'Pieces in which a batch is taken, for less memory', '[1, 1e6]', later=True)
+    ema:float=setting(0., _EMA, '[0, 1)', later=True)
+    autocast:str=setting('none', 'Narrow arithmetic of the float network', of=AUTOCASTS, later=True)
+
 # %% ../../nbs/train/config.ipynb #9846399d
 @dataclass(frozen=True)
-class Config(NetworkSettings):
+class Config(LearningSettings):
     "The settings of a run; raises `CheckError` for impossible values"
     epochs:int=setting(None, 'Epochs of the float network', '[1, 1e6]')
     batch:int=setting(None, 'Samples a step of the optimizer', '[1, 1e6]')
     lr:float=setting(None, 'Learning rate, a quarter of it for the quantized network', '(0, 1e6]')
-    loss:tuple=setting((), _LOSS, later=True)
     max_rate:float=setting(1., 'Spikes a neuron and step beyond which training pays, 1 for none', '(0, 1]')
     policy:str=setting('nonary', 'What is quantized, and how', of=('float',*PRESETS,'*.toml'))
     budget:float=setting(0., 'With policy mixed: bytes of the weights as a share of float32, 0 for any', '[0, 1]')
@@ -203,6 +241,7 @@ class Config(NetworkSettings):
     version:int=setting(RUN_VERSION, 'Of the run directory')
 
     def __post_init__(self):
+        if self.lr is None: object.__setattr__(self, 'lr', usual_rate(self.data, self.recipe))
         super().__post_init__()
         check_together(self)
 
