@@ -171,6 +171,11 @@ def test_all_terms_of_all_networks(name, quantized):
     grads = [p.grad for p in net.parameters() if p.grad is not None]
     assert all(g.isfinite().all() for g in grads) and next(net.parameters()).grad.any()
 
+@pytest.mark.parametrize('decision', ['values','labels(0.5)'])
+def test_decisions_without_classes_are_refused(decision):
+    net = Network(nn.Linear(12,9), LIF(), nn.Linear(9,4), LIF(reset='none'), steps=6, decision=decision)
+    with pytest.raises(CheckError, match='`loss`: expected a function of your own'): loss_of(('ce_rate',))(net, torch.rand(5, 12), torch.tensor([0,1,2,3,0]))
+
 def test_layers_have_ceilings_of_their_own():
     torch.manual_seed(0)
     net = Network(nn.Linear(12,20), LIF(), nn.Linear(20,9), LIF(), nn.Linear(9,4), LIF(reset='none'), steps=6)

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..checks import FLOATS, check_broadcast, check_dtype, check_in, check_range, fail, typed
 from ..quant.fake import round_ste
 from ..quant.network import QuantNetwork
+from ..runtime.decision import decision_of
 from ..spikes.network import OverTime, check_classes, readout
 
 # %% ../../nbs/train/losses.ipynb #421dfe79
@@ -240,6 +241,9 @@ class Seen:
         x:Tensor, # Encoded samples
         y:Tensor # Their labels
     ):
+        if decision_of(net.decision).kind in ('labels','values'):
+            want = f'a function of your own for the decision {net.decision}'
+            fail('`loss`', 'train_epoch', want, 'terms that know classes')
         self.net,self.y,self.layers = net,y,net.record(x)
         how,last = [m.reset for m in net.layers if hasattr(m, 'reset')],self.layers[-1]
         self.fired = [r for r,kind in zip(self.layers, how) if kind!='none']
