@@ -1,6 +1,7 @@
-"Kill runs at many moments, or at a few of them (`short`), and resume them. One process imports everything once; each run is a fork of it. Prints one JSON object."
+"Kill runs at many moments, at a few of them (`short`), or several ways to learn (`learning`), and resume them. One process imports everything once; each run is a fork of it. Prints one JSON object."
 import hashlib, json, os, random, signal, sys, time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import quarantion.cli as cli
@@ -10,6 +11,9 @@ import quarantion.inspect.report, quarantion.train.job # noqa: E401,F401
 torch.set_num_threads(1) # a forked child cannot ask OpenMP for more
 ARGS = ['run', '--epochs', '3', '--qat-epochs', '2', '--hidden', '16', '--steps', '10', '--json']
 CHECKPOINT = 'last.safetensors'
+LEARNING = ['adamw_cosine', 'sgd_step', 'plateau', 'warmup_cosine', 'rmsprop', # these are killed in both phases, the others in one
+    'adamw_cosine --ema 0.98', 'sgd_step --ema 0.9', 'adamw_cosine --sam 0.05 --clip 1 --accumulate 3', 'warmup_cosine --autocast bf16 --loss ce_count(4),code_l1:0.1',
+    'plateau --optimizer Adagrad', 'adamw_cosine --optimizer Rprop', 'adamw_cosine --optimizer Adafactor --opt-args weight_decay=0.01']
 out,short = Path(sys.argv[1]),sys.argv[2:]==['short']
 
 
@@ -59,10 +63,10 @@ def lines(run, log): return (run/log).read_bytes().count(b'\n') if (run/log).exi
 def run_of(folder): return next((p for p in folder.glob('*') if (p/'config.toml').exists()), None)
 
 
-def one(i, kind, name, prepare):
+def one(i, kind, name, prepare, args=ARGS, whole=None):
     "Kill, resume, verify"
     folder = out/f'kill{i}'
-    first = child([*ARGS, '--out', folder], prepare)
+    first = child([*args, '--out', folder], prepare)
     run = run_of(folder)
     if run is None: return dict(moment=name, kind=kind, first=first, resumed=None) # killed before there was anything to resume
     state = dict(checkpoint=(run/'checkpoints'/CHECKPOINT).exists(), metrics=lines(run, 'metrics.jsonl'), audit=lines(run, 'audit.jsonl'),
@@ -71,7 +75,20 @@ def one(i, kind, name, prepare):
     return dict(moment=name, kind=kind, first=first, **state, resumed=again, verified=child(['verify', run]), same=again==0 and facts(run)==whole)
 
 
+def learn(i):
+    "Kill one way to learn, in both phases or in one; what is drawn of it is left out"
+    args = [*ARGS, '--batch', '24', '--recipe', *LEARNING[i].split()]
+    assert child([*args, '--out', out/f'whole{i}'])==0, args
+    whole,moments = facts(run_of(out/f'whole{i}')),(2,5) if i<5 else (2+3*(i%2),) # after an epoch, its next is not in its place
+    return [one(f'{i}-{n}', 'save', LEARNING[i], die_in_save(CHECKPOINT, n, 'after'), args, whole) for n in moments]
+
+
 t0 = time.perf_counter()
+if sys.argv[2:]==['learning']:
+    quarantion.inspect.report.write_report = lambda run: None # most of the time of so short a run
+    with ThreadPoolExecutor(2) as two: results = [r for rs in two.map(learn, range(len(LEARNING))) for r in rs]
+    print(json.dumps(dict(seconds=time.perf_counter()-t0, results=results)))
+    sys.exit()
 assert child([*ARGS, '--out', out/'whole'])==0
 whole,took = facts(run_of(out/'whole')),time.perf_counter()-t0
 saves = [(CHECKPOINT,1,'before'), (CHECKPOINT,4,'after'), ('integer.safetensors',1,'before')]
@@ -81,5 +98,5 @@ moments = [('save', f'{how} fsync {n} of {f}', die_in_save(f, n, how)) for f,n,h
 moments += [('torn', f'in line {n} of {f}', die_in_save(f, n, 'torn')) for f,n in (('metrics.jsonl',2), ('metrics.jsonl',5), ('audit.jsonl',1))[:1 if short else 3]]
 random.seed(0)
 moments += [('time', f'after {s:.2f} s', die_later(s)) for s in (random.uniform(*part)*took for part in ((.3,.9), (.04,.1), (.1,.2))[:1 if short else 3])]
-with ThreadPoolExecutor(2) as two: results = list(two.map(one, range(len(moments)), *zip(*moments))) # each thread waits for its forks
+with ThreadPoolExecutor(2) as two: results = list(two.map(partial(one, whole=whole), range(len(moments)), *zip(*moments))) # each thread waits for its forks
 print(json.dumps(dict(took=took, seconds=time.perf_counter()-t0, results=results)))

@@ -249,6 +249,8 @@ def test_defaults_are_those_of_the_data(here, tmp_path):
     (('--encode','morse'), ('`encode`','latency',"'morse'")), (('--reset','hard'), ('`reset`','subtract_delayed',"'hard'")), (('--data','cifar'), ('`data`','mnist',"'cifar'")),
     (('--learn','beta,sleep'), ('`learn`','slope',"'sleep'")), (('--learn','alpha'), ('`learn`','alpha')), (('--gates','max_drop'), ('`gates`','number')), (('--prune','1'), ('`prune`','[0, 1)')),
     (('--device','abacus'), ('`device`','cpu',"'abacus'")), (('--device','cuda:99'), ('`device`','cuda:99')), (('--device','cuda:-1'), ('`device`','cuda:N',"'cuda:-1'")), (('--device','cuda:x'), ('`device`','cuda:N',"'cuda:x'")), (('--data-dir','x'), ('`data_dir`','mnist',"'x'")),
+    (('--loss','ce_rat'), ('`loss`','ce_rate',"'ce_rat'")), (('--loss','ce:-1'), ('`ce:-1`','weight',"'-1'")), (('--loss','ce:nan'), ('weight',"'nan'")), (('--loss','ce','--l1',.1), ('`loss`','`l1` 0.1')),
+    (('--loss','rate_ceiling'), ('`loss`','labels','rate_ceiling')),
     (('--flavour','sweet'), ('--flavour',)), (('--epochs','many'), ('--epochs','integer')), (('--steps',), ('--steps','requires')), (('more',), ('more',)),
     (('--config','nowhere.toml'), ('nowhere.toml','No such file'))])
 def test_refused(here, tmp_path, args, words):

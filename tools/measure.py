@@ -10,6 +10,7 @@ Accuracies: each policy and seed is one `quarantion run`.
     python tools/measure.py break-even                # the constants by which the runtime chooses, into its notebook
     python tools/measure.py accuracy                  # ours, snnTorch and Brevitas on the digits, 5 seeds, one thread
     python tools/measure.py codes                     # what networks learn from each code of the digits, 5 seeds
+    python tools/measure.py bits                      # hashes of the default job's files, into tests/stored/bits.json
     python tools/measure.py claims --data-dir FOLDER  # the training part of MNIST counted, and peak memory; Linux
     python tools/measure.py gpu --data-dir FOLDER     # every test and benchmark of the GPU, and MNIST; or some parts:
         tests layers steps grid own memory mnist parts # each takes the place of what was stored of it
@@ -93,6 +94,33 @@ def clock(times, path):
             wall.append(round(time.perf_counter()-start, 2))
     put(path, dict(command='quarantion run', machine=f'{cpu()}, {os.cpu_count()} cores', wall_s=wall))
     print(wall)
+
+
+def bits_class():
+    "What the last bits of a sum depend on, beside the code"
+    import sklearn
+    import torch
+    from quarantion.kernels.isa import level
+    return dict(cpu=cpu(), capability=torch.backends.cpu.get_cpu_capability(), kernels=level(),
+                torch=torch.__version__, sklearn=sklearn.__version__)
+
+
+def bits(seeds, path):
+    "SHA-256 of the networks that the default job leaves, on one thread"
+    import torch
+    from quarantion.files import sha256
+    from quarantion.train.config import Config
+    from quarantion.train.job import finish, load_data, start, train
+    torch.set_num_threads(1)
+    rows = {}
+    for seed in range(seeds):
+        with tempfile.TemporaryDirectory() as out:
+            cfg = Config(seed=seed)
+            run,split = start(cfg, out),load_data(cfg)
+            finish(run, split, *train(run, split))
+            rows[str(seed)] = {f:sha256(run/f) for f in ('model.safetensors','integer.safetensors')}
+        print(seed, *rows[str(seed)].values(), flush=True)
+    put(path, dict(command='python tools/measure.py bits', where=bits_class(), seeds=rows))
 
 
 def tutorials(path):
@@ -658,7 +686,7 @@ def frontier(a, path):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'codes', 'frontier', 'until',
-                                    'tutorials', 'exports', 'gpu'])
+                                    'tutorials', 'exports', 'gpu', 'bits'])
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')
@@ -684,6 +712,7 @@ def main():
     if a.name=='exports': return exports(a.run, a.out or MEASURED/'exports.json')
     if a.name=='tutorials': return tutorials(a.out or MEASURED/'tutorials.json')
     if a.name=='bench': return bench(more, a.out or MEASURED/'bench.json')
+    if a.name=='bits': return bits(a.seeds, a.out or MEASURED.parent.parent/'tests'/'stored'/'bits.json')
     if a.name=='time': return clock(a.seeds, a.out or MEASURED/'time.json')
     runs = [[*JOBS[a.name], '--policy', q, '--seed', str(s), *more] for s in range(a.seeds) for q in a.policies]
     import torch

@@ -203,11 +203,11 @@ def plot_codes(
 # %% ../../nbs/inspect/figures.ipynb #0ee5d21b
 def plot_curve(
     metrics:list, # One dict for each epoch, in order, with `phase` (`'float'` or `'qat'`) and the quantity
-    what:str='accuracy', # `'loss'`, `'accuracy'` or `'spike_rate'`
+    what:str='accuracy', # `'loss'`, `'accuracy'`, `'spike_rate'`, or a term of the loss, such as `'loss.ce'`
     ax=None # Where to draw; new axes by default
 ): # The `Axes`
     "Learning curve of one quantity, of accuracy on test samples too; raises `CheckError` for an epoch that lacks it"
-    check_in(what, ('loss','accuracy','spike_rate'), 'what')
+    if not what.startswith('loss.'): check_in(what, ('loss','accuracy','spike_rate'), 'what')
     if not metrics: fail('`metrics`', expected='at least one epoch', found='none')
     for i,m in enumerate(metrics):
         check_in(m.get('phase'), ('float','qat'), f'metrics[{i}].phase')
@@ -225,7 +225,7 @@ def plot_curve(
     if tested: ax.plot([], [], 'D:', color=ink(ax), lw=1, ms=4, mfc='none', label='on test samples')
     whole_ticks(ax.xaxis)
     if what=='accuracy': ax.yaxis.set_major_formatter(lambda v,_: f'{100*v:g} %')
-    label_axes(ax, 'epoch', what.replace('_', ' '))
+    label_axes(ax, 'epoch', what.removeprefix('loss.').replace('_', ' '))
     add_legend(ax)
     return ax
 

@@ -60,6 +60,8 @@ def _result(run):
         out['layers'].append({k:_field(l, k, t, f'{where}, layers[{i}]', k!='name') for k,t in _LAYER.items()})
     return out
 
+def _terms(metrics): return [k for k in metrics[0] if k.startswith('loss.')] # of the loss, where they were told apart
+
 def _metrics(run):
     where,out = str(run/'metrics.jsonl'),read_jsonl(run/'metrics.jsonl')
     if not out: fail('lines', where, 'at least one epoch', 'none')
@@ -68,6 +70,7 @@ def _metrics(run):
         if not isinstance(m, dict): fail('record', at, 'an object', type(m).__name__)
         if m.get('phase') not in ('float','qat'): fail('`phase`', at, 'float or qat', repr(m.get('phase')))
         for k in 'loss','accuracy','spike_rate': _field(m, k, float, at)
+        for k in _terms(out): _field(m, k, float, at)
         _field(m, 'test_accuracy', float, at, True)
     return out
 
@@ -168,8 +171,10 @@ def _training(metrics, quantized, panel):
     if any(m.get('test_accuracy') is not None for m in metrics):
         tested = (' Hollow marks are the accuracy on the test samples: '
                   'no epoch learns from them, and nothing is chosen by them.')
-    return page_figure([one('accuracy', 'Accuracy'), one('loss', 'Loss'), one('spike_rate', 'Spike rate')],
+    told = page_figure([one('accuracy', 'Accuracy'), one('loss', 'Loss'), one('spike_rate', 'Spike rate')],
                    'Accuracy, loss and spikes a neuron and step over the epochs, on the training samples'+then+tested)
+    terms = [one(k, k.removeprefix('loss.')) for k in _terms(metrics)]
+    return told+(page_figure(terms, 'The terms of the loss, each times its weight', 'row small') if terms else '')
 
 # %% ../../nbs/inspect/report.ipynb #1b2b5ce8
 def _wrong(t, panel): # Images that were answered wrong, with their votes

@@ -1,6 +1,6 @@
 "Training runs that survive being killed"
 from quarantion import _room
 
-__all__ = _room(__name__, losses='rate_ceiling code_l1 ste_codes',
+__all__ = _room(__name__, losses='rate_ceiling code_l1 ste_codes loss_of',
                 distillation='distill_scores distill_rates distill_membranes', fit='train_epoch evaluate',
-                config='Config setting', rundir='check_manifest read_run Run')
+                config='Config setting', recipes='recipe_of', rundir='check_manifest read_run Run')

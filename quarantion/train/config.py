@@ -18,6 +18,8 @@ from ..quant.policy import PRESETS, Policy, preset, read_policy
 from ..quant.proof import Gates
 from ..spikes.encoders import ENCODERS
 from ..runtime.layer import RESETS
+from .losses import TERMS, loss_of
+from .recipes import OPTIMIZERS, RECIPES, recipe_of
 from .rundir import read_toml
 
 # %% ../../nbs/train/config.ipynb #0beba6af
@@ -25,11 +27,12 @@ def setting(
     default, # Its default; `None` where it is that of the data
     help:str, # What it is, in a few words
     inside:str='', # Interval of a number, such as `[0, 1)`; any number if empty
-    of=() # Words that it may be, or that a list of words may hold, or a dict that says what they are; any if empty
+    of=(), # Words that it may be, or that a list of words may hold, or a dict that says what they are; any if empty
+    later:bool=False # Is it younger than the files of networks, which then say it only where it is not its default?
 ): # A field of a dataclass
     "A field that knows what it is and what it may be"
     of = of if isinstance(of, dict) else dict.fromkeys(of)
-    return field(default=default, metadata=dict(help=help, inside=inside, of=of))
+    return field(default=default, metadata=dict(help=help, inside=inside, of=of, later=later))
 
 # %% ../../nbs/train/config.ipynb #2ee348f1
 def usual(
@@ -120,6 +123,41 @@ def policy_named(
     "What a setting means; raises `CheckError`"
     return read_policy(name) if name.endswith('.toml') else preset(name)
 
+# %% ../../nbs/train/config.ipynb #d0d58d08
+_LOSS = f'Terms of the loss in place of the usual one, with numbers and weights, such as ce_rate and \
+rate_ceiling(0.1):2, of {", ".join(TERMS)}'
+
+def check_loss(
+    c # A `Config`, each of whose settings is right by itself
+):
+    "Is each wish paid for once? Raises `CheckError`"
+    if not c.loss: return
+    loss_of(c.loss)
+    beside = dict(max_rate=c.max_rate<1, l1=c.l1, distill=c.distill)
+    twice = [k for k,v in beside.items() if v]
+    want = 'none beside `max_rate`, `l1` and `distill`: say rate_ceiling(…):2 and code_l1:…'
+    if twice: fail('`loss`', expected=want, found=f'`{twice[0]}` {getattr(c, twice[0])}')
+
+# %% ../../nbs/train/config.ipynb #5109e899
+AUTOCASTS = dict(none='float32', bf16='bfloat16 where that is safe')
+_OPTIMIZER = f'Optimizer in place of the one of the recipe, of {", ".join(OPTIMIZERS)}'
+
+def usual_rate(
+    data, # A data set
+    recipe # Name of a recipe
+): # The learning rate that suits both; none where one of them does not exist
+    "The learning rate where none is given"
+    known = data in [*USUAL] and recipe in [*RECIPES]
+    return USUAL[data]['lr']*RECIPES[recipe].times if known else None
+
+def check_learning(
+    c # A `Config`, each of whose settings is right by itself
+):
+    "Is there such a way to learn? Raises `CheckError`"
+    recipe_of(c.recipe, c.optimizer, c.opt_args)
+    if c.accumulate>c.batch:
+        fail('`accumulate`', expected=f'at most {c.batch} pieces, the samples of a batch', found=c.accumulate)
+
 # %% ../../nbs/train/config.ipynb #686f8e68
 def check_together(
     c # A `Config`, each of whose settings is right by itself
@@ -128,6 +166,8 @@ def check_together(
     if c.version!=RUN_VERSION: fail('`version`', expected=f'a run directory of version {RUN_VERSION}', found=c.version)
     check_data(c.data, c.data_dir)
     gates_of(c.gates)
+    check_loss(c)
+    check_learning(c)
     if c.policy.endswith('.toml'): read_policy(c.policy)
     if c.budget and c.policy!='mixed': fail('`budget`', expected='0, unless the policy is mixed', found=c.budget)
     if 'alpha' in c.learn and 'synaptic' not in c.neurons:
@@ -163,9 +203,26 @@ class NetworkSettings:
             v = getattr(self, f.name)
             object.__setattr__(self, f.name, checked(f, usual(f, self.data) if v is f.default else v))
 
+# %% ../../nbs/train/config.ipynb #99713692
+_RECIPE = 'Optimizer and schedule; a rate that is not given suits it'
+_EMA = 'Share of a slow mean of the weights that stays at each step; 0 for none, else the mean becomes the network'
+
+@dataclass(frozen=True)
+class LearningSettings(NetworkSettings):
+    "How it learns"
+    loss:tuple=setting((), _LOSS, later=True)
+    recipe:str=setting('adamw_cosine', _RECIPE, of={n:str(r) for n,r in RECIPES.items()}, later=True)
+    optimizer:str=setting('', _OPTIMIZER, later=True)
+    opt_args:tuple=setting((), 'What the optimizer is told, such as momentum=0.9 or betas="0.9 0.99"', later=True)
+    clip:float=setting(0., 'Largest length of the gradients together, 0 for any', '[0, 1e6]', later=True)
+    sam:float=setting(0., 'How far uphill gradients are taken (SAM), 0 for not', '[0, 1e6]', later=True)
+    accumulate:int=setting(1, 'Pieces in which a batch is taken, for less memory', '[1, 1e6]', later=True)
+    ema:float=setting(0., _EMA, '[0, 1)', later=True)
+    autocast:str=setting('none', 'Narrow arithmetic of the float network', of=AUTOCASTS, later=True)
+
 # %% ../../nbs/train/config.ipynb #9846399d
 @dataclass(frozen=True)
-class Config(NetworkSettings):
+class Config(LearningSettings):
     "The settings of a run; raises `CheckError` for impossible values"
     epochs:int=setting(None, 'Epochs of the float network', '[1, 1e6]')
     batch:int=setting(None, 'Samples a step of the optimizer', '[1, 1e6]')
@@ -184,6 +241,7 @@ class Config(NetworkSettings):
     version:int=setting(RUN_VERSION, 'Of the run directory')
 
     def __post_init__(self):
+        if self.lr is None: object.__setattr__(self, 'lr', usual_rate(self.data, self.recipe))
         super().__post_init__()
         check_together(self)
 
@@ -213,6 +271,14 @@ def values_of(
 )->dict: # By name, without the version
     "Settings as a dictionary, for a file"
     return {f.name:getattr(c, f.name) for f in settings_of(c)}
+
+# %% ../../nbs/train/config.ipynb #a4486803
+def stored_of(
+    c:Config # Settings
+)->dict: # By name, with the version
+    "Settings as the file of a network has them: those that came later only where they are used"
+    unused = {f.name for f in fields(c) if f.metadata['later'] and getattr(c, f.name)==usual(f, c.data)}
+    return {f.name:getattr(c, f.name) for f in fields(c) if f.name not in unused}
 
 # %% ../../nbs/train/config.ipynb #2cd54ece
 @typed

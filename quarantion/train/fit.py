@@ -20,6 +20,7 @@ from ..spikes.encoders import direct, encode
 from ..spikes.network import check_classes
 from ..spikes.room import fitting
 from .repeated import Repeated
+from .updates import Update, updated
 
 # %% ../../nbs/train/fit.ipynb #a67799c7
 @typed
@@ -111,22 +112,24 @@ def _right(net, scores, y):
     said = answers(how, scores.detach())
     return (said==y.reshape(said.shape)).double().mean()
 
-def _step(net, opt, penalty, objective, x, y):
-    "Learn from a batch; loss, accuracy and spike rate, times its samples"
-    loss,scores,rate = objective(net, x, y)
-    loss = loss+penalty(net, rate)
-    opt.zero_grad(set_to_none=True)
-    loss.backward()
-    opt.step()
+def _forward(net, penalty, objective, x, y):
+    "The loss; and loss, accuracy, spike rate, and the terms of the loss if it has some"
+    terms,scores,rate = objective(net, x, y)
+    loss = (terms.sum() if terms.ndim else terms)+penalty(net, rate)
     right = _right(net, scores, y).to(loss.device)
-    return len(y)*torch.stack([loss.detach().double(), right, rate.detach().double()])
+    apart = terms.detach().double() if terms.ndim else ()
+    return loss,torch.stack([loss.detach().double(), right, rate.detach().double(), *apart])
 
-def _means(net, sums, n):
-    "Of `n` samples; raises `CheckError` if something was wrong with them"
+def _step(net, opt, penalty, objective, update, x, y):
+    "Learn from a batch; what is told of it, times its samples"
+    return len(y)*updated(partial(_forward, net, penalty, objective), net, opt, update, x, y)
+
+def _means(net, names, sums, n):
+    "Of `n` samples, by name; raises `CheckError` if something was wrong with them"
     if hasattr(net, 'doubts'): net.doubts.ask()
     means = (sums/max(1, n)).tolist()
     if not math.isfinite(means[0]): fail('loss', 'train_epoch', _FINITE, f'{means[0]} after {n} samples')
-    return dict(zip(_MEANS, means))
+    return dict(zip(names, means))
 
 # %% ../../nbs/train/fit.ipynb #a363a140
 def _check_learns(net, opt):
@@ -154,21 +157,23 @@ def train_epoch(
     data, # Batches of inputs and labels
     each=lambda done,stats: None, # Of samples done and means so far; called at the end, and every batch (GPU: 50th)
     penalty=lambda net,rate: 0., # Added to the loss: of network and spike rate; what it changes belongs into tensors
-    objective=answered # Loss, scores and spike rate, of network, samples and labels
-)->dict: # `loss`, `accuracy` and `spike_rate`, means over the epoch
+    objective=answered, # Of network, samples and labels: loss (or one for each of its `names`), scores, spike rate
+    update:Update=Update() # How gradients become a step
+)->dict: # `loss`, `accuracy` and `spike_rate`, and what `objective` names; means over the epoch
     "Train on each batch once; raises `CheckError` if the loss, or what was learned, is not finite"
     _check_learns(net, opt)
     net.train()
-    step = Repeated(partial(_step, net, opt, penalty, objective), opt)
-    n,sums,means = 0,torch.zeros(3, dtype=torch.float64),None
+    step = Repeated(partial(_step, net, opt, penalty, objective, update.check()), opt)
+    names = *_MEANS,*getattr(objective, 'names', ())
+    n,sums,means = 0,torch.zeros(len(names), dtype=torch.float64),None
     for b,(x,y) in enumerate(_pairs(data, 'train_epoch'), 1):
         with fitting('train_epoch, on the way back', x.device, len(y), hasattr(net, 'at_once')): new = step(x, y)
         sums,n,means = sums.to(x.device)+new.to(x.device),n+len(y),None
         if x.is_cuda and b%50: continue # reading would make it wait
         if b%50==0: _check_learned(net)
-        each(n, means := _means(net, sums, n))
+        each(n, means := _means(net, names, sums, n))
     if means is None:
-        means = _means(net, sums, n)
+        means = _means(net, names, sums, n)
         if n: each(n, means)
     _check_learned(net)
     return means
@@ -292,10 +297,14 @@ class Adam(torch.optim.Adam):
     add_param_group,zero_grad,state_dict,load_state_dict = (unwrap(getattr(torch.optim.Adam, k)) for k in
         ('add_param_group','zero_grad','state_dict','load_state_dict'))
 
+class AdamW(Adam, torch.optim.AdamW):
+    "The same, whose weights decay apart from their gradients"
+
 # %% ../../nbs/train/fit.ipynb #85acda59
 def optimizer_tensors(opt:torch.optim.Optimizer)->dict: # Name -> tensor
     "The state of an optimizer, named by the position of each parameter"
-    return {f'{i}.{k}':torch.as_tensor(v) for i,s in opt.state_dict()['state'].items() for k,v in s.items()}
+    state = opt.state_dict()['state']
+    return {f'{i}.{k}':torch.as_tensor(v) for i,s in state.items() for k,v in s.items() if v is not None}
 
 def load_optimizer(
     opt:torch.optim.Optimizer, # A new optimizer of the same kind

@@ -34,12 +34,13 @@ from ..spikes.parameters import learnable, settle
 from ..spikes.network import Network
 from ..spikes.neuron import LIF
 from ..spikes.synaptic import neurons_with
-from .config import RUN_VERSION, Config, config_of, gates_of, policy_named
+from .config import RUN_VERSION, Config, config_of, gates_of, policy_named, stored_of
 from .distillation import taught
-from .losses import code_l1, rate_ceiling, ste_codes
+from .losses import code_l1, codes_of, loss_of, rate_ceiling
 from .rundir import dump_toml, read_toml
-from .fit import answered, batches, cosine, evaluate, seed_of, train_epoch
-from .fit import Adam, load_optimizer, optimizer_tensors
+from .fit import answered, batches, evaluate, load_optimizer, optimizer_tensors, seed_of, train_epoch
+from .recipes import optimizer_of, recipe_of, warmed
+from .updates import Update, slow_copy, slowly, take
 from .outcome import float_outcome, integer_outcome, sample_outcome, wrong_outcome
 
 # %% ../../nbs/train/job.ipynb #6bc8b244
@@ -167,8 +168,11 @@ def rehearse(
     split:Split # Its data
 ):
     "Quantize and lower the network before it has learned anything; raises `CheckError` for settings that cannot be"
+    recipe,steps = recipe_of(cfg.recipe, cfg.optimizer, cfg.opt_args),math.ceil(len(split.x_train)/cfg.batch)
+    recipe.check_steps(cfg.epochs, steps, 'float network')
     net = build(cfg, split)
     if cfg.policy=='float': return
+    recipe.check_steps(cfg.qat_epochs, steps, 'quantized network')
     if cfg.budget: check_budget(net, cfg.budget)
     if cfg.prune: zero_smallest(net, cfg.prune)
     with warnings.catch_warnings():
@@ -188,6 +192,7 @@ class Checkpoint(NamedTuple):
     phase:str # `float` or `qat`
     epoch:int # Epochs of the phase that are done
     float_accuracy:float # On the test samples; `None` while the float network trains
+    mean:dict={} # Slow mean of the parameters that train, where one is asked for
 
 def _state(prefix, m): return {} if m is None else {f'{prefix}.{k}':v for k,v in m.state_dict().items()}
 
@@ -206,6 +211,7 @@ def _lines(path): return len(read_jsonl(path)) if path.exists() else 0
 def _save(run, at):
     "Save a checkpoint, in the place of the last one"
     tensors = _state('float', at.net)|_state('quant', at.q)|{f'opt.{k}':v for k,v in at.opt.items()}
+    tensors |= {f'mean.{k}':v for k,v in at.mean.items()}
     logs = {k:_lines(run/f'{k}.jsonl') for k in ('metrics','audit')}
     head = dict(phase=at.phase, epoch=at.epoch, float_accuracy=at.float_accuracy, **logs)
     save_tensors(run/'checkpoints'/'last.safetensors', tensors, dict(format=CHECKPOINT, version=RUN_VERSION, **head))
@@ -218,6 +224,24 @@ def _check_head(head, where):
         if not is_whole(head.get(k), 0): fail(f'header field `{k}`', where, 'a whole number', repr(head.get(k)))
     if accuracy is not None and not (type(accuracy) is float and 0<=accuracy<=1):
         fail('header field `float_accuracy`', where, 'a number in [0, 1]', repr(accuracy))
+
+# %% ../../nbs/train/job.ipynb #6acb1b77
+def _check_mean(mean, cfg, model, where):
+    "Is the slow mean of a checkpoint one of these parameters? Raises `CheckError`"
+    want = {k:tuple(v.shape) for k,v in slow_copy(model).items()} if cfg.ema else {}
+    have = {k:tuple(v.shape) for k,v in mean.items()}
+    bad = sorted(k for k in want.keys()|have.keys() if want.get(k)!=have.get(k))
+    if bad: fail(f'tensor `mean.{bad[0]}`', where, want.get(bad[0], 'none'), have.get(bad[0], 'none'))
+
+def _mean(cfg, at, model):
+    "The slow mean that follows a network, where one is asked for: as it was, or the network itself"
+    own = slow_copy(model) if cfg.ema else {}
+    return {k:at.mean.get(k, v).to(v.device) for k,v in own.items()}
+
+def _losses(run, phase):
+    "Those of the epochs of a phase that are done"
+    path = run/'metrics.jsonl'
+    return [m['loss'] for m in (read_jsonl(path) if path.exists() else []) if m['phase']==phase]
 
 # %% ../../nbs/train/job.ipynb #7e57a5ed
 def _restore(run, cfg, split):
@@ -235,45 +259,48 @@ def _restore(run, cfg, split):
     q = quantized(run, net, cfg, split) if head['phase']=='qat' else None
     if q is not None: _load_state(q, tensors, 'quant', str(path))
     audit(run/'audit.jsonl', 'resumed', phase=head['phase'], epoch=head['epoch'])
-    return Checkpoint(net, q, _part(tensors, 'opt'), head['phase'], head['epoch'], head['float_accuracy'])
+    opt,mean = _part(tensors, 'opt'),_part(tensors, 'mean')
+    _check_mean(mean, cfg, net if q is None else q, str(path))
+    return Checkpoint(net, q, opt, head['phase'], head['epoch'], head['float_accuracy'], mean)
 
 # %% ../../nbs/train/job.ipynb #dea28c73
 def _penalty(cfg, net, rate):
     "What is added to the loss"
     p = 2*rate_ceiling(rate, cfg.max_rate) if cfg.max_rate<1 else 0.
     if not cfg.l1 or not isinstance(net, QuantNetwork): return p
-    codes = lambda l: ste_codes(l.latent, l.coder.shaped(l.latent), l.lv.quant_min, l.lv.quant_max)
-    return p+cfg.l1*code_l1(map(codes, net.layers))
+    return p+cfg.l1*code_l1(codes_of(net))
 
-def _optimizer(model, lr):
-    "Adam, and the share of the learning rate that each of its groups takes"
-    if isinstance(model, QuantNetwork): groups = model.param_groups(lr)
-    else: groups = [dict(params=list(model.parameters()), lr=lr)]
-    there = next(model.parameters()).is_cuda
-    how = dict(fused=True, capturable=there) # in one pass; a step that a GPU can repeat
-    return Adam(groups, **how),[g['lr']/lr for g in groups]
+def _objective(cfg, at):
+    "What is asked of the answers: words say it, or a teacher and labels, or labels"
+    if cfg.loss: return loss_of(cfg.loss)
+    return partial(taught, at.net, cfg.distill) if at.phase=='qat' and cfg.distill else answered
 
-def _epoch(cfg, split, at, model, opt, progress):
+def _epoch(cfg, split, at, model, opt, warmup, progress):
     "Train for the epoch that comes next, and return its means"
     quant = at.phase=='qat'
     epochs,total = cfg.qat_epochs if quant else cfg.epochs,len(split.x_train)
     seed = seed_of(cfg.seed, int(quant), at.epoch)
     data = batches(split.x_train, split.y_train, cfg.batch, cfg.encode, cfg.steps, seed, True, cfg.device)
-    objective = partial(taught, at.net, cfg.distill) if quant and cfg.distill else answered
+    if warmup: data = warmed(data, opt, at.epoch*math.ceil(total/cfg.batch), warmup)
+    narrow = cfg.autocast=='bf16' and not quant
+    update = Update(cfg.clip, cfg.accumulate, cfg.sam, narrow, cfg.ema, at.mean)
     each = lambda done,stats: progress(at.phase, at.epoch, epochs, done, total, stats)
-    return train_epoch(model, opt, data, each, partial(_penalty, cfg), objective)
+    return train_epoch(model, opt, data, each, partial(_penalty, cfg), _objective(cfg, at), update)
 
 # %% ../../nbs/train/job.ipynb #61684d01
 def _phase(run, cfg, split, at, progress):
     "Train one of the networks to its last epoch, from where the run stands"
     model,epochs,peak = (at.net,cfg.epochs,cfg.lr) if at.phase=='float' else (at.q,cfg.qat_epochs,cfg.lr/4)
-    opt,shares = _optimizer(model, peak)
+    recipe = recipe_of(cfg.recipe, cfg.optimizer, cfg.opt_args)
+    opt,shares = optimizer_of(model, recipe, peak)
     if at.epoch and at.opt: load_optimizer(opt, at.opt)
+    at,losses = at._replace(mean=_mean(cfg, at, model)),_losses(run, at.phase)
     while at.epoch<epochs:
-        t0,lr = time.perf_counter(),cosine(peak, at.epoch, epochs)
+        t0,lr = time.perf_counter(),recipe.rate(peak, at.epoch, epochs, losses)
         for g,share in zip(opt.param_groups, shares): g['lr'] = lr*share
-        stats = _epoch(cfg, split, at, model, opt, progress)
-        seen = evaluate(model, test_batches(cfg, split))['accuracy']
+        stats = _epoch(cfg, split, at, model, opt, recipe.warmup, progress)
+        losses.append(stats['loss'])
+        with slowly(at.mean, model): seen = evaluate(model, test_batches(cfg, split))['accuracy']
         if at.phase=='float' and at.epoch==epochs-1: at = at._replace(float_accuracy=seen)
         took = round(time.perf_counter()-t0, 3)
         line = dict(phase=at.phase, epoch=at.epoch, lr=lr, **stats, test_accuracy=seen, time_s=took)
@@ -281,7 +308,8 @@ def _phase(run, cfg, split, at, progress):
         audit(run/'audit.jsonl', 'epoch', phase=at.phase, epoch=at.epoch, loss=stats['loss'])
         at = at._replace(epoch=at.epoch+1, opt=optimizer_tensors(opt))
         _save(run, at)
-    return at
+    take(at.mean, model) # from here on it is the network
+    return at._replace(mean={})
 
 # %% ../../nbs/train/job.ipynb #cdacfaa4
 def train(
@@ -327,7 +355,7 @@ def prove(
 # %% ../../nbs/train/job.ipynb #96c3c036
 def _save_networks(run, cfg, net, q, float_accuracy):
     if q is not None: q.freeze()
-    head = dict(format=MODEL, version=RUN_VERSION, config=asdict(cfg))
+    head = dict(format=MODEL, version=RUN_VERSION, config=stored_of(cfg))
     save_tensors(run/'model.safetensors', _state('float', net)|_state('quant', q), head)
     audit(run/'audit.jsonl', 'trained', float_accuracy=float_accuracy)
 
