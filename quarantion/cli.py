@@ -604,8 +604,8 @@ def _info(as_json:Annotated[bool, typer.Option('--json', help='Print one JSON ob
 # %% ../nbs/cli.ipynb #16432758
 BENCHES = 'lif','bptt','levels','nonary','fakequant','events','cameras','infer','codes','train','own','gpu'
 _WHAT = ('lif (neurons, forward), bptt (and backward), levels, nonary, fakequant, events (integer products), '
-         'cameras (events into frames, and out of files), infer, codes (encoders), train (a training step, on one thread '
-         'too), own (neurons of your own) or gpu (neurons and training steps).')
+         'cameras (events into frames, and out of files), infer, codes (encoders), train (a training step, on one '
+         'thread too), own (neurons of your own) or gpu (neurons and training steps).')
 _CHECK = 'Exit with 1 if a row stays under 60 % of its goal, a peer is not installed, or nothing ran.'
 
 def _missed(rows):

@@ -45,6 +45,8 @@ from quarantion.runtime.network import IntegerNetwork, load
 from quarantion.runtime.stream import events_of
 from quarantion.spikes.network import Network
 from quarantion.spikes.neuron import LIF, Gradient
+from quarantion.spikes.own import neuron
+from quarantion.spikes.surrogate import spike
 from quarantion.spikes.synaptic import Synaptic
 from quarantion.tables import measured, one_a_subject
 from quarantion.train.config import Config
@@ -60,6 +62,7 @@ def a(*shape): return x(*shape).numpy()
 def s(*shape): return (x(*shape or (4,2,3))>.5).float()
 def i32(*shape): return np.arange(np.prod(shape or (10,))).reshape(shape or (10,)).astype(np.int32)
 def i8(*shape): return (i32(*shape)%9-4).astype(np.int8)
+def leaky(state, x, beta=.9): return (beta*state.v+x,), spike(beta*state.v+x-1)
 def words(): return np.array([7, 9], np.uint16)
 def mlp(**kw): return Network(nn.Linear(6,8), LIF(.9, **kw), nn.Linear(8,4), LIF(.9, reset='none'), steps=4)
 
@@ -174,6 +177,10 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'spikes.surrogate.soft_spike': lambda: dict(x=x()-.5, surrogate='triangular', slope=2.),
     'spikes.surrogate.slope_grad': lambda: dict(x=x()-.5, surrogate='triangular', slope=2.),
     'spikes.surrogate.spike': lambda: dict(x=x()-.5, surrogate='atan', slope=2.),
+    'spikes.neuron.Neurons': lambda: dict(),
+    'spikes.neuron.Neurons.as_lif': lambda: dict(self=LIF()),
+    'spikes.own.neuron': lambda: dict(v=0., a=1.),
+    'spikes.contract.as_lif': lambda: dict(layer=neuron(v=0.)(leaky)()),
     'spikes.synaptic.Synaptic': lambda: dict(alpha=.9, beta=.9, threshold=1.),
     'spikes.synaptic.Synaptic.current': lambda: dict(self=Synaptic(), x=x(1,2,3), syn=x(2,3), steps=4),
     'spikes.synaptic.RecurrentSynaptic': lambda: dict(recurrent=nn.Linear(3,3), alpha=.9, beta=.9),

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['as_lif']
 
-# %% ../../nbs/spikes/contract.ipynb #799adc2d
+# %% ../../nbs/spikes/contract.ipynb #e7392966
 import copy
 import torch
 from torch import Tensor
 from ..checks import fail
 from .neuron import LIF
 from .compiled import loop
-from .step import forward_graph
+from .step import Step, forward_graph
 from .synaptic import neurons_with
 
 # %% ../../nbs/spikes/contract.ipynb #9aeb9c04
@@ -175,13 +175,14 @@ def _learns(layer, a, e):
     names,mixed = {s.name for s in e.free_symbols},any(s in a.made for s in e.free_symbols)
     return any(getattr(layer, k).requires_grad for k in layer.step.params if mixed or k in names)
 
-# %% ../../nbs/spikes/contract.ipynb #07fa3a0e
+# %% ../../nbs/spikes/contract.ipynb #f39dbc4c
 @torch.inference_mode(False)
 @torch.enable_grad()
 def as_lif(
     layer # A layer of neurons of your own
 )->LIF: # `LIF` or `Synaptic`, with its values
     "The neurons that a layer is, in other words; raises `CheckError` where it is none of them, and says why"
+    if not isinstance(getattr(layer, 'step', None), Step): fail('`layer`', 'as_lif', 'neurons of your own', type(layer).__name__)
     a = _Reader(layer.step)
     found = _read(a)
     rest = [f'{k}={v:g}' for k,v in layer.step.rest.items() if v]
