@@ -200,7 +200,7 @@ def test_pytest_is_counted():
 @pytest.mark.skipif(torch.cuda.is_available(), reason='a GPU')
 def test_measuring_without_a_gpu_says_what_it_skips(tmp_path, capsys):
     measure.gpu([], SimpleNamespace(from_=None, data_dir=''), tmp_path/'gpu.json')
-    assert capsys.readouterr().out=='there is no GPU here: skipped tests layers steps grid memory mnist parts\n'
+    assert capsys.readouterr().out=='there is no GPU here: skipped tests layers steps grid own memory mnist parts\n'
     measure.gpu(['test_cuda.py'], SimpleNamespace(from_=None, data_dir=''), tmp_path/'gpu.json')
     assert capsys.readouterr().out=='there is no GPU here: skipped tests\n' and not list(tmp_path.iterdir())
     with pytest.raises(SystemExit, match='expected some of tests layers'): measure.gpu(['speed'], SimpleNamespace(from_=None, data_dir=''), tmp_path/'gpu.json')

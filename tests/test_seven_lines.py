@@ -104,7 +104,8 @@ def test_torch_compile(digits):
         twin = copy.deepcopy(net)
         fast = torch.compile(twin, backend='aot_eager')
         for m in net,fast: F.cross_entropy(m(x)[1].mean(0), y).backward()
-        assert torch.equal(net(x)[1], fast(x)[1])
+        a,b = net(x)[1],fast(x)[1] # a float readout adds in another order where spikes are written
+        assert torch.equal(a, b) if hasattr(net, 'in_scale') else torch.allclose(a, b, rtol=1e-5, atol=1e-6)
         for a,b in zip(net.parameters(), twin.parameters()):
             if a.grad is not None: torch.testing.assert_close(a.grad, b.grad)
 

@@ -175,14 +175,15 @@ def _learns(layer, a, e):
     names,mixed = {s.name for s in e.free_symbols},any(s in a.made for s in e.free_symbols)
     return any(getattr(layer, k).requires_grad for k in layer.step.params if mixed or k in names)
 
-# %% ../../nbs/spikes/contract.ipynb #f39dbc4c
+# %% ../../nbs/spikes/contract.ipynb #fe60a722
 @torch.inference_mode(False)
 @torch.enable_grad()
 def as_lif(
     layer # A layer of neurons of your own
 )->LIF: # `LIF` or `Synaptic`, with its values
     "The neurons that a layer is, in other words; raises `CheckError` where it is none of them, and says why"
-    if not isinstance(getattr(layer, 'step', None), Step): fail('`layer`', 'as_lif', 'neurons of your own', type(layer).__name__)
+    own = isinstance(getattr(layer, 'step', None), Step)
+    if not own: fail('`layer`', 'as_lif', 'neurons of your own', type(layer).__name__)
     a = _Reader(layer.step)
     found = _read(a)
     rest = [f'{k}={v:g}' for k,v in layer.step.rest.items() if v]
