@@ -222,6 +222,10 @@ def test_a_lif_in_other_words_is_quantized_and_proved(name):
     for a,b in zip(q.integers(x), other.integers(x)): assert torch.equal(a.mem, b.mem)
 
 
+def test_parentheses_are_asked_for():
+    with pytest.raises(CheckError, match=r'as in @neuron\(v=0.\)'): neuron(lambda state, x: ((),x))
+
+
 def test_others_are_refused_by_name():
     for kind in Adaptive,Izhikevich,Refractory,Curved:
         with pytest.raises(CheckError, match=f'{kind.__name__}: .*as the integer program has them, found'):
@@ -234,6 +238,7 @@ def bad(f, **rest): return neuron(**(rest or dict(v=0.)))(f)()
 def shrinks(state, x): return (state.v[:,:1]+x[:,:1],), spike(x)
 def spreads(state, x): return (torch.cat([state.v, x], -1),), spike(x)
 def counts(state, x): return ((state.v+1).long(),), spike(x)
+def forgets(state, x): return (state.u+x,), spike(x)
 def writes(state, x):
     v = state.v
     v += x
@@ -249,7 +254,7 @@ def loud(state, x): return (state.v,), 2*spike(x)
 def lonely(state, x): return state.v, spike(x)
 
 
-@pytest.mark.parametrize('f,said', [(shrinks,'each neuron alone'), (spreads,'each neuron alone'), (counts,'expected torch.float32'), (writes,'add_'),
+@pytest.mark.parametrize('f,said', [(shrinks,'each neuron alone'), (spreads,'each neuron alone'), (counts,'expected torch.float32'), (writes,'add_'), (forgets,"AttributeError"),
     (places,'index_put_'), (asks,'torch.where'), (numpy,'one of its own of shape'), (lottery,'no random numbers'), (loud,'0 or 1'),
     (lonely,'what it remembers, in a tuple')], ids=lambda v: getattr(v, '__name__', ''))
 def test_a_step_that_cannot_be_one(f, said):

@@ -225,7 +225,7 @@ def read_csv(
     "A recording as lines of text, with a first line `t,x,y,p`; raises `CheckError`"
     where,shape = str(path),check_sensor(shape)
     try:
-        with open(as_path(path), encoding='utf8', newline='\n') as f, warnings.catch_warnings():
+        with open(as_path(path), encoding='utf-8-sig', newline='\n') as f, warnings.catch_warnings():
             warnings.simplefilter('ignore') # of a file without lines, which `_whole` refuses
             e = _rows(f, where)
     except OSError as why: fail('file', where, 'a file that can be read', why.strerror)

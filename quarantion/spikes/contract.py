@@ -15,7 +15,7 @@ from .compiled import loop
 from .step import Step, forward_graph
 from .synaptic import neurons_with
 
-# %% ../../nbs/spikes/contract.ipynb #9aeb9c04
+# %% ../../nbs/spikes/contract.ipynb #501a8093
 _SUMS = {'add':lambda a,b: a+b, 'sub':lambda a,b: a-b, 'mul':lambda a,b: a*b, 'neg':lambda a: -a, 'div':lambda a,b: a/b,
     'convert_element_type':lambda a,_: a, 'scalar_tensor':lambda v: v, 'where':lambda c,a,b: c*a+(1-c)*b,
     'logical_not':lambda a: 1-a, 'bitwise_not':lambda a: 1-a, 'square':lambda a: a*a, 'reciprocal':lambda a: 1/a}
@@ -24,7 +24,7 @@ class _Algebra:
     "A step in symbols"
     def __init__(self, step):
         import sympy
-        self.sympy,self.step,self.conditions,self.made = sympy,step,{},{}
+        self.sympy,self.step,self.conditions,self.made,self.of = sympy,step,{},{},{}
         graph = forward_graph(step, torch.float64)
         inputs = graph.graph.find_nodes(op='placeholder')
         self.names = [*step.rest,'x',*step.params]
@@ -44,7 +44,7 @@ class _Algebra:
             e = e.replace(lambda v: v.is_Pow and v.base==c and v.exp.is_Integer, lambda v: c)
         return self.sympy.expand(e)
 
-# %% ../../nbs/spikes/contract.ipynb #b213b011
+# %% ../../nbs/spikes/contract.ipynb #30b49215
 class _Reader(_Algebra):
     "What operations mean in it"
     def operation(self, n):
@@ -60,29 +60,32 @@ class _Reader(_Algebra):
     def parameter(self, n):
         "A symbol for what is made of parameters alone"
         self.fixed.add(n)
-        v = self.sympy.Symbol(f'{n.name}_of_parameters')
-        self.made[v] = n
+        of = [a for a in n.args if hasattr(a, 'target')]
+        names = dict.fromkeys(k for a in of for k in self.of.get(a, [str(self.at[a])]))
+        name = f'{n.target._schema.name.split("::")[1]}({", ".join(names)})'
+        v = self.sympy.Symbol(name+"'"*sum(str(k).startswith(name) for k in self.made))
+        self.made[v],self.of[n] = n,[*names]
         return v
 
     def condition(self, p, q):
         "A symbol for `p > q`"
         e = self.plain(p-q)
         if e in self.conditions.values() and q==0: return e # is a spike there?
-        return self.conditions.setdefault(e, self.sympy.Symbol(f'c{len(self.conditions)}'))
+        return self.conditions.setdefault(e, self.sympy.Symbol('fires'+"'"*len(self.conditions)))
 
     def refuse(self, found):
         want = 'a step of leak, current, threshold and reset, as the integer program has them'
         fail('neurons', self.step.name, want, found)
 
-# %% ../../nbs/spikes/contract.ipynb #ae748b2d
-def _linear(a, e, over):
-    "Factors of `over` in `e`, and the rest; raises `CheckError` unless all of them are made of parameters"
+# %% ../../nbs/spikes/contract.ipynb #6de85c5a
+def _linear(a, e, over, found):
+    "Factors of `over` in `e`, and the rest; raises `CheckError` with `found` unless all are made of parameters"
     poly = a.sympy.Poly(e, *over) if over else None
     moving = {a.symbols[k] for k in [*a.step.rest,'x']} | {*a.conditions.values()}
     parts = {v:poly.coeff_monomial(v) for v in over}
     rest = a.plain(e-sum(v*c for v,c in parts.items()))
     if poly.total_degree()>1 or rest.free_symbols & moving or any(c.free_symbols & moving for c in parts.values()):
-        a.refuse(f'a membrane that becomes {str(e)[:80]}')
+        a.refuse(found)
     return parts,rest
 
 def _current(a, new, v):
@@ -91,8 +94,9 @@ def _current(a, new, v):
     j = next((a.symbols[k] for k in names if a.symbols[k]!=v), None)
     if j is None: return x,None
     to = new[names.index(str(j))]
-    parts,rest = _linear(a, to, [j, x])
-    if parts[x]!=1 or rest!=0: a.refuse(f'a current that becomes {to}')
+    found = f'`{j}`, which becomes {str(to)[:80]}'
+    parts,rest = _linear(a, to, [j, x], found)
+    if parts[x]!=1 or rest!=0: a.refuse(found)
     return to,parts[j]
 
 # %% ../../nbs/spikes/contract.ipynb #e3b0bc98
@@ -103,23 +107,29 @@ def _reset(a, e, theta, new, c):
     if a.plain(new-e)==0: return 'none'
     a.refuse(f'a membrane that becomes {str(new)[:80]}')
 
-# %% ../../nbs/spikes/contract.ipynb #b870d3d0
+# %% ../../nbs/spikes/contract.ipynb #ddbc563d
 def _read(a):
     "Which membrane, leaks, threshold and reset a step has, as expressions"
     names = [*a.step.rest]
     if len(names)>2: a.refuse(f'{len(names)} things that are remembered: {", ".join(names)}')
     conditions = {c:e for e,c in a.conditions.items()}
     if a.spk not in conditions: a.refuse(f'spikes that are {a.spk}'+" (a readout is LIF(reset='none'))"*(a.spk==0))
-    name = max(names, key=lambda k: len(a.new[names.index(k)].free_symbols)) # a current knows nothing of the membrane
+    states = {a.symbols[k] for k in names}
+    heard = lambda k: (a.symbols['x'] in (s := a.new[names.index(k)].free_symbols),len(s & states))
+    name = max(names, key=heard) # a current knows nothing of the membrane
     v,new,e = a.symbols[name],a.new[names.index(name)],conditions[a.spk]
     i,alpha = _current(a, a.new, v)
     late = [c for c in conditions if c in e.free_symbols]
-    parts,rest = _linear(a, a.plain(e-i), [v, *late])
-    found = dict(membrane=name, beta=parts[v], alpha=alpha, threshold=-rest)
-    if not late: return found | dict(reset=_reset(a, a.plain(e-rest), -rest, new, a.spk))
+    found = f'`{name}`, which becomes {str(new)[:80]}'
+    gain = a.sympy.diff(e, a.symbols['x'])
+    weighs = gain!=1 and not gain.free_symbols & states
+    if weighs: found = f'an input times {gain}, which belongs into the weights before it'
+    parts,rest = _linear(a, a.plain(e-i), [v, *late], found)
+    read = dict(membrane=name, beta=parts[v], alpha=alpha, threshold=-rest)
+    if not late: return read | dict(reset=_reset(a, a.plain(e-rest), -rest, new, a.spk))
     same = lambda p,q: a.plain(p-q)==0
     delayed = len(late)==1 and same(conditions[late[0]], v+rest) and parts[late[0]]==rest and same(new, e-rest)
-    return found | dict(reset='subtract_delayed') if delayed else a.refuse(f'a membrane that becomes {str(new)[:80]}')
+    return read | dict(reset='subtract_delayed') if delayed else a.refuse(found)
 
 # %% ../../nbs/spikes/contract.ipynb #e33a93a7
 def _value(layer, a, e):

@@ -95,11 +95,14 @@ class _Layer(_Own):
         from quarantion.spikes.contract import as_lif
         return as_lif(self)
 
-# %% ../../nbs/spikes/own.ipynb #dde90b75
+# %% ../../nbs/spikes/own.ipynb #289ae37c
 def neuron(
+    *f, # Nothing: what is remembered is told by name
     **rest:float # What a neuron remembers, by name, and its value at rest; the first is its membrane
 ): # Makes a class of layers of a step `f(state, x, *, name=value, …)`, which gives `((…), spikes)`
     "Make neurons of your own of one step of theirs; raises `CheckError`"
+    want = 'what it remembers and its value at rest, as in @neuron(v=0.)'
+    if f: fail('`@neuron`', expected=want, found=repr(f[0])[:40])
     check_rest(rest)
     def made(f):
         own = dict(step=Step(f, rest), kind=getattr(f, '__name__', 'own'), __doc__=f.__doc__ or _Layer.__doc__)

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/spikes/step.ipynb #94049051
-import inspect, keyword, os, sys, warnings
+# %% ../../nbs/spikes/step.ipynb #a4c1f1d4
+import inspect, keyword, os, sys, traceback, warnings
 from collections import namedtuple
 from contextlib import contextmanager
 from functools import cache, cached_property
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from ..checks import fail, warn
+from ..checks import CheckError, fail, warn
 
 # %% ../../nbs/spikes/step.ipynb #dfc4fb35
 def _params(f):
@@ -53,7 +53,7 @@ def check_rest(
         if not good: fail(f'`{k}`', '@neuron', 'a finite number, its value at rest', repr(v)[:40])
         if k.startswith('_') or keyword.iskeyword(k): fail(f'`{k}`', '@neuron', 'a name that a field can have', 'none')
 
-# %% ../../nbs/spikes/step.ipynb #edcdaaf8
+# %% ../../nbs/spikes/step.ipynb #fe8a0667
 class Step:
     "A step of neurons: call it with what they remember, their input and their parameters, all tensors alike"
     def __init__(self,
@@ -72,7 +72,7 @@ class Step:
         "One step; raises `CheckError` unless it gives both"
         out = self.f(self.State(*state), x, **dict(zip(self.params, params)))
         if isinstance(out, tuple) and len(out)==2 and isinstance(out[0], tuple): return out
-        found = f'{type(out).__name__} of {len(out)}' if isinstance(out, tuple) else type(out).__name__
+        found = f'({", ".join(type(o).__name__ for o in out)})' if isinstance(out, tuple) else type(out).__name__
         fail('what it gives', self.name, '((…), spikes): what it remembers, in a tuple, and spikes', found)
 
 # %% ../../nbs/spikes/step.ipynb #1f5fe0ae
@@ -103,7 +103,17 @@ class _Watched(TorchDispatchMode):
             self.known.add(id(t)); self.keep.append(t)
         return out
 
-# %% ../../nbs/spikes/step.ipynb #def11a3c
+# %% ../../nbs/spikes/step.ipynb #0094da49
+@contextmanager
+def _failing(step):
+    "Errors of the step itself, with its line"
+    try: yield
+    except CheckError: raise
+    except Exception as e:
+        lines = [f.lineno for f in traceback.extract_tb(e.__traceback__) if f.name==step.f.__code__.co_name]
+        want = f'one that runs on tensors, with {", ".join(step.rest)} remembered'
+        fail('a step', f'{step.name}, line {lines[-1]}' if lines else step.name, want, f'{type(e).__name__}: {e}')
+
 def _check_made(step, new, s, x):
     "Raise `CheckError` unless this is a state and spikes"
     want = f'{len(step.rest)} tensors: {", ".join(step.rest)}'
@@ -114,7 +124,7 @@ def _check_made(step, new, s, x):
     odd = s[(s!=0)&(s!=1)]
     if len(odd): fail('spikes', step.name, '0 or 1, as of spike(v-threshold)', f'{odd[0]:g}')
 
-# %% ../../nbs/spikes/step.ipynb #1d513559
+# %% ../../nbs/spikes/step.ipynb #72ae5a8a
 @cache
 def check_step(
     step:Step # A step
@@ -125,7 +135,7 @@ def check_step(
         draw = lambda at: at+torch.randn(16, 8, generator=g)
         given = [*map(draw, step.rest.values()), draw(0.), *map(draw, step.params.values())]
         k = len(step.rest)
-        with _Watched(step, given): new,s = step(given[:k], given[k], given[k+1:])
+        with _failing(step), _Watched(step, given): new,s = step(given[:k], given[k], given[k+1:])
         _check_made(step, new, s, given[k])
     return step
 

@@ -171,6 +171,10 @@ def rehearse(
     recipe,steps = recipe_of(cfg.recipe, cfg.optimizer, cfg.opt_args),math.ceil(len(split.x_train)/cfg.batch)
     recipe.check_steps(cfg.epochs, steps, 'float network')
     net = build(cfg, split)
+    if cfg.loss: # are there as many numbers as layers?
+        first,how = (split.x_train[:8], split.y_train[:8]),(cfg.encode, cfg.steps, cfg.seed)
+        some = next(iter(batches(*first, 8, *how, device=cfg.device)))
+        with torch.no_grad(): loss_of(cfg.loss)(net, *some)
     if cfg.policy=='float': return
     recipe.check_steps(cfg.qat_epochs, steps, 'quantized network')
     if cfg.budget: check_budget(net, cfg.budget)

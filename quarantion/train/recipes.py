@@ -113,7 +113,7 @@ class Recipe:
         "Raise `CheckError` where all of a phase would be warm-up"
         if not epochs or epochs*steps>self.warmup: return
         want = f'more than {self.warmup} steps of the optimizer, for that long is the warm-up'
-        fail('`recipe`', what, want, f'{epochs*steps}, {epochs} epochs of {steps}')
+        fail('`recipe`', what, f'{want} ({self.warmup//steps+1} epochs)', f'{epochs*steps}, {epochs} epochs of {steps}')
 
 # %% ../../nbs/train/recipes.ipynb #496f5d4f
 RECIPES = dict(
