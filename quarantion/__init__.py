@@ -53,4 +53,4 @@ def _room(package, **modules):
 
 _NAMES = dict(runtime='load', spikes='from_snntorch to_snntorch from_spikingjelly',
               quant='preset Policy prepare lower verify', checks='CheckError')
-__all__ = _room(__name__, **{r:f'{_NAMES.get(r, "")} {r}' for r in ROOMS if r!='cli'})
+__all__ = _room(__name__, **{r:f'{_NAMES.get(r, "")} {r}' for r in ROOMS if r!='cli'}, **{'spikes.own':'neuron'})
