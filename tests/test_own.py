@@ -1,6 +1,8 @@
 "Neurons of one's own: compiled steps beside the loop that defines them, in networks, quantized where they are LIF"
 import copy
+import random
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -252,11 +254,77 @@ def numpy(state, x): return (state.v+torch.from_numpy(x.detach().numpy()*2),), s
 def lottery(state, x): return (torch.nn.functional.dropout(state.v),), spike(x)
 def loud(state, x): return (state.v,), 2*spike(x)
 def lonely(state, x): return state.v, spike(x)
+def averages(state, x): return (state.v-state.v.mean(),), spike(x)
+def sums(state, x): return (state.v+x.cumsum(-1),), spike(x)
+def sized(state, x): return (state.v+x/x.numel(),), spike(x)
+def chance(state, x): return (state.v+x*random.random(),), spike(x)
+THETA = nn.Parameter(torch.tensor(1.))
+def closes(state, x): return (state.v+x,), spike(x-THETA)
+
+
+class InPlace(torch.autograd.Function):
+    "A surrogate as people write it"
+    @staticmethod
+    def forward(ctx, v):
+        ctx.save_for_backward(v)
+        return (v>0).to(v.dtype)
+
+    @staticmethod
+    def backward(ctx, g):
+        k = g.clone()
+        k[ctx.saved_tensors[0].abs()>.5] = 0
+        return .1*g+.9*k
+
+
+def test_a_gradient_that_writes_in_place_runs_in_the_loop():
+    @neuron(v=0.)
+    def Own(state, x):
+        v = .9*state.v+x
+        s = InPlace.apply(v-1)
+        return (v-s,), s
+    x = torch.randn(20, 8, 40, requires_grad=True)
+    g = torch.ones(20, 8, 40)
+    with pytest.warns(UserWarning, match='Own: runs in a slow loop of torch; expected operations on each neuron alone, found index_put_? in its gradient'):
+        got, = torch.autograd.grad(Own().spikes(x), x, g)
+    layer = Own()
+    layer.by = 'loop'
+    want, = torch.autograd.grad(layer.spikes(x), x, torch.ones_like(g))
+    assert torch.equal(got, want) and torch.equal(g, torch.ones_like(g))
+
+
+def test_half_precision_in_the_middle_is_kept():
+    @neuron(v=0.)
+    def Coarse(state, x):
+        v = (.9*state.v+x).half().to(x.dtype)
+        s = spike(v-1)
+        return (v-s,), s
+    x = torch.randn(20, 8, 40)
+    layer = Coarse()
+    got = layer(x)
+    layer.by = 'loop'
+    for a,b in zip(got, layer(x)): assert torch.equal(a, b)
+
+
+def test_first_use_from_threads():
+    @neuron(v=0.)
+    def Shared(state, x):
+        v = .8*state.v+x
+        s = spike(v-1)
+        return (v-s,), s
+    x = torch.randn(10, 4, 30)
+    with ThreadPoolExecutor(4) as pool: spks = list(pool.map(lambda _: Shared().spikes(x), range(4)))
+    for s in spks: assert torch.equal(s, spks[0])
+
+
+@pytest.mark.parametrize('f,said', [(lambda state, x, reset=1.: 0, '`reset`'), (lambda state, x, v=1.: 0, '`v`')])
+def test_names_that_are_taken(f, said):
+    with pytest.raises(CheckError, match=f'parameter {said}: expected a name that layers have not taken'): neuron(v=0.)(f)
 
 
 @pytest.mark.parametrize('f,said', [(shrinks,'each neuron alone'), (spreads,'each neuron alone'), (counts,'expected torch.float32'), (writes,'add_'), (forgets,"AttributeError"),
     (places,'index_put_'), (asks,'torch.where'), (numpy,'one of its own of shape'), (lottery,'no random numbers'), (loud,'0 or 1'),
-    (lonely,'what it remembers, in a tuple')], ids=lambda v: getattr(v, '__name__', ''))
+    (lonely,'what it remembers, in a tuple'),
+    (averages,'found mean'), (sums,'found cumsum'), (sized,'the same numbers in it'), (chance,'the same numbers in it'), (closes,'one of its own of shape []')], ids=lambda v: getattr(v, '__name__', ''))
 def test_a_step_that_cannot_be_one(f, said):
     with pytest.raises(CheckError) as e: bad(f)(torch.rand(3, 2, 4))
     assert said in str(e.value) and str(e.value).startswith(f.__name__), e.value

@@ -126,3 +126,23 @@ def test_many_outputs_and_other_layers_take_spikes():
     net(torch.rand(4,9))[1].sum().backward()
     assert seen==[(25*4,50)] and all(p.grad is not None for p in net.parameters())
     assert net.answer(torch.rand(4,9))[1]>0
+
+
+@pytest.mark.filterwarnings('ignore:Full backward hook')
+def test_who_listens_is_heard():
+    import torch.nn.modules.module as modules
+    torch.manual_seed(0)
+    net,x = Network(nn.Linear(12,40), LIF(), nn.Linear(40,5), LIF(reset='none'), steps=6),torch.rand(3, 12)
+    heard = []
+    for listen in (lambda: net.layers[2].register_full_backward_hook(lambda *a: heard.append(1)),
+                   lambda: net.layers[2].register_full_backward_pre_hook(lambda *a: heard.append(1)),
+                   lambda: modules.register_module_forward_hook(lambda m, *a: heard.append(1) if m is net.layers[2] else None),
+                   lambda: modules.register_module_full_backward_hook(lambda m, *a: heard.append(1) if m is net.layers[2] else None)):
+        heard.clear()
+        h = listen()
+        net.answer(x)[0].sum().backward()
+        h.remove()
+        assert len(heard)==1
+    want,old = net.answer(x)[0],net.layers[2].forward
+    net.layers[2].forward = lambda v: 2*old(v)
+    torch.testing.assert_close(net.answer(x)[0], 2*want)

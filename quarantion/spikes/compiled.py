@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/spikes/compiled.ipynb #d8c249a1
+# %% ../../nbs/spikes/compiled.ipynb #bd9a8e3f
 from functools import cache
 import torch
 from torch import Tensor, nn
 from ..checks import fail, warn
 from .buffers import empty
 from .operators import on_gpu
-from .step import Step, backward_graph, check_step, forward_graph, quiet
+from .step import Step, Untraceable, backward_graph, check_step, forward_graph, quiet
 from .surrogate import no_second, plain_tensors
 
 # %% ../../nbs/spikes/compiled.ipynb #9ccb9403
@@ -84,7 +84,7 @@ def _backward_program(step, dtype, of_states, constant, learn):
         p.write(*place, p.call(aten.add.Tensor, *place, wide))
     return p
 
-# %% ../../nbs/spikes/compiled.ipynb #75f6db2d
+# %% ../../nbs/spikes/compiled.ipynb #81743089
 def _alike(shape, dtype): # a symbol for each size that is not said, as one kernel serves all
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
@@ -104,7 +104,7 @@ def _compiled(program, step, dtype, threads, *how):
             from torch._inductor import config
             from torch._inductor.compile_fx import compile_fx_inner
             made = _alike((256,1024), dtype)
-            how = config.patch({'cpp.threads':threads, 'size_asserts':False})
+            how = config.patch({'cpp.threads':threads, 'size_asserts':False, 'emulate_precision_casts':True})
             with how, torch.inference_mode(False), torch.no_grad():
                 return compile_fx_inner(p.module(), [made(k) for k in p.takes])
     except Exception as e:
@@ -169,11 +169,19 @@ def backward_on_cpu(
 # %% ../../nbs/spikes/compiled.ipynb #dc926b9f
 WORTH = [2**12] # numbers of x over all steps: to compile takes seconds, which fewer are not worth
 
-# %% ../../nbs/spikes/compiled.ipynb #88e19af5
-def _by(step, x):
+# %% ../../nbs/spikes/compiled.ipynb #f5af29c0
+@cache
+def _traceable(step, dtype, learns):
+    "Can its operations, and those of its gradient, be compiled?"
+    try: return forward_graph(step, dtype) and (not learns or backward_graph(step, dtype)) and True
+    except Untraceable as e:
+        warn(f'{step.name}: runs in a slow loop of torch; expected operations on each neuron alone, found {e} in its gradient')
+
+def _by(step, x, learns=True):
     "What compiles for this input: functions forward and back; nothing for the loop"
     if torch.compiler.is_compiling() or type(x) not in (Tensor, nn.Parameter): return None
     if x.dtype not in (torch.float32,torch.float64): return None
+    if not _traceable(step, x.dtype, learns): return None
     if x.is_cpu: return forward_on_cpu,backward_on_cpu
     if not on_gpu(x): return None
     from quarantion.kernels.cuda import step as gpu
@@ -204,7 +212,7 @@ class _OverTime(torch.autograd.Function):
         gx,gstarts,gparams = ctx.by[1](ctx.step, x, starts, params, states, solid(gs), [*map(solid, gstates)], learn)
         return None, None, None, gx, *gstarts, *(g if g is None else g.to(x.dtype) for g in gparams)
 
-# %% ../../nbs/spikes/compiled.ipynb #d0d1a29a
+# %% ../../nbs/spikes/compiled.ipynb #e4430658
 def over_time(
     step:Step, x:Tensor, starts:list, params:list, steps:int, keep:bool=True # As for `loop`
 )->tuple: # As of `loop`
@@ -212,10 +220,10 @@ def over_time(
     check_step(step)
     given = [x,*starts,*params]
     plain_tensors(*given)
-    by = _by(step, x) if x.is_cuda or steps*x[:1].numel()>=WORTH[0] else None
+    learns = torch.is_grad_enabled() and any(t.requires_grad for t in given)
+    by = _by(step, x, learns) if x.is_cuda or steps*x[:1].numel()>=WORTH[0] else None
     if by is None or not steps*x[:1].numel(): return loop(step, x, starts, params, steps, keep)
     x,*rest = (t.contiguous() for t in given)
-    learns = torch.is_grad_enabled() and any(t.requires_grad for t in given)
     with torch.no_grad(): ran = by[0](step, x, rest[:len(starts)], rest[len(starts):], steps, keep or learns)
     if ran is None: return loop(step, x, starts, params, steps, keep)
     if not learns: return ran

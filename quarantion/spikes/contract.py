@@ -5,17 +5,18 @@
 # %% auto #0
 __all__ = ['as_lif']
 
-# %% ../../nbs/spikes/contract.ipynb #e7392966
-import copy
+# %% ../../nbs/spikes/contract.ipynb #833401a9
+import copy, math
 import torch
 from torch import Tensor
-from ..checks import fail
-from .neuron import LIF
+from ..checks import fail, warn
+from ..runtime.state import State
+from .neuron import LIF, per_neuron
 from .compiled import loop
 from .step import Step, forward_graph
 from .synaptic import neurons_with
 
-# %% ../../nbs/spikes/contract.ipynb #501a8093
+# %% ../../nbs/spikes/contract.ipynb #be28ff8a
 _SUMS = {'add':lambda a,b: a+b, 'sub':lambda a,b: a-b, 'mul':lambda a,b: a*b, 'neg':lambda a: -a, 'div':lambda a,b: a/b,
     'convert_element_type':lambda a,_: a, 'scalar_tensor':lambda v: v, 'where':lambda c,a,b: c*a+(1-c)*b,
     'logical_not':lambda a: 1-a, 'bitwise_not':lambda a: 1-a, 'square':lambda a: a*a, 'reciprocal':lambda a: 1/a}
@@ -27,7 +28,7 @@ class _Algebra:
         self.sympy,self.step,self.conditions,self.made,self.of = sympy,step,{},{},{}
         graph = forward_graph(step, torch.float64)
         inputs = graph.graph.find_nodes(op='placeholder')
-        self.names = [*step.rest,'x',*step.params]
+        self.names = [*step.rest,'x',*step.params] # none of which is another's: `neuron` sees to it
         self.symbols = dict(zip(self.names, map(sympy.Symbol, self.names)))
         self.at = dict(zip(inputs, self.symbols.values()))
         self.fixed = set(inputs[len(step.rest)+1:]) # nodes of parameters alone
@@ -158,34 +159,73 @@ def _surrogate(layer):
         seen.add(n); todo += [f for f,_ in n.next_functions]
     fail('spikes', layer.kind, 'those of `spike(v-threshold)`, with a slope that is a number', 'others')
 
-# %% ../../nbs/spikes/contract.ipynb #76d21343
-def _grads(spk, mem, x):
-    weigh = torch.randn(2, *spk.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    return torch.autograd.grad((torch.stack([spk,mem])*weigh).sum(), x)[0]
+# %% ../../nbs/spikes/contract.ipynb #1d7c6f7e
+def _values(layer, shape): # of its parameters, one for each neuron, with a gradient
+    each = lambda k: per_neuron(getattr(layer, k).detach().cpu().double(), shape, k).clone()
+    return [each(k).requires_grad_(getattr(layer, k).requires_grad) for k in layer.step.params]
 
-def _agree(layer, lif, membrane):
-    "Do both do the same, and have the same gradients? In float64, on a CPU"
-    values = [getattr(layer, k).detach().cpu().double() for k in layer.step.params]
-    n = max([4,*(v.numel() for v in values)])
-    x = (torch.randn(20, 3, n, generator=torch.Generator().manual_seed(0), dtype=torch.float64)+.4).requires_grad_()
-    starts = [torch.zeros(3, n, dtype=torch.float64)]*len(layer.step.rest)
-    flat = [v.reshape(-1).expand(n) if v.numel()==1 else v.reshape(-1) for v in values]
-    spk,states = loop(layer.step, x, starts, flat, 20)
+def _shape(layer): # of so many neurons as parameters are told apart for
+    told = [tuple(v.shape) for k in layer.step.params if (v := getattr(layer, k)).numel()>1]
+    return max(told, key=len, default=(4,))
+
+def _twin(lif, shape): # in float64, on a CPU, a value for each neuron
     twin = copy.deepcopy(lif).cpu().double()
-    for v in (*twin.parameters(),*twin.buffers()): v.data = v.detach().reshape(-1)
-    s,m = twin(x)
-    mem = states[[*layer.step.rest].index(membrane)]
-    if not torch.equal(s, spk) or not torch.allclose(m, mem, atol=1e-5): return False
-    return torch.allclose(_grads(s, m, x), _grads(spk, mem, x), rtol=1e-3, atol=1e-5)
+    for v in (*twin.parameters(),*twin.buffers()): v.data = per_neuron(v.detach(), shape).clone()
+    return twin
 
-# %% ../../nbs/spikes/contract.ipynb #6ce90067
-def _learns(layer, a, e):
-    "Does a value learn? It does if a parameter in it does"
-    if e is None: return False
-    names,mixed = {s.name for s in e.free_symbols},any(s in a.made for s in e.free_symbols)
-    return any(getattr(layer, k).requires_grad for k in layer.step.params if mixed or k in names)
+def _same_spikes(layer, lif, found):
+    "Do both do the same over time?"
+    shape,names = _shape(layer),[*layer.step.rest]
+    twin,n = _twin(lif, shape),math.prod(shape)
+    x = (torch.randn(40, 3, n, generator=torch.Generator().manual_seed(0), dtype=torch.float64)+.4)*twin.threshold
+    with torch.no_grad():
+        spk,states = loop(layer.step, x, [torch.zeros_like(x[0])]*len(names), _values(layer, shape), 40)
+        s,m = twin(x)
+    return torch.equal(s, spk) and torch.allclose(m, states[names.index(found['membrane'])], rtol=1e-5, atol=1e-5*float(x.abs().max()))
 
-# %% ../../nbs/spikes/contract.ipynb #fe60a722
+# %% ../../nbs/spikes/contract.ipynb #67c89bda
+def _same_gradients(layer, lif, found, silent):
+    "Are they the same, to the input, to the membrane before, and to the values in `silent`?"
+    shape,names,rng = _shape(layer),[*layer.step.rest],torch.Generator().manual_seed(0)
+    twin,n,values = _twin(lif, shape),math.prod(shape),_values(layer, shape)
+    beta,theta = (getattr(twin, k).detach() for k in ('beta','threshold'))
+    near = torch.linspace(-.49, .49, 64, dtype=torch.float64)[:,None].expand(64, n)/lif.slope
+    v0 = theta*torch.rand(64, n, generator=rng, dtype=torch.float64)
+    if lif.reset=='subtract_delayed': v0[::2] = theta+near.flip(0)[::2] # its reset hangs on the membrane before
+    x = theta+near-beta*v0+(theta*(v0>theta) if lif.reset=='subtract_delayed' else 0)
+    x,v0,weigh = x.requires_grad_(),v0.requires_grad_(),torch.rand(2, 64, n, generator=rng, dtype=torch.float64)
+    starts = [v0 if k==found['membrane'] else torch.zeros_like(x) for k in names]
+    spk,states = loop(layer.step, x[None], starts, values, 1)
+    own = (weigh*torch.stack([spk[0],states[names.index(found['membrane'])][0]])).sum()
+    r = twin.record(x[None], State(v0, torch.zeros_like(x) if len(names)>1 else None))
+    both = own,(weigh*torch.stack([r.spk[0],r.mem[0]])).sum()
+    to = [[x,v0,*(values[[*layer.step.params].index(p)] for p in silent.values())],[x,v0,*(getattr(twin, k) for k in silent)]]
+    a,b = (torch.autograd.grad(o, t, allow_unused=True) for o,t in zip(both, to))
+    return all(p is not None and torch.allclose(p, q, rtol=1e-3, atol=1e-6*float(q.abs().max())) for p,q in zip(a, b))
+
+# %% ../../nbs/spikes/contract.ipynb #6105c3e2
+def _learned(layer, a, e):
+    "Parameters in an expression that learn"
+    names = [n for s in e.free_symbols for n in (a.of[a.made[s]] if s in a.made else [str(s)])]
+    return [k for k in layer.step.params if k in names and getattr(layer, k).requires_grad]
+
+def _learns(layer, a, found):
+    "Which values learn, and of those which parameter each is; others are said"
+    has = {k:_learned(layer, a, found[k]) for k in _LEAKS if found[k] is not None}
+    every = [p for ps in has.values() for p in ps]
+    silent = {k:ps[0] for k,ps in has.items() if ps and a.plain(found[k])==a.symbols[ps[0]] and every.count(ps[0])==1}
+    for k,ps in has.items():
+        if ps and k not in silent: warn(f'{layer.kind}: its LIF learns `{k}` itself from here on, where the step learned {", ".join(ps)}')
+    return {f'learn_{k}':bool(ps) for k,ps in has.items()},silent
+
+_LEAKS = 'beta','threshold','alpha'
+
+# %% ../../nbs/spikes/contract.ipynb #921e4587
+def _check_rest(a):
+    rest = [f'{k}={v:g}' for k,v in a.step.rest.items() if v]
+    if rest: a.refuse(f'neurons that rest at {", ".join(rest)}')
+
+# %% ../../nbs/spikes/contract.ipynb #3f830469
 @torch.inference_mode(False)
 @torch.enable_grad()
 def as_lif(
@@ -195,14 +235,12 @@ def as_lif(
     own = isinstance(getattr(layer, 'step', None), Step)
     if not own: fail('`layer`', 'as_lif', 'neurons of your own', type(layer).__name__)
     a = _Reader(layer.step)
-    found = _read(a)
-    rest = [f'{k}={v:g}' for k,v in layer.step.rest.items() if v]
-    if rest: a.refuse(f'neurons that rest at {", ".join(rest)}')
-    values = {k:_value(layer, a, found[k]) for k in ('beta','threshold','alpha') if found[k] is not None}
-    values |= {f'learn_{k}':_learns(layer, a, found[k]) for k in values}
-    how = _surrogate(layer)
-    p = next(iter([*layer.parameters(),*layer.buffers()]), torch.zeros(()))
+    found,p = _read(a),next(iter([*layer.parameters(),*layer.buffers()]), torch.zeros(()))
+    _check_rest(a)
+    values = {k:_value(layer, a, found[k]) for k in _LEAKS if found[k] is not None}
+    learn,silent = _learns(layer, a, found)
     for detach in True,False:
-        lif = neurons_with(**values, reset=found['reset'], detach_reset=detach, **how)
-        if _agree(layer, lif, found['membrane']): return lif.to(p.device, p.dtype)
+        lif = neurons_with(**values, **learn, **_surrogate(layer), reset=found['reset'], detach_reset=detach)
+        if not _same_spikes(layer, lif, found): break
+        if _same_gradients(layer, lif, found, silent): return lif.to(p.device, p.dtype)
     fail('gradients', layer.kind, f'those of a LIF neuron with reset {found["reset"]!r}, detached or not', 'others')

@@ -15,11 +15,12 @@ from .compiled import loop, over_time
 from .neuron import Neurons, per_neuron, steps_over
 from .step import Step, check_rest, check_step
 
-# %% ../../nbs/spikes/own.ipynb #16ede1f9
+# %% ../../nbs/spikes/own.ipynb #dfa4a287
 def _input(x, steps, where):
     "T; raises `CheckError` unless this is an input over time"
     if not isinstance(x, Tensor) or not x.is_floating_point():
         fail('`x`', where, 'a tensor of a floating dtype', getattr(x, 'dtype', type(x).__name__))
+    if x.layout!=torch.strided or x.is_meta: fail('`x`', where, 'a dense tensor that is there', f'{x.layout} on {x.device}')
     if x.ndim<3: fail('`x`', where, 'axes `t b n` or `t b c h w`', f'shape {tuple(x.shape)}')
     return steps_over(x, steps, where)
 
@@ -36,7 +37,7 @@ def _starts(self, x, state, where):
     if more is not None and not names[1:]: fail('`state.more`', where, 'none', found)
     return [v.flatten(1) for v in (state.mem,*(() if more is None else more.unbind(1)))]
 
-# %% ../../nbs/spikes/own.ipynb #cc10bbfa
+# %% ../../nbs/spikes/own.ipynb #9790c09e
 class _Own(Neurons):
     "A layer of neurons of your own; `neuron` makes a class of them"
     step,recurrent,by = None,None,'compiled' # The step; the way back of spikes is in it; what runs it
@@ -48,6 +49,7 @@ class _Own(Neurons):
             if k not in learns: fail(f'`{k}`', self.kind, want, 'no such parameter')
         for k,v in (self.step.params | values).items():
             if not isinstance(learns[k], bool): fail(f'`learn_{k}`', self.kind, 'True or False', repr(learns[k])[:40])
+            if not isinstance(v, (int,float,Tensor)): fail(f'`{k}`', self.kind, 'a number or a tensor', type(v).__name__)
             self._keep(k, check_finite(v, k), learns[k])
 
     def extra_repr(self):
@@ -95,7 +97,7 @@ class _Layer(_Own):
         from quarantion.spikes.contract import as_lif
         return as_lif(self)
 
-# %% ../../nbs/spikes/own.ipynb #289ae37c
+# %% ../../nbs/spikes/own.ipynb #3a56ec59
 def neuron(
     *f, # Nothing: what is remembered is told by name
     **rest:float # What a neuron remembers, by name, and its value at rest; the first is its membrane
@@ -105,6 +107,9 @@ def neuron(
     if f: fail('`@neuron`', expected=want, found=repr(f[0])[:40])
     check_rest(rest)
     def made(f):
-        own = dict(step=Step(f, rest), kind=getattr(f, '__name__', 'own'), __doc__=f.__doc__ or _Layer.__doc__)
-        return type(own['kind'], (_Layer,), own | dict(__module__=f.__module__, __qualname__=f.__qualname__))
+        step = Step(f, rest)
+        taken = next((p for p in step.params if hasattr(_Layer, p) or p in ('training','x',*rest)), None)
+        if taken: fail(f'parameter `{taken}`', step.name, 'a name that layers have not taken', 'one that they have')
+        told = {k:v for k in ('__module__','__qualname__','__doc__') if (v := getattr(f, k, None))}
+        return type(step.name, (_Layer,), dict(__doc__=_Layer.__doc__) | told | dict(step=step, kind=step.name))
     return made

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/spikes/step.ipynb #a4c1f1d4
+# %% ../../nbs/spikes/step.ipynb #1669271b
 import inspect, keyword, os, sys, traceback, warnings
+from threading import RLock
 from collections import namedtuple
 from contextlib import contextmanager
 from functools import cache, cached_property
@@ -17,12 +18,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from ..checks import CheckError, fail, warn
 
-# %% ../../nbs/spikes/step.ipynb #dfc4fb35
+# %% ../../nbs/spikes/step.ipynb #aeccae9e
+def name_of(f): # of a function; of a lambda, or of something else that can be called
+    name = getattr(f, '__name__', type(f).__name__)
+    return name if name.isidentifier() else 'neuron'
+
 def _params(f):
     "Names and values of the parameters of a step; raises `CheckError`"
     want = '(state, x, *, name=value, …): what it remembers, its input, and numbers by name'
     if not callable(f): fail('`@neuron`', '', f'a function {want}', type(f).__name__)
-    of = getattr(f, '__name__', str(f))
+    of = name_of(f)
     ps = [*inspect.signature(f).parameters.values()]
     starred = [p.name for p in ps if p.kind in (p.VAR_POSITIONAL,p.VAR_KEYWORD)]
     if len(ps)<2 or starred: fail('the step', of, want, str(inspect.signature(f)))
@@ -34,14 +39,14 @@ def _params(f):
 
 def _line(f):
     "Where the step is now, as file and line"
-    code,at = inspect.unwrap(f).__code__,sys._getframe(1)
+    code,at = getattr(inspect.unwrap(f), '__code__', None),sys._getframe(1)
     while at is not None and at.f_code is not code: at = at.f_back
-    if at is None: return f.__name__
+    if at is None: return name_of(f)
     file = os.path.basename(code.co_filename)
     cell = file.startswith(('<','ipykernel')) or file.isdigit()
     return f'line {at.f_lineno} of a cell' if cell else f'{file}:{at.f_lineno}'
 
-# %% ../../nbs/spikes/step.ipynb #a3aa0d3e
+# %% ../../nbs/spikes/step.ipynb #6ae4d07a
 def check_rest(
     rest:dict # What a neuron remembers, by name, and its value at rest
 ):
@@ -49,18 +54,18 @@ def check_rest(
     want = 'a name and its value at rest, as in @neuron(v=0.)'
     if not rest: fail('what it remembers', '@neuron', want, 'nothing')
     for k,v in rest.items():
-        good = isinstance(v, (int,float)) and not isinstance(v, bool) and abs(v)<float('inf')
+        good = isinstance(v, (int,float)) and not isinstance(v, bool) and abs(v)<=sys.float_info.max
         if not good: fail(f'`{k}`', '@neuron', 'a finite number, its value at rest', repr(v)[:40])
-        if k.startswith('_') or keyword.iskeyword(k): fail(f'`{k}`', '@neuron', 'a name that a field can have', 'none')
+        if k.startswith('_') or not k.isidentifier() or keyword.iskeyword(k): fail(f'`{k}`', '@neuron', 'a name that a field can have', 'none')
 
-# %% ../../nbs/spikes/step.ipynb #fe8a0667
+# %% ../../nbs/spikes/step.ipynb #1657e19c
 class Step:
     "A step of neurons: call it with what they remember, their input and their parameters, all tensors alike"
     def __init__(self,
         f, # `f(state, x, **params)`, gives what it remembers then, and spikes
         rest:dict # What it remembers, by name, and its value at rest
     ):
-        self.f,self.params,self.name = f,_params(f),f.__name__
+        self.f,self.params,self.name = f,_params(f),name_of(f)
         check_rest(rest)
         self.rest,self.State = {k:float(v) for k,v in rest.items()},namedtuple(self.name, rest)
 
@@ -75,16 +80,21 @@ class Step:
         found = f'({", ".join(type(o).__name__ for o in out)})' if isinstance(out, tuple) else type(out).__name__
         fail('what it gives', self.name, '((…), spikes): what it remembers, in a tuple, and spikes', found)
 
-# %% ../../nbs/spikes/step.ipynb #1f5fe0ae
+# %% ../../nbs/spikes/step.ipynb #2f3143c6
 _IN_PLACE = 'new tensors, as of v = v*beta or torch.where'
 _VALUE = 'torch.where, as neurons differ'
 _ASKED = 'Python that asks for the value of a tensor (if, float, item)'
+_MAKES = set('zeros_like ones_like full_like empty_like scalar_tensor _to_copy clone detach alias lift_fresh expand'.split())
+
+def is_alone(op): # does it make of each neuron's numbers that neuron's?
+    return torch.Tag.pointwise in op.tags or op._schema.name.split('::')[-1] in _MAKES
 
 class _Watched(TorchDispatchMode):
     "Refuse what a step may not do, where it does it"
     def __init__(self, step, given):
         super().__init__()
         self.step,self.shape,self.known,self.keep = step,given[0].shape,{id(t) for t in given},[*given]
+        self.did,self.mixed = [],{} # operations, and numbers in them; what was made of many neurons, by what
 
     def refuse(self, want, found): fail('a step', f'{self.step.name}, {_line(self.step.f)}', want, found)
 
@@ -93,24 +103,27 @@ class _Watched(TorchDispatchMode):
         if torch.Tag.nondeterministic_seeded in op.tags: self.refuse('no random numbers', name)
         if op._schema.is_mutable: self.refuse(_IN_PLACE, f'{name}, which writes into a tensor')
         if name=='_local_scalar_dense': self.refuse(_VALUE, _ASKED)
-        own = [t for t in given if t.ndim and id(t) not in self.known]
+        mixed = [self.mixed[id(t)] for t in given if id(t) in self.mixed]
+        own = [t for t in given if id(t) not in self.known and (t.ndim or not name.startswith('lift_fresh'))]
         if own: self.refuse('tensors as parameters of the step', f'one of its own of shape {list(own[0].shape)}')
+        self.did.append((name,*(v for v in tree_leaves((args,kwargs)) if isinstance(v, (int,float)))))
         out = op(*args, **(kwargs or {}))
         for t in tree_leaves(out):
             if not isinstance(t, Tensor): continue
-            alone = not t.ndim or t.shape==self.shape
-            if not alone: self.refuse('each neuron alone', f'{name}, which makes {list(t.shape)} of {list(self.shape)}')
+            if not is_alone(op): mixed = [name,*mixed]
+            if mixed and t.ndim or t.ndim and t.shape!=self.shape: self.refuse('each neuron alone', (*mixed,name)[0])
+            if mixed: self.mixed[id(t)] = mixed[0] # one number of all: `if` may still ask for it, and is told so
             self.known.add(id(t)); self.keep.append(t)
         return out
 
-# %% ../../nbs/spikes/step.ipynb #0094da49
+# %% ../../nbs/spikes/step.ipynb #a8d76570
 @contextmanager
 def _failing(step):
     "Errors of the step itself, with its line"
     try: yield
     except CheckError: raise
     except Exception as e:
-        lines = [f.lineno for f in traceback.extract_tb(e.__traceback__) if f.name==step.f.__code__.co_name]
+        lines = [f.lineno for f in traceback.extract_tb(e.__traceback__) if f.name==name_of(step.f)]
         want = f'one that runs on tensors, with {", ".join(step.rest)} remembered'
         fail('a step', f'{step.name}, line {lines[-1]}' if lines else step.name, want, f'{type(e).__name__}: {e}')
 
@@ -118,30 +131,40 @@ def _check_made(step, new, s, x):
     "Raise `CheckError` unless this is a state and spikes"
     want = f'{len(step.rest)} tensors: {", ".join(step.rest)}'
     if len(new)!=len(step.rest): fail('what it remembers', step.name, want, len(new))
-    for k,t in {**dict(zip(step.rest, new)), 'spikes':s}.items():
+    for k,t in (*zip(step.rest, new),('spikes',s)):
         found = f'{t.dtype} {list(t.shape)}' if isinstance(t, Tensor) else type(t).__name__
         if found!=(want := f'{x.dtype} {list(x.shape)}'): fail(f'`{k}` after a step', step.name, want, found)
     odd = s[(s!=0)&(s!=1)]
     if len(odd): fail('spikes', step.name, '0 or 1, as of spike(v-threshold)', f'{odd[0]:g}')
 
-# %% ../../nbs/spikes/step.ipynb #72ae5a8a
+# %% ../../nbs/spikes/step.ipynb #a90abac8
+def _watched(step, shape):
+    "Run it under watch, on numbers small and large; what it did"
+    g,k = torch.Generator().manual_seed(0),len(step.rest)
+    wide = 10.**torch.arange(shape[0]).remainder(4)[:,None]
+    draw = lambda at: at+wide*torch.randn(shape, generator=g)
+    given = [*map(draw, step.rest.values()), draw(0.), *map(draw, step.params.values())]
+    with _failing(step), _Watched(step, given) as seen: new,s = step(given[:k], given[k], given[k+1:])
+    _check_made(step, new, s, given[k])
+    return seen.did
+
 @cache
 def check_step(
     step:Step # A step
 )->Step: # The same
     "Raise `CheckError` that names the line that does what a step may not do"
-    g = torch.Generator().manual_seed(0)
-    with torch.inference_mode(False), torch.no_grad():
-        draw = lambda at: at+torch.randn(16, 8, generator=g)
-        given = [*map(draw, step.rest.values()), draw(0.), *map(draw, step.params.values())]
-        k = len(step.rest)
-        with _failing(step), _Watched(step, given): new,s = step(given[:k], given[k], given[k+1:])
-        _check_made(step, new, s, given[k])
+    with torch.inference_mode(False), torch.no_grad(): a,b = _watched(step, (16,8)),_watched(step, (12,5))
+    odd = next(((p,q) for p,q in zip(a, b) if p!=q), None)
+    want = 'the same numbers in it for any number of neurons, and each time'
+    if odd: fail('a step', step.name, want, f'{odd[0][0]} with {odd[0][1:]}, then with {odd[1][1:]}')
     return step
 
-# %% ../../nbs/spikes/step.ipynb #302e72ec
+# %% ../../nbs/spikes/step.ipynb #a83e0e18
 aten = torch.ops.aten
-_SAME = aten.alias.default,aten.detach.default,aten.lift_fresh_copy.default,aten.clone.default,aten.expand.default
+_VIEWS = aten.alias.default,aten.detach.default,aten.expand.default
+_SAME = *_VIEWS,aten.lift_fresh_copy.default,aten.clone.default
+_NEW = aten.empty_like.default,aten.empty.memory_format,aten.new_empty.default
+_CAST = torch.ops.prims.convert_element_type.default
 _FILLED = {aten.full_like.default:1, aten.full.default:1, aten.scalar_tensor.default:0}
 
 def _constant(g, v, dtype): return g.call_function(aten.scalar_tensor.default, (v,), dict(dtype=dtype))
@@ -158,11 +181,16 @@ class Graph(NamedTuple):
             if n.op=='call_function': at[n] = g.node_copy(n, at.get)
         return [None if o is None else at[o] for o in self.outs]
 
-# %% ../../nbs/spikes/step.ipynb #6c06c66c
+# %% ../../nbs/spikes/step.ipynb #9cd455c9
+class Untraceable(Exception): pass
+
+def _is_fresh(n): # does nothing else look at it?
+    return n.op=='call_function' and n.target not in _VIEWS and not any(u.target in _VIEWS for u in n.users)
+
 def _like(g, args, at):
     "What a copy writes, in the dtype of where it is written"
     to,of = (a.meta['val'].dtype for a in args[:2])
-    return at[args[1]] if to==of else g.call_function(torch.ops.prims.convert_element_type.default, (at[args[1]],to))
+    return at[args[1]] if to==of else g.call_function(_CAST, (at[args[1]],to))
 
 def _cleaned(traced, dtype):
     "The graph of a traced function, without its shapes"
@@ -173,16 +201,21 @@ def _cleaned(traced, dtype):
         elif n.op=='get_attr': at[n] = _constant(g, getattr(traced, n.target).item(), dtype)
         elif n.op=='output': outs = tuple(map(at.get, tree_leaves(n.args, is_leaf=lambda v: v is None)))
         elif n.target in _SAME: at[n] = at[n.args[0]]
-        elif n.target is aten.copy_.default: at[n] = at[n.args[0]] = _like(g, n.args, at) # into what was made here
+        elif n.target is aten.copy_.default and _is_fresh(n.args[0]): at[n] = at[n.args[0]] = _like(g, n.args, at) # into what was made here
+        elif n.target in _NEW: at[n] = None # until something is written there
         elif n.target in _FILLED: at[n] = _constant(g, n.args[_FILLED[n.target]], n.kwargs.get('dtype') or dtype)
+        elif not is_alone(n.target) and n.target is not _CAST or n.target._schema.is_mutable:
+            raise Untraceable(n.target._schema.name.split('::')[1])
         else: at[n] = g.node_copy(n, at.get)
     g.output(tuple(o for o in outs if o is not None))
     g.eliminate_dead_code()
     return Graph(g, outs)
 
+_one_at_a_time = RLock() # torch's tracer and compiler patch what they find
+
 @contextmanager
 def quiet(): # of what torch's compiler has to say on being loaded
-    with warnings.catch_warnings():
+    with _one_at_a_time, warnings.catch_warnings():
         warnings.simplefilter('ignore')
         yield
 

@@ -50,7 +50,7 @@ class _Writer:
         word = repr(float(v)) if math.isfinite(v) else f'float("{float(v)}")'
         return f'tl.full([BLOCK], {word}, {self.real})'
 
-# %% ../../../nbs/kernels/cuda/step.ipynb #80b41813
+# %% ../../../nbs/kernels/cuda/step.ipynb #47e8f623
 def _clamp(w, x, lo=None, hi=None):
     out = w.word(x)
     if lo is not None: out = f'tl.maximum({out}, {w.word(lo)}, {_BOTH})'
@@ -63,6 +63,7 @@ def _power(w, x, n):
 
 def _cast(w, x, dtype):
     if dtype==torch.bool: return f'{w.word(x)} != 0'
+    if dtype not in (torch.float32,torch.float64): raise Unknown(f'a cast to {dtype}')
     return f'{w.word(x)}.to({"tl.float64" if dtype==torch.float64 else "tl.float32"})'
 
 _SPECIAL = {'clamp':_clamp, 'pow':_power, 'convert_element_type':_cast, 'clamp_min':_clamp,
@@ -70,11 +71,14 @@ _SPECIAL = {'clamp':_clamp, 'pow':_power, 'convert_element_type':_cast, 'clamp_m
     'div':lambda w,a,b: w.exact('div', w.full(a), w.full(b)),
     'reciprocal':lambda w,x: w.exact('div', w.full(1.), w.word(x)), 'sqrt':lambda w,x: w.exact('sqrt', w.word(x))}
 
-# %% ../../../nbs/kernels/cuda/step.ipynb #1ba2faa9
+# %% ../../../nbs/kernels/cuda/step.ipynb #b7427e4f
 def _written(w, n):
     "An operation in Triton; is its result true or false?"
     name,args = n.target._schema.name.split('::')[1],n.args
     if n.kwargs and name!='scalar_tensor': raise Unknown(f'{name} with {", ".join(n.kwargs)}')
+    truths = [isinstance(a, bool) or a in w.bools for a in args]
+    if truths and all(truths) and name in ('add','sub','mul','neg'): raise Unknown(f'{name} of truths')
+    if name.startswith('bitwise') and not all(truths): raise Unknown(f'{name} of numbers')
     if name in _SPECIAL: return _SPECIAL[name](w, *args), name=='convert_element_type' and args[1]==torch.bool
     if name in _WORDS: # a condition stays one
         return _WORDS[name].format(*(w.word(a, name=='where' and not i) for i,a in enumerate(args))), False
