@@ -81,6 +81,37 @@ def run_readout_forward(mod, rng, T, B, N, threads, kind, reset, constant, wante
     return out
 
 
+def lists_of(mod, rng, R, J, density, room=None):
+    x = (rng.random((R,J))<density).astype(np.float32)
+    start,at = np.full(R+1, 7, np.int32),np.full(R*J+J if room is None else room, 7, np.int32)
+    n = mod.list_spikes(x, start, at)
+    return (start,at[:n]) if n>=0 else (np.array([n]),)
+
+
+def run_list_spikes(mod, rng, T, B, N, threads, density, room):
+    return lists_of(mod, rng, T*B, N, density, T*B*N//2 if room else None)
+
+
+def run_turn_lists(mod, rng, T, B, N, threads, density):
+    start,at = lists_of(mod, rng, T*B, N, density)
+    out = np.full((T*B>0)*N+1, 7, np.int32),np.full(len(at), 7, np.int32)
+    mod.turn_lists(start, at, *out)
+    return out
+
+
+def run_listed(mod, rng, T, B, N, threads, kernel, density, biased):
+    start,at = lists_of(mod, rng, R := T*B, N, density)
+    C = 1300 if N>500 else 70 # columns, enough for threads
+    w,b,g = (rng.normal(0, 1, s).astype(np.float32) for s in ((C,N),C if biased else 0,(R,C)))
+    out = g.copy() if kernel=='listed_products' else w.copy()
+    if kernel=='listed_products': mod.listed_products(start, at, w, b, out, threads)
+    else:
+        back,rows = np.zeros((R>0)*N+1, np.int32),np.zeros(len(at), np.int32)
+        mod.turn_lists(start, at, back, rows)
+        mod.listed_gradient(back, rows, g, out, b, threads)
+    return out,b
+
+
 def run_readout_backward(mod, rng, T, B, N, threads, kind, reset, surrogate, detach, constant):
     x,per,weight = readout_of(rng, T, B, N, kind, constant)
     gy,gfired = rng.normal(0, 1, (T,B,7)).astype(np.float32),rng.normal(0, 1, B).astype(np.float32)
@@ -346,6 +377,9 @@ CASES = dict(
     fake_quantize_back=('fake_rows', run_fake_quantize_back, [(0,),(1,)]),
     readout_forward=('readout', run_readout_forward, list(itertools.product(('float32','int32'), range(4), (0,1), ('','ce')))),
     readout_backward=('readout_back', run_readout_backward, list(itertools.product(('float32','int32'), range(4), range(5), (0,1), (0,1)))),
+    list_spikes=('listed', run_list_spikes, [(0.,0),(.2,0),(1.,0),(.2,1),(1.,1)]),
+    turn_lists=('listed', run_turn_lists, [(0.,),(.2,),(1.,)]),
+    **{k: ('listed', run_listed, [(k,d,b) for d in (0.,.3,1.) for b in (0,1)]) for k in ('listed_products','listed_gradient')},
     code_rows=('codes', run_code_rows, [(0,),(1,)]),
     code_rows_back=('codes', run_code_rows_back, list(itertools.product((0,1), (0,1)))),
     **{k: (m, run_event_products, [(k,d) for d in (.05,.5,1.)]) for k,m in (('event_products','events'),('dense_products','dense'))},
@@ -390,7 +424,7 @@ def test_levels_agree(kernel):
     for level in LEVELS[1:]: assert results(kernel, level, (6,3,1061))==first, level
 
 
-@pytest.mark.parametrize('kernel', ('lif_forward','lif_backward','readout_forward','readout_backward','lif_int_forward','lif_states_forward','nearest_level','fake_quantize_rows','fake_quantize_back','code_rows','code_rows_back','event_products','dense_products','packed_event_products','fused_forward','fused_network','quantize_nonary','pack_nits','unpack_nits','pack_planes','unpack_planes',
+@pytest.mark.parametrize('kernel', ('lif_forward','lif_backward','readout_forward','readout_backward','listed_products','listed_gradient','lif_int_forward','lif_states_forward','nearest_level','fake_quantize_rows','fake_quantize_back','code_rows','code_rows_back','event_products','dense_products','packed_event_products','fused_forward','fused_network','quantize_nonary','pack_nits','unpack_nits','pack_planes','unpack_planes',
                                     'encode_digits','decode_digits','add_saturate','add_carries','multiply_nonary','dot_nits'))
 def test_threads_change_nothing(kernel):
     one = results(kernel, LEVELS[-1], (3,3,700))
@@ -454,6 +488,10 @@ def apart_of(mod, kernel, levels=(-1,0,1)):
         lif_backward=(dict(gs=f(4,2,8), gpre=f(4,2,8), x=f(4,2,8), pre=f(4,2,8), unit=f(8), v0=f(2,8), beta=f(8), theta=f(8), gx=f(4,2,8), gbeta=d(2,8), gtheta=d(2,8), gv0=f(2,8), steps=4, reset=0, surrogate=0, slope=25., detach_reset=1, num_threads=1), 'gx gbeta gtheta gv0', ''),
         readout_forward=(dict(x=f(4,2,8), guard=0, per=f(3,8), weight=f(3,8), y=f(4,2,3), count=o(2), ends=f(2,8), steps=4, reset=0, num_threads=1), 'y count ends', ''),
         readout_backward=(dict(gy=f(4,2,3), gfired=f(2), x=f(4,2,8), guard=0, per=f(3,8), reals=f(3,8), weight=f(3,8), gx=f(4,2,8), gw=f(3,8), gbeta=d(8), gtheta=d(8), steps=4, reset=0, surrogate=0, slope=25., detach_reset=1, num_threads=1), 'gx gw gbeta gtheta', ''),
+        list_spikes=(dict(x=f(2,8), start=i(3), at=i(24)), 'start at', ''),
+        turn_lists=(dict(start=i(9), at=i(0), back=i(9), rows=i(0)), 'back', ''),
+        listed_products=(dict(start=np.int32([0,1,2,2,2]), at=i(2), weight=f(8,3), bias=f(8), y=f(4,8), num_threads=1), 'y', ''),
+        listed_gradient=(dict(back=np.int32([0,1,2,2]), rows=i(2), g=f(4,8), gw=f(8,3), gb=f(8), num_threads=1), 'gw gb', ''),
         fused_forward=(dict(x=u(4,2,8), weight=l(8,32), guard=0, per=i(3,32), spk=u(4,2,32), count=i(2,32), mem=o(2,32), reset=0, num_threads=1), 'spk count mem', ''),
         fused_network=(dict(spk=u(4,2,8), codes=i(0,0,0), weight=np.zeros(8*16+32*16, np.uint16), layers=np.array([[8,32,0,0],[32,32,0,3]]), per=i(3,64), worth=d(32), number=0., classes=32, bound=1., least=1, steps=4, kept=o(2,32), took=o(2), num_threads=1), 'kept took', ''),
         event_products=(dict(spk=u(4,8), weight=l(8,32), out=i(4,32)), 'out', ''),
@@ -514,6 +552,9 @@ OUTSIDE = dict(
     lif_states_forward=[dict(m=[65537]*8), dict(m2=[0]*7+[65537]), dict(shift=[0]*8), dict(shift=[63]*8), dict(m0=[2**30-1]*8), dict(levels=[0,9,-9]), dict(levels=[0,0,9])],
     lif_backward=[dict(slope=np.inf), dict(slope=np.nan)],
     readout_forward=[dict(guard=31), dict(guard=-1), dict(reset=4), dict(steps=-1), dict(num_threads=0)],
+    turn_lists=[dict(start=[0,2,1]+[0]*6), dict(start=[1]*9), dict(rows=[0])],
+    listed_products=[dict(at=[0,3]), dict(at=[-1,0]), dict(at=[0,1,2]), dict(start=[0,1,2,2]), dict(bias=[0]*7), dict(num_threads=0)],
+    listed_gradient=[dict(rows=[0,4]), dict(rows=[-1,0]), dict(back=[0,2,1,2]), dict(back=[0,1,2]), dict(gb=[0]*7), dict(num_threads=0)],
     readout_backward=[dict(slope=np.inf), dict(surrogate=5), dict(detach_reset=2)],
     nearest_level=[dict(levels=[0,-1,1]), dict(levels=[-1,0,np.nan]), dict(bounds=[.5,-.5]), dict(bounds=[-.5,np.nan]), dict(rate=2.), dict(rate=np.nan), dict(rate=-1.)],
     quantize_nonary=[dict(edges=[.5,1.5,1,3.5]), dict(edges=[0,1,2,3]), dict(edges=[.5,1.5,2.5,np.nan])],

@@ -146,3 +146,20 @@ def test_who_listens_is_heard():
     want,old = net.answer(x)[0],net.layers[2].forward
     net.layers[2].forward = lambda v: 2*old(v)
     torch.testing.assert_close(net.answer(x)[0], 2*want)
+
+
+def test_float32_where_inputs_are_small(monkeypatch):
+    "Weights that could make sums of 2²⁴, and inputs that cannot: the same integers as in float64"
+    from quarantion.quant import layer
+    torch.manual_seed(0)
+    x,y = torch.rand(16,784)*.2,torch.randint(0, 7, (16,))
+    net = prepare(Network(nn.Linear(784,50), LIF(.9), nn.Linear(50,7), LIF(.9, reset='none'), steps=5), preset('int8'), x+.8*(x==x.max())).train()
+    with torch.no_grad(): net.layers[0].latent.copy_(net.layers[0].latent.sign()*.04)
+    before = {k:v.clone() for k,v in net.state_dict().items()}
+    assert layer._fits_here(net.layers[0], net.encode(x)[None]) and not layer.prove(net.layers[0], net.layers[0].codes(), 5)
+    ours = grads(net, x, y)
+    net.load_state_dict(before)
+    monkeypatch.setattr(layer, '_fits_here', lambda *a: False)
+    theirs = grads(net, x, y)
+    assert torch.equal(ours[0], theirs[0]) and ours[0].any()
+    for k in ours[2]: near(ours[2][k], theirs[2][k])

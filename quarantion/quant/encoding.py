@@ -25,7 +25,7 @@ def _kind(x): # as numpy says it; the name of a dtype that is neither
 # %% ../../nbs/quant/encoding.ipynb #32921b0c
 def _by_ends(q, x):
     "As `_coded`, on a CPU: what the ends of codes are says what is wrong with all, and spikes are codes already"
-    spikes = q.in_max==1 and bool(((x==0)|(x==1)).all())
+    spikes = q.in_max==1 and torch.equal(x, x.bool().to(x.dtype)) # NaN is not equal
     if spikes and q.in_scale==1: return x,(False,)*3
     k = nearest(x.double(), q.in_scale).round_()
     lo,hi = k.amin(),k.amax() # NaN where there is one

@@ -187,6 +187,15 @@ def _proved(l, k, steps):
     now_and_then(l.name, lambda: _prove_present(l, steps))
     return _fits_float32(l)
 
+# %% ../../nbs/quant/layer.ipynb #db031320
+def _fits_here(l, x):
+    "May float32 be used for these inputs, whatever the codes of weights are?"
+    plain = type(x) is Tensor and x.is_cpu and x.ndim==3 and x.numel() and not torch.compiler.is_compiling()
+    around = l.conv or l.before or l.after or l.recurrent is not None
+    if not plain or around or not l.coder.exact or not precise(): return False
+    most = x.detach().abs().sum(-1, dtype=torch.float64).max()
+    return float(most)*max(l.lv.quant_max, -l.lv.quant_min)<2**24
+
 # %% ../../nbs/quant/layer.ipynb #7032ed9d
 def sums(
     l:Learned, # A layer
@@ -315,7 +324,8 @@ def run(
 )->Ran: # Spikes, and functions that make states
     "Run over time, in integers"
     k = whole = codes(l)
-    dt = torch.float32 if _proved(l, k, steps+(state.steps if state else 0)) else torch.float64
+    fits = _proved(l, k, steps+(state.steps if state else 0)) or _fits_here(l, x)
+    dt = torch.float32 if fits else torch.float64
     y,k,gain = _whole_sums(l, sums(l, x, k.real.weight, dt), k)
     feat = y.shape[1:]
     flat,k = y.reshape(*x.shape[:2], feat.numel()),_spread(k, feat)

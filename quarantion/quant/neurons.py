@@ -55,11 +55,11 @@ def _int_loop(a, guard, bias, theta, m, steps, reset, v0=None):
         v = p-theta*s if reset=='subtract' else p*~s if reset=='zero' else p
     return spk,pre
 
-@as_operator('lif_int')
-def _lif_int(a:Tensor, bias_real:Tensor, theta_real:Tensor, beta_real:Tensor, unit:Tensor,
-             bias:Tensor, theta:Tensor, m:Tensor, guard:int, steps:int, reset:str,
-             surrogate:str, slope:float, detach_reset:bool, kernel:bool, real:bool,
-             v0:Tensor|None, v0_real:Tensor|None)->tuple[Tensor,Tensor,Tensor]:
+# %% ../../nbs/quant/neurons.ipynb #fb8f2f5a
+def _ints(a:Tensor, bias_real:Tensor, theta_real:Tensor, beta_real:Tensor, unit:Tensor,
+          bias:Tensor, theta:Tensor, m:Tensor, guard:int, steps:int, reset:str,
+          surrogate:str, slope:float, detach_reset:bool, kernel:bool, real:bool,
+          v0:Tensor|None, v0_real:Tensor|None)->tuple[Tensor,Tensor,Tensor]:
     if kernel and a.device.type=='cpu':
         spk,pre = (empty((steps,*a.shape[1:]), d) for d in (torch.float32,torch.int32))
         ints = (p.to(torch.int32).contiguous().numpy() for p in (bias,m,theta))
@@ -73,6 +73,8 @@ def _lif_int(a:Tensor, bias_real:Tensor, theta_real:Tensor, beta_real:Tensor, un
         return on_cuda(a, (bias,theta,m), unit, guard, steps, RESETS.index(reset), v0, real)
     else: spk,pre = _int_loop(a.long(), guard, bias, theta, m, steps, reset, v0)
     return spk.to(unit.dtype), pre, pre*unit if real else unit.new_empty(0)
+
+_lif_int = as_operator('lif_int')(_ints)
 
 # %% ../../nbs/quant/neurons.ipynb #6889b2dd
 @_lif_int.register_fake
@@ -102,6 +104,15 @@ def _backward(ctx, gs, _, gpre):
 
 _lif_int.register_autograd(_backward, setup_context=_setup)
 
+# %% ../../nbs/quant/neurons.ipynb #92f08a3a
+class _Eager(torch.autograd.Function):
+    "`_lif_int` where nothing is compiled"
+    @staticmethod
+    def forward(ctx, *args):
+        _setup(ctx, args, out := _ints(*args))
+        return out
+    backward = staticmethod(_backward)
+
 # %% ../../nbs/quant/neurons.ipynb #c581a27a
 def plain_neurons(
     a:Tensor, # Σ w·x `[T or 1, B, N]`, whole numbers in a floating dtype, with gradient
@@ -119,7 +130,9 @@ def plain_neurons(
     unit = r.unit.detach().to(dtype)
     ints = i.bias,i.theta,i.leak,i.guard
     v0 = (None,None) if start is None else (start.ints.mem,start.mem)
-    return _lif_int(a, r.bias, r.theta, r.beta, unit, *ints, steps, i.reset, *how[:3], kernel, real, *v0)
+    eager = type(a) is Tensor and not torch.compiler.is_compiling()
+    run = _Eager.apply if eager else _lif_int
+    return run(a, r.bias, r.theta, r.beta, unit, *ints, steps, i.reset, *how[:3], kernel, real, *v0)
 
 # %% ../../nbs/quant/neurons.ipynb #02100ec6
 class Kept(NamedTuple):

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from ..spikes.surrogate import once
 from ..spikes.buffers import empty
+from ..spikes.listed import listed
 from ..spikes.operators import as_operator, on_gpu
 
 # %% ../../nbs/quant/products.ipynb #15b205a7
@@ -155,6 +156,7 @@ def products(
 )->Tensor: # `[n, C]` or `[n, C, h', w']`
     "Σ w·x"
     if conv: return convolve(x, w, *conv, most)
+    if _bounded(x, w, most) and x.is_cpu and (y := listed(x, w)) is not None: return y
     return _of_codes(x, w, (), most) if _bounded(x, w, most) else _plain(x, w)
 
 # %% ../../nbs/quant/products.ipynb #6f469f35

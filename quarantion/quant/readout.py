@@ -14,6 +14,7 @@ from ..checks import as_array
 from .histograms import Histogram
 from .neurons import Coded
 from ..runtime.layer import ONE, RESETS
+from ..spikes.buffers import empty
 from ..spikes.neuron import Gradient
 from ..spikes.surrogate import SURROGATES, once, plain_tensors
 from ..spikes.unwritten import Passing, Unwritten, into_weights, out_of_weights, per_neuron_rows
@@ -38,7 +39,7 @@ def _ints(k, steps, how, count, look):
 class _Readout(torch.autograd.Function):
     @staticmethod
     def forward(ctx, a, bias, theta, beta, w, n):
-        sums = a.to(torch.int32)
+        sums = empty(a.shape, torch.int32).copy_(a)
         ctx.save_for_backward(sums, w)
         ctx.n,ctx.dtype = n,bias.dtype
         return into_weights(sums, n.per, n.guard, w, n.passing, n.ends)
@@ -49,8 +50,9 @@ class _Readout(torch.autograd.Function):
         (a,w),n,learn = ctx.saved_tensors,ctx.n,ctx.needs_input_grad[1:4]
         gx,gw,gbeta,gtheta = out_of_weights(grads, a, n.per, n.guard, n.reals, w, n.passing, learn[:0:-1])
         reals = (gx.sum(0).sum(0) if learn[0] else None),gtheta,gbeta
-        reals = (g.to(ctx.dtype) if l else None for g,l in zip(reals, learn))
-        return gx*(torch.from_numpy(n.reals[2])*2.**n.guard), *reals, gw, None
+        reals = [g.to(ctx.dtype) if l else None for g,l in zip(reals, learn)]
+        gx.mul_(torch.from_numpy(n.reals[2])*2.**n.guard) # nobody else has it
+        return gx, *reals, gw, None
 
 # %% ../../nbs/quant/readout.ipynb #c9f1133f
 def unwritten(

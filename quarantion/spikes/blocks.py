@@ -16,6 +16,7 @@ from ..checks import fail
 from ..runtime.layer import Record
 from ..runtime.state import PARTS, State
 from .bits import pack, unpack
+from .listed import applied
 from .neuron import Diagonal, Neurons, check_meets
 from .operators import on_gpu
 from .surrogate import no_second
@@ -23,7 +24,8 @@ from .unwritten import Unwritten, spikes_of, taken
 
 # %% ../../nbs/spikes/blocks.ipynb #534c5ea8
 def _applied(layer, x):
-    "What a layer makes of what comes in; a convolution on a GPU with a shorter way back, if there is one"
+    "What a layer makes of what comes in: weights of few spikes, a convolution on a GPU with a shorter way back"
+    if type(layer) is nn.Linear: return applied(layer, x)
     hooks = layer._forward_hooks or layer._forward_pre_hooks
     plain = type(layer) is nn.Conv2d and layer.padding_mode=='zeros' and not hooks
     if not plain or not x.requires_grad or torch.compiler.is_compiling() or not on_gpu(x): return layer(x)

@@ -14,6 +14,7 @@ from ..checks import as_array
 from ..kernels.readout import readout_forward
 from ..kernels.readout_back import readout_backward
 from ..runtime.layer import RESETS
+from .buffers import empty
 from .neuron import LIF, lif_arguments
 from .operators import over_time
 from .surrogate import SURROGATES, once
@@ -110,7 +111,7 @@ def out_of_weights(
     "The way back"
     gy,gfired = grads
     gfired = gfired.float() if p.count else torch.zeros(x.shape[1])
-    gx,gw = torch.empty(x.shape),torch.empty(w.shape)
+    gx,gw = empty(x.shape),torch.empty(w.shape)
     sums = [torch.empty(x.shape[2] if l else 0, dtype=torch.float64) for l in learn]
     readout_backward(*map(as_array, (gy,gfired,x)), guard, per, reals, as_array(w), gx.numpy(), gw.numpy(),
         *(s.numpy() for s in sums), *p[:-1], torch.get_num_threads())
