@@ -169,13 +169,14 @@ def backward_on_cpu(
 # %% ../../nbs/spikes/compiled.ipynb #dc926b9f
 WORTH = [2**12] # numbers of x over all steps: to compile takes seconds, which fewer are not worth
 
-# %% ../../nbs/spikes/compiled.ipynb #f5af29c0
+# %% ../../nbs/spikes/compiled.ipynb #94fac75e
 @cache
 def _traceable(step, dtype, learns):
     "Can its operations, and those of its gradient, be compiled?"
     try: return forward_graph(step, dtype) and (not learns or backward_graph(step, dtype)) and True
     except Untraceable as e:
-        warn(f'{step.name}: runs in a slow loop of torch; expected operations on each neuron alone, found {e} in its gradient')
+        want = f'expected operations on each neuron alone, found {e} in its gradient'
+        warn(f'{step.name}: runs in a slow loop of torch; {want}')
 
 def _by(step, x, learns=True):
     "What compiles for this input: functions forward and back; nothing for the loop"

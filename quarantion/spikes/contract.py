@@ -159,7 +159,7 @@ def _surrogate(layer):
         seen.add(n); todo += [f for f,_ in n.next_functions]
     fail('spikes', layer.kind, 'those of `spike(v-threshold)`, with a slope that is a number', 'others')
 
-# %% ../../nbs/spikes/contract.ipynb #1d7c6f7e
+# %% ../../nbs/spikes/contract.ipynb #45219f0b
 def _values(layer, shape): # of its parameters, one for each neuron, with a gradient
     each = lambda k: per_neuron(getattr(layer, k).detach().cpu().double(), shape, k).clone()
     return [each(k).requires_grad_(getattr(layer, k).requires_grad) for k in layer.step.params]
@@ -181,29 +181,36 @@ def _same_spikes(layer, lif, found):
     with torch.no_grad():
         spk,states = loop(layer.step, x, [torch.zeros_like(x[0])]*len(names), _values(layer, shape), 40)
         s,m = twin(x)
-    return torch.equal(s, spk) and torch.allclose(m, states[names.index(found['membrane'])], rtol=1e-5, atol=1e-5*float(x.abs().max()))
+    mem = states[names.index(found['membrane'])]
+    return torch.equal(s, spk) and torch.allclose(m, mem, rtol=1e-5, atol=1e-5*float(x.abs().max()))
 
-# %% ../../nbs/spikes/contract.ipynb #67c89bda
+# %% ../../nbs/spikes/contract.ipynb #48e4b474
+def _near(lif, n, rng):
+    "Inputs and membranes `[64, n]` that come as near to the threshold as the surrogate is wide"
+    beta,theta,late = lif.beta.detach(),lif.threshold.detach(),'delayed' in lif.reset
+    near = torch.linspace(-.49, .49, 64, dtype=torch.float64)[:,None].expand(64, n)/lif.slope
+    v0 = theta*torch.rand(64, n, generator=rng, dtype=torch.float64)
+    if late: v0[::2] = theta+near.flip(0)[::2] # its reset hangs on the membrane before
+    return theta+near-beta*v0+(theta*(v0>theta) if late else 0), v0
+
+# %% ../../nbs/spikes/contract.ipynb #a62a6811
 def _same_gradients(layer, lif, found, silent):
     "Are they the same, to the input, to the membrane before, and to the values in `silent`?"
     shape,names,rng = _shape(layer),[*layer.step.rest],torch.Generator().manual_seed(0)
     twin,n,values = _twin(lif, shape),math.prod(shape),_values(layer, shape)
-    beta,theta = (getattr(twin, k).detach() for k in ('beta','threshold'))
-    near = torch.linspace(-.49, .49, 64, dtype=torch.float64)[:,None].expand(64, n)/lif.slope
-    v0 = theta*torch.rand(64, n, generator=rng, dtype=torch.float64)
-    if lif.reset=='subtract_delayed': v0[::2] = theta+near.flip(0)[::2] # its reset hangs on the membrane before
-    x = theta+near-beta*v0+(theta*(v0>theta) if lif.reset=='subtract_delayed' else 0)
-    x,v0,weigh = x.requires_grad_(),v0.requires_grad_(),torch.rand(2, 64, n, generator=rng, dtype=torch.float64)
+    x,v0 = (v.requires_grad_() for v in _near(twin, n, rng))
+    weigh = torch.rand(2, 64, n, generator=rng, dtype=torch.float64)
     starts = [v0 if k==found['membrane'] else torch.zeros_like(x) for k in names]
     spk,states = loop(layer.step, x[None], starts, values, 1)
     own = (weigh*torch.stack([spk[0],states[names.index(found['membrane'])][0]])).sum()
     r = twin.record(x[None], State(v0, torch.zeros_like(x) if len(names)>1 else None))
     both = own,(weigh*torch.stack([r.spk[0],r.mem[0]])).sum()
-    to = [[x,v0,*(values[[*layer.step.params].index(p)] for p in silent.values())],[x,v0,*(getattr(twin, k) for k in silent)]]
+    mine = [values[[*layer.step.params].index(p)] for p in silent.values()]
+    to = [x,v0,*mine],[x,v0,*(getattr(twin, k) for k in silent)]
     a,b = (torch.autograd.grad(o, t, allow_unused=True) for o,t in zip(both, to))
     return all(p is not None and torch.allclose(p, q, rtol=1e-3, atol=1e-6*float(q.abs().max())) for p,q in zip(a, b))
 
-# %% ../../nbs/spikes/contract.ipynb #6105c3e2
+# %% ../../nbs/spikes/contract.ipynb #6b0eebc9
 def _learned(layer, a, e):
     "Parameters in an expression that learn"
     names = [n for s in e.free_symbols for n in (a.of[a.made[s]] if s in a.made else [str(s)])]
@@ -215,7 +222,8 @@ def _learns(layer, a, found):
     every = [p for ps in has.values() for p in ps]
     silent = {k:ps[0] for k,ps in has.items() if ps and a.plain(found[k])==a.symbols[ps[0]] and every.count(ps[0])==1}
     for k,ps in has.items():
-        if ps and k not in silent: warn(f'{layer.kind}: its LIF learns `{k}` itself from here on, where the step learned {", ".join(ps)}')
+        said = f'its LIF learns `{k}` itself from here on, where the step learned {", ".join(ps)}'
+        if ps and k not in silent: warn(f'{layer.kind}: {said}')
     return {f'learn_{k}':bool(ps) for k,ps in has.items()},silent
 
 _LEAKS = 'beta','threshold','alpha'

@@ -15,12 +15,13 @@ from .compiled import loop, over_time
 from .neuron import Neurons, per_neuron, steps_over
 from .step import Step, check_rest, check_step
 
-# %% ../../nbs/spikes/own.ipynb #dfa4a287
+# %% ../../nbs/spikes/own.ipynb #6a1c0ed0
 def _input(x, steps, where):
     "T; raises `CheckError` unless this is an input over time"
     if not isinstance(x, Tensor) or not x.is_floating_point():
         fail('`x`', where, 'a tensor of a floating dtype', getattr(x, 'dtype', type(x).__name__))
-    if x.layout!=torch.strided or x.is_meta: fail('`x`', where, 'a dense tensor that is there', f'{x.layout} on {x.device}')
+    there = x.layout==torch.strided and not x.is_meta
+    if not there: fail('`x`', where, 'a dense tensor that is there', f'{x.layout} on {x.device}')
     if x.ndim<3: fail('`x`', where, 'axes `t b n` or `t b c h w`', f'shape {tuple(x.shape)}')
     return steps_over(x, steps, where)
 
@@ -37,7 +38,7 @@ def _starts(self, x, state, where):
     if more is not None and not names[1:]: fail('`state.more`', where, 'none', found)
     return [v.flatten(1) for v in (state.mem,*(() if more is None else more.unbind(1)))]
 
-# %% ../../nbs/spikes/own.ipynb #9790c09e
+# %% ../../nbs/spikes/own.ipynb #89e0ebef
 class _Own(Neurons):
     "A layer of neurons of your own; `neuron` makes a class of them"
     step,recurrent,by = None,None,'compiled' # The step; the way back of spikes is in it; what runs it
@@ -49,7 +50,8 @@ class _Own(Neurons):
             if k not in learns: fail(f'`{k}`', self.kind, want, 'no such parameter')
         for k,v in (self.step.params | values).items():
             if not isinstance(learns[k], bool): fail(f'`learn_{k}`', self.kind, 'True or False', repr(learns[k])[:40])
-            if not isinstance(v, (int,float,Tensor)): fail(f'`{k}`', self.kind, 'a number or a tensor', type(v).__name__)
+            known = isinstance(v, (int,float,Tensor))
+            if not known: fail(f'`{k}`', self.kind, 'a number or a tensor', type(v).__name__)
             self._keep(k, check_finite(v, k), learns[k])
 
     def extra_repr(self):

@@ -46,7 +46,7 @@ def _line(f):
     cell = file.startswith(('<','ipykernel')) or file.isdigit()
     return f'line {at.f_lineno} of a cell' if cell else f'{file}:{at.f_lineno}'
 
-# %% ../../nbs/spikes/step.ipynb #6ae4d07a
+# %% ../../nbs/spikes/step.ipynb #5c22e8f6
 def check_rest(
     rest:dict # What a neuron remembers, by name, and its value at rest
 ):
@@ -56,7 +56,8 @@ def check_rest(
     for k,v in rest.items():
         good = isinstance(v, (int,float)) and not isinstance(v, bool) and abs(v)<=sys.float_info.max
         if not good: fail(f'`{k}`', '@neuron', 'a finite number, its value at rest', repr(v)[:40])
-        if k.startswith('_') or not k.isidentifier() or keyword.iskeyword(k): fail(f'`{k}`', '@neuron', 'a name that a field can have', 'none')
+        field = k.isidentifier() and not k.startswith('_') and not keyword.iskeyword(k)
+        if not field: fail(f'`{k}`', '@neuron', 'a name that a field can have', 'none')
 
 # %% ../../nbs/spikes/step.ipynb #1657e19c
 class Step:
@@ -80,15 +81,17 @@ class Step:
         found = f'({", ".join(type(o).__name__ for o in out)})' if isinstance(out, tuple) else type(out).__name__
         fail('what it gives', self.name, '((…), spikes): what it remembers, in a tuple, and spikes', found)
 
-# %% ../../nbs/spikes/step.ipynb #2f3143c6
+# %% ../../nbs/spikes/step.ipynb #170c62fe
 _IN_PLACE = 'new tensors, as of v = v*beta or torch.where'
 _VALUE = 'torch.where, as neurons differ'
 _ASKED = 'Python that asks for the value of a tensor (if, float, item)'
-_MAKES = set('zeros_like ones_like full_like empty_like scalar_tensor _to_copy clone detach alias lift_fresh expand'.split())
+_MAKES = set('zeros_like ones_like full_like empty_like scalar_tensor _to_copy clone detach alias'.split())
+_MAKES |= {'lift_fresh','expand'}
 
 def is_alone(op): # does it make of each neuron's numbers that neuron's?
     return torch.Tag.pointwise in op.tags or op._schema.name.split('::')[-1] in _MAKES
 
+# %% ../../nbs/spikes/step.ipynb #7a980172
 class _Watched(TorchDispatchMode):
     "Refuse what a step may not do, where it does it"
     def __init__(self, step, given):
@@ -181,7 +184,7 @@ class Graph(NamedTuple):
             if n.op=='call_function': at[n] = g.node_copy(n, at.get)
         return [None if o is None else at[o] for o in self.outs]
 
-# %% ../../nbs/spikes/step.ipynb #9cd455c9
+# %% ../../nbs/spikes/step.ipynb #252cbdcc
 class Untraceable(Exception): pass
 
 def _is_fresh(n): # does nothing else look at it?
@@ -201,7 +204,7 @@ def _cleaned(traced, dtype):
         elif n.op=='get_attr': at[n] = _constant(g, getattr(traced, n.target).item(), dtype)
         elif n.op=='output': outs = tuple(map(at.get, tree_leaves(n.args, is_leaf=lambda v: v is None)))
         elif n.target in _SAME: at[n] = at[n.args[0]]
-        elif n.target is aten.copy_.default and _is_fresh(n.args[0]): at[n] = at[n.args[0]] = _like(g, n.args, at) # into what was made here
+        elif n.target is aten.copy_.default and _is_fresh(n.args[0]): at[n] = at[n.args[0]] = _like(g, n.args, at)
         elif n.target in _NEW: at[n] = None # until something is written there
         elif n.target in _FILLED: at[n] = _constant(g, n.args[_FILLED[n.target]], n.kwargs.get('dtype') or dtype)
         elif not is_alone(n.target) and n.target is not _CAST or n.target._schema.is_mutable:
@@ -211,6 +214,7 @@ def _cleaned(traced, dtype):
     g.eliminate_dead_code()
     return Graph(g, outs)
 
+# %% ../../nbs/spikes/step.ipynb #c96899f2
 _one_at_a_time = RLock() # torch's tracer and compiler patch what they find
 
 @contextmanager
