@@ -85,7 +85,7 @@ def compiled_loop(
 # %% ../../nbs/bench/own.ipynb #55cb073b
 HAND,LOOP = 'LIF kernel by hand','loop of torch'
 
-# %% ../../nbs/bench/own.ipynb #e40f5ff4
+# %% ../../nbs/bench/own.ipynb #845f94a1
 def bench_own(
     threads:int=2, # Threads of the second half; the first has one
     quick:bool=False, # Fewer repeats, and the loop is not compiled
@@ -104,7 +104,8 @@ def bench_own(
                     if n==1 and not quick:
                         run,took = compiled_loop(cur, g)
                         peers[f'torch.compile of the loop, after {took:.0f} s'] = run,0
-                work = f'{kind.__name__}, forward + backward T={shape[0]} B={shape[1]} N={shape[2]}, {n} thread'+'s'*(n>1)
+                sizes = f'T={shape[0]} B={shape[1]} N={shape[2]}, {n} thread'+'s'*(n>1)
+                work = f'{kind.__name__}, forward + backward {sizes}'
                 out += race(work, n, layer_of(kind, cur, g), peers, **how)
     return out
 
