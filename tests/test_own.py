@@ -305,6 +305,27 @@ def test_half_precision_in_the_middle_is_kept():
     for a,b in zip(got, layer(x)): assert torch.equal(a, b)
 
 
+LEVEL = [1.]
+
+
+@pytest.mark.parametrize('by', ['compiled', 'loop'])
+def test_what_it_reads_besides_may_not_change(by, monkeypatch):
+    scale = .9
+    @neuron(v=0.)
+    def Level(state, x):
+        v = scale*state.v+x
+        s = spike(v-LEVEL[0])
+        return (v-s,), s
+    layer,x = Level(),torch.randn(5, 4, 30)
+    layer.by = by
+    layer(x)
+    monkeypatch.setitem(globals(), 'LEVEL', [3.])
+    with pytest.raises(CheckError, match=r'Level: `LEVEL`: expected \[1.0\], as when it was made .*found \[3.0\]'): layer(x)
+    monkeypatch.undo()
+    scale = .5
+    with pytest.raises(CheckError, match='`scale`: expected 0.9'): layer(x)
+
+
 def test_first_use_from_threads():
     @neuron(v=0.)
     def Shared(state, x):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['neuron']
 
-# %% ../../nbs/spikes/own.ipynb #46521bb7
+# %% ../../nbs/spikes/own.ipynb #8085fbb3
 import torch
 from torch import Tensor, nn
 from ..checks import check_finite, fail
@@ -13,7 +13,7 @@ from ..runtime.layer import Record
 from ..runtime.state import State, check_start
 from .compiled import loop, over_time
 from .neuron import Neurons, per_neuron, steps_over
-from .step import Step, check_rest, check_step
+from .step import Step, check_besides, check_rest, check_step
 
 # %% ../../nbs/spikes/own.ipynb #6a1c0ed0
 def _input(x, steps, where):
@@ -38,7 +38,7 @@ def _starts(self, x, state, where):
     if more is not None and not names[1:]: fail('`state.more`', where, 'none', found)
     return [v.flatten(1) for v in (state.mem,*(() if more is None else more.unbind(1)))]
 
-# %% ../../nbs/spikes/own.ipynb #89e0ebef
+# %% ../../nbs/spikes/own.ipynb #ae5ddb13
 class _Own(Neurons):
     "A layer of neurons of your own; `neuron` makes a class of them"
     step,recurrent,by = None,None,'compiled' # The step; the way back of spikes is in it; what runs it
@@ -66,7 +66,8 @@ class _Own(Neurons):
         where = where or self.kind
         steps = _input(x, steps, where)
         starts,how = _starts(self, x, state, where),dict(compiled=over_time, loop=loop)
-        params = [per_neuron(getattr(self, p).to(x.dtype), x.shape[2:], p) for p in check_step(self.step).params]
+        params = [per_neuron(getattr(self, p).to(x.dtype), x.shape[2:], p) for p in self.step.params]
+        check_besides(check_step(self.step))
         run = how.get(self.by) or fail('`by`', where, "'compiled' or 'loop'", repr(self.by))
         spk,states = run(self.step, x.flatten(2), starts, params, steps, keep)
         shaped = lambda v: v.reshape(len(v), *x.shape[1:])

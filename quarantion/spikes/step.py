@@ -59,7 +59,24 @@ def check_rest(
         field = k.isidentifier() and not k.startswith('_') and not keyword.iskeyword(k)
         if not field: fail(f'`{k}`', '@neuron', 'a name that a field can have', 'none')
 
-# %% ../../nbs/spikes/step.ipynb #1657e19c
+# %% ../../nbs/spikes/step.ipynb #f774e23d
+_PLAIN = int,float,str,tuple,list,dict
+
+def _besides(f):
+    "What a function reads besides its arguments, of numbers and lists of them, in words"
+    code = getattr(f, '__code__', None)
+    if code is None: return {}
+    cells = [(k,c.cell_contents) for k,c in zip(code.co_freevars, f.__closure__ or ())]
+    read = [(k,f.__globals__[k]) for k in code.co_names if k in f.__globals__]
+    return {k:repr(v) for k,v in (*read,*cells) if isinstance(v, _PLAIN) and (not hasattr(v, '__len__') or len(v)<100)}
+
+def check_besides(step):
+    "Raise `CheckError` where that changed since a step was made, as a compiled one would not see it"
+    now = _besides(step.f)
+    for k,v in step.besides.items():
+        if now.get(k)!=v: fail(f'`{k}`', step.name, f'{v}, as when it was made (parameters may change)', now.get(k))
+
+# %% ../../nbs/spikes/step.ipynb #e9292843
 class Step:
     "A step of neurons: call it with what they remember, their input and their parameters, all tensors alike"
     def __init__(self,
@@ -68,6 +85,7 @@ class Step:
     ):
         self.f,self.params,self.name = f,_params(f),name_of(f)
         check_rest(rest)
+        self.besides = _besides(f)
         self.rest,self.State = {k:float(v) for k,v in rest.items()},namedtuple(self.name, rest)
 
     def __call__(self,
