@@ -128,3 +128,18 @@ def test_without_compiled_kernels(monkeypatch):
     for k in 'list_spikes','turn_lists','listed_products','listed_gradient': monkeypatch.setattr(listed, k, getattr(load('listed'), k))
     theirs = grads(net, x[:,:2], y[:2])
     assert all(torch.equal(ours[1][k], theirs[1][k]) for k in ours[1])
+
+
+def test_who_listens_is_heard():
+    import torch.nn.modules.module as modules
+    from torch import nn
+    from quarantion.spikes.listed import applied
+    layer,x,seen = nn.Linear(2048, 64),(torch.rand(64, 2048)<.1).float(),[]
+    plain = applied(layer, x)
+    h = modules.register_module_forward_hook(lambda m, i, y: seen.append(1) if m is layer else None)
+    applied(layer, x)
+    h.remove()
+    assert seen==[1]
+    old = layer.forward
+    layer.forward = lambda v: 2*old(v)
+    torch.testing.assert_close(applied(layer, x), 2*plain)

@@ -49,6 +49,13 @@ def _gains(lists, g, J, biased):
     listed_gradient(back, rows, as_array(g), gw.numpy(), gb.numpy(), torch.get_num_threads())
     return gw,gb if biased else None
 
+# %% ../../nbs/spikes/listed.ipynb #6d72eb11
+_HOOKS = [k for k in vars(nn.Linear(1, 1)) if k.endswith('_hooks') and ('forward' in k or 'backward' in k)]
+_GLOBAL = [v for k,v in vars(nn.modules.module).items() if k.startswith('_global_') and k.endswith('_hooks')]
+
+def is_heard(layer): # does anything listen to it, or stand in place of its own `forward`?
+    return 'forward' in vars(layer) or any(_GLOBAL) or any(getattr(layer, k) for k in _HOOKS)
+
 # %% ../../nbs/spikes/listed.ipynb #22f41dcd
 class _Listed(torch.autograd.Function):
     @staticmethod
@@ -79,7 +86,6 @@ def applied(
     x:Tensor # What comes in, `[R, …]`
 )->Tensor: # What goes out
     "What a layer makes of what comes in"
-    plain = type(layer) is nn.Linear and not (layer._forward_hooks or layer._forward_pre_hooks)
-    plain = plain and not (layer._backward_hooks or layer._backward_pre_hooks or torch.is_autocast_enabled('cpu'))
+    plain = type(layer) is nn.Linear and not is_heard(layer) and not torch.is_autocast_enabled('cpu')
     y = listed(x, layer.weight, layer.bias) if plain else None
     return layer(x) if y is None else y

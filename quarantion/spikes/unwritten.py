@@ -15,6 +15,7 @@ from ..kernels.readout import readout_forward
 from ..kernels.readout_back import readout_backward
 from ..runtime.layer import RESETS
 from .buffers import empty
+from .listed import is_heard
 from .neuron import LIF, lif_arguments
 from .operators import over_time
 from .surrogate import SURROGATES, once
@@ -162,12 +163,6 @@ def _handed_on(x, w):
     zero = x.new_zeros(x.shape[2])
     return _Readout.apply(x, zero, zero+.5, w, _ON._replace(steps=len(x)))[0]
 
-_HOOKS = [k for k in vars(nn.Linear(1, 1)) if k.endswith('_hooks') and ('forward' in k or 'backward' in k)]
-_GLOBAL = [v for k,v in vars(nn.modules.module).items() if k.startswith('_global_') and k.endswith('_hooks')]
-
-def _heard(l): # does anything listen to a layer, or stand in place of its own `forward`?
-    return 'forward' in vars(l) or any(_GLOBAL) or any(getattr(l, k) for k in _HOOKS)
-
 def taken(
     x, # What comes in, a tensor or `Unwritten`
     layers:list, # Modules of a block before its neurons
@@ -175,7 +170,7 @@ def taken(
 )->tuple: # What comes in, a tensor, and the layers that it has yet to pass
     "Spikes behind the first layer, at once"
     later,l = isinstance(x, Unwritten),layers[0] if layers else None
-    plain = type(l) is nn.Linear and not _heard(l) and not torch.is_autocast_enabled('cpu')
+    plain = type(l) is nn.Linear and not is_heard(l) and not torch.is_autocast_enabled('cpu')
     there = later or spikes and _here(x) and not torch.compiler.is_compiling()
     if not (plain and there and few(l.weight, x.shape[2])): return x.written() if later else x,layers
     y = x.products(l.weight) if later else _handed_on(x, l.weight)
