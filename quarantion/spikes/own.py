@@ -66,7 +66,7 @@ class _Own(Neurons):
         where = where or self.kind
         steps = _input(x, steps, where)
         starts,how = _starts(self, x, state, where),dict(compiled=over_time, loop=loop)
-        params = [per_neuron(getattr(self, p).to(x.dtype), x.shape[2:], p) for p in self.step.params]
+        params = [per_neuron(getattr(self, p).to(x), x.shape[2:], p) for p in self.step.params]
         check_besides(check_step(self.step))
         run = how.get(self.by) or fail('`by`', where, "'compiled' or 'loop'", repr(self.by))
         spk,states = run(self.step, x.flatten(2), starts, params, steps, keep)
