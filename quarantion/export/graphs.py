@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RULES', 'rules_of', 'NirState', 'NirRun']
 
-# %% ../../nbs/export/graphs.ipynb #5cf574f3
+# %% ../../nbs/export/graphs.ipynb #3064c6ed
 import math
 from dataclasses import dataclass
 import numpy as np
@@ -14,7 +14,7 @@ from .parts.graph import NEURONS, NirGraph, read_nir
 from .parts.rules import LARGEST, Rules, shape_after, stepped
 from ..runtime.layer import Record
 
-# %% ../../nbs/export/graphs.ipynb #48ce8adf
+# %% ../../nbs/export/graphs.ipynb #8dd17a32
 RULES = dict(nir=Rules(), snntorch=Rules(seconds=False, rest=True), spikingjelly=Rules(ties=True),
              norse=Rules(dt=1e-3, seconds=False), # and of sinabs, whose time is in steps
              sinabs=Rules(dt=1., reset='subtract', ties=True, decay='exp', whole=True, seconds=False, many=True))
@@ -25,7 +25,7 @@ def rules_of(
     "Rules by name"
     return source if isinstance(source, Rules) else RULES[check_in(source, tuple(RULES), 'rules')]
 
-# %% ../../nbs/export/graphs.ipynb #fa5ce189
+# %% ../../nbs/export/graphs.ipynb #9f1a8942
 def _ordered(graph):
     "Names in order, and the edges back"
     start = graph.only('Input')
@@ -46,7 +46,7 @@ def _ordered(graph):
     if lost: fail(f'node {lost[0]}', 'graph', f'a way from {start} to it', 'none')
     return order[::-1],back
 
-# %% ../../nbs/export/graphs.ipynb #ac0ff7f7
+# %% ../../nbs/export/graphs.ipynb #f50f5d12
 def _shaped(run):
     "Shapes of samples, before anything of their size is made"
     shapes = {run.input:tuple(int(n) for n in np.ravel(run.nodes[run.input].values['shape']))}
@@ -62,7 +62,7 @@ def _shaped(run):
         if wrong: fail('input', f'node {n}', f'shape {list(given.pop())}', f'{list(shapes[wrong[0]])} from {wrong[0]}')
     return shapes
 
-# %% ../../nbs/export/graphs.ipynb #24a9b911
+# %% ../../nbs/export/graphs.ipynb #be64d24e
 class _Wired:
     "Nodes in order, with what gives to each"
     @typed
@@ -78,14 +78,14 @@ class _Wired:
         self.shapes = _shaped(self)
         self.in_shape,self.out_shape = self.shapes[self.input],self.shapes[self.output]
 
-# %% ../../nbs/export/graphs.ipynb #35c7e44e
+# %% ../../nbs/export/graphs.ipynb #6d0bea96
 @dataclass(frozen=True)
 class NirState:
     "What a graph holds between two steps"
     own:dict # States of neurons: node → arrays `[B, …]`, membranes first
     back:dict # What nodes with an edge back gave in the last step
 
-# %% ../../nbs/export/graphs.ipynb #d2b58f20
+# %% ../../nbs/export/graphs.ipynb #36ce3dae
 @typed
 def _step(
     run, # A `NirRun`
@@ -113,7 +113,7 @@ def _start(run, b):
     held = lambda n: tuple(np.zeros((b,*run.shapes[n])) for _ in range(1+(run.nodes[n].kind=='CubaLIF')))
     return NirState({n:held(n) for n in run.order}, _silent(run, b) if run.rules.rest else {})
 
-# %% ../../nbs/export/graphs.ipynb #4d70237e
+# %% ../../nbs/export/graphs.ipynb #f289a7b1
 def _over_time(run, x, steps, state):
     "What comes out of each node at each step, membranes, and the last state"
     x = check_finite(as_array(x, 'x'), 'x')
@@ -125,7 +125,7 @@ def _over_time(run, x, steps, state):
         out,state = _step(run, x[min(t, len(x)-1)], state)
         yield out,state
 
-# %% ../../nbs/export/graphs.ipynb #f3b1b75b
+# %% ../../nbs/export/graphs.ipynb #183fdb6c
 class NirRun(_Wired):
     "A graph that can be run, in float64, from zero"
     @typed
@@ -138,7 +138,7 @@ class NirRun(_Wired):
         names = [n for n in self.order if self.nodes[n].kind in NEURONS]
         took = [(out,s) for out,s in _over_time(self, x, steps, state)]
         fires = lambda n: self.nodes[n].kind not in ('I','LI')
-        kind = np.int32 if self.rules.many else np.uint8
+        kind = float if self.rules.many else np.uint8
         def spikes(n): return np.stack([out[n] if fires(n) else np.zeros_like(out[n]) for out,_ in took]).astype(kind)
         return [Record(n, spikes(n), np.stack([s.own[n][0] for _,s in took]), took[-1][1]) for n in names]
 

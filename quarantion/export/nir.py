@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NirFile', 'to_nir', 'from_nir', 'NirProof', 'prove_nir']
 
-# %% ../../nbs/export/nir.ipynb #f1a7b802
+# %% ../../nbs/export/nir.ipynb #1fb7fed1
 import json, tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from ..runtime.layer import ONE, arrays
 from ..runtime.network import IntegerNetwork
 from ..runtime.store import check_header, layer_header, layer_said
 
-# %% ../../nbs/export/nir.ipynb #16564b79
+# %% ../../nbs/export/nir.ipynb #2d0f2f3b
 @dataclass(frozen=True)
 class NirFile:
     "An integer network as a graph"
@@ -50,7 +50,7 @@ def _said(net, profile, dt, title):
     said = dict(format='quarantion.nir', version=1, profile=profile, dt=dt, header=head, layers=layers)
     return said|(dict(title=title) if title else {})
 
-# %% ../../nbs/export/nir.ipynb #a7e5ea5e
+# %% ../../nbs/export/nir.ipynb #f979e2b0
 @typed
 def to_nir(
     net:IntegerNetwork, # The program
@@ -68,7 +68,7 @@ def to_nir(
         grow(g, i, p, 1. if i else net.in_scale, profile!='portable', dt)
     return NirFile(name, g.done(quarantion=_said(net, profile, dt, title)), profile, dt)
 
-# %% ../../nbs/export/nir.ipynb #6e665cfe
+# %% ../../nbs/export/nir.ipynb #cfd59dc0
 def _field(said, key, kind, where):
     "A field of the metadata"
     v = said.get(key)
@@ -94,7 +94,7 @@ def _layers(said, kinds, where):
         if not all(isinstance(v, np.ndarray) for v in l.values()): fail('metadata', at, 'arrays', l)
         yield layer_said(k, l, at)
 
-# %% ../../nbs/export/nir.ipynb #a3c109c8
+# %% ../../nbs/export/nir.ipynb #7922d475
 def _program(said, where):
     "The program of metadata"
     try: head = parse_json(_field(said, 'header', str, where))
@@ -120,7 +120,7 @@ def _check_graph(want, found, where):
         fail('graph', where, f'nodes {names[0]}, as its metadata say', names[1])
     for name,n in want.nodes.items(): _check_node(name, n, found.nodes[name], where)
 
-# %% ../../nbs/export/nir.ipynb #f482a444
+# %% ../../nbs/export/nir.ipynb #9d30fbc8
 def _rebuilt(graph, where):
     "The program of a graph that was read"
     said = _meta(graph, where)
@@ -140,7 +140,7 @@ def from_nir(
     "Read a program; raises `CheckError` where the graph is not that of its metadata, and for files of others"
     return _rebuilt(read_nir(path), str(path))
 
-# %% ../../nbs/export/nir.ipynb #c9cc36b6
+# %% ../../nbs/export/nir.ipynb #cbc87b4f
 @dataclass(frozen=True)
 class NirProof(ExportProof):
     "What came out when a file was run by simulators, beside the program with membranes in real numbers"
@@ -161,7 +161,7 @@ class NirProof(ExportProof):
 
 NirProof.__init__ = typed(NirProof.__init__)
 
-# %% ../../nbs/export/nir.ipynb #32d91b4e
+# %% ../../nbs/export/nir.ipynb #57d122ed
 def _ours(graph, names, x, dt):
     "Our evaluation of a graph; thresholds of their own have no membranes to compare"
     got = {r.name:r for r in NirRun(graph, Rules(dt=dt)).record(x)}
@@ -176,7 +176,7 @@ def _by_all(path, graph, x, want, dt, tools):
         except CheckError as e: refused[t] = str(e)
     return found,refused
 
-# %% ../../nbs/export/nir.ipynb #cfae113f
+# %% ../../nbs/export/nir.ipynb #f8ebcc19
 class _Told:
     "What the samples of a proof add up to"
     def __init__(self): self.numbers,self.lines,self.wrong,self.apart,self.first,self.refused = [0]*5,[],{},{},{},{}
@@ -185,7 +185,8 @@ class _Told:
         "A few samples: records in real numbers and of the program, and what differs by tool"
         others = 0 if net.decision=='values' else _others(net, want, exact)
         rounded = sum(int((a.spk!=b.spk).sum()) for a,b,l in zip(want, exact, net.layers) if fires(l))
-        more = sum(r.spk.size for r in want),sum(int(r.spk.sum()) for r in want),rounded,near,others
+        seen = [r.spk for r,l in zip(want, net.layers) if fires(l)]
+        more = sum(map(np.size, seen)),int(sum(map(np.sum, seen))),rounded,near,others
         self.numbers = [a+b for a,b in zip(self.numbers, more)]
         for t,(wrong,first,far) in found.items():
             self.wrong[t] = self.wrong.get(t, 0)+wrong
@@ -199,7 +200,7 @@ def _others(net, want, exact):
     a,b = float_answers(net, want[-1]),net.decide(exact[-1].spk, exact[-1].mem)
     return int((a!=b).reshape(len(a), -1).any(1).sum())
 
-# %% ../../nbs/export/nir.ipynb #575c74d5
+# %% ../../nbs/export/nir.ipynb #233a52de
 _SIZE = 2**23 # spikes of a layer that are held at once
 
 def _exact(net, codes, steps):
@@ -207,7 +208,7 @@ def _exact(net, codes, steps):
     given = codes[0] if len(codes)<steps else codes.swapaxes(0, 1) if net.batch_first else codes
     return net.record(given, codes=True)
 
-# %% ../../nbs/export/nir.ipynb #f4cc066f
+# %% ../../nbs/export/nir.ipynb #45e1ca71
 @typed
 def prove_nir(
     net:IntegerNetwork, # The program
