@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RULES', 'rules_of', 'NirState', 'NirRun']
 
-# %% ../../nbs/export/graphs.ipynb #3064c6ed
+# %% ../../nbs/export/graphs.ipynb #dbfadf95
 import math
 from dataclasses import dataclass
 import numpy as np
@@ -14,9 +14,10 @@ from .parts.graph import NEURONS, NirGraph, read_nir
 from .parts.rules import LARGEST, Rules, shape_after, stepped
 from ..runtime.layer import Record
 
-# %% ../../nbs/export/graphs.ipynb #8dd17a32
+# %% ../../nbs/export/graphs.ipynb #8f7e026b
 RULES = dict(nir=Rules(), snntorch=Rules(seconds=False, rest=True), spikingjelly=Rules(ties=True),
-             norse=Rules(dt=1e-3, seconds=False), # and of sinabs, whose time is in steps
+             norse=Rules(dt=1e-3, seconds=False), # and files that Norse 1.1.0 writes, whose τ are dt times too short:
+             norse_110=Rules(dt=1e-6, seconds=False), # and sinabs, whose time is in steps
              sinabs=Rules(dt=1., reset='subtract', ties=True, decay='exp', whole=True, seconds=False, many=True))
 
 def rules_of(
@@ -25,7 +26,7 @@ def rules_of(
     "Rules by name"
     return source if isinstance(source, Rules) else RULES[check_in(source, tuple(RULES), 'rules')]
 
-# %% ../../nbs/export/graphs.ipynb #9f1a8942
+# %% ../../nbs/export/graphs.ipynb #a5086ec0
 def _ordered(graph):
     "Names in order, and the edges back"
     start = graph.only('Input')
@@ -46,7 +47,7 @@ def _ordered(graph):
     if lost: fail(f'node {lost[0]}', 'graph', f'a way from {start} to it', 'none')
     return order[::-1],back
 
-# %% ../../nbs/export/graphs.ipynb #f50f5d12
+# %% ../../nbs/export/graphs.ipynb #d42a0ef8
 def _shaped(run):
     "Shapes of samples, before anything of their size is made"
     shapes = {run.input:tuple(int(n) for n in np.ravel(run.nodes[run.input].values['shape']))}
@@ -62,7 +63,7 @@ def _shaped(run):
         if wrong: fail('input', f'node {n}', f'shape {list(given.pop())}', f'{list(shapes[wrong[0]])} from {wrong[0]}')
     return shapes
 
-# %% ../../nbs/export/graphs.ipynb #be64d24e
+# %% ../../nbs/export/graphs.ipynb #f61d29a6
 class _Wired:
     "Nodes in order, with what gives to each"
     @typed
@@ -78,14 +79,14 @@ class _Wired:
         self.shapes = _shaped(self)
         self.in_shape,self.out_shape = self.shapes[self.input],self.shapes[self.output]
 
-# %% ../../nbs/export/graphs.ipynb #6d0bea96
+# %% ../../nbs/export/graphs.ipynb #7e532b73
 @dataclass(frozen=True)
 class NirState:
     "What a graph holds between two steps"
     own:dict # States of neurons: node → arrays `[B, …]`, membranes first
     back:dict # What nodes with an edge back gave in the last step
 
-# %% ../../nbs/export/graphs.ipynb #36ce3dae
+# %% ../../nbs/export/graphs.ipynb #729c30e9
 @typed
 def _step(
     run, # A `NirRun`
@@ -113,7 +114,7 @@ def _start(run, b):
     held = lambda n: tuple(np.zeros((b,*run.shapes[n])) for _ in range(1+(run.nodes[n].kind=='CubaLIF')))
     return NirState({n:held(n) for n in run.order}, _silent(run, b) if run.rules.rest else {})
 
-# %% ../../nbs/export/graphs.ipynb #f289a7b1
+# %% ../../nbs/export/graphs.ipynb #4af0b269
 def _over_time(run, x, steps, state):
     "What comes out of each node at each step, membranes, and the last state"
     x = check_finite(as_array(x, 'x'), 'x')
@@ -125,7 +126,7 @@ def _over_time(run, x, steps, state):
         out,state = _step(run, x[min(t, len(x)-1)], state)
         yield out,state
 
-# %% ../../nbs/export/graphs.ipynb #183fdb6c
+# %% ../../nbs/export/graphs.ipynb #194d46a0
 class NirRun(_Wired):
     "A graph that can be run, in float64, from zero"
     @typed
