@@ -398,6 +398,7 @@ def _infer(
 _TARGETS = dict(c=lambda e: (e.to_c, e.prove_c), js=lambda e: (e.to_js, e.prove_js), # what writes and proves a language
                 wasm=lambda e: (lambda net,title: e.to_wasm(net), lambda net,_,x: e.prove_wasm(net, x)),
                 nir=lambda e: (e.to_nir, e.prove_nir))
+_TARGETS['nir-soft'] = lambda e: (lambda net,title: e.to_nir(net, title=title, profile='exact-soft'), e.prove_nir)
 _ENOUGH = 1000 # Samples that are compared
 
 def _encoded(cfg):
@@ -490,8 +491,6 @@ def _left(run, to, folder, how, board, ask):
 _TO = 'Folder for the files; default: the name of the run and of the language.'
 _SPARSE = 'With --to c: write the places of weights that are not 0, instead of all weights.'
 _CRC = 'With --to c: write a function that checks the constants.'
-_PROFILE = 'With --to nir: portable, which other simulators read, or exact-soft, which has a reset by subtraction.'
-_ONLY = dict(sparse='c', crc='c', board='c', profile='nir') # the language that an option is for
 _BOARD = 'With --to c: for a bare processor, too, in an emulator: cortex-m0plus, cortex-m3, cortex-m4 or cortex-m7.'
 
 @app.command('export', help='Write the integers of a run in another language, and prove them.')
@@ -502,14 +501,13 @@ def _export(
     sparse:Annotated[bool, typer.Option('--sparse', help=_SPARSE)]=False,
     crc:Annotated[bool, typer.Option('--crc', help=_CRC)]=False,
     board:Annotated[str, typer.Option(help=_BOARD)]=None,
-    profile:Annotated[str, typer.Option(help=_PROFILE)]=None,
     no_proof:Annotated[bool, typer.Option('--no-proof', help='Do not compile and compare.')]=False,
     as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
 ):
     "Write the files of an export and its `proof.json`; exit with 1 if it is not proved"
     check_in(to, tuple(_TARGETS), '--to')
-    asked = {k:v for k,v in dict(sparse=sparse, crc=crc, board=board, profile=profile).items() if v}
-    for k in asked: check_in(to, (_ONLY[k],), f'--{k}, --to')
+    asked = {k:v for k,v in dict(sparse=sparse, crc=crc, board=board).items() if v}
+    if to!='c' and asked: fail(f'--{[*asked][0]}', '--to', 'c', to)
     if board: board = _board_of(asked.pop('board'))
     line,said = _left(run if run.is_file() else _meant(run), to, out, asked, board, not no_proof)
     print(json.dumps(said) if as_json else line)

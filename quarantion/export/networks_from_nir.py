@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['network_from_nir']
 
-# %% ../../nbs/export/networks_from_nir.ipynb #a0dac6df
+# %% ../../nbs/export/networks_from_nir.ipynb #746fd65a
 import numpy as np
 import torch
 from torch import nn
@@ -16,7 +16,7 @@ from .parts.rules import Rules
 from ..spikes.network import Network
 from ..spikes.synaptic import neurons_with
 
-# %% ../../nbs/export/networks_from_nir.ipynb #fa456813
+# %% ../../nbs/export/networks_from_nir.ipynb #66042cba
 def _tensor(v): return torch.as_tensor(np.array(v, dtype=float))
 
 def _linear(p, factor):
@@ -35,10 +35,10 @@ def _convolution(p, factor):
     return new
 
 def _pooling(p):
-    kernel,stride,padding = (tuple(int(v) for v in np.broadcast_to(p[k], (2,))) for k in ('kernel_size','stride','padding'))
-    return nn.AvgPool2d(kernel, stride, padding)
+    pair = lambda k: tuple(int(v) for v in np.broadcast_to(p[k], (2,)))
+    return nn.AvgPool2d(pair('kernel_size'), pair('stride'), pair('padding'))
 
-# %% ../../nbs/export/networks_from_nir.ipynb #a1b9136b
+# %% ../../nbs/export/networks_from_nir.ipynb #3d9f3d8a
 def _share(tau, rules): return rules.dt/tau if rules.decay=='euler' else 1-np.exp(-rules.dt/tau)
 
 def _gain(share, rules): return 1. if rules.whole else share
@@ -56,7 +56,7 @@ def _one(v):
 def _zero(p, k, where):
     if k in p and np.any(p[k]!=0): fail(f'`{k}`', where, '0', float(np.ravel(p[k])[np.ravel(p[k])!=0][0]))
 
-# %% ../../nbs/export/networks_from_nir.ipynb #e111ab43
+# %% ../../nbs/export/networks_from_nir.ipynb #849cb851
 def _neurons(node, rules, factor, back, where):
     "Neurons of one node"
     p,fires = node.values,'v_threshold' in node.values
@@ -67,12 +67,13 @@ def _neurons(node, rules, factor, back, where):
         syn = _share(p['tau_syn'], rules)
         alpha,gain = _one(1-syn),gain*p.get('w_in', 1.)*_gain(syn, rules)
     top = p['v_threshold']/gain/factor if fires else np.ones(1)
-    if not (np.all(top>0) and np.all((leak>=0)&(leak<=1))): fail('`r`, `tau`', where, 'a threshold above 0, τ ≥ dt', 'others')
+    right = np.all(top>0) and np.all((leak>=0)&(leak<=1))
+    if not right: fail('`r`, `tau`', where, 'a threshold above 0, τ ≥ dt', 'others')
     if rules.ties: top = np.nextafter(top, 0)
     new = neurons_with(alpha, back, beta=_one(1-leak), threshold=_one(top), reset=rules.reset if fires else 'none')
     return new.double(),1. if fires else float(np.max(gain)*factor)
 
-# %% ../../nbs/export/networks_from_nir.ipynb #404e091d
+# %% ../../nbs/export/networks_from_nir.ipynb #714b0074
 def _way_back(run, name):
     "What comes back to neurons: a node of weights, or `None`"
     behind = run.behind[name]
@@ -80,10 +81,13 @@ def _way_back(run, name):
     node = run.nodes[behind[0]]
     if len(behind)>1 or node.kind not in ('Linear','Affine','Conv2d') or run.ahead[behind[0]]!=[name]:
         fail(f'node {name}', 'graph', 'one node of weights that comes back from it', ', '.join(behind))
-    if 'bias' in node.values and node.values['bias'].any() and not run.rules.rest:
-        fail(f'node {behind[0]}, `bias`', 'graph', 'rules with rest=True, as a layer here adds it from the first step', 'rest=False')
+    bias = 'bias' in node.values and node.values['bias'].any()
+    if bias and not run.rules.rest:
+        want = 'rules with rest=True, as a layer here adds it from the first step'
+        fail(f'node {behind[0]}, `bias`', 'graph', want, 'rest=False')
     return _convolution(node.values, 1.) if node.kind=='Conv2d' else _linear(node.values, 1.)
 
+# %% ../../nbs/export/networks_from_nir.ipynb #98db68bd
 def _plain(node, factor, where):
     "A layer of torch, or `None`, and what is to be multiplied into the next weights"
     p = node.values
@@ -107,7 +111,7 @@ def _chain(run):
         if len(fed)>1: fail(f'node {n}', 'graph', 'one node that it gives to', ', '.join(fed))
     return names
 
-# %% ../../nbs/export/networks_from_nir.ipynb #11620d01
+# %% ../../nbs/export/networks_from_nir.ipynb #ed23d9a6
 def _layers(run):
     "Layers of a chain, in float64"
     factor,out = 1.,[]
@@ -130,21 +134,23 @@ def _compare(run, net, steps):
         with torch.no_grad(): ours = net.record(torch.as_tensor(x))
         for n,r in zip(names, ours):
             wrong = int((theirs[n].spk!=r.spk.numpy()).sum()) if 'v_threshold' in run.nodes[n].values else 0
-            if wrong: fail(f'node {n}', 'network_from_nir', 'the spikes of its graph', f'{wrong} of {r.spk.numel()} others')
+            found = f'{wrong} of {r.spk.numel()} others'
+            if wrong: fail(f'node {n}', 'network_from_nir', 'the spikes of its graph', found)
 
-# %% ../../nbs/export/networks_from_nir.ipynb #b6de168a
+# %% ../../nbs/export/networks_from_nir.ipynb #617ea459
 @typed
 def network_from_nir(
     graph, # A file of NIR, or a `NirGraph`
     rules='nir', # What the file does not say: one of `RULES`, such as `'snntorch'`, or `Rules`
     steps:int=25 # T of constant input, ≥ 1
 )->Network: # In the default dtype of torch
-    "Make a network of a chain of nodes; raises `CheckError` for what cannot be said, and if spikes differ on random input"
+    "Make a network of a chain of nodes; raises `CheckError` for another, and if spikes differ on random input"
     graph = graph if isinstance(graph, NirGraph) else read_nir(graph)
     run = NirRun(graph, rules)
     if run.rules.many: fail('`rules`', 'network_from_nir', 'many=False: neurons that fire once in a step', 'many=True')
     layers,factor = _layers(run)
-    if not layers or run.nodes[_chain(run)[-2]].kind not in NEURONS: fail('the last node', 'graph', 'neurons', 'others')
+    last = run.nodes[_chain(run)[-2]].kind
+    if last not in NEURONS: fail('the last node', 'graph', 'neurons', last)
     net = Network(*layers, in_shape=run.in_shape, steps=int(check_range(steps, 1, name='steps')))
     _compare(run, net, max(8, min(steps, 32)))
     return net.to(torch.get_default_dtype())

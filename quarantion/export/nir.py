@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NirFile', 'to_nir', 'from_nir', 'NirProof', 'prove_nir']
 
-# %% ../../nbs/export/nir.ipynb #1fb7fed1
+# %% ../../nbs/export/nir.ipynb #71209835
 import json, tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from ..runtime.layer import ONE, arrays
 from ..runtime.network import IntegerNetwork
 from ..runtime.store import check_header, layer_header, layer_said
 
-# %% ../../nbs/export/nir.ipynb #2d0f2f3b
+# %% ../../nbs/export/nir.ipynb #4e706dfb
 @dataclass(frozen=True)
 class NirFile:
     "An integer network as a graph"
@@ -50,7 +50,7 @@ def _said(net, profile, dt, title):
     said = dict(format='quarantion.nir', version=1, profile=profile, dt=dt, header=head, layers=layers)
     return said|(dict(title=title) if title else {})
 
-# %% ../../nbs/export/nir.ipynb #f979e2b0
+# %% ../../nbs/export/nir.ipynb #6b5a8313
 @typed
 def to_nir(
     net:IntegerNetwork, # The program
@@ -68,7 +68,7 @@ def to_nir(
         grow(g, i, p, 1. if i else net.in_scale, profile!='portable', dt)
     return NirFile(name, g.done(quarantion=_said(net, profile, dt, title)), profile, dt)
 
-# %% ../../nbs/export/nir.ipynb #cfd59dc0
+# %% ../../nbs/export/nir.ipynb #77438fba
 def _field(said, key, kind, where):
     "A field of the metadata"
     v = said.get(key)
@@ -94,7 +94,7 @@ def _layers(said, kinds, where):
         if not all(isinstance(v, np.ndarray) for v in l.values()): fail('metadata', at, 'arrays', l)
         yield layer_said(k, l, at)
 
-# %% ../../nbs/export/nir.ipynb #7922d475
+# %% ../../nbs/export/nir.ipynb #a2999392
 def _program(said, where):
     "The program of metadata"
     try: head = parse_json(_field(said, 'header', str, where))
@@ -120,7 +120,7 @@ def _check_graph(want, found, where):
         fail('graph', where, f'nodes {names[0]}, as its metadata say', names[1])
     for name,n in want.nodes.items(): _check_node(name, n, found.nodes[name], where)
 
-# %% ../../nbs/export/nir.ipynb #9d30fbc8
+# %% ../../nbs/export/nir.ipynb #8b27d990
 def _rebuilt(graph, where):
     "The program of a graph that was read"
     said = _meta(graph, where)
@@ -140,7 +140,7 @@ def from_nir(
     "Read a program; raises `CheckError` where the graph is not that of its metadata, and for files of others"
     return _rebuilt(read_nir(path), str(path))
 
-# %% ../../nbs/export/nir.ipynb #cbc87b4f
+# %% ../../nbs/export/nir.ipynb #483072c7
 @dataclass(frozen=True)
 class NirProof(ExportProof):
     "What came out when a file was run by simulators, beside the program with membranes in real numbers"
@@ -148,6 +148,7 @@ class NirProof(ExportProof):
     near:int # Membranes that lay above a threshold, and not above that of the file
     decisions:int # Samples for which the program answers otherwise than real numbers would
     apart:dict # Tool, and how far its membranes are from those, as a share of the largest
+    ties:dict # Tool, and samples in which a membrane lay within a millionth of a threshold and fell to the other side
     refused:dict # Tool that does not read or run this file, and what it says
 
     def __str__(self):
@@ -155,13 +156,14 @@ class NirProof(ExportProof):
         place = ', '.join(f'{k} {v}' for k,v in self.first.items())
         found = f'{wrong:,} samples differ, first at {place}' if wrong else '0 differ'
         said = f'{self.spikes:,} spikes of {self.samples:,} samples by {", ".join(self.mismatches)}: {found}'
+        said += ''.join(f'; {n} by a tie in {t}' for t,n in self.ties.items() if n)
         said += f'; by the rounded leak {self.rounded:,} spikes of the program are others'
         said += f', and {self.decisions} of its answers'
         return said+''.join(f'; not by {t}: {why}' for t,why in self.refused.items())
 
 NirProof.__init__ = typed(NirProof.__init__)
 
-# %% ../../nbs/export/nir.ipynb #57d122ed
+# %% ../../nbs/export/nir.ipynb #733bbb09
 def _ours(graph, names, x, dt):
     "Our evaluation of a graph; thresholds of their own have no membranes to compare"
     got = {r.name:r for r in NirRun(graph, Rules(dt=dt)).record(x)}
@@ -176,10 +178,12 @@ def _by_all(path, graph, x, want, dt, tools):
         except CheckError as e: refused[t] = str(e)
     return found,refused
 
-# %% ../../nbs/export/nir.ipynb #f8ebcc19
+# %% ../../nbs/export/nir.ipynb #63b75fd5
 class _Told:
     "What the samples of a proof add up to"
-    def __init__(self): self.numbers,self.lines,self.wrong,self.apart,self.first,self.refused = [0]*5,[],{},{},{},{}
+    def __init__(self): 
+        self.numbers,self.lines,self.first = [0]*5,[],{}
+        self.wrong,self.ties,self.apart,self.refused = {},{},{},{}
 
     def add(self, net, want, near, exact, found, refused):
         "A few samples: records in real numbers and of the program, and what differs by tool"
@@ -188,8 +192,8 @@ class _Told:
         seen = [r.spk for r,l in zip(want, net.layers) if fires(l)]
         more = sum(map(np.size, seen)),int(sum(map(np.sum, seen))),rounded,near,others
         self.numbers = [a+b for a,b in zip(self.numbers, more)]
-        for t,(wrong,first,far) in found.items():
-            self.wrong[t] = self.wrong.get(t, 0)+wrong
+        for t,(wrong,ties,first,far) in found.items():
+            self.wrong[t],self.ties[t] = self.wrong.get(t, 0)+wrong,self.ties.get(t, 0)+ties
             self.apart[t] = max(self.apart.get(t, 0.), far)
             if first: self.first = self.first or first|dict(sample=first['sample']+len(self.lines), tool=t)
         self.refused |= refused
@@ -200,7 +204,7 @@ def _others(net, want, exact):
     a,b = float_answers(net, want[-1]),net.decide(exact[-1].spk, exact[-1].mem)
     return int((a!=b).reshape(len(a), -1).any(1).sum())
 
-# %% ../../nbs/export/nir.ipynb #233a52de
+# %% ../../nbs/export/nir.ipynb #ce457741
 _SIZE = 2**23 # spikes of a layer that are held at once
 
 def _exact(net, codes, steps):
@@ -208,7 +212,7 @@ def _exact(net, codes, steps):
     given = codes[0] if len(codes)<steps else codes.swapaxes(0, 1) if net.batch_first else codes
     return net.record(given, codes=True)
 
-# %% ../../nbs/export/nir.ipynb #45e1ca71
+# %% ../../nbs/export/nir.ipynb #0ceb9d0e
 @typed
 def prove_nir(
     net:IntegerNetwork, # The program
@@ -234,4 +238,4 @@ def prove_nir(
     said = dict(quarantion='float64')|{t:simulator_version(t) for t in tools}
     n,fired,rounded,near,others = told.numbers
     return NirProof('nir', said, codes.shape[1], steps, n, fired, fnv_of_lines(told.lines), told.wrong, told.first,
-                    rounded, near, others, told.apart, told.refused)
+                    rounded, near, others, told.apart, told.ties, told.refused)

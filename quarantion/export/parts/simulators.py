@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SIMULATORS', 'simulator_version', 'run_elsewhere']
 
-# %% ../../../nbs/export/parts/simulators.ipynb #1b122938
+# %% ../../../nbs/export/parts/simulators.ipynb #2a9bcc7e
 import contextlib, io, logging, warnings
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +13,7 @@ import numpy as np
 from ...checks import CheckError, check_in, fail, typed
 from ...runtime.layer import Record
 
-# %% ../../../nbs/export/parts/simulators.ipynb #969ebf14
+# %% ../../../nbs/export/parts/simulators.ipynb #1fdaeaea
 @contextlib.contextmanager
 def _quiet():
     "What others say while they are imported and run is theirs"
@@ -40,7 +40,7 @@ def _spikingjelly(path, dt, dtype):
 
 def _cast_first(m, args): return (args[0].to(m.weight.dtype),)
 
-# %% ../../../nbs/export/parts/simulators.ipynb #8c686256
+# %% ../../../nbs/export/parts/simulators.ipynb #938067ab
 def _snntorch(path, dt, dtype):
     if dt!=1e-4: fail('`dt`', 'snntorch', '0.0001, which is fixed there', dt)
     theirs,torch = _import('snntorch.import_nir'),_import('torch')
@@ -69,7 +69,7 @@ def _norse(path, dt, dtype):
 _READERS = dict(spikingjelly=_spikingjelly, snntorch=_snntorch, norse=_norse)
 SIMULATORS = tuple(_READERS) # Which there are
 
-# %% ../../../nbs/export/parts/simulators.ipynb #8b9c898f
+# %% ../../../nbs/export/parts/simulators.ipynb #b938b15f
 def simulator_version(
     tool:str # One of `SIMULATORS`
 )->str: # Its version, and those of nir and nirtorch; empty if it is not there
@@ -78,7 +78,7 @@ def simulator_version(
     except PackageNotFoundError: return ''
     return ', '.join(f'{v}' if n==tool else f'{n} {v}' for n,v in said.items())
 
-# %% ../../../nbs/export/parts/simulators.ipynb #a08f811d
+# %% ../../../nbs/export/parts/simulators.ipynb #d170e24f
 def _membrane(m, out):
     "What a neuron holds after a step"
     if hasattr(m, 'mem'): return m.mem*getattr(m, 'worth', 1.)
@@ -98,7 +98,7 @@ def _watch(net, names, seen):
     if lost := [n for n in names if n not in found]: fail(f'node {lost[0]}', 'nir', 'a module of this name', 'none')
     return [m.register_forward_hook(hook(n)) for n,m in found.items()]
 
-# %% ../../../nbs/export/parts/simulators.ipynb #beddadb9
+# %% ../../../nbs/export/parts/simulators.ipynb #df496c5a
 @typed
 def run_elsewhere(
     tool:str, # One of `SIMULATORS`
@@ -109,6 +109,7 @@ def run_elsewhere(
     dtype:str='float64' # In which it runs; its importer may read in float32 all the same
 )->list: # A `Record` for each of these nodes
     "Run a file in another simulator; raises `CheckError` where it is not installed, or does not read or run this file"
+    if x.ndim<3 or not x.size: fail('`x`', 'run_elsewhere', 'axes `t b ...`, and at least one step', list(x.shape))
     check_in(tool, SIMULATORS, 'tool'), check_in(dtype, ('float32','float64'), 'dtype')
     torch,seen = _import('torch'),{n:[] for n in names}
     kind,state = getattr(torch, dtype),None
@@ -120,6 +121,7 @@ def run_elsewhere(
         except CheckError: raise
         except Exception as e: # whatever another program says
             fail('file', tool, 'one that it reads and runs', f'{type(e).__name__}: {e}'.split('\n')[0])
-    if idle := [n for n in names if len(seen[n])!=len(x)]: fail(f'node {idle[0]}', tool, 'a node that runs in each step', 'none')
+    idle = [n for n in names if len(seen[n])!=len(x)]
+    if idle: fail(f'node {idle[0]}', tool, 'a node that runs in each step', 'none')
     def all_of(n, k): return torch.stack([s[k].broadcast_to(s[0].shape) for s in seen[n]]).double().numpy()
     return [Record(n, all_of(n, 0).astype(np.uint8), all_of(n, 1)) for n in names]
