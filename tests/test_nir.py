@@ -344,3 +344,31 @@ def test_bytes_that_flip(tmp_path): assert flipped(tmp_path, range(5))
 
 @pytest.mark.soak
 def test_many_bytes_that_flip(tmp_path): assert flipped(tmp_path, range(100, 700))
+
+
+# The command
+
+def test_the_command_writes_proves_and_says(tmp_path):
+    import json
+    import subprocess
+    import sys
+    net = replace(two_layers('ternary'), steps=10)
+    net.save(tmp_path/'net.safetensors')
+    soft = replace(net, layers=tuple(replace(l, reset='subtract') for l in net.layers))
+    soft.save(tmp_path/'soft.safetensors')
+    def export(*args): return subprocess.run([sys.executable, '-m', 'quarantion.cli', 'export', *args, '--json'], cwd=tmp_path, capture_output=True, text=True)
+    said = json.loads(export('net.safetensors', '--to', 'nir').stdout)
+    assert said['proved'] and said['target']=='nir' and set(said['mismatches'])=={'quarantion',*HERE} and said==json.loads((tmp_path/'net-nir/proof.json').read_text())|dict(folder='net-nir')
+    assert from_nir(tmp_path/'net-nir/net.nir').digest==net.digest
+    got = export('soft.safetensors', '--to', 'nir')
+    assert got.returncode==2 and '--reset zero' in got.stderr and not (tmp_path/'soft-nir').exists()
+    assert json.loads(export('soft.safetensors', '--to', 'nir-soft').stdout)['proved']
+
+
+def test_what_the_page_shows():
+    import json
+    from pathlib import Path
+    found = json.loads((Path(__file__).parents[1]/'nbs/measured/nir.json').read_text())
+    assert sum(r['spikes'] for r in found['codes'])>=4_000_000
+    assert not any(n for r in found['codes'] for by in r['spikes_differing'].values() for n in by.values())
+    assert all(r['by']['quarantion']=='same' for r in found['kinds'])

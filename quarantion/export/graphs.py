@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RULES', 'NirState', 'NirRun']
 
-# %% ../../nbs/export/graphs.ipynb #d58c9228
+# %% ../../nbs/export/graphs.ipynb #0f2d7640
 import math
 from dataclasses import dataclass
 import numpy as np
@@ -14,20 +14,20 @@ from .parts.graph import NEURONS, NirGraph, read_nir
 from .parts.rules import LARGEST, Rules, shape_after, stepped
 from ..runtime.layer import Record
 
-# %% ../../nbs/export/graphs.ipynb #ffc28a0e
+# %% ../../nbs/export/graphs.ipynb #7ba04e13
 RULES = dict(nir=Rules(), snntorch=Rules(seconds=False, rest=True), spikingjelly=Rules(ties=True),
              norse=Rules(dt=1e-3, seconds=False), # and files that Norse 1.1.0 writes, whose τ are dt times too short:
              norse_110=Rules(dt=1e-6, seconds=False), # and sinabs, whose time is in steps
              sinabs=Rules(dt=1., reset='subtract', ties=True, decay='exp', whole=True, seconds=False, many=True))
 
-# %% ../../nbs/export/graphs.ipynb #afc4f8be
+# %% ../../nbs/export/graphs.ipynb #2c5b15b1
 def rules_of(
     source # One of `RULES`, or `Rules`
 )->Rules: # Its rules
     "Rules by name"
     return source if isinstance(source, Rules) else RULES[check_in(source, tuple(RULES), 'rules')]
 
-# %% ../../nbs/export/graphs.ipynb #32a671ce
+# %% ../../nbs/export/graphs.ipynb #943c9a86
 def _ordered(graph):
     "Names in order, and the edges back"
     start = graph.only('Input')
@@ -48,7 +48,7 @@ def _ordered(graph):
     if lost: fail(f'node {lost[0]}', 'graph', f'a way from {start} to it', 'none')
     return order[::-1],back
 
-# %% ../../nbs/export/graphs.ipynb #939cbb0b
+# %% ../../nbs/export/graphs.ipynb #9e792435
 def _shaped(run):
     "Shapes of samples, before anything of their size is made"
     shapes = {run.input:tuple(int(n) for n in np.ravel(run.nodes[run.input].values['shape']))}
@@ -64,7 +64,7 @@ def _shaped(run):
         if wrong: fail('input', f'node {n}', f'shape {list(given.pop())}', f'{list(shapes[wrong[0]])} from {wrong[0]}')
     return shapes
 
-# %% ../../nbs/export/graphs.ipynb #2e3b83a7
+# %% ../../nbs/export/graphs.ipynb #f88d814b
 class _Wired:
     "Nodes in order, with what gives to each"
     @typed
@@ -80,7 +80,7 @@ class _Wired:
         self.shapes = _shaped(self)
         self.in_shape,self.out_shape = self.shapes[self.input],self.shapes[self.output]
 
-# %% ../../nbs/export/graphs.ipynb #01254eb4
+# %% ../../nbs/export/graphs.ipynb #5fa51dc0
 @dataclass(frozen=True)
 class NirState:
     "What a graph holds between two steps"
@@ -89,7 +89,7 @@ class NirState:
 
 NirState.__init__ = typed(NirState.__init__)
 
-# %% ../../nbs/export/graphs.ipynb #48b4bc1b
+# %% ../../nbs/export/graphs.ipynb #e8cc8e02
 @typed
 def _step(
     run, # A `NirRun`
@@ -117,7 +117,7 @@ def _start(run, b):
     held = lambda n: tuple(np.zeros((b,*run.shapes[n])) for _ in range(1+(run.nodes[n].kind=='CubaLIF')))
     return NirState({n:held(n) for n in run.order}, _silent(run, b) if run.rules.rest else {})
 
-# %% ../../nbs/export/graphs.ipynb #7965df21
+# %% ../../nbs/export/graphs.ipynb #4ffa2fae
 def _over_time(run, x, steps, state):
     "What comes out of each node at each step, membranes, and the last state"
     x = check_finite(as_array(x, 'x'), 'x')
@@ -129,7 +129,7 @@ def _over_time(run, x, steps, state):
         out,state = _step(run, x[min(t, len(x)-1)], state)
         yield out,state
 
-# %% ../../nbs/export/graphs.ipynb #5e69da8a
+# %% ../../nbs/export/graphs.ipynb #46826ca4
 class NirRun(_Wired):
     "A graph that can be run, in float64, from zero"
     @typed
