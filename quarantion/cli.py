@@ -395,7 +395,8 @@ def _infer(
     _say(f'{len(got.answers)} samples, {sum(got.steps)/len(got.steps):.2f} of {net.steps} steps; {took}')
 
 # %% ../nbs/cli.ipynb #2af50a2f
-_TARGETS = dict(c=lambda e: (e.to_c, e.prove_c), js=lambda e: (e.to_js, e.prove_js), # what writes and proves a language
+_TARGETS = dict(c=lambda e: (e.to_c, e.prove_c), js=lambda e: (e.to_js, e.prove_js), # what writes and proves it
+                onnx=lambda e: (e.to_onnx, e.prove_onnx),
                 wasm=lambda e: (lambda net,title: e.to_wasm(net), lambda net,_,x: e.prove_wasm(net, x)))
 _ENOUGH = 1000 # Samples that are compared
 

@@ -24,6 +24,7 @@ from quarantion.checks import CheckError
 from quarantion.data.events import Recordings, by_steps, make_events
 from quarantion.data.moving import Camera
 from quarantion.data.samples import Samples, Split
+from quarantion.export.onnx import to_onnx
 from quarantion.export import ExportProof, to_c, to_js
 from quarantion.export.cortex_m import BOARDS, Footprint
 from quarantion.export.cost import cost_of
@@ -532,6 +533,12 @@ CALLS |= { # what leaves the house
     'export.c.CText.save': lambda: dict(self=to_c(small_program()), folder='x'),
     'export.c.to_c': lambda: dict(net=small_program(), name='net', title='', sparse=False, crc=False),
     'export.c.prove_c': lambda: dict(net=small_program(), text=to_c(small_program()), x=np.ones((1,3)), flags=('-O0',)),
+    'export.onnx.OnnxFile': lambda: dict(name='net', data=b'', form='scan'),
+    'export.onnx.OnnxFile.save': lambda: dict(self=to_onnx(small_program()), folder='x'),
+    'export.onnx.to_onnx': lambda: dict(net=small_program(), name='net', title='', form='scan'),
+    'export.onnx.run_onnx': lambda: dict(data=to_onnx(small_program()).data, codes=np.ones((1,1,3), int)),
+    'export.onnx.prove_onnx': lambda: dict(net=small_program(), file=to_onnx(small_program()), x=np.ones((1,3))),
+    'export.onnx.from_onnx': lambda: dict(path='no such file'),
     'export.js.JsText': lambda: dict(name='net', module='', types='', made={}),
     'export.js.JsText.save': lambda: dict(self=in_javascript(), folder='x'),
     'export.js.to_js': lambda: dict(net=small_program(), name='net', title=''),
