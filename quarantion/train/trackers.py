@@ -89,8 +89,8 @@ class _MLflow:
     needs = 'mlflow'
     def __init__(self, run):
         for k,v in _MLFLOW.items(): os.environ.setdefault(k, v)
-        for name in 'alembic','mlflow': logging.getLogger(name).setLevel(logging.ERROR)
         from mlflow import MlflowClient
+        for name in 'alembic','mlflow': logging.getLogger(name).setLevel(logging.ERROR)
         store = _beside(run)
         self.where = os.environ.get('MLFLOW_TRACKING_URI') or f'sqlite:///{store/"mlflow.db"}'
         self.client,local = MlflowClient(self.where),self.where.startswith('sqlite:')
@@ -177,7 +177,7 @@ class Tracking:
     def __init__(self,
         to:tuple, # Names of `TRACKERS`
         say=warn, # Called with each sentence that there is to say
-        wait:float=10. # Seconds that trackers have in the end
+        wait:float=30. # Seconds that trackers have in the end
     ):
         self.to,self.say,self.wait = check_trackers(to),say,wait
         self.ended,self.threads,self.wrong = threading.Event(),{},{}
