@@ -150,6 +150,7 @@ def _begin(config, given, dump_config, out, tracking):
     _say(f'run {run}')
     return _work(run, split, tracking)
 
+# %% ../nbs/cli.ipynb #076bde72
 _TRACK = 'Trackers, with commas, that get the numbers too: tensorboard, mlflow, trackio.'
 
 def _tracking(names):
@@ -158,6 +159,7 @@ def _tracking(names):
     from quarantion.train.trackers import Tracking
     return Tracking(words(names or ''), _say)
 
+# %% ../nbs/cli.ipynb #16ea9a32
 def _run_with(
     config:Annotated[Path, typer.Option(help='TOML file with any of the settings below, and out.')]=None,
     dump_config:Annotated[bool, typer.Option('--dump-config', help='Print the settings as TOML, and stop.')]=False,
@@ -333,6 +335,7 @@ def _mirror(run, names):
     from quarantion.train.trackers import check_trackers, mirror
     for name in check_trackers(words(names)): _say(f'{name}: {mirror(run, name)} numbers that it did not have')
 
+# %% ../nbs/cli.ipynb #6eb3a88a
 @app.command('report', help='Show what came out of a run.')
 def _report(
     run:Annotated[Path, typer.Argument(help=_WHICH)],

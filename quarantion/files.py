@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MOST_DEEP', 'as_path', 'is_there', 'kind_of', 'read_bytes', 'sha256', 'parse_json', 'hash_json', 'parse_toml',
-           'read_record', 'write_atomic', 'save_tensors', 'read_header', 'load_tensors', 'Lock', 'append_jsonl',
-           'read_jsonl', 'cut_jsonl', 'audit', 'check_audit']
+           'read_record', 'write_atomic', 'save_tensors', 'load_tensors', 'Lock', 'append_jsonl', 'read_jsonl',
+           'cut_jsonl', 'audit', 'check_audit']
 
 # %% ../nbs/files.ipynb #cd755cda
 import contextlib, fcntl, hashlib, json, math, os, stat, tomllib
@@ -215,17 +215,6 @@ def _header(data, where): # The JSON that `save_tensors` wrote, out of the bytes
         if isinstance(d:=parse_json(meta['quarantion']), dict): return d
     except (ValueError, KeyError, TypeError): pass
     fail('header', where, 'one that quarantion wrote', 'none')
-
-# %% ../nbs/files.ipynb #dc254244
-def read_header(
-    path # File to read
-)->dict: # What `save_tensors` was given as `header`
-    "The header of a file, without its tensors; raises `CheckError`"
-    try:
-        with open(as_path(path), 'rb') as f:
-            size = f.read(8)
-            return _header(size+f.read(min(int.from_bytes(size, 'little'), 2**24)), str(path))
-    except OSError as e: fail('file', str(path), 'a file that can be read', e.strerror)
 
 # %% ../nbs/files.ipynb #7eee31f7
 def load_tensors(

@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 from ..checks import CheckError, check_in, fail, shown, typed, warn
-from ..files import as_path, is_there, parse_json, read_bytes, read_header, read_record, sha256
+from ..files import as_path, is_there, parse_json, read_bytes, read_record, sha256
 from .rundir import is_finished, read_toml
 
 # %% ../../nbs/train/trackers.ipynb #66bc4acb
@@ -35,13 +35,21 @@ def _flat(d, prefix=''): # Numbers in a record, layers by their names
 def _points(d, of, step, at): # Names as all trackers take them
     return [Point(re.sub('[^A-Za-z0-9_./-]', '_', f'{of}/{k}'), step, float(v), at) for k,v in _flat(d)]
 
+def _saved(path): # Lines of `metrics.jsonl` that belong to a checkpoint, out of its header alone
+    try:
+        with open(path, 'rb') as f: head = f.read(min(int.from_bytes(f.read(8), 'little'), 2**24))
+        return int(parse_json(parse_json(head)['__metadata__']['quarantion'])['metrics'])
+    except OSError as e: fail('file', str(path), 'a file that can be read', e.strerror)
+    except (ValueError, KeyError, TypeError): fail('header', str(path), 'that of a checkpoint', 'none')
+
 def _settled(run): # Lines of `metrics.jsonl` that are not written again
     path,last = run/'metrics.jsonl',run/'checkpoints'/'last.safetensors'
     done = is_finished(run)
     if not is_there(path) or not done and not is_there(last): return []
-    n = None if done else read_header(last).get('metrics', 0)
+    n = None if done else _saved(last)
     return [parse_json(l) for l in read_bytes(path).split(b'\n')[:-1][:n]]
 
+# %% ../../nbs/train/trackers.ipynb #c85fbd05
 def points_of(
     run # A run directory, finished or not
 )->list: # A `Point` for each number, in the order of time
@@ -171,6 +179,21 @@ def mirror(
         fail(f'tracker {to}', str(run), 'one that takes the numbers', f'{type(e).__name__}: {e}')
 
 # %% ../../nbs/train/trackers.ipynb #320bd4ad
+def _news(run, tracker, last): # Look only where there is a new checkpoint
+    try: now = os.stat(run/'checkpoints'/'last.safetensors').st_mtime_ns
+    except OSError: now = None
+    if now!=last: _brought(run, tracker)
+    return now
+
+def _follow(name, run, ended, wrong): # What a thread does, until the run has ended
+    try:
+        with closing(TRACKERS[name](run)) as tracker:
+            last = object()
+            while not ended.wait(.5): last = _news(run, tracker, last)
+            _news(run, tracker, object())
+    except Exception as e: wrong[name,run] = f'{type(e).__name__}: {e}'
+
+# %% ../../nbs/train/trackers.ipynb #fde1643c
 class Tracking:
     "`with` it, runs are followed by trackers"
     @typed
@@ -190,23 +213,9 @@ class Tracking:
         "Begin to bring the numbers of a run"
         run = as_path(run)
         for name in self.to:
-            self.threads[name,run] = t = threading.Thread(target=self._follow, args=(name,run), daemon=True)
+            t = threading.Thread(target=_follow, args=(name,run,self.ended,self.wrong), daemon=True)
+            self.threads[name,run] = t
             t.start()
-
-    def _follow(self, name, run):
-        try:
-            with closing(TRACKERS[name](run)) as tracker:
-                last = object()
-                while True:
-                    ended,last = self.ended.wait(.5),self._news(run, tracker, last)
-                    if ended: return self._news(run, tracker, object())
-        except Exception as e: self.wrong[name,run] = f'{type(e).__name__}: {e}'
-
-    def _news(self, run, tracker, last): # Look only where there is a new checkpoint
-        try: now = os.stat(run/'checkpoints'/'last.safetensors').st_mtime_ns
-        except OSError: now = None
-        if now!=last: _brought(run, tracker)
-        return now
 
     def __exit__(self, kind, *_):
         self.ended.set()
