@@ -194,9 +194,8 @@ class _Recorded(Inspector):
     ):
         "Run the networks (again), for instance after some training"
         self._open()
-        if x is not None: self.x = x
-        self._see()
-        self._guard(self.draw)
+        self.x = self.x if x is None else x
+        self._see(), self._guard(self.draw)
 
     def chosen(self)->tuple: # Layer, sample, neuron and step
         "What is looked at"
