@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np, torch
 from ..checks import CheckError, fail, typed, warn
 from .arrays import read_npy
-from .event_files import load_gestures, load_recordings, load_shd
+from .event_files import load_gestures, load_recordings
 from .events import Recordings, by_steps, by_window, check_sensor, to_frames
 from .samples import DataSet, Samples, Split, hold_out
+from .shd import load_shd
 from ..files import as_path
 
 # %% ../../nbs/data/folders.ipynb #24e28728
