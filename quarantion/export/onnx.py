@@ -267,6 +267,7 @@ def _read(path):
         fail('contents', where, 'a model of ONNX', str(e).split('\n')[0])
     return model,_told(model, where)
 
+# %% ../../nbs/export/onnx.ipynb #8636cf94
 def _told(model, where):
     "Metadata of a model that `to_onnx` made"
     text = {p.key:p.value for p in model.metadata_props}.get('quarantion')
