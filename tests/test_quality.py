@@ -1,4 +1,5 @@
 "Faults that are planted in data are found, clean data have none, and both within a time and a memory"
+import json
 import os
 import subprocess
 import sys
@@ -8,10 +9,14 @@ import pytest
 from scipy.stats import ks_2samp
 
 from quarantion.checks import CheckError
+from quarantion.cli import main
 from quarantion.data.digits import load_digits
 from quarantion.data.leakage import look_alikes, near_rows, same_rows, typical_distance
 from quarantion.data.quality import Limits, Raw, check, raw_of, survey, worst
 from quarantion.data.shift import drift
+from quarantion.files import check_audit, read_jsonl
+from quarantion.train.config import Config, stored_of
+from quarantion.train.job import refused, settings
 
 
 def digits(seed=0, **changed): return raw_of(load_digits(seed=seed))._replace(**changed)
@@ -248,3 +253,79 @@ def test_leakage_within_time_and_memory(n, m, mib, more, seconds):
                        env=os.environ|dict(OMP_NUM_THREADS='2'), timeout=600)
     whole,grown,took = map(float, r.stdout.split())
     assert whole<mib and grown<more and took<seconds, r.stdout
+
+
+SMALL = '--epochs', '1', '--qat-epochs', '1', '--hidden', '8', '--steps', '5'
+
+@pytest.fixture
+def here(capsys, tmp_path, monkeypatch):
+    "Run `quarantion` in a folder of its own; returns exit code, stdout and stderr"
+    monkeypatch.chdir(tmp_path)
+    def run(*args):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as e: main([str(a) for a in args])
+        return (e.value.code, *capsys.readouterr())
+    return run
+
+
+def folder(path, leaks): # Of arrays, as `npy:FOLDER` reads them
+    d = load_digits()
+    x = images(d)
+    x[:leaks] = images(d, 'train')[:leaks]
+    path.mkdir()
+    named = dict(x_train=images(d, 'train').reshape(-1,8,8), y_train=d.y_train.numpy(), x_test=x.reshape(-1,8,8), y_test=d.y_test.numpy())
+    for k,v in named.items(): np.save(path/f'{k}.npy', v)
+    return f'npy:{path}'
+
+
+def test_report_of_clean_data(here, tmp_path):
+    code,out,err = here('report', '--data', 'digits')
+    assert code==0 and 'constant' in out and err=='page: digits-quality/findings.html\n'
+    assert {p.name for p in (tmp_path/'digits-quality').iterdir()}=={'findings.html','classes.png','drift.png'}
+
+
+def test_report_of_leaky_data(here, tmp_path):
+    data = folder(tmp_path/'mine', 10)
+    code,out,err = here('report', '--data', data, '--out', tmp_path/'page', '--json')
+    said = json.loads(out)
+    assert code==1 and said['errors']==1 and said['findings'][0]['found'].startswith('10 of 360: 0 = 0')
+    assert {*said['findings'][0]}=={'level','what','where','expected','found'} and err.count('\n')==1
+    assert (tmp_path/'page'/'leakage.png').read_bytes()[:4]==b'\x89PNG' and 'Leakage found' in (tmp_path/'page'/'findings.html').read_text()
+
+
+@pytest.mark.parametrize('args,words', [
+    ((), 'expected a run directory, or --data NAME, found none'),
+    (('runs/x','--data','digits'), 'found both'),
+    (('--data','digits','--show','size'), '`--show`: expected with a run'),
+    (('runs/x','--data-dir','here'), '`--data-dir`: expected with --data'),
+    (('--data','cifar'), "`data`: expected one of digits"),
+    (('--data','digits','--out','file'), 'one that can be made')])
+def test_report_refuses(here, tmp_path, args, words):
+    (tmp_path/'file').write_text('')
+    code,out,err = here('report', *args)
+    assert (code,out)==(2,'') and words in err and err.count('\n')==1
+
+
+def test_a_run_stops_before_training(here, tmp_path):
+    data = folder(tmp_path/'mine', 10)
+    code,out,err = here('run', *SMALL, '--data', data, '--check-data', '--out', 'runs')
+    run, = (tmp_path/'runs').iterdir()
+    assert (code,out)==(1,'') and 'same as rows of' in err and err.endswith('stopped before training, by --check-data\n')
+    log = read_jsonl(run/'audit.jsonl')
+    check_audit(run/'audit.jsonl')
+    assert [l['event'] for l in log]==['started','refused'] and log[1]['facts']['findings'][0]['level']=='error'
+    assert not (run/'metrics.jsonl').exists() and not (run/'manifest.json').exists() and len(refused(run))==1
+    assert here('run', '--resume', run)[0]==1 # the data are still the same
+
+
+def test_a_run_on_clean_data_says_what_was_found(here, tmp_path):
+    code,out,err = here('run', *SMALL, '--check-data', '--out', 'runs')
+    run, = (tmp_path/'runs').iterdir()
+    assert code==0 and [l['event'] for l in read_jsonl(run/'audit.jsonl')][:2]==['started','checked']
+    assert settings(run).check_data and here('verify', run)[0]==0
+    assert 'check_data' not in stored_of(Config()) and stored_of(Config(check_data=True))['check_data'] is True
+
+
+def test_without_check_data_nothing_is_checked(here, tmp_path, monkeypatch):
+    monkeypatch.setattr('quarantion.train.job.check', lambda split: 1/0)
+    assert here('run', *SMALL, '--policy', 'float', '--qat-epochs', '0', '--out', 'runs')[0]==0
