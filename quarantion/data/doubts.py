@@ -8,7 +8,7 @@ __all__ = ['Neighbours', 'neighbours', 'remoteness']
 # %% ../../nbs/data/doubts.ipynb #67896e62
 from typing import NamedTuple
 import numpy as np
-from ..checks import check_array, check_finite, check_range, fail, typed
+from ..checks import check_array, check_finite, check_range, typed
 from .leakage import as_rows, main_axes, on_axes, spread_over
 
 # %% ../../nbs/data/doubts.ipynb #3481fe3a
@@ -21,20 +21,18 @@ class Neighbours(NamedTuple):
 @typed
 def neighbours(
     x, # Samples `[N, …]`, finite
-    y, # Labels `[N]`, whole numbers ≥ 0
+    labels, # Labels of those that are asked, whole numbers ≥ 0: `[N]`, or `[M]` of `others`
     others=None, # Samples `[M, …]` that are asked; the others of `x`, by default
-    labels=None, # Their labels `[M]`
     k:int=10, # Neighbours of each; fewer where there are no more
     most:int=20_000 # Samples that are looked at, and that are asked
 )->Neighbours: # Of each sample that was looked at
     "What the nearest samples say of each; raises `CheckError`"
     from sklearn.neighbors import NearestNeighbors
     check_range(k, 1, name='k'); check_range(most, 2, name='most')
-    if (others is None)!=(labels is None): fail('`others`, `labels`', expected='both, or none', found='one of them')
     x,own = check_finite(as_rows(x)),others is None
     rows = spread_over(len(x), most)
     base = x if own else check_finite(as_rows(others), 'others')
-    said = check_array(y if own else labels, 'n', 'labels', n=len(base))
+    said = check_array(labels, 'n', 'labels', n=len(base))
     asked = spread_over(len(base), most)
     k = min(k, len(asked)-own)
     if k<1: return Neighbours(rows, np.full(len(rows), -1), np.zeros(len(rows)))

@@ -52,6 +52,7 @@ def same_rows(
     return np.array([first.get(d, -1) for d in _digests(x)])
 
 # %% ../../nbs/data/leakage.ipynb #ecd969b2
+@typed
 def spread_over(
     n:int, # Samples, ≥ 1
     most:int # Positions that are wanted, ≥ 1
@@ -61,18 +62,20 @@ def spread_over(
     return np.arange(n) if n<=most else np.linspace(0, n-1, most).astype(int)
 
 # %% ../../nbs/data/leakage.ipynb #b89f9bce
+@typed
 def main_axes(
     x, # Samples `[N, …]`, finite
     axes:int=64 # How many, at most
 )->np.ndarray: # `[P, K]`, float64, orthonormal columns; the identity where rows have no more numbers than that
     "The principal axes of up to 500 rows"
-    x = as_rows(x)
+    x = check_finite(as_rows(x))
     check_range(axes, 1, name='axes')
     if x.shape[1]<=axes: return np.eye(x.shape[1])
     r = x[spread_over(len(x), min(500, max(axes, 2**24//x.shape[1])))].astype(np.float64)
     r -= r.mean(0)
     return np.linalg.qr(r.T@np.linalg.eigh(r@r.T)[1][:,::-1][:,:axes])[0]
 
+@typed
 def on_axes(
     x, # Samples `[N, …]`, finite
     q:np.ndarray # Orthonormal columns `[P, K]`
@@ -221,6 +224,7 @@ def plot_pairs(
     ax=None # Where to draw; new axes by default
 ): # The `Axes`
     "Pairs of images, one above the other"
+    check_range(most, 1, name='most')
     a = check_array(above, 'n h w', 'above')[:most]
     n,h,w = a.shape
     b = check_array(below, 'n h w', 'below', h=h, w=w)[:most]

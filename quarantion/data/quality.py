@@ -57,7 +57,9 @@ class Raw(NamedTuple):
 def raw_of(
     split # A `Split`
 )->Raw: # Its arrays, to be changed with `_replace`
-    "The arrays of a data set"
+    "The arrays of a data set; raises `CheckError` for what is none"
+    lacks = [k for k in Raw._fields if not hasattr(split, k)]
+    if lacks: fail('`split`', expected='a data set', found=f'{type(split).__name__}, without {lacks[0]}')
     return Raw(**{k:getattr(split, k) for k in Raw._fields})
 
 # %% ../../nbs/data/quality.ipynb #cdf40817
@@ -99,6 +101,7 @@ def part_of(
     name:str # `train` or `test`
 )->tuple: # The `Part`, and a list of each `Finding` about its values and labels
     "What can be looked at in a part; raises `CheckError` where there is no number or label of each sample"
+    split = raw_of(split)
     where = f'{split.name} {check_in(name, ("train","test"), "name")}'
     x,y = (as_array(getattr(split, f'{k}_{name}'), f'{where} {k}') for k in 'xy')
     for a,k in ((x,'x'),(y,'y')):
@@ -174,6 +177,7 @@ class Copies(NamedTuple):
 
 def _is_image(shape, x): return len(shape)==3 and min(shape[1:])>=8 and np.prod(shape)==x.shape[1]
 
+@typed
 def copies_of(
     part:Part, # Samples
     base:Part, # Samples that they may be copies of; `part` itself for copies within it
@@ -241,11 +245,13 @@ class Survey(NamedTuple):
     drift:Drift=None # How features differ between the parts
     neighbours:Neighbours=None # Of training samples
 
+@typed
 def survey(
     split, # A `Split`, or a record with its attributes, whose arrays need not be whole
     limits:Limits=Limits() # From where something is found
 )->Survey: # Findings, and the arrays behind them
     "Look at a data set; raises `CheckError` where there is not one label for each sample"
+    split = raw_of(split)
     (a,out),(b,more) = (part_of(split, name) for name in ('train','test'))
     out,c = out+more,split.classes
     sort = lambda found: tuple(sorted(found, key=lambda f: LEVELS.index(f.level)))
@@ -256,12 +262,13 @@ def survey(
     between = copies_of(b, a, split.in_shape, limits)
     for part,base,found in ((b,a,between),*((p,p,copies_of(p, p, split.in_shape, limits)) for p in (a,b))):
         out += _copied(found, part, base)
-    near,other = neighbours(a.x, a.y),neighbours(b.x, b.y, a.x, a.y)
+    near,other = neighbours(a.x, a.y),neighbours(b.x, a.y, a.x)
     out += _doubted(near, a, limits)+_doubted(other, b, limits)+_remote(near, a, limits)+_remote(other, b, limits)
     d = drift(a.x, b.x)
     return Survey(sort(out+_shifted(d, a, b, limits)), a, b, between, d, near)
 
 # %% ../../nbs/data/quality.ipynb #4cb91093
+@typed
 def check(
     split, # A `Split`, or a record with its attributes, whose arrays need not be whole
     limits:Limits=Limits() # From where something is found
@@ -269,8 +276,9 @@ def check(
     "What is wrong with a data set; raises `CheckError` where there is not one label for each sample"
     return survey(split, limits).findings
 
+@typed
 def worst(
-    findings # Each a `Finding`
+    findings:tuple # Each a `Finding`
 )->list: # Those of level `error`
     "What makes the accuracy mean something else"
     return [f for f in findings if f.level=='error']

@@ -48,7 +48,7 @@ class Drift(NamedTuple):
 def _part(x, name):
     x = as_array(x, name)
     if x.dtype.kind not in 'fiub': fail(f'`{name}`', 'drift', 'real numbers', x.dtype)
-    if not x.size: fail(f'`{name}`', 'drift', 'at least one row', f'shape {x.shape}')
+    if not x.ndim or not x.size: fail(f'`{name}`', 'drift', 'at least one row', f'shape {x.shape}')
     return x.reshape(len(x), -1)
 
 @typed

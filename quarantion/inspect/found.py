@@ -8,11 +8,11 @@ __all__ = ['plot_doubts', 'figures_of', 'write_found']
 # %% ../../nbs/inspect/found.ipynb #c3a003e3
 from pathlib import Path
 import numpy as np
-from ..checks import check_array, fail, typed
+from ..checks import check_array, check_range, fail, typed
 from ..data.leakage import plot_pairs
 from ..data.quality import LEVELS, Survey, plot_classes
 from ..data.shift import plot_drift
-from ..files import write_atomic
+from ..files import as_path, write_atomic
 from .pages import page_card, page_figure, page_panel, page_table, whole_page
 from ..paper import draw_png, is_dark, style_axes
 
@@ -26,6 +26,7 @@ def plot_doubts(
     ax=None # Where to draw; new axes by default
 ): # The `Axes`
     "Images whose label is not that of their neighbours"
+    check_range(most, 1, name='most')
     a = check_array(images, 'n h w', 'images')
     y,z = (check_array(v, 'n', name, n=len(a))[:most] for v,name in ((labels,'labels'),(neighbours,'neighbours')))
     a,n = a[:most],min(len(a), most)
@@ -85,7 +86,7 @@ def write_found(
     name:str='data' # Of the data set
 )->Path: # The page, `findings.html`; beside it, each figure as a PNG file
     "Write the findings about a data set, and their figures; raises `CheckError` where it cannot"
-    folder,body,size = Path(folder),[],lambda part: f'{len(part.x):,}'
+    folder,size = as_path(folder),lambda part: f'{len(part.x):,}'
     try: folder.mkdir(parents=True, exist_ok=True)
     except OSError as e: fail('folder', str(folder), 'one that can be made', e.strerror)
     many = {l:sum(f.level==l for f in v.findings) for l in LEVELS}

@@ -21,7 +21,7 @@ from ..runtime.layer import is_whole
 from ..data.quality import Finding, check, worst
 from ..data.sets import load_split
 from ..data.samples import Split, digest, pictures
-from ..files import append_jsonl, audit, cut_jsonl, load_tensors, read_jsonl, save_tensors, write_atomic
+from ..files import append_jsonl, as_path, audit, cut_jsonl, load_tensors, read_jsonl, save_tensors, write_atomic
 from ..quant.calibration import calibrate
 from ..quant.lowering import lower
 from ..quant.policy import Policy, dump_policy, read_policy
@@ -353,7 +353,7 @@ def refused(
     run # A run directory
 )->list: # The errors in its data, in words; none where it was not stopped by them
     "Why a run was stopped before its training"
-    path = Path(run)/'audit.jsonl'
+    path = as_path(run)/'audit.jsonl'
     last = read_jsonl(path)[-1:] if path.exists() else []
     found = last[0]['facts']['findings'] if last and last[0].get('event')=='refused' else []
     return [str(f) for f in worst([Finding(**f) for f in found])]
