@@ -41,7 +41,7 @@ def _part(threads, seconds, n, m):
         d,_ = NearestNeighbors(algorithm='brute').fit(a).kneighbors(b, 1)
         return np.flatnonzero(d[:,0]<=eps)
     ours = lambda: _leaks(a, b)
-    if [*ours()]!=[*range(10)] or [*theirs()]!=[*range(10)]: raise AssertionError('copies that were planted were not found')
+    if not [*ours()]==[*theirs()]==[*range(10)]: raise AssertionError('copies that were planted were not found')
     work = f'leakage {n:,} x {m:,} rows of 784, default'
     return race(work, threads, ours, {'scikit-learn brute force':(theirs, 1)}, seconds)
 
@@ -63,4 +63,6 @@ def bench_quality(
 )->list: # A `Row` for each work
     "Copies between two parts of a data set; raises `AssertionError` where one that was planted is not found"
     seconds,k = (2.,10) if quick else (20.,1)
-    with threadpool_limits(threads): return _part(threads, seconds, n//(5*k), m//(5*k))+_whole(threads, seconds, n//k, m//k)
+    with threadpool_limits(threads):
+        rows = _part(threads, seconds, n//(5*k), m//(5*k))
+        return rows+_whole(threads, seconds, n//k, m//k)
