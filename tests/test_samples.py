@@ -14,10 +14,10 @@ from quarantion.train.job import load_data, settings as settings_of, start
 
 # QAT with so few epochs may warn of a coarse threshold
 pytestmark = pytest.mark.filterwarnings('default:a threshold of')
-DIE = '''import os, signal
+DIE = '''import os, pathlib, signal
 real,count = os.fsync,[0]
 def fsync(fd):
-    count[0] += 'last.safetensors' in Path(os.readlink(f'/proc/self/fd/{fd}')).name
+    count[0] += 'last.safetensors' in pathlib.Path(os.readlink(f'/proc/self/fd/{fd}')).name
     if count[0]==2: os.kill(os.getpid(), signal.SIGKILL)
     return real(fd)
 os.fsync = fsync'''
