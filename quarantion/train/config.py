@@ -262,7 +262,7 @@ class Config(LearningSettings):
     prune:float=setting(0., 'Part of the weights that stays zero in the quantized network', '[0, 1)')
     l1:float=setting(0., 'Price of the mean |weight code| of a layer, for small files', '[0, 1e6]')
     gates:tuple=setting((), 'What is asked of the result, such as max_drop=0.01 and min_sqnr=10')
-    check_data:bool=setting(False, 'Stop before training where report --data finds an error', later=True)
+    check_data:bool=setting(False, 'Stop before training where the data set has an error', later=True)
     seed:int=setting(0, 'Of weights, order and encoder', '[0, 4294967295]')
     device:str=setting('cpu', 'Of torch', of=('cpu','cuda','cuda:*'))
     version:int=setting(RUN_VERSION, 'Of the run directory')
