@@ -32,7 +32,8 @@ def _show(table):
 
 def _say(text): print(text, file=sys.stderr) # a path stays whole, whatever it holds
 
-_WORDS = 'tensor', 'shape', 'layer', 'levels', 'run', 'settings', 'NeuroBench', 'SynOp'
+_WORDS = ('tensor', 'shape', 'layer', 'levels', 'run', 'settings', 'NeuroBench', 'SynOp',
+          'level', 'what', 'where', 'expected', 'found')
 
 def _titled(title, **how):
     from rich.table import Table
@@ -78,7 +79,8 @@ def options(
     from quarantion.train.config import settings_of, told
     def one(f):
         kind = list[str] if f.type is tuple else f.type
-        option = Annotated[kind, typer.Option(help=told(f))]
+        flag = [f'--{f.name.replace("_", "-")}'] if kind is bool else []
+        option = Annotated[kind, typer.Option(*flag, help=told(f))]
         return Parameter(f.name, Parameter.KEYWORD_ONLY, default=None, annotation=option)
     return [one(f) for f in settings_of(settings)]
 
@@ -95,15 +97,16 @@ def with_options(
 # %% ../nbs/cli.ipynb #ab49d847
 def _go_on(run): return f'go on with: quarantion run --resume {shlex.quote(str(run))}'
 
-def _work(run, split):
+def _work(run, split, tracking):
     "Train, or go on; lower, prove, report, and seal the directory"
     from quarantion.inspect.report import write_report
     from quarantion.files import Lock, audit
     from quarantion.train.rundir import write_manifest
     from quarantion.train.fit import watching
-    from quarantion.train.job import finish, train
+    from quarantion.train.job import finish, refused, train
     full = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
     with Lock(run):
+        tracking.follow(run)
         try:
             with watching() as move: net,q,acc = train(run, split, move)
             result = finish(run, split, net, q, acc)
@@ -116,24 +119,28 @@ def _work(run, split):
         except CheckError as e:
             if getattr(e.__context__, 'errno', None) in full:
                 _say(f'the disk is full; what was saved is whole; {_go_on(run)}')
-            raise
+            if not (bad:=refused(run)): raise
+            for f in bad: _say(f)
+            _say('stopped before training, by --check-data')
+            raise typer.Exit(1)
     return result
 
 # %% ../nbs/cli.ipynb #b1dd9829
-def _resume(run):
+def _resume(run, tracking):
     "Go on with a run, or say that it is done"
     from quarantion.train.rundir import check_manifest, is_finished, result_of
     from quarantion.train.job import load_data, settings
     if not os.path.exists(run/'config.toml'): fail('run', str(run), 'a run directory', 'no config.toml')
     cfg = settings(run)
-    if not is_finished(run): return _work(run, load_data(cfg))
+    if not is_finished(run): return _work(run, load_data(cfg), tracking)
     bad = [f'{f} ({kind})' for kind,files in check_manifest(run).items() for f in files]
     if bad: fail('run', str(run), 'the files of a finished run, unchanged', ', '.join(bad))
     _say(f'{run} is finished; nothing to do')
+    tracking.follow(run)
     return result_of(run, _NEEDS)
 
 # %% ../nbs/cli.ipynb #582e0c6b
-def _begin(config, given, dump_config, out):
+def _begin(config, given, dump_config, out, tracking):
     "A new run; None where only its settings were asked for"
     from quarantion.train.config import config_from, values_of
     cfg,folder = config_from(config, given)
@@ -147,13 +154,24 @@ def _begin(config, given, dump_config, out):
     rehearse(cfg, split) # if one of them fails, no run is left behind
     run = start(cfg, folder)
     _say(f'run {run}')
-    return _work(run, split)
+    return _work(run, split, tracking)
 
+# %% ../nbs/cli.ipynb #076bde72
+_TRACK = 'Trackers, with commas, that get the numbers too: tensorboard, mlflow, trackio.'
+
+def _tracking(names):
+    "What follows a run"
+    from quarantion.train.config import words
+    from quarantion.train.trackers import Tracking
+    return Tracking(words(names or ''), _say)
+
+# %% ../nbs/cli.ipynb #16ea9a32
 def _run_with(
     config:Annotated[Path, typer.Option(help='TOML file with any of the settings below, and out.')]=None,
     dump_config:Annotated[bool, typer.Option('--dump-config', help='Print the settings as TOML, and stop.')]=False,
     out:Annotated[Path, typer.Option(help='Folder of runs; default runs.')]=None,
     resume:Annotated[Path, typer.Option(help='Go on with this run; it keeps its settings.')]=None,
+    track:Annotated[str, typer.Option(help=f'{_TRACK} A resumed run is followed if it is asked for again.')]=None,
     as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
     **given, # Settings
 ):
@@ -162,8 +180,9 @@ def _run_with(
     more = [f'--{k.replace("_", "-")}' for k,v in others.items() if v not in (None,False) or k in given]
     if resume is not None and more:
         fail('`--resume`', expected='no other settings, as a run keeps its own', found=', '.join(more))
-    result = _begin(config, given, dump_config, out) if resume is None else _resume(resume)
-    if result is not None: _end(result, as_json)
+    with _tracking(track) as tracking: # which may have the last numbers when the result is told
+        result = _begin(config, given, dump_config, out, tracking) if resume is None else _resume(resume, tracking)
+        if result is not None: _end(result, as_json)
 
 # %% ../nbs/cli.ipynb #6c43532a
 def _turned(whole, p, kind, ctx, value):
@@ -316,13 +335,23 @@ def _runs(
 # %% ../nbs/cli.ipynb #e6b5159d
 _SECTIONS = 'One section: size (bytes by tensor), sensitivity (of the loss to coarser weights) or cost (of a sample).'
 
-@app.command('report', help='Show what came out of a run.')
-def _report(
-    run:Annotated[Path, typer.Argument(help=_WHICH)],
-    show:Annotated[str, typer.Option(help=_SECTIONS)]=None,
-    html:Annotated[Path, typer.Option(help='Write a fresh report to this file.')]=None,
-    as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
-):
+def _mirror(run, names):
+    "Bring a run to trackers"
+    from quarantion.train.config import words
+    from quarantion.train.trackers import check_trackers, mirror
+    for name in check_trackers(words(names)): _say(f'{name}: {mirror(run, name)} numbers that it did not have')
+
+# %% ../nbs/cli.ipynb #6570fa26
+def _outside(folder):
+    "A folder that is in no finished run, which stays as it was sealed"
+    from quarantion.train.rundir import is_finished
+    here = folder.resolve()
+    runs = [p for p in (here,*here.parents) if is_finished(p) and is_there(p/'config.toml')]
+    if runs: fail('`--out`', str(folder), 'a folder outside of runs, which are sealed', f'one in {runs[0].name}')
+    return folder
+
+# %% ../nbs/cli.ipynb #1cdb87dc
+def _report_run(run, show, html, track, as_json):
     "Show what came out of a run"
     from quarantion.train.job import settings
     from quarantion.train.rundir import result_of
@@ -339,8 +368,55 @@ def _report(
     if html is not None:
         from quarantion.inspect.report import write_report
         write_report(run, html)
+    if track is not None: _mirror(run, track)
     _print(result, as_json)
     _say(f'report: {html or run/"report.html"}')
+
+# %% ../nbs/cli.ipynb #198cc725
+def _report_data(data, data_dir, out, as_json):
+    "Say what is wrong with a data set, and write a page; exit with 1 if it has an error"
+    from quarantion.data.quality import survey, worst
+    from quarantion.inspect.found import write_found
+    from quarantion.train.config import Config
+    from quarantion.train.job import load_data
+    split = load_data(Config(data=data, data_dir=data_dir))
+    v = survey(split)
+    page = write_found(v, split.in_shape, _outside(out or Path(f'{data.partition(":")[0]}-quality')), split.name)
+    n,bad = (len(v.train.x),len(v.test.x)),len(worst(v.findings))
+    if as_json:
+        said = dict(data=data, page=str(page), train=n[0], test=n[1], errors=bad)
+        print(json.dumps(said|dict(findings=[f._asdict() for f in v.findings])))
+    elif v.findings: _show(_columns(f'{split.name}: {n[0]:,} and {n[1]:,} samples', v.findings[0]._fields, v.findings))
+    else: print(f'{split.name}: {n[0]:,} and {n[1]:,} samples, nothing found')
+    _say(f'page: {page}')
+    if bad: raise typer.Exit(1)
+
+def _either(run, data, **more): # A run, or a data set, each with its own options
+    if (run is None)==(data is None):
+        fail('run', 'report', 'a run directory, or --data NAME', 'none' if run is None else 'both')
+    of_run = '--show','--html','--track'
+    wrong = [k for k,v in more.items() if v is not None and (k in of_run)==(run is None)]
+    if wrong: fail(f'`{wrong[0]}`', 'report', 'with a run' if run is None else 'with --data', 'without it')
+
+# %% ../nbs/cli.ipynb #6eb3a88a
+_DATA = 'A data set in place of a run, as run --data takes it: what is wrong with it.'
+_PAGE = 'With --data: folder for a page and its figures; default: the name of the data set and -quality.'
+
+@app.command('report', help='Show what came out of a run, or what is wrong with a data set.')
+def _report(
+    run:Annotated[Path, typer.Argument(help=_WHICH)]=None,
+    show:Annotated[str, typer.Option(help=_SECTIONS)]=None,
+    html:Annotated[Path, typer.Option(help='Write a fresh report to this file.')]=None,
+    track:Annotated[str, typer.Option(help=_TRACK)]=None,
+    data:Annotated[str, typer.Option(help=_DATA)]=None,
+    data_dir:Annotated[str, typer.Option(help='With --data: folder with its files.')]=None,
+    out:Annotated[Path, typer.Option(help=_PAGE)]=None,
+    as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
+):
+    "Show what came out of a run, or what is wrong with a data set"
+    _either(run, data, **{'--show':show, '--html':html, '--track':track, '--data-dir':data_dir, '--out':out})
+    if data is not None: return _report_data(data, data_dir or '', out, as_json)
+    _report_run(run, show, html, track, as_json)
 
 # %% ../nbs/cli.ipynb #c7ca71d5
 _FILE = 'Samples: .npy, IDX (packed or not), or a recording of events, .bin.'
@@ -395,9 +471,9 @@ def _infer(
     _say(f'{len(got.answers)} samples, {sum(got.steps)/len(got.steps):.2f} of {net.steps} steps; {took}')
 
 # %% ../nbs/cli.ipynb #2af50a2f
-_TARGETS = dict(c=lambda e: (e.to_c, e.prove_c), js=lambda e: (e.to_js, e.prove_js), # what writes and proves a language
-                wasm=lambda e: (lambda net,title: e.to_wasm(net), lambda net,_,x: e.prove_wasm(net, x)),
-                nir=lambda e: (e.to_nir, e.prove_nir))
+_TARGETS = dict(c=lambda e: (e.to_c, e.prove_c), js=lambda e: (e.to_js, e.prove_js), # what writes and proves it
+                onnx=lambda e: (e.to_onnx, e.prove_onnx), nir=lambda e: (e.to_nir, e.prove_nir),
+                wasm=lambda e: (lambda net,title: e.to_wasm(net), lambda net,_,x: e.prove_wasm(net, x)))
 _TARGETS['nir-soft'] = lambda e: (lambda net,title: e.to_nir(net, title=title, profile='exact-soft'), e.prove_nir)
 _ENOUGH = 1000 # Samples that are compared
 
@@ -447,15 +523,6 @@ def _told(board):
     wrong,took = max(board['mismatches'].values()),f'{board["instructions"]:,} instructions a sample, the mean'
     return f'{board["cpu"]}: {size}; {board["samples"]} samples, {wrong} differ; {took}'
 
-
-# %% ../nbs/cli.ipynb #6570fa26
-def _outside(folder):
-    "A folder that is in no finished run, which stays as it was sealed"
-    from quarantion.train.rundir import is_finished
-    here = folder.resolve()
-    runs = [p for p in (here,*here.parents) if is_finished(p) and is_there(p/'config.toml')]
-    if runs: fail('`--out`', str(folder), 'a folder outside of runs, which are sealed', f'one in {runs[0].name}')
-    return folder
 
 # %% ../nbs/cli.ipynb #48420229
 def _integers_of(run):
@@ -605,10 +672,10 @@ def _info(as_json:Annotated[bool, typer.Option('--json', help='Print one JSON ob
     for k,v in out.items(): print(f'{k:14}{word(v)}')
 
 # %% ../nbs/cli.ipynb #16432758
-BENCHES = 'lif','bptt','levels','nonary','fakequant','events','cameras','infer','codes','train','own','gpu'
+BENCHES = 'lif','bptt','levels','nonary','fakequant','events','cameras','quality','infer','codes','train','own','gpu'
 _WHAT = ('lif (neurons, forward), bptt (and backward), levels, nonary, fakequant, events (integer products), '
-         'cameras (events into frames, and out of files), infer, codes (encoders), train (a training step, on one '
-         'thread too), own (neurons of your own) or gpu (neurons and training steps).')
+         'cameras (events into frames, and out of files), quality (copies in data), infer, codes (encoders), train (a '
+         'training step, on one thread too), own (neurons of your own) or gpu (neurons and training steps).')
 _CHECK = 'Exit with 1 if a row stays under 60 % of its goal, a peer is not installed, or nothing ran.'
 
 def _missed(rows):

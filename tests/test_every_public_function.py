@@ -21,9 +21,13 @@ from torch import nn
 
 import quarantion
 from quarantion.checks import CheckError
+from quarantion.data.digits import load_digits
 from quarantion.data.events import Recordings, by_steps, make_events
+from quarantion.data.leakage import Near
 from quarantion.data.moving import Camera
+from quarantion.data.quality import Limits, check, part_of, raw_of, survey
 from quarantion.data.samples import Samples, Split
+from quarantion.export.onnx import to_onnx
 from quarantion.export import ExportProof, to_c, to_js
 from quarantion.export.cortex_m import BOARDS, Footprint
 from quarantion.export.cost import cost_of
@@ -35,6 +39,7 @@ from quarantion.export.wasm import SHIPPED, to_wasm
 from quarantion.files import save_tensors
 from quarantion.inspect.clickable import Clickable
 from quarantion.inspect.event_film import EventStage
+from quarantion.inspect.recordings import record_layers
 from quarantion.paper import draw_png
 from quarantion.quant.level_sets import LevelTable, levels
 from quarantion.quant.lowering import lower
@@ -53,6 +58,7 @@ from quarantion.spikes.surrogate import spike
 from quarantion.spikes.synaptic import Synaptic
 from quarantion.tables import measured, one_a_subject
 from quarantion.train.config import Config
+from quarantion.train.trackers import Tracking
 
 pytestmark = [pytest.mark.filterwarnings('ignore'), pytest.mark.filterwarnings('ignore::pytest.PytestWarning')]
 matplotlib.use('Agg')
@@ -83,6 +89,9 @@ def q(): return copy.deepcopy(stored()[1])
 def program(): return stored()[2]
 def layer(): return program().layers[0]
 def digits_program(): return load(BENCH.parent/'digits.safetensors')
+def few_digits():
+    d = raw_of(load_digits())
+    return d._replace(x_train=d.x_train[:60], y_train=d.y_train[:60], x_test=d.x_test[:30], y_test=d.y_test[:30])
 def sample_file():
     kept = {'confusion':np.eye(2, dtype=np.int32), 'label':i32(1), 'image':a(8,8), 'weight.0':a(2,3), 'theta.0':a(2), 'float.mem.0':a(4,2), 'float.spk.0':s(4,2).numpy()}
     path = Path(tempfile.mkdtemp())/'sample.safetensors'
@@ -108,6 +117,41 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'runtime.infer.Inferred': lambda: dict(answers=[1], steps=[2], seconds=[.1]),
     'runtime.infer.Inferred.percentiles': lambda: dict(self=Inferred([1], [2], [.1])),
     'runtime.infer.traced': lambda: dict(net=program(), x=a(5,6), steps=[1]*5),
+    'data.leakage.as_rows': lambda: dict(x=a(5,2,3), scale=.5),
+    'data.leakage.same_rows': lambda: dict(x=a(), earlier=a()),
+    'data.leakage.spread_over': lambda: dict(n=9, most=3),
+    'data.leakage.main_axes': lambda: dict(x=a(), axes=4),
+    'data.leakage.on_axes': lambda: dict(x=a(), q=np.eye(6)),
+    'data.leakage.Near': lambda: dict(row=np.arange(2), distance=a(2)),
+    'data.leakage.near_rows': lambda: dict(x=a(), eps=.1, earlier=a(), axes=4),
+    'data.leakage.typical_distance': lambda: dict(x=a()),
+    'data.leakage.picture_hash': lambda: dict(x=a(3,64), in_shape=(1,8,8)),
+    'data.leakage.Alike': lambda: dict(row=np.arange(2), correlation=a(2)),
+    'data.leakage.look_alikes': lambda: dict(x=a(3,64), in_shape=(1,8,8), earlier=a(3,64), least=.9, bits=4),
+    'data.leakage.plot_pairs': lambda: dict(above=a(3,8,8), below=a(3,8,8), words=['1'], labels=('a','b'), most=2),
+    'data.shift.Drift': lambda: dict(psi=a(6), ks=a(6), p=a(6)),
+    'data.shift.drift': lambda: dict(a=a(), b=a(), most=4),
+    'data.shift.plot_drift': lambda: dict(psi=a(64), in_shape=(1,8,8), limit=.2),
+    'data.doubts.Neighbours': lambda: dict(rows=np.arange(2), label=np.arange(2), distance=a(2)),
+    'data.doubts.neighbours': lambda: dict(x=a(), labels=np.arange(5), others=a(), k=2, most=4),
+    'data.doubts.remoteness': lambda: dict(distance=a(5)),
+    'data.quality.Finding': lambda: dict(level='note', what='rows', where='test', expected='none', found='2'),
+    'data.quality.Limits': lambda: dict(near=.1),
+    'data.quality.Raw': lambda: few_digits()._asdict(),
+    'data.quality.raw_of': lambda: dict(split=few_digits()),
+    'data.quality.Part': lambda: dict(where='test', x=a(), y=np.arange(5), at=np.arange(5)),
+    'data.quality.part_of': lambda: dict(split=few_digits(), name='test'),
+    'data.quality.Copies': lambda: dict(same=np.arange(2), near=Near(np.arange(2), a(2)), alike=None),
+    'data.quality.copies_of': lambda: dict(part=part_of(few_digits(), 'test')[0], base=part_of(few_digits(), 'train')[0], in_shape=(1,8,8), limits=Limits()),
+    'data.quality.Survey': lambda: survey(few_digits())._asdict(),
+    'data.quality.survey': lambda: dict(split=few_digits(), limits=Limits()),
+    'data.quality.check': lambda: dict(split=few_digits(), limits=Limits()),
+    'data.quality.worst': lambda: dict(findings=check(few_digits())),
+    'data.quality.plot_classes': lambda: dict(train=np.arange(3), test=np.arange(3)),
+    'inspect.found.plot_doubts': lambda: dict(images=a(2,8,8), labels=np.arange(2), neighbours=np.arange(2), most=2),
+    'inspect.found.figures_of': lambda: dict(v=survey(few_digits()), in_shape=(1,8,8)),
+    'inspect.found.write_found': lambda: dict(v=survey(few_digits()), in_shape=(1,8,8), folder=tempfile.mkdtemp(), name='few'),
+    'train.job.refused': lambda: dict(run=tempfile.mkdtemp()),
     'data.arrays.stored_turned': lambda: dict(name='mnist'),
     'spikes.readable.unwrapped': lambda: dict(net=net()),
     'spikes.readable.hooks_left': lambda: dict(net=net()),
@@ -326,6 +370,12 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'train.recipes.recipe_of': lambda: dict(name='sgd_step', optimizer='', words=()),
     'train.losses.loss_of': lambda: dict(words=('ce','rate_ceiling(0.1):2')),
     'train.rundir.check_manifest': lambda: dict(run='no such folder'),
+    'train.trackers.Point': lambda: dict(key='a', step=0, value=1., time=0.),
+    'train.trackers.Tracking': lambda: dict(to=()),
+    'train.trackers.Tracking.follow': lambda: dict(self=Tracking(()), run='no such folder'),
+    'train.trackers.points_of': lambda: dict(run='no such folder'),
+    'train.trackers.check_trackers': lambda: dict(names=()),
+    'train.trackers.mirror': lambda: dict(run='no such folder', to='tensorboard'),
     'train.rundir.read_manifest': lambda: dict(run='no such folder'),
     'train.rundir.read_run': lambda: dict(run='no such folder'),
     'train.rundir.is_finished': lambda: dict(run='no such folder'),
@@ -375,7 +425,10 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'data.event_files.read_recording': lambda: dict(path='no such file.bin', shape=(2,3,3)),
     'data.event_files.load_recordings': lambda: dict(folder='no such folder', shape=(2,3,3)),
     'data.event_files.load_gestures': lambda: dict(folder='no such folder', shape=(2,3,3)),
-    'data.event_files.load_shd': lambda: dict(path='no such file', shape=(2,3,3)),
+    'data.shd.load_shd': lambda: dict(path='no such file', shape=(2,3,3)),
+    'data.hdf5.read_hdf5': lambda: dict(path='no such file', names=('labels',)),
+    'data.hdf5.Ragged': lambda: dict(values=np.arange(3), ends=np.array([1,3])),
+    'data.apart.read_apart': lambda: dict(read='os:walk', path='no such file'),
     'data.event_files.from_tonic': lambda: dict(dataset=[(make_events([1], 0),0)], shape=(2,3,3)),
     'data.moving.Camera': lambda: dict(threshold=40, refractory=500, noise=1),
     'data.moving.watch': lambda: dict(film=np.zeros((2,1,3,3), int), us=1000, camera=Camera(), seed=0),
@@ -438,6 +491,7 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'inspect.raster_canvas.StepPointer.show': lambda: dict(self=resolve('inspect.raster_canvas.StepPointer')(), says=['a'], axes=[plt.figure().add_subplot()], step=0),
     'inspect.run_notebook.run_notebook': lambda: dict(run='runs/x'),
     'inspect.raster_canvas.raster_kinds': lambda: dict(spk=s(4,3), other=s(4,3)),
+    'inspect.recordings.Recording.showing': lambda: dict(self=record_layers(net(), x())[0], name='a'),
     'inspect.recordings.record_layers': lambda: dict(net=net(), x=x(), name='net'),
     'inspect.recordings.record_programs': lambda: dict(net=q(), x=x()),
     'inspect.spike_explorer.pixel_spikes': lambda: dict(x=a(4), encoder='rate', steps=3, gain=1., beta=.9, seed=0),
@@ -546,6 +600,12 @@ CALLS |= { # what leaves the house
     'export.c.CText.save': lambda: dict(self=to_c(small_program()), folder='x'),
     'export.c.to_c': lambda: dict(net=small_program(), name='net', title='', sparse=False, crc=False),
     'export.c.prove_c': lambda: dict(net=small_program(), text=to_c(small_program()), x=np.ones((1,3)), flags=('-O0',)),
+    'export.onnx.OnnxFile': lambda: dict(name='net', data=b'', form='scan'),
+    'export.onnx.OnnxFile.save': lambda: dict(self=to_onnx(small_program()), folder='x'),
+    'export.onnx.to_onnx': lambda: dict(net=small_program(), name='net', title='', form='scan'),
+    'export.onnx.run_onnx': lambda: dict(data=to_onnx(small_program()).data, codes=np.ones((1,1,3), int)),
+    'export.onnx.prove_onnx': lambda: dict(net=small_program(), file=to_onnx(small_program()), x=np.ones((1,3))),
+    'export.onnx.from_onnx': lambda: dict(path='no such file'),
     'export.js.JsText': lambda: dict(name='net', module='', types='', made={}),
     'export.js.JsText.save': lambda: dict(self=in_javascript(), folder='x'),
     'export.js.to_js': lambda: dict(net=small_program(), name='net', title=''),
@@ -774,6 +834,15 @@ spikes.neuron.lif_arguments:mem spikes.neuron.lif_arguments:steps spikes.neuron.
 runtime.layer.is_whole:v runtime.layer.is_op:o runtime.layer.is_conv:c runtime.network.IntegerNetwork.decide:spk
 train.config.words:v train.config.config_from:path train.config.NetworkSettings:learn train.config.Config:learn files.hash_json:x tables.measured:name tables.measured_parts:name
 nonary.companding.encode_complex:z nonary.companding.overflows:z
+data.leakage.Near:row data.leakage.Near:distance
+data.leakage.Alike:row data.leakage.Alike:correlation
+data.shift.Drift:psi data.shift.Drift:ks data.shift.Drift:p
+data.doubts.Neighbours:rows data.doubts.Neighbours:label data.doubts.Neighbours:distance
+data.quality.Limits:near data.quality.Limits:alike data.quality.Limits:doubts data.quality.Limits:psi data.quality.Limits:p data.quality.Limits:balance data.quality.Limits:remote
+data.quality.Raw:x_train data.quality.Raw:y_train data.quality.Raw:x_test data.quality.Raw:y_test data.quality.Raw:in_shape data.quality.Raw:classes data.quality.Raw:name data.quality.Raw:scale
+data.quality.Part:where data.quality.Part:x data.quality.Part:y data.quality.Part:at
+data.quality.Copies:same data.quality.Copies:near data.quality.Copies:alike
+data.quality.Survey:findings data.quality.Survey:train data.quality.Survey:test data.quality.Survey:copies data.quality.Survey:drift data.quality.Survey:neighbours
 '''
 
 
