@@ -76,7 +76,7 @@ def round_trips(seed, n):
 
 
 def test_random_programs_come_back_and_do_the_same(quick):
-    assert round_trips(0, 200)=={'Input','Output','Affine','Linear','Scale','Conv1d','Conv2d','AvgPool2d','Flatten','Threshold','LI','LIF','CubaLIF'}
+    assert round_trips(0, 64)=={'Input','Output','Affine','Linear','Scale','Conv1d','Conv2d','AvgPool2d','Flatten','Threshold','LI','LIF','CubaLIF'}
 
 
 @pytest.mark.soak
@@ -344,6 +344,57 @@ def test_bytes_that_flip(tmp_path): assert flipped(tmp_path, range(5))
 
 @pytest.mark.soak
 def test_many_bytes_that_flip(tmp_path): assert flipped(tmp_path, range(100, 700))
+
+
+def mutated(rng, pieces):
+    "Other numbers, shapes, words and names in some places"
+    out = dict(pieces)
+    for _ in range(int(rng.integers(1, 4))):
+        k = list(out)[int(rng.integers(len(out)))]
+        a,what = out[k],int(rng.integers(8))
+        if what==0: del out[k]
+        elif what==1: out[k] = np.array([[b'x',b'lif0']], 'S5')
+        elif what==2: out[k] = rng.choice([0, -1, 1e300, np.inf, np.nan, 2**40, .5, 3], size=a.shape).astype(rng.choice(['f8','f4']))
+        elif what==3: out[k] = np.zeros(tuple(rng.integers(0, 4, int(rng.integers(0, 5)))), rng.choice(['f8','i4','u1','?']))
+        elif what==4: out[k] = np.array(rng.choice(['LIF','IF','I','LI','CubaLIF','Affine','Linear','Scale','Conv1d','Conv2d','SumPool2d','AvgPool2d','Flatten','Threshold','NIRGraph','Input','Output','','same']).encode())
+        elif what==5: out[f'{k}/inner'] = a
+        elif what==6: out[k.replace('0', '1', 1)] = out.pop(k)
+        else: out[k] = a.reshape(-1)[:1] if a.size else a
+    return out
+
+
+def mutations(monkeypatch, tmp_path, n, seed):
+    "Whatever is in a file: a `CheckError` of one line, or a graph that runs"
+    from quarantion.data import hdf5
+    from quarantion.export import network_from_nir
+    seeds,(rng,done) = [],(np.random.default_rng(seed),[0,0])
+    for _,(_,net,file) in zip(range(12), random_files(seed)):
+        file.save(tmp_path)
+        seeds.append(together(hdf5._read(str(tmp_path/'net.nir'), None, 2**30)))
+    with np.errstate(all='ignore'):
+        for _ in range(n):
+            pieces = mutated(rng, pick(rng, *seeds))
+            def fake(path, room, pieces=pieces):
+                if any('/'.join(k.split('/')[:i]) in pieces for k in pieces for i in range(1, k.count('/')+1)): raise CheckError('a data set is no group')
+                return pieces
+            monkeypatch.setattr(graphs, 'read_hdf5', fake)
+            for read in (from_nir, lambda p: NirRun(read_nir(p))(np.ones((2,1,*NirRun(read_nir(p)).in_shape))), lambda p: network_from_nir(p, 'snntorch')):
+                try:
+                    read(tmp_path/'net.nir')
+                    done[0] += 1
+                except CheckError as e:
+                    assert '\n' not in str(e)
+                    done[1] += 1
+    return done
+
+
+def test_whatever_is_in_a_file(monkeypatch, tmp_path):
+    ran,refused = mutations(monkeypatch, tmp_path, 120, 0)
+    assert ran>10 and refused>100
+
+
+@pytest.mark.soak
+def test_whatever_is_in_many_files(monkeypatch, tmp_path): mutations(monkeypatch, tmp_path, 6000, 1)
 
 
 # The command

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NODES', 'NEURONS', 'VERSION', 'NirNode', 'NirGraph', 'nir_bytes', 'read_nir']
 
-# %% ../../../nbs/export/parts/graph.ipynb #a52bcc11
+# %% ../../../nbs/export/parts/graph.ipynb #2f471f14
 import io
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from ...checks import CheckError, check_in, fail, typed, warn
 from ...data.hdf5 import read_hdf5
 from ...files import as_path, write_atomic
 
-# %% ../../../nbs/export/parts/graph.ipynb #902e1e86
+# %% ../../../nbs/export/parts/graph.ipynb #75ef05eb
 _CONV = 'weight bias stride padding dilation groups'
 NODES = dict(Input='shape', Output='shape', Affine='weight bias', Linear='weight', Scale='scale', Conv1d=_CONV,
              Conv2d=_CONV, SumPool2d='kernel_size stride padding', AvgPool2d='kernel_size stride padding',
@@ -24,7 +24,7 @@ NODES = {k:v.split() for k,v in NODES.items()}
 NEURONS = 'I','IF','LI','LIF','CubaLIF','Threshold' # nodes that are neurons
 _LATER = 'v_reset','w_in','input_shape','input_type' # what may be missing
 
-# %% ../../../nbs/export/parts/graph.ipynb #ee5b4596
+# %% ../../../nbs/export/parts/graph.ipynb #2ef8c9ee
 @dataclass(frozen=True)
 class NirNode:
     "A node: numbers by name"
@@ -32,7 +32,7 @@ class NirNode:
     values:dict=field(default_factory=dict) # Arrays by name, float64, or int64 of windows and shapes
     metadata:dict=field(default_factory=dict) # What its writer adds: arrays, words and dicts of them
 
-# %% ../../../nbs/export/parts/graph.ipynb #dd746271
+# %% ../../../nbs/export/parts/graph.ipynb #12eba599
 @dataclass(frozen=True)
 class NirGraph:
     "Nodes, and which gives to which"
@@ -59,7 +59,7 @@ class NirGraph:
 
 for _kind in (NirNode,NirGraph): _kind.__init__ = typed(_kind.__init__)
 
-# %% ../../../nbs/export/parts/graph.ipynb #017a694f
+# %% ../../../nbs/export/parts/graph.ipynb #7931e0fc
 VERSION = '1.0.8' # of nir, whose files these are
 
 def _h5py(where):
@@ -75,7 +75,7 @@ def _put(group, h5py, values):
             v = np.asarray(v)
             group.create_dataset(k, data=v, **dict(compression='gzip') if v.size>8 else {})
 
-# %% ../../../nbs/export/parts/graph.ipynb #2d6a77b4
+# %% ../../../nbs/export/parts/graph.ipynb #b9a42db5
 def _fields(n):
     "What a file says of a node"
     return dict(type=n.kind)|n.values|(dict(metadata=n.metadata) if n.metadata else {})
@@ -94,7 +94,7 @@ def nir_bytes(
         top.create_dataset('edges', data=np.array(graph.edges, object).reshape(-1, 2), dtype=h5py.string_dtype())
     return out.getvalue()
 
-# %% ../../../nbs/export/parts/graph.ipynb #76d00c6e
+# %% ../../../nbs/export/parts/graph.ipynb #cde02e46
 def _word(v, where):
     try: return np.asarray(v).astype('S').item().decode()
     except (UnicodeDecodeError, ValueError, AttributeError): fail('name', where, 'one word of UTF-8', v)
@@ -115,8 +115,9 @@ def _added(tree, where):
     if isinstance(tree, dict): return {k:_added(v, where) for k,v in tree.items()}
     return _word(tree, where) if tree.dtype.kind=='S' and not tree.ndim else tree
 
-# %% ../../../nbs/export/parts/graph.ipynb #14df678e
+# %% ../../../nbs/export/parts/graph.ipynb #0139e807
 _WHOLE = {*_CONV.split(),*NODES['SumPool2d'],*NODES['Flatten'],'shape','input_shape','input_type'}-{'weight','bias'}
+_SIZES = dict(groups=1, start_dim=1, end_dim=1, stride=2, padding=2, dilation=2, kernel_size=2) # numbers that it may be
 _BORDERS = dict(valid=0, same=-1) # words that the padding of a convolution may be
 
 def _number(v, k, where):
@@ -132,7 +133,9 @@ def _number(v, k, where):
     if k not in _WHOLE: return v
     whole = np.round(v)
     if (whole!=v).any() or (np.abs(v)>2**40).any(): fail(f'`{k}`', where, 'whole numbers', v)
-    return whole.astype(np.int64)
+    most = _SIZES.get(k, 8)
+    if whole.ndim>1 or not 1<=whole.size<=most: fail(f'`{k}`', where, f'1 to {most} whole numbers', list(v.shape))
+    return whole.astype(np.int64).reshape(() if most==1 else whole.shape)
 
 def _numbers(kind, values, where):
     "The numbers of a node; what is not known is left out"
@@ -140,7 +143,7 @@ def _numbers(kind, values, where):
         if k not in values: fail(f'`{k}`', where, f'a number or an array, as {kind} has one', 'nothing')
     return {k:_number(values[k], k, where) for k in (*NODES[kind],*_LATER) if k in values}
 
-# %% ../../../nbs/export/parts/graph.ipynb #4deafdd9
+# %% ../../../nbs/export/parts/graph.ipynb #b6f0ba33
 class _Ports(NamedTuple):
     "A graph in a graph, by the names that edges mean"
     into:str # Where what comes goes
@@ -159,7 +162,7 @@ def _border(nodes, own, kind, where):
     names = [k for k,v in nodes.items() if v.kind==kind and '.' not in k.removeprefix(own+'.')]
     return names[0] if len(names)==1 else fail(f'`{kind}`', where, 'one node', ', '.join(names) or 'none')
 
-# %% ../../../nbs/export/parts/graph.ipynb #29085b96
+# %% ../../../nbs/export/parts/graph.ipynb #13205af1
 def _inner(name, n, where, deep):
     "A graph in a graph: its nodes, of which its border passes on what it gets, its edges, and the names of the border"
     nodes,edges = _graph(n, where, name+'.', deep+1)
@@ -184,7 +187,7 @@ def _graph(tree, where, prefix='', deep=0):
         edges.append((ports[a].out if a in ports else a, ports[b].into if b in ports else b))
     return nodes,edges
 
-# %% ../../../nbs/export/parts/graph.ipynb #c49777d2
+# %% ../../../nbs/export/parts/graph.ipynb #88edb0b5
 def _reached(edges, start):
     "Nodes to which a way leads"
     after,reached,todo = {},{start},[start]
@@ -194,7 +197,7 @@ def _reached(edges, start):
         reached.update(new), todo.extend(new)
     return reached
 
-# %% ../../../nbs/export/parts/graph.ipynb #d376b3f3
+# %% ../../../nbs/export/parts/graph.ipynb #b5d219b6
 def check_graph(
     graph:NirGraph, # Nodes and edges
     where:str='graph' # What the error calls it
@@ -213,7 +216,7 @@ def check_graph(
     if end not in _reached(edges, start): fail('edges', where, f'a way from {start} to {end}', 'none')
     return graph
 
-# %% ../../../nbs/export/parts/graph.ipynb #506402ae
+# %% ../../../nbs/export/parts/graph.ipynb #1985314f
 _FREE,_TIMES = 2**26,4 # bytes that the numbers of any file may have, and how many times its own
 
 def _read(path, where):
