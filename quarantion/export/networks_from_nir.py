@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['network_from_nir']
 
-# %% ../../nbs/export/networks_from_nir.ipynb #746fd65a
+# %% ../../nbs/export/networks_from_nir.ipynb #261bcd81
 import numpy as np
 import torch
 from torch import nn
@@ -16,7 +16,7 @@ from .parts.rules import Rules
 from ..spikes.network import Network
 from ..spikes.synaptic import neurons_with
 
-# %% ../../nbs/export/networks_from_nir.ipynb #66042cba
+# %% ../../nbs/export/networks_from_nir.ipynb #ed5dab97
 def _tensor(v): return torch.as_tensor(np.array(v, dtype=float))
 
 def _linear(p, factor):
@@ -34,11 +34,14 @@ def _convolution(p, factor):
     new.weight.data,new.bias.data = _tensor(w*factor),_tensor(p['bias'])
     return new
 
-def _pooling(p):
+def _pooling(p, where):
     pair = lambda k: tuple(int(v) for v in np.broadcast_to(p[k], (2,)))
-    return nn.AvgPool2d(pair('kernel_size'), pair('stride'), pair('padding'))
+    kernel,border = pair('kernel_size'),pair('padding')
+    most = [k//2 for k in kernel]
+    if any(b>m for b,m in zip(border, most)): fail('`padding`', where, f'at most half of the window, {most}', [*border])
+    return nn.AvgPool2d(kernel, pair('stride'), border)
 
-# %% ../../nbs/export/networks_from_nir.ipynb #3d9f3d8a
+# %% ../../nbs/export/networks_from_nir.ipynb #fe3d2dd7
 def _share(tau, rules): return rules.dt/tau if rules.decay=='euler' else 1-np.exp(-rules.dt/tau)
 
 def _gain(share, rules): return 1. if rules.whole else share
@@ -56,7 +59,7 @@ def _one(v):
 def _zero(p, k, where):
     if k in p and np.any(p[k]!=0): fail(f'`{k}`', where, '0', float(np.ravel(p[k])[np.ravel(p[k])!=0][0]))
 
-# %% ../../nbs/export/networks_from_nir.ipynb #849cb851
+# %% ../../nbs/export/networks_from_nir.ipynb #1dfd35ab
 def _neurons(node, rules, factor, back, where):
     "Neurons of one node"
     p,fires = node.values,'v_threshold' in node.values
@@ -73,7 +76,7 @@ def _neurons(node, rules, factor, back, where):
     new = neurons_with(alpha, back, beta=_one(1-leak), threshold=_one(top), reset=rules.reset if fires else 'none')
     return new.double(),1. if fires else float(np.max(gain)*factor)
 
-# %% ../../nbs/export/networks_from_nir.ipynb #714b0074
+# %% ../../nbs/export/networks_from_nir.ipynb #1c8aeb8a
 def _way_back(run, name):
     "What comes back to neurons: a node of weights, or `None`"
     behind = run.behind[name]
@@ -87,15 +90,15 @@ def _way_back(run, name):
         fail(f'node {behind[0]}, `bias`', 'graph', want, 'rest=False')
     return _convolution(node.values, 1.) if node.kind=='Conv2d' else _linear(node.values, 1.)
 
-# %% ../../nbs/export/networks_from_nir.ipynb #98db68bd
+# %% ../../nbs/export/networks_from_nir.ipynb #a8f577cc
 def _plain(node, factor, where):
     "A layer of torch, or `None`, and what is to be multiplied into the next weights"
     p = node.values
     if node.kind in ('Affine','Linear'): return _linear(p, factor),1.
     if node.kind in ('Conv1d','Conv2d'): return _convolution(p, factor),1.
     if node.kind=='Flatten': return nn.Flatten(),factor
-    if node.kind=='AvgPool2d': return _pooling(p),factor
-    if node.kind=='SumPool2d': return _pooling(p),factor*float(np.prod(np.broadcast_to(p['kernel_size'], (2,))))
+    if node.kind=='AvgPool2d': return _pooling(p, where),factor
+    if node.kind=='SumPool2d': return _pooling(p, where),factor*float(np.prod(np.broadcast_to(p['kernel_size'], (2,))))
     if node.kind!='Scale': return None,factor
     if np.ptp(p['scale'])>0: fail('`scale`', where, 'one number for all', 'others')
     return None,factor*float(np.ravel(p['scale'])[0])
@@ -111,7 +114,7 @@ def _chain(run):
         if len(fed)>1: fail(f'node {n}', 'graph', 'one node that it gives to', ', '.join(fed))
     return names
 
-# %% ../../nbs/export/networks_from_nir.ipynb #ed23d9a6
+# %% ../../nbs/export/networks_from_nir.ipynb #c3c32b8e
 def _layers(run):
     "Layers of a chain, in float64"
     factor,out = 1.,[]
@@ -137,7 +140,7 @@ def _compare(run, net, steps):
             found = f'{wrong} of {r.spk.numel()} others'
             if wrong: fail(f'node {n}', 'network_from_nir', 'the spikes of its graph', found)
 
-# %% ../../nbs/export/networks_from_nir.ipynb #617ea459
+# %% ../../nbs/export/networks_from_nir.ipynb #2ab88e54
 @typed
 def network_from_nir(
     graph, # A file of NIR, or a `NirGraph`
