@@ -585,7 +585,7 @@ inspect.widget.Inspector.draw inspect.widget.Inspector.paint inspect.widget.Insp
 paper.bare_axes paper.canvas_png paper.draw_png paper.ink paper.is_dark paper.label_axes paper.new_axes paper.png paper.second_axis paper.style_axes
 paper.whole_ticks quant.advice.Finding quant.advice.Reason quant.advice.Recommendation quant.counts.Comparison quant.counts.LayerProof
 quant.drift.Change quant.drift.Scales quant.drift.Sums quant.drift.Sums.add quant.drift.scales_of quant.drift.states_at_ends
-quant.drift.weight_saturation quant.fake.Observed quant.fake.stand_for quant.folding.fold_linear quant.folding.fold_norm quant.folding.pooling
+quant.drift.weight_saturation quant.fake.Observed quant.fake.stand_for quant.folding.fold_linear quant.folding.pooling
 quant.histograms.Histogram quant.histograms.Histogram.edges quant.histograms.Histogram.magnitudes quant.histograms.Histogram.merge
 quant.histograms.Magnitudes quant.histograms.Percentile quant.histograms.Percentile.edges quant.histograms.entropy_range quant.histograms.mse_range
 quant.histograms.percentile_range quant.layer.QuantLayer quant.layer.QuantLayer.codes quant.layer.QuantLayer.forward quant.layer.QuantLayer.freeze
