@@ -5,196 +5,112 @@
 # %% auto #0
 __all__ = ['HOWS', 'staircase', 'threshold_of', 'from_ann', 'hybrid_from_ann']
 
-# %% ../../nbs/spikes/convert.ipynb #eec2dd15
-import copy
-from typing import NamedTuple
+# %% ../../nbs/spikes/convert.ipynb #7cbd1a38
 import torch
 from torch import Tensor, nn
-from ..checks import CheckError, check_finite, check_in, check_range, fail, typed, warn
+from ..checks import check_broadcast, check_in, check_range, fail, typed
 from ..runtime.layer import is_whole
-from .comparing import whole
 from .network import Network, evaluating
 from .neuron import LIF
-from .readable import LAYERS, copied, fold_norm, hooks_left, kind_name, plain_weights, role, unwrapped
-from .snntorch_neurons import first_line
-from .tracing import Made, watching, way
+from .readable import kind_of
+from .relus import parts_of, place_maxima
 
-# %% ../../nbs/spikes/convert.ipynb #5465bd18
-def _is_relu(m): return type(m) is nn.ReLU
-
-_BENDS = ('elu','gelu','silu','selu','celu','prelu','mish','swish','sigmoid','tanh','softplus','softsign','softmin',
-          'shrink','threshold','rrelu','relu6','hardtanh','softmax','clamp','clip')
-
-def _is_bend(name): return name not in ('relu','relu_') and any(b in name.lower().replace('_', '') for b in _BENDS)
-
-def _relus(made, known):
-    "The same, with modules for functions that are ReLUs"
-    if id(made) not in known:
-        new = made._replace(inputs=tuple(_relus(m, known) for m in made.inputs))
-        is_one = made.kind=='function' and made.name in ('relu','relu_')
-        known[id(made)] = new._replace(kind='module', module=nn.ReLU()) if is_one else new
-    return known[id(made)]
-
-def _refuse(made, last=True):
-    "What becomes no spikes, by name; raises `CheckError`"
-    kind = made.name if made.kind=='function' else kind_name(made.module) if made.kind=='module' else ''
-    unread = made.kind=='module' and not _is_relu(made.module) and not role(made.module)
-    if unread or made.kind=='function' and _is_bend(kind):
-        place = 'leave it out, as answers are the same' if last and 'softmax' in kind.lower() else 'nothing else has rates'
-        want = f'nn.ReLU as the only activation ({place}), among {", ".join(t.__name__ for t in LAYERS)}'
-        fail('activation' if _is_bend(kind) or 'ReLU' in kind else 'layer', str(made), want, kind)
-    for m in made.inputs: _refuse(m, last and made.kind!='module')
-
-# %% ../../nbs/spikes/convert.ipynb #c0874119
-class _Seen(NamedTuple):
-    "What a network did with a sample"
-    parts:list # Name and module of each layer, in order; a list up to each ReLU, and one up to the output
-    relus:list # What each ReLU is called
-    out:Tensor
-
-def _watched(net, x):
-    "The output, and how it came to be"
-    with watching(whole(net), x) as w:
-        try: out = net(x)
-        except CheckError: raise
-        except Exception as e:
-            want = f'a network that takes samples {list(x.shape[1:])}'
-            fail('`forward`', type(net).__name__, want, (f'{w.last}: ' if w.within else '')+first_line(e))
-        made = w.of(out)
-    if isinstance(out, Tensor) and len(made)==1: return out,made[0]
-    fail('`forward`', type(net).__name__, 'one tensor that is made of `x`', type(out).__name__)
-
-def _seen(net, x):
-    "Follow the output back, ReLU by ReLU; raises `CheckError`"
-    out,made = _watched(net, x)
-    _refuse(made)
-    call,parts,relus = Made('module', 'output', (), (_relus(made, {}),), nn.Identity()),[],[]
-    while call.kind!='input':
-        w = way(call, _is_relu)
-        parts.insert(0, w.layers)
-        call = w.start
-        if call.kind=='module': relus.insert(0, str(call))
-    return _Seen(parts, relus, out)
-
-# %% ../../nbs/spikes/convert.ipynb #b78fc33c
-class _Part(NamedTuple):
-    "What comes to a layer of neurons, or to the output"
-    before:list # Poolings
-    weights:nn.Module # `Linear`, `Conv1d` or `Conv2d`
-    after:list # Poolings
-
-    def layers(self): return [*self.before, self.weights, *self.after]
-
-def _part(layers, end):
-    before,w,after,of = [],None,[],''
-    for name,m in layers:
-        what,where = role(m),f'layer `{name}` ({type(m).__name__})' if name else type(m).__name__
-        if what=='weights':
-            if w is not None: fail('activation', where, f'nn.ReLU between it and {of}', 'none')
-            w,of = copy.deepcopy(m),where
-        elif what=='norm':
-            if w is None or after: fail('batch norm', where, 'right behind weights, into which it is folded', 'elsewhere')
-            w = fold_norm(w, m, where)
-        elif what!='nothing': (before if w is None else after).append(copy.deepcopy(m))
-    if w is None: fail('weights', end, 'Linear, Conv1d or Conv2d before it, and behind the last ReLU', 'none')
-    return _Part(before, w, after)
-
-def _is_max(m): return isinstance(m, (nn.MaxPool1d,nn.MaxPool2d))
-
-def _place_maxima(parts, inside='`hybrid_from_ann`'):
-    "Let maxima behind the first ReLU stand before it, which is the same; raises `CheckError` for those further inside"
-    if len(parts)>1:
-        while parts[1].before and _is_max(parts[1].before[0]): parts[0].after.append(parts[1].before.pop(0))
-    for i,p in enumerate(parts[1:], 1):
-        bad = next(filter(_is_max, (*p.before,*p.after)), None)
-        want = f'AvgPool, or {type(bad).__name__} at the first ReLU or in the front of {inside}'
-        if bad: fail(type(bad).__name__, f'layer {i} of weights', want, 'one that would see spikes, of which it is not exact')
-
-# %% ../../nbs/spikes/convert.ipynb #9294ece1
-def _read(net, sample):
-    "The parts of a network, and the sample as it takes it; raises `CheckError`"
-    if not any(True for _ in net.parameters()): fail('`net`', 'from_ann', 'a network with weights', type(net).__name__)
-    if sample.ndim<2 or not len(sample): fail('`sample`', 'from_ann', 'some samples, `[B, …]`', list(sample.shape))
-    check_finite(sample, 'sample')
-    for k,t in net.state_dict().items(): check_finite(t, k)
-    own = copied(unwrapped(net)).eval()
-    for said in (*plain_weights(own), *hooks_left(net, before=True)): warn(said)
-    seen = _seen(own, sample)
-    ends = [*seen.relus,'the output']
-    parts = [_part(layers, end) for layers,end in zip(seen.parts, ends)]
-    x = sample
-    for i,p in enumerate(parts):
-        for m in p.layers(): x = m(x)
-        if i<len(parts)-1: x = x.relu()
-    off = float((x-seen.out).abs().max()) if x.shape==seen.out.shape else float('inf')
-    if off>1e-4*(1+float(seen.out.abs().max())):
-        fail('what was read', type(net).__name__, 'the output of the network on the sample', f'a difference of {off:.3g}')
-    return parts
-
-# %% ../../nbs/spikes/convert.ipynb #1f29c4ed
+# %% ../../nbs/spikes/convert.ipynb #01ba6db0
 HOWS = 'max','percentile','shift' # ways to choose thresholds
+
+def _channels(theta, a): # one value, or one for each channel, beside values `[B, C, …]`
+    return theta.reshape(-1, *[1]*(a.ndim-2)) if isinstance(theta, Tensor) and theta.ndim==1 and a.ndim>2 else theta
 
 @typed
 def staircase(
-    a:Tensor, # What comes to neurons at each step, constant; any shape
-    threshold:float, # θ, > 0
+    a:Tensor, # What comes to neurons at each step, constant; any shape, or `[B, C, …]`
+    threshold:float|Tensor, # θ, > 0; one value, or one for each channel
     steps:int, # T, ≥ 1
     shift:float=.5 # Part of a step by which it is moved to the left, in [0, 1]
 )->Tensor: # Rates times θ: multiples of θ/T in [0, θ]
     "What T steps of neurons without a leak make of a value"
     check_range(threshold, 0, name='threshold', above=True); check_range(steps, 1, name='steps')
     check_range(shift, 0, 1, 'shift')
-    unit = threshold/steps
-    return (a/unit+shift).floor().clamp(0, steps)*unit
+    theta = _channels(threshold, a)
+    check_broadcast(a=a, threshold=theta)
+    return (a*(steps/theta)+shift).floor().clamp(0, steps)*(theta/steps)
 
+# %% ../../nbs/spikes/convert.ipynb #bc06ae96
+def _fits(a, steps):
+    "θ of each channel, by the error of its staircase"
+    by = a.transpose(0, 1).flatten(1).T # [B·…, C]
+    top = by.amax(0)
+    top = top.clamp(min=float(top.max())/50) # of those that are nearly silent on the sample
+    best,theta = torch.full_like(top, torch.inf),top.clone()
+    for k in range(1, 41):
+        t = top*k/40
+        off = (staircase(by, t, steps)-by).square().mean(0)
+        theta,best = torch.where(off<best, t, theta),torch.minimum(off, best)
+    return theta
+
+# %% ../../nbs/spikes/convert.ipynb #b2e356e5
 @typed
+@torch.no_grad()
 def threshold_of(
-    a:Tensor, # Values of a ReLU on a sample, any shape
+    a:Tensor, # Values of a ReLU on a sample, `[B, C, …]`
     how:str='shift', # One of `HOWS`
     steps:int=16, # T, of which `shift` is one
     percentile:float=99.9, # In (0, 100]
     where:str='ReLU' # What the error calls it
-)->float: # θ
+)->Tensor: # θ `[C]`
     "A threshold for these values; raises `CheckError` if none is above 0"
-    check_in(how, HOWS, 'how'); check_range(percentile, 0, 100, 'percentile', above=True); check_range(steps, 1, name='steps')
-    top = float(a.max()) if a.numel() else 0.
-    if not 0<top<float('inf'): fail('values', where, 'some above 0 on the sample', f'{top:.3g} at most')
-    if how=='max': return top
+    check_in(how, HOWS, 'how'); check_range(steps, 1, name='steps')
+    check_range(percentile, 0, 100, 'percentile', above=True)
+    if a.ndim<2 or not a.numel(): fail('values', where, 'some, `[B, C, …]`', f'shape {list(a.shape)}')
+    top = a.max()
+    if not 0<top<torch.inf: fail('values', where, 'some above 0 on the sample', f'{top:.3g} at most')
+    if how=='shift': return _fits(a, steps)
     if how=='percentile':
-        flat = a.flatten()
-        p = float(flat.kthvalue(max(1, round(percentile/100*len(flat)))).values)
-        if p<=0: fail('`percentile`', where, 'one where values are above 0', f'{percentile:g}, where they are {p:g}')
-        return p
-    return min((top*k/40 for k in range(1, 41)), key=lambda t: float((staircase(a, t, steps)-a).square().mean()))
+        top = a.flatten().kthvalue(max(1, round(percentile/100*a.numel()))).values
+        found = f'{percentile:g}, where they are {top:g}'
+        if not top>0: fail('`percentile`', where, 'one where values are above 0', found)
+    return top.expand(a.shape[1]).clone()
 
-# %% ../../nbs/spikes/convert.ipynb #6529b447
-def _scale(m, by): # what comes in are spikes that are worth so much
-    if by!=1: m.weight = nn.Parameter(m.weight*by)
+# %% ../../nbs/spikes/convert.ipynb #07f02ce8
+def _scale(m, worth):
+    "Weights for spikes, of which those of each channel are worth so much"
+    if kind_of(m) is nn.Linear: by = worth.repeat_interleave(m.in_features//len(worth)) # flattened, channels first
+    else:
+        of = worth.reshape(m.groups, 1, -1).expand(-1, m.out_channels//m.groups, -1).flatten(0, 1)
+        by = of.reshape(*of.shape, *[1]*(m.weight.ndim-2))
+    m.weight = nn.Parameter(m.weight*by)
 
-def _neurons(theta): return LIF(1., theta, slope=25/theta) # a surrogate as wide as for a threshold of 1
+def _neurons(theta): # a surrogate as wide as a step of the staircase
+    same = bool((theta==theta[0]).all())
+    return LIF(1., float(theta[0]) if same else theta, slope=1/float(theta.mean()))
 
 def _raise(m, by): # a current more at each step
-    bias = m.weight.new_zeros(len(m.weight)) if m.bias is None else m.bias
-    m.bias = nn.Parameter(bias+by)
+    m.bias = nn.Parameter(by if m.bias is None else m.bias+by)
 
-def _spiking(parts, x, relus, how, steps, percentile):
+# %% ../../nbs/spikes/convert.ipynb #db7b0d3c
+def _spiking(parts, x, how, steps, percentile):
     "Layers of the network, in order, by what values are on the sample"
-    layers,worth = [],1.
+    layers,worth = [],None
     for i,p in enumerate(parts):
-        last = i==len(parts)-1
-        for m in p.layers(): x = m(x)
-        x,theta = (x,1.) if last else (x.relu(),threshold_of(x.relu(), how, steps, percentile, relus[i]))
-        _scale(p.weights, worth)
-        if how=='shift' and not last: _raise(p.weights, theta/(2*steps))
-        layers += [*p.layers(), LIF(0., reset='none') if last else _neurons(theta)]
-        worth = theta
+        last,where = i==len(parts)-1,f'the ReLU behind layer {i} of weights'
+        for m in p.layers():
+            if kind_of(m) is nn.Linear and x.ndim>2:
+                want = 'one axis of features before it (nn.Flatten makes one)'
+                fail('Linear', f'layer {i} of weights', want, f'{list(x.shape[1:])}')
+            x = m(x)
+        if worth is not None: _scale(p.weights, worth)
+        if not last:
+            x = x.relu()
+            worth = threshold_of(x, how, steps, percentile, where)
+            if how=='shift': _raise(p.weights, worth/(2*steps))
+        layers += [*p.layers(), LIF(0., reset='none') if last else _neurons(worth)]
     return layers
 
-# %% ../../nbs/spikes/convert.ipynb #ae3076c4
+# %% ../../nbs/spikes/convert.ipynb #690c46f0
 def _checked(net, sample, steps, percentile, how):
     check_in(how, HOWS, 'how'); check_range(percentile, 0, 100, 'percentile', above=True)
     if not is_whole(steps, 1): fail('`steps`', 'from_ann', 'a whole number >= 1', repr(steps))
-    with torch.no_grad(), evaluating(net): return _read(net, sample)
+    with torch.no_grad(), evaluating(net): return parts_of(net, sample)
 
 @typed
 @torch.inference_mode(False) # its parameters are to learn
@@ -207,16 +123,15 @@ def from_ann(
 )->Network: # For constant input; its mean state is what `net` gives, nearly
     "Make neurons of ReLUs; raises `CheckError` that names what cannot become spikes"
     parts = _checked(net, sample, steps, percentile, how)
-    _place_maxima(parts)
+    place_maxima(parts)
     return _converted(parts, sample, steps, how, percentile).train(net.training)
 
 @torch.no_grad()
 def _converted(parts, sample, steps, how, percentile):
-    names = [f'the ReLU behind layer {i} of weights' for i in range(len(parts))]
-    layers = _spiking(parts, sample, names, how, steps, percentile)
+    layers = _spiking(parts, sample, how, steps, percentile)
     return Network(*layers, in_shape=tuple(sample.shape[1:]), steps=steps)
 
-# %% ../../nbs/spikes/convert.ipynb #4343af13
+# %% ../../nbs/spikes/convert.ipynb #87da6596
 @torch.no_grad()
 def _front(parts, n):
     "The first `n` parts with their ReLUs, and poolings up to the next weights"
@@ -239,6 +154,6 @@ def hybrid_from_ann(
     if not is_whole(front, 1, max(1, most)) or most<1:
         fail('`front`', 'hybrid_from_ann', f'1 … {most}' if most>0 else 'a network with two ReLUs or more', front)
     first,rest = _front(parts, front)
-    _place_maxima(rest)
+    place_maxima(rest)
     with torch.no_grad(): x = first(sample)
     return first.train(net.training),_converted(rest, x, steps, how, percentile).train(net.training)
