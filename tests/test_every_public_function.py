@@ -64,6 +64,7 @@ def i32(*shape): return np.arange(np.prod(shape or (10,))).reshape(shape or (10,
 def i8(*shape): return (i32(*shape)%9-4).astype(np.int8)
 def leaky(state, x, beta=.9): return (beta*state.v+x,), spike(beta*state.v+x-1)
 def words(): return np.array([7, 9], np.uint16)
+def relus(): return nn.Sequential(nn.Linear(6,5), nn.ReLU(), nn.Linear(5,4), nn.ReLU(), nn.Linear(4,3))
 def mlp(**kw): return Network(nn.Linear(6,8), LIF(.9, **kw), nn.Linear(8,4), LIF(.9, reset='none'), steps=4)
 
 
@@ -110,6 +111,11 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'spikes.readable.hooks_left': lambda: dict(net=net()),
     'spikes.readable.is_patched': lambda: dict(m=net()),
     'spikes.readable.kind_name': lambda: dict(m=net()),
+    'spikes.readable.fold_norm': lambda: dict(synapse=nn.Linear(6,4), bn=nn.BatchNorm1d(4), name='layer 1'),
+    'spikes.convert.staircase': lambda: dict(a=x(), threshold=2., steps=4, shift=.5),
+    'spikes.convert.threshold_of': lambda: dict(a=x(), how='shift', steps=4, percentile=99., where='ReLU'),
+    'spikes.convert.from_ann': lambda: dict(net=relus(), sample=x(), steps=4, how='shift', percentile=99.),
+    'spikes.convert.hybrid_from_ann': lambda: dict(net=relus(), sample=x(), front=1, steps=4, how='shift', percentile=99.),
     'quant.folding.folded': lambda: dict(net=net()),
     'spikes.spikingjelly.from_spikingjelly': lambda: dict(net=nn.Sequential(nn.Linear(6,4), IFNode()), in_shape=(6,), steps=4, surrogate='atan', slope=2., decision='sum'),
     'checks.check_shape': lambda: dict(x=x(), axes='b n', n=6),

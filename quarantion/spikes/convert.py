@@ -8,7 +8,7 @@ __all__ = ['HOWS', 'staircase', 'threshold_of', 'from_ann', 'hybrid_from_ann']
 # %% ../../nbs/spikes/convert.ipynb #7cbd1a38
 import torch
 from torch import Tensor, nn
-from ..checks import check_broadcast, check_in, check_range, fail, typed
+from ..checks import FLOATS, check_broadcast, check_dtype, check_in, check_range, fail, typed
 from ..runtime.layer import is_whole
 from .network import Network, evaluating
 from .neuron import LIF
@@ -61,6 +61,7 @@ def threshold_of(
     "A threshold for these values; raises `CheckError` if none is above 0"
     check_in(how, HOWS, 'how'); check_range(steps, 1, name='steps')
     check_range(percentile, 0, 100, 'percentile', above=True)
+    check_dtype(a, FLOATS, 'a')
     if a.ndim<2 or not a.numel(): fail('values', where, 'some, `[B, C, …]`', f'shape {list(a.shape)}')
     top = a.max()
     if not 0<top<torch.inf: fail('values', where, 'some above 0 on the sample', f'{top:.3g} at most')
