@@ -141,8 +141,9 @@ def _begin(config, given, dump_config, out):
     if dump_config:
         from quarantion.train.rundir import dump_toml
         return print(dump_toml(values_of(cfg)|dict(out=str(folder))), end='')
-    from quarantion.train.job import load_data, rehearse, start
+    from quarantion.train.job import fitted, load_data, rehearse, start
     split = load_data(cfg)
+    cfg = fitted(cfg, split, 'steps' in given)
     rehearse(cfg, split) # if one of them fails, no run is left behind
     run = start(cfg, folder)
     _say(f'run {run}')

@@ -5,7 +5,7 @@ from hypothesis import given, settings, strategies as st
 from quarantion.checks import CheckError
 from quarantion.data.digits import load_digits
 from quarantion.data.idx import IDX_TYPES, IMAGES, MNIST_SHA256, fetch_mnist, load_mnist, read_idx, write_idx
-from quarantion.data.split import Split, check_samples, hold_out
+from quarantion.data.samples import Samples, hold_out
 
 TRAIN = 'train-images-idx3-ubyte.gz', 'train-labels-idx1-ubyte.gz'
 TEST = 't10k-images-idx3-ubyte.gz', 't10k-labels-idx1-ubyte.gz'
@@ -305,7 +305,7 @@ def test_nan_in_data():
     for bad,word in ((torch.nan, 'nan'), (torch.inf, 'inf'), (1.5, '[0, 1], found 1.5'), (-1., 'found -1')):
         x = d.x_train.clone()
         x[3,5] = bad
-        with pytest.raises(CheckError) as e: Split(x, d.y_train, d.x_test, d.y_test, d.in_shape, 10, 'digits', d.scale)
+        with pytest.raises(CheckError) as e: Samples(x, d.y_train, d.in_shape, 10, d.scale, 'digits train')
         assert word in str(e.value) and 'digits train' in str(e.value)
 
 @settings(max_examples=30, deadline=None)
@@ -336,7 +336,7 @@ def test_digits_of_a_scikit_learn_that_keeps_them_elsewhere(monkeypatch):
 
 def test_labels():
     with pytest.raises(CheckError, match='label of sample 2: expected in 0..1, found -1'):
-        check_samples(torch.zeros(3, 2), torch.tensor([0,1,-1]), 2)
+        Samples(torch.zeros(3, 2), torch.tensor([0,1,-1]), classes=2, name='')
 
 
 def test_a_file_that_unpacks_to_more_than_it_declares_stops_there(tmp_path):

@@ -23,7 +23,7 @@ import quarantion
 from quarantion.checks import CheckError
 from quarantion.data.events import Recordings, by_steps, make_events
 from quarantion.data.moving import Camera
-from quarantion.data.split import Split
+from quarantion.data.samples import Samples, Split
 from quarantion.export import ExportProof, to_c, to_js
 from quarantion.export.cortex_m import BOARDS, Footprint
 from quarantion.export.cost import cost_of
@@ -338,9 +338,17 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'train.rundir.result_of': lambda: dict(run='no such folder', keys=('a',)),
     'train.rundir.runs_in': lambda: dict(folder='no such folder'),
     'train.rundir.differing': lambda: dict(runs=[]),
-    'data.split.check_samples': lambda: dict(x=x(), y=torch.tensor([0,1,2,3,0]), classes=4),
-    'data.split.Split': lambda: dict(x_train=x(), y_train=torch.tensor([0,1,2,3,0]), x_test=x(), y_test=torch.tensor([0,1,2,3,0]), in_shape=(1,2,3), classes=4, name='a', scale=1.),
-    'data.split.hold_out': lambda: dict(y=torch.arange(20)%2, size=4, seed=0),
+    'data.samples.Samples': lambda: dict(x=x(), y=torch.tensor([0,1,2,3,0]), in_shape=(1,2,3), classes=4, scale=1., name='a'),
+    'data.samples.Split': lambda: dict(train=little_samples(8), test=little_samples(4), name='a'),
+    'data.samples.pictures': lambda: dict(s=little_samples(8)),
+    'data.samples.digest': lambda: dict(split=little_split()),
+    'data.folders.load_npy': lambda: dict(folder='no such folder', series=False, size=.2, seed=0),
+    'data.folders.load_events': lambda: dict(folder='no such folder', steps=4, step_us=0, sensor=(2,3,3), size=.2, seed=0),
+    'spikes.encoders.series': lambda: dict(x=x(3,4,2), steps=4),
+    'data.sets.usual_of': lambda: dict(data='digits'),
+    'data.idx.load_idx': lambda: dict(folder='no such folder', size=.2, seed=0, transpose=None, classes=None, name='a'),
+    'train.job.fitted': lambda: dict(cfg=Config(hidden=2), split=little_split(), asked=False),
+    'data.samples.hold_out': lambda: dict(y=torch.arange(20)%2, size=4, seed=0),
     'data.arrays.write_idx': lambda: dict(path='no such folder/\0', x=i32()),
     'data.arrays.read_idx': lambda: dict(path='no such file'),
     'data.arrays.read_npy': lambda: dict(path='no such file'),
@@ -538,7 +546,8 @@ CALLS |= { # what leaves the house
 
 def small_cost(): return cost_of(small_program(), np.ones((1,3)))
 def spiking_cost(): return cost_of(replace(small_program(), in_max=1), np.ones((1,3)))
-def little_split(): return Split(x(8,3), i64(8)%2, x(4,3), i64(4)%2, (1,1,3), 2, 'little', 1.)
+def little_samples(n): return Samples(x(n,3), i64(n)%2, (1,1,3), 2, 1., 'little')
+def little_split(): return Split(little_samples(8), little_samples(4), 'little')
 def i64(n): return torch.arange(n)
 
 
@@ -563,7 +572,7 @@ CALLS |= { # what it costs
 
 MOST_OPEN = 346 # may only fall
 OPEN = '''
-checks.CheckError checks.fail checks.typed cli.main cli.options cli.with_options data.idx.Found data.idx.fetch_mnist data.split.DataSet
+checks.CheckError checks.fail checks.typed cli.main cli.options cli.with_options data.idx.Found data.idx.fetch_mnist data.samples.DataSet
 files.Lock files.parse_json files.parse_toml inspect.figures.plot_curve inspect.grid_fit.GridFit inspect.membrane_inspector.MembraneInspector
 inspect.membrane_inspector.MembraneInspector.chosen inspect.membrane_inspector.MembraneInspector.close
 inspect.membrane_inspector.MembraneInspector.draw inspect.membrane_inspector.MembraneInspector.paint

@@ -1,7 +1,7 @@
 "Data sets and their checks"
 from quarantion import _room
 
-__all__ = _room(__name__, split='Split DataSet hold_out', digits='load_digits', idx='load_mnist', sets='load_split',
+__all__ = _room(__name__, samples='Samples Split DataSet hold_out', digits='load_digits', idx='load_mnist', sets='load_split',
                 events='Recordings make_events to_frames by_window by_steps by_count by_equal',
                 event_files='read_recording load_recordings load_gestures load_shd from_tonic',
                 moving='moving_digits')

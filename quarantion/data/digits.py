@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 import numpy as np, torch
 from ..checks import typed
-from .split import DataSet, Split, hold_out
+from .samples import DataSet, Samples, Split, hold_out
 
 # %% ../../nbs/data/digits.ipynb #6e7efd61
 def _rows():
@@ -29,6 +29,7 @@ def load_digits(
     rows = torch.from_numpy(_rows())
     x,y = rows[:,:-1].float()/16,rows[:,-1].long()
     a,b = hold_out(y, test_size, seed)
-    return Split(x[a], y[a], x[b], y[b], in_shape=(1,8,8), classes=10, name='digits', scale=1/16)
+    s = Samples(x, y, in_shape=(1,8,8), classes=10, scale=1/16, name='digits')
+    return Split(s[a], s[b], 'digits')
 
 DIGITS = DataSet('digits', 'ships with scikit-learn', load_digits)

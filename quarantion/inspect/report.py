@@ -255,7 +255,7 @@ def _weights(t, names, panel):
 def _settings(config): # Those that were changed, then the rest, folded
     from quarantion.data.sets import USUAL # late, as they need torch
     from quarantion.train.config import Config, usual as usually
-    data = config.get('data') if config.get('data') in list(USUAL) else 'digits'
+    data = config['data'] if str(config.get('data')).partition(':')[0] in USUAL else 'digits'
     usual = {f.name:usually(f, data) for f in fields(Config)}
     usual = {k:list(v) if isinstance(v, tuple) else v for k,v in usual.items()}
     word = lambda v: '–' if v is None else json.dumps(v, ensure_ascii=False)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ENCODERS', 'DECODERS', 'direct', 'rate', 'decode_rate', 'latency', 'decode_latency', 'delta', 'decode_delta',
            'population', 'decode_population', 'thermometer', 'decode_thermometer', 'phase', 'decode_phase', 'burst',
-           'decode_burst', 'encode', 'decode']
+           'decode_burst', 'series', 'encode', 'decode']
 
 # %% ../../nbs/spikes/encoders.ipynb #38d0a029
 import numpy as np, torch
@@ -272,6 +272,18 @@ def decode_burst(
     "The middle of what so many spikes stand for"
     return _middle(_read(spk).sum(0), _whole(most, 1, 'most')).clamp(max=1)
 
+# %% ../../nbs/spikes/encoders.ipynb #97424dc8
+@typed
+def series(
+    x:Tensor, # Values over time, `[B, T, ...]`: in `[0, 1]`, or whole numbers as uint8
+    steps:int # T, as `x` has it
+)->Tensor: # `[T, B, ...]`, float32 where they were uint8
+    "Values over time, step by step"
+    if x.dtype!=torch.uint8: _check(x, steps)
+    if x.ndim<3 or x.shape[1]!=steps: fail('`x`', 'series', f'{steps} steps, [B, {steps}, …]', list(x.shape))
+    x = x.transpose(0, 1)
+    return (x.float() if x.dtype==torch.uint8 else x).contiguous()
+
 # %% ../../nbs/spikes/encoders.ipynb #e871a4b7
 def _rises(steps): return max(.1, 1/steps) # threshold of a still sample
 
@@ -285,12 +297,13 @@ ENCODERS = dict(direct=direct, rate=rate, latency=latency, # Names that `encode`
 
 @typed
 def encode(
-    x:Tensor, # Values, `[B, ...]`, in `[0, 1]`
-    encoder:str, # One of `ENCODERS`
+    x:Tensor, # Values, `[B, ...]`, in `[0, 1]`; for `series` over time, `[B, T, ...]`
+    encoder:str, # One of `ENCODERS`, or `series`
     steps:int=25, # Number of steps T; not used by `direct`
     seed:int=0 # Of `rate`
 )->Tensor: # `[T, B, ...]` or `[T, B, C, ...]`; `[B, ...]` for `direct`
     "Encode `x` with the encoder of that name"
+    if encoder=='series': return series(x, steps)
     f = ENCODERS[check_in(encoder, ENCODERS, 'encoder')]
     return f(x) if encoder=='direct' else f(x, steps, seed) if encoder=='rate' else f(x, steps)
 

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 import torch
 from ..checks import CheckError, check_in, fail, typed
-from ..data.sets import DATA, USUAL, check_data
+from ..data.sets import DATA, USUAL, check_data, usual_of
 from ..quant.policy import PRESETS, Policy, preset, read_policy
 from ..quant.proof import Gates
 from ..spikes.encoders import ENCODERS
@@ -40,7 +40,7 @@ def usual(
     data:str='digits' # A data set
 ): # Its default for these data
     "What a setting is where it is not given"
-    return USUAL[check_in(data, tuple(USUAL), 'data')][f.name] if f.default is None else f.default
+    return usual_of(data)[f.name] if f.default is None else f.default
 
 # %% ../../nbs/train/config.ipynb #07182930
 def _default(f):
@@ -147,8 +147,8 @@ def usual_rate(
     recipe # Name of a recipe
 ): # The learning rate that suits both; none where one of them does not exist
     "The learning rate where none is given"
-    known = data in [*USUAL] and recipe in [*RECIPES]
-    return USUAL[data]['lr']*RECIPES[recipe].times if known else None
+    known = isinstance(data, str) and data.partition(':')[0] in USUAL and recipe in [*RECIPES]
+    return usual_of(data)['lr']*RECIPES[recipe].times if known else None
 
 def check_learning(
     c # A `Config`, each of whose settings is right by itself
@@ -158,13 +158,36 @@ def check_learning(
     if c.accumulate>c.batch:
         fail('`accumulate`', expected=f'at most {c.batch} pieces, the samples of a batch', found=c.accumulate)
 
+# %% ../../nbs/train/config.ipynb #5ddb6325
+def sensor_of(
+    word:str # Such as `2x34x34`, or nothing
+)->tuple: # `(2, 34, 34)`, or `()`
+    "The shape of a sensor; raises `CheckError`"
+    parts = word.split('x') if word else []
+    if word and (len(parts)!=3 or not all(p.isdecimal() and p.isascii() for p in parts)):
+        fail('`sensor`', expected='polarities x height x width, such as 2x34x34', found=repr(word))
+    return tuple(map(int, parts))
+
+def check_view(
+    c # A `Config`, each of whose settings is right by itself
+):
+    "Do data and encoder go with each other? Raises `CheckError`"
+    kind = check_data(c.data, c.data_dir).partition(':')[0]
+    sensor_of(c.sensor)
+    if kind=='events' and c.encode!='series':
+        fail('`encode`', expected='series, as events come over time', found=c.encode)
+    if c.encode=='series' and kind not in ('events','npy'):
+        fail('`encode`', expected=f'a code of still samples, as those of {kind} are', found=c.encode)
+    for k in ('step_us','sensor')*(kind!='events'):
+        if v := getattr(c, k): fail(f'`{k}`', expected=f'none, as data {kind} has no events', found=v)
+
 # %% ../../nbs/train/config.ipynb #686f8e68
 def check_together(
     c # A `Config`, each of whose settings is right by itself
 ):
     "Do the settings go with each other? Raises `CheckError`"
     if c.version!=RUN_VERSION: fail('`version`', expected=f'a run directory of version {RUN_VERSION}', found=c.version)
-    check_data(c.data, c.data_dir)
+    check_view(c)
     gates_of(c.gates)
     check_loss(c)
     check_learning(c)
@@ -186,10 +209,12 @@ def check_together(
 @dataclass(frozen=True)
 class NetworkSettings:
     "What is trained, and on what; raises `CheckError` for impossible values"
-    data:str=setting('digits', 'Data set', of={n:s.says for n,s in DATA.items()})
+    data:str=setting('digits', 'Data set', of={n+':*'*s.place:s.says for n,s in DATA.items()})
     data_dir:str=setting('', 'Folder with the files of the data set, where it is not to be downloaded')
-    encode:str=setting('direct', 'How a pixel becomes input over time', of=tuple(ENCODERS))
-    steps:int=setting(25, 'Time steps', '[1, 1e6]')
+    encode:str=setting(None, 'How a value becomes input over time', of=(*ENCODERS,'series'))
+    steps:int=setting(25, 'Time steps; samples over time have their own', '[1, 1e6]')
+    step_us:int=setting(0, 'Length of a step of events in µs, 0 to share a recording', '[0, 1e12]', later=True)
+    sensor:str=setting('', 'Sensor of events, as polarities x height x width: 2x34x34', later=True)
     hidden:int=setting(None, 'Number of hidden neurons', '[1, 1e6]')
     neurons:str=setting('lif', 'Kind of hidden neurons', of=NEURONS)
     reset:str=setting('subtract', 'What a spike does to the membrane of a hidden neuron', of=RESETS)

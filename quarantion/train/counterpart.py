@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from ..checks import check_range, typed
-from ..data.split import Split
+from ..data.samples import Split
 from .config import Config
 from .fit import Adam, batches, cosine, evaluate, seed_of, train_epoch
 
@@ -57,24 +57,27 @@ def _in_8_bits(layers, x, seen):
     return scores,effective
 
 # %% ../../nbs/train/counterpart.ipynb #551c0e90
+def _rows(s, split): # Samples as it sees them: of a series, all steps at once; counts as parts of the largest
+    return s.x.flatten(1).float().div(max(1., float(split.x_train.max()))).clamp(max=1)
+
 def _trained(split, width, cfg):
     "A dense network of this width"
     with torch.random.fork_rng():
         torch.manual_seed(cfg.seed)
-        ends = split.x_train.shape[1],split.classes
+        ends = split.x_train[0].numel(),split.classes
         net = _Rectified(nn.Linear(ends[0], width), nn.ReLU(), nn.Linear(width, ends[1]))
     opt,epochs = Adam(net.parameters(), cfg.lr),cfg.epochs+cfg.qat_epochs
     for e in range(epochs):
         for g in opt.param_groups: g['lr'] = cosine(cfg.lr, e, epochs)
-        data = batches(split.x_train, split.y_train, cfg.batch, seed=seed_of(cfg.seed, e), shuffle=True)
+        data = batches(_rows(split.train, split), split.y_train, cfg.batch, seed=seed_of(cfg.seed, e), shuffle=True)
         train_epoch(net, opt, data)
     return net.eval()
 
 def _measured(split, width, wanted, cfg):
     net = _trained(split, width, cfg)
-    scores,effective = _in_8_bits([net[0],net[2]], split.x_test, split.x_train[:4096])
+    scores,effective = _in_8_bits([net[0],net[2]], _rows(split.test, split), _rows(split.train[:4096], split))
     right = float((scores.argmax(1)==split.y_test).double().mean())
-    floats = evaluate(net, batches(split.x_test, split.y_test, 500))['accuracy']
+    floats = evaluate(net, batches(_rows(split.test, split), split.y_test, 500))['accuracy']
     return Counterpart((net[0].in_features,width,split.classes), right, floats, effective, wanted, len(split.x_test))
 
 # %% ../../nbs/train/counterpart.ipynb #1436ed30
