@@ -607,7 +607,8 @@ BENCHES = ('lif','bptt','levels','nonary','fakequant','events','cameras','infer'
            'gpu')
 _WHAT = ('lif (neurons, forward), bptt (and backward), levels, nonary, fakequant, events (integer products), '
          'cameras (events into frames, and out of files), infer, codes (encoders), convert (ReLU networks into '
-         'spikes: how right they are), train (a training step, on one thread too), own (neurons of your own) or gpu (neurons and training steps).')
+         'spikes: how right they are), train (a training step, on one thread too), own '
+         '(neurons of your own) or gpu (neurons and training steps).')
 _CHECK = 'Exit with 1 if a row stays under 60 % of its goal, a peer is not installed, or nothing ran.'
 
 def _missed(rows):

@@ -181,6 +181,20 @@ def test_a_small_conversion_is_told_as_a_table(monkeypatch, capsys):
 
 
 @pytest.mark.filterwarnings('ignore')
+def test_a_small_convolutional_network_is_converted_in_every_way():
+    import torch
+
+    from quarantion.bench.convert import convert_rows
+    from quarantion.data.samples import Samples, Split
+    torch.manual_seed(0)
+    part = lambda n: Samples(torch.rand(n, 784), torch.arange(n)%10, in_shape=(1,28,28))
+    rows = [*convert_rows('mnist', Split(part(60), part(20), 'mnist'), 0, (2,16), hidden=('conv',), epochs=1, sample=20)]
+    proofs = {(r.how,r.steps) for r in rows if r.compared}
+    assert proofs=={('hybrid, int8',16),('shift, int8',16),('shift, nonary',16)} and not any(r.mismatches for r in rows)
+    assert {r.who for r in rows}=={'ReLU network','quarantion','SpikingJelly'} and {r.work for r in rows}=={'mnist, conv'}
+
+
+@pytest.mark.filterwarnings('ignore')
 def test_a_conversion_says_what_is_wrong(monkeypatch, capsys):
     from quarantion.bench import convert
     row = convert.ConvertRow('digits', 'ReLU network', '', 0, 0, .9)

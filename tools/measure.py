@@ -663,11 +663,13 @@ def convert(a, path):
     rows,began = [],time.perf_counter()
     for data,settings,seeds in CONVERT:
         if data=='mnist' and not a.data_dir: continue
-        split,most = load_split(data, a.data_dir if data=='mnist' else ''),64 if settings.get('hidden')==('conv',) else 256
+        split = load_split(data, a.data_dir if data=='mnist' else '')
+        most = 64 if settings.get('hidden')==('conv',) else 256
         for s in range(min(seeds, a.seeds)):
             for r in convert_rows(data, split, s, tuple(t for t in CONVERT_STEPS if t<=most), **settings):
                 rows.append(asdict(r))
-                print(f"{time.perf_counter()-began:5.0f} s  {r.work}, seed {s}, {r.who} {r.how}, T = {r.steps}: {r.accuracy:.2%}", flush=True)
+                said = f'{r.work}, seed {s}, {r.who} {r.how}, T = {r.steps}: {r.accuracy:.2%}'
+                print(f'{time.perf_counter()-began:5.0f} s  {said}', flush=True)
             versions = {n:version_of(n) for n in ('torch','spikingjelly')}
             put(path, dict(command='python tools/measure.py convert --data-dir FOLDER', machine=f'{cpu()}, 1 thread',
                            versions=versions, settings=CONVERT_SETTINGS, seconds=time.perf_counter()-began, rows=rows))
