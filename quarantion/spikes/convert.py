@@ -149,7 +149,7 @@ def hybrid_from_ann(
     how:str='shift', # How thresholds are chosen, one of `HOWS`
     percentile:float=99.9 # For that way, in (0, 100]
 )->tuple[nn.Sequential,Network]: # The front, and the rest for what the front gives
-    "Keep the first layers as they are, and make neurons of the other ReLUs; raises `CheckError`"
+    "Keep the first layers as they are, which do not learn, and make neurons of the other ReLUs; raises `CheckError`"
     parts = _checked(net, sample, steps, percentile, how)
     most = len(parts)-2
     if not is_whole(front, 1, max(1, most)) or most<1:
@@ -157,4 +157,4 @@ def hybrid_from_ann(
     first,rest = _front(parts, front)
     place_maxima(rest)
     with torch.no_grad(): x = first(sample)
-    return first.train(net.training),_converted(rest, x, steps, how, percentile).train(net.training)
+    return first.requires_grad_(False).train(net.training),_converted(rest, x, steps, how, percentile).train(net.training)
