@@ -95,7 +95,7 @@ def with_options(
 # %% ../nbs/cli.ipynb #ab49d847
 def _go_on(run): return f'go on with: quarantion run --resume {shlex.quote(str(run))}'
 
-def _work(run, split):
+def _work(run, split, tracking):
     "Train, or go on; lower, prove, report, and seal the directory"
     from quarantion.inspect.report import write_report
     from quarantion.files import Lock, audit
@@ -104,6 +104,7 @@ def _work(run, split):
     from quarantion.train.job import finish, train
     full = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
     with Lock(run):
+        tracking.follow(run)
         try:
             with watching() as move: net,q,acc = train(run, split, move)
             result = finish(run, split, net, q, acc)
@@ -120,20 +121,21 @@ def _work(run, split):
     return result
 
 # %% ../nbs/cli.ipynb #b1dd9829
-def _resume(run):
+def _resume(run, tracking):
     "Go on with a run, or say that it is done"
     from quarantion.train.rundir import check_manifest, is_finished, result_of
     from quarantion.train.job import load_data, settings
     if not os.path.exists(run/'config.toml'): fail('run', str(run), 'a run directory', 'no config.toml')
     cfg = settings(run)
-    if not is_finished(run): return _work(run, load_data(cfg))
+    if not is_finished(run): return _work(run, load_data(cfg), tracking)
     bad = [f'{f} ({kind})' for kind,files in check_manifest(run).items() for f in files]
     if bad: fail('run', str(run), 'the files of a finished run, unchanged', ', '.join(bad))
     _say(f'{run} is finished; nothing to do')
+    tracking.follow(run)
     return result_of(run, _NEEDS)
 
 # %% ../nbs/cli.ipynb #582e0c6b
-def _begin(config, given, dump_config, out):
+def _begin(config, given, dump_config, out, tracking):
     "A new run; None where only its settings were asked for"
     from quarantion.train.config import config_from, values_of
     cfg,folder = config_from(config, given)
@@ -147,13 +149,24 @@ def _begin(config, given, dump_config, out):
     rehearse(cfg, split) # if one of them fails, no run is left behind
     run = start(cfg, folder)
     _say(f'run {run}')
-    return _work(run, split)
+    return _work(run, split, tracking)
 
+# %% ../nbs/cli.ipynb #076bde72
+_TRACK = 'Trackers, with commas, that get the numbers too: tensorboard, mlflow, trackio.'
+
+def _tracking(names):
+    "What follows a run"
+    from quarantion.train.config import words
+    from quarantion.train.trackers import Tracking
+    return Tracking(words(names or ''), _say)
+
+# %% ../nbs/cli.ipynb #16ea9a32
 def _run_with(
     config:Annotated[Path, typer.Option(help='TOML file with any of the settings below, and out.')]=None,
     dump_config:Annotated[bool, typer.Option('--dump-config', help='Print the settings as TOML, and stop.')]=False,
     out:Annotated[Path, typer.Option(help='Folder of runs; default runs.')]=None,
     resume:Annotated[Path, typer.Option(help='Go on with this run; it keeps its settings.')]=None,
+    track:Annotated[str, typer.Option(help=f'{_TRACK} A resumed run is followed if it is asked for again.')]=None,
     as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
     **given, # Settings
 ):
@@ -162,8 +175,9 @@ def _run_with(
     more = [f'--{k.replace("_", "-")}' for k,v in others.items() if v not in (None,False) or k in given]
     if resume is not None and more:
         fail('`--resume`', expected='no other settings, as a run keeps its own', found=', '.join(more))
-    result = _begin(config, given, dump_config, out) if resume is None else _resume(resume)
-    if result is not None: _end(result, as_json)
+    with _tracking(track) as tracking: # which may have the last numbers when the result is told
+        result = _begin(config, given, dump_config, out, tracking) if resume is None else _resume(resume, tracking)
+        if result is not None: _end(result, as_json)
 
 # %% ../nbs/cli.ipynb #6c43532a
 def _turned(whole, p, kind, ctx, value):
@@ -316,11 +330,19 @@ def _runs(
 # %% ../nbs/cli.ipynb #e6b5159d
 _SECTIONS = 'One section: size (bytes by tensor), sensitivity (of the loss to coarser weights) or cost (of a sample).'
 
+def _mirror(run, names):
+    "Bring a run to trackers"
+    from quarantion.train.config import words
+    from quarantion.train.trackers import check_trackers, mirror
+    for name in check_trackers(words(names)): _say(f'{name}: {mirror(run, name)} numbers that it did not have')
+
+# %% ../nbs/cli.ipynb #6eb3a88a
 @app.command('report', help='Show what came out of a run.')
 def _report(
     run:Annotated[Path, typer.Argument(help=_WHICH)],
     show:Annotated[str, typer.Option(help=_SECTIONS)]=None,
     html:Annotated[Path, typer.Option(help='Write a fresh report to this file.')]=None,
+    track:Annotated[str, typer.Option(help=_TRACK)]=None,
     as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
 ):
     "Show what came out of a run"
@@ -339,6 +361,7 @@ def _report(
     if html is not None:
         from quarantion.inspect.report import write_report
         write_report(run, html)
+    if track is not None: _mirror(run, track)
     _print(result, as_json)
     _say(f'report: {html or run/"report.html"}')
 
@@ -395,7 +418,8 @@ def _infer(
     _say(f'{len(got.answers)} samples, {sum(got.steps)/len(got.steps):.2f} of {net.steps} steps; {took}')
 
 # %% ../nbs/cli.ipynb #2af50a2f
-_TARGETS = dict(c=lambda e: (e.to_c, e.prove_c), js=lambda e: (e.to_js, e.prove_js), # what writes and proves a language
+_TARGETS = dict(c=lambda e: (e.to_c, e.prove_c), js=lambda e: (e.to_js, e.prove_js), # what writes and proves it
+                onnx=lambda e: (e.to_onnx, e.prove_onnx),
                 wasm=lambda e: (lambda net,title: e.to_wasm(net), lambda net,_,x: e.prove_wasm(net, x)))
 _ENOUGH = 1000 # Samples that are compared
 

@@ -264,3 +264,12 @@ def test_what_is_wrong_is_named(call, words):
     assert words in str(e.value), e.value
 
 def test_every_code_can_be_read_but_direct(): assert set(ENCODERS)-set(DECODERS)=={'direct'}
+
+
+def test_the_table_of_the_page_has_each_encoder():
+    "But for `direct`, which the words above it tell of"
+    import json
+    import re
+    from pathlib import Path
+    cells = json.loads((Path(__file__).parent.parent/'nbs/spikes/encoders.ipynb').read_text())['cells']
+    assert set(re.findall(r'^\| `(\w+)` \|', ''.join(cells[2]['source']), re.M))=={*ENCODERS}-{'direct'}

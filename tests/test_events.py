@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from quarantion.checks import CheckError
 from quarantion.data.augment import crop_place, crop_time, drop_events, flip_events, jitter_events
-from quarantion.data.event_files import (from_tonic, load_gestures, load_recordings, load_shd, read_aedat, read_bin,
-                                         read_npz, read_recording)
+from quarantion.data.event_files import (from_tonic, load_gestures, load_recordings, read_aedat, read_bin, read_npz,
+                                         read_recording)
 from quarantion.data.events import (EVENT, by_count, by_equal, by_steps, by_window, check_events, in_order, make_events,
                                     to_frames)
+from quarantion.data.shd import load_shd
 
 NMNIST,GESTURE = (2,34,34),(2,128,128)
 PACKET = np.dtype('<i2,<i2,<i4,<i4,<i4,<i4,<i4,<i4')
@@ -231,13 +232,16 @@ BAD = [
     ('y.bin', packed(make_events([1,2], 0, [0,77])), 'y.bin: `y` of event 1: expected 0 to 33, found 77'),
     ('back.bin', packed(make_events([5,4], 0)), 'back.bin: `t` of event 1: expected 5 µs or later, as of the event before it, found 4'),
     ('none.csv', b't,x,y,p\n', 'none.csv: events: expected at least one, found 0'),
-    ('early.csv', b't,x,y,p\n-1,0,0,0\n', 'early.csv: `t` of event 0: expected 0 to 9007199254740991 µs, found -1'),
-    ('late.csv', b't,x,y,p\n0,0,0,0\n1000000000000000000,0,0,0\n', 'late.csv: `t` of event 1: expected 0 to 9007199254740991 µs, found 1000000000000000000'),
-    ('later.csv', b't,x,y,p\n1'+b'0'*30+b',0,0,0\n', 'later.csv: contents: expected whole numbers in four columns, found'),
-    ('neg.csv', b't,x,y,p\n0,-1,0,0\n', 'neg.csv: contents: expected whole numbers in four columns, found'),
-    ('half.csv', b't,x,y,p\n0,1\n', 'half.csv: contents: expected whole numbers in four columns, found'),
+    ('early.csv', b't,x,y,p\n-1,0,0,0\n', 'early.csv: `t` of line 2: expected 0 to 9007199254740991 µs, found -1'),
+    ('late.csv', b't,x,y,p\n0,0,0,0\n1000000000000000000,0,0,0\n', 'late.csv: `t` of line 3: expected 0 to 9007199254740991 µs, found 1000000000000000000'),
+    ('later.csv', b't,x,y,p\n1'+b'0'*30+b',0,0,0\n', 'later.csv: line 2: expected four whole numbers, found'),
+    ('neg.csv', b't,x,y,p\n0,-1,0,0\n', 'neg.csv: `x` of line 2: expected 0 to 33, found -1'),
+    ('half.csv', b't,x,y,p\n0,1\n', 'half.csv: line 2: expected four whole numbers, found'),
     ('head.csv', b'0,1,2,0\n', 'head.csv: first line: expected t,x,y,p in any order, found'),
-    ('bad.csv', b't,x,y,p\n\xff\n', 'bad.csv: contents: expected whole numbers in four columns, found'),
+    ('bad.csv', b't,x,y,p\n\xff\n', 'bad.csv: contents: expected text, found'),
+    ('gap.csv', b't,x,y,p\r\n\r\n1,0,0,0\r\n2,x,0,0\r\n', "gap.csv: line 4: expected four whole numbers, found '2,x,0,0'"),
+    ('back.csv', b't,x,y,p\n5,0,0,0\n4,0,0,0\n', 'back.csv: `t` of line 3: expected 5 µs or later, as of the event before it, found 4'),
+    ('sign.csv', b'p,t,x,y\n1,5,0,0\n-1,6,0,0\n', 'sign.csv: `p` of line 3: expected 0 to 1 (where polarities are -1 and 1, write 0 for -1), found -1'),
     ('v.aedat', b'#!AER-DAT4.0\r\n', 'v.aedat: version: expected 2.0 or 3.1, found 4.0'),
     ('no.aedat', b'PK', 'no.aedat: first line: expected #!AER-DAT and a version, found'),
     ('cut2.aedat', aedat2(some(3), 8, 1, 0)[:-3], 'cut2.aedat: size: expected whole events of 8 bytes, found 21 bytes, the last cut after 5'),
@@ -272,11 +276,22 @@ def test_npz_of_other_things(tmp_path):
         assert str(path) in str(why.value)
     np.savez_compressed(path, t=np.zeros(10**6, np.int64), x=0, y=0, p=0)
     with pytest.raises(CheckError, match='size: expected at most 1048576 bytes unpacked'): read_npz(path, NMNIST)
+    np.savez(path, t=e['t'], x=0, y=0, p=np.array([-1,1,-1]))
+    with pytest.raises(CheckError, match=r'`p`: expected polarities from 0 \(where they are -1 and 1: p>0\), found -1'): read_npz(path, NMNIST)
+
+
+def test_classes_are_counted(tmp_path):
+    "Folders that are numbers are in their order, others in that of words; numbers in words count too"
+    for c in ('0','1','10','2','a10','a9'):
+        (tmp_path/c).mkdir()
+        put(tmp_path/c/'a.bin', packed(some(int(c.strip('a'))+1, seed=0)))
+    assert [len(e) for e,_ in load_recordings(tmp_path)]==[1,2,3,11,10,11]
+    assert load_recordings(tmp_path).labels.tolist()==[*range(6)]
 
 
 @pytest.mark.parametrize('rows, said', [
-    (b'a,b,c\n', 'first row: expected class,startTime_usec,endTime_usec'), (b'', 'first row'), (b'\xff', 'contents: expected a table of text'),
-    (b'class,startTime_usec,endTime_usec\n1,2\n', 'row 2: expected three whole numbers'), (b'class,startTime_usec,endTime_usec\n1,9,2\n', 'row 2: expected a class from 1')])
+    (b'a,b,c\n', 'first line: expected class,startTime_usec,endTime_usec'), (b'', 'first line'), (b'\xff', 'contents: expected a table of text'),
+    (b'class,startTime_usec,endTime_usec\n1,2\n', 'line 2: expected three whole numbers'), (b'class,startTime_usec,endTime_usec\n1,9,2\n', 'line 2: expected a class from 1')])
 def test_tables_of_gestures(tmp_path, rows, said):
     put(tmp_path/'u_labels.csv', rows)
     with pytest.raises(CheckError, match='recording: expected u.aedat beside it, found none'): load_gestures(tmp_path)

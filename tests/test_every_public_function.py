@@ -24,6 +24,7 @@ from quarantion.checks import CheckError
 from quarantion.data.events import Recordings, by_steps, make_events
 from quarantion.data.moving import Camera
 from quarantion.data.samples import Samples, Split
+from quarantion.export.onnx import to_onnx
 from quarantion.export import ExportProof, to_c, to_js
 from quarantion.export.cortex_m import BOARDS, Footprint
 from quarantion.export.cost import cost_of
@@ -32,6 +33,7 @@ from quarantion.export.wasm import SHIPPED, to_wasm
 from quarantion.files import save_tensors
 from quarantion.inspect.clickable import Clickable
 from quarantion.inspect.event_film import EventStage
+from quarantion.inspect.recordings import record_layers
 from quarantion.paper import draw_png
 from quarantion.quant.level_sets import LevelTable, levels
 from quarantion.quant.lowering import lower
@@ -50,6 +52,7 @@ from quarantion.spikes.surrogate import spike
 from quarantion.spikes.synaptic import Synaptic
 from quarantion.tables import measured, one_a_subject
 from quarantion.train.config import Config
+from quarantion.train.trackers import Tracking
 
 pytestmark = [pytest.mark.filterwarnings('ignore'), pytest.mark.filterwarnings('ignore::pytest.PytestWarning')]
 matplotlib.use('Agg')
@@ -329,6 +332,12 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'train.recipes.recipe_of': lambda: dict(name='sgd_step', optimizer='', words=()),
     'train.losses.loss_of': lambda: dict(words=('ce','rate_ceiling(0.1):2')),
     'train.rundir.check_manifest': lambda: dict(run='no such folder'),
+    'train.trackers.Point': lambda: dict(key='a', step=0, value=1., time=0.),
+    'train.trackers.Tracking': lambda: dict(to=()),
+    'train.trackers.Tracking.follow': lambda: dict(self=Tracking(()), run='no such folder'),
+    'train.trackers.points_of': lambda: dict(run='no such folder'),
+    'train.trackers.check_trackers': lambda: dict(names=()),
+    'train.trackers.mirror': lambda: dict(run='no such folder', to='tensorboard'),
     'train.rundir.read_manifest': lambda: dict(run='no such folder'),
     'train.rundir.read_run': lambda: dict(run='no such folder'),
     'train.rundir.is_finished': lambda: dict(run='no such folder'),
@@ -378,7 +387,10 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'data.event_files.read_recording': lambda: dict(path='no such file.bin', shape=(2,3,3)),
     'data.event_files.load_recordings': lambda: dict(folder='no such folder', shape=(2,3,3)),
     'data.event_files.load_gestures': lambda: dict(folder='no such folder', shape=(2,3,3)),
-    'data.event_files.load_shd': lambda: dict(path='no such file', shape=(2,3,3)),
+    'data.shd.load_shd': lambda: dict(path='no such file', shape=(2,3,3)),
+    'data.hdf5.read_hdf5': lambda: dict(path='no such file', names=('labels',)),
+    'data.hdf5.Ragged': lambda: dict(values=np.arange(3), ends=np.array([1,3])),
+    'data.apart.read_apart': lambda: dict(read='os:walk', path='no such file'),
     'data.event_files.from_tonic': lambda: dict(dataset=[(make_events([1], 0),0)], shape=(2,3,3)),
     'data.moving.Camera': lambda: dict(threshold=40, refractory=500, noise=1),
     'data.moving.watch': lambda: dict(film=np.zeros((2,1,3,3), int), us=1000, camera=Camera(), seed=0),
@@ -441,6 +453,7 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'inspect.raster_canvas.StepPointer.show': lambda: dict(self=resolve('inspect.raster_canvas.StepPointer')(), says=['a'], axes=[plt.figure().add_subplot()], step=0),
     'inspect.run_notebook.run_notebook': lambda: dict(run='runs/x'),
     'inspect.raster_canvas.raster_kinds': lambda: dict(spk=s(4,3), other=s(4,3)),
+    'inspect.recordings.Recording.showing': lambda: dict(self=record_layers(net(), x())[0], name='a'),
     'inspect.recordings.record_layers': lambda: dict(net=net(), x=x(), name='net'),
     'inspect.recordings.record_programs': lambda: dict(net=q(), x=x()),
     'inspect.spike_explorer.pixel_spikes': lambda: dict(x=a(4), encoder='rate', steps=3, gain=1., beta=.9, seed=0),
@@ -538,6 +551,12 @@ CALLS |= { # what leaves the house
     'export.c.CText.save': lambda: dict(self=to_c(small_program()), folder='x'),
     'export.c.to_c': lambda: dict(net=small_program(), name='net', title='', sparse=False, crc=False),
     'export.c.prove_c': lambda: dict(net=small_program(), text=to_c(small_program()), x=np.ones((1,3)), flags=('-O0',)),
+    'export.onnx.OnnxFile': lambda: dict(name='net', data=b'', form='scan'),
+    'export.onnx.OnnxFile.save': lambda: dict(self=to_onnx(small_program()), folder='x'),
+    'export.onnx.to_onnx': lambda: dict(net=small_program(), name='net', title='', form='scan'),
+    'export.onnx.run_onnx': lambda: dict(data=to_onnx(small_program()).data, codes=np.ones((1,1,3), int)),
+    'export.onnx.prove_onnx': lambda: dict(net=small_program(), file=to_onnx(small_program()), x=np.ones((1,3))),
+    'export.onnx.from_onnx': lambda: dict(path='no such file'),
     'export.js.JsText': lambda: dict(name='net', module='', types='', made={}),
     'export.js.JsText.save': lambda: dict(self=in_javascript(), folder='x'),
     'export.js.to_js': lambda: dict(net=small_program(), name='net', title=''),

@@ -251,3 +251,17 @@ def test_damaged_terms_are_refused(asked, tmp_path):
     first,*rest = (run/'metrics.jsonl').read_text().splitlines()
     (run/'metrics.jsonl').write_text('\n'.join([json.dumps(json.loads(first)|{'loss.rate_ceiling':'x'}),*rest])+'\n')
     with pytest.raises(CheckError, match='loss.rate_ceiling'): write_report(run, tmp_path/'r.html')
+
+
+def test_the_page_begins_with_all_terms():
+    "The table at its top names each term, with what it is told and the usual values of that"
+    import inspect
+    import json
+    import re
+    from pathlib import Path
+    cells = json.loads((Path(__file__).parent.parent/'nbs/train/losses.ipynb').read_text())['cells']
+    said = re.findall(r'^\| `(\w+)(?:\((.*)\))?` \|', ''.join(cells[2]['source']), re.M)
+    def told(f):
+        ps = [p for n,p in inspect.signature(f).parameters.items() if p.default is not p.empty]
+        return ', '.join(f'{p.name}={p.default:g}' for p in ps)
+    assert dict(said)=={k:told(f) for k,f in TERMS.items()}

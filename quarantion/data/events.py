@@ -24,6 +24,8 @@ def _column(v, name, n): # One field, whole and in range
     a = as_array(v, name)
     if a.dtype.kind not in 'iubf': fail(f'`{name}`', 'make_events', 'whole numbers', a.dtype)
     if a.shape not in ((),(n,)): fail(f'`{name}`', 'make_events', f'{n}, one for each event', f'shape {a.shape}')
+    if name=='p' and a.dtype.kind in 'if' and (a==-1).any():
+        fail('`p`', 'make_events', 'polarities from 0 (where they are -1 and 1: p>0)', -1)
     if a.dtype.kind=='f' and not (a==np.floor(a)).all(): fail(f'`{name}`', 'make_events', 'whole numbers', shown(v))
     return check_range(a, 0, _ENDS[name], name)
 

@@ -6,33 +6,25 @@
 __all__ = ['NPY', 'EVENTS', 'load_npy', 'load_events']
 
 # %% ../../nbs/data/folders.ipynb #8d9e329b
-import math, os, re
+import math, os
 from pathlib import Path
 import numpy as np, torch
 from ..checks import CheckError, fail, typed, warn
 from .arrays import read_npy
-from .event_files import load_gestures, load_recordings, load_shd
+from .event_files import class_folders, load_gestures, load_recordings
 from .events import Recordings, by_steps, by_window, check_sensor, to_frames
 from .samples import DataSet, Samples, Split, hold_out
+from .shd import load_shd
 from ..files import as_path
-
-# %% ../../nbs/data/folders.ipynb #24e28728
-def _natural(name): return [(0,int(w),'') if w.isdecimal() else (1,0,w) for w in re.split(r'(\d+)', name) if w]
-
-def _folders(folder):
-    "The folders in a folder, by name; raises `CheckError`"
-    try: inside = [d.name for d in os.scandir(folder) if d.is_dir() and d.name[0]!='.']
-    except OSError as e: fail('folder', str(folder), 'one that can be read', e.strerror)
-    return sorted(inside, key=_natural)
 
 # %% ../../nbs/data/folders.ipynb #f65e662d
 def _parts(folder):
     "Its folders to train on and to test on, or itself; raises `CheckError`"
-    own = {d.lower():folder/d for d in _folders(folder)}
+    own = {d.lower():folder/d for d in class_folders(folder)}
     if not {'train','test'}<=own.keys():
         if len(own)==1 and own.keys()<={'train','test'}: fail('folders', str(folder), 'both train and test', *own)
         return [folder]
-    a,b = (_folders(own[k]) for k in ('train','test'))
+    a,b = (class_folders(own[k]) for k in ('train','test'))
     if a!=b: fail('classes', str(own['test']), f'{", ".join(a)}, as to train on', ', '.join(b) or 'none')
     return [own['train'],own['test']]
 
@@ -79,7 +71,7 @@ def _whole_arrays(folder):
 
 def _by_class(folder):
     "A pair (x, y) of the samples in folders of classes; raises `CheckError`"
-    held = {d:sorted((folder/d).glob('*.npy')) for d in _folders(folder)}
+    held = {d:sorted((folder/d).glob('*.npy')) for d in class_folders(folder)}
     found = [(f,c) for c,files in enumerate(held.values()) for f in files]
     if not found:
         want = 'x_train.npy and y_train.npy, x.npy and y.npy, or files .npy in a folder for each class'

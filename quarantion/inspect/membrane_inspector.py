@@ -73,7 +73,11 @@ def membrane_controls(
     play = W.Play(value=0, min=0, max=0, interval=250, tooltip='Move the cursor', layout=at('auto'))
     tip = 'The next neuron whose spikes differ'
     differing = W.Button(description='next that differs', tooltip=tip, layout=at('10em'))
-    return dict(layer=layer, sample=whole('sample'), neuron=neuron, step=step),play,differing
+    controls = dict(layer=layer, sample=whole('sample'), neuron=neuron, step=step)
+    states = [*dict.fromkeys(k for s in layers for k in s.states)]
+    if len(states)>1: # of neurons of one's own
+        controls['shows'] = W.Dropdown(options=states, description='state', style=wide, layout=at('12em'))
+    return controls,play,differing
 
 # %% ../../nbs/inspect/membrane_inspector.ipynb #c5082a48
 class _Beside(NamedTuple):
@@ -83,8 +87,9 @@ class _Beside(NamedTuple):
     integers:list=None # Of its integers
 
     def traces(self, i, b, n): # One to three `Trace`s
-        return [Trace(l, s[i].mem[:,b,n], s[i].spk[:,b,n])
-                for l,s in zip((*self.labels,'integer'), self[1:]) if s is not None]
+        alike = lambda s: s is not None and s[i].lead==self.first[i].lead # a membrane is no threshold that moves
+        named = zip((*self.labels,'integer'), self[1:])
+        return [Trace(l, s[i].mem[:,b,n], s[i].spk[:,b,n]) for l,s in named if alike(s)]
 
     def levels(self, i, n): return levels_of((self.integers,self.second,self.first), i, n)
 
@@ -154,7 +159,7 @@ _HEIGHTS = dict(trace=2.75, spread=1.35) # inches
 
 def _paint_details(p, axes, chosen): # Of `_Beside`, at a layer, a sample, a neuron and a step
     i,b,n,t = chosen
-    layer = next(s[i] for s in (p.second,p.integers,p.first) if s is not None)
+    layer = next(s[i] for s in (p.second,p.integers,p.first) if s is not None and s[i].lead==p.first[i].lead)
     theta = p.first[i].theta
     plot_details(p.traces(i, b, n), layer, (b,n,t), None if theta is None else theta[n], p.levels(i, n), axes)
 
@@ -176,10 +181,11 @@ class _Recorded(Inspector):
     def _begin(self, net, x=None, other=None, labels=('float','quantized'), program=None):
         self.net,self.other,self.program,self.x,self.labels = net,other,program,x,labels
         self._see()
-
     def _see(self): self._a,self._b,self._c = record_programs(self.net, self.x, self.other, self.program)
 
-    def _beside(self): return _Beside(self.labels, self._a, self._b, self._c)
+    def _beside(self):
+        state = self.shows.value if 'shows' in getattr(self, 'controls', ()) else ''
+        return _Beside(self.labels, *(s and [r.showing(state) for r in s] for s in (self._a,self._b,self._c)))
 
     def _levels(self): return self._beside().levels(self.layer.value, self.neuron.value)
 
@@ -188,9 +194,8 @@ class _Recorded(Inspector):
     ):
         "Run the networks (again), for instance after some training"
         self._open()
-        if x is not None: self.x = x
-        self._see()
-        self._guard(self.draw)
+        self.x = self.x if x is None else x
+        self._see(), self._guard(self.draw)
 
     def chosen(self)->tuple: # Layer, sample, neuron and step
         "What is looked at"
@@ -208,7 +213,6 @@ class _Recorded(Inspector):
         return out
 
     def _details(self, axes): _paint_details(self._beside(), axes, self.chosen())
-
     def paint(self, fig): self._details(_places(fig, **_HEIGHTS))
 
 # %% ../../nbs/inspect/membrane_inspector.ipynb #133fe1d1
@@ -321,7 +325,8 @@ class _Steered(_WithRaster): # By `controls`, and what it draws of what they cho
     def say(self):
         p = self._beside()
         first = f'{_proof_words(p)}. ' if p.proved else ''
-        return first+detail_words(self.traces(), self._a[self.layer.value].name, self.chosen()[1:], self._levels())
+        layer = p.first[self.layer.value]
+        return first+detail_words(self.traces(), layer.name, self.chosen()[1:], self._levels(), layer.of)
 
 # %% ../../nbs/inspect/membrane_inspector.ipynb #3bff1f68
 class MembraneInspector(_Steered):

@@ -140,6 +140,8 @@ def plot_details(
     axes['bar'].set(ylim=axes['trace'].get_ylim())
     for k in axes['bar'].yaxis,axes['trace'].xaxis: k.set_visible(False) # those of their neighbours hold for them
     plot_spread(layer.mem[:,b], layer.theta, n, t, axes['spread'])
+    of = getattr(layer, 'of', 'membrane') # as its neurons call it
+    for k in 'trace','spread': axes[k].set_ylabel(axes[k].get_ylabel().replace('membrane', of))
     return axes
 
 # %% ../../nbs/inspect/membrane_traces.ipynb #282ed14e
@@ -157,7 +159,8 @@ def detail_words(
     traces:list, # The chosen neuron in one to three programs, as `Trace`s
     layer:str, # Name of its layer
     chosen:tuple, # Sample, neuron and step
-    levels=None # Its levels `[L]`
+    levels=None, # Its levels `[L]`
+    of:str='membrane' # What is shown of it
 )->str:
     "What `plot_details` and the raster above it show"
     b,n,t = chosen
@@ -167,6 +170,6 @@ def detail_words(
     kept = '' if levels is None else (f' It is kept on {len(levels)} levels, the thin lines; '
                                       'the bars say how often it is on each.')
     return (f'Layer {layer}, sample {b}: neuron {n} fires {fired} in {len(traces[0].spk)} steps.{apart} '
-            f'At the cursor, step {t}, its membrane is {at}.{kept} '
+            f'At the cursor, step {t}, its {of} is {at}.{kept} '
             'Top: a row for each neuron, a mark for each spike, coloured where only one of the networks fires. '
-            'Bottom: how all membranes of the layer spread over time.')
+            f'Bottom: how {"all membranes" if of=="membrane" else of} of the layer spread over time.')

@@ -44,7 +44,18 @@ class Recording(NamedTuple):
     mem:np.ndarray # Membranes after each step, in real numbers `[T, B, N]`
     theta:np.ndarray # Thresholds `[N]`, or `None`
     grid:MembraneLevels # Where the membranes can be, or `None`
+    of:str='membrane' # What `mem` is called: neurons of one's own have names for what they remember
+    states:dict={} # All that they remember, by name, `[T, B, N]` each; empty for others
 
+    @property
+    def lead(self): return self.of==next(iter(self.states), self.of) # Is it the first, the membrane?
+
+    def showing(self, name): # The same, with another state in the place of the membrane, where it has one of that name
+        if name not in self.states or name==self.of: return self
+        first = name==next(iter(self.states))
+        return self._replace(mem=self.states[name], of=name, theta=self.theta if first else None, grid=None)
+
+# %% ../../nbs/inspect/recordings.ipynb #a71f3f6a
 def _layer(net, name): # The one of that name: neurons in a `Network`, or what holds them
     layers,names = getattr(net, 'layers', ()),getattr(net, 'names', None)
     k = int(name) if names is None and name.isdigit() else names.index(name) if names and name in names else -1
@@ -57,17 +68,32 @@ def _theta(layer, r, n):
     theta = None if theta is None else _each(theta.reshape(-1), n)
     return None if theta is None else theta[:,0]
 
+# %% ../../nbs/inspect/recordings.ipynb #d56ec871
+@contextmanager
+def _remembering(net): # By the name of a layer of one's own: what it remembers, a dict for each part of the samples
+    own,kept = [m for m in net.modules() if hasattr(m, 'step') and hasattr(m.step, 'rest')],{}
+    def keeping(record):
+        def recorded(*args, **kw):
+            r = record(*args, **kw)
+            kept.setdefault(r.name, []).append(r.states)
+            return r
+        return recorded
+    for m in own: m.record = keeping(m.record)
+    try: yield kept
+    finally:
+        for m in own: del m.record
+
 @contextmanager
 def _quietly(net): # As it is used, without gradients; programs and records do not learn
     if not hasattr(net, 'modules'):
-        yield
+        yield {}
         return
     import torch
     from quarantion.spikes.network import evaluating
-    with evaluating(net), torch.no_grad(): yield
+    with evaluating(net), torch.no_grad(), _remembering(net) as remembered: yield remembered
 
 # %% ../../nbs/inspect/recordings.ipynb #ea1b700e
-def _recording(net, r): # Of one record
+def _recording(net, r, parts): # Of one record, and what its neurons remember besides, for parts of the samples
     spk,mem = as_array(r.spk),as_array(r.mem)
     if spk.ndim<3: fail(f'spikes of layer {r.name}', 'MembraneInspector', 'axes `t b ...`', f'shape {spk.shape}')
     spk,mem = (a.reshape(*a.shape[:2], math.prod(a.shape[2:])) for a in (spk,mem))
@@ -75,24 +101,33 @@ def _recording(net, r): # Of one record
     layer = _layer(net, str(r.name))
     grid = membrane_levels(layer, spk.shape[2])
     if mem.dtype.kind in 'iu' and grid is not None: mem = mem*grid.unit
-    return Recording(str(r.name), spk, mem, _theta(layer, r, spk.shape[2]), grid)
+    parts = parts or [s for s in [getattr(r, 'states', None)] if s]
+    each = {k:[as_array(p[k]) for p in parts] for k in (parts[0] if parts else ())}
+    states = {k:np.concatenate(v, 1).reshape(spk.shape) for k,v in each.items()}
+    of = next(iter(states), 'membrane')
+    return Recording(str(r.name), spk, mem, _theta(layer, r, spk.shape[2]), grid, of, states)
 
+# %% ../../nbs/inspect/recordings.ipynb #2c10f67e
 @typed
 def record_layers(
     net, # A network with `record(x)`, or a list of records
     x=None, # Input `[B, …]` or `[T, B, …]`
     name:str='net', # What an error calls the network
-    integers:bool=False # The whole numbers of a `QuantNetwork`, instead of what it is in real ones
+    integers:bool=False, # The whole numbers of a `QuantNetwork`, instead of what it is in real ones
+    state:str='' # Of neurons of your own: which state stands in the place of the membrane; the first by default
 )->list: # A `Recording` for each layer
     "Run a network once; raises `CheckError`"
     if not isinstance(net, (list,tuple)) and not hasattr(net, 'record'):
         fail(f'`{name}`', 'MembraneInspector', 'a network with record(x)', type(net).__name__)
-    with _quietly(net):
+    with _quietly(net) as remembered:
         if isinstance(net, (list,tuple)): records = net
         elif integers: records = net.integers(x)
         else: records = net.record(x if x is None or hasattr(net, 'modules') else as_array(x))
         if not records: fail(f'`{name}`', 'MembraneInspector', 'at least one layer of neurons', 'none')
-        return [_recording(net, r) for r in records]
+        out = [_recording(net, r, remembered.get(r.name)) for r in records]
+    known = [*dict.fromkeys(k for r in out for k in r.states)]
+    if state and state not in known: fail('`state`', name, f'one of {", ".join(known) or "none"}', repr(state))
+    return [r.showing(state) for r in out]
 
 # %% ../../nbs/inspect/recordings.ipynb #d99f0fa4
 def record_programs(

@@ -8,7 +8,6 @@ __all__ = ['write_report']
 # %% ../../nbs/inspect/report.ipynb #3dd1fb4e
 import html, json, shlex
 from collections import defaultdict
-from dataclasses import fields
 from pathlib import Path
 import numpy as np
 import matplotlib.style
@@ -252,15 +251,14 @@ def _weights(t, names, panel):
     return out
 
 # %% ../../nbs/inspect/report.ipynb #bed9e09b
+_TOLD = 'encode','neurons','reset','loss','recipe','optimizer','calibrate','distill','prune' # under the title
+
 def _settings(config): # Those that were changed, then the rest, folded
-    from quarantion.data.sets import USUAL # late, as they need torch
-    from quarantion.train.config import Config, usual as usually
-    data = config['data'] if str(config.get('data')).partition(':')[0] in USUAL else 'digits'
-    usual = {f.name:usually(f, data) for f in fields(Config)}
-    usual = {k:list(v) if isinstance(v, tuple) else v for k,v in usual.items()}
+    from quarantion.train.config import chosen, usually # late, as they need torch
+    usual,own = usually(config),chosen(config)
     word = lambda v: '–' if v is None else json.dumps(v, ensure_ascii=False)
-    changed = [(k, word(v), word(usual.get(k))) for k,v in config.items() if k not in usual or v!=usual[k]]
-    rest = [(k, word(v)) for k,v in config.items() if k in usual and v==usual[k]]
+    changed = [(k, word(v), word(usual.get(k))) for k,v in own.items()]
+    rest = [(k, word(v)) for k,v in config.items() if k not in own]
     first = page_table(changed, ('Setting','Value','Usually')) if changed else '<p>All settings are the usual ones.</p>'
     if not rest: return first
     more = page_table(rest, ('Setting','Value'))
@@ -269,9 +267,12 @@ def _settings(config): # Those that were changed, then the rest, folded
 def _open_with(r): # What opens the run in Jupyter, from the folder in which it was made
     return f'<p>Look into this run in Jupyter: <code>quarantion look {_e(shlex.quote(r["run"]))}</code></p>'
 
-def _under_title(r): # What was trained
+def _under_title(r, config): # What was trained, and what was chosen for it
+    from quarantion.train.config import chosen
     data,policy,seed = (_e(r[k]) for k in ('data','policy','seed'))
-    return f'<p class=sub>A spiking network on <b>{data}</b>, policy <b>{policy}</b>, seed {seed}</p>'
+    own = [f'{k} {",".join(v) if isinstance(v, list) else v}' for k,v in chosen(config).items() if k in _TOLD]
+    more = ''.join(f', {_e(w)}' for w in own)
+    return f'<p class=sub>A spiking network on <b>{data}</b>, policy <b>{policy}</b>, seed {seed}{more}</p>'
 
 # %% ../../nbs/inspect/report.ipynb #1f017ed0
 def _body(run, r, metrics, config, t, panel):
@@ -305,5 +306,5 @@ def write_report(
         if path.parent==run: write_atomic(run/'figures'/f'{name}.png', picture) # a copy leaves the run as it is
         return page_panel(title, said or title, picture)
     with matplotlib.style.context('default'): body = _body(run, r, metrics, config, t, panel)
-    write_atomic(path, whole_page(r['run'], [_under_title(r), *body]).encode())
+    write_atomic(path, whole_page(r['run'], [_under_title(r, config), *body]).encode())
     return path

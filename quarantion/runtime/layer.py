@@ -56,6 +56,7 @@ class Record:
     spk:object # Spikes `[T, B, …]`; uint8 of a program
     mem:object # States after each step `[T, B, …]`; int32 of a program
     state:object=None # The `State` that it ended in, from which a run can go on
+    states:dict=None # Of neurons of one's own: all that they remember after each step, by name; the first is `mem`
 
 # %% ../../nbs/runtime/layer.ipynb #930c6e81
 DTYPES = dict(codes='int8', ints='int32', worth='float64') # Of arrays, by how they are stored

@@ -11,13 +11,13 @@ import hashlib, json, os, reprlib
 from dataclasses import MISSING, asdict, dataclass, fields
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from ..checks import CheckError, fail, warn
+from ..checks import CheckError, fail, shown, warn
 from ..files import as_path, hash_json, load_tensors, parse_json, save_tensors
 from ..nonary.nits import pack, pack_trits, unpack, unpack_trits
 from .coding import (
     WORTH, decode_codes, decode_ints, decode_units, encode_codes, encode_ints, encode_units)
 from .decision import decision_of
-from .layer import IntLayer, Op, arrays, is_conv, is_op, is_whole
+from .layer import IntLayer, Op, arrays, check_layer, is_conv, is_op, is_whole
 
 # %% ../../nbs/runtime/store.ipynb #4479d178
 def _packing(quant_max):
@@ -196,6 +196,18 @@ def _heard(h, where):
         has = said.pop(f.name) if f.metadata['says'] else said[f.metadata['when']] if 'when' in f.metadata else True
         if has: shapes[f.name] = has if isinstance(has, tuple) else (has,) if f.metadata['says']=='count' else c
     return said,shapes
+
+# %% ../../nbs/runtime/store.ipynb #042971f6
+def layer_said(
+    said:dict, # What `layer_header` gave
+    found:dict, # Arrays by the names of fields
+    where:str # What the error calls it
+)->IntLayer: # Checked
+    "A layer of arrays that are as they are; raises `CheckError`"
+    scalars,shapes = _heard(said, where)
+    wrong = [k for k in {*shapes,*found} if k not in shapes or np.shape(found.get(k))!=shapes[k]]
+    if wrong: fail(f'`{wrong[0]}`', where, f'shape {shapes.get(wrong[0], "of nothing")}', shown(found.get(wrong[0])))
+    return check_layer(IntLayer(**found, **scalars), where)
 
 # %% ../../nbs/runtime/store.ipynb #b2ae1ec7
 def _tensor(tensors, key, path, kind):

@@ -15,7 +15,8 @@ from ..checks import fail, typed
 # %% ../../nbs/spikes/doubts.ipynb #b73598e5
 _here = threading.local() # `open`: where the doubts of what runs now go, or nothing
 
-def asked_later()->bool: return getattr(_here, 'open', None) is not None # Is what is asked here answered later?
+def asked_later()->bool: # Is what is asked here answered later?
+    return torch.compiler.is_exporting() or getattr(_here, 'open', None) is not None
 
 def doubt(
     bad:Tensor, # One boolean
@@ -24,7 +25,9 @@ def doubt(
     found=None # Function that gives one more, what there is; it is not asked later, and that is 'others' then
 ):
     "Call `say` if something is wrong: now, or, within `collecting`, later"
-    if asked_later(): _here.open.found.append((bad, (say, *facts, *('others',)*(found is not None))))
+    if torch.compiler.is_exporting(): # what is exported asks by itself, wherever it runs
+        torch._assert_async(~bad, ': '.join(map(str, facts)) if say is fail else say.__doc__)
+    elif asked_later(): _here.open.found.append((bad, (say, *facts, *('others',)*(found is not None))))
     elif bool(bad): say(*facts, *(() if found is None else (found(),)))
 
 def now_and_then(
@@ -32,6 +35,7 @@ def now_and_then(
     check # Function that raises if something is wrong
 ):
     "Check now, or, within `collecting`, once in many steps: what is too much to ask for at each"
+    if torch.compiler.is_exporting(): return
     if asked_later(): _here.open.checks[name] = check
     else: check()
 

@@ -93,7 +93,7 @@ class _Layer(_Own):
         at = [v[-1] for v in states.values()] if len(spk) else _starts(self, x, state, where)
         mem,*more = (v.reshape(x.shape[1:]).clone() for v in at)
         last = State(mem, steps=before+len(spk), more=torch.stack(more, 1) if more else None)
-        return Record(name, spk, next(iter(states.values())), last)
+        return Record(name, spk, next(iter(states.values())), last, states)
 
     def as_lif(self):
         "The `LIF` or `Synaptic` that it is; raises `CheckError` where its step is made of other operations"

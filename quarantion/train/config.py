@@ -297,6 +297,23 @@ def values_of(
     "Settings as a dictionary, for a file"
     return {f.name:getattr(c, f.name) for f in settings_of(c)}
 
+# %% ../../nbs/train/config.ipynb #9f3d0618
+def usually(
+    config:dict # Settings by name, as a run keeps them
+)->dict: # Every setting, as it would be for these data and this recipe
+    "What settings would be if none were given"
+    data = config['data'] if str(config.get('data')).partition(':')[0] in USUAL else 'digits'
+    out = {f.name:usual(f, data) for f in fields(Config)}
+    out['lr'] = usual_rate(data, config.get('recipe', out['recipe'])) or out['lr']
+    return {k:list(v) if isinstance(v, tuple) else v for k,v in out.items()}
+
+def chosen(
+    config:dict # Settings by name, as a run keeps them
+)->dict: # Those that are not as usual, or not known
+    "What was chosen for a run"
+    usual = usually(config)
+    return {k:v for k,v in config.items() if k not in usual or v!=usual[k]}
+
 # %% ../../nbs/train/config.ipynb #a4486803
 def stored_of(
     c:Config # Settings
