@@ -191,7 +191,7 @@ def test_a_small_convolutional_network_is_converted_in_every_way():
     rows = [*convert_rows('mnist', Split(part(60), part(20), 'mnist'), 0, (2,16), hidden=('conv',), epochs=1, sample=20)]
     proofs = {(r.how,r.steps) for r in rows if r.compared}
     assert proofs=={('hybrid, int8',16),('shift, int8',16),('shift, nonary',16)} and not any(r.mismatches for r in rows)
-    assert {r.who for r in rows}=={'ReLU network','quarantion','SpikingJelly'} and {r.work for r in rows}=={'mnist, conv'}
+    assert {r.who for r in rows}=={'ReLU network','quarantion','SpikingJelly'} and {r.work for r in rows}=={'mnist, conv-10'}
 
 
 @pytest.mark.filterwarnings('ignore')

@@ -102,8 +102,8 @@ class _Once(nn.Module):
         return self.seen[1]
 
 # %% ../../nbs/bench/convert.ipynb #77b9d62e
-JELLY = {'max':dict(mode='Max'), '99.9 %':dict(mode='99.9%'), # its ways; the last sets membranes to θ/2 first
-         'a channel, 99.9 %, half':dict(mode='99.9%', channel_wise=True, half_threshold=True)}
+JELLY = {'max':dict(mode='Max'), '99.9 %':dict(mode='99.9%'), # its ways; in the last, membranes begin at θ/2
+         'a channel, 99.9 %, half':dict(mode='99.9%', channel_wise=True, half_threshold=True, pre_spike_maxpool=True)}
 
 def jelly_sums(
     net:nn.Module, # A trained ReLU network

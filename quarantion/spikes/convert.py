@@ -157,4 +157,5 @@ def hybrid_from_ann(
     first,rest = _front(parts, front)
     place_maxima(rest)
     with torch.no_grad(): x = first(sample)
-    return first.requires_grad_(False).train(net.training),_converted(rest, x, steps, how, percentile).train(net.training)
+    spiking = _converted(rest, x, steps, how, percentile)
+    return first.requires_grad_(False).train(net.training),spiking.train(net.training)
