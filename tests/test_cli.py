@@ -222,9 +222,10 @@ def test_each_setting_is_an_option_and_help_tells_its_default(here):
     assert code==0 and '--version' not in text
     other = values_of(Config(data='mnist'))
     for k,v in values_of(Config()).items():
-        said = re.search(rf'--{k.replace("_", "-")} <[\w\[\]]+> (.*?)(?= --|$)', text)[1]
+        kind = '' if v is False else r'<[\w\[\]]+> '
+        said = re.search(rf'--{k.replace("_", "-")} {kind}(.*?)(?= --|$)', text)[1]
         more = f' (mnist: {other[k]})' if k!='data' and other[k]!=v else ''
-        assert said.endswith(f'default {"none" if v in ("",()) else v}{more}.'), (k,v,said)
+        assert said.endswith(f'default {"none" if v in ("",()) else "no" if v is False else v}{more}.'), (k,v,said)
 
 def test_defaults_are_those_of_the_data(here, tmp_path):
     "What is said stands, also where it is the default of other data; a run keeps the numbers it was begun with"

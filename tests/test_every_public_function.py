@@ -21,8 +21,11 @@ from torch import nn
 
 import quarantion
 from quarantion.checks import CheckError
+from quarantion.data.digits import load_digits
 from quarantion.data.events import Recordings, by_steps, make_events
+from quarantion.data.leakage import Near
 from quarantion.data.moving import Camera
+from quarantion.data.quality import Limits, check, part_of, raw_of, survey
 from quarantion.data.samples import Samples, Split
 from quarantion.export.onnx import to_onnx
 from quarantion.export import ExportProof, to_c, to_js
@@ -84,6 +87,9 @@ def q(): return copy.deepcopy(stored()[1])
 def program(): return stored()[2]
 def layer(): return program().layers[0]
 def digits_program(): return load(BENCH.parent/'digits.safetensors')
+def few_digits():
+    d = raw_of(load_digits())
+    return d._replace(x_train=d.x_train[:60], y_train=d.y_train[:60], x_test=d.x_test[:30], y_test=d.y_test[:30])
 def sample_file():
     kept = {'confusion':np.eye(2, dtype=np.int32), 'label':i32(1), 'image':a(8,8), 'weight.0':a(2,3), 'theta.0':a(2), 'float.mem.0':a(4,2), 'float.spk.0':s(4,2).numpy()}
     path = Path(tempfile.mkdtemp())/'sample.safetensors'
@@ -109,6 +115,41 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'runtime.infer.Inferred': lambda: dict(answers=[1], steps=[2], seconds=[.1]),
     'runtime.infer.Inferred.percentiles': lambda: dict(self=Inferred([1], [2], [.1])),
     'runtime.infer.traced': lambda: dict(net=program(), x=a(5,6), steps=[1]*5),
+    'data.leakage.as_rows': lambda: dict(x=a(5,2,3), scale=.5),
+    'data.leakage.same_rows': lambda: dict(x=a(), earlier=a()),
+    'data.leakage.spread_over': lambda: dict(n=9, most=3),
+    'data.leakage.main_axes': lambda: dict(x=a(), axes=4),
+    'data.leakage.on_axes': lambda: dict(x=a(), q=np.eye(6)),
+    'data.leakage.Near': lambda: dict(row=np.arange(2), distance=a(2)),
+    'data.leakage.near_rows': lambda: dict(x=a(), eps=.1, earlier=a(), axes=4),
+    'data.leakage.typical_distance': lambda: dict(x=a()),
+    'data.leakage.picture_hash': lambda: dict(x=a(3,64), in_shape=(1,8,8)),
+    'data.leakage.Alike': lambda: dict(row=np.arange(2), correlation=a(2)),
+    'data.leakage.look_alikes': lambda: dict(x=a(3,64), in_shape=(1,8,8), earlier=a(3,64), least=.9, bits=4),
+    'data.leakage.plot_pairs': lambda: dict(above=a(3,8,8), below=a(3,8,8), words=['1'], labels=('a','b'), most=2),
+    'data.shift.Drift': lambda: dict(psi=a(6), ks=a(6), p=a(6)),
+    'data.shift.drift': lambda: dict(a=a(), b=a(), most=4),
+    'data.shift.plot_drift': lambda: dict(psi=a(64), in_shape=(1,8,8), limit=.2),
+    'data.doubts.Neighbours': lambda: dict(rows=np.arange(2), label=np.arange(2), distance=a(2)),
+    'data.doubts.neighbours': lambda: dict(x=a(), labels=np.arange(5), others=a(), k=2, most=4),
+    'data.doubts.remoteness': lambda: dict(distance=a(5)),
+    'data.quality.Finding': lambda: dict(level='note', what='rows', where='test', expected='none', found='2'),
+    'data.quality.Limits': lambda: dict(near=.1),
+    'data.quality.Raw': lambda: few_digits()._asdict(),
+    'data.quality.raw_of': lambda: dict(split=few_digits()),
+    'data.quality.Part': lambda: dict(where='test', x=a(), y=np.arange(5), at=np.arange(5)),
+    'data.quality.part_of': lambda: dict(split=few_digits(), name='test'),
+    'data.quality.Copies': lambda: dict(same=np.arange(2), near=Near(np.arange(2), a(2)), alike=None),
+    'data.quality.copies_of': lambda: dict(part=part_of(few_digits(), 'test')[0], base=part_of(few_digits(), 'train')[0], in_shape=(1,8,8), limits=Limits()),
+    'data.quality.Survey': lambda: survey(few_digits())._asdict(),
+    'data.quality.survey': lambda: dict(split=few_digits(), limits=Limits()),
+    'data.quality.check': lambda: dict(split=few_digits(), limits=Limits()),
+    'data.quality.worst': lambda: dict(findings=check(few_digits())),
+    'data.quality.plot_classes': lambda: dict(train=np.arange(3), test=np.arange(3)),
+    'inspect.found.plot_doubts': lambda: dict(images=a(2,8,8), labels=np.arange(2), neighbours=np.arange(2), most=2),
+    'inspect.found.figures_of': lambda: dict(v=survey(few_digits()), in_shape=(1,8,8)),
+    'inspect.found.write_found': lambda: dict(v=survey(few_digits()), in_shape=(1,8,8), folder=tempfile.mkdtemp(), name='few'),
+    'train.job.refused': lambda: dict(run=tempfile.mkdtemp()),
     'data.arrays.stored_turned': lambda: dict(name='mnist'),
     'spikes.readable.unwrapped': lambda: dict(net=net()),
     'spikes.readable.hooks_left': lambda: dict(net=net()),
@@ -764,6 +805,15 @@ spikes.neuron.lif_arguments:mem spikes.neuron.lif_arguments:steps spikes.neuron.
 runtime.layer.is_whole:v runtime.layer.is_op:o runtime.layer.is_conv:c runtime.network.IntegerNetwork.decide:spk
 train.config.words:v train.config.config_from:path train.config.NetworkSettings:learn train.config.Config:learn files.hash_json:x tables.measured:name tables.measured_parts:name
 nonary.companding.encode_complex:z nonary.companding.overflows:z
+data.leakage.Near:row data.leakage.Near:distance
+data.leakage.Alike:row data.leakage.Alike:correlation
+data.shift.Drift:psi data.shift.Drift:ks data.shift.Drift:p
+data.doubts.Neighbours:rows data.doubts.Neighbours:label data.doubts.Neighbours:distance
+data.quality.Limits:near data.quality.Limits:alike data.quality.Limits:doubts data.quality.Limits:psi data.quality.Limits:p data.quality.Limits:balance data.quality.Limits:remote
+data.quality.Raw:x_train data.quality.Raw:y_train data.quality.Raw:x_test data.quality.Raw:y_test data.quality.Raw:in_shape data.quality.Raw:classes data.quality.Raw:name data.quality.Raw:scale
+data.quality.Part:where data.quality.Part:x data.quality.Part:y data.quality.Part:at
+data.quality.Copies:same data.quality.Copies:near data.quality.Copies:alike
+data.quality.Survey:findings data.quality.Survey:train data.quality.Survey:test data.quality.Survey:copies data.quality.Survey:drift data.quality.Survey:neighbours
 '''
 
 
