@@ -672,18 +672,22 @@ def _info(as_json:Annotated[bool, typer.Option('--json', help='Print one JSON ob
     for k,v in out.items(): print(f'{k:14}{word(v)}')
 
 # %% ../nbs/cli.ipynb #16432758
-BENCHES = 'lif','bptt','levels','nonary','fakequant','events','cameras','quality','infer','codes','train','own','gpu'
+BENCHES = ('lif','bptt','levels','nonary','fakequant','events','cameras','quality','infer','codes','convert',
+           'train','own','gpu')
 _WHAT = ('lif (neurons, forward), bptt (and backward), levels, nonary, fakequant, events (integer products), '
-         'cameras (events into frames, and out of files), quality (copies in data), infer, codes (encoders), train (a '
-         'training step, on one thread too), own (neurons of your own) or gpu (neurons and training steps).')
+         'cameras (events into frames, and out of files), quality (copies in data), infer, codes (encoders), convert '
+         '(ReLU networks into spikes: how right they are), train (a training step, on one thread too), own '
+         '(neurons of your own) or gpu (neurons and training steps).')
 _CHECK = 'Exit with 1 if a row stays under 60 % of its goal, a peer is not installed, or nothing ran.'
 
 def _missed(rows):
     "What is wrong with the rows of a benchmark, in sentences"
+    told = list(dict.fromkeys(w for r in rows if (w := getattr(r, 'wrong', ''))))
+    timed = [r for r in rows if hasattr(r, 'ratio')]
     slow = [f'under 60 % of its goal: {r.work}, {r.peer}: {r.ratio:.3g} against {r.goal:g}'
-            for r in rows if r.ok is False]
-    peers = sorted({r.peer for r in rows if r.ok is None})
-    return slow+[f'not installed: {p} (make bench installs the peers)' for p in peers]
+            for r in timed if r.ok is False]
+    peers = sorted({r.peer for r in timed if r.ok is None})
+    return told+slow+[f'not installed: {p} (make bench installs the peers)' for p in peers]
 
 # %% ../nbs/cli.ipynb #9383ba84
 @app.command('bench', help='Measure against peers, side by side, and print the ratios.')
@@ -699,10 +703,12 @@ def _bench(
     check_in(name, BENCHES, 'bench'); check_range(threads, 1, 1024, 'threads')
     from quarantion.bench.measure import machine
     from quarantion.tables import table
-    measure = getattr(import_module(f'quarantion.bench.{name}'), f'bench_{name}')
+    page = import_module(f'quarantion.bench.{name}')
+    measure = getattr(page, f'bench_{name}')
     err = _console(stderr=True)
     with err.status(f'measuring {name}') if err.is_terminal else nullcontext(): rows = measure(threads, quick)
     if as_json: print(json.dumps(dict(bench=name, machine=machine(), rows=[asdict(r) for r in rows])))
+    elif hasattr(page, f'bench_{name}_table'): print(getattr(page, f'bench_{name}_table')(rows))
     elif rows: print(f'{machine()}; {threads} thread{"s"*(threads>1)}; medians of ours and of the peer\n{table(rows)}')
     bad = _missed(rows)
     for b in bad: _say(b)

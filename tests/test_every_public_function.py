@@ -73,6 +73,7 @@ def i32(*shape): return np.arange(np.prod(shape or (10,))).reshape(shape or (10,
 def i8(*shape): return (i32(*shape)%9-4).astype(np.int8)
 def leaky(state, x, beta=.9): return (beta*state.v+x,), spike(beta*state.v+x-1)
 def words(): return np.array([7, 9], np.uint16)
+def relus(): return nn.Sequential(nn.Linear(6,5), nn.ReLU(), nn.Linear(5,4), nn.ReLU(), nn.Linear(4,3))
 def mlp(**kw): return Network(nn.Linear(6,8), LIF(.9, **kw), nn.Linear(8,4), LIF(.9, reset='none'), steps=4)
 
 
@@ -157,6 +158,11 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'spikes.readable.hooks_left': lambda: dict(net=net()),
     'spikes.readable.is_patched': lambda: dict(m=net()),
     'spikes.readable.kind_name': lambda: dict(m=net()),
+    'spikes.readable.fold_norm': lambda: dict(synapse=nn.Linear(6,4), bn=nn.BatchNorm1d(4), name='layer 1'),
+    'spikes.convert.staircase': lambda: dict(a=x(), threshold=2., steps=4, shift=.5),
+    'spikes.convert.threshold_of': lambda: dict(a=x(), how='shift', steps=4, percentile=99., where='ReLU'),
+    'spikes.convert.from_ann': lambda: dict(net=relus(), sample=x(), steps=4, how='shift', percentile=99.),
+    'spikes.convert.hybrid_from_ann': lambda: dict(net=relus(), sample=x(), front=1, steps=4, how='shift', percentile=99.),
     'quant.folding.folded': lambda: dict(net=net()),
     'spikes.spikingjelly.from_spikingjelly': lambda: dict(net=nn.Sequential(nn.Linear(6,4), IFNode()), in_shape=(6,), steps=4, surrogate='atan', slope=2., decision='sum'),
     'checks.check_shape': lambda: dict(x=x(), axes='b n', n=6),
@@ -689,7 +695,7 @@ inspect.widget.Inspector.draw inspect.widget.Inspector.paint inspect.widget.Insp
 paper.bare_axes paper.canvas_png paper.draw_png paper.ink paper.is_dark paper.label_axes paper.new_axes paper.png paper.second_axis paper.style_axes
 paper.whole_ticks quant.advice.Finding quant.advice.Reason quant.advice.Recommendation quant.counts.Comparison quant.counts.LayerProof
 quant.drift.Change quant.drift.Scales quant.drift.Sums quant.drift.Sums.add quant.drift.scales_of quant.drift.states_at_ends
-quant.drift.weight_saturation quant.fake.Observed quant.fake.stand_for quant.folding.fold_linear quant.folding.fold_norm quant.folding.pooling
+quant.drift.weight_saturation quant.fake.Observed quant.fake.stand_for quant.folding.fold_linear quant.folding.pooling
 quant.histograms.Histogram quant.histograms.Histogram.edges quant.histograms.Histogram.magnitudes quant.histograms.Histogram.merge
 quant.histograms.Magnitudes quant.histograms.Percentile quant.histograms.Percentile.edges quant.histograms.entropy_range quant.histograms.mse_range
 quant.histograms.percentile_range quant.layer.QuantLayer quant.layer.QuantLayer.codes quant.layer.QuantLayer.forward quant.layer.QuantLayer.freeze
