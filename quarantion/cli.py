@@ -472,9 +472,10 @@ def _infer(
 
 # %% ../nbs/cli.ipynb #2af50a2f
 _TARGETS = dict(c=lambda e: (e.to_c, e.prove_c), js=lambda e: (e.to_js, e.prove_js), # what writes and proves it
-                onnx=lambda e: (e.to_onnx, e.prove_onnx), nir=lambda e: (e.to_nir, e.prove_nir),
+                onnx=lambda e: (e.to_onnx, e.prove_onnx),
                 wasm=lambda e: (lambda net,title: e.to_wasm(net), lambda net,_,x: e.prove_wasm(net, x)))
-_TARGETS['nir-soft'] = lambda e: (lambda net,title: e.to_nir(net, title=title, profile='exact-soft'), e.prove_nir)
+_TARGETS |= {'nir':lambda e: (e.to_nir, e.prove_nir),
+             'nir-soft':lambda e: (lambda net,title: e.to_nir(net, title=title, profile='exact-soft'), e.prove_nir)}
 _ENOUGH = 1000 # Samples that are compared
 
 def _encoded(cfg):
