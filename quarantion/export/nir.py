@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NirFile', 'to_nir', 'from_nir', 'NirProof', 'prove_nir']
 
-# %% ../../nbs/export/nir.ipynb #6daa34f2
+# %% ../../nbs/export/nir.ipynb #e92b8ecb
 import json, tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from ..runtime.layer import ONE, arrays
 from ..runtime.network import IntegerNetwork
 from ..runtime.store import check_header, layer_header, layer_said
 
-# %% ../../nbs/export/nir.ipynb #862a5551
+# %% ../../nbs/export/nir.ipynb #597aa2f5
 @dataclass(frozen=True)
 class NirFile:
     "An integer network as a graph"
@@ -50,7 +50,7 @@ def _said(net, profile, dt, title):
     said = dict(format='quarantion.nir', version=1, profile=profile, dt=dt, header=head, layers=layers)
     return said|(dict(title=title) if title else {})
 
-# %% ../../nbs/export/nir.ipynb #c2a201a2
+# %% ../../nbs/export/nir.ipynb #07037666
 @typed
 def to_nir(
     net:IntegerNetwork, # The program
@@ -68,7 +68,7 @@ def to_nir(
         grow(g, i, p, 1. if i else net.in_scale, profile!='portable', dt)
     return NirFile(name, g.done(quarantion=_said(net, profile, dt, title)), profile, dt)
 
-# %% ../../nbs/export/nir.ipynb #64fd0e08
+# %% ../../nbs/export/nir.ipynb #9d4d6455
 def _field(said, key, kind, where):
     "A field of the metadata"
     v = said.get(key)
@@ -94,7 +94,7 @@ def _layers(said, kinds, where):
         if not all(isinstance(v, np.ndarray) for v in l.values()): fail('metadata', at, 'arrays', l)
         yield layer_said(k, l, at)
 
-# %% ../../nbs/export/nir.ipynb #f128f7e5
+# %% ../../nbs/export/nir.ipynb #4179a7f4
 def _program(said, where):
     "The program of metadata"
     try: head = parse_json(_field(said, 'header', str, where))
@@ -120,7 +120,7 @@ def _check_graph(want, found, where):
         fail('graph', where, f'nodes {names[0]}, as its metadata say', names[1])
     for name,n in want.nodes.items(): _check_node(name, n, found.nodes[name], where)
 
-# %% ../../nbs/export/nir.ipynb #d0de908b
+# %% ../../nbs/export/nir.ipynb #3a58d205
 def _rebuilt(graph, where):
     "The program of a graph that was read"
     said = _meta(graph, where)
@@ -140,7 +140,7 @@ def from_nir(
     "Read a program; raises `CheckError` where the graph is not that of its metadata, and for files of others"
     return _rebuilt(read_nir(path), str(path))
 
-# %% ../../nbs/export/nir.ipynb #16f6dde6
+# %% ../../nbs/export/nir.ipynb #5accd82c
 @dataclass(frozen=True)
 class NirProof(ExportProof):
     "What came out when a file was run by simulators, beside the program with membranes in real numbers"
@@ -163,7 +163,7 @@ class NirProof(ExportProof):
 
 NirProof.__init__ = typed(NirProof.__init__)
 
-# %% ../../nbs/export/nir.ipynb #04dacd45
+# %% ../../nbs/export/nir.ipynb #695a5114
 def _ours(graph, names, x, dt):
     "Our evaluation of a graph; thresholds of their own have no membranes to compare"
     got = {r.name:r for r in NirRun(graph, Rules(dt=dt)).record(x)}
@@ -178,7 +178,7 @@ def _by_all(path, graph, x, want, dt, tools):
         except CheckError as e: refused[t] = str(e)
     return found,refused
 
-# %% ../../nbs/export/nir.ipynb #d7edbbd5
+# %% ../../nbs/export/nir.ipynb #48e071a1
 class _Told:
     "What the samples of a proof add up to"
     def __init__(self): 
@@ -204,7 +204,7 @@ def _others(net, want, exact):
     a,b = float_answers(net, want[-1]),net.decide(exact[-1].spk, exact[-1].mem)
     return int((a!=b).reshape(len(a), -1).any(1).sum())
 
-# %% ../../nbs/export/nir.ipynb #c0f50ea2
+# %% ../../nbs/export/nir.ipynb #d3e13b5b
 _SIZE = 2**23 # spikes of a layer that are held at once
 
 def _exact(net, codes, steps):
@@ -212,7 +212,7 @@ def _exact(net, codes, steps):
     given = codes[0] if len(codes)<steps else codes.swapaxes(0, 1) if net.batch_first else codes
     return net.record(given, codes=True)
 
-# %% ../../nbs/export/nir.ipynb #c14506c0
+# %% ../../nbs/export/nir.ipynb #42734f9a
 @typed
 def prove_nir(
     net:IntegerNetwork, # The program

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['LARGEST', 'Rules']
 
-# %% ../../../nbs/export/parts/rules.ipynb #7f89de22
+# %% ../../../nbs/export/parts/rules.ipynb #7853c317
 import math
 from dataclasses import dataclass
 import numpy as np
 from ...checks import check_in, check_range, fail, typed
 from .graph import NEURONS, NirNode
 
-# %% ../../../nbs/export/parts/rules.ipynb #d4afd3e1
+# %% ../../../nbs/export/parts/rules.ipynb #d09f51a0
 @dataclass(frozen=True)
 class Rules:
     "What a file does not say"
@@ -32,7 +32,7 @@ class Rules:
 
 Rules.__init__ = typed(Rules.__init__)
 
-# %% ../../../nbs/export/parts/rules.ipynb #c1259482
+# %% ../../../nbs/export/parts/rules.ipynb #5880136f
 def _share(tau, rules): return rules.dt/tau if rules.decay=='euler' else 1-np.exp(-rules.dt/tau)
 
 def _leaky(v, x, tau, rest, r, rules):
@@ -57,7 +57,7 @@ def _lif(p, x, state, rules):
     s,v = _fired(p, _leaky(state[0], x, p['tau'], p['v_leak'], p['r'], rules), rules)
     return s,(v,)
 
-# %% ../../../nbs/export/parts/rules.ipynb #60216513
+# %% ../../../nbs/export/parts/rules.ipynb #2edde686
 def _i(p, x, state, rules):
     v = state[0]+(rules.dt if rules.seconds else 1.)*p['r']*x
     return v,(v,)
@@ -74,7 +74,7 @@ def _cuba(p, x, state, rules):
 def _threshold(p, x, state, rules):
     return _above(x, p['threshold'], rules),(x,)
 
-# %% ../../../nbs/export/parts/rules.ipynb #0872c6ca
+# %% ../../../nbs/export/parts/rules.ipynb #a183a938
 def _pair(v): return tuple(int(n) for n in np.broadcast_to(v, (2,)))
 
 def _windows(x, kernel, stride, padding, dilation=(1,1)):
@@ -91,7 +91,7 @@ def _conv2d(p, x):
              for v,k in zip(np.split(view, groups, 1), np.split(w, groups))]
     return np.concatenate(parts, 1)+p['bias'][:,None,None]
 
-# %% ../../../nbs/export/parts/rules.ipynb #2216a319
+# %% ../../../nbs/export/parts/rules.ipynb #5005437d
 def _border(p):
     "Padding of a convolution of pictures"
     if (np.asarray(p['padding'])>=0).all(): return _pair(p['padding'])
@@ -116,7 +116,7 @@ def _flat(p, x):
     a,b = (axes[int(p[k])]+1 for k in ('start_dim','end_dim'))
     return x.reshape(*x.shape[:a], -1, *x.shape[b+1:])
 
-# %% ../../../nbs/export/parts/rules.ipynb #8b0b0e4b
+# %% ../../../nbs/export/parts/rules.ipynb #a18d8b47
 LARGEST = 2**24 # Numbers that a sample may become on its way
 
 def _product(p, shape, where):
@@ -136,7 +136,7 @@ def _spread(p, shape, where):
         if not _fits(v, shape): fail(f'`{k}`', where, f'one number, or shape {list(shape)}', list(v.shape))
     return shape
 
-# %% ../../../nbs/export/parts/rules.ipynb #3a1f3f0b
+# %% ../../../nbs/export/parts/rules.ipynb #a5b862f1
 def _places(sides, kernel, stride, padding, dilation, where):
     "Places where windows fit"
     if min(*kernel, *stride, *dilation)<1 or not 0<=min(padding)<=max(padding)<2**12:
@@ -161,7 +161,7 @@ def _pooled(p, shape, where):
     if len(shape)!=3: fail('input', where, 'a picture [C, h, w]', list(shape))
     return (shape[0],*_places(shape[1:], *(_pair(p[k]) for k in _WINDOW), (1,1), where))
 
-# %% ../../../nbs/export/parts/rules.ipynb #ccbbeb65
+# %% ../../../nbs/export/parts/rules.ipynb #0542c541
 def _merged(p, shape, where):
     ends = [int(p[k])+(int(p[k])<0)*len(shape) for k in ('start_dim','end_dim')]
     right = 0<=ends[0]<=ends[1]<len(shape)
@@ -179,7 +179,7 @@ _DO = dict(Affine=lambda p,x: x@p['weight'].T+p['bias'], Linear=lambda p,x: x@p[
            Input=lambda p,x: x, Output=lambda p,x: x, Pass=lambda p,x: x) # nodes without a state, of `[B, …]`
 _STEP = dict(I=_i, IF=_if, LI=_li, LIF=_lif, CubaLIF=_cuba, Threshold=_threshold)
 
-# %% ../../../nbs/export/parts/rules.ipynb #3877ac5e
+# %% ../../../nbs/export/parts/rules.ipynb #f1d5f2fa
 @typed
 def shape_after(
     node:NirNode, # A node
