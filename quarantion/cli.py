@@ -610,7 +610,7 @@ def _copy_new(source, folder):
 def _need_jupyterlab(command):
     from importlib.util import find_spec
     if find_spec('jupyterlab') is None:
-        fail('jupyterlab', command, 'this package (pip install quarantion[lab])', 'none')
+        fail('jupyterlab', command, 'this package (pip install jupyterlab)', 'none')
 
 def _jupyterlab(folder, words): # In place of this process
     sys.stdout.flush()
