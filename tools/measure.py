@@ -5,6 +5,7 @@ Accuracies: each policy and seed is one `quarantion run`.
     python tools/measure.py digits                    # 5 seeds, 4 policies, on the CPU
     python tools/measure.py time                      # the default job, five times
     python tools/measure.py exports --run RUN         # flash, memory and proofs of what leaves the house
+    python tools/measure.py where                     # every way out of the house, by policy and reset (tools/where.py)
     python tools/measure.py tutorials                 # how long each tutorial runs, on two threads
     python tools/measure.py bench                     # every benchmark, or those named after it
     python tools/measure.py break-even                # the constants by which the runtime chooses, into its notebook
@@ -170,6 +171,15 @@ def exports(run, path):
         row('JavaScript', prove_js(net, module, x), bytes=len(module.module))
         row('the runtime in a browser', prove_wasm(net, x), bytes=SHIPPED.stat().st_size)
     put(path, dict(command='python tools/measure.py exports' + ' --run RUN'*bool(run), rows=rows))
+
+
+def where_it_runs(path):
+    "Each export on a small network of each policy and reset, proved"
+    import where
+    rows = where.cells()
+    for r in rows:
+        if not r['proved']: print(r)
+    put(path, dict(command='python tools/measure.py where', samples=where.SAMPLES, rows=rows))
 
 
 def train_parts(old):
@@ -686,7 +696,7 @@ def frontier(a, path):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'codes', 'frontier', 'until',
-                                    'tutorials', 'exports', 'gpu', 'bits'])
+                                    'tutorials', 'exports', 'where', 'gpu', 'bits'])
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')
@@ -710,6 +720,7 @@ def main():
     if a.name=='frontier': return frontier(a, a.out or MEASURED/'frontier.json')
     if a.name=='gpu': return gpu(more, a, a.out or MEASURED/'gpu.json')
     if a.name=='exports': return exports(a.run, a.out or MEASURED/'exports.json')
+    if a.name=='where': return where_it_runs(a.out or MEASURED/'where.json')
     if a.name=='tutorials': return tutorials(a.out or MEASURED/'tutorials.json')
     if a.name=='bench': return bench(more, a.out or MEASURED/'bench.json')
     if a.name=='bits': return bits(a.seeds, a.out or MEASURED.parent.parent/'tests'/'stored'/'bits.json')

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['in_span', 'mermaid', 'is_number', 'shared_settings', 'model_card']
 
-# %% ../../nbs/export/card.ipynb #48cae3f7
+# %% ../../nbs/export/card.ipynb #d3585515
 import json, math
 from ..checks import fail, typed
 from ..runtime.network import IntegerNetwork
 
-# %% ../../nbs/export/card.ipynb #7cf930d1
+# %% ../../nbs/export/card.ipynb #b2601941
 _PLAIN = frozenset(' _.,:=+()/-×→±…')
 
 @typed
@@ -24,7 +24,7 @@ def in_span(
 
 def _span(v): return f'`{in_span(str(v))}`' # a number too, whose sign is no list then
 
-# %% ../../nbs/export/card.ipynb #72b50723
+# %% ../../nbs/export/card.ipynb #985a23be
 def _times(shape): return ' × '.join(map(str, shape))
 
 def _box(p, name):
@@ -50,7 +50,7 @@ def mermaid(
         if p.layer.recurrent.size: lines.append(f'    n{i} -->|"spikes that come back"| n{i}')
     return '\n'.join([*lines, f'    y["{in_span(f"decision {net.decision}")}"]'])
 
-# %% ../../nbs/export/card.ipynb #473275e9
+# %% ../../nbs/export/card.ipynb #70e1ee56
 _SHOWN = dict(test_accuracy=('accuracy of the program', '{:.2%}'),
               float_accuracy=('accuracy of the float network', '{:.2%}'),
               samples=('test samples', '{:,}'), spikes=('spikes compared', '{:,}'), mismatches=('mismatches', '{:,}'),
@@ -61,7 +61,8 @@ def is_number(
     v # Anything
 )->bool: # Finite, and no yes or no
     "Can it be shown as a number?"
-    return isinstance(v, (int,float)) and not isinstance(v, bool) and math.isfinite(v)
+    try: return isinstance(v, (int,float)) and not isinstance(v, bool) and math.isfinite(v)
+    except OverflowError: return False
 
 def _rows(result): return [(say, show.format(result[k])) for k,(say,show) in _SHOWN.items() if is_number(result.get(k))]
 
@@ -84,7 +85,7 @@ def _proof(result):
     return (f'Each of {n:,} spikes of the network that was trained in PyTorch was compared with this program, loaded '
             'from its file: none differs.')
 
-# %% ../../nbs/export/card.ipynb #b8d2dbd3
+# %% ../../nbs/export/card.ipynb #a009392a
 def _layers(result):
     "What a result says of layers"
     said = result.get('layers')
@@ -115,7 +116,7 @@ def _front(title, net, result, config):
         said['model-index'] = [dict(name=title, results=[found])]
     return '---\n'+''.join(f'{k}: {json.dumps(v, ensure_ascii=False)}\n' for k,v in said.items())+'---\n'
 
-# %% ../../nbs/export/card.ipynb #d94e4438
+# %% ../../nbs/export/card.ipynb #089e40ea
 @typed
 def shared_settings(
     config:dict # Settings by name, as `config.toml` has them
@@ -129,7 +130,7 @@ def shared_settings(
         return f'{kind}:{last(place)}' if k=='data' and colon else last(v)
     return {str(k):told(k, v) for k,v in config.items() if k not in ('data_dir','out')}
 
-# %% ../../nbs/export/card.ipynb #205b5930
+# %% ../../nbs/export/card.ipynb #0f1b2dbe
 _LOAD = """```python
 from quarantion.export import from_hub
 net = from_hub('FOLDER')        # numpy alone; no torch, no pickle

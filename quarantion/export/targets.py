@@ -6,26 +6,26 @@
 __all__ = ['ITEMS', 'LOIHI', 'SPINNAKER', 'XYLO', 'SPECK', 'AKIDA', 'TRUENORTH', 'DARWIN', 'TARGETS', 'Need', 'needs_of',
            'Source', 'Limit', 'Target', 'Compared', 'Fit', 'targets_of']
 
-# %% ../../nbs/export/targets.ipynb #64d59aca
+# %% ../../nbs/export/targets.ipynb #75324b0a
 import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 import numpy as np
 from ..checks import check_in, fail, shown, typed
 from .cost import bytes_of, fan_out
-from ..runtime.layer import ONE, pool_area
+from ..runtime.layer import ONE, is_whole, pool_area
 from ..runtime.network import IntegerNetwork
 from ..runtime.products import pooled
 
-# %% ../../nbs/export/targets.ipynb #79923b7d
+# %% ../../nbs/export/targets.ipynb #14f7b4f5
 ITEMS = dict(layers='layers', neurons='neurons', hidden='neurons that are not outputs', outputs='outputs',
              inputs='inputs', synapses='connections', fan_in='inputs of a neuron', fan_out='outputs of a neuron',
              axons='axons of a core', distinct='different weights of a neuron', cores='cores',
              channels='channels', kernel='side of a kernel', side='side of an input picture',
              out_side='side of an output picture', padding='padding',
              weight_bits='bits of a weight', state_bits='bits of a membrane', input_max='largest input code',
-             constants='bytes of constants', states='bytes of states', memory='bytes of constants and states', stride='stride',
-             reset='reset', readout='readout', leak='leak', current='current', membrane='membrane',
+             constants='bytes of constants', states='bytes of states', memory='bytes of constants and states',
+             stride='stride', reset='reset', readout='readout', leak='leak', current='current', membrane='membrane',
              pool='pooling') # What is compared, in words
 
 class Need(NamedTuple):
@@ -33,7 +33,7 @@ class Need(NamedTuple):
     found:object # A number, or a set of words
     layer:int=None # The layer that needs the most; none where it is the whole
 
-# %% ../../nbs/export/targets.ipynb #54dedb3d
+# %% ../../nbs/export/targets.ipynb #90093d94
 def _met(p, shape):
     "Codes of a layer where they meet its weights: their shape"
     return pooled(np.zeros((1,*shape), np.int32), p.layer.before).shape[1:]
@@ -56,7 +56,7 @@ def _leak(m):
     if all(int(v).bit_count()==1 for v in lost): return 'shift'
     return '12 bits' if not (lost%16).any() else '16 bits'
 
-# %% ../../nbs/export/targets.ipynb #5b748e55
+# %% ../../nbs/export/targets.ipynb #cfc0e3d5
 def _counted(p, shape, first):
     "Numbers of one layer"
     l,met = p.layer,_met(p, shape)
@@ -76,7 +76,7 @@ def _worded(p):
     return dict(leak={_leak(l.leak)}, current={'lasts' if len(l.current_leak) else 'one step'}, pool=kinds or {'none'},
                 stride={*map(str, l.conv[0])} if l.conv else {'1'})
 
-# %% ../../nbs/export/targets.ipynb #a8783cb8
+# %% ../../nbs/export/targets.ipynb #a23caf53
 def _most(each, k):
     "The layer that needs the most of an item"
     v = [e.get(k, 0) for e in each]
@@ -103,19 +103,28 @@ def needs_of(
                  readout={'spikes' if {last.layer.reset}-{'none'} else 'membranes'})
     return out|{k:Need(v) for k,v in whole.items()}|dict(state_bits=Need(max(bound), bound.index(max(bound))))
 
-# %% ../../nbs/export/targets.ipynb #d8a0fc5f
+# %% ../../nbs/export/targets.ipynb #e5dfcbe9
 class Source(NamedTuple):
     "Where limits were published"
     title:str # Of the page
     url:str # Its address
     says:str # What stands there
 
-class Limit(NamedTuple):
+@dataclass(frozen=True)
+class Limit:
     "What a target can hold"
     item:str # One of `ITEMS`
     most:object # The largest number, or the words that are possible
     source:int=0 # Which `Source` of the target says so
     otherwise:str='' # What could be done beyond it; empty: nothing that was found
+
+    def __post_init__(self):
+        check_in(self.item, tuple(ITEMS), '`item`')
+        words = isinstance(self.most, tuple) and all(isinstance(w, str) for w in self.most)
+        if not (words or is_whole(self.most, 0)):
+            fail('`most`', self.item, 'a whole number of at least 0, or a tuple of words', shown(self.most))
+
+Limit.__init__ = typed(Limit.__init__)
 
 @dataclass(frozen=True)
 class Target:
@@ -131,14 +140,13 @@ class Target:
             fail('`sources`', shown(self.name), 'at least one `Source`', shown(self.sources))
         for l in self.limits:
             if not isinstance(l, Limit): fail('`limits`', shown(self.name), '`Limit`s', shown(l))
-            check_in(l.item, tuple(ITEMS), '`item`')
             if l.source not in range(len(self.sources)): fail('`source`', l.item, 'one of its sources', shown(l.source))
 
 Target.__init__ = typed(Target.__init__)
 
 def _told(v): return f'{v:,}' if isinstance(v, int) else ' or '.join(v)
 
-# %% ../../nbs/export/targets.ipynb #c2308349
+# %% ../../nbs/export/targets.ipynb #1a054a2b
 _FEWER = 'fewer guard bits, or a policy that clips membranes'
 _SPIKES = 'a readout that fires; or its inputs are added up outside'
 _ONM = 'https://open-neuromorphic.org/neuromorphic-computing/hardware/'
@@ -151,7 +159,8 @@ LOIHI = Target('Loihi 2',
             'State variables u and v are 24-bits wide; dv: unsigned 12-bit integer; spikes where v > vth; Reset '
             'voltage of spiked neurons to 0'),
      Source('Lava, Dense', f'{_LAVA}src/lava/proc/dense/process.py', 'full 8 bit precision')),
-    (Limit('neurons', 10**6), Limit('synapses', 120*10**6), Limit('weight_bits', 8, 2), Limit('state_bits', 24, 1, _FEWER),
+    (Limit('neurons', 10**6), Limit('synapses', 120*10**6), Limit('weight_bits', 8, 2),
+     Limit('state_bits', 24, 1, _FEWER),
      Limit('reset', ('zero','none'), 1, 'a neuron in microcode of its own'),
      Limit('leak', ('none','shift','12 bits'), 1, 'leaks of 12 bits'),
      Limit('input_max', 1, 0, 'graded spikes')), ('neurons, axons and bytes of one core',),
@@ -163,7 +172,7 @@ SPINNAKER = Target('SpiNNaker 2',
             'each M4F models multiple neurons'),),
     (Limit('memory', 152*128*1024),), ('neurons that a core steps in time', 'what its code takes of the 128 Kbytes'))
 
-# %% ../../nbs/export/targets.ipynb #f1c994ad
+# %% ../../nbs/export/targets.ipynb #9cde85da
 _SINABS = 'https://github.com/synsense/sinabs/blob/develop/docs/speck/'
 XYLO = Target('Xylo Audio 2',
     (Source('Overview of the Xylo family, Rockpool', 'https://rockpool.ai/devices/xylo-overview.html',
@@ -191,7 +200,7 @@ SPECK = Target('Speck 2',
      Limit('readout', ('spikes',), 0, _SPIKES)),
     ('bytes of each core', 'reset'), ('it has no steps: events are worked off as they come',))
 
-# %% ../../nbs/export/targets.ipynb #75a9873e
+# %% ../../nbs/export/targets.ipynb #5853d1c5
 _AKD = 'https://brainchip-inc.github.io/akida_examples_2.4.0-doc-1/user_guide/'
 AKIDA = Target('Akida (AKD1000)',
     (Source('Akida 1.0 hardware constraints', f'{_AKD}1.0_hw_constraints.html',
@@ -219,7 +228,7 @@ DARWIN = Target('Darwin 3',
             'supports up to 2.35 million neurons'),), (Limit('neurons', 2350000),),
     ('cores', 'inputs of a neuron', 'bits of weights and membranes', 'neurons and resets'))
 
-# %% ../../nbs/export/targets.ipynb #0943b86f
+# %% ../../nbs/export/targets.ipynb #a789b9e3
 def _board(name, title, url, says, unknown=(), **most):
     return Target(name, (Source(title, url, says),), tuple(Limit(k, v) for k,v in most.items()), unknown)
 
@@ -239,7 +248,7 @@ TARGETS = (LOIHI, SPINNAKER, XYLO, SPECK, AKIDA, TRUENORTH, DARWIN,
     _board('ECP5 LFE5U-25', 'ECP5 in details', 'https://bjonnh.github.io/fpga_class_psone/candyjar/ecp5/index.html',
            '24K LUTs, 1008 Kbits of embedded memory, 28 multipliers', _LOGIC, memory=1008*1024//8))
 
-# %% ../../nbs/export/targets.ipynb #9e92ede7
+# %% ../../nbs/export/targets.ipynb #657a789b
 @dataclass(frozen=True)
 class Compared:
     "An item of one target"
@@ -259,7 +268,7 @@ def _compared(target, limit, need):
     answer = 'yes' if fits else 'changes' if limit.otherwise else 'no'
     return Compared(limit.item, found, limit.most, answer, why, target.sources[limit.source].url)
 
-# %% ../../nbs/export/targets.ipynb #ff4b5bd9
+# %% ../../nbs/export/targets.ipynb #109dd86d
 _DECIDES = {'fan_in','axons','weight_bits','memory','constants','states'} # Nothing is said where none of them is known
 
 @dataclass(frozen=True)
@@ -283,6 +292,8 @@ class Fit:
         return '; '.join(of('no') or of('changes') or of('yes'))
 
     def __repr__(self): return f'Fit({self.target.name}: {self.answer}: {self.why})'
+
+Fit.__init__ = typed(Fit.__init__)
 
 @typed
 def targets_of(
