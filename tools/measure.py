@@ -17,6 +17,7 @@ Accuracies: each policy and seed is one `quarantion run`.
         tests layers steps grid own memory mnist parts # each takes the place of what was stored of it
         tests test_cuda_codes.py                      # only these files
         mnist --save DIR; mnist --from DIR            # trained where kernels are not compiled, proved where they are
+    python tools/measure.py convert --data-dir FOLDER # ReLU networks into spikes: digits and MNIST, 3 seeds
     python tools/measure.py until --data-dir FOLDER   # answers before the end, of digits and MNIST; 2 seeds of each
     python tools/measure.py mnist --jobs 5 -- --data-dir FOLDER --device cuda
     python tools/measure.py frontier --seeds 3 --jobs 12 --data-dir FOLDER --device cuda   # bytes against accuracy
@@ -194,7 +195,7 @@ def train_parts(old):
 def bench(names, path):
     "Rows of each benchmark, kept as soon as they are there"
     from quarantion.cli import BENCHES
-    for name in names or BENCHES:
+    for name in names or [b for b in BENCHES if b!='convert']: # that has a command of its own
         how = ['bench', name, *['--threads','1']*(name=='codes')] # an encoder works on one
         r = quarantion(*how, '--json', stdout=subprocess.PIPE, text=True, check=True)
         d = json.loads(r.stdout)
@@ -658,6 +659,32 @@ def gpu(names, a, path):
         print(f'{part}: {time.perf_counter()-began:.0f} s', flush=True)
 
 
+CONVERT = [('digits',{},3), ('mnist',{},3), ('mnist',dict(hidden=(400,400), epochs=6),1), # data, settings, seeds
+           ('mnist',dict(hidden=('conv',), epochs=4, sample=1000),1)]
+
+
+def convert(a, path):
+    "ReLU networks that become spikes, beside SpikingJelly, on one thread; no MNIST where there is no folder"
+    from dataclasses import asdict
+    import torch
+    from quarantion.bench.convert import CONVERT_SETTINGS, CONVERT_STEPS, convert_rows
+    from quarantion.data.sets import load_split
+    torch.set_num_threads(1)
+    rows,began = [],time.perf_counter()
+    for data,settings,seeds in CONVERT:
+        if data=='mnist' and not a.data_dir: continue
+        split = load_split(data, a.data_dir if data=='mnist' else '')
+        most = 64 if settings.get('hidden')==('conv',) else 256
+        for s in range(min(seeds, a.seeds)):
+            for r in convert_rows(data, split, s, tuple(t for t in CONVERT_STEPS if t<=most), **settings):
+                rows.append(asdict(r))
+                said = f'{r.work}, seed {s}, {r.who} {r.how}, T = {r.steps}: {r.accuracy:.2%}'
+                print(f'{time.perf_counter()-began:5.0f} s  {said}', flush=True)
+            versions = {n:version_of(n) for n in ('torch','spikingjelly')}
+            put(path, dict(command='python tools/measure.py convert --data-dir FOLDER', machine=f'{cpu()}, 1 thread',
+                           versions=versions, settings=CONVERT_SETTINGS, seconds=time.perf_counter()-began, rows=rows))
+
+
 def frontier_settings(a):
     "The settings of each network that is trained"
     shared = dict(data='mnist', data_dir=a.data_dir, hidden=1000, epochs=a.epochs, batch=256, lr=.0015, device=a.device)
@@ -695,7 +722,7 @@ def frontier(a, path):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'codes', 'frontier', 'until',
+    p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
                                     'tutorials', 'exports', 'where', 'gpu', 'bits'])
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
@@ -716,6 +743,7 @@ def main():
     if a.name=='accuracy': return accuracy(a.seeds, a.out or MEASURED/'accuracy.json')
     if a.name=='codes': return codes(a.seeds, a.out or MEASURED/'codes.json')
     if a.name=='claims': return claims(a.data_dir, a.seeds, a.out or MEASURED/'claims.json')
+    if a.name=='convert': return convert(a, a.out or MEASURED/'convert.json')
     if a.name=='until': return until(a, a.out or MEASURED/'until.json')
     if a.name=='frontier': return frontier(a, a.out or MEASURED/'frontier.json')
     if a.name=='gpu': return gpu(more, a, a.out or MEASURED/'gpu.json')

@@ -72,6 +72,27 @@ def sensitivity_section(
     return Section(f'{run.name}: {s.measure}', ('layer','levels','score','packed bytes'), rows, words, figure)
 
 
+# %% ../../nbs/inspect/sections.ipynb #fe406ff4
+_ESTIMATE = ('an estimate: no vendor tool ran, and routing, rounding, the order within a step, speed and power are not '
+             'compared'),'limits are those of these pages:'
+
+def _targets_section(run, cfg):
+    "Which chips could hold a program, by published limits"
+    fits = targets_of(load(_program_of(run, cfg, 'targets')))
+    rows = [dict(target=f.target.name, fits=f.answer, items=[asdict(c) for c in f.compared], unknown=f.target.unknown,
+                 differs=f.target.differs, sources=[s._asdict() for s in f.target.sources]) for f in fits]
+    words = [(f.target.name, f.answer, f.why, '; '.join(f.target.unknown)) for f in fits]
+    pages = [f'{f.target.name}: {s.title}, {s.url}' for f in fits for s in f.target.sources]
+    return Section(f'{run.name}: would it fit?', ('target','fits','why','not known'), rows, words,
+                   said=(*_ESTIMATE, *pages), more=dict(estimate=_ESTIMATE[0]))
+
+def _card_section(run, cfg):
+    "The model card of a run"
+    program,result = load(_program_of(run, cfg, 'card')),result_of(run, ('test_accuracy','layers'))
+    for name in 'result.json','config.toml': as_sealed(run, name)
+    card = model_card(program, run.resolve().name, result, values_of(cfg))
+    return Section(f'{run.name}: card', (), [], [], text=card, more=dict(card=card))
+
 # %% ../../nbs/inspect/sections.ipynb #169b6339
 def _nanojoules(e): # In words
     return f'{e.total/1e3:,.3f} nJ a sample (operations {e.operations/1e3:,.3f}, memory {e.memory/1e3:,.3f})'
@@ -129,27 +150,6 @@ def _cost_section(run, cfg):
                 dense=asdict(beside))
     return Section(f'{run.name}: cost of a sample', head, [d|dict(layer=named(d['layer'])) for d in cost.rows],
                    [(named(n), *others) for n,*others in words], said=(*_counted(cost), *lines), more=more)
-
-# %% ../../nbs/inspect/sections.ipynb #fe406ff4
-_ESTIMATE = ('an estimate: no vendor tool ran, and routing, rounding, the order within a step, speed and power are not '
-             'compared'),'limits are those of these pages:'
-
-def _targets_section(run, cfg):
-    "Which chips could hold a program, by published limits"
-    fits = targets_of(load(_program_of(run, cfg, 'targets')))
-    rows = [dict(target=f.target.name, fits=f.answer, items=[asdict(c) for c in f.compared], unknown=f.target.unknown,
-                 differs=f.target.differs, sources=[s._asdict() for s in f.target.sources]) for f in fits]
-    words = [(f.target.name, f.answer, f.why, '; '.join(f.target.unknown)) for f in fits]
-    pages = [f'{f.target.name}: {s.title}, {s.url}' for f in fits for s in f.target.sources]
-    return Section(f'{run.name}: would it fit?', ('target','fits','why','not known'), rows, words,
-                   said=(*_ESTIMATE, *pages), more=dict(estimate=_ESTIMATE[0]))
-
-def _card_section(run, cfg):
-    "The model card of a run"
-    program,result = load(_program_of(run, cfg, 'card')),result_of(run, ('test_accuracy','layers'))
-    for name in 'result.json','config.toml': as_sealed(run, name)
-    card = model_card(program, run.resolve().name, result, values_of(cfg))
-    return Section(f'{run.name}: card', (), [], [], text=card, more=dict(card=card))
 
 # %% ../../nbs/inspect/sections.ipynb #c095e5eb
 SECTIONS = 'size','sensitivity','cost','targets','card' # Names that `section` knows
