@@ -59,6 +59,17 @@ def test_names_that_attack(name):
     assert all(isinstance(v, bytes) for v in folder.files.values()) and json.loads(folder.files[CONFIG])['title']==in_span(name)
 
 
+@pytest.mark.parametrize('name', EVIL)
+def test_what_a_reader_of_markdown_makes_of_them(name):
+    "No link, picture or tag but those that Markdown itself makes"
+    markdown_it = pytest.importorskip('markdown_it')
+    body = of(name).split('\n---\n', 1)[1]
+    html = markdown_it.MarkdownIt('commonmark', dict(html=True)).enable('table').render(body)
+    tags = {*re.findall(r'<(/?[a-zA-Z!][^\s>]*)', html)}
+    assert {t.strip('/') for t in tags}<={'h1','h2','p','code','pre','table','thead','tbody','tr','th','td','strong'}, tags
+    assert html.count('<table>')==3 and html.count('<h1>')==1
+
+
 @given(st.text(max_size=60))
 @settings(max_examples=150, deadline=None)
 def test_any_name(name):
