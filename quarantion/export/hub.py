@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MODEL', 'CARD', 'CONFIG', 'HubFolder', 'to_hub', 'from_hub', 'prove_hub']
 
-# %% ../../nbs/export/hub.ipynb #bd350a88
+# %% ../../nbs/export/hub.ipynb #f524c73d
 import json, os, tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from .proof import ExportProof
 from ..files import as_path, kind_of, read_record, sha256, write_atomic
 from ..runtime.network import IntegerNetwork, load
 
-# %% ../../nbs/export/hub.ipynb #dbe8980c
+# %% ../../nbs/export/hub.ipynb #db5f2a19
 MODEL,CARD,CONFIG = 'model.safetensors','README.md','config.json' # The files that are read; the card is for people
 _FORMAT,_VERSION = 'quarantion.hub',1
 
@@ -41,7 +41,7 @@ class HubFolder:
 
 HubFolder.__init__ = typed(HubFolder.__init__)
 
-# %% ../../nbs/export/hub.ipynb #aad38e58
+# %% ../../nbs/export/hub.ipynb #64ca6292
 _NUMBERS = 'test_accuracy','float_accuracy','samples','spikes','mismatches','spike_rate' # Of a result, as they are
 
 @typed
@@ -63,7 +63,7 @@ def to_hub(
                 measured=numbers)
     return HubFolder(in_span(title), model_card(net, title, result, config), said, data)
 
-# %% ../../nbs/export/hub.ipynb #b9bed0c3
+# %% ../../nbs/export/hub.ipynb #a20077e4
 _BESIDE = dict(file={CARD,CONFIG,MODEL,'proof.json','.gitattributes'}, folder={'.git','.cache'}) # What may lie there
 _PICKLES = '.pkl','.pickle','.pt','.pth','.bin','.ckpt','.joblib','.npy','.npz','.h5','.hdf5','.py'
 
@@ -82,7 +82,7 @@ def _check_folder(folder):
     for name in CONFIG,MODEL:
         if name not in names: fail('contents', where, name, 'none')
 
-# %% ../../nbs/export/hub.ipynb #95a72011
+# %% ../../nbs/export/hub.ipynb #c140f507
 _MOST = 2**20 # Bytes of a config
 _SAYS = dict(format=str, version=int, quarantion=str, title=str, model=dict, run=dict, measured=dict)
 _OF_MODEL = dict(file=str, size=int, sha256=str, digest=str)
@@ -105,7 +105,7 @@ def _read_config(path):
     if d['model']['file']!=MODEL: fail('`file`', where, MODEL, shown(d['model']['file']))
     return d['model']
 
-# %% ../../nbs/export/hub.ipynb #7398fe99
+# %% ../../nbs/export/hub.ipynb #7c3c83ea
 @typed
 def from_hub(
     folder # That `to_hub` was saved to, and somebody downloaded as a plain folder
@@ -120,7 +120,7 @@ def from_hub(
     if net.digest!=said['digest']: fail('digest', str(path), shown(said['digest']), net.digest)
     return net
 
-# %% ../../nbs/export/hub.ipynb #11b3b91e
+# %% ../../nbs/export/hub.ipynb #47049d9e
 def _trace(records, k):
     "All neurons of a sample, in the lines that a proof reads"
     for t in range(len(records[0].spk)):

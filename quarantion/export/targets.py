@@ -6,7 +6,7 @@
 __all__ = ['ITEMS', 'LOIHI', 'SPINNAKER', 'XYLO', 'SPECK', 'AKIDA', 'TRUENORTH', 'DARWIN', 'TARGETS', 'Need', 'needs_of',
            'Source', 'Limit', 'Target', 'Compared', 'Fit', 'targets_of']
 
-# %% ../../nbs/export/targets.ipynb #c8518ea0
+# %% ../../nbs/export/targets.ipynb #699f0f5d
 import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from ..runtime.layer import ONE, is_whole, pool_area
 from ..runtime.network import IntegerNetwork
 from ..runtime.products import pooled
 
-# %% ../../nbs/export/targets.ipynb #54aa6db4
+# %% ../../nbs/export/targets.ipynb #c4a41d82
 ITEMS = dict(layers='layers', neurons='neurons', hidden='neurons that are not outputs', outputs='outputs',
              inputs='inputs', synapses='connections', fan_in='inputs of a neuron', fan_out='outputs of a neuron',
              axons='axons of a core', distinct='different weights of a neuron', cores='cores',
@@ -33,7 +33,7 @@ class Need(NamedTuple):
     found:object # A number, or a set of words
     layer:int=None # The layer that needs the most; none where it is the whole
 
-# %% ../../nbs/export/targets.ipynb #7c7a32c6
+# %% ../../nbs/export/targets.ipynb #9494f176
 def _met(p, shape):
     "Codes of a layer where they meet its weights: their shape"
     return pooled(np.zeros((1,*shape), np.int32), p.layer.before).shape[1:]
@@ -56,7 +56,7 @@ def _leak(m):
     if all(int(v).bit_count()==1 for v in lost): return 'shift'
     return '12 bits' if not (lost%16).any() else '16 bits'
 
-# %% ../../nbs/export/targets.ipynb #009c864b
+# %% ../../nbs/export/targets.ipynb #391a2f25
 def _counted(p, shape, first):
     "Numbers of one layer"
     l,met = p.layer,_met(p, shape)
@@ -76,7 +76,7 @@ def _worded(p):
     return dict(leak={_leak(l.leak)}, current={'lasts' if len(l.current_leak) else 'one step'}, pool=kinds or {'none'},
                 stride={*map(str, l.conv[0])} if l.conv else {'1'})
 
-# %% ../../nbs/export/targets.ipynb #03921030
+# %% ../../nbs/export/targets.ipynb #701c467b
 def _most(each, k):
     "The layer that needs the most of an item"
     v = [e.get(k, 0) for e in each]
@@ -103,7 +103,7 @@ def needs_of(
                  readout={'spikes' if {last.layer.reset}-{'none'} else 'membranes'})
     return out|{k:Need(v) for k,v in whole.items()}|dict(state_bits=Need(max(bound), bound.index(max(bound))))
 
-# %% ../../nbs/export/targets.ipynb #a49f5e0b
+# %% ../../nbs/export/targets.ipynb #d9c47562
 class Source(NamedTuple):
     "Where limits were published"
     title:str # Of the page
@@ -126,7 +126,7 @@ class Limit:
 
 Limit.__init__ = typed(Limit.__init__)
 
-# %% ../../nbs/export/targets.ipynb #76960b8e
+# %% ../../nbs/export/targets.ipynb #8a89e602
 @dataclass(frozen=True)
 class Target:
     "A chip, or a board"
@@ -147,7 +147,7 @@ Target.__init__ = typed(Target.__init__)
 
 def _told(v): return f'{v:,}' if isinstance(v, int) else ' or '.join(v)
 
-# %% ../../nbs/export/targets.ipynb #2f4bf876
+# %% ../../nbs/export/targets.ipynb #c54f3205
 _FEWER = 'fewer guard bits, or a policy that clips membranes'
 _SPIKES = 'a readout that fires; or its inputs are added up outside'
 _ONM = 'https://open-neuromorphic.org/neuromorphic-computing/hardware/'
@@ -173,7 +173,7 @@ SPINNAKER = Target('SpiNNaker 2',
             'each M4F models multiple neurons'),),
     (Limit('memory', 152*128*1024),), ('neurons that a core steps in time', 'what its code takes of the 128 Kbytes'))
 
-# %% ../../nbs/export/targets.ipynb #d902cd49
+# %% ../../nbs/export/targets.ipynb #15c205cd
 _SINABS = 'https://github.com/synsense/sinabs/blob/develop/docs/speck/'
 XYLO = Target('Xylo Audio 2',
     (Source('Overview of the Xylo family, Rockpool', 'https://rockpool.ai/devices/xylo-overview.html',
@@ -201,7 +201,7 @@ SPECK = Target('Speck 2',
      Limit('readout', ('spikes',), 0, _SPIKES)),
     ('bytes of each core', 'reset'), ('it has no steps: events are worked off as they come',))
 
-# %% ../../nbs/export/targets.ipynb #da7b5447
+# %% ../../nbs/export/targets.ipynb #16e25b25
 _AKD = 'https://brainchip-inc.github.io/akida_examples_2.4.0-doc-1/user_guide/'
 AKIDA = Target('Akida (AKD1000)',
     (Source('Akida 1.0 hardware constraints', f'{_AKD}1.0_hw_constraints.html',
@@ -214,13 +214,14 @@ AKIDA = Target('Akida (AKD1000)',
 TRUENORTH = Target('TrueNorth',
     (Source('A million spiking-neuron integrated circuit, P. A. Merolla et al., Science 345 (2014), 668',
             'https://doi.org/10.1126/science.1254642',
-            '4,096 neurosynaptic cores, one million programmable spiking neurons, 256 million configurable synapses'),
+            '4,096 neurosynaptic cores, one million programmable spiking neurons, 256 million configurable synapses; '
+            'which makes 256 neurons of 256 inputs a core'),
      Source('NeMo, data file schema', 'https://github.com/markplagge/NeMo/blob/master/api.md',
             '256 neurons per core; the type of each axon; a list of weights (default is four); leak = lambda * sigma'),
      Source('Cognitive computing building block, A. S. Cassidy et al., IJCNN (2013)',
             'https://doi.org/10.1109/IJCNN.2013.6707077',
             'four leak modes that bias the internal state; six reset modes')),
-    (Limit('cores', 4096), Limit('neurons', 4096*256), Limit('synapses', 256*10**6), Limit('axons', 256, 1),
+    (Limit('cores', 4096), Limit('neurons', 4096*256), Limit('synapses', 256*10**6), Limit('axons', 256),
      Limit('distinct', 4, 1), Limit('leak', ('none',), 2), Limit('current', ('one step',), 2), Limit('input_max', 1),
      Limit('readout', ('spikes',), 0, _SPIKES)), ('bits of a weight and of a membrane', 'which resets'))
 
@@ -229,7 +230,7 @@ DARWIN = Target('Darwin 3',
             'supports up to 2.35 million neurons'),), (Limit('neurons', 2350000),),
     ('cores', 'inputs of a neuron', 'bits of weights and membranes', 'neurons and resets'))
 
-# %% ../../nbs/export/targets.ipynb #73fe5f72
+# %% ../../nbs/export/targets.ipynb #6c0d1d78
 def _board(name, title, url, says, unknown=(), **most):
     return Target(name, (Source(title, url, says),), tuple(Limit(k, v) for k,v in most.items()), unknown)
 
@@ -249,7 +250,7 @@ TARGETS = (LOIHI, SPINNAKER, XYLO, SPECK, AKIDA, TRUENORTH, DARWIN,
     _board('ECP5 LFE5U-25', 'ECP5 in details', 'https://bjonnh.github.io/fpga_class_psone/candyjar/ecp5/index.html',
            '24K LUTs, 1008 Kbits of embedded memory, 28 multipliers', _LOGIC, memory=1008*1024//8))
 
-# %% ../../nbs/export/targets.ipynb #9c827bfb
+# %% ../../nbs/export/targets.ipynb #afc2716d
 @dataclass(frozen=True)
 class Compared:
     "An item of one target"
@@ -269,7 +270,7 @@ def _compared(target, limit, need):
     answer = 'yes' if fits else 'changes' if limit.otherwise else 'no'
     return Compared(limit.item, found, limit.most, answer, why, target.sources[limit.source].url)
 
-# %% ../../nbs/export/targets.ipynb #f71c5b77
+# %% ../../nbs/export/targets.ipynb #ec0e229d
 _DECIDES = {'fan_in','axons','weight_bits','memory','constants','states'} # Nothing is said where none of them is known
 
 @dataclass(frozen=True)
