@@ -33,7 +33,7 @@ def _show(table):
 def _say(text): print(text, file=sys.stderr) # a path stays whole, whatever it holds
 
 _WORDS = ('tensor', 'shape', 'layer', 'levels', 'run', 'settings', 'NeuroBench', 'SynOp',
-          'level', 'what', 'where', 'expected', 'found')
+          'level', 'what', 'where', 'expected', 'found', 'target', 'fits', 'why', 'not known')
 
 def _titled(title, **how):
     from rich.table import Table
@@ -333,7 +333,8 @@ def _runs(
         if not is_finished(r.path): _say(f'{r.path} is not finished ({r.epochs}); {_go_on(r.path)}')
 
 # %% ../nbs/cli.ipynb #e6b5159d
-_SECTIONS = 'One section: size (bytes by tensor), sensitivity (of the loss to coarser weights) or cost (of a sample).'
+_SECTIONS = ('One section: size (bytes by tensor), sensitivity (of the loss to coarser weights), cost (of a sample), '
+             'targets (chips that it would fit) or card (Markdown for whoever is handed it).')
 
 def _mirror(run, names):
     "Bring a run to trackers"
@@ -362,6 +363,7 @@ def _report_run(run, show, html, track, as_json):
         s = section(check_in(show, SECTIONS, '--show'), run, cfg)
         if s.figure: _say(f'figure: {s.figure}')
         if as_json: return print(json.dumps({'run':str(run), show:s.rows}|s.more))
+        if s.text: return print(s.text, end='')
         _show(_columns(s.title, s.head, s.words))
         if s.said: print('\n'.join(s.said))
         return
@@ -472,7 +474,7 @@ def _infer(
 
 # %% ../nbs/cli.ipynb #2af50a2f
 _TARGETS = dict(c=lambda e: (e.to_c, e.prove_c), js=lambda e: (e.to_js, e.prove_js), # what writes and proves it
-                onnx=lambda e: (e.to_onnx, e.prove_onnx),
+                onnx=lambda e: (e.to_onnx, e.prove_onnx), hub=lambda e: (e.to_hub, e.prove_hub),
                 wasm=lambda e: (lambda net,title: e.to_wasm(net), lambda net,_,x: e.prove_wasm(net, x)))
 _TARGETS |= {'nir':lambda e: (e.to_nir, e.prove_nir),
              'nir-soft':lambda e: (lambda net,title: e.to_nir(net, title=title, profile='exact-soft'), e.prove_nir)}
@@ -537,11 +539,19 @@ def _integers_of(run):
     return cfg,load(as_sealed(run, 'integer.safetensors'))
 
 # %% ../nbs/cli.ipynb #dbd61b60
+def _shared(run, cfg):
+    "What a folder for a hub says of a run, from its files as they were sealed"
+    from quarantion.train.config import values_of
+    from quarantion.train.rundir import as_sealed, result_of
+    for name in 'result.json','config.toml': as_sealed(run, name)
+    return dict(result=result_of(run, _NEEDS), config=values_of(cfg))
+
 def _left(run, to, folder, how, board, ask):
     "Write an export; the line that says what came out, and what `proof.json` says"
     from quarantion import export
     (cfg,net),(write,prove) = _integers_of(run),_TARGETS[to](export)
     name = run.resolve().stem if run.is_file() else run.resolve().name
+    if to=='hub' and cfg: how = how|_shared(run, cfg)
     text,folder = write(net, title=name, **how),_outside(folder or Path(f'{name}-{to}'))
     files = [*text.files]+['cortex_m.c','cortex_m.ld']*bool(board)
     export.check_free(folder, files)

@@ -137,6 +137,26 @@ def test_cost_is_told_beside_a_dense_network(here, done, tmp_path):
     assert here('run', '--policy', 'float', '--epochs', 1, '--hidden', 4, '--steps', 3, '--out', tmp_path)[0]==0
     refused(here('report', next(tmp_path.iterdir()), '--show', 'cost'), '--show cost', 'an integer program', 'policy float')
 
+def test_chips_and_a_card_are_told(here, done, copy, tmp_path):
+    "An estimate with its sources; Markdown from sealed files; a folder that is loaded again"
+    from quarantion.export import from_hub
+    code,out,_ = here('report', done, '--show', 'targets', '--json')
+    d = json.loads(out)
+    assert code==0 and 'no vendor tool ran' in d['estimate'] and all(r['sources'] and r['fits'] in ('yes','no','unknown','with changes') for r in d['targets'])
+    code,out,_ = here('report', done, '--show', 'targets')
+    assert code==0 and 'an estimate: no vendor tool ran' in out and 'Loihi 2' in out and 'https://rockpool.ai' in out
+    result = json.loads((done/'result.json').read_text())
+    code,out,_ = here('report', done, '--show', 'card')
+    assert code==0 and out.startswith('---\nlibrary_name') and f'| spikes compared | {result["spikes"]:,} |' in out and '```mermaid' in out
+    code,said,_ = here('report', done, '--show', 'card', '--json')
+    assert json.loads(said)['card']==out
+    code,out,_ = here('export', done, '--to', 'hub', '--out', tmp_path/'hub', '--json')
+    assert code==0 and json.loads(out)['proved'] and json.loads(out)['samples']==1000 and str(tmp_path) not in (tmp_path/'hub/README.md').read_text()
+    assert from_hub(tmp_path/'hub').digest==load(done/'integer.safetensors').digest
+    assert here('export', done/'integer.safetensors', '--to', 'hub', '--out', tmp_path/'file')[0]==0 and 'Nothing is known of a run' in (tmp_path/'file/README.md').read_text()
+    (copy/'result.json').write_text((copy/'result.json').read_text().replace('"samples": 360', '"samples": 361'))
+    for words in (('report', copy, '--show', 'card'), ('export', copy, '--to', 'hub', '--out', tmp_path/'x')): refused(here(*words), 'result.json', 'sealed')
+
 def test_what_is_drawn_lies_in_the_run(here, copy, tmp_path, monkeypatch):
     "The figure of a section is no change of a sealed run; a link of its name is"
     (tmp_path/'elsewhere').mkdir()
@@ -690,7 +710,7 @@ def test_what_is_in_the_way_of_the_files_of_a_board_is_refused(here, done, tmp_p
     assert not (tmp_path/'elsewhere').exists()
 
 def test_export_refuses(here, done, begun, tmp_path):
-    refused(here('export', done, '--to', 'cobol'), '--to', 'one of c, js, onnx, wasm')
+    refused(here('export', done, '--to', 'cobol'), '--to', 'one of c, js, onnx, hub, wasm')
     refused(here('export', done, '--to', 'js', '--crc'), '--crc', 'expected c, found js')
     refused(here('export', done, '--to', 'js', '--board', 'cortex-m3'), '--board', 'expected c, found js')
     refused(here('export', done, '--to', 'c', '--board', 'z80'), '--board', 'cortex-m0plus')

@@ -35,6 +35,8 @@ from quarantion.export.energy import HOROWITZ
 from quarantion.export.graphs import NirRun
 from quarantion.export.nir import to_nir
 from quarantion.export.parts.rules import Rules
+from quarantion.export.hub import to_hub
+from quarantion.export.targets import TARGETS, targets_of
 from quarantion.export.wasm import SHIPPED, to_wasm
 from quarantion.files import save_tensors
 from quarantion.inspect.clickable import Clickable
@@ -659,6 +661,25 @@ CALLS |= { # what it costs
     'export.cost.Cost.table': lambda: dict(self=small_cost()),
     'export.cost.cost_of': lambda: dict(net=small_program(), x=np.ones((1,3)), records=None, codes=False),
     'export.cost.plot_cost': lambda: dict(cost=small_cost()),
+    'export.cost.bytes_of': lambda: dict(net=small_program()),
+    'export.targets.Need': lambda: dict(found=3, layer=0),
+    'export.targets.needs_of': lambda: dict(net=small_program()),
+    'export.targets.Source': lambda: dict(title='x', url='https://example.com', says='y'),
+    'export.targets.Limit': lambda: dict(item='neurons', most=3, source=0, otherwise=''),
+    'export.targets.Target': lambda: {k:getattr(TARGETS[0], k) for k in ('name','sources','limits','unknown','differs')},
+    'export.targets.Compared': lambda: vars(targets_of(small_program())[0].compared[0]).copy(),
+    'export.targets.Fit': lambda: dict(target=TARGETS[0], compared=()),
+    'export.targets.targets_of': lambda: dict(net=small_program(), targets=TARGETS),
+    'export.card.in_span': lambda: dict(text='x', most=9),
+    'export.card.is_number': lambda: dict(v=1.),
+    'export.card.mermaid': lambda: dict(net=small_program(), names=['fc']),
+    'export.card.shared_settings': lambda: dict(config=dict(data='digits')),
+    'export.card.model_card': lambda: dict(net=small_program(), title='x', result=dict(samples=3), config=dict(data='digits')),
+    'export.hub.HubFolder': lambda: dict(name='x', card='', config={}, model=b''),
+    'export.hub.HubFolder.save': lambda: dict(self=to_hub(small_program()), folder='x'),
+    'export.hub.to_hub': lambda: dict(net=small_program(), title='x', result=dict(samples=3), config=dict(data='digits')),
+    'export.hub.from_hub': lambda: dict(folder='no such folder'),
+    'export.hub.prove_hub': lambda: dict(net=small_program(), folder=to_hub(small_program()), x=np.ones((1,3))),
     'export.energy.EnergyModel': lambda: vars(HOROWITZ).copy(),
     'export.energy.EnergyModel.bit': lambda: dict(self=HOROWITZ, size=9),
     'export.energy.Energy': lambda: dict(operations=1., memory=1., spikes=1.),
@@ -853,6 +874,7 @@ data.quality.Raw:x_train data.quality.Raw:y_train data.quality.Raw:x_test data.q
 data.quality.Part:where data.quality.Part:x data.quality.Part:y data.quality.Part:at
 data.quality.Copies:same data.quality.Copies:near data.quality.Copies:alike
 data.quality.Survey:findings data.quality.Survey:train data.quality.Survey:test data.quality.Survey:copies data.quality.Survey:drift data.quality.Survey:neighbours
+export.targets.Need:found export.targets.Need:layer export.targets.Compared:found export.targets.Compared:most export.card.is_number:v
 '''
 
 

@@ -6,6 +6,7 @@ Accuracies: each policy and seed is one `quarantion run`.
     python tools/measure.py time                      # the default job, five times
     python tools/measure.py exports --run RUN         # flash, memory and proofs of what leaves the house
     python tools/measure.py nir                       # which simulators run which programs as graphs of NIR
+    python tools/measure.py where                     # every way out of the house, by policy and reset (tools/where.py)
     python tools/measure.py tutorials                 # how long each tutorial runs, on two threads
     python tools/measure.py bench                     # every benchmark, or those named after it
     python tools/measure.py break-even                # the constants by which the runtime chooses, into its notebook
@@ -244,6 +245,15 @@ def nir(path):
         kinds.append(dict(what=what, profile=profile, spikes=proof.spikes, by=said))
         print(kinds[-1], flush=True)
     put(path, dict(command='python tools/measure.py nir', tools=dict(quarantion='float64')|tools, nir=version_of('nir'), codes=codes, kinds=kinds))
+
+
+def where_it_runs(path):
+    "Each export on a small network of each policy and reset, proved"
+    import where
+    rows = where.cells()
+    for r in rows:
+        if not r['proved']: print(r)
+    put(path, dict(command='python tools/measure.py where', samples=where.SAMPLES, rows=rows))
 
 
 def train_parts(old):
@@ -786,7 +796,7 @@ def frontier(a, path):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
-                                    'tutorials', 'exports', 'gpu', 'bits', 'nir'])
+                                    'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir'])
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')
@@ -812,6 +822,7 @@ def main():
     if a.name=='gpu': return gpu(more, a, a.out or MEASURED/'gpu.json')
     if a.name=='exports': return exports(a.run, a.out or MEASURED/'exports.json')
     if a.name=='nir': return nir(a.out or MEASURED/'nir.json')
+    if a.name=='where': return where_it_runs(a.out or MEASURED/'where.json')
     if a.name=='tutorials': return tutorials(a.out or MEASURED/'tutorials.json')
     if a.name=='bench': return bench(more, a.out or MEASURED/'bench.json')
     if a.name=='bits': return bits(a.seeds, a.out or MEASURED.parent.parent/'tests'/'stored'/'bits.json')
