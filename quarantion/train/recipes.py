@@ -69,7 +69,8 @@ def _value(word, v):
     try: numbers = tuple(int(n) if n.lstrip('-').isdecimal() else float(n) for n in v.split())
     except ValueError: numbers = ()
     ok = numbers and all(abs(n)<=torch.finfo(torch.float32).max for n in numbers) # NaN is not
-    if not ok: fail('`opt_args`', f'`{word}`', 'a finite number of float32, several with spaces between, true or false', repr(v))
+    want = 'a finite number of float32, several with spaces between, true or false'
+    if not ok: fail('`opt_args`', f'`{word}`', want, repr(v))
     return numbers if len(numbers)>1 else numbers[0]
 
 @typed
