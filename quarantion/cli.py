@@ -474,6 +474,8 @@ def _infer(
 _TARGETS = dict(c=lambda e: (e.to_c, e.prove_c), js=lambda e: (e.to_js, e.prove_js), # what writes and proves it
                 onnx=lambda e: (e.to_onnx, e.prove_onnx),
                 wasm=lambda e: (lambda net,title: e.to_wasm(net), lambda net,_,x: e.prove_wasm(net, x)))
+_TARGETS |= {'nir':lambda e: (e.to_nir, e.prove_nir),
+             'nir-soft':lambda e: (lambda net,title: e.to_nir(net, title=title, profile='exact-soft'), e.prove_nir)}
 _ENOUGH = 1000 # Samples that are compared
 
 def _encoded(cfg):
@@ -608,7 +610,7 @@ def _copy_new(source, folder):
 def _need_jupyterlab(command):
     from importlib.util import find_spec
     if find_spec('jupyterlab') is None:
-        fail('jupyterlab', command, 'this package (pip install quarantion[lab])', 'none')
+        fail('jupyterlab', command, 'this package (pip install jupyterlab)', 'none')
 
 def _jupyterlab(folder, words): # In place of this process
     sys.stdout.flush()

@@ -32,6 +32,9 @@ from quarantion.export import ExportProof, to_c, to_js
 from quarantion.export.cortex_m import BOARDS, Footprint
 from quarantion.export.cost import cost_of
 from quarantion.export.energy import HOROWITZ
+from quarantion.export.graphs import NirRun
+from quarantion.export.nir import to_nir
+from quarantion.export.parts.rules import Rules
 from quarantion.export.wasm import SHIPPED, to_wasm
 from quarantion.files import save_tensors
 from quarantion.inspect.clickable import Clickable
@@ -556,6 +559,17 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
 EXPORTED = ('c', dict(gcc='12'), 1, 1, 1, 1, '0', dict(gcc=0), {})
 
 
+def zero_program(): return replace(small_program(), layers=tuple(replace(l, reset='zero') for l in small_program().layers))
+def nir_graph(): return to_nir(zero_program()).graph
+
+
+@cache
+def nir_path():
+    path = Path(tempfile.mkdtemp())/'net.nir'
+    nir_graph().save(path)
+    return str(path)
+
+
 def small_program(): return IntegerNetwork((IntLayer(np.ones((2,3), np.int8), *np.ones((3,2), np.int32), np.ones(2)),), (3,), 2, 1., 0, 3)
 
 
@@ -598,6 +612,10 @@ CALLS |= { # what leaves the house
     'export.onnx.run_onnx': lambda: dict(data=to_onnx(small_program()).data, codes=np.ones((1,1,3), int)),
     'export.onnx.prove_onnx': lambda: dict(net=small_program(), file=to_onnx(small_program()), x=np.ones((1,3))),
     'export.onnx.from_onnx': lambda: dict(path='no such file'),
+    'geometry.order.to_curve': lambda: dict(x=np.ones((4,3), int), bits=2, curve='hilbert', threads=1),
+    'geometry.order.from_curve': lambda: dict(h=np.arange(4), axes=3, bits=2, curve='hilbert', threads=1),
+    'geometry.order.neighbour_gaps': lambda: dict(axes=2, bits=2, curve='hilbert', cells=16, seed=0),
+    'geometry.order.causal_order': lambda: dict(t=np.arange(4), x=np.ones((4,3), int), bits=2, curve='hilbert', period=8, now=0),
     'export.js.JsText': lambda: dict(name='net', module='', types='', made={}),
     'export.js.JsText.save': lambda: dict(self=in_javascript(), folder='x'),
     'export.js.to_js': lambda: dict(net=small_program(), name='net', title=''),
@@ -612,6 +630,27 @@ def i64(n): return torch.arange(n)
 
 
 CALLS |= { # what it costs
+    'export.parts.graph.NirNode': lambda: dict(kind='Input', values=dict(shape=np.array([2])), metadata={}),
+    'export.parts.graph.NirGraph': lambda: dict(nodes=nir_graph().nodes, edges=nir_graph().edges, metadata={}),
+    'export.parts.graph.NirGraph.sources': lambda: dict(self=nir_graph(), name='input'),
+    'export.parts.graph.NirGraph.only': lambda: dict(self=nir_graph(), kind='Input'),
+    'export.parts.graph.NirGraph.save': lambda: dict(self=nir_graph(), path='x.nir'),
+    'export.parts.graph.nir_bytes': lambda: dict(graph=nir_graph()),
+    'export.parts.graph.read_nir': lambda: dict(path=nir_path()),
+    'export.parts.rules.Rules': lambda: vars(Rules()).copy(),
+    'export.parts.simulators.simulator_version': lambda: dict(tool='norse'),
+    'export.parts.simulators.run_elsewhere': lambda: dict(tool='spikingjelly', path=nir_path(), x=np.ones((2,1,3)), names=['lif0'], dt=1e-4, dtype='float64'),
+    'export.graphs.NirState': lambda: dict(own={}, back={}),
+    'export.graphs.NirRun': lambda: dict(graph=nir_graph(), rules='nir'),
+    'export.graphs.NirRun.record': lambda: dict(self=NirRun(nir_graph()), x=np.ones((2,1,3)), steps=2, state=None),
+    'export.graphs.NirRun.__call__': lambda: dict(self=NirRun(nir_graph()), x=np.ones((2,1,3)), steps=2, state=None),
+    'export.networks_from_nir.network_from_nir': lambda: dict(graph=nir_graph(), rules='nir', steps=5),
+    'export.nir.NirFile': lambda: dict(name='net', graph=nir_graph(), profile='portable', dt=1e-4),
+    'export.nir.NirFile.save': lambda: dict(self=to_nir(zero_program()), folder='x'),
+    'export.nir.NirProof': lambda: dict(zip('target tools samples steps spikes fired fnv mismatches first'.split(), EXPORTED), rounded=0, near=0, decisions=0, apart={}, ties={}, refused={}),
+    'export.nir.to_nir': lambda: dict(net=zero_program(), name='net', title='', profile='portable', dt=1e-4),
+    'export.nir.from_nir': lambda: dict(path=nir_path()),
+    'export.nir.prove_nir': lambda: dict(net=zero_program(), file=to_nir(zero_program()), x=np.ones((1,3)), tools=()),
     'export.cost.fan_out': lambda: dict(weight=np.ones((2,3), np.int8), conv=(), shape=(3,)),
     'export.cost.synops': lambda: dict(codes=np.ones((4,3), np.int8), fan=np.ones(3, np.int64)),
     'export.cost.LayerCost': lambda: vars(small_cost().layers[0]).copy(),
