@@ -256,3 +256,7 @@ def test_a_class_without_recordings_is_named(tmp_path):
     (tmp_path/'2').mkdir()
     with pytest.raises(CheckError, match='/2: class: expected files that end in .bin, .aedat, .npz, .csv, found none'):
         load_events(tmp_path, sensor=sensor)
+
+def test_a_single_class_is_refused(tmp_path):
+    for i in range(5): arrays(tmp_path/'a', **{str(i):X[i]})
+    with pytest.raises(CheckError, match='classes: expected two or more, found one, of which any answer is right'): load_npy(tmp_path)

@@ -93,6 +93,7 @@ def _split(parts, worth, series, how, name):
     parts = [(torch.from_numpy(x),torch.from_numpy(y)) for x,y in parts]
     classes,size,seed = max(int(y.max()) for _,y in parts)+1,*how
     n = sum(len(y) for _,y in parts)
+    if classes<2: fail('classes', name, 'two or more', 'one, of which any answer is right')
     if classes>n: fail('labels', name, f'below {n}, the number of samples', classes-1)
     names = [f'{name} {k}' for k in ('train','test')]
     made = [Samples(x, y, tuple(x.shape[1+series:]), classes, worth, n) for (x,y),n in zip(parts, names)]
