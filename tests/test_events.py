@@ -310,6 +310,9 @@ def test_gestures(tmp_path):
 @pytest.mark.parametrize('change, said', [
     (lambda f: f.pop('labels'), 'keys: expected spikes/times, spikes/units and labels, found'),
     (lambda f: f.update({'labels':np.zeros(3)}), 'samples: expected as many times as units and labels, found'),
+    (lambda f: f.update({'labels':np.array([.5])}), 'label 0: expected a whole number of at least 0, found 0.5'),
+    (lambda f: f.update({'labels':np.array([np.nan])}), 'label 0: expected a whole number of at least 0, found nan'),
+    (lambda f: f.update({'labels':np.array([-1])}), 'label 0: expected a whole number of at least 0, found -1'),
     (lambda f: f.update({'spikes/times':np.array([[.1,-.5]])}), 'times: expected 0 to 9007199254 s, found -0.5'),
     (lambda f: f.update({'spikes/times':np.array([[.1,np.nan]])}), 'times: expected 0 to 9007199254 s'),
     (lambda f: f.update({'spikes/times':np.array([[.1,1e12]])}), 'times: expected 0 to 9007199254 s'),

@@ -198,6 +198,7 @@ def test_terms_are_told_apart_and_add_up():
     ('ce_rat', "`loss`: expected one of ce, ce_rate, ce_count"), ('ce_rate:-1', r"`ce_rate:-1`: `loss`: expected a weight, finite and >= 0, found '-1'"),
     ('ce_rate:nan', "a weight, finite and >= 0, found 'nan'"), ('ce_rate:inf', "found 'inf'"), ('ce_rate:', "found ''"), ('ce_rate:x', "found 'x'"),
     ('ce:0', 'a term that knows labels, of weight > 0, found ce:0'), ('rate_ceiling:2', 'a term that knows labels'), ('ce,ce:2', "each term once, found 'ce' 2 times"),
+    ('mse_membrane(1e300)', "as float32 holds it, found '1e300'"), ('ce:1e300', "as float32 holds it, found '1e300'"),
     ('ce_count(0)', '`temperature`: expected > 0, found 0'), ('ce_count(nan)', 'finite numbers in parentheses'), ('ce_count(1 2)', r'at most 1 numbers \(temperature\), found 2'),
     ('ce(1)', r'at most 0 numbers \(none\), found 1'), ('mse_count(1.2)', r'`correct`: expected in \[0, 1\], found 1.2'), ('ce,rate_ceiling(2)', r'`ceiling`: expected in \[0, 1\], found 2'),
     ('ce,rate_ceiling(0.1', 'a term, such as'), ('(1)', 'expected one of ce')])

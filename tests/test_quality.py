@@ -329,3 +329,17 @@ def test_a_run_on_clean_data_says_what_was_found(here, tmp_path):
 def test_without_check_data_nothing_is_checked(here, tmp_path, monkeypatch):
     monkeypatch.setattr('quarantion.train.job.check', lambda split: 1/0)
     assert here('run', *SMALL, '--policy', 'float', '--qat-epochs', '0', '--out', 'runs')[0]==0
+
+def test_parts_of_a_few_samples_are_not_sure_to_differ():
+    rng = np.random.default_rng(0)
+    for n,m in ((1,1), (2,2), (3,3), (5,5), (60,1), (3,40)):
+        apart = drift(np.zeros((n,1)), np.ones((m,1))).p[0]
+        assert np.isclose(apart, ks_2samp(np.zeros(n), np.ones(m), method='exact').pvalue, rtol=1e-6)
+        assert drift(rng.random((n,64)), rng.random((m,64))).p.min()>.001
+
+def test_numbers_beyond_float32():
+    d = raw_of(digits())
+    x = np.asarray(d.x_train, np.float64).copy()
+    x[7,3] = 1e300
+    found = check(d._replace(x_train=x))
+    assert [(f.level,f.what,f.found) for f in found if f.level=='error']==[('error','values','0 to inf in 1 of 1,437 rows: row 7')]

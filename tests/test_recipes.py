@@ -106,6 +106,7 @@ def test_only_weights_decay():
 @pytest.mark.parametrize('name,words,said', [
     ('SGDW', (), "`optimizer`: expected one of ASGD, .*, found 'SGDW'"), ('LBFGS', (), '`optimizer`'), ('Optimizer', (), '`optimizer`'),
     ('SGD', ('momentun=0.9',), "`opt_args`: expected one of momentum, dampening, weight_decay, nesterov, found 'momentun'"), ('SGD', ('lr=1',), "found 'lr'"),
+    ('SGD', ('momentum=0.9','dampening=1e300'), "a finite number of float32, several with spaces between, true or false, found '1e300'"),
     ('SGD', ('momentum',), "`momentum`: `opt_args`: expected a finite number"), ('SGD', ('momentum=fast',), "found 'fast'"), ('SGD', ('momentum=nan',), "found 'nan'"),
     ('SGD', ('momentum=inf',), "found 'inf'"), ('SGD', ('momentum=-1',), 'arguments that torch takes, found Invalid momentum'), ('SGD', ('nesterov=true',), 'Nesterov momentum requires'),
     ('Adam', ('betas=0.9',), '`opt_args`: expected arguments that torch takes'), ('Adam', ('betas=0.9 1.5',), 'Invalid beta'), ('Adam', ('fused=true',), "found 'fused'")])

@@ -213,3 +213,50 @@ def test_one_set_of_emnist_of_several(tmp_path):
         assert load_idx(tmp_path/'emnist-letters').classes==4
     assert 'labels are 1 to 4; they are counted from 0' in str(said[0].message) and 'transposed' in str(said[1].message)
     with pytest.raises(CheckError, match='a folder with IDX files'): load_idx(tmp_path/'emnist-digit')
+
+# What would be misread in silence
+
+def arrays(folder, **named):
+    folder.mkdir(exist_ok=True)
+    for k,a in named.items(): np.save(folder/f'{k}.npy', a)
+    return folder
+
+X = np.linspace(0, 1, 240, dtype=np.float32).reshape(60, 4)
+
+def test_a_class_of_the_test_samples_that_is_never_learnt_is_said(tmp_path):
+    y = np.arange(60)%3
+    with pytest.warns(UserWarning, match='6 test samples are of classes that no training sample has, such as 3, 4'):
+        load_npy(arrays(tmp_path/'a', x_train=X, y_train=y, x_test=X[:9], y_test=y[:9]+2))
+    for part,l in (('train',y), ('t10k',y+1)):
+        write_idx(tmp_path/f'{part}-images-idx3-ubyte', np.zeros((60,2,2), np.uint8))
+        write_idx(tmp_path/f'{part}-labels-idx1-ubyte', l.astype(np.uint8))
+    with pytest.warns(UserWarning, match='20 test samples are of classes .* such as 3'): load_idx(tmp_path)
+
+@pytest.mark.parametrize('label, words', [(10**9, 'labels: expected below 60, the number of samples, found 1000000000'),
+    (2**63+5, 'label 1: expected at least 0, and below 2\\*\\*31, found 9223372036854775813'), (60, 'expected below 60')])
+def test_labels_that_count_no_classes(tmp_path, label, words):
+    y = (np.arange(60)%3).astype(np.uint64)
+    y[y==1] = label
+    with pytest.raises(CheckError, match=words): load_npy(arrays(tmp_path, x=X, y=y))
+
+@pytest.mark.parametrize('other', ['train', 'test'])
+def test_samples_in_parts_and_whole(tmp_path, other):
+    y = np.arange(60)%3
+    with pytest.raises(CheckError, match=f'files: expected x.npy or x_{other}.npy, found both'):
+        load_npy(arrays(tmp_path, x=X, y=y, **{f'x_{other}':X[:9], f'y_{other}':y[:9]}))
+
+def test_hidden_files_are_no_samples(tmp_path):
+    for c in 'ab':
+        for i in range(5): arrays(tmp_path/c, **{str(i):X[i]})
+        (tmp_path/c/'._0.npy').write_bytes(b'of another system')
+    assert sum(map(len, (load_npy(tmp_path).train, load_npy(tmp_path).test)))==10
+
+def test_a_class_without_recordings_is_named(tmp_path):
+    sensor = tuple(map(int, save_events(tmp_path, 10).split('x')))
+    (tmp_path/'2').mkdir()
+    with pytest.raises(CheckError, match='/2: class: expected files that end in .bin, .aedat, .npz, .csv, found none'):
+        load_events(tmp_path, sensor=sensor)
+
+def test_a_single_class_is_refused(tmp_path):
+    for i in range(5): arrays(tmp_path/'a', **{str(i):X[i]})
+    with pytest.raises(CheckError, match='classes: expected two or more, found one, of which any answer is right'): load_npy(tmp_path)

@@ -300,6 +300,8 @@ def load_recordings(
     found = [(f,c) for c,d in enumerate(classes) for f in sorted(os.listdir(d)) if os.path.splitext(f)[1] in READERS]
     if not found:
         fail('recordings', str(folder), f'files that end in {", ".join(READERS)}, in a folder for each class', 'none')
+    bare = set(range(len(classes))).difference(c for _,c in found)
+    if bare: fail('class', classes[min(bare)], f'files that end in {", ".join(READERS)}', 'none')
     shape = check_sensor(shape, str(folder))
     def read(i):
         name,c = found[i]

@@ -13,7 +13,7 @@ from ..checks import CheckError, fail, typed, warn
 from .arrays import read_npy
 from .event_files import class_folders, load_gestures, load_recordings
 from .events import Recordings, by_steps, by_window, check_sensor, to_frames
-from .samples import DataSet, Samples, Split, hold_out
+from .samples import DataSet, Samples, Split, hold_out, say_unlearned
 from .shd import load_shd
 from ..files import as_path
 
@@ -60,18 +60,21 @@ def _labels(path, n):
     found = f'{y.dtype} of shape {y.shape}'
     if y.dtype.kind not in 'iu' or y.ndim!=1: fail('labels', str(path), 'whole numbers [N]', found)
     if len(y)!=n: fail('number of labels', str(path), f'{n}, one for each sample', len(y))
-    if y.min(initial=0)<0: fail(f'label {int((y<0).argmax())}', str(path), 'at least 0', int(y.min()))
+    bad = (y<0)|(y>2**31-1)
+    if bad.any(): fail(f'label {int(bad.argmax())}', str(path), 'at least 0, and below 2**31', int(y[bad][0]))
     return y.astype(np.int64)
 
 def _whole_arrays(folder):
     "Pairs (x, y) of arrays that hold all samples; none where there are no such files"
-    ends = next((e for e in (('_train','_test'), ('',)) if (folder/f'x{e[0]}.npy').is_file()), ())
-    xs = [read_npy(folder/f'x{e}.npy') for e in ends if e!='_test' or (folder/'x_test.npy').is_file()]
+    here = [e for e in ('','_train','_test') if (folder/f'x{e}.npy').is_file()]
+    if '' in here and len(here)>1: fail('files', str(folder), f'x.npy or x{here[1]}.npy', 'both')
+    ends = next((e for e in (('_train','_test'), ('',)) if e[0] in here), ())
+    xs = [read_npy(folder/f'x{e}.npy') for e in ends if e in here]
     return [(x,_labels(folder/f'y{e}.npy', len(x))) for x,e in zip(xs, ends)]
 
 def _by_class(folder):
     "A pair (x, y) of the samples in folders of classes; raises `CheckError`"
-    held = {d:sorted((folder/d).glob('*.npy')) for d in class_folders(folder)}
+    held = {d:sorted((folder/d).glob('[!.]*.npy')) for d in class_folders(folder)}
     found = [(f,c) for c,files in enumerate(held.values()) for f in files]
     if not found:
         want = 'x_train.npy and y_train.npy, x.npy and y.npy, or files .npy in a folder for each class'
@@ -89,9 +92,12 @@ def _split(parts, worth, series, how, name):
     "Samples of one or two pairs (x, y) as a `Split`; of one, some are held out"
     parts = [(torch.from_numpy(x),torch.from_numpy(y)) for x,y in parts]
     classes,size,seed = max(int(y.max()) for _,y in parts)+1,*how
+    n = sum(len(y) for _,y in parts)
+    if classes<2: fail('classes', name, 'two or more', 'one, of which any answer is right')
+    if classes>n: fail('labels', name, f'below {n}, the number of samples', classes-1)
     names = [f'{name} {k}' for k in ('train','test')]
     made = [Samples(x, y, tuple(x.shape[1+series:]), classes, worth, n) for (x,y),n in zip(parts, names)]
-    if len(made)>1: return Split(*made, name)
+    if len(made)>1: return say_unlearned(Split(*made, name))
     try: a,b = hold_out(made[0].y, size, seed)
     except CheckError as e: raise CheckError(f'{name}: {e}') from None
     return Split(made[0][a], made[0][b], name)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np, torch
 from ..checks import fail, warn
 from .arrays import IDX_TYPES, IMAGES, LABELS, read_idx, stored_turned, write_idx
-from .samples import DataSet, Samples, Split, hold_out
+from .samples import DataSet, Samples, Split, hold_out, say_unlearned
 from ..files import as_path
 
 # %% ../../nbs/data/idx.ipynb #0219a10d
@@ -146,7 +146,7 @@ def load_idx(
     if _is_turned(folder, found, transpose): x,xt = x.transpose(0, 2, 1),xt.transpose(0, 2, 1)
     how = (1, *x.shape[1:]),classes or int(max(y.max(), yt.max()))+1,1/255
     parts = [(torch.from_numpy(p).flatten(1).float().div_(255),torch.from_numpy(l).long()) for p,l in ((x,y), (xt,yt))]
-    return Split(*(Samples(*p, *how, f'{name} {part}') for p,part in zip(parts, ('train','test'))), name)
+    return say_unlearned(Split(*(Samples(*p, *how, f'{name} {part}') for p,part in zip(parts, ('train','test'))), name))
 
 # %% ../../nbs/data/idx.ipynb #6d2e2461
 def load_mnist(

@@ -114,10 +114,12 @@ def part_of(
     values,finite = _unfinite(x, where, kind)
     labels,known = _unlabelled(y, split.classes, where)
     at = np.flatnonzero(finite & known)
-    rows = as_rows(x, split.scale)
-    part = Part(where, rows if len(at)==len(x) else rows[at], y[at].astype(np.int64), at)
-    if len(at): values += _outside(part.x, at, x.dtype.kind!='f', where, kind)
-    return part,values+labels
+    with np.errstate(over='ignore'): rows = as_rows(x, split.scale)
+    rows = rows if len(at)==len(x) else rows[at]
+    if len(at): values += _outside(rows, at, x.dtype.kind!='f', where, kind)
+    held = np.isfinite(rows).all(1) # in float32 too
+    if not held.all(): rows,at = rows[held],at[held]
+    return Part(where, rows, y[at].astype(np.int64), at),values+labels
 
 # %% ../../nbs/data/quality.ipynb #09a7a090
 def _classes(part, classes, limits, train): # Are there enough samples of each?

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 import numpy as np, torch
 from torch import Tensor
-from ..checks import check_array, check_dtype, check_finite, check_range, check_shape, fail, shown, typed
+from ..checks import (
+    check_array, check_dtype, check_finite, check_range, check_shape, fail, shown, typed, warn)
 
 # %% ../../nbs/data/samples.ipynb #d85b0ebf
 def _check_values(x, where):
@@ -124,6 +125,17 @@ def digest(
         h.update(repr((s.in_shape, s.classes, s.scale, s.x.dtype, tuple(s.x.shape))).encode())
         for a in s.x,s.y: h.update(np.ascontiguousarray(a.numpy()))
     return h.hexdigest()
+
+# %% ../../nbs/data/samples.ipynb #d8d2591e
+def say_unlearned(
+    split # A `Split`
+): # The same
+    "Warn of test samples of classes that no training sample has"
+    new = ~np.isin(split.y_test.numpy(), split.y_train.numpy())
+    if new.any():
+        of = ', '.join(map(str, np.unique(split.y_test.numpy()[new])[:5]))
+        warn(f'{split.name}: {int(new.sum())} test samples are of classes that no training sample has, such as {of}')
+    return split
 
 # %% ../../nbs/data/samples.ipynb #cf5a84f2
 class DataSet(NamedTuple):

@@ -24,6 +24,9 @@ def _samples(path): # Times, units and labels, as many of each
     sizes = [len(got[k]) for k in _KEYS]
     if len(set(sizes))>1: fail('samples', where, 'as many times as units and labels', sizes)
     if got['labels'].ndim!=1: fail('labels', where, 'a whole number for each sample', f'{got["labels"].ndim} axes')
+    y = got['labels']
+    bad = ~((y>=0)&(y<2**31)&(y%1==0))
+    if bad.any(): fail(f'label {int(bad.argmax())}', where, 'a whole number of at least 0', shown(y[bad][0].item()))
     return [got[k] for k in _KEYS]
 
 def _spikes(seconds, units, where): # Events of a sample

@@ -6,6 +6,7 @@
 __all__ = ['Drift', 'drift', 'plot_drift']
 
 # %% ../../nbs/data/shift.ipynb #2605a9cc
+import math
 from typing import NamedTuple
 import numpy as np
 from ..checks import as_array, check_array, check_finite, check_range, check_shape, fail, typed
@@ -67,7 +68,9 @@ def drift(
     step = max(1, 2**21//(len(a)+len(b)))
     parts = [_both(a[:,i:i+step], b[:,i:i+step]) for i in range(0, a.shape[1], step)]
     d,psi = (np.concatenate(v) for v in zip(*parts))
-    p = kstwo.sf(d, max(1., np.round(len(a)*len(b)/(len(a)+len(b)))))
+    n,m = len(a),len(b)
+    least = 2*math.exp(math.lgamma(n+1)+math.lgamma(m+1)-math.lgamma(n+m+1)) # of parts that are wholly apart
+    p = np.maximum(kstwo.sf(d, max(1., np.round(n*m/(n+m)))), least)
     return Drift(psi, d, false_discovery_control(np.clip(p, 0, 1), method='by'))
 
 # %% ../../nbs/data/shift.ipynb #bb9ed841

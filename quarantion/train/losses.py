@@ -301,6 +301,7 @@ class Term(NamedTuple):
 def _number(v, word, want, least=-math.inf):
     try: n = float(v)
     except ValueError: n = math.nan
+    if math.isfinite(n) and abs(n)>torch.finfo(torch.float32).max: n,want = math.nan,f'{want}, as float32 holds it'
     if not (math.isfinite(n) and n>=least): fail('`loss`', f'`{word}`', want, repr(v))
     return n
 

@@ -68,8 +68,9 @@ def _value(word, v):
     if v.strip() in ('true','false'): return v.strip()=='true'
     try: numbers = tuple(int(n) if n.lstrip('-').isdecimal() else float(n) for n in v.split())
     except ValueError: numbers = ()
-    ok = numbers and all(map(math.isfinite, numbers))
-    if not ok: fail('`opt_args`', f'`{word}`', 'a finite number, several with spaces between, true or false', repr(v))
+    ok = numbers and all(abs(n)<=torch.finfo(torch.float32).max for n in numbers) # NaN is not
+    want = 'a finite number of float32, several with spaces between, true or false'
+    if not ok: fail('`opt_args`', f'`{word}`', want, repr(v))
     return numbers if len(numbers)>1 else numbers[0]
 
 @typed
