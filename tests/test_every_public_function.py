@@ -21,9 +21,13 @@ from torch import nn
 
 import quarantion
 from quarantion.checks import CheckError
+from quarantion.data.addresses import Cores
+from quarantion.data.event_writers import npz_bytes
 from quarantion.data.events import Recordings, by_steps, make_events
 from quarantion.data.moving import Camera
 from quarantion.data.samples import Samples, Split
+from quarantion.export.events import EventsHead, to_events
+from quarantion.export.nir_events import NodeEvents
 from quarantion.export.onnx import to_onnx
 from quarantion.export import ExportProof, to_c, to_js
 from quarantion.export.cortex_m import BOARDS, Footprint
@@ -378,6 +382,30 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'data.event_files.read_aedat': lambda: dict(path='no such file', shape=(2,3,3)),
     'data.event_files.read_npz': lambda: dict(path='no such file', shape=(2,3,3)),
     'data.event_files.read_csv': lambda: dict(path='no such file', shape=(2,3,3)),
+    'data.event_files.npz_arrays': lambda: dict(data=npz_bytes(t=i32()), where='e.npz', names=('t',)),
+    'data.event_writers.npz_bytes': lambda: dict(t=i32()),
+    'data.event_writers.events_npz': lambda: dict(e=make_events([1,2], 0)),
+    'data.event_writers.events_csv': lambda: dict(e=make_events([1,2], 0)),
+    'data.event_writers.write_events': lambda: dict(path='x.csv', e=make_events([1,2], 0)),
+    'data.addresses.Cores': lambda: dict(sizes=(3,2), core=256, cores=128),
+    'data.addresses.addresses': lambda: dict(cores=Cores((3,2)), layer=1, neuron=np.arange(2)),
+    'data.addresses.neurons_at': lambda: dict(cores=Cores((3,2)), e=make_events([1,2], 0)),
+    'data.addresses.spikes_to_events': lambda: dict(spk=[np.ones((2,1,3))], cores=Cores((3,)), step_us=1000),
+    'data.addresses.events_to_spikes': lambda: dict(e=make_events([1], 0), cores=Cores((3,)), steps=2, batch=1, step_us=1000),
+    'export.nir_events.need_nir': lambda: dict(),
+    'export.nir_events.nir_events': lambda: dict(spk=dict(a=np.ones((2,1,3))), dt=1e-3),
+    'export.nir_events.NodeEvents': lambda: dict(idx=np.zeros((1,1), int), time=np.zeros((1,1)), neurons=1, t_max=1.),
+    'export.nir_events.read_nir_events': lambda: dict(path='no such file'),
+    'export.nir_events.steps_of': lambda: dict(e=NodeEvents(np.zeros((1,1), int), np.zeros((1,1)), 1, 1.), dt=.1),
+    'export.events.EventsHead': lambda: dict(shapes=((3,),), samples=1, steps=2),
+    'export.events.EventFiles': lambda: dict(name='net', head=EventsHead(((3,),), 1, 2), data={}),
+    'export.events.EventFiles.save': lambda: dict(self=to_events(small_program(), np.ones((1,3)), formats=('csv',)), folder='x'),
+    'export.events.formats_here': lambda: dict(),
+    'export.events.to_events': lambda: dict(net=small_program(), x=np.ones((1,3)), name='net', title='', step_us=1000, core=256, cores=128, formats=('csv',)),
+    'export.events.read_raster': lambda: dict(path='no such file'),
+    'export.events.from_events': lambda: dict(path='no such file', format='csv'),
+    'export.events.EventsProof': lambda: dict(target='events', tools={}, samples=1, steps=1, spikes=1, fired=0, fnv='', mismatches={}, first={}),
+    'export.events.prove_events': lambda: dict(net=small_program(), file=to_events(small_program(), np.ones((1,3)), formats=('csv',)), x=np.ones((1,3))),
     'data.event_files.read_recording': lambda: dict(path='no such file.bin', shape=(2,3,3)),
     'data.event_files.load_recordings': lambda: dict(folder='no such folder', shape=(2,3,3)),
     'data.event_files.load_gestures': lambda: dict(folder='no such folder', shape=(2,3,3)),
