@@ -48,6 +48,8 @@ class EventsHead:
         said = dict(format='quarantion.events', version=1)|{k:getattr(self, k) for k in self.__match_args__}
         return (json.dumps(said, indent=1)+'\n').encode()
 
+EventsHead.__init__ = typed(EventsHead.__init__)
+
 # %% ../../nbs/export/events.ipynb #1d8e2ee2
 def _head(path):
     "What a file of JSON says; raises `CheckError`"

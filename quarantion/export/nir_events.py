@@ -7,8 +7,8 @@ __all__ = ['need_nir', 'nir_events', 'NodeEvents', 'read_nir_events', 'steps_of'
 
 # %% ../../nbs/export/nir_events.ipynb #e9413ed1
 import io, math, re
+from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import NamedTuple
 import numpy as np
 from ..checks import as_array, check_range, fail, shown, typed
 from ..data.hdf5 import read_hdf5
@@ -59,12 +59,15 @@ def nir_events(
     return f.getvalue()
 
 # %% ../../nbs/export/nir_events.ipynb #50c812c2
-class NodeEvents(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class NodeEvents:
     "Events of the neurons of a node"
     idx:np.ndarray # Neurons `[B, E]`, −1 where there is none
     time:np.ndarray # Seconds `[B, E]`, ∞ where there is none
     neurons:int # How many there are
     t_max:float # Seconds of all
+
+NodeEvents.__init__ = typed(NodeEvents.__init__)
 
 def _check_rows(idx, time, n, t_max, place):
     "Neurons that are there, at times that are there; row by row, which takes no memory"
