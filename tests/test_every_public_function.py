@@ -39,6 +39,7 @@ from quarantion.inspect.clickable import Clickable
 from quarantion.inspect.event_film import EventStage
 from quarantion.inspect.recordings import record_layers
 from quarantion.paper import draw_png
+from quarantion.quant.elsewhere import Codes
 from quarantion.quant.level_sets import LevelTable, levels
 from quarantion.quant.lowering import lower
 from quarantion.quant.membranes import uniform_levels
@@ -52,6 +53,7 @@ from quarantion.runtime.stream import events_of
 from quarantion.spikes.network import Network
 from quarantion.spikes.neuron import LIF, Gradient
 from quarantion.spikes.own import neuron
+from quarantion.spikes.states import Part
 from quarantion.spikes.surrogate import spike
 from quarantion.spikes.synaptic import Synaptic
 from quarantion.tables import measured, one_a_subject
@@ -403,6 +405,15 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'export.events.from_events': lambda: dict(path='no such file', format='csv'),
     'export.events.EventsProof': lambda: dict(target='events', tools={}, samples=1, steps=1, spikes=1, fired=0, fnv='', mismatches={}, first={}),
     'export.events.prove_events': lambda: dict(net=small_program(), file=to_events(small_program(), np.ones((1,3)), formats=('csv',)), x=np.ones((1,3))),
+    'spikes.pickles.read_state': lambda: dict(state=dict(a=torch.ones(2))),
+    'spikes.states.Part': lambda: dict(name='a', kind='weights', held={}),
+    'spikes.states.parts_of': lambda: dict(state=dict(a=torch.ones(2))),
+    'spikes.states.filled': lambda: dict(net=Network(nn.Linear(2,2,bias=False), LIF()), parts=[Part('a', 'weights', dict(weight=torch.ones(2,2)))]),
+    'spikes.states.from_snntorch_state': lambda: dict(state={'a.weight':torch.ones(2,2)}, net=Network(nn.Linear(2,2,bias=False), LIF()), steps=4, decision='sum'),
+    'quant.elsewhere.Codes': lambda: dict(name='a', codes=torch.ones(2,2), scale=torch.ones(1), bits=4),
+    'quant.elsewhere.with_codes': lambda: dict(net=Network(nn.Linear(2,2,bias=False), LIF()), weights=[Codes('a', torch.ones(2,2), torch.ones(1), 4)], sample=torch.rand(3,2), exact=True),
+    'quant.brevitas.from_brevitas': lambda: dict(state={'a.weight':torch.ones(2,2)}, net=Network(nn.Linear(2,2,bias=False), LIF()), sample=torch.rand(3,2), bits=4, scales='max', exact=True),
+    'quant.qat.from_qat': lambda: dict(state={'a.weight':torch.ones(2,2)}, net=Network(nn.Linear(2,2,bias=False), LIF()), sample=torch.rand(3,2), bits=8, scales=dict(a=.01), exact=True),
     'data.event_files.read_recording': lambda: dict(path='no such file.bin', shape=(2,3,3)),
     'data.event_files.load_recordings': lambda: dict(folder='no such folder', shape=(2,3,3)),
     'data.event_files.load_gestures': lambda: dict(folder='no such folder', shape=(2,3,3)),

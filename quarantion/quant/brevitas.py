@@ -13,7 +13,8 @@ from .elsewhere import Codes, with_codes
 from .network import QuantNetwork
 from .policy import Policy
 from ..spikes.network import Network
-from ..spikes.states import filled, parts_of, read_state
+from ..spikes.pickles import read_state
+from ..spikes.states import filled, parts_of
 
 # %% ../../nbs/quant/brevitas.ipynb #ba6b5776
 _QUANT = '.weight_quant.tensor_quant.'
@@ -58,7 +59,8 @@ def _module_codes(net):
         except (AttributeError, TypeError, RuntimeError, ValueError) as e: fail('weights', where, 'integers', shown(str(e)))
         if bool((zero!=0).any()): fail('zero point', where, '0', shown(zero))
         out[name] = Codes(name, codes.detach(), scale.reshape(-1), max(2, bits))
-    if not out: fail('`state`', 'from_brevitas', 'a file, names and tensors, or a network with layers of Brevitas', type(net).__name__)
+    want = 'a file, names and tensors, or a network with layers of Brevitas'
+    if not out: fail('`state`', 'from_brevitas', want, type(net).__name__)
     return out
 
 # %% ../../nbs/quant/brevitas.ipynb #14ee76ad
@@ -76,11 +78,12 @@ def from_brevitas(
     theirs = _module_codes(state) if isinstance(state, nn.Module) else None
     held = read_state(state.state_dict() if theirs else state)
     parts,rest = parts_of(held)
-    rest = [k for k in rest if not k.endswith(_VALUE)]
+    rest = [k for k in rest if _QUANT not in k] # others of a quantizer are refused
     if rest: warn(f'from_brevitas: not read: {", ".join(rest[:5])}{" …"*(len(rest)>5)}')
     weights = [p for p in parts if p.kind=='weights']
     if theirs:
         missing = [p.name for p in weights if p.name not in theirs]
         if missing: fail('weights', f'layer {missing[0]}', 'a layer of Brevitas', 'another')
         return with_codes(filled(net, parts), [theirs[p.name] for p in weights], sample, policy, exact)
-    return with_codes(filled(net, parts), [_codes_of(held, p, bits, scales) for p in weights], sample, policy, exact)
+    codes = [_codes_of(held, p, bits, scales) for p in weights]
+    return with_codes(filled(net, parts), codes, sample, policy, exact)

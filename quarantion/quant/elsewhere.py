@@ -13,6 +13,7 @@ from ..checks import as_array, check_finite, fail, shown, typed, warn
 from .network import QuantNetwork, prepare
 from .policy import Policy
 from ..spikes.network import Network
+from ..spikes.readable import copied
 from ..spikes.stage import stages
 
 # %% ../../nbs/quant/elsewhere.ipynb #066266c8
@@ -76,7 +77,7 @@ def _gains(s):
 def _folded(k, s):
     "Codes and scales with batch norms"
     if not torch.is_tensor(g := _gains(s)): return k
-    sign = torch.where(g<0, -1, 1).reshape(-1, *[1]*(k.codes.ndim-1))*(g!=0).reshape(-1, *[1]*(k.codes.ndim-1))
+    sign = torch.sign(g).reshape(-1, *[1]*(k.codes.ndim-1)).to(k.codes.dtype)
     return replace(k, codes=k.codes*sign, scale=k.scale.double()*torch.where(g==0, 1., g.abs()))
 
 @torch.no_grad()
@@ -93,6 +94,20 @@ def _put(q, i, k):
     finally: l.coder.train(training)
     if not bool((got==k.codes.to(got)).all()): fail('codes', f'layer {k.name}', 'those of the state', 'others')
 
+# %% ../../nbs/quant/elsewhere.ipynb #df03dcfe
+@torch.no_grad()
+def _with_weights(net, weights):
+    "A copy whose weights are what codes stand for"
+    new = copied(net)
+    there = [s.synapse for s in stages(new)]
+    if len(there)!=len(weights): fail('layers of weights', 'with_codes', f'{len(there)}, as the network has', len(weights))
+    for m,k in zip(there, weights):
+        if not isinstance(k, Codes): fail('`weights`', 'with_codes', 'Codes of each layer', shown(k))
+        want,found = list(m.weight.shape),list(k.codes.shape)
+        if want!=found: fail('`codes`', f'layer {k.name}', f'shape {want}', found)
+        m.weight.copy_(k.codes.double()*k.scale.double().reshape(-1, *[1]*(k.codes.ndim-1)))
+    return new
+
 # %% ../../nbs/quant/elsewhere.ipynb #6a7a2935
 @typed
 def with_codes(
@@ -107,7 +122,8 @@ def with_codes(
     for s in ss:
         if any(isinstance(m, nn.Linear) for m in s.before):
             fail('weights', f'layer {s.name}', 'neurons between two layers of weights', 'none')
-        if s.neurons.recurrent is not None: fail('neurons', f'layer {s.name}', 'none that return, whose weights have a scale of their own', 'recurrent ones')
+        want = 'none that return, whose weights have a scale of their own'
+        if s.neurons.recurrent is not None: fail('neurons', f'layer {s.name}', want, 'recurrent ones')
     own = [_kept(_folded(k, s), i==len(ss)-1, exact) for i,(k,s) in enumerate(zip(weights, ss))]
     each = {s.name:dict(weight=f'int{k.bits}', per_channel=len(k.scale)>1) for k,s in zip(own, ss)}
     p = Policy('int8') if policy is None else policy
@@ -115,16 +131,3 @@ def with_codes(
     q = prepare(net, replace(p, scale='lsq', layers=each), sample)
     for i,k in enumerate(own): _put(q, i, k)
     return q
-
-@torch.no_grad()
-def _with_weights(net, weights):
-    "A copy whose weights are what codes stand for"
-    from quarantion.spikes.readable import copied
-    new = copied(net)
-    there = [s.synapse for s in stages(new)]
-    if len(there)!=len(weights): fail('layers of weights', 'with_codes', f'{len(there)}, as the network has', len(weights))
-    for m,k in zip(there, weights):
-        if not isinstance(k, Codes): fail('`weights`', 'with_codes', 'Codes of each layer', shown(k))
-        if m.weight.shape!=k.codes.shape: fail('`codes`', f'layer {k.name}', f'shape {list(m.weight.shape)}', list(k.codes.shape))
-        m.weight.copy_(k.codes.double()*k.scale.double().reshape(-1, *[1]*(k.codes.ndim-1)))
-    return new

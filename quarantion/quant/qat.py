@@ -13,7 +13,8 @@ from .elsewhere import Codes, with_codes
 from .network import QuantNetwork
 from .policy import Policy
 from ..spikes.network import Network
-from ..spikes.states import filled, parts_of, read_state
+from ..spikes.pickles import read_state
+from ..spikes.states import filled, parts_of
 
 # %% ../../nbs/quant/qat.ipynb #155594d7
 _FAKE = '.weight_fake_quant.'
@@ -23,7 +24,9 @@ def _rounded(w, s, bits):
     top = 2**(bits-1)
     s = s.to(torch.float32).reshape(-1)
     if len(s)==1: y = torch.fake_quantize_per_tensor_affine(w.float(), float(s), 0, -top, top-1)
-    else: y = torch.fake_quantize_per_channel_affine(w.float(), s, torch.zeros(len(s), dtype=torch.int32), 0, -top, top-1)
+    else:
+        zero = torch.zeros(len(s), dtype=torch.int32)
+        y = torch.fake_quantize_per_channel_affine(w.float(), s, zero, 0, -top, top-1)
     return torch.round(y/s.reshape(-1, *[1]*(w.ndim-1)))
 
 def _codes_of(state, p, bits, scales):

@@ -6,4 +6,5 @@ __all__ = _room(__name__, encoders='direct rate latency delta population thermom
                 buffers='release keep_at_most', neuron='Gradient lif lif_spikes lif_counts LIF RecurrentLIF',
                 synaptic='Synaptic RecurrentSynaptic neurons_with', parameters='learnable settle',
                 network='Network', stage='stages Stage', stats='spike_rate silent agreement',
-                snntorch='from_snntorch to_snntorch', spikingjelly='from_spikingjelly')
+                snntorch='from_snntorch to_snntorch', spikingjelly='from_spikingjelly',
+                states='from_snntorch_state', pickles='read_state')
