@@ -38,7 +38,9 @@ def proved(q, x, path):
 def test_a_state_of_brevitas_has_the_codes_that_brevitas_gave(tmp_path):
     want = load_file(STORED/'brevitas.safetensors')
     x = rand(40,1,8,8)
-    prog = proved(from_brevitas(STORED/'brevitas.pt', conv(), x, bits=4), x, tmp_path/'a.safetensors')
+    q = from_brevitas(STORED/'brevitas.pt', conv(), x, bits=4)
+    proved(q, x, tmp_path/'a.safetensors')
+    prog = lower(q)
     state = torch.load(STORED/'brevitas.pt', weights_only=True)
     sign = state['1.weight'].sign().to(torch.int8).reshape(-1,1,1,1) # of the batch norm that is folded
     assert (torch.from_numpy(prog.layers[0].weight)==want['0.codes']*sign).all() and (torch.from_numpy(prog.layers[1].weight)==want['4.codes']).all()
