@@ -15,6 +15,7 @@ STOREYS = {
         tables='a record as a table, stored measurements as lines and pictures',
         kernels='compiled loops on numpy buffers, for several levels of x86-64',
         nonary='balanced nonary digits: packed five to a word, and arithmetic',
+        geometry='points of a grid become places on a curve, and come back',
         data='data sets and their checks'),
     'what evolves in time': dict(
         runtime='integer networks: load, prove the range, run; without torch',

@@ -32,7 +32,8 @@ def _show(table):
 
 def _say(text): print(text, file=sys.stderr) # a path stays whole, whatever it holds
 
-_WORDS = 'tensor', 'shape', 'layer', 'levels', 'run', 'settings', 'NeuroBench', 'SynOp'
+_WORDS = ('tensor', 'shape', 'layer', 'levels', 'run', 'settings', 'NeuroBench', 'SynOp',
+          'level', 'what', 'where', 'expected', 'found')
 
 def _titled(title, **how):
     from rich.table import Table
@@ -78,7 +79,8 @@ def options(
     from quarantion.train.config import settings_of, told
     def one(f):
         kind = list[str] if f.type is tuple else f.type
-        option = Annotated[kind, typer.Option(help=told(f))]
+        flag = [f'--{f.name.replace("_", "-")}'] if kind is bool else []
+        option = Annotated[kind, typer.Option(*flag, help=told(f))]
         return Parameter(f.name, Parameter.KEYWORD_ONLY, default=None, annotation=option)
     return [one(f) for f in settings_of(settings)]
 
@@ -101,7 +103,7 @@ def _work(run, split, tracking):
     from quarantion.files import Lock, audit
     from quarantion.train.rundir import write_manifest
     from quarantion.train.fit import watching
-    from quarantion.train.job import finish, train
+    from quarantion.train.job import finish, refused, train
     full = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
     with Lock(run):
         tracking.follow(run)
@@ -117,7 +119,10 @@ def _work(run, split, tracking):
         except CheckError as e:
             if getattr(e.__context__, 'errno', None) in full:
                 _say(f'the disk is full; what was saved is whole; {_go_on(run)}')
-            raise
+            if not (bad:=refused(run)): raise
+            for f in bad: _say(f)
+            _say('stopped before training, by --check-data')
+            raise typer.Exit(1)
     return result
 
 # %% ../nbs/cli.ipynb #b1dd9829
@@ -336,15 +341,17 @@ def _mirror(run, names):
     from quarantion.train.trackers import check_trackers, mirror
     for name in check_trackers(words(names)): _say(f'{name}: {mirror(run, name)} numbers that it did not have')
 
-# %% ../nbs/cli.ipynb #6eb3a88a
-@app.command('report', help='Show what came out of a run.')
-def _report(
-    run:Annotated[Path, typer.Argument(help=_WHICH)],
-    show:Annotated[str, typer.Option(help=_SECTIONS)]=None,
-    html:Annotated[Path, typer.Option(help='Write a fresh report to this file.')]=None,
-    track:Annotated[str, typer.Option(help=_TRACK)]=None,
-    as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
-):
+# %% ../nbs/cli.ipynb #6570fa26
+def _outside(folder):
+    "A folder that is in no finished run, which stays as it was sealed"
+    from quarantion.train.rundir import is_finished
+    here = folder.resolve()
+    runs = [p for p in (here,*here.parents) if is_finished(p) and is_there(p/'config.toml')]
+    if runs: fail('`--out`', str(folder), 'a folder outside of runs, which are sealed', f'one in {runs[0].name}')
+    return folder
+
+# %% ../nbs/cli.ipynb #1cdb87dc
+def _report_run(run, show, html, track, as_json):
     "Show what came out of a run"
     from quarantion.train.job import settings
     from quarantion.train.rundir import result_of
@@ -364,6 +371,52 @@ def _report(
     if track is not None: _mirror(run, track)
     _print(result, as_json)
     _say(f'report: {html or run/"report.html"}')
+
+# %% ../nbs/cli.ipynb #198cc725
+def _report_data(data, data_dir, out, as_json):
+    "Say what is wrong with a data set, and write a page; exit with 1 if it has an error"
+    from quarantion.data.quality import survey, worst
+    from quarantion.inspect.found import write_found
+    from quarantion.train.config import Config
+    from quarantion.train.job import load_data
+    split = load_data(Config(data=data, data_dir=data_dir))
+    v = survey(split)
+    page = write_found(v, split.in_shape, _outside(out or Path(f'{data.partition(":")[0]}-quality')), split.name)
+    n,bad = (len(v.train.x),len(v.test.x)),len(worst(v.findings))
+    if as_json:
+        said = dict(data=data, page=str(page), train=n[0], test=n[1], errors=bad)
+        print(json.dumps(said|dict(findings=[f._asdict() for f in v.findings])))
+    elif v.findings: _show(_columns(f'{split.name}: {n[0]:,} and {n[1]:,} samples', v.findings[0]._fields, v.findings))
+    else: print(f'{split.name}: {n[0]:,} and {n[1]:,} samples, nothing found')
+    _say(f'page: {page}')
+    if bad: raise typer.Exit(1)
+
+def _either(run, data, **more): # A run, or a data set, each with its own options
+    if (run is None)==(data is None):
+        fail('run', 'report', 'a run directory, or --data NAME', 'none' if run is None else 'both')
+    of_run = '--show','--html','--track'
+    wrong = [k for k,v in more.items() if v is not None and (k in of_run)==(run is None)]
+    if wrong: fail(f'`{wrong[0]}`', 'report', 'with a run' if run is None else 'with --data', 'without it')
+
+# %% ../nbs/cli.ipynb #6eb3a88a
+_DATA = 'A data set in place of a run, as run --data takes it: what is wrong with it.'
+_PAGE = 'With --data: folder for a page and its figures; default: the name of the data set and -quality.'
+
+@app.command('report', help='Show what came out of a run, or what is wrong with a data set.')
+def _report(
+    run:Annotated[Path, typer.Argument(help=_WHICH)]=None,
+    show:Annotated[str, typer.Option(help=_SECTIONS)]=None,
+    html:Annotated[Path, typer.Option(help='Write a fresh report to this file.')]=None,
+    track:Annotated[str, typer.Option(help=_TRACK)]=None,
+    data:Annotated[str, typer.Option(help=_DATA)]=None,
+    data_dir:Annotated[str, typer.Option(help='With --data: folder with its files.')]=None,
+    out:Annotated[Path, typer.Option(help=_PAGE)]=None,
+    as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
+):
+    "Show what came out of a run, or what is wrong with a data set"
+    _either(run, data, **{'--show':show, '--html':html, '--track':track, '--data-dir':data_dir, '--out':out})
+    if data is not None: return _report_data(data, data_dir or '', out, as_json)
+    _report_run(run, show, html, track, as_json)
 
 # %% ../nbs/cli.ipynb #c7ca71d5
 _FILE = 'Samples: .npy, IDX (packed or not), or a recording of events, .bin.'
@@ -421,6 +474,8 @@ def _infer(
 _TARGETS = dict(c=lambda e: (e.to_c, e.prove_c), js=lambda e: (e.to_js, e.prove_js), # what writes and proves it
                 onnx=lambda e: (e.to_onnx, e.prove_onnx), events=lambda e: (e.to_events, e.prove_events),
                 wasm=lambda e: (lambda net,title: e.to_wasm(net), lambda net,_,x: e.prove_wasm(net, x)))
+_TARGETS |= {'nir':lambda e: (e.to_nir, e.prove_nir),
+             'nir-soft':lambda e: (lambda net,title: e.to_nir(net, title=title, profile='exact-soft'), e.prove_nir)}
 _ENOUGH = 1000 # Samples that are compared
 
 def _encoded(cfg):
@@ -469,15 +524,6 @@ def _told(board):
     wrong,took = max(board['mismatches'].values()),f'{board["instructions"]:,} instructions a sample, the mean'
     return f'{board["cpu"]}: {size}; {board["samples"]} samples, {wrong} differ; {took}'
 
-
-# %% ../nbs/cli.ipynb #6570fa26
-def _outside(folder):
-    "A folder that is in no finished run, which stays as it was sealed"
-    from quarantion.train.rundir import is_finished
-    here = folder.resolve()
-    runs = [p for p in (here,*here.parents) if is_finished(p) and is_there(p/'config.toml')]
-    if runs: fail('`--out`', str(folder), 'a folder outside of runs, which are sealed', f'one in {runs[0].name}')
-    return folder
 
 # %% ../nbs/cli.ipynb #48420229
 def _integers_of(run):
@@ -566,7 +612,7 @@ def _copy_new(source, folder):
 def _need_jupyterlab(command):
     from importlib.util import find_spec
     if find_spec('jupyterlab') is None:
-        fail('jupyterlab', command, 'this package (pip install quarantion[lab])', 'none')
+        fail('jupyterlab', command, 'this package (pip install jupyterlab)', 'none')
 
 def _jupyterlab(folder, words): # In place of this process
     sys.stdout.flush()
@@ -629,18 +675,22 @@ def _info(as_json:Annotated[bool, typer.Option('--json', help='Print one JSON ob
     for k,v in out.items(): print(f'{k:14}{word(v)}')
 
 # %% ../nbs/cli.ipynb #16432758
-BENCHES = 'lif','bptt','levels','nonary','fakequant','events','cameras','infer','codes','train','own','gpu'
+BENCHES = ('lif','bptt','levels','nonary','fakequant','events','cameras','quality','infer','codes','convert',
+           'train','own','gpu')
 _WHAT = ('lif (neurons, forward), bptt (and backward), levels, nonary, fakequant, events (integer products), '
-         'cameras (events into frames, and out of files), infer, codes (encoders), train (a training step, on one '
-         'thread too), own (neurons of your own) or gpu (neurons and training steps).')
+         'cameras (events into frames, and out of files), quality (copies in data), infer, codes (encoders), convert '
+         '(ReLU networks into spikes: how right they are), train (a training step, on one thread too), own '
+         '(neurons of your own) or gpu (neurons and training steps).')
 _CHECK = 'Exit with 1 if a row stays under 60 % of its goal, a peer is not installed, or nothing ran.'
 
 def _missed(rows):
     "What is wrong with the rows of a benchmark, in sentences"
+    told = list(dict.fromkeys(w for r in rows if (w := getattr(r, 'wrong', ''))))
+    timed = [r for r in rows if hasattr(r, 'ratio')]
     slow = [f'under 60 % of its goal: {r.work}, {r.peer}: {r.ratio:.3g} against {r.goal:g}'
-            for r in rows if r.ok is False]
-    peers = sorted({r.peer for r in rows if r.ok is None})
-    return slow+[f'not installed: {p} (make bench installs the peers)' for p in peers]
+            for r in timed if r.ok is False]
+    peers = sorted({r.peer for r in timed if r.ok is None})
+    return told+slow+[f'not installed: {p} (make bench installs the peers)' for p in peers]
 
 # %% ../nbs/cli.ipynb #9383ba84
 @app.command('bench', help='Measure against peers, side by side, and print the ratios.')
@@ -656,10 +706,12 @@ def _bench(
     check_in(name, BENCHES, 'bench'); check_range(threads, 1, 1024, 'threads')
     from quarantion.bench.measure import machine
     from quarantion.tables import table
-    measure = getattr(import_module(f'quarantion.bench.{name}'), f'bench_{name}')
+    page = import_module(f'quarantion.bench.{name}')
+    measure = getattr(page, f'bench_{name}')
     err = _console(stderr=True)
     with err.status(f'measuring {name}') if err.is_terminal else nullcontext(): rows = measure(threads, quick)
     if as_json: print(json.dumps(dict(bench=name, machine=machine(), rows=[asdict(r) for r in rows])))
+    elif hasattr(page, f'bench_{name}_table'): print(getattr(page, f'bench_{name}_table')(rows))
     elif rows: print(f'{machine()}; {threads} thread{"s"*(threads>1)}; medians of ours and of the peer\n{table(rows)}')
     bad = _missed(rows)
     for b in bad: _say(b)

@@ -19,7 +19,7 @@ def test_bench_prints_one_object(capsys):
 
 def test_an_unknown_bench_is_named(capsys):
     with pytest.raises(SystemExit) as e: main(['bench', 'speed'])
-    assert e.value.code==2 and "`bench`: expected one of lif, bptt, levels, nonary, fakequant, events, cameras, infer, codes, train, own, gpu, found 'speed'" in capsys.readouterr().err
+    assert e.value.code==2 and "`bench`: expected one of lif, bptt, levels, nonary, fakequant, events, cameras, quality, infer, codes, convert, train, own, gpu, found 'speed'" in capsys.readouterr().err
 
 
 def test_onnxruntime_runs_the_same_float_network():
@@ -159,3 +159,59 @@ def test_the_stored_codes_reach_their_goal():
     direct = max(a for (e,_),(a,_) in of.items() if e=='direct')
     assert max(a for (e,_),(a,s) in of.items() if e!='direct' and s<=5)>=direct-.01
     assert all(r['peak']<=1.2 for r in d['memory'])
+
+
+# conversion
+
+@pytest.mark.filterwarnings('ignore')
+def test_a_small_conversion_is_told_as_a_table(monkeypatch, capsys):
+    "Each way has a row for each T, programs have no mismatch, and the command prints points against the ReLU network"
+    from quarantion.bench import convert
+    from quarantion.data.digits import load_digits
+    rows = [*convert.convert_rows('digits', load_digits(), 0, (2,8), epochs=2, tune=1)]
+    ways = {(r.who,r.how) for r in rows}
+    assert {w for w,_ in ways}=={'ReLU network','quarantion','SpikingJelly'} and len(ways)==14, ways
+    assert sum(r.mismatches for r in rows)==0 and sum(r.compared>0 for r in rows)==4 and all(0<=r.accuracy<=1 for r in rows)
+    monkeypatch.setattr(convert, 'bench_convert', lambda threads, quick: rows)
+    with pytest.raises(SystemExit) as e: main(['bench', 'convert', '--quick', '--check'])
+    out = capsys.readouterr().out
+    assert e.value.code==0 and '| quarantion: shift | ' in out and '| SpikingJelly: 99.9 % | ' in out and '| T = 2 | T = 8 |' in out
+    with pytest.raises(SystemExit): main(['bench', 'convert', '--json'])
+    assert json.loads(capsys.readouterr().out)['rows'][0]['how']==''
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_a_small_convolutional_network_is_converted_in_every_way():
+    import torch
+
+    from quarantion.bench.convert import convert_rows
+    from quarantion.data.samples import Samples, Split
+    torch.manual_seed(0)
+    part = lambda n: Samples(torch.rand(n, 784), torch.arange(n)%10, in_shape=(1,28,28))
+    rows = [*convert_rows('mnist', Split(part(60), part(20), 'mnist'), 0, (2,16), hidden=('conv',), epochs=1, sample=20)]
+    proofs = {(r.how,r.steps) for r in rows if r.compared}
+    assert proofs=={('hybrid, int8',16),('shift, int8',16),('shift, nonary',16)} and not any(r.mismatches for r in rows)
+    assert {r.who for r in rows}=={'ReLU network','quarantion','SpikingJelly'} and {r.work for r in rows}=={'mnist, conv-10'}
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_a_conversion_says_what_is_wrong(monkeypatch, capsys):
+    from quarantion.bench import convert
+    row = convert.ConvertRow('digits', 'ReLU network', '', 0, 0, .9)
+    rows = [row, convert.ConvertRow('digits', 'SpikingJelly', 'max', 8, 0, None), convert.ConvertRow('digits', 'quarantion', 'shift, int8', 8, 0, .9, 10, 2)]
+    monkeypatch.setattr(convert, 'bench_convert', lambda threads, quick: rows)
+    with pytest.raises(SystemExit) as e: main(['bench', 'convert', '--check'])
+    err = capsys.readouterr().err
+    assert e.value.code==1 and 'not installed: SpikingJelly' in err and 'shift, int8, T = 8: 2 mismatches' in err
+
+
+def test_the_stored_conversion_reaches_its_goals():
+    from quarantion.bench.convert import CONVERT_STEPS, ConvertRow, convert_goals
+    from quarantion.tables import measurement
+    d = measurement('convert')
+    rows = [ConvertRow(**r) for r in d['rows']]
+    assert not any(r.mismatches for r in rows) and sum(r.compared for r in rows)>1e9
+    main_ = [r for r in rows if r.work=='mnist, 784-1000-10']
+    assert {r.seed for r in main_}=={0,1,2} and {r.steps for r in main_}=={0,*CONVERT_STEPS}
+    assert all(r.accuracy>=.98 for r in main_ if not r.steps)
+    for goal,found,ok in convert_goals(rows): assert ok or goal.startswith('shift'), (goal, found) # alone it may be an answer or two behind

@@ -220,11 +220,13 @@ def test_each_setting_is_an_option_and_help_tells_its_default(here):
     code,text,_ = here('run', '--help')
     text = ' '.join(text.split())
     assert code==0 and '--version' not in text
-    other = values_of(Config(data='mnist'))
+    others = {d:values_of(Config(data=d+':x'*(d in ('npy','idx','events')))) for d in ('mnist','npy','idx','events')}
     for k,v in values_of(Config()).items():
-        said = re.search(rf'--{k.replace("_", "-")} <[\w\[\]]+> (.*?)(?= --|$)', text)[1]
-        more = f' (mnist: {other[k]})' if k!='data' and other[k]!=v else ''
-        assert said.endswith(f'default {"none" if v in ("",()) else v}{more}.'), (k,v,said)
+        kind = '' if v is False else r'<[\w\[\]]+> '
+        said = re.search(rf'--{k.replace("_", "-")} {kind}(.*?)(?= --|$)', text)[1]
+        differ = ', '.join(f'{d}: {o[k]}' for d,o in others.items() if k!='data' and o[k]!=v)
+        more = f' ({differ})' if differ else ''
+        assert said.endswith(f'default {"none" if v in ("",()) else "no" if v is False else v}{more}.'), (k,v,said)
 
 def test_defaults_are_those_of_the_data(here, tmp_path):
     "What is said stands, also where it is the default of other data; a run keeps the numbers it was begun with"
@@ -698,7 +700,7 @@ def test_what_is_in_the_way_of_the_files_of_a_board_is_refused(here, done, tmp_p
     assert not (tmp_path/'elsewhere').exists()
 
 def test_export_refuses(here, done, begun, tmp_path):
-    refused(here('export', done, '--to', 'cobol'), '--to', 'one of c, js, wasm')
+    refused(here('export', done, '--to', 'cobol'), '--to', 'one of c, js, onnx, wasm')
     refused(here('export', done, '--to', 'js', '--crc'), '--crc', 'expected c, found js')
     refused(here('export', done, '--to', 'js', '--board', 'cortex-m3'), '--board', 'expected c, found js')
     refused(here('export', done, '--to', 'c', '--board', 'z80'), '--board', 'cortex-m0plus')

@@ -21,10 +21,13 @@ from torch import nn
 
 import quarantion
 from quarantion.checks import CheckError
+from quarantion.data.digits import load_digits
 from quarantion.data.addresses import Cores
 from quarantion.data.event_writers import npz_bytes
 from quarantion.data.events import Recordings, by_steps, make_events
+from quarantion.data.leakage import Near
 from quarantion.data.moving import Camera
+from quarantion.data.quality import Limits, check, part_of, raw_of, survey
 from quarantion.data.samples import Samples, Split
 from quarantion.export.events import EventsHead, to_events
 from quarantion.export.nir_events import NodeEvents
@@ -33,6 +36,9 @@ from quarantion.export import ExportProof, to_c, to_js
 from quarantion.export.cortex_m import BOARDS, Footprint
 from quarantion.export.cost import cost_of
 from quarantion.export.energy import HOROWITZ
+from quarantion.export.graphs import NirRun
+from quarantion.export.nir import to_nir
+from quarantion.export.parts.rules import Rules
 from quarantion.export.wasm import SHIPPED, to_wasm
 from quarantion.files import save_tensors
 from quarantion.inspect.clickable import Clickable
@@ -73,6 +79,7 @@ def i32(*shape): return np.arange(np.prod(shape or (10,))).reshape(shape or (10,
 def i8(*shape): return (i32(*shape)%9-4).astype(np.int8)
 def leaky(state, x, beta=.9): return (beta*state.v+x,), spike(beta*state.v+x-1)
 def words(): return np.array([7, 9], np.uint16)
+def relus(): return nn.Sequential(nn.Linear(6,5), nn.ReLU(), nn.Linear(5,4), nn.ReLU(), nn.Linear(4,3))
 def mlp(**kw): return Network(nn.Linear(6,8), LIF(.9, **kw), nn.Linear(8,4), LIF(.9, reset='none'), steps=4)
 
 
@@ -89,6 +96,9 @@ def q(): return copy.deepcopy(stored()[1])
 def program(): return stored()[2]
 def layer(): return program().layers[0]
 def digits_program(): return load(BENCH.parent/'digits.safetensors')
+def few_digits():
+    d = raw_of(load_digits())
+    return d._replace(x_train=d.x_train[:60], y_train=d.y_train[:60], x_test=d.x_test[:30], y_test=d.y_test[:30])
 def sample_file():
     kept = {'confusion':np.eye(2, dtype=np.int32), 'label':i32(1), 'image':a(8,8), 'weight.0':a(2,3), 'theta.0':a(2), 'float.mem.0':a(4,2), 'float.spk.0':s(4,2).numpy()}
     path = Path(tempfile.mkdtemp())/'sample.safetensors'
@@ -114,11 +124,51 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'runtime.infer.Inferred': lambda: dict(answers=[1], steps=[2], seconds=[.1]),
     'runtime.infer.Inferred.percentiles': lambda: dict(self=Inferred([1], [2], [.1])),
     'runtime.infer.traced': lambda: dict(net=program(), x=a(5,6), steps=[1]*5),
+    'data.leakage.as_rows': lambda: dict(x=a(5,2,3), scale=.5),
+    'data.leakage.same_rows': lambda: dict(x=a(), earlier=a()),
+    'data.leakage.spread_over': lambda: dict(n=9, most=3),
+    'data.leakage.main_axes': lambda: dict(x=a(), axes=4),
+    'data.leakage.on_axes': lambda: dict(x=a(), q=np.eye(6)),
+    'data.leakage.Near': lambda: dict(row=np.arange(2), distance=a(2)),
+    'data.leakage.near_rows': lambda: dict(x=a(), eps=.1, earlier=a(), axes=4),
+    'data.leakage.typical_distance': lambda: dict(x=a()),
+    'data.leakage.picture_hash': lambda: dict(x=a(3,64), in_shape=(1,8,8)),
+    'data.leakage.Alike': lambda: dict(row=np.arange(2), correlation=a(2)),
+    'data.leakage.look_alikes': lambda: dict(x=a(3,64), in_shape=(1,8,8), earlier=a(3,64), least=.9, bits=4),
+    'data.leakage.plot_pairs': lambda: dict(above=a(3,8,8), below=a(3,8,8), words=['1'], labels=('a','b'), most=2),
+    'data.shift.Drift': lambda: dict(psi=a(6), ks=a(6), p=a(6)),
+    'data.shift.drift': lambda: dict(a=a(), b=a(), most=4),
+    'data.shift.plot_drift': lambda: dict(psi=a(64), in_shape=(1,8,8), limit=.2),
+    'data.doubts.Neighbours': lambda: dict(rows=np.arange(2), label=np.arange(2), distance=a(2)),
+    'data.doubts.neighbours': lambda: dict(x=a(), labels=np.arange(5), others=a(), k=2, most=4),
+    'data.doubts.remoteness': lambda: dict(distance=a(5)),
+    'data.quality.Finding': lambda: dict(level='note', what='rows', where='test', expected='none', found='2'),
+    'data.quality.Limits': lambda: dict(near=.1),
+    'data.quality.Raw': lambda: few_digits()._asdict(),
+    'data.quality.raw_of': lambda: dict(split=few_digits()),
+    'data.quality.Part': lambda: dict(where='test', x=a(), y=np.arange(5), at=np.arange(5)),
+    'data.quality.part_of': lambda: dict(split=few_digits(), name='test'),
+    'data.quality.Copies': lambda: dict(same=np.arange(2), near=Near(np.arange(2), a(2)), alike=None),
+    'data.quality.copies_of': lambda: dict(part=part_of(few_digits(), 'test')[0], base=part_of(few_digits(), 'train')[0], in_shape=(1,8,8), limits=Limits()),
+    'data.quality.Survey': lambda: survey(few_digits())._asdict(),
+    'data.quality.survey': lambda: dict(split=few_digits(), limits=Limits()),
+    'data.quality.check': lambda: dict(split=few_digits(), limits=Limits()),
+    'data.quality.worst': lambda: dict(findings=check(few_digits())),
+    'data.quality.plot_classes': lambda: dict(train=np.arange(3), test=np.arange(3)),
+    'inspect.found.plot_doubts': lambda: dict(images=a(2,8,8), labels=np.arange(2), neighbours=np.arange(2), most=2),
+    'inspect.found.figures_of': lambda: dict(v=survey(few_digits()), in_shape=(1,8,8)),
+    'inspect.found.write_found': lambda: dict(v=survey(few_digits()), in_shape=(1,8,8), folder=tempfile.mkdtemp(), name='few'),
+    'train.job.refused': lambda: dict(run=tempfile.mkdtemp()),
     'data.arrays.stored_turned': lambda: dict(name='mnist'),
     'spikes.readable.unwrapped': lambda: dict(net=net()),
     'spikes.readable.hooks_left': lambda: dict(net=net()),
     'spikes.readable.is_patched': lambda: dict(m=net()),
     'spikes.readable.kind_name': lambda: dict(m=net()),
+    'spikes.readable.fold_norm': lambda: dict(synapse=nn.Linear(6,4), bn=nn.BatchNorm1d(4), name='layer 1'),
+    'spikes.convert.staircase': lambda: dict(a=x(), threshold=2., steps=4, shift=.5),
+    'spikes.convert.threshold_of': lambda: dict(a=x(), how='shift', steps=4, percentile=99., where='ReLU'),
+    'spikes.convert.from_ann': lambda: dict(net=relus(), sample=x(), steps=4, how='shift', percentile=99.),
+    'spikes.convert.hybrid_from_ann': lambda: dict(net=relus(), sample=x(), front=1, steps=4, how='shift', percentile=99.),
     'quant.folding.folded': lambda: dict(net=net()),
     'spikes.spikingjelly.from_spikingjelly': lambda: dict(net=nn.Sequential(nn.Linear(6,4), IFNode()), in_shape=(6,), steps=4, surrogate='atan', slope=2., decision='sum'),
     'checks.check_shape': lambda: dict(x=x(), axes='b n', n=6),
@@ -545,6 +595,17 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
 EXPORTED = ('c', dict(gcc='12'), 1, 1, 1, 1, '0', dict(gcc=0), {})
 
 
+def zero_program(): return replace(small_program(), layers=tuple(replace(l, reset='zero') for l in small_program().layers))
+def nir_graph(): return to_nir(zero_program()).graph
+
+
+@cache
+def nir_path():
+    path = Path(tempfile.mkdtemp())/'net.nir'
+    nir_graph().save(path)
+    return str(path)
+
+
 def small_program(): return IntegerNetwork((IntLayer(np.ones((2,3), np.int8), *np.ones((3,2), np.int32), np.ones(2)),), (3,), 2, 1., 0, 3)
 
 
@@ -587,6 +648,10 @@ CALLS |= { # what leaves the house
     'export.onnx.run_onnx': lambda: dict(data=to_onnx(small_program()).data, codes=np.ones((1,1,3), int)),
     'export.onnx.prove_onnx': lambda: dict(net=small_program(), file=to_onnx(small_program()), x=np.ones((1,3))),
     'export.onnx.from_onnx': lambda: dict(path='no such file'),
+    'geometry.order.to_curve': lambda: dict(x=np.ones((4,3), int), bits=2, curve='hilbert', threads=1),
+    'geometry.order.from_curve': lambda: dict(h=np.arange(4), axes=3, bits=2, curve='hilbert', threads=1),
+    'geometry.order.neighbour_gaps': lambda: dict(axes=2, bits=2, curve='hilbert', cells=16, seed=0),
+    'geometry.order.causal_order': lambda: dict(t=np.arange(4), x=np.ones((4,3), int), bits=2, curve='hilbert', period=8, now=0),
     'export.js.JsText': lambda: dict(name='net', module='', types='', made={}),
     'export.js.JsText.save': lambda: dict(self=in_javascript(), folder='x'),
     'export.js.to_js': lambda: dict(net=small_program(), name='net', title=''),
@@ -601,6 +666,27 @@ def i64(n): return torch.arange(n)
 
 
 CALLS |= { # what it costs
+    'export.parts.graph.NirNode': lambda: dict(kind='Input', values=dict(shape=np.array([2])), metadata={}),
+    'export.parts.graph.NirGraph': lambda: dict(nodes=nir_graph().nodes, edges=nir_graph().edges, metadata={}),
+    'export.parts.graph.NirGraph.sources': lambda: dict(self=nir_graph(), name='input'),
+    'export.parts.graph.NirGraph.only': lambda: dict(self=nir_graph(), kind='Input'),
+    'export.parts.graph.NirGraph.save': lambda: dict(self=nir_graph(), path='x.nir'),
+    'export.parts.graph.nir_bytes': lambda: dict(graph=nir_graph()),
+    'export.parts.graph.read_nir': lambda: dict(path=nir_path()),
+    'export.parts.rules.Rules': lambda: vars(Rules()).copy(),
+    'export.parts.simulators.simulator_version': lambda: dict(tool='norse'),
+    'export.parts.simulators.run_elsewhere': lambda: dict(tool='spikingjelly', path=nir_path(), x=np.ones((2,1,3)), names=['lif0'], dt=1e-4, dtype='float64'),
+    'export.graphs.NirState': lambda: dict(own={}, back={}),
+    'export.graphs.NirRun': lambda: dict(graph=nir_graph(), rules='nir'),
+    'export.graphs.NirRun.record': lambda: dict(self=NirRun(nir_graph()), x=np.ones((2,1,3)), steps=2, state=None),
+    'export.graphs.NirRun.__call__': lambda: dict(self=NirRun(nir_graph()), x=np.ones((2,1,3)), steps=2, state=None),
+    'export.networks_from_nir.network_from_nir': lambda: dict(graph=nir_graph(), rules='nir', steps=5),
+    'export.nir.NirFile': lambda: dict(name='net', graph=nir_graph(), profile='portable', dt=1e-4),
+    'export.nir.NirFile.save': lambda: dict(self=to_nir(zero_program()), folder='x'),
+    'export.nir.NirProof': lambda: dict(zip('target tools samples steps spikes fired fnv mismatches first'.split(), EXPORTED), rounded=0, near=0, decisions=0, apart={}, ties={}, refused={}),
+    'export.nir.to_nir': lambda: dict(net=zero_program(), name='net', title='', profile='portable', dt=1e-4),
+    'export.nir.from_nir': lambda: dict(path=nir_path()),
+    'export.nir.prove_nir': lambda: dict(net=zero_program(), file=to_nir(zero_program()), x=np.ones((1,3)), tools=()),
     'export.cost.fan_out': lambda: dict(weight=np.ones((2,3), np.int8), conv=(), shape=(3,)),
     'export.cost.synops': lambda: dict(codes=np.ones((4,3), np.int8), fan=np.ones(3, np.int64)),
     'export.cost.LayerCost': lambda: vars(small_cost().layers[0]).copy(),
@@ -649,7 +735,7 @@ inspect.widget.Inspector.draw inspect.widget.Inspector.paint inspect.widget.Insp
 paper.bare_axes paper.canvas_png paper.draw_png paper.ink paper.is_dark paper.label_axes paper.new_axes paper.png paper.second_axis paper.style_axes
 paper.whole_ticks quant.advice.Finding quant.advice.Reason quant.advice.Recommendation quant.counts.Comparison quant.counts.LayerProof
 quant.drift.Change quant.drift.Scales quant.drift.Sums quant.drift.Sums.add quant.drift.scales_of quant.drift.states_at_ends
-quant.drift.weight_saturation quant.fake.Observed quant.fake.stand_for quant.folding.fold_linear quant.folding.fold_norm quant.folding.pooling
+quant.drift.weight_saturation quant.fake.Observed quant.fake.stand_for quant.folding.fold_linear quant.folding.pooling
 quant.histograms.Histogram quant.histograms.Histogram.edges quant.histograms.Histogram.magnitudes quant.histograms.Histogram.merge
 quant.histograms.Magnitudes quant.histograms.Percentile quant.histograms.Percentile.edges quant.histograms.entropy_range quant.histograms.mse_range
 quant.histograms.percentile_range quant.layer.QuantLayer quant.layer.QuantLayer.codes quant.layer.QuantLayer.forward quant.layer.QuantLayer.freeze
@@ -794,6 +880,15 @@ spikes.neuron.lif_arguments:mem spikes.neuron.lif_arguments:steps spikes.neuron.
 runtime.layer.is_whole:v runtime.layer.is_op:o runtime.layer.is_conv:c runtime.network.IntegerNetwork.decide:spk
 train.config.words:v train.config.config_from:path train.config.NetworkSettings:learn train.config.Config:learn files.hash_json:x tables.measured:name tables.measured_parts:name
 nonary.companding.encode_complex:z nonary.companding.overflows:z
+data.leakage.Near:row data.leakage.Near:distance
+data.leakage.Alike:row data.leakage.Alike:correlation
+data.shift.Drift:psi data.shift.Drift:ks data.shift.Drift:p
+data.doubts.Neighbours:rows data.doubts.Neighbours:label data.doubts.Neighbours:distance
+data.quality.Limits:near data.quality.Limits:alike data.quality.Limits:doubts data.quality.Limits:psi data.quality.Limits:p data.quality.Limits:balance data.quality.Limits:remote
+data.quality.Raw:x_train data.quality.Raw:y_train data.quality.Raw:x_test data.quality.Raw:y_test data.quality.Raw:in_shape data.quality.Raw:classes data.quality.Raw:name data.quality.Raw:scale
+data.quality.Part:where data.quality.Part:x data.quality.Part:y data.quality.Part:at
+data.quality.Copies:same data.quality.Copies:near data.quality.Copies:alike
+data.quality.Survey:findings data.quality.Survey:train data.quality.Survey:test data.quality.Survey:copies data.quality.Survey:drift data.quality.Survey:neighbours
 '''
 
 

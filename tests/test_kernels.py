@@ -354,6 +354,20 @@ def run_unpack_events(mod, rng, T, B, N, threads):
     return events,state
 
 
+CURVES = [(n,b,h) for n,b in ((1,31),(2,2),(2,31),(3,21),(9,7),(63,1)) for h in (0,1)]
+
+def run_curve_index(mod, rng, T, B, N, threads, n, bits, hilbert):
+    x,h = rng.integers(0, 2**bits, (T*B*N//3,n)).astype(np.int32),np.full(T*B*N//3, 7, np.int64)
+    mod.curve_index(x, bits, bool(hilbert), h, threads)
+    return h,
+
+
+def run_curve_cell(mod, rng, T, B, N, threads, n, bits, hilbert):
+    h,x = rng.integers(0, 2**(n*bits), T*B*N//3),np.full((T*B*N//3,n), 7, np.int32)
+    mod.curve_cell(h, bits, bool(hilbert), x, threads)
+    return x,
+
+
 REAL = 'float32','float64'
 WANTED = 'sbmcu','s','b','m','c','u',''
 CASES = dict(
@@ -390,7 +404,9 @@ CASES = dict(
     bin_events=('binning', run_bin_events, list(itertools.product(('uint8','int32'), (0,1), (0,1)))),
     split_events=('binning', run_split_events, [()]),
     is_recording=('binning', run_is_recording, [(0,0),(0,-1),(0,2**53),(0,999),(0,2**63-1),(1,9),(1,5<<16),(1,2<<32)]),
-    unpack_events=('binning', run_unpack_events, [()]))
+    unpack_events=('binning', run_unpack_events, [()]),
+    curve_index=('order', run_curve_index, CURVES),
+    curve_cell=('order', run_curve_cell, CURVES))
 
 
 def results(kernel, level, sizes, threads=1):
@@ -425,7 +441,7 @@ def test_levels_agree(kernel):
 
 
 @pytest.mark.parametrize('kernel', ('lif_forward','lif_backward','readout_forward','readout_backward','listed_products','listed_gradient','lif_int_forward','lif_states_forward','nearest_level','fake_quantize_rows','fake_quantize_back','code_rows','code_rows_back','event_products','dense_products','packed_event_products','fused_forward','fused_network','quantize_nonary','pack_nits','unpack_nits','pack_planes','unpack_planes',
-                                    'encode_digits','decode_digits','add_saturate','add_carries','multiply_nonary','dot_nits'))
+                                    'encode_digits','decode_digits','add_saturate','add_carries','multiply_nonary','dot_nits','curve_index','curve_cell'))
 def test_threads_change_nothing(kernel):
     one = results(kernel, LEVELS[-1], (3,3,700))
     for threads in 2,5,16: assert results(kernel, LEVELS[-1], (3,3,700), threads)==one, threads
@@ -499,6 +515,8 @@ def apart_of(mod, kernel, levels=(-1,0,1)):
         bin_events=(dict(events=o(8,2), splits=np.array([0,4,8]), b=0, height=2, width=3, out=i(2,1,12), count=1, num_threads=1), 'out', ''),
         split_events=(dict(events=o(8,2), edges=o(8), splits=o(8)), 'splits', ''),
         unpack_events=(dict(data=u(40), events=o(8,2), state=o(2)), 'events state', ''),
+        curve_index=(dict(x=i(8,3), bits=2, hilbert=1, h=o(8), num_threads=1), 'h', ''),
+        curve_cell=(dict(h=o(8), bits=2, hilbert=1, x=i(8,3), num_threads=1), 'x', ''),
         pack_rows=(dict(weight=l(4,10), words=np.zeros((4,2), np.uint16)), 'words', ''),
         packed_event_products=(dict(spk=u(4,8), words=np.zeros((8,2), np.uint16), out=i(4,10)), 'out', ''),
         nearest_level=(dict(x=f(8), levels=table, bounds=np.float32([-.5,.5]), table=table.copy(), out=f(8), clipped=o(3), rate=1., cells=i(0), num_threads=1), 'out clipped', ''),
@@ -546,6 +564,7 @@ def test_what_is_written_is_apart(kernel, level):
 
 OUTSIDE = dict(
     bin_events=[dict(splits=[1,4,8]), dict(splits=[0,9,8]), dict(splits=[0,4,9]), dict(splits=[0,8]), dict(b=1), dict(b=-1), dict(height=0), dict(width=0), dict(num_threads=0)],
+    curve_index=[dict(bits=0), dict(bits=22), dict(num_threads=0), dict(h=[0]*7)], curve_cell=[dict(bits=0), dict(bits=22), dict(num_threads=0), dict(h=[0]*7)],
     split_events=[dict(splits=[0]*7)], unpack_events=[dict(state=[9,0]), dict(state=[-1,0]), dict(state=[0]), dict(data=[0]*9)],
     fused_network=[dict(layers=l) for l in ([[8,32,31,0],[32,32,0,3]], [[8,32,0,4],[32,32,0,3]], [[8,32,0,0],[31,32,0,3]], [[7,32,0,0],[32,32,0,3]], [[8,0,0,0],[0,32,0,3]])]+[dict(classes=33), dict(classes=-1), dict(least=0), dict(steps=-1)],
     lif_int_forward=[dict(m=[65537]*8), dict(m=[-1]*8)],

@@ -5,6 +5,7 @@ Accuracies: each policy and seed is one `quarantion run`.
     python tools/measure.py digits                    # 5 seeds, 4 policies, on the CPU
     python tools/measure.py time                      # the default job, five times
     python tools/measure.py exports --run RUN         # flash, memory and proofs of what leaves the house
+    python tools/measure.py nir                       # which simulators run which programs as graphs of NIR
     python tools/measure.py tutorials                 # how long each tutorial runs, on two threads
     python tools/measure.py bench                     # every benchmark, or those named after it
     python tools/measure.py break-even                # the constants by which the runtime chooses, into its notebook
@@ -16,6 +17,7 @@ Accuracies: each policy and seed is one `quarantion run`.
         tests layers steps grid own memory mnist parts # each takes the place of what was stored of it
         tests test_cuda_codes.py                      # only these files
         mnist --save DIR; mnist --from DIR            # trained where kernels are not compiled, proved where they are
+    python tools/measure.py convert --data-dir FOLDER # ReLU networks into spikes: digits and MNIST, 3 seeds
     python tools/measure.py until --data-dir FOLDER   # answers before the end, of digits and MNIST; 2 seeds of each
     python tools/measure.py mnist --jobs 5 -- --data-dir FOLDER --device cuda
     python tools/measure.py frontier --seeds 3 --jobs 12 --data-dir FOLDER --device cuda   # bytes against accuracy
@@ -172,6 +174,78 @@ def exports(run, path):
     put(path, dict(command='python tools/measure.py exports' + ' --run RUN'*bool(run), rows=rows))
 
 
+def nir_program(code, seed=0, **how):
+    "40 inputs, 50 hidden neurons and 10 that fire, of random codes"
+    import numpy as np
+    from quarantion.runtime.layer import ONE, IntLayer
+    from quarantion.runtime.network import IntegerNetwork
+    top,rng = dict(int8=127, int4=7, nonary=4, ternary=1)[code],np.random.default_rng(seed)
+    def layer(c, j, leak=.9, reset='zero', current=False, recurrent=False):
+        full = lambda v: np.full(c, v, np.int32)
+        theta = max(2, int(top*np.sqrt(j)*.6))*256
+        more = dict(current_leak=full(ONE//2)) if current else {}
+        if recurrent and c==50: more['recurrent'] = rng.integers(-top, top+1, (c,c)).astype(np.int8)
+        m = full(leak*ONE) if leak else rng.integers(ONE//2, ONE, c).astype(np.int32)
+        return IntLayer(rng.integers(-top, top+1, (c,j)).astype(np.int8), full(0), full(theta)+rng.integers(-3, 4, c).astype(np.int32), m,
+                        np.full(c, 1/theta), guard=8, reset='none' if reset=='readout' and c==10 else 'zero' if reset=='readout' else reset,
+                        quant_max=127, **more)
+    return IntegerNetwork((layer(50, 40, **how),layer(10, 50, **how)), (40,), 100, 1., 0, 1)
+
+
+def nir_pictures(pool):
+    "A convolution, a pooling or none, and ten neurons"
+    import numpy as np
+    from quarantion.runtime.layer import ONE, IntLayer, Op
+    from quarantion.runtime.network import IntegerNetwork
+    rng = np.random.default_rng(0)
+    def layer(w, theta, **how):
+        full = lambda v: np.full(len(w), v, np.int32)
+        return IntLayer(w.astype(np.int8), full(0), full(theta*256), full(.9*ONE), np.full(len(w), 1/theta/256), guard=8, reset='zero', **how)
+    conv = layer(rng.integers(-4, 5, (4,1,3,3)), 9, conv=((1,1),(1,1),(1,1),1))
+    ops = (Op('sum', (2,2), (2,2)),Op('flatten')) if pool else (Op('flatten'),)
+    return IntegerNetwork((conv,layer(rng.integers(-4, 5, (10,64 if pool else 256)), 30, before=ops)), (1,8,8), 100, 1., 0, 1)
+
+
+NIR_KINDS = [('two layers, reset to zero', {}), ('a readout behind them', dict(reset='readout')), ('no leak', dict(leak=1.)),
+             ('a leak for each neuron', dict(leak=0)), ('currents that last', dict(current=True)), ('recurrent', dict(recurrent=True)),
+             ('reset by subtraction', dict(reset='subtract')), ('the same, a step later', dict(reset='subtract_delayed'))]
+
+
+def nir(path):
+    "Programs as graphs of NIR, by each simulator"
+    import tempfile as t
+
+    import numpy as np
+    from quarantion.export.nir import prove_nir, to_nir
+    from quarantion.export.parts.floats import float_records
+    from quarantion.export.parts.simulators import SIMULATORS, run_elsewhere, simulator_version
+    tools = {n:simulator_version(n) for n in SIMULATORS}
+    x,codes,kinds = (np.random.default_rng(1).random((100,200,40))<.4).astype(float),[],[]
+    for code in 'int8','int4','nonary','ternary':
+        net = nir_program(code)
+        file,(want,near) = to_nir(net),float_records(net, x.astype(np.int32), 100)
+        proof,by = prove_nir(net, file, x),{}
+        with t.TemporaryDirectory() as d:
+            file.save(d)
+            for n in tools:
+                got = {k:run_elsewhere(n, f'{d}/net.nir', x, ['lif0','lif1'], 1e-4, k) for k in ('float64','float32')}
+                by[n] = {k:sum(int((a.spk!=b.spk).sum()) for a,b in zip(want, g)) for k,g in got.items()}
+        codes.append(dict(codes=code, spikes=proof.spikes, fired=proof.fired, spikes_differing=by, rounded=proof.rounded, near=near))
+        print(codes[-1], flush=True)
+    pictures = (np.random.default_rng(1).random((100,20,1,8,8))<.4).astype(float)
+    nets = [(what, nir_program('nonary', **how), x[:,:20]) for what,how in NIR_KINDS]
+    nets += [(f'a convolution{", sums of windows" if pool else ""}', nir_pictures(pool), pictures) for pool in (False,True)]
+    for what,net,x in nets:
+        profile = 'exact-soft' if any(l.reset.startswith('sub') for l in net.layers) else 'portable'
+        proof = prove_nir(net, to_nir(net, profile=profile), x, tuple(tools))
+        told = lambda v,ties: f'{v} samples differ' if v else f'{ties} of {proof.samples} samples by a tie' if ties else 'same'
+        said = {n:told(v, proof.ties[n]) for n,v in proof.mismatches.items()}
+        said |= {n:v.removeprefix(f'{n}: file: expected one that it reads and runs, found ')[:120] for n,v in proof.refused.items()}
+        kinds.append(dict(what=what, profile=profile, spikes=proof.spikes, by=said))
+        print(kinds[-1], flush=True)
+    put(path, dict(command='python tools/measure.py nir', tools=dict(quarantion='float64')|tools, nir=version_of('nir'), codes=codes, kinds=kinds))
+
+
 def train_parts(old):
     "What a training step is made of, with the quantized one as it was when this was first measured"
     from quarantion.bench.train import bench_train_parts
@@ -184,7 +258,7 @@ def train_parts(old):
 def bench(names, path):
     "Rows of each benchmark, kept as soon as they are there"
     from quarantion.cli import BENCHES
-    for name in names or BENCHES:
+    for name in names or [b for b in BENCHES if b!='convert']: # that has a command of its own
         how = ['bench', name, *['--threads','1']*(name=='codes')] # an encoder works on one
         r = quarantion(*how, '--json', stdout=subprocess.PIPE, text=True, check=True)
         d = json.loads(r.stdout)
@@ -648,6 +722,32 @@ def gpu(names, a, path):
         print(f'{part}: {time.perf_counter()-began:.0f} s', flush=True)
 
 
+CONVERT = [('digits',{},3), ('mnist',{},3), ('mnist',dict(hidden=(400,400), epochs=6),1), # data, settings, seeds
+           ('mnist',dict(hidden=('conv',), epochs=4, sample=1000),1)]
+
+
+def convert(a, path):
+    "ReLU networks that become spikes, beside SpikingJelly, on one thread; no MNIST where there is no folder"
+    from dataclasses import asdict
+    import torch
+    from quarantion.bench.convert import CONVERT_SETTINGS, CONVERT_STEPS, convert_rows
+    from quarantion.data.sets import load_split
+    torch.set_num_threads(1)
+    rows,began = [],time.perf_counter()
+    for data,settings,seeds in CONVERT:
+        if data=='mnist' and not a.data_dir: continue
+        split = load_split(data, a.data_dir if data=='mnist' else '')
+        most = 64 if settings.get('hidden')==('conv',) else 256
+        for s in range(min(seeds, a.seeds)):
+            for r in convert_rows(data, split, s, tuple(t for t in CONVERT_STEPS if t<=most), **settings):
+                rows.append(asdict(r))
+                said = f'{r.work}, seed {s}, {r.who} {r.how}, T = {r.steps}: {r.accuracy:.2%}'
+                print(f'{time.perf_counter()-began:5.0f} s  {said}', flush=True)
+            versions = {n:version_of(n) for n in ('torch','spikingjelly')}
+            put(path, dict(command='python tools/measure.py convert --data-dir FOLDER', machine=f'{cpu()}, 1 thread',
+                           versions=versions, settings=CONVERT_SETTINGS, seconds=time.perf_counter()-began, rows=rows))
+
+
 def frontier_settings(a):
     "The settings of each network that is trained"
     shared = dict(data='mnist', data_dir=a.data_dir, hidden=1000, epochs=a.epochs, batch=256, lr=.0015, device=a.device)
@@ -685,8 +785,8 @@ def frontier(a, path):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'codes', 'frontier', 'until',
-                                    'tutorials', 'exports', 'gpu', 'bits'])
+    p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
+                                    'tutorials', 'exports', 'gpu', 'bits', 'nir'])
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')
@@ -706,10 +806,12 @@ def main():
     if a.name=='accuracy': return accuracy(a.seeds, a.out or MEASURED/'accuracy.json')
     if a.name=='codes': return codes(a.seeds, a.out or MEASURED/'codes.json')
     if a.name=='claims': return claims(a.data_dir, a.seeds, a.out or MEASURED/'claims.json')
+    if a.name=='convert': return convert(a, a.out or MEASURED/'convert.json')
     if a.name=='until': return until(a, a.out or MEASURED/'until.json')
     if a.name=='frontier': return frontier(a, a.out or MEASURED/'frontier.json')
     if a.name=='gpu': return gpu(more, a, a.out or MEASURED/'gpu.json')
     if a.name=='exports': return exports(a.run, a.out or MEASURED/'exports.json')
+    if a.name=='nir': return nir(a.out or MEASURED/'nir.json')
     if a.name=='tutorials': return tutorials(a.out or MEASURED/'tutorials.json')
     if a.name=='bench': return bench(more, a.out or MEASURED/'bench.json')
     if a.name=='bits': return bits(a.seeds, a.out or MEASURED.parent.parent/'tests'/'stored'/'bits.json')

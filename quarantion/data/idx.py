@@ -75,7 +75,7 @@ def find_mnist(
         sets,above = [s for s in _SETS[1:] if _stem(s)==folder.name],folder.parent
         if not sets or not os.path.isdir(above): fail('data_dir', str(folder), 'a folder with IDX files', 'no folder')
         folder = above
-    places = [folder,*sorted({folder/'raw', folder/'MNIST'/'raw', *folder.glob('*/raw')})]
+    places = [folder,*sorted({folder/'raw', folder/'MNIST'/'raw', *folder.glob('*/raw'), *folder.glob('gzip')})]
     held = [(p,parts) for p in places for parts in sets if _has(p, parts[0]) or _has(p, parts[1])]
     if not held: return Found(folder, *sets[0], places)
     place,parts = held[0]

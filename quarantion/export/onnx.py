@@ -174,7 +174,7 @@ def to_onnx(
 # %% ../../nbs/export/onnx.ipynb #d59db01e
 def _session(data):
     try: import onnxruntime as rt
-    except ImportError: fail('onnxruntime', 'onnx', 'it to be installed (pip install quarantion[onnx])', 'none')
+    except ImportError: fail('onnxruntime', 'onnx', 'it to be installed (pip install onnxruntime)', 'none')
     options = rt.SessionOptions()
     options.log_severity_level = 3
     try: return rt.InferenceSession(data, options, providers=['CPUExecutionProvider']),rt.__version__

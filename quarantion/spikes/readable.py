@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LAYERS', 'FORMS', 'tensors_in', 'unwrapped', 'copied', 'plain_weights', 'hooks_left', 'fixed_pool', 'Readable',
-           'is_patched', 'kind_of', 'kind_name', 'role', 'plain']
+           'is_patched', 'kind_of', 'kind_name', 'role', 'plain', 'fold_norm']
 
 # %% ../../nbs/spikes/readable.ipynb #10cb0a52
 import copy
@@ -240,3 +240,23 @@ FORMS = { # what else can be read: words, and layers with it
     'batch norm after average pooling': (_FOLDED, lambda: _picture(nn.AvgPool2d(2), nn.BatchNorm2d(4))),
     'batch norm after max pooling': (f'{_FOLDED}, where its weights are above 0',
         lambda: _picture(nn.MaxPool2d(2), nn.BatchNorm2d(4)))}
+
+# %% ../../nbs/spikes/readable.ipynb #f03ab96d
+@typed
+@torch.no_grad()
+def fold_norm(
+    synapse:nn.Module, # `Linear` or `Conv2d`
+    bn:nn.Module, # The batch norm that follows it
+    name:str # What the error calls that
+)->nn.Module: # Of the same kind, new
+    "Weights with the batch norm that follows them; raises `CheckError`"
+    if bn.running_var is None: fail('batch norm', name, 'running statistics', 'none')
+    new = type(synapse).__new__(type(synapse))
+    nn.Module.__init__(new)
+    new.__dict__.update({k:v for k,v in synapse.__dict__.items() if k not in ('_parameters','_buffers','_modules')})
+    g = (torch.ones_like(bn.running_mean) if bn.weight is None else bn.weight)/torch.sqrt(bn.running_var+bn.eps)
+    b = torch.zeros_like(g) if bn.bias is None else bn.bias
+    old = 0 if synapse.bias is None else synapse.bias
+    new.weight = nn.Parameter(synapse.weight*g.reshape(-1, *[1]*(synapse.weight.ndim-1)))
+    new.bias = nn.Parameter((old-bn.running_mean)*g+b)
+    return new

@@ -46,7 +46,8 @@ def usual(
 def _default(f):
     first,*more = ((d,usual(f, d)) for d in (USUAL if f.default is None else ['digits']))
     others = ', '.join(f'{d}: {v}' for d,v in more if v!=first[1])
-    return ('none' if first[1] in ('',()) else str(first[1]))+(f' ({others})' if others else '')
+    plain = 'none' if first[1] in ('',()) else 'no' if first[1] is False else str(first[1])
+    return plain+(f' ({others})' if others else '')
 
 def told(
     f # A field made by `setting`
@@ -78,7 +79,7 @@ def in_interval(
         fail('`v`, `inside`', 'in_interval', 'a number, and an interval such as [0, 1)', f'{v!r}, {inside!r}')
 
 # %% ../../nbs/train/config.ipynb #25219ea4
-_TYPES = {str:'a string', int:'a whole number', float:'a number', tuple:'a list of words'}
+_TYPES = {str:'a string', int:'a whole number', float:'a number', bool:'true or false', tuple:'a list of words'}
 
 def checked(
     f, # A field made by `setting`
@@ -261,6 +262,7 @@ class Config(LearningSettings):
     prune:float=setting(0., 'Part of the weights that stays zero in the quantized network', '[0, 1)')
     l1:float=setting(0., 'Price of the mean |weight code| of a layer, for small files', '[0, 1e6]')
     gates:tuple=setting((), 'What is asked of the result, such as max_drop=0.01 and min_sqnr=10')
+    check_data:bool=setting(False, 'Stop before training where the data set has an error', later=True)
     seed:int=setting(0, 'Of weights, order and encoder', '[0, 4294967295]')
     device:str=setting('cpu', 'Of torch', of=('cpu','cuda','cuda:*'))
     version:int=setting(RUN_VERSION, 'Of the run directory')

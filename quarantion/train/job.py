@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CHECKPOINT', 'MODEL', 'SAMPLE', 'load_data', 'fitted', 'start', 'settings', 'build', 'few', 'choose_policy',
-           'quantized', 'test_batches', 'rehearse', 'Checkpoint', 'train', 'restored', 'prove', 'finish']
+           'quantized', 'test_batches', 'rehearse', 'Checkpoint', 'refused', 'train', 'restored', 'prove', 'finish']
 
 # %% ../../nbs/train/job.ipynb #f75f03e0
 import copy, json, math, platform, re, time, warnings
@@ -18,9 +18,10 @@ from torch import nn
 from .. import __version__
 from ..checks import fail, typed
 from ..runtime.layer import is_whole
+from ..data.quality import Finding, check, worst
 from ..data.sets import load_split
 from ..data.samples import Split, digest, pictures
-from ..files import append_jsonl, audit, cut_jsonl, load_tensors, read_jsonl, save_tensors, write_atomic
+from ..files import append_jsonl, as_path, audit, cut_jsonl, load_tensors, read_jsonl, save_tensors, write_atomic
 from ..quant.calibration import calibrate
 from ..quant.lowering import lower
 from ..quant.policy import Policy, dump_policy, read_policy
@@ -340,6 +341,23 @@ def _phase(run, cfg, split, at, progress):
     take(at.mean, model) # from here on it is the network
     return at._replace(mean={})
 
+# %% ../../nbs/train/job.ipynb #5b8c3ea5
+def _accept(run, split):
+    "Look at the data before training; raises `CheckError` for an error in them"
+    found = check(split)
+    bad = worst(found)
+    audit(run/'audit.jsonl', 'refused' if bad else 'checked', findings=[f._asdict() for f in found])
+    if bad: fail('data', split.name, 'none with an error', '; '.join(map(str, bad)))
+
+def refused(
+    run # A run directory
+)->list: # The errors in its data, in words; none where it was not stopped by them
+    "Why a run was stopped before its training"
+    path = as_path(run)/'audit.jsonl'
+    last = read_jsonl(path)[-1:] if path.exists() else []
+    found = last[0]['facts']['findings'] if last and last[0].get('event')=='refused' else []
+    return [str(f) for f in worst([Finding(**f) for f in found])]
+
 # %% ../../nbs/train/job.ipynb #cdacfaa4
 def train(
     run:Path, # A run directory, new or interrupted; hold its `Lock`
@@ -349,6 +367,7 @@ def train(
     "Train, or go on training, both networks of a run"
     cfg = settings(run)
     at = _restore(run, cfg, split)
+    if cfg.check_data and (at.phase,at.epoch)==('float',0): _accept(run, split)
     if at.phase=='float': at = _phase(run, cfg, split, at, progress)
     if cfg.policy=='float': return at.net,None,at.float_accuracy
     if at.phase=='float': at = at._replace(q=quantized(run, at.net, cfg, split), opt={}, phase='qat', epoch=0)

@@ -16,7 +16,7 @@ from ...runtime.layer import ONE, leak
 def need_onnx():
     "The package; raises `CheckError` that says what to install"
     try: import onnx
-    except ImportError: fail('onnx', 'export', 'it to be installed (pip install quarantion[onnx])', 'no such module')
+    except ImportError: fail('onnx', 'export', 'it to be installed (pip install onnx onnxruntime)', 'no such module')
     return onnx
 
 class Nodes:
