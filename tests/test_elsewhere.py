@@ -86,7 +86,7 @@ def test_quantizers_that_a_state_cannot_say(tmp_path):
     state = torch.load(STORED/'brevitas.pt', weights_only=True)
     x = rand(4,1,8,8)
     for more,says in (({'0.weight_quant.tensor_quant.msb_clamp_bit_width_impl.bit_width_offset':torch.ones(1)}, 'quantizer'), ({'0.weight_quant.tensor_quant.scaling_impl.value':torch.zeros(4)}, 'above 0'),
-                      ({'0.weight':torch.ones(4,1,2,2)}, 'shape'), ({'4.weight':torch.full((10,144), torch.nan)}, 'finite'), ({'9.weight':torch.ones(3,3)}, 'layers of weights')):
+                      ({'0.weight':torch.ones(4,1,2,2)}, 'shape'), ({'4.weight':torch.full((10,144), torch.nan)}, 'finite'), ({'9.weight':torch.ones(3,3)}, 'layer 9: scale')):
         with pytest.raises(CheckError, match=says): from_brevitas(state|more, conv(), x, bits=4)
     for bits in (None, 1, 9, True, '4', {'0':4}):
         with pytest.raises(CheckError, match='bits'): from_brevitas(state, conv(), x, bits=bits)

@@ -44,7 +44,8 @@ def _codes_of(state, p, bits, scales):
     "As Brevitas makes codes, in the same order of the same operations"
     w,b = p.held['weight'],_bits_of(bits, p.name)
     s,top = _largest(state, p, scales).to(w)/(2**(b-1)-1),2**(b-1)-1
-    if len(s) not in (1,len(w)) or not bool((s>0).all()): fail('scale', f'layer {p.name}', f'1 or {len(w)}, above 0', shown(s))
+    if len(s) not in (1,len(w)) or not bool((s>0).all()):
+        fail('scale', f'layer {p.name}', f'1 or {len(w)}, above 0', shown(s))
     return Codes(p.name, torch.round(w/s.reshape(-1, *[1]*(w.ndim-1))).clamp(-top, top), s, b)
 
 # %% ../../nbs/quant/brevitas.ipynb #4cf52410
@@ -56,7 +57,8 @@ def _module_codes(net):
         with torch.no_grad(): q = m.quant_weight()
         where = f'layer {name}'
         try: codes,scale,zero,bits = q.int(),q.scale.detach(),q.zero_point.detach(),int(q.bit_width)
-        except (AttributeError, TypeError, RuntimeError, ValueError) as e: fail('weights', where, 'integers', shown(str(e)))
+        except (AttributeError, TypeError, RuntimeError, ValueError) as e:
+            fail('weights', where, 'integers', shown(str(e)))
         if bool((zero!=0).any()): fail('zero point', where, '0', shown(zero))
         out[name] = Codes(name, codes.detach(), scale.reshape(-1), max(2, bits))
     want = 'a file, names and tensors, or a network with layers of Brevitas'

@@ -13,7 +13,7 @@ from ..checks import as_array, check_finite, fail, shown, typed, warn
 from .network import QuantNetwork, prepare
 from .policy import Policy
 from ..spikes.network import Network
-from ..spikes.readable import copied
+from ..spikes.readable import copied, role
 from ..spikes.stage import stages
 
 # %% ../../nbs/quant/elsewhere.ipynb #066266c8
@@ -30,7 +30,8 @@ class Codes:
         if not 2<=self.bits<=8: fail('`bits`', where, '2 to 8', self.bits)
         if k.ndim not in (2,4) or k.is_floating_point() and not bool((k==k.round()).all()):
             fail('`codes`', where, 'whole numbers `[C, J]` or `[C, J, h, w]`', shown(k))
-        if s.ndim!=1 or len(s) not in (1,len(k)): fail('`scale`', where, f'one, or one for each of {len(k)} rows', shown(s))
+        if s.ndim!=1 or len(s) not in (1,len(k)):
+            fail('`scale`', where, f'one, or one for each of {len(k)} rows', shown(s))
         check_finite(s, 'scale', where)
         if not bool((s>0).all()): fail('`scale`', where, 'above 0', float(s.min()))
 
@@ -52,7 +53,8 @@ def _kept(k, last, exact):
     "Codes that a program can have"
     where,beyond = f'layer {k.name}',int((k.codes<-k.top).sum())
     if int(k.codes.abs().max())>k.top+1 or bool((k.codes>k.top).any()):
-        fail('`codes`', where, f'-{k.top} to {k.top}, of {k.bits} bits', f'{int(k.codes.min())} … {int(k.codes.max())}')
+        ends = f'{int(k.codes.min())} … {int(k.codes.max())}'
+        fail('`codes`', where, f'-{k.top} to {k.top}, of {k.bits} bits', ends)
     if beyond:
         want = f'-{k.top} to {k.top} (exact=False makes -{k.top+1} to -{k.top})'
         if exact: fail('`codes`', where, want, f'{beyond} of -{k.top+1}')
@@ -100,9 +102,10 @@ def _with_weights(net, weights):
     "A copy whose weights are what codes stand for"
     new = copied(net)
     there = [s.synapse for s in stages(new)]
-    if len(there)!=len(weights): fail('layers of weights', 'with_codes', f'{len(there)}, as the network has', len(weights))
+    if len(there)!=len(weights):
+        fail('layers of weights', 'with_codes', f'{len(there)}, as the network has', len(weights))
     for m,k in zip(there, weights):
-        if not isinstance(k, Codes): fail('`weights`', 'with_codes', 'Codes of each layer', shown(k))
+        if type(k) is not Codes: fail('`weights`', 'with_codes', 'Codes of each layer', shown(k))
         want,found = list(m.weight.shape),list(k.codes.shape)
         if want!=found: fail('`codes`', f'layer {k.name}', f'shape {want}', found)
         m.weight.copy_(k.codes.double()*k.scale.double().reshape(-1, *[1]*(k.codes.ndim-1)))
@@ -120,7 +123,7 @@ def with_codes(
     "A prepared network with the codes and scales of another library; raises `CheckError`"
     ss,net = stages(net),_with_weights(net, weights)
     for s in ss:
-        if any(isinstance(m, nn.Linear) for m in s.before):
+        if any(role(m)=='weights' for m in s.before):
             fail('weights', f'layer {s.name}', 'neurons between two layers of weights', 'none')
         want = 'none that return, whose weights have a scale of their own'
         if s.neurons.recurrent is not None: fail('neurons', f'layer {s.name}', want, 'recurrent ones')

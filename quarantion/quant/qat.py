@@ -39,7 +39,8 @@ def _codes_of(state, p, bits, scales):
     if s is None and scales is not None and p.name in scales: s = torch.as_tensor(scales[p.name])*1.
     if s is None: fail('scale', where, 'one in the state, or in `scales`', 'none')
     if zero is not None and bool((zero!=0).any()):
-        fail('zero point', where, '0, as of symmetric quantizers', f'others in {int((zero!=0).sum())} of {zero.numel()} rows')
+        found = f'others in {int((zero!=0).sum())} of {zero.numel()} rows'
+        fail('zero point', where, '0, as of symmetric quantizers', found)
     s = s.reshape(-1)
     if len(s) not in (1,len(w)) or not bool((s>0).all()): fail('scale', where, f'1 or {len(w)}, above 0', shown(s))
     return Codes(p.name, w.to(torch.int32) if done else _rounded(w, s, bits), s, bits)

@@ -55,7 +55,8 @@ def _pickled(path): # in the other process
     "Pieces of a file of `torch.save`"
     try: state = torch.load(path, map_location='cpu', weights_only=True)
     except MemoryError: raise
-    except Exception as e: fail('contents', path, 'tensors alone, by torch.save', shown(re.split('[\n\x1b]', str(e))[0])) # of any class
+    except Exception as e: # of any class
+        fail('contents', path, 'tensors alone, by torch.save', shown(re.split('[\n\x1b]', str(e))[0]))
     for k in _WITHIN:
         if isinstance(state, dict) and isinstance(state.get(k), dict): state = state[k]
     if not isinstance(state, dict): fail('contents', path, 'names and tensors', type(state).__name__)
@@ -64,6 +65,7 @@ def _pickled(path): # in the other process
         if t.dtype.is_complex: fail(f'`{name}`', path, 'real numbers', t.dtype)
         yield name,t.contiguous().numpy()
 
+# %% ../../nbs/spikes/pickles.ipynb #0e9a2221
 def _read_state(path):
     "Names and tensors of a file"
     data,where = read_bytes(path),str(path)

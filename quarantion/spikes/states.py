@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from ..checks import fail, shown, typed, warn
 from .network import Network
-from .neuron import LIF, Neurons
+from .neuron import LIF
 from .pickles import read_state
 from .readable import copied, role
 
@@ -22,7 +22,8 @@ class Part(NamedTuple):
     kind:str # `weights`, `norm` or `neurons`
     held:dict # Name in the layer, and tensor
 
-_ONE = 'weight','bias','running_mean','running_var','beta','threshold','alpha','reset_mechanism_val','graded_spikes_factor'
+_ONE = ('weight','bias','running_mean','running_var','beta','threshold','alpha','reset_mechanism_val',
+        'graded_spikes_factor')
 
 def _kind(held):
     if 'threshold' in held and 'beta' in held: return 'neurons'
@@ -73,18 +74,23 @@ def _fill_back(back, held, where):
     "Weights by which spikes return"
     if bool(held)!=(back is not None): fail('recurrent weights', where, 'neurons of the same kind', 'another')
     if not held: return
-    if 'V' in held: held = dict(weight=held['V'].reshape(back.weight.shape if held['V'].numel()==back.weight.numel() else -1))
+    if 'V' in held:
+        same = held['V'].numel()==back.weight.numel()
+        held = dict(weight=held['V'].reshape(back.weight.shape if same else -1))
     for k in ('weight','bias'): _take(back, k, held.get(k), f'{where}, recurrent')
 
+# %% ../../nbs/spikes/states.ipynb #a1df9e52
 def _fill_neurons(m, p, rows):
     "Leaks and thresholds, one for all or one for each; and what returns"
     reset = _reset(p)
-    if reset is not None and m.reset!=reset: fail('reset', f'neurons {p.name}', f'{m.reset}, as the network has', reset)
+    if reset is not None and m.reset!=reset:
+        fail('reset', f'neurons {p.name}', f'{m.reset}, as the network has', reset)
     for k in ('beta','threshold','alpha'):
         v,old = p.held.get(k),getattr(m, k, None)
         if (v is None)!=(old is None): fail(f'`{k}`', f'neurons {p.name}', 'neurons of the same kind', 'another')
         if v is None: continue
-        if v.numel() not in (1,rows,old.numel()): fail(f'`{k}`', f'neurons {p.name}', f'1 or {rows} values', v.numel())
+        if v.numel() not in (1,rows,old.numel()):
+            fail(f'`{k}`', f'neurons {p.name}', f'1 or {rows} values', v.numel())
         v = v.reshape(()) if v.numel()==1 else v.reshape(-1).to(old.dtype)
         if k!='threshold': v = v.clamp(0, 1) # as snnTorch does in each step
         m._keep(k, v, isinstance(old, nn.Parameter))
@@ -97,7 +103,7 @@ def _layers(net):
     "Layers of a network by kind"
     kinds = dict(weights=[], norm=[], neurons=[])
     for i,m in enumerate(net.layers):
-        kind = 'neurons' if isinstance(m, Neurons) else role(m)
+        kind = 'neurons' if hasattr(m, 'reset') else role(m)
         if kind in kinds: kinds[kind].append((i,m))
     return kinds
 
@@ -134,7 +140,8 @@ def _made(parts):
     if any(a[0]!=b[1] for a,b in zip(sizes, sizes[1:])): fail('layers', 'state', hint, sizes)
     layers = []
     for w,n in zip(weights, neurons):
-        layers += [nn.Linear(*w.held['weight'].shape[::-1], bias='bias' in w.held), LIF(reset=_reset(n) or 'subtract_delayed')]
+        linear = nn.Linear(*w.held['weight'].shape[::-1], bias='bias' in w.held)
+        layers += [linear,LIF(reset=_reset(n) or 'subtract_delayed')]
     return layers
 
 @typed
