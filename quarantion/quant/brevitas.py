@@ -77,7 +77,7 @@ def from_brevitas(
     exact:bool=True # Refuse what cannot be kept, instead of changing it with a warning?
 )->QuantNetwork: # With their codes and scales; to be lowered, or trained further
     "A quantized network of Brevitas, prepared; raises `CheckError`"
-    theirs = _module_codes(state) if isinstance(state, nn.Module) else None
+    theirs = _module_codes(state) if hasattr(state, 'named_modules') else None
     held = read_state(state.state_dict() if theirs else state)
     parts,rest = parts_of(held)
     rest = [k for k in rest if _QUANT not in k] # others of a quantizer are refused

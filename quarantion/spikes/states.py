@@ -93,7 +93,7 @@ def _fill_neurons(m, p, rows):
             fail(f'`{k}`', f'neurons {p.name}', f'1 or {rows} values', v.numel())
         v = v.reshape(()) if v.numel()==1 else v.reshape(-1).to(old.dtype)
         if k!='threshold': v = v.clamp(0, 1) # as snnTorch does in each step
-        m._keep(k, v, isinstance(old, nn.Parameter))
+        m._keep(k, v, old.requires_grad)
     _fill_back(m.recurrent, {k[10:]:v for k,v in p.held.items() if k.startswith('recurrent.')}, f'neurons {p.name}')
 
 # %% ../../nbs/spikes/states.ipynb #b8dc5a94
