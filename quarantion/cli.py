@@ -475,9 +475,11 @@ def _infer(
 # %% ../nbs/cli.ipynb #2af50a2f
 _TARGETS = dict(c=lambda e: (e.to_c, e.prove_c), js=lambda e: (e.to_js, e.prove_js), # what writes and proves it
                 onnx=lambda e: (e.to_onnx, e.prove_onnx), hub=lambda e: (e.to_hub, e.prove_hub),
+                events=lambda e: (e.to_events, e.prove_events),
                 wasm=lambda e: (lambda net,title: e.to_wasm(net), lambda net,_,x: e.prove_wasm(net, x)))
 _TARGETS |= {'nir':lambda e: (e.to_nir, e.prove_nir),
-             'nir-soft':lambda e: (lambda net,title: e.to_nir(net, title=title, profile='exact-soft'), e.prove_nir)}
+             'nir-soft':lambda e: (lambda net,title: e.to_nir(net, title=title, profile='exact-soft'), e.prove_nir),
+             'onnx-unrolled':lambda e: (lambda net,title: e.to_onnx(net, title=title, form='unrolled'), e.prove_onnx)}
 _ENOUGH = 1000 # Samples that are compared
 
 def _encoded(cfg):
@@ -551,14 +553,16 @@ def _left(run, to, folder, how, board, ask):
     from quarantion import export
     (cfg,net),(write,prove) = _integers_of(run),_TARGETS[to](export)
     name = run.resolve().stem if run.is_file() else run.resolve().name
+    folder = _outside(folder or Path(f'{name}-{to}'))
+    x = (_encoded(cfg) if cfg else _random_samples(net)) if ask or to=='events' else None
     if to=='hub' and cfg: how = how|_shared(run, cfg)
-    text,folder = write(net, title=name, **how),_outside(folder or Path(f'{name}-{to}'))
+    text = write(net, title=name, **how, **(dict(x=x) if to=='events' else {}))
+    if to=='events' and 'nir' not in text.data: _say('EventData is left out (pip install nir h5py writes it)')
     files = [*text.files]+['cortex_m.c','cortex_m.ld']*bool(board)
     export.check_free(folder, files)
     text.save(folder)
     if board: _save_board(board, text.name, folder)
     export.write_proof(folder, to, files, None, 'begun, and not ended', run=name) # an older one speaks no more
-    x = (_encoded(cfg) if cfg else _random_samples(net)) if ask else None
     proof,why = _proved_export(prove, net, text, x) if ask else (None,'not run (--no-proof)')
     more = dict(input='samples of its data set' if cfg else 'random codes') if ask else {}
     if board: more['board'] = _on_board(net, text, x, board)

@@ -617,6 +617,16 @@ def test_export_exits_with_1_where_the_c_is_another_network(here, done, tmp_path
     said = json.loads((tmp_path/'c/proof.json').read_text())
     assert code==1 and 'samples differ, first at sample' in out and not said['proved'] and (said['first']['layer'],said['first']['neuron'])==(0,fires)
 
+def test_export_writes_events_and_proves_them(here, done, tmp_path):
+    pytest.importorskip('nir')
+    from quarantion.export import from_events
+    code,out,err = here('export', done, '--to', 'events', '--out', tmp_path/'e', '--json')
+    said = json.loads(out)
+    assert code==0 and err=='' and said['proved'] and {*said['mismatches'].values()}=={0} and said['samples']==1000
+    assert set(said['files'])=={'net.json','net.npz','net.csv','net-raster.npz','net-nir.h5'} and said['fired']==sum(int(s.sum()) for s in from_events(tmp_path/'e/net.json', 'nir'))
+    code,out,_ = here('export', done/'integer.safetensors', '--to', 'events', '--out', tmp_path/'f', '--no-proof')
+    assert code==0 and 'not run (--no-proof)' in out and len([*(tmp_path/'f').iterdir()])==6
+
 def test_export_writes_javascript_and_proves_it(here, done, tmp_path, monkeypatch):
     "Where node is missing there is no proof; where clang is, there is no module"
     missing = [f'no {n}' for n in ('clang','wasm-ld','node') if shutil.which(n) is None]

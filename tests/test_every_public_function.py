@@ -22,11 +22,15 @@ from torch import nn
 import quarantion
 from quarantion.checks import CheckError
 from quarantion.data.digits import load_digits
+from quarantion.data.addresses import Cores
+from quarantion.data.event_writers import npz_bytes
 from quarantion.data.events import Recordings, by_steps, make_events
 from quarantion.data.leakage import Near
 from quarantion.data.moving import Camera
 from quarantion.data.quality import Limits, check, part_of, raw_of, survey
 from quarantion.data.samples import Samples, Split
+from quarantion.export.events import EventsHead, to_events
+from quarantion.export.nir_events import NodeEvents
 from quarantion.export.onnx import to_onnx
 from quarantion.export import ExportProof, to_c, to_js
 from quarantion.export.cortex_m import BOARDS, Footprint
@@ -43,6 +47,7 @@ from quarantion.inspect.clickable import Clickable
 from quarantion.inspect.event_film import EventStage
 from quarantion.inspect.recordings import record_layers
 from quarantion.paper import draw_png
+from quarantion.quant.elsewhere import Codes
 from quarantion.quant.level_sets import LevelTable, levels
 from quarantion.quant.lowering import lower
 from quarantion.quant.membranes import uniform_levels
@@ -56,6 +61,7 @@ from quarantion.runtime.stream import events_of
 from quarantion.spikes.network import Network
 from quarantion.spikes.neuron import LIF, Gradient
 from quarantion.spikes.own import neuron
+from quarantion.spikes.states import Part
 from quarantion.spikes.surrogate import spike
 from quarantion.spikes.synaptic import Synaptic
 from quarantion.tables import measured, one_a_subject
@@ -430,6 +436,36 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'data.event_files.read_aedat': lambda: dict(path='no such file', shape=(2,3,3)),
     'data.event_files.read_npz': lambda: dict(path='no such file', shape=(2,3,3)),
     'data.event_files.read_csv': lambda: dict(path='no such file', shape=(2,3,3)),
+    'data.event_files.npz_arrays': lambda: dict(data=npz_bytes(t=i32()), where='e.npz', names=('t',)),
+    'data.event_writers.events_npz': lambda: dict(e=make_events([1,2], 0)),
+    'data.event_writers.events_csv': lambda: dict(e=make_events([1,2], 0)),
+    'data.event_writers.write_events': lambda: dict(path='x.csv', e=make_events([1,2], 0)),
+    'data.addresses.Cores': lambda: dict(sizes=(3,2), core=256, cores=128),
+    'data.addresses.spikes_to_events': lambda: dict(spk=[np.ones((2,1,3))], cores=Cores((3,)), step_us=1000),
+    'data.addresses.events_to_spikes': lambda: dict(e=make_events([1], 0), cores=Cores((3,)), steps=2, batch=1, step_us=1000),
+    'export.nir_events.need_nir': lambda: dict(),
+    'export.nir_events.nir_events': lambda: dict(spk=dict(a=np.ones((2,1,3))), dt=1e-3),
+    'export.nir_events.NodeEvents': lambda: dict(idx=np.zeros((1,1), int), time=np.zeros((1,1)), neurons=1, t_max=1.),
+    'export.nir_events.read_nir_events': lambda: dict(path='no such file'),
+    'export.nir_events.steps_of': lambda: dict(e=NodeEvents(np.zeros((1,1), int), np.zeros((1,1)), 1, 1.), dt=.1),
+    'export.events.EventsHead': lambda: dict(shapes=((3,),), samples=1, steps=2),
+    'export.events.EventFiles': lambda: dict(name='net', head=EventsHead(((3,),), 1, 2), data={}),
+    'export.events.EventFiles.save': lambda: dict(self=to_events(small_program(), np.ones((1,3)), formats=('csv',)), folder='x'),
+    'export.events.formats_here': lambda: dict(),
+    'export.events.to_events': lambda: dict(net=small_program(), x=np.ones((1,3)), name='net', title='', step_us=1000, core=256, cores=128, formats=('csv',)),
+    'export.events.read_raster': lambda: dict(path='no such file'),
+    'export.events.from_events': lambda: dict(path='no such file', format='csv'),
+    'export.events.EventsProof': lambda: dict(target='events', tools={}, samples=1, steps=1, spikes=1, fired=0, fnv='', mismatches={}, first={}),
+    'export.events.prove_events': lambda: dict(net=small_program(), file=to_events(small_program(), np.ones((1,3)), formats=('csv',)), x=np.ones((1,3))),
+    'spikes.pickles.read_state': lambda: dict(state=dict(a=torch.ones(2))),
+    'spikes.states.Part': lambda: dict(name='a', kind='weights', held={}),
+    'spikes.states.parts_of': lambda: dict(state=dict(a=torch.ones(2))),
+    'spikes.states.filled': lambda: dict(net=Network(nn.Linear(2,2,bias=False), LIF()), parts=[Part('a', 'weights', dict(weight=torch.ones(2,2)))]),
+    'spikes.states.from_snntorch_state': lambda: dict(state={'a.weight':torch.ones(2,2)}, net=Network(nn.Linear(2,2,bias=False), LIF()), steps=4, decision='sum'),
+    'quant.elsewhere.Codes': lambda: dict(name='a', codes=torch.ones(2,2), scale=torch.ones(1), bits=4),
+    'quant.elsewhere.with_codes': lambda: dict(net=Network(nn.Linear(2,2,bias=False), LIF()), weights=[Codes('a', torch.ones(2,2), torch.ones(1), 4)], sample=torch.rand(3,2), exact=True),
+    'quant.brevitas.from_brevitas': lambda: dict(state={'a.weight':torch.ones(2,2)}, net=Network(nn.Linear(2,2,bias=False), LIF()), sample=torch.rand(3,2), bits=4, scales='max', exact=True),
+    'quant.qat.from_qat': lambda: dict(state={'a.weight':torch.ones(2,2)}, net=Network(nn.Linear(2,2,bias=False), LIF()), sample=torch.rand(3,2), bits=8, scales=dict(a=.01), exact=True),
     'data.event_files.read_recording': lambda: dict(path='no such file.bin', shape=(2,3,3)),
     'data.event_files.load_recordings': lambda: dict(folder='no such folder', shape=(2,3,3)),
     'data.event_files.load_gestures': lambda: dict(folder='no such folder', shape=(2,3,3)),

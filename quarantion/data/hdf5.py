@@ -86,8 +86,22 @@ def _pieces(d, name):
         rows = max(1, _PIECE//max(1, math.prod(d.shape[1:])*d.dtype.itemsize))
         for at in range(0, len(d), rows): yield name,d[at:at+rows]
 
+# %% ../../nbs/data/hdf5.ipynb #e6bac605
+def _attributes(f, names, where):
+    "Numbers and words that are said of data and of the groups that they are in: `group@name`"
+    above = {'/'.join(n.split('/')[:k]) for n in names for k in range(n.count('/')+2)}
+    for place in sorted(above):
+        said = (f[place] if place else f).attrs
+        for name in said:
+            a = said.get_id(name)
+            known = a.shape is not None and math.prod(a.shape)*a.dtype.itemsize<=_PIECE
+            v = said[name] if known else None
+            v = np.asarray(v.encode() if isinstance(v, str) else v)
+            if v.dtype.kind not in 'biufS': fail(f'`{place}@{name}`', where, 'numbers or words', shown(v.dtype))
+            yield f'{place}@{name}',v
+
 # %% ../../nbs/data/hdf5.ipynb #109000fe
-def _read(path, names, most):
+def _read(path, names, most, attributes=False):
     "Open a file, look what is asked for and where it is, and read that"
     import h5py
     try: f = h5py.File(path, 'r')
@@ -98,8 +112,10 @@ def _read(path, names, most):
         if None in found.values():
             fail('keys', path, f'{", ".join(names[:-1])} and {names[-1]}'.removeprefix(' and '), sorted(f))
         for k,d in found.items(): _check_inside(d, k, path, most)
-        for k,d in found.items():
-            try: yield from _pieces(d, k)
+        each = [(k,_pieces(d, k)) for k,d in found.items()]
+        if attributes: each.append(('attributes',_attributes(f, found, path)))
+        for k,pieces in each:
+            try: yield from pieces
             except (OSError, TypeError, KeyError, ValueError, RuntimeError) as e:
                 fail(f'`{k}`', path, 'data that can be read', shown(str(e)))
 
@@ -140,6 +156,7 @@ def _check_signature(path):
 def read_hdf5(
     path, # File to read
     names:tuple=None, # Of data sets, such as `('spikes/times', 'labels')`; default: all that are there
+    attributes:bool=False, # Also what is said of them and of their groups, as `'group@name'`?
     **limits # `memory`, `room` and `seconds` of `read_apart`
 )->dict: # Name → array, or `Ragged` where rows have lengths of their own
     "Data sets of an HDF5 file, read apart; raises `CheckError` for what leads out of it, and where it cannot be read"
@@ -149,7 +166,8 @@ def read_hdf5(
     _check_signature(path)
     room = limits.pop('room', 0) or max(100*path.stat().st_size, 2**26)
     asked = None if names is None else [*names]
-    got = read_apart('quarantion.data.hdf5:_read', path, room=room, names=asked, most=room, **limits)
+    got = read_apart('quarantion.data.hdf5:_read', path, room=room, names=asked, most=room,
+                     attributes=attributes, **limits)
     ends = {k.removesuffix(_ENDS):got.pop(k) for k in [*got] if k.endswith(_ENDS)}
     for k,e in ends.items():
         wrong = len(e) and (np.diff(e, prepend=0).min()<0 or e[-1]!=len(got[k]))

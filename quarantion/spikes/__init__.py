@@ -7,4 +7,5 @@ __all__ = _room(__name__, encoders='direct rate latency delta population thermom
                 synaptic='Synaptic RecurrentSynaptic neurons_with', parameters='learnable settle',
                 network='Network', stage='stages Stage', stats='spike_rate silent agreement',
                 snntorch='from_snntorch to_snntorch', spikingjelly='from_spikingjelly',
+                states='from_snntorch_state', pickles='read_state',
                 convert='from_ann hybrid_from_ann')
