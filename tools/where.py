@@ -17,6 +17,8 @@ WAYS = { # from a program and samples to an `ExportProof`; a `CheckError` says w
     'JavaScript, by node': lambda net,x: export.prove_js(net, export.to_js(net), x),
     'WebAssembly, by node': lambda net,x: export.prove_wasm(net, x),
     'ONNX, by onnxruntime': lambda net,x: export.prove_onnx(net, export.to_onnx(net), x),
+    'events, read back': lambda net,x: export.prove_events(net, export.to_events(net, x), x),
+    'NIR, by three simulators': lambda net,x: export.prove_nir(net, export.to_nir(net), x),
     'folder for a hub, by from_hub': lambda net,x: export.prove_hub(net, export.to_hub(net), x),
 }
 

@@ -288,6 +288,7 @@ def _grouped(rows):
 
 def _mean(v): return sum(v)/len(v)
 
+# %% ../../nbs/bench/convert.ipynb #7584c2a7
 def bench_convert_table(
     rows:list # `ConvertRow`s
 )->str: # Markdown

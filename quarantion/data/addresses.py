@@ -52,6 +52,7 @@ def addresses(
     at = cores.first[layer]+neuron//cores.core
     return at//cores.cores,at%cores.cores,neuron%cores.core
 
+# %% ../../nbs/data/addresses.ipynb #1d15b559
 def neurons_at(
     cores:Cores, # Where neurons sit
     e, # Events within `cores.shape`
@@ -80,6 +81,7 @@ def _spikes(spk, where):
         out.append(s.reshape(*s.shape[:2], math.prod(s.shape[2:])))
     return out
 
+# %% ../../nbs/data/addresses.ipynb #362357d3
 @typed
 def spikes_to_events(
     spk:list|tuple, # Spikes of each layer `[T, B, …]`, 0 or 1

@@ -18,6 +18,7 @@ class Neighbours(NamedTuple):
     label:np.ndarray # `[K]`, int64: the label that all neighbours have, −1 where they disagree
     distance:np.ndarray # `[K]`, to the last of them, on the axes
 
+# %% ../../nbs/data/doubts.ipynb #3bbbb0ac
 @typed
 def neighbours(
     x, # Samples `[N, …]`, finite

@@ -55,6 +55,7 @@ def _unpacked(path, shape, sort):
     e = events.view(EVENT)[:,0]
     return e if len(e) and is_recording(events, *shape) else whole_recording(e, shape, where, sort)
 
+# %% ../../nbs/data/event_files.ipynb #46cbed98
 @typed
 def read_bin(
     path, # File to read
@@ -111,6 +112,7 @@ def _aedat2(data, at, bits, where):
 _PACKET = np.dtype([('kind','<i2'),('source','<i2'),('size','<i4'),('offset','<i4'),('over','<i4'),
                     ('capacity','<i4'),('number','<i4'),('valid','<i4')])
 
+# %% ../../nbs/data/event_files.ipynb #eb18b1a2
 def _packets(data, at, where): # Each packet of polarity: its events as words, and times that ran over
     while at<len(data):
         if len(data)-at<28: fail('packet', f'{where}, byte {at}', 'a header of 28 bytes', len(data)-at)
@@ -136,6 +138,7 @@ def _aedat3(data, at, where):
         n += len(words)
     return e[:n]
 
+# %% ../../nbs/data/event_files.ipynb #1f4d61ab
 @typed
 def read_aedat(
     path, # File to read
@@ -237,6 +240,7 @@ def _rows(f, where): # Events out of lines of text
     for k in names: e[k] = rows[k]
     return e
 
+# %% ../../nbs/data/event_files.ipynb #07d6d514
 _SIGNS = ' (where polarities are -1 and 1, write 0 for -1)'
 
 def _check_lines(f, shape, where, sort): # Say which line of a file is wrong; the first, with the names, is line 1

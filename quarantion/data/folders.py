@@ -42,6 +42,7 @@ def _meaning(parts, series, where):
     if hi<128: warn(f'{where}: uint8 is taken as 255ths, expected up to 255, found {hi} at most; floats may say it')
     return 1/255,np.float32
 
+# %% ../../nbs/data/folders.ipynb #f4aa43a7
 def _values(parts, series, where):
     "Arrays as values, `[N, C, H, W]` where they are images, and what a code is worth"
     for a in parts:
@@ -72,6 +73,7 @@ def _whole_arrays(folder):
     xs = [read_npy(folder/f'x{e}.npy') for e in ends if e in here]
     return [(x,_labels(folder/f'y{e}.npy', len(x))) for x,e in zip(xs, ends)]
 
+# %% ../../nbs/data/folders.ipynb #4cd6240d
 def _by_class(folder):
     "A pair (x, y) of the samples in folders of classes; raises `CheckError`"
     held = {d:sorted((folder/d).glob('[!.]*.npy')) for d in class_folders(folder)}

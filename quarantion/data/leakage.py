@@ -75,6 +75,7 @@ def main_axes(
     r -= r.mean(0)
     return np.linalg.qr(r.T@np.linalg.eigh(r@r.T)[1][:,::-1][:,:axes])[0]
 
+# %% ../../nbs/data/leakage.ipynb #aeae461d
 @typed
 def on_axes(
     x, # Samples `[N, …]`, finite
@@ -158,6 +159,7 @@ def _pictures(x, in_shape): # `[N, H, W]`, from 0, with the centre of mass in th
         return (np.arange(n)+np.where(whole, np.floor(at+.5).astype(int)-n//2, 0)[:,None])%n
     return p[np.arange(len(p))[:,None,None],places(1)[:,:,None],places(2)[:,None]]
 
+# %% ../../nbs/data/leakage.ipynb #de40fc4d
 @typed
 def picture_hash(
     x, # Images `[N, …]`, finite

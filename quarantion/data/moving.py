@@ -74,6 +74,7 @@ def _recorded(said, n, shape): # Events of all samples in a row, and where each 
     e['y'],e['x'] = np.divmod(place[order], shape[2])
     return e,np.searchsorted(sample[order], np.arange(n+1))
 
+# %% ../../nbs/data/moving.ipynb #607301b7
 @typed
 def watch(
     film, # Pictures one after the other, each of whole numbers `[N, height, width]`

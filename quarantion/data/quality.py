@@ -28,6 +28,7 @@ class Finding(NamedTuple):
 
     def __str__(self): return f'{self.level}: {self.where}: {self.what}: expected {self.expected}, found {self.found}'
 
+# %% ../../nbs/data/quality.ipynb #98abb9c6
 class Limits(NamedTuple):
     "From where something is found; the section on clean digits says why from there"
     near:float=.05 # Two rows are nearer than this share of the distance of two drawn ones
@@ -81,6 +82,7 @@ def _unfinite(a, where, kind): # Findings about values, and which rows are whole
         out.append(Finding('error', name, where, 'finite numbers', found))
     return out,~rows
 
+# %% ../../nbs/data/quality.ipynb #e85f6175
 def _outside(x, at, whole, where, kind): # Values that no input code stands for; counts, which are whole, may be large
     bad = x<0 if whole else (x<0)|(x>1)
     if not bad.any(): return []
@@ -192,6 +194,7 @@ def copies_of(
     near = near_rows(part.x, limits.near*typical_distance(base.x), earlier)
     return Copies(same_rows(part.x, earlier), near, alike)
 
+# %% ../../nbs/data/quality.ipynb #3072fe53
 def _copied(c, part, base):
     out = _copies('same as', 'error' if part is not base else 'warning', c.same, part, base)
     near = np.where(c.same<0, c.near.row, -1)
@@ -219,6 +222,7 @@ def _doubted(n, part, limits): # Labels that the neighbours do not have
     found = f'{len(bad):,} of {all_:,} ({share:.1%}) have another: {_listed(part.at[bad])}'
     return [Finding(level, 'labels', part.where, 'the one that all neighbours have', found)]
 
+# %% ../../nbs/data/quality.ipynb #6af9ec86
 def _remote(n, part, limits): # Samples that are far from all others
     far = remoteness(n.distance) if len(n.rows)>20 else np.zeros(len(n.rows))
     out = n.rows[far>limits.remote]
@@ -247,6 +251,7 @@ class Survey(NamedTuple):
     drift:Drift=None # How features differ between the parts
     neighbours:Neighbours=None # Of training samples
 
+# %% ../../nbs/data/quality.ipynb #2016a623
 @typed
 def survey(
     split, # A `Split`, or a record with its attributes, whose arrays need not be whole

@@ -25,6 +25,7 @@ def _check_values(x, where):
     check_finite(x, f'{where} x')
     check_range(x, 0, 1, f'{where} x')
 
+# %% ../../nbs/data/samples.ipynb #f6673638
 def _check_labels(y, n, classes, where):
     "Is each label a class? Raises `CheckError`"
     check_dtype(y, 'int64', f'{where} y')
@@ -159,6 +160,7 @@ def _shares(counts, n, rng):
         left -= min(len(among), left)
     return out
 
+# %% ../../nbs/data/samples.ipynb #9e648764
 def _parts(y, want, rng):
     "Positions kept and held out, as scikit-learn draws them"
     _,at,counts = np.unique(y, return_inverse=True, return_counts=True)

@@ -48,6 +48,7 @@ def check_data(
         fail('`data_dir`', expected=f'none, as only {", ".join(folders)} is read from a folder', found=shown(data_dir))
     return name
 
+# %% ../../nbs/data/sets.ipynb #468442f3
 @typed
 def load_split(
     name:str, # One of `DATA`, some with a folder: `npy:FOLDER`

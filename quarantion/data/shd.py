@@ -29,6 +29,7 @@ def _samples(path): # Times, units and labels, as many of each
     if bad.any(): fail(f'label {int(bad.argmax())}', where, 'a whole number of at least 0', shown(y[bad][0].item()))
     return [got[k] for k in _KEYS]
 
+# %% ../../nbs/data/shd.ipynb #d4bd1b1d
 def _spikes(seconds, units, where): # Events of a sample
     seconds,units = np.asarray(seconds, np.float64),np.asarray(units)
     if seconds.shape!=units.shape or seconds.ndim!=1:

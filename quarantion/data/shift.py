@@ -26,6 +26,7 @@ def _edges(up, last): # Values of the first part up to each quantile, rounded up
         yield at,cols
     yield np.full(len(cols), len(up)-1),cols
 
+# %% ../../nbs/data/shift.ipynb #d742c4b9
 def _both(a, b): # D and PSI of a block of features
     v = np.concatenate([a, b])
     order = v.argsort(0, kind='stable')
@@ -52,6 +53,7 @@ def _part(x, name):
     if not x.ndim or not x.size: fail(f'`{name}`', 'drift', 'at least one row', f'shape {x.shape}')
     return x.reshape(len(x), -1)
 
+# %% ../../nbs/data/shift.ipynb #35ce07f5
 @typed
 def drift(
     a, # Samples `[N, …]`, finite

@@ -34,6 +34,7 @@ def _box(p, name):
     chain = ', '.join([*ops(l.before), own, *ops(l.after)])
     return in_span(f'layer {name}: {chain}, codes ±{l.quant_max}, reset {l.reset}')
 
+# %% ../../nbs/export/card.ipynb #9fdf505b
 @typed
 def mermaid(
     net:IntegerNetwork, # The program
@@ -66,6 +67,7 @@ def is_number(
 
 def _rows(result): return [(say, show.format(result[k])) for k,(say,show) in _SHOWN.items() if is_number(result.get(k))]
 
+# %% ../../nbs/export/card.ipynb #b2350743
 def _value(v):
     "Of a setting"
     said = ', '.join(map(str, v)) if isinstance(v, (list,tuple)) else str(v)
@@ -99,6 +101,7 @@ def _layer_rows(net, names, result):
         own = 'conv' if l.conv else 'linear'
         yield (_span(name), own, _times(p.features), _times(l.weight.shape), f'±{l.quant_max}', l.reset, rate)
 
+# %% ../../nbs/export/card.ipynb #5e40cb89
 def _named(net, result):
     "Names of layers: those of the run, where it has one for each"
     names = [l.get('name') for l in _layers(result)]

@@ -102,6 +102,7 @@ class EventFiles:
         "Write the files"
         for name,data in self.files.items(): write_atomic(as_path(folder)/name, data)
 
+# %% ../../nbs/export/events.ipynb #41fc014a
 EventFiles.__init__ = typed(EventFiles.__init__)
 
 def formats_here()->tuple: # All of `FORMATS`, without those of packages that are not installed
@@ -145,6 +146,7 @@ def read_raster(
         if v.shape[::2]!=first.shape[::2]: fail(f'`{k}`', where, 'samples and steps as in the others', list(v.shape))
     return out
 
+# %% ../../nbs/export/events.ipynb #5dfee717
 def _from_events(read): # of one of the readers
     def spikes(path, head):
         e = read(path, head.where.shape, empty=True)

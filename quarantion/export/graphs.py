@@ -104,6 +104,7 @@ def _step(
         out[n],own[n] = stepped(run.nodes[n], sum(ins[1:], ins[0]), state.own[n], run.rules)
     return out,NirState(own, {a:out[a] for back in run.behind.values() for a in back})
 
+# %% ../../nbs/export/graphs.ipynb #67640e5b
 def _silent(run, b):
     "What edges back bring in the first step, where all was silent before"
     out = {}

@@ -25,6 +25,7 @@ def _linear(p, factor):
     if 'bias' in p: new.bias.data = _tensor(p['bias'])
     return new
 
+# %% ../../nbs/export/networks_from_nir.ipynb #f78475ab
 def _convolution(p, factor):
     w,ints = p['weight'],lambda k: tuple(int(v) for v in np.broadcast_to(p[k], (p['weight'].ndim-2,)))
     border = ints('padding') if min(ints('padding'))>=0 else 'same'
@@ -103,6 +104,7 @@ def _plain(node, factor, where):
     if np.ptp(p['scale'])>0: fail('`scale`', where, 'one number for all', 'others')
     return None,factor*float(np.ravel(p['scale'])[0])
 
+# %% ../../nbs/export/networks_from_nir.ipynb #7a665fc1
 def _chain(run):
     "Names in a row, without those that come back"
     behind = {b for back in run.behind.values() for b in back}
@@ -127,6 +129,7 @@ def _layers(run):
         if new is not None: out.append(new)
     return out,factor
 
+# %% ../../nbs/export/networks_from_nir.ipynb #74193885
 def _compare(run, net, steps):
     "Raise `CheckError` where a network fires otherwise than its graph"
     rng = np.random.default_rng(0)

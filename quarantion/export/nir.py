@@ -41,6 +41,7 @@ class NirFile:
         "Write the file"
         for name,graph in self.files.items(): graph.save(as_path(folder)/name)
 
+# %% ../../nbs/export/nir.ipynb #fee29a53
 NirFile.__init__ = typed(NirFile.__init__)
 
 def _said(net, profile, dt, title):
@@ -83,6 +84,7 @@ def _meta(graph, where):
     if (v := _field(said, 'version', int, where))!=1: fail('metadata, `version`', where, '1', v)
     return said
 
+# %% ../../nbs/export/nir.ipynb #6987d7c1
 def _layers(said, kinds, where):
     "Layers of the header, with their arrays"
     found = _field(said, 'layers', dict, where)
@@ -103,6 +105,7 @@ def _program(said, where):
     layers = tuple(_layers(said, head.pop('layers', None), where))
     return IntegerNetwork(layers, **check_header(head, where))
 
+# %% ../../nbs/export/nir.ipynb #7fbcc5be
 def _check_node(name, want, found, where):
     "Is a node what it has to be?"
     if want.kind!=found.kind: fail(f'node {name}', where, want.kind, found.kind)

@@ -21,6 +21,7 @@ def need_nir(): # Without it, nothing is written
     import nir
     return nir
 
+# %% ../../nbs/export/nir_events.ipynb #09b8e885
 def _rows(spk, dt, steps):
     "Neurons and times of each sample, filled up with −1 and ∞; a row is never empty, which HDF5 would not pack"
     b,t,n = np.nonzero(spk.swapaxes(0, 1))

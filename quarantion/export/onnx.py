@@ -55,6 +55,7 @@ def _scan(g, net, own, a, states):
     loop = dict(body=body, num_scan_inputs=1)
     g.nodes.append(g.onnx.helper.make_node('Scan', [*states.values(),a], ends, **loop))
 
+# %% ../../nbs/export/onnx.ipynb #e445a12d
 def _unrolled(g, net, own, a, states):
     "All steps, one by one"
     kept = {}
@@ -96,6 +97,7 @@ def _scores(g, d, flat, steps):
     if d.kind!='population': return total
     return g('ReduceSum', g('Reshape', total, g.sizes(0, d.number, -1)), g.sizes(2), keepdims=0)
 
+# %% ../../nbs/export/onnx.ipynb #d6adb14b
 def _answer(g, net, steps):
     "Put down what is said of samples; its type and axes"
     p,d,kind = net.plan[-1],decision_of(net.decision),kept_for(net.decision, net.layers[-1].reset)
@@ -126,6 +128,7 @@ def _said(net, form, title):
 def _code_type(net): # of what goes in
     return 'uint8' if net.in_min>=0 else 'int8' if net.in_max<=127 else 'int16'
 
+# %% ../../nbs/export/onnx.ipynb #c0380ac9
 def _model(net, form, title):
     g = Nodes()
     own = [shared_nodes(g, i, p) for i,p in enumerate(net.plan)]
@@ -158,6 +161,7 @@ class OnnxFile:
         "Write the file"
         for name,data in self.files.items(): write_atomic(as_path(folder)/name, data)
 
+# %% ../../nbs/export/onnx.ipynb #ee0afd9e
 OnnxFile.__init__ = typed(OnnxFile.__init__)
 
 @typed
@@ -191,6 +195,7 @@ def run_onnx(
     try: return dict(zip(names, s.run(names, dict(codes=codes.astype(kind)))))
     except Exception as e: fail('model', 'onnxruntime', 'one that it runs', str(e).split('\n')[0])
 
+# %% ../../nbs/export/onnx.ipynb #519e340a
 def _first(records, found, sample):
     "The first neuron of a sample that does something else"
     for t in range(len(records[0].spk)):
@@ -217,6 +222,7 @@ def _differing(net, a, data, here):
     bad = np.flatnonzero((fnv_of(ours)!=fnv_of(found))|~same)
     return len(bad),_first(ours, found, int(bad[0]))|dict(sample=at+int(bad[0])) if len(bad) else {}
 
+# %% ../../nbs/export/onnx.ipynb #3e448f90
 @typed
 def prove_onnx(
     net:IntegerNetwork, # The program
@@ -282,6 +288,7 @@ def _told(model, where):
         if not isinstance(said.get(k), kind): fail(f'metadata, `{k}`', where, f'a {kind.__name__}', shown(said.get(k)))
     return said
 
+# %% ../../nbs/export/onnx.ipynb #590f4b4e
 def _layers(model, said, where):
     "Layers of metadata and initializers"
     held = {t.name:_array(t, where) for t in model.graph.initializer}
@@ -310,6 +317,7 @@ def _check_same(found, want, where):
         if bad: fail(f'{word} {bad}', where, 'what its metadata make of it', 'another')
     fail('model', where, 'what its metadata make of it', 'another')
 
+# %% ../../nbs/export/onnx.ipynb #447cebce
 @typed
 def from_onnx(
     path # File that `to_onnx` wrote

@@ -187,6 +187,7 @@ XYLO = Target('Xylo Audio 2',
      Limit('leak', ('none','shift'), 0, 'leaks that are shifts'), Limit('readout', ('spikes',), 0, _SPIKES)),
     differs=('a neuron may fire several times in a step',))
 
+# %% ../../nbs/export/targets.ipynb #2b4b720e
 SPECK = Target('Speck 2',
     (Source('Speck overview, sinabs', f'{_SINABS}overview.md',
             'up to 0.32M configurable spiking neurons; 9 cores (layers); max input 128x128, output 64x64, channels '
@@ -211,6 +212,7 @@ AKIDA = Target('Akida (AKD1000)',
     (Limit('kernel', 7), Limit('weight_bits', 4), Limit('channels', 57334), Limit('input_max', 255),
      Limit('membrane', ('one step',), 1)))
 
+# %% ../../nbs/export/targets.ipynb #8929ebd3
 TRUENORTH = Target('TrueNorth',
     (Source('A million spiking-neuron integrated circuit, P. A. Merolla et al., Science 345 (2014), 668',
             'https://doi.org/10.1126/science.1254642',
@@ -295,6 +297,7 @@ class Fit:
 
     def __repr__(self): return f'Fit({self.target.name}: {self.answer}: {self.why})'
 
+# %% ../../nbs/export/targets.ipynb #051b0fc0
 Fit.__init__ = typed(Fit.__init__)
 
 @typed

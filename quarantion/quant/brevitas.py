@@ -27,6 +27,7 @@ def _bits_of(bits, name):
         fail('`bits`', f'layer {name}', '2 to 8, which a state does not say', shown(b))
     return b
 
+# %% ../../nbs/quant/brevitas.ipynb #70f6b434
 def _largest(state, p, scales):
     "What the largest code of a layer is worth"
     w,name = p.held['weight'],p.name

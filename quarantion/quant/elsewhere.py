@@ -49,6 +49,7 @@ def _one_scale(k, lv_top):
     new = torch.round(k.codes.double()*k.scale.double().reshape(-1, *[1]*(k.codes.ndim-1))/s).clamp(-lv_top, lv_top)
     return replace(k, codes=new, scale=s.reshape(1))
 
+# %% ../../nbs/quant/elsewhere.ipynb #fdb6b2d4
 def _kept(k, last, exact):
     "Codes that a program can have"
     where,beyond = f'layer {k.name}',int((k.codes<-k.top).sum())
@@ -82,6 +83,7 @@ def _folded(k, s):
     sign = torch.sign(g).reshape(-1, *[1]*(k.codes.ndim-1)).to(k.codes.dtype)
     return replace(k, codes=k.codes*sign, scale=k.scale.double()*torch.where(g==0, 1., g.abs()))
 
+# %% ../../nbs/quant/elsewhere.ipynb #10fa63da
 @torch.no_grad()
 def _put(q, i, k):
     "Replace the codes and scales of a layer; raises `CheckError` if it then has others"

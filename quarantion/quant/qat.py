@@ -29,6 +29,7 @@ def _rounded(w, s, bits):
         y = torch.fake_quantize_per_channel_affine(w.float(), s, zero, 0, -top, top-1)
     return torch.round(y/s.reshape(-1, *[1]*(w.ndim-1)))
 
+# %% ../../nbs/quant/qat.ipynb #eab4940f
 def _codes_of(state, p, bits, scales):
     "Codes of a layer, in whichever way they are there"
     w,where = p.held['weight'],f'layer {p.name}'

@@ -139,6 +139,7 @@ def _front(parts, n):
     layers = [m for p in parts[:n] for m in (*p.layers(), nn.ReLU())]+parts[n].before
     return nn.Sequential(*layers),[parts[n]._replace(before=[]), *parts[n+1:]]
 
+# %% ../../nbs/spikes/convert.ipynb #667f716a
 @typed
 @torch.inference_mode(False)
 def hybrid_from_ann(

@@ -33,6 +33,7 @@ def _plain(name, t):
 
 _PACKED = '._packed_params._packed_params'
 
+# %% ../../nbs/spikes/pickles.ipynb #56f8022a
 def _tensors(state):
     "Names and tensors of a state, plain; raises `CheckError` where one is larger than what it is made of"
     for name,v in state.items():
@@ -78,6 +79,7 @@ def _read_state(path):
         fail('contents', where, 'safetensors', str(e))
     return dict(_tensors(got))
 
+# %% ../../nbs/spikes/pickles.ipynb #70e50469
 @typed
 def read_state(
     state # A file of `torch.save` or of safetensors; or names and tensors

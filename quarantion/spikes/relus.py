@@ -32,6 +32,7 @@ def _relus(made, known):
         known[id(made)] = new._replace(kind='module', module=nn.ReLU()) if is_one else new
     return known[id(made)]
 
+# %% ../../nbs/spikes/relus.ipynb #678e94a9
 def _refuse(made, last, seen):
     "What becomes no spikes, by name; raises `CheckError`"
     if id(made) in seen: return
@@ -58,6 +59,7 @@ def _watched(net, x):
     if isinstance(out, Tensor) and len(made)==1: return out,made[0]
     fail('`forward`', type(net).__name__, 'one tensor that is made of `x`', type(out).__name__)
 
+# %% ../../nbs/spikes/relus.ipynb #28b6e71d
 def _seen(net, x):
     "Layers by name up to each ReLU and to the output, what each ReLU is called, and the output; raises `CheckError`"
     out,made = _watched(net, x)
@@ -79,6 +81,7 @@ class Part(NamedTuple):
 
     def layers(self): return [*self.before, self.weights, *self.after]
 
+# %% ../../nbs/spikes/relus.ipynb #0a1cc685
 def _part(layers, end):
     "One of them, of layers by name"
     before,w,after,of = [],None,[],''

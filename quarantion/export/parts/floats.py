@@ -26,6 +26,7 @@ def _back_sums(p, spk):
 _AFTER = dict(subtract=lambda v,s,top: v-top*s, zero=lambda v,s,top: np.where(s, 0., v)) # what a reset leaves
 _BEFORE = dict(subtract_delayed=1.) # thresholds that a spike takes off a step later
 
+# %% ../../../nbs/export/parts/floats.ipynb #f36dd6f3
 def _in_floats(p, a):
     "Spikes and membranes `[T, B, N]` of a layer from its sums, and how many lay between its threshold and the file's"
     l,out,near = p.layer,[],0
@@ -58,6 +59,7 @@ def float_records(
         out.append(Record(f'lif{i}', x, mem.reshape(x.shape)*each(worth_of(p.layer), p.features)))
     return out,total
 
+# %% ../../../nbs/export/parts/floats.ipynb #ca8a7477
 @typed
 def float_answers(
     net:IntegerNetwork, # The program
@@ -78,6 +80,7 @@ def _gap(a, b):
     if b.mem is None: return np.zeros((1,)*a.mem.ndim)
     return np.abs(a.mem-b.mem)/max(1., float(np.abs(a.mem).max(initial=0)))
 
+# %% ../../../nbs/export/parts/floats.ipynb #c3089010
 def _tied(want, got, bad, s):
     "Is the first difference in sample `s` a tie?"
     steps = [np.flatnonzero(b[:,s].reshape(len(b), -1).any(1)) for b in bad]

@@ -169,6 +169,7 @@ def _inner(name, n, where, deep):
     ports = _Ports(*(_border(nodes, name, k, where) for k in ('Input','Output')))
     return {k:NirNode('Pass', v.values) if k in ports else v for k,v in nodes.items()},edges,ports
 
+# %% ../../../nbs/export/parts/graph.ipynb #9732689b
 def _graph(tree, where, prefix='', deep=0):
     "Nodes and edges of a group, those of graphs inside among them"
     if deep>8: fail('graphs in graphs', where, 'at most 8 deep', 'more')
@@ -227,6 +228,7 @@ def _read(path, where):
     size = sum(getattr(v, 'nbytes', 0) for v in got.values())
     return got if size<=room else fail('numbers', where, f'at most {room:,} bytes', f'{size:,}')
 
+# %% ../../../nbs/export/parts/graph.ipynb #5dfa096b
 @typed
 def read_nir(
     path # File that any tool wrote

@@ -35,6 +35,7 @@ def _no_neurons(l, profile, last):
     yield l.clip,'`membrane`','exact',f'one clipped at ±{l.clip}'
     yield len(l.levels),'`membrane`','exact',f'one on {len(l.levels)} levels'
 
+# %% ../../../nbs/export/parts/nodes.ipynb #398e4a62
 def _no_chain(l, shape, out):
     "What of its poolings and of what comes back has no node"
     pools,kinds = [o for o in (*l.before,*l.after) if o.kind=='sum'],{o.kind for o in (*l.before,*l.after)}
@@ -92,6 +93,7 @@ def _neuron(l, shape, dt):
 
 _LOST = dict(subtract=lambda l: l.leak/ONE, subtract_delayed=lambda l: np.ones(len(l.leak))) # thresholds, a step later
 
+# %% ../../../nbs/export/parts/nodes.ipynb #c74fff12
 def _soft(l, shape, dt, i):
     "Leaky integrators, and where they fire a threshold and an edge back: nodes, edges, where input goes, what goes on"
     one = np.ones(shape)
@@ -113,6 +115,7 @@ def _pool(o):
 def _flatten(shape):
     return NirNode('Flatten', dict(start_dim=np.array(-len(shape)), end_dim=np.array(-1), input_type=np.array(shape)))
 
+# %% ../../../nbs/export/parts/nodes.ipynb #334b1da7
 def _product(w, bias, conv, shape, scale):
     "A product with codes `w` times `scale`, which each row has its own of"
     w = (w*np.reshape(scale, (-1,)+(1,)*(w.ndim-1))).astype(np.float32)

@@ -23,6 +23,7 @@ def _pooled(g, x, ops):
     for o in ops: x = reshaped(g, x, (math.prod(x.shape),)) if o.kind=='flatten' else pool_nodes(g, _pictures(g, x), o)
     return x
 
+# %% ../../../nbs/export/parts/onnx_layers.ipynb #1e4b3677
 def _places(x, l):
     "Shape of what a convolution makes"
     if not l.conv: return (len(l.weight),)
@@ -70,6 +71,7 @@ def _back(g, i, p, own, spk):
         a = g.cast(reshaped(g, back, p.features).name, 'int64')
     return g('Mul', a, g.number(l.gain))
 
+# %% ../../../nbs/export/parts/onnx_layers.ipynb #809b55a0
 def _limited(g, i, p, v):
     "Membranes within their bounds, or on their levels"
     l = p.layer
@@ -96,6 +98,7 @@ _BEFORE = dict(subtract_delayed=lambda g, u, v, theta: # θ is taken away in the
     g('Sub', u, g('Where', g('Greater', v, theta), theta, g.number(0))))
 _AFTER = dict(subtract=lambda g, u, theta: g('Sub', u, theta), zero=lambda g, u, theta: g.number(0)) # where it fired
 
+# %% ../../../nbs/export/parts/onnx_layers.ipynb #9c7ae9af
 def neuron_nodes(g, i, p, own, a, state):
     "Neurons of a layer in one step: their `spk`, and the rest of their new state"
     l,theta,v = p.layer,own['theta'],state['mem']

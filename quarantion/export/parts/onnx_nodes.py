@@ -19,6 +19,7 @@ def need_onnx():
     except ImportError: fail('onnx', 'export', 'it to be installed (pip install onnx onnxruntime)', 'no such module')
     return onnx
 
+# %% ../../../nbs/export/parts/onnx_nodes.ipynb #ff529179
 class Nodes:
     "Nodes of a graph, and the constants that it shares with the graphs in it"
     def __init__(self, outside=None, prefix=''):
@@ -92,6 +93,7 @@ def weight_nodes(g, name, w, linear):
     out = g.cast(wide, 'uint8')
     return g('Transpose', out, perm=[1,0]) if linear else out
 
+# %% ../../../nbs/export/parts/onnx_nodes.ipynb #94212fed
 def product_nodes(g, x, w, conv):
     "Products of codes with weights by `weight_nodes`, int32"
     if conv:

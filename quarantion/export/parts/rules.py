@@ -43,6 +43,7 @@ _RESET = dict(zero=lambda v,s,top,low: np.where(s>0, low, v), subtract=lambda v,
 
 def _above(v, top, rules): return np.asarray(v>=top if rules.ties else v>top, float)
 
+# %% ../../../nbs/export/parts/rules.ipynb #5d745a90
 def _fired(p, v, rules):
     "Spikes, and membranes after the reset"
     top = p['v_threshold']
@@ -103,6 +104,7 @@ def _line(p):
     border = one('padding', 0) if (np.asarray(p['padding'])>=0).all() else p['padding']
     return p|dict(weight=p['weight'][:,:,None], stride=one('stride', 1), padding=border, dilation=one('dilation', 1))
 
+# %% ../../../nbs/export/parts/rules.ipynb #6d35ab8c
 def _conv1d(p, x): return _conv2d(_line(p), x[:,:,None])[:,:,0]
 
 _WINDOW = 'kernel_size','stride','padding'
@@ -145,6 +147,7 @@ def _places(sides, kernel, stride, padding, dilation, where):
     out = [(n+2*p-(k-1)*d-1)//s+1 for n,k,s,p,d in zip(sides, kernel, stride, padding, dilation)]
     return out if min(out)>0 else fail('windows', where, 'windows that fit', f'{list(kernel)} on {list(sides)}')
 
+# %% ../../../nbs/export/parts/rules.ipynb #7122b2b7
 def _bordered(p, shape, where):
     "Of a convolution of pictures, or along a line"
     if p['weight'].ndim!=len(shape)+1: fail('`weight`', where, f'{len(shape)+1} axes', list(p['weight'].shape))
@@ -194,6 +197,7 @@ def shape_after(
     out = _SHAPES.get(node.kind, _spread)(node.values, shape, where)
     return out if math.prod(out)<=LARGEST else fail('shape', where, f'at most {LARGEST:,} numbers', list(out))
 
+# %% ../../../nbs/export/parts/rules.ipynb #dc1845cf
 @typed
 def stepped(
     node:NirNode, # A node

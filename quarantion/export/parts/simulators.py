@@ -25,6 +25,7 @@ def _quiet():
             yield
     finally: logging.disable(before)
 
+# %% ../../../nbs/export/parts/simulators.ipynb #21e2afde
 def _import(name, where='nir'):
     with _quiet():
         try: return import_module(name)
@@ -57,6 +58,7 @@ def _snntorch(path, dt, dtype):
         if hasattr(m, 'reset_mem'): m.reset_mem()
     return net
 
+# %% ../../../nbs/export/parts/simulators.ipynb #6a2aba37
 def _norse(path, dt, dtype):
     theirs,torch = _import('norse.torch'),_import('torch')
     net = theirs.from_nir(_graph_of(path), dt=dt, ignore_warnings=True).to(dtype)
