@@ -50,7 +50,7 @@ def test_nothing_is_lost_in_nir(n, tmp_path):
     for seed in range(n):
         spk,head = drawn(seed)
         dt = head.step_us*1e-6
-        (tmp_path/'a.h5').write_bytes(nir_events({f'l{i}':s for i,s in enumerate(spk)}, dt))
+        (tmp_path/'a.h5').write_bytes(to_nir_events({f'l{i}':s for i,s in enumerate(spk)}, dt))
         ours,theirs = read_nir_events(tmp_path/'a.h5'),nir.read_data(str(tmp_path/'a.h5')).nodes
         for i,s in enumerate(spk):
             flat = s.reshape(*s.shape[:2], -1)
@@ -223,7 +223,7 @@ def test_nir_files_that_are_not_what_they_say(tmp_path, change):
     pytest.importorskip('nir')
     import h5py
     p,rng = tmp_path/'a.h5',np.random.default_rng(0)
-    data = nir_events(dict(a=rng.random((9,2,5))<.3))
+    data = to_nir_events(dict(a=rng.random((9,2,5))<.3))
     p.write_bytes(dict(cut=data[:-100], bytes=data[:2000]+rng.bytes(500)+data[2500:], empty=b'').get(change, data))
     if change in ('nan','neuron','nothing','link','two'):
         with h5py.File(p, 'a') as f:

@@ -443,7 +443,7 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'data.addresses.spikes_to_events': lambda: dict(spk=[np.ones((2,1,3))], cores=Cores((3,)), step_us=1000),
     'data.addresses.events_to_spikes': lambda: dict(e=make_events([1], 0), cores=Cores((3,)), steps=2, batch=1, step_us=1000),
     'export.nir_events.need_nir': lambda: dict(),
-    'export.nir_events.nir_events': lambda: dict(spk=dict(a=np.ones((2,1,3))), dt=1e-3),
+    'export.nir_events.to_nir_events': lambda: dict(spk=dict(a=np.ones((2,1,3))), dt=1e-3),
     'export.nir_events.NodeEvents': lambda: dict(idx=np.zeros((1,1), int), time=np.zeros((1,1)), neurons=1, t_max=1.),
     'export.nir_events.read_nir_events': lambda: dict(path='no such file'),
     'export.nir_events.steps_of': lambda: dict(e=NodeEvents(np.zeros((1,1), int), np.zeros((1,1)), 1, 1.), dt=.1),

@@ -17,7 +17,7 @@ from ..data.addresses import Cores, events_to_spikes, spikes_to_events
 from ..data.event_files import npz_arrays, read_csv, read_npz
 from ..data.event_writers import events_csv, events_npz, npz_bytes
 from .harness import asked
-from .nir_events import need_nir, nir_events, read_nir_events, steps_of
+from .nir_events import need_nir, to_nir_events, read_nir_events, steps_of
 from .proof import ExportProof, fnv_of, fnv_of_lines
 from ..files import as_path, parse_json, read_bytes, write_atomic
 from ..runtime.layer import Record, is_whole
@@ -82,7 +82,7 @@ def _raster(spk, head):
 def _events(spk, head): return spikes_to_events(spk, head.where, head.step_us)
 
 _WRITE = dict(npz=lambda spk,head: events_npz(_events(spk, head)), csv=lambda spk,head: events_csv(_events(spk, head)),
-              raster=_raster, nir=lambda spk,head: nir_events(_nodes(spk), head.step_us*1e-6))
+              raster=_raster, nir=lambda spk,head: to_nir_events(_nodes(spk), head.step_us*1e-6))
 FORMATS = dict(npz='.npz', csv='.csv', raster='-raster.npz', nir='-nir.h5') # Format, and how its file is called
 
 # %% ../../nbs/export/events.ipynb #3a0c899b
