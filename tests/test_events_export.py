@@ -13,7 +13,7 @@ from quarantion.data.digits import load_digits
 from quarantion.data.event_files import read_csv, read_npz
 from quarantion.data.event_writers import events_csv, events_npz
 from quarantion.export.events import _WRITE, EventFiles, EventsHead, from_events, prove_events, read_raster, to_events
-from quarantion.export.nir_events import nir_events, read_nir_events, steps_of
+from quarantion.export.nir_events import to_nir_events, read_nir_events, steps_of
 from quarantion.quant.lowering import lower
 from quarantion.quant.network import prepare
 from quarantion.quant.policy import preset
