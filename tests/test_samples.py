@@ -1,5 +1,5 @@
 "Samples of any shape: what a folder holds, how it is read, and runs on it from the beginning to the proof"
-import hashlib, json, os, subprocess, sys, warnings
+import hashlib, json, os, shutil, subprocess, sys, warnings
 from dataclasses import replace
 import numpy as np, pytest, torch
 from hypothesis import given, settings, strategies as st
@@ -173,7 +173,7 @@ def test_a_class_that_is_called_train(tmp_path):
 def test_events_of_a_folder_without_all_classes(tmp_path):
     sensor = tuple(map(int, save_events(tmp_path/'train', 20).split('x')))
     save_events(tmp_path/'test', 10)
-    (tmp_path/'test'/'0').rename(tmp_path/'gone')
+    shutil.rmtree(tmp_path/'test'/'0')
     with pytest.raises(CheckError, match='classes: expected 0, 1, as to train on, found 1'): load_events(tmp_path, sensor=sensor)
 
 @settings(max_examples=30, deadline=None)
@@ -260,3 +260,35 @@ def test_a_class_without_recordings_is_named(tmp_path):
 def test_a_single_class_is_refused(tmp_path):
     for i in range(5): arrays(tmp_path/'a', **{str(i):X[i]})
     with pytest.raises(CheckError, match='classes: expected two or more, found one, of which any answer is right'): load_npy(tmp_path)
+
+def test_signed_bytes_are_no_pixels(tmp_path):
+    np.save(tmp_path/'x.npy', np.random.default_rng(0).integers(0, 100, (20,5,3)).astype(np.int8)); np.save(tmp_path/'y.npy', np.arange(20)%2)
+    with pytest.raises(CheckError, match='floats in .0, 1., uint8 or bool, found int8'): load_npy(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert load_npy(tmp_path, series=True).scale==1 # counts
+
+def test_folders_that_are_not_read_are_said(tmp_path):
+    for part in ('train','test','val'):
+        for c in 'ab':
+            (tmp_path/part/c).mkdir(parents=True)
+            for i in range(3): np.save(tmp_path/part/c/f'{i}.npy', np.zeros((2,2), np.float32))
+    with pytest.warns(UserWarning, match='only train and test are read, expected no other folders, found val'): load_npy(tmp_path)
+
+def test_a_sensor_that_nobody_asked_for_is_doubted(tmp_path):
+    from quarantion.data.events import make_events
+    for c in range(2):
+        for i in range(4):
+            e = make_events(np.arange(0, 1000, 50), np.arange(20)%12, np.arange(20)%9)
+            f = tmp_path/str(c)/f'{i}.npz'
+            f.parent.mkdir(exist_ok=True)
+            np.savez(f, **{k:e[k] for k in 'txyp'})
+    with pytest.warns(UserWarning, match='the sensor is taken as 2x34x34, expected events all over it, found 12 x 9 places; say `sensor`'): load_events(tmp_path, 5)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        load_events(tmp_path, 5, sensor=(2,9,12))
+
+def test_no_classes(tmp_path):
+    for k in (0,-1):
+        write_idx(tmp_path/'train-images-idx3-ubyte', np.zeros((8,3,3), np.uint8)); write_idx(tmp_path/'train-labels-idx1-ubyte', (np.arange(8)%2).astype(np.uint8))
+        with pytest.raises(CheckError, match='classes'): load_idx(tmp_path, classes=k)

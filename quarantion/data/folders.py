@@ -24,6 +24,8 @@ def _parts(folder):
     if not {'train','test'}<=own.keys():
         if len(own)==1 and own.keys()<={'train','test'}: fail('folders', str(folder), 'both train and test', *own)
         return [folder]
+    more = sorted(own.keys()-{'train','test'})
+    if more: warn(f'{folder}: only train and test are read, expected no other folders, found {", ".join(more)}')
     a,b = (class_folders(own[k]) for k in ('train','test'))
     if a!=b: fail('classes', str(own['test']), f'{", ".join(a)}, as to train on', ', '.join(b) or 'none')
     return [own['train'],own['test']]
@@ -36,9 +38,10 @@ def _meaning(parts, series, where):
     (kind,),whole = kinds,np.uint8 if series else np.float32
     if kind.kind=='f': return 1. if all(((a==0)|(a==1)).all() for a in parts) else 1/255,np.float32
     lo,hi = (int(f(list(map(f, parts)))) for f in (np.min,np.max))
-    if kind.itemsize>1 and not series: fail('dtype', where, 'floats in [0, 1], uint8 or bool', kind)
+    wide = kind.itemsize>1 or kind.kind=='i' # int8 is no byte of a picture
+    if wide and not series: fail('dtype', where, 'floats in [0, 1], uint8 or bool', kind)
     if lo<0 or hi>255: fail('counts', where, 'in 0..255', f'{lo} … {hi}')
-    if kind.itemsize>1 or hi<=1: return 1.,whole
+    if wide or hi<=1: return 1.,whole
     if hi<128: warn(f'{where}: uint8 is taken as 255ths, expected up to 255, found {hi} at most; floats may say it')
     return 1/255,np.float32
 
@@ -155,6 +158,15 @@ def _spikes(recordings:Recordings, cut, steps, where):
         except ValueError as why: fail(f'recording {i}', where, found=str(why))
     return out,labels
 
+def _doubt_sensor(shape, parts, where):
+    "Warn where events fill no more than half of a sensor that nobody asked for"
+    used = [np.maximum.reduce([np.flatnonzero(x.any(axis)).max(initial=-1) for x,_ in parts])+1
+            for axis in ((0,1,2,4),(0,1,2,3))]
+    if all(2*u>n for u,n in zip(used, shape[1:])): return
+    size = 'x'.join(map(str, shape))
+    warn(f'{where}: the sensor is taken as {size}, expected events all over it, found {used[1]} x {used[0]} places; '
+         'say `sensor` (--sensor) if it is another')
+
 # %% ../../nbs/data/folders.ipynb #b6acac84
 @typed
 def load_events(
@@ -174,6 +186,7 @@ def load_events(
     if len(found)==1 and any(places[0].glob('*_labels.csv')):
         fail('folders', str(folder), 'train and test, as gestures of one recording belong into one part', 'neither')
     parts = [_spikes(r, cut, steps, str(p)) for r,p in zip(found, places)]
+    if not sensor: _doubt_sensor(found[0].shape, parts, str(folder))
     return _split(parts, 1., True, (size,seed), f'events:{folder}')
 
 EVENTS = DataSet('events', 'recordings in a folder', load_events, place=True)

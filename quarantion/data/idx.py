@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np, torch
-from ..checks import fail, warn
+from ..checks import check_range, fail, warn
 from .arrays import IDX_TYPES, IMAGES, LABELS, read_idx, stored_turned, write_idx
 from .samples import DataSet, Samples, Split, hold_out, say_unlearned
 from ..files import as_path
@@ -142,7 +142,8 @@ def load_idx(
     "Images in files of the names of MNIST or EMNIST; raises `CheckError`"
     found = find_mnist(folder)
     x,y,xt,yt = _read_both(folder, found, classes, size, seed)
-    if not classes: y,yt = _from_zero(y, yt, found.place)
+    if classes is None: y,yt = _from_zero(y, yt, found.place)
+    else: check_range(classes, 1, name='classes')
     if _is_turned(folder, found, transpose): x,xt = x.transpose(0, 2, 1),xt.transpose(0, 2, 1)
     how = (1, *x.shape[1:]),classes or int(max(y.max(), yt.max()))+1,1/255
     parts = [(torch.from_numpy(p).flatten(1).float().div_(255),torch.from_numpy(l).long()) for p,l in ((x,y), (xt,yt))]
