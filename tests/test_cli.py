@@ -720,7 +720,7 @@ def test_what_is_in_the_way_of_the_files_of_a_board_is_refused(here, done, tmp_p
     assert not (tmp_path/'elsewhere').exists()
 
 def test_export_refuses(here, done, begun, tmp_path):
-    refused(here('export', done, '--to', 'cobol'), '--to', 'one of c, js, onnx, hub, wasm')
+    refused(here('export', done, '--to', 'cobol'), '--to', 'one of c, js, onnx, hub, events, wasm, nir, nir-soft, onnx-unrolled')
     refused(here('export', done, '--to', 'js', '--crc'), '--crc', 'expected c, found js')
     refused(here('export', done, '--to', 'js', '--board', 'cortex-m3'), '--board', 'expected c, found js')
     refused(here('export', done, '--to', 'c', '--board', 'z80'), '--board', 'cortex-m0plus')

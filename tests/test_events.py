@@ -269,7 +269,7 @@ def test_files_that_are_not_there(tmp_path):
 
 def test_npz_of_other_things(tmp_path):
     e,path = some(3),tmp_path/'e.npz'
-    for arrays,said in ((dict(t=e['t']),'arrays: expected t, x, y and p, found'), (dict(t=e['t'],x=e['x'][:2],y=e['y'],p=e['p']),'expected 3, one for each event'),
+    for arrays,said in ((dict(t=e['t']),'arrays: expected t, x, y, p, found'), (dict(t=e['t'],x=e['x'][:2],y=e['y'],p=e['p']),'expected 3, one for each event'),
                         (dict(t=np.array([.5,1,2]),x=e['x'],y=e['y'],p=e['p']),'whole numbers'), (dict(t=-e['t'],x=e['x'],y=e['y'],p=e['p']),'expected in')):
         np.savez(path, **arrays)
         with pytest.raises(CheckError, match=said) as why: read_npz(path, NMNIST)

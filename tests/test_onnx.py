@@ -154,7 +154,7 @@ def test_bytes_that_were_changed(programs, tmp_path_factory, edits, share):
     else: assert net.digest==programs[0]['ternary'].digest or prove_onnx(net, to_onnx(net), programs[1].x_test[:3].numpy()).mismatches=={'onnxruntime':0}
 
 def test_a_model_that_onnxruntime_refuses():
-    with pytest.raises(CheckError, match='onnxruntime: model: expected one that it takes'): run_onnx(b'no model', np.zeros((1,1,3)))
+    with pytest.raises(CheckError, match='onnxruntime: model: expected one that it takes'): run_onnx(b'no model', np.zeros((1,1,3), int))
 
 
 # torch.export
