@@ -292,3 +292,10 @@ def test_no_classes(tmp_path):
     for k in (0,-1):
         write_idx(tmp_path/'train-images-idx3-ubyte', np.zeros((8,3,3), np.uint8)); write_idx(tmp_path/'train-labels-idx1-ubyte', (np.arange(8)%2).astype(np.uint8))
         with pytest.raises(CheckError, match='classes'): load_idx(tmp_path, classes=k)
+
+@pytest.mark.parametrize('audit', [b'', b'{"event":"started","facts":{"seed":0}}\n', b'{"event":"started","facts":3}\n'])
+def test_a_log_without_a_digest_is_no_traceback(tmp_path, audit):
+    "Runs of before have none; whether a log is whole, `check_audit` says"
+    from quarantion.train.job import _check_same
+    (tmp_path/'audit.jsonl').write_bytes(audit)
+    _check_same(tmp_path, load_digits())

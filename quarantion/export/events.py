@@ -102,9 +102,9 @@ class EventFiles:
         "Write the files"
         for name,data in self.files.items(): write_atomic(as_path(folder)/name, data)
 
-# %% ../../nbs/export/events.ipynb #41fc014a
 EventFiles.__init__ = typed(EventFiles.__init__)
 
+# %% ../../nbs/export/events.ipynb #41fc014a
 def formats_here()->tuple: # All of `FORMATS`, without those of packages that are not installed
     "What can be written here"
     there = find_spec('nir') is not None and find_spec('h5py') is not None

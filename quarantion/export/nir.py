@@ -41,9 +41,9 @@ class NirFile:
         "Write the file"
         for name,graph in self.files.items(): graph.save(as_path(folder)/name)
 
-# %% ../../nbs/export/nir.ipynb #fee29a53
 NirFile.__init__ = typed(NirFile.__init__)
 
+# %% ../../nbs/export/nir.ipynb #fee29a53
 def _said(net, profile, dt, title):
     "What only integers can say"
     layers = {str(i):arrays(l) for i,l in enumerate(net.layers)}

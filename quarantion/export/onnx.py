@@ -161,9 +161,9 @@ class OnnxFile:
         "Write the file"
         for name,data in self.files.items(): write_atomic(as_path(folder)/name, data)
 
-# %% ../../nbs/export/onnx.ipynb #ee0afd9e
 OnnxFile.__init__ = typed(OnnxFile.__init__)
 
+# %% ../../nbs/export/onnx.ipynb #ee0afd9e
 @typed
 def to_onnx(
     net:IntegerNetwork, # The program

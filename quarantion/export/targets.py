@@ -297,9 +297,9 @@ class Fit:
 
     def __repr__(self): return f'Fit({self.target.name}: {self.answer}: {self.why})'
 
-# %% ../../nbs/export/targets.ipynb #051b0fc0
 Fit.__init__ = typed(Fit.__init__)
 
+# %% ../../nbs/export/targets.ipynb #051b0fc0
 @typed
 def targets_of(
     net:IntegerNetwork, # The program

@@ -263,7 +263,9 @@ def _mean(cfg, at, model):
 def _check_same(run, split):
     "Are these the samples that a run began with? Raises `CheckError`"
     path,now = run/'audit.jsonl',digest(split)
-    was = read_jsonl(path)[0]['facts'].get('data', now) if path.exists() else now
+    began = (read_jsonl(path) or [{}])[0] if path.exists() else {}
+    facts = began.get('facts') if isinstance(began, dict) else None
+    was = str(facts.get('data', now)) if isinstance(facts, dict) else now # runs of before have none
     want,found = f'those that it began with, of digest {was[:12]}…',f'others, of {now[:12]}…'
     if was!=now: fail('samples', str(run), want, found)
 
