@@ -133,7 +133,7 @@ def refused(folder, form):
     assert '\n' not in str(e.value) and len(str(e.value))<700 and str(e.value).startswith(str(folder))
     return str(e.value)
 
-@pytest.mark.parametrize('cell', ['=1+1','+5','-5','@SUM(A1)','=cmd|/C calc','"5"','5.0','٣','1e3',''])
+@pytest.mark.parametrize('cell', ['=1+1','+5','-5','-0','-00','@SUM(A1)','=cmd|/C calc','"5"','5.0','٣','1e3',''])
 def test_cells_that_are_no_numbers(files, cell):
     f,folder = files
     lines = f.data['csv'].decode().splitlines(keepends=True)

@@ -233,7 +233,8 @@ def _names(f, where): # Of the four columns
     return names
 
 def _rows(f, where): # Events out of lines of text
-    if any('+' in piece for piece in iter(lambda: f.read(2**16), '')): raise ValueError('a cell begins with +')
+    for piece in iter(lambda: f.read(2**16), ''):
+        if '+' in piece or '-' in piece: raise ValueError('a cell begins with + or -')
     f.seek(0)
     names = _names(f, where)
     kinds = np.dtype([(k,EVENT[k]) for k in names])
@@ -250,7 +251,7 @@ def _check_lines(f, shape, where, sort): # Say which line of a file is wrong; th
     for i,line in enumerate(f, 2):
         if not line.strip(): continue
         words = [w.strip() for w in line.split(',')]
-        if len(words)!=4 or not all(re.fullmatch('-?[0-9]{1,30}', w) for w in words):
+        if len(words)!=4 or not all(re.fullmatch('[0-9]{1,30}|-0*[1-9][0-9]{0,30}', w) for w in words):
             fail(f'line {i}', where, 'four whole numbers', shown(line.rstrip()))
         row = dict(zip(names, map(int, words)))
         for k,top in tops.items():
