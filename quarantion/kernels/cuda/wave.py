@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['wave_steps']
 
-# %% ../../../nbs/kernels/cuda/wave.ipynb #87ede539
+# %% ../../../nbs/kernels/cuda/wave.ipynb #5615912c
 import torch, triton
 import triton.language as tl
 from .lif import launch
 
-# %% ../../../nbs/kernels/cuda/wave.ipynb #5841fcad
+# %% ../../../nbs/kernels/cuda/wave.ipynb #4cd41c56
 @triton.jit
 def _around(u, at, x, ok, f, size, SHAPE: tl.constexpr, FACES: tl.constexpr):
     "Sums of neighbours of numbers `x` of a field, or what flows in through their faces; `at` is where the field begins"
@@ -29,7 +29,7 @@ def _around(u, at, x, ok, f, size, SHAPE: tl.constexpr, FACES: tl.constexpr):
         else: w = w+(a+b)
     return here,w
 
-# %% ../../../nbs/kernels/cuda/wave.ipynb #78ad1f0a
+# %% ../../../nbs/kernels/cuda/wave.ipynb #c2910367
 @triton.jit
 def _cubic(u, at, x, ok, kerr, saturation):
     "The factor of the cubic term, from both parts of a cell"
@@ -37,19 +37,18 @@ def _cubic(u, at, x, ok, kerr, saturation):
     q = a*a+b*b
     return tl.div_rn(kerr*q, 1+saturation*q) if q.dtype==tl.float32 else kerr*q/(1+saturation*q)
 
-# %% ../../../nbs/kernels/cuda/wave.ipynb #69975c5a
+# %% ../../../nbs/kernels/cuda/wave.ipynb #470d3ebd
 @triton.jit
-def _step(u, to, v, c, e, f, src, where, dt, half, sides, kerr, saturation, m, size, t, batch, sources, mode,
+def _step(u, to, v, c, e, f, src, where, law, m, size, t, batch, sources, mode,
           SHAPE: tl.constexpr, FACES: tl.constexpr, KERR: tl.constexpr, CS: tl.constexpr, ES: tl.constexpr,
           BLOCK: tl.constexpr):
     here = (tl.program_id(0)*BLOCK+tl.arange(0, BLOCK)).to(tl.int64)
     ok,row = here<m,here//size
     x,at = here%size,row*size
     p,w = _around(u, at, x, ok, f, size, SHAPE, FACES)
-    real = p.dtype
-    h,d = half.to(real),dt.to(real)
-    w = tl.load(c+x*CS, ok, 0.)*(w-sides.to(real)*p)
-    if KERR: w = w+_cubic(u, at, x, ok, kerr.to(real), saturation.to(real))*p
+    d,h = tl.load(law),tl.load(law+1)
+    w = tl.load(c+x*CS, ok, 0.)*(w-tl.load(law+2)*p)
+    if KERR: w = w+_cubic(u, at, x, ok, tl.load(law+3), tl.load(law+4))*p
     before,now = w,w
     if sources>0:
         id = tl.load(where+x//2, ok, -1)
@@ -62,7 +61,7 @@ def _step(u, to, v, c, e, f, src, where, dt, half, sides, kerr, saturation, m, s
     tl.store(v+here, g, ok)
     if mode<2: tl.store(to+here, p+d*g, ok)
 
-# %% ../../../nbs/kernels/cuda/wave.ipynb #ef916484
+# %% ../../../nbs/kernels/cuda/wave.ipynb #f39d8075
 def wave_steps(
     start, # Fields and velocities on a GPU `[2, B, 2·cells]`
     c, e, faces, # Coefficients, `[1]` or `[2·cells]`; faces `[axes, 2·cells]`, or of no rows
@@ -80,10 +79,11 @@ def wave_steps(
     f = faces.contiguous() if len(faces) else c
     src = x if x.numel() else c
     how = tuple(shape),len(faces)>0,kerr!=0,int(len(c)>1),int(len(e)>1)
-    reals = dt,dt/2,0. if len(faces) else 2.*len(shape),kerr,saturation
+    numbers = [dt,dt/2,0. if len(faces) else 2.*len(shape),kerr,saturation] # a launch would round them to float32
+    reals = torch.tensor(numbers, dtype=u.dtype, device=u.device)
     for t in range(len(x)+1):
         to,mode = out[min(t, len(x)-1)],0 if t==0 else 2 if t==len(x) else 1
-        _step[(-(-B*size//512),)](u, to, v, c, e, f, src, where, *reals, B*size, size, t, B, len(cells), mode, *how,
+        _step[(-(-B*size//512),)](u, to, v, c, e, f, src, where, reals, B*size, size, t, B, len(cells), mode, *how,
                                   BLOCK=512, num_warps=4, enable_fp_fusion=False)
         u = to
     return out,v
