@@ -207,8 +207,8 @@ def _hilbert(x, bits): # vectorized, with numpy
 def _order_rows(threads, seconds, n):
     x = np.random.default_rng(0).integers(0, 128, (n,9), dtype=np.int32)
     if not np.array_equal(to_curve(x, 7, threads=threads), _hilbert(x, 7)): raise AssertionError('another curve')
-    ways = {'numpy, vectorized':(lambda: _hilbert(x, 7),20)}
-    return race('places on a Hilbert curve, 9 axes of 7 bits', threads, lambda: to_curve(x, 7, threads=threads), ways, seconds)
+    ways,ours = {'numpy, vectorized':(lambda: _hilbert(x, 7),20)},lambda: to_curve(x, 7, threads=threads)
+    return race('places on a Hilbert curve, 9 axes of 7 bits', threads, ours, ways, seconds)
 
 def bench_wave(
     threads:int=2, # Threads for ours and for the peers
