@@ -61,6 +61,8 @@ def _zero(p, k, where):
     if k in p and np.any(p[k]!=0): fail(f'`{k}`', where, '0', float(np.ravel(p[k])[np.ravel(p[k])!=0][0]))
 
 # %% ../../nbs/export/networks_from_nir.ipynb #1dfd35ab
+_OTHERS = "rules= has dt, such as 'norse_110' for files that Norse 1.1.0 wrote"
+
 def _neurons(node, rules, factor, back, where):
     "Neurons of one node"
     p,fires = node.values,'v_threshold' in node.values
@@ -72,7 +74,9 @@ def _neurons(node, rules, factor, back, where):
         alpha,gain = _one(1-syn),gain*p.get('w_in', 1.)*_gain(syn, rules)
     top = p['v_threshold']/gain/factor if fires else np.ones(1)
     right = np.all(top>0) and np.all((leak>=0)&(leak<=1))
-    if not right: fail('`r`, `tau`', where, 'a threshold above 0, τ ≥ dt', 'others')
+    if not right:
+        found = f'τ from {np.min(p["tau"]):.3g} s, dt {rules.dt:g} s' if 'tau' in p else 'others'
+        fail('`r`, `tau`', where, f'a threshold above 0, τ ≥ dt ({_OTHERS})', found)
     if rules.ties: top = np.nextafter(top, 0)
     new = neurons_with(alpha, back, beta=_one(1-leak), threshold=_one(top), reset=rules.reset if fires else 'none')
     return new.double(),1. if fires else float(np.max(gain)*factor)
