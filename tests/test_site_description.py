@@ -160,3 +160,29 @@ def test_a_picture_is_described_by_its_caption(tmp_path):
                     '<p>Then this:</p><img src="c.png"><p>after</p>')
     docs.describe_pictures(tmp_path)
     assert re.findall('alt="(.*?)"', page.read_text())==['What it shows','Another','Then this']
+
+
+def test_records_have_a_table_of_their_fields():
+    "Also where a page has defined the class anew, so that it has no file; defaults that fill a page have their name"
+    import importlib.util
+    from dataclasses import dataclass
+
+    from quarantion.data.samples import Samples
+    from quarantion.export.nir import NirProof
+    from quarantion.export.targets import Source, targets_of
+    spec = importlib.util.spec_from_file_location('docs', ROOT/'tools/docs.py')
+    docs = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(docs)
+    said = docs.Documented(Samples)._repr_markdown_()
+    assert '| `y` | `Tensor` |' in said and 'Labels, `[N]`' in said
+    said = docs.Documented(NirProof)._repr_markdown_()
+    assert 'FNV-1a' in said and 'Membranes that lay above a threshold' in said # what it inherits, too
+    body = 'from typing import NamedTuple\nclass Source(NamedTuple):\n    title:str\n    url:str\n    says:str\n'
+    exec(body, here := dict(__name__='__main__'))
+    for kind in (Source,here['Source']):
+        said = docs.Documented(kind)._repr_markdown_()
+        assert 'title:str, url:str, says:str' in said and '| `url` | `str` | Its address |' in said
+    @dataclass
+    class Other: x:int # Not of the library
+    assert 'x:int' in docs.Documented(Other)._repr_markdown_()
+    assert 'targets:tuple=TARGETS' in docs.Documented(targets_of)._repr_markdown_()
