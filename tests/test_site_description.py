@@ -167,9 +167,11 @@ def test_records_have_a_table_of_their_fields():
     import importlib.util
     from dataclasses import dataclass
 
+    from quarantion.data.quality import plot_classes
     from quarantion.data.samples import Samples
     from quarantion.export.nir import NirProof
     from quarantion.export.targets import Source, targets_of
+    from quarantion.spikes.own import neuron
     spec = importlib.util.spec_from_file_location('docs', ROOT/'tools/docs.py')
     docs = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(docs)
@@ -186,3 +188,6 @@ def test_records_have_a_table_of_their_fields():
     class Other: x:int # Not of the library
     assert 'x:int' in docs.Documented(Other)._repr_markdown_()
     assert 'targets:tuple=TARGETS' in docs.Documented(targets_of)._repr_markdown_()
+    said = docs.Documented(neuron)._repr_markdown_()
+    assert '| `**rest` | `float` | What a neuron remembers' in said # a comment behind **, too
+    assert 'NoneType' not in docs.Documented(plot_classes)._repr_markdown_()

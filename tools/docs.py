@@ -23,7 +23,7 @@ import nbdev.showdoc
 import quarantion
 from execnb.nbio import read_nb
 from fastcore.basics import AttrDict
-from fastcore.docments import DocmentText
+from fastcore.docments import DocmentText, docments
 from nbdev.config import get_config
 from nbdev.doclinks import NbdevLookup, _lineno
 from nbdev.process import Processor
@@ -59,7 +59,8 @@ def parameters(dm:dict)->str:
     def row(name, d):
         type_,usual = code(d.get('anno', nothing), kind),code(d.get('default', nothing), value)
         return [name, type_, usual, text(d.get('docment') or '')]
-    rows = [row(f'`{n}`', d) for n, d in dm.items() if n!='return']
+    stars = {inspect.Parameter.VAR_POSITIONAL:'*', inspect.Parameter.VAR_KEYWORD:'**'}
+    rows = [row(f"`{stars.get(d.get('kind'), '')}{n}`", d) for n, d in dm.items() if n!='return']
     if dm.get('return', {}).get('docment'): rows.append(row('**Returns**', dm['return'] | dict(default=nothing)))
     if not any(r[3] for r in rows): return ''
     head = ['', 'Type', 'Default', 'Details']
@@ -124,7 +125,12 @@ class Documented(nbdev.showdoc.BasicMarkdownRenderer):
     "Signature, docstring, and a table of the parameters, or of the fields of a record"
     def _repr_markdown_(self):
         if is_record(self.sym): self.dm.dm = AttrDict(fields(self.sym))
-        else: written(self.sym, self.dm.dm)
+        else:
+            said = docments(self.sym, full=True, args_kwargs=True) # also what stands behind *args and **kwargs
+            for n, d in self.dm.dm.items(): d['docment'] = d.get('docment') or said.get(n, {}).get('docment')
+            written(self.sym, self.dm.dm)
+        for d in self.dm.dm.values(): # None is no type that anything is asked to be
+            if d.get('anno') is type(None): d['anno'] = inspect.Parameter.empty
         dm,table = self.dm.dm,parameters(self.dm.dm)
         if table or is_record(self.sym):
             self.dm = Signature(self.sym, maxline=64, docstring=False)
