@@ -191,3 +191,16 @@ def test_records_have_a_table_of_their_fields():
     said = docs.Documented(neuron)._repr_markdown_()
     assert '| `**rest` | `float` | What a neuron remembers' in said # a comment behind **, too
     assert 'NoneType' not in docs.Documented(plot_classes)._repr_markdown_()
+
+
+def test_tables_of_parameters_are_marked(tmp_path):
+    "So that a phone stacks them; other tables stay tables"
+    import importlib.util
+    spec = importlib.util.spec_from_file_location('docs', ROOT/'tools/docs.py')
+    docs = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(docs)
+    heads = ('','Type','Default','Details'),('','Type','Details'),('','Default','Details'),('a','Type','Details'),('','what','Details')
+    page = tmp_path/'page.html'
+    page.write_text('\n'.join(f'<table class="table">\n<thead>\n<tr>{"".join(f"<th>{h}</th>" for h in head)}</tr></thead></table>' for head in heads))
+    docs.mark_parameters(tmp_path)
+    assert re.findall('class="(.*?)"', page.read_text())==['table params defaults','table params','table params','table','table']

@@ -93,7 +93,8 @@ def is_record(kind)->bool:
 def comments(path:str)->dict:
     "What stands behind the fields of the classes in a file, by class and field"
     src = Path(path).read_text()
-    said = {t.start[0]:t.string.lstrip('# ') for t in tokenize.generate_tokens(io.StringIO(src).readline) if t.type==tokenize.COMMENT}
+    tokens = tokenize.generate_tokens(io.StringIO(src).readline)
+    said = {t.start[0]:t.string.lstrip('# ') for t in tokens if t.type==tokenize.COMMENT}
     return {c.name:{f.target.id:said.get(f.end_lineno, '') for f in c.body if isinstance(f, ast.AnnAssign)}
             for c in ast.parse(src).body if isinstance(c, ast.ClassDef)}
 
@@ -364,6 +365,16 @@ def lay_on_page(site:Path):
         page.write_text(re.sub(r'<img\b[^>]*?\bsrc="([^"]*)"[^>]*>', mark, page.read_text()))
 
 
+HEAD = re.compile(r'<table class="([^"]*)">(\s*<thead>\s*<tr>\s*<th></th>'
+                  r'((?:\s*<th>(?:Type|Default)</th>)*)\s*<th>Details</th>)')
+
+def mark_parameters(site:Path):
+    "Tables of parameters and fields get a class, so that the style sheet can stack them on a phone"
+    for page in site.rglob('*.html'):
+        def mark(m): return f'<table class="{m[1]} params{" defaults"*(m[3].count("<th>")==2)}">{m[2]}'
+        page.write_text(HEAD.sub(mark, page.read_text()))
+
+
 def draw_film(cfg):
     """The moving picture of the front page, and its last frame for readers who want no motion.
 
@@ -434,6 +445,7 @@ def main():
     take_offline(cfg.doc_path)
     describe_pictures(cfg.doc_path)
     lay_on_page(cfg.doc_path)
+    mark_parameters(cfg.doc_path)
     make_relative(cfg.doc_path)
     if raw := raw_markdown(cfg.doc_path): sys.exit('Markdown that came through as text:\n'+'\n'.join(raw))
     if wrong := astray(cfg.doc_path, cfg.nbs_path): sys.exit('Sources of another page:\n'+'\n'.join(wrong))
