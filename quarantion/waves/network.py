@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Waves']
 
-# %% ../../nbs/waves/network.ipynb #ba7ba9bc
+# %% ../../nbs/waves/network.ipynb #ed98df31
 import torch
 from torch import Tensor, nn
 from typing import NamedTuple
@@ -15,14 +15,14 @@ from .law import Medium, check_medium, diagonal, faces_of, step_limit
 from .operators import waves_over_time
 from .torus import Field, Torus, cell_index, new_field
 
-# %% ../../nbs/waves/network.ipynb #cf86cacf
+# %% ../../nbs/waves/network.ipynb #daf51edf
 class Moment(NamedTuple):
     "A field between two calls"
     psi:Tensor # Amplitudes `[B, *shape]`, complex
     velocity:Tensor # As ψ
     steps:int=0 # That were done
 
-# %% ../../nbs/waves/network.ipynb #bfb6254d
+# %% ../../nbs/waves/network.ipynb #5572a93c
 def _lines(z): # complex `[B, …]` as real `[B, 2·cells]`
     return torch.view_as_real(z.contiguous()).reshape(len(z), -1)
 
@@ -31,7 +31,7 @@ def _wide(v, name, shape): # one number, or one for each cell
     if v.ndim and v.shape!=shape: fail(f'`{name}`', 'Waves', f'one number, or shape {shape}', f'shape {tuple(v.shape)}')
     return v
 
-# %% ../../nbs/waves/network.ipynb #70b8142b
+# %% ../../nbs/waves/network.ipynb #2b1bac1b
 class _Driven(nn.Module):
     "A medium, and where input enters it"
     @typed
@@ -58,7 +58,7 @@ class _Driven(nn.Module):
             if name in learn: setattr(self, name, nn.Parameter(v))
             else: self.register_buffer(name, v)
 
-# %% ../../nbs/waves/network.ipynb #d946188d
+# %% ../../nbs/waves/network.ipynb #6943b627
 class _Runs(_Driven):
     "What it does over time"
     def coefficients(self, kind):
@@ -92,7 +92,7 @@ class _Runs(_Driven):
         psi,v = (torch.view_as_complex(a.reshape(*a.shape[:-1], *self.torus.shape, 2)) for a in (out,v))
         return psi,Moment(psi[-1].clone(), v, start.steps+steps)
 
-# %% ../../nbs/waves/network.ipynb #61c7d01e
+# %% ../../nbs/waves/network.ipynb #26dbc43d
 class Waves(_Runs):
     "A field on a torus, driven in some of its cells; call it for the field over time, or `record` it"
     @typed

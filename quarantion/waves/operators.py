@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['wave_op', 'force_loop', 'wave_twin', 'waves_over_time']
 
-# %% ../../nbs/waves/operators.ipynb #4508e409
+# %% ../../nbs/waves/operators.ipynb #638a95ea
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from ..checks import as_array
 from ..kernels.wave import wave_steps
 from ..spikes.operators import as_operator, on_gpu
 
-# %% ../../nbs/waves/operators.ipynb #ab468637
+# %% ../../nbs/waves/operators.ipynb #4e0c20cf
 def force_loop(psi, c, faces, shape, kerr, saturation):
     "The force on lines `[B, 2·cells]`, with torch operations"
     p,axes = psi.reshape(len(psi), *shape, 2),range(1, len(shape)+1)
@@ -38,7 +38,7 @@ def wave_twin(start, c, e, faces, x, cells, shape, law):
         out.append(psi)
     return torch.stack(out),v
 
-# %% ../../nbs/waves/operators.ipynb #f0524f89
+# %% ../../nbs/waves/operators.ipynb #c5961526
 def _shared(c, M): return c if len(c) in (1,M) else c.expand(M)
 
 def _forward(start:Tensor, c:Tensor, e:Tensor, faces:Tensor, x:Tensor, cells:Tensor, shape:list[int],
@@ -60,7 +60,7 @@ wave_op = as_operator('wave')(_forward)
 def _(start, c, e, faces, x, cells, shape, law):
     return start.new_empty((len(x),*start.shape[1:])), start.new_empty(start.shape[1:])
 
-# %% ../../nbs/waves/operators.ipynb #8043b865
+# %% ../../nbs/waves/operators.ipynb #37075a5e
 def _keep(ctx, inputs, output):
     *tensors,ctx.shape,ctx.law = inputs
     ctx.save_for_backward(*tensors)
@@ -79,7 +79,7 @@ def _again(ctx, gout, gv):
 
 wave_op.register_autograd(_again, setup_context=_keep)
 
-# %% ../../nbs/waves/operators.ipynb #8ea8bbd9
+# %% ../../nbs/waves/operators.ipynb #f451c24d
 def waves_over_time(
     start:Tensor, # Fields and velocities `[2, B, 2·cells]`
     c:Tensor, e:Tensor, faces:Tensor, # Coefficients, as `wave_steps` has them; faces `[axes, 2·cells]`, or of no rows

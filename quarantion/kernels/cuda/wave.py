@@ -5,12 +5,11 @@
 # %% auto #0
 __all__ = ['wave_steps']
 
-# %% ../../../nbs/kernels/cuda/wave.ipynb #5615912c
+# %% ../../../nbs/kernels/cuda/wave.ipynb #609cdeae
 import torch, triton
 import triton.language as tl
-from .lif import launch
 
-# %% ../../../nbs/kernels/cuda/wave.ipynb #4cd41c56
+# %% ../../../nbs/kernels/cuda/wave.ipynb #e68f6b3c
 @triton.jit
 def _around(u, at, x, ok, f, size, SHAPE: tl.constexpr, FACES: tl.constexpr):
     "Sums of neighbours of numbers `x` of a field, or what flows in through their faces; `at` is where the field begins"
@@ -29,7 +28,7 @@ def _around(u, at, x, ok, f, size, SHAPE: tl.constexpr, FACES: tl.constexpr):
         else: w = w+(a+b)
     return here,w
 
-# %% ../../../nbs/kernels/cuda/wave.ipynb #c2910367
+# %% ../../../nbs/kernels/cuda/wave.ipynb #bc03c4a0
 @triton.jit
 def _cubic(u, at, x, ok, kerr, saturation):
     "The factor of the cubic term, from both parts of a cell"
@@ -37,7 +36,7 @@ def _cubic(u, at, x, ok, kerr, saturation):
     q = a*a+b*b
     return tl.div_rn(kerr*q, 1+saturation*q) if q.dtype==tl.float32 else kerr*q/(1+saturation*q)
 
-# %% ../../../nbs/kernels/cuda/wave.ipynb #470d3ebd
+# %% ../../../nbs/kernels/cuda/wave.ipynb #8cef38db
 @triton.jit
 def _step(u, to, v, c, e, f, src, where, law, m, size, t, batch, sources, mode,
           SHAPE: tl.constexpr, FACES: tl.constexpr, KERR: tl.constexpr, CS: tl.constexpr, ES: tl.constexpr,
@@ -61,7 +60,7 @@ def _step(u, to, v, c, e, f, src, where, law, m, size, t, batch, sources, mode,
     tl.store(v+here, g, ok)
     if mode<2: tl.store(to+here, p+d*g, ok)
 
-# %% ../../../nbs/kernels/cuda/wave.ipynb #f39d8075
+# %% ../../../nbs/kernels/cuda/wave.ipynb #faf579a8
 def wave_steps(
     start, # Fields and velocities on a GPU `[2, B, 2·cells]`
     c, e, faces, # Coefficients, `[1]` or `[2·cells]`; faces `[axes, 2·cells]`, or of no rows
