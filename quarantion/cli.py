@@ -577,6 +577,9 @@ def _left(run, to, folder, how, board, ask):
 
 # %% ../nbs/cli.ipynb #d0070ba7
 _TO = 'Folder for the files; default: the name of the run and of the language.'
+_OTHERS = dict(hub='a folder to share', events='its spikes', onnx='whole numbers', nir='for simulators')
+_OTHERS |= {'nir-soft':'resets by subtraction, too', 'onnx-unrolled':'without loops'}
+_LANGUAGE = 'The language: '+', '.join(f'{t} ({_OTHERS[t]})' if t in _OTHERS else t for t in _TARGETS)+'.'
 _SPARSE = 'With --to c: write the places of weights that are not 0, instead of all weights.'
 _CRC = 'With --to c: write a function that checks the constants.'
 _BOARD = 'With --to c: for a bare processor, too, in an emulator: cortex-m0plus, cortex-m3, cortex-m4 or cortex-m7.'
@@ -584,7 +587,7 @@ _BOARD = 'With --to c: for a bare processor, too, in an emulator: cortex-m0plus,
 @app.command('export', help='Write the integers of a run in another language, and prove them.')
 def _export(
     run:Annotated[Path, typer.Argument(help=f'{_WHICH} Or the file of a program, which is proved on random codes.')],
-    to:Annotated[str, typer.Option(help=f'The language: {", ".join(_TARGETS)}.')],
+    to:Annotated[str, typer.Option(help=_LANGUAGE)],
     out:Annotated[Path, typer.Option(help=_TO)]=None,
     sparse:Annotated[bool, typer.Option('--sparse', help=_SPARSE)]=False,
     crc:Annotated[bool, typer.Option('--crc', help=_CRC)]=False,
