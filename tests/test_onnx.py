@@ -153,6 +153,15 @@ def test_bytes_that_were_changed(programs, tmp_path_factory, edits, share):
     except CheckError as e: assert '\n' not in str(e)
     else: assert net.digest==programs[0]['ternary'].digest or prove_onnx(net, to_onnx(net), programs[1].x_test[:3].numpy()).mismatches=={'onnxruntime':0}
 
+def test_a_proof_makes_one_session(programs, monkeypatch):
+    import onnxruntime
+    from quarantion.export import onnx as page
+    made,begin = [],onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, 'InferenceSession', lambda *a, **k: made.append(1) or begin(*a, **k))
+    monkeypatch.setattr(page, '_AT_ONCE', 5000)
+    prog = programs[0]['int8']
+    assert prove_onnx(prog, to_onnx(prog), programs[1].x_test.numpy()).proved and len(made)==1
+
 def test_a_model_that_onnxruntime_refuses():
     with pytest.raises(CheckError, match='onnxruntime: model: expected one that it takes'): run_onnx(b'no model', np.zeros((1,1,3), int))
 

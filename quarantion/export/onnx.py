@@ -184,16 +184,19 @@ def _session(data):
     try: return rt.InferenceSession(data, options, providers=['CPUExecutionProvider']),rt.__version__
     except Exception as e: fail('model', 'onnxruntime', 'one that it takes', str(e).split('\n')[0]) # of any class
 
+def _ran(session, codes):
+    "Arrays by name"
+    names,kind = [o.name for o in session.get_outputs()],session.get_inputs()[0].type[7:-1]
+    try: return dict(zip(names, session.run(names, dict(codes=codes.astype(kind)))))
+    except Exception as e: fail('model', 'onnxruntime', 'one that it runs', str(e).split('\n')[0])
+
 def run_onnx(
     data:bytes, # A model that `to_onnx` made
     codes # Whole numbers `[1 or T, B, …]`
 )->dict: # Arrays by name
     "What onnxruntime makes of codes; raises `CheckError`"
     if (codes := as_array(codes, 'codes')).dtype.kind not in 'iu': fail('`codes`', 'onnx', 'whole numbers', codes.dtype)
-    s,_ = _session(data)
-    names,kind = [o.name for o in s.get_outputs()],s.get_inputs()[0].type[7:-1]
-    try: return dict(zip(names, s.run(names, dict(codes=codes.astype(kind)))))
-    except Exception as e: fail('model', 'onnxruntime', 'one that it runs', str(e).split('\n')[0])
+    return _ran(_session(data)[0], codes)
 
 # %% ../../nbs/export/onnx.ipynb #519e340a
 def _first(records, found, sample):
@@ -211,9 +214,9 @@ def _first(records, found, sample):
 # %% ../../nbs/export/onnx.ipynb #c4a0149c
 _AT_ONCE = 2**24 # values of a piece
 
-def _differing(net, a, data, here):
+def _differing(net, a, session, here):
     "Samples of a piece that differ, and the first of them"
-    got,last,at = run_onnx(data, a.codes[:,here]),a.records[-1],here.start
+    got,last,at = _ran(session, a.codes[:,here]),a.records[-1],here.start
     found = [Record(r.name, got[f'spk{i}'], got[f'mem{i}']) for i,r in enumerate(a.records)]
     ours = [Record(r.name, r.spk[:,here], r.mem[:,here]) for r in a.records]
     said = net.decide(last.spk[:,here], last.mem[:,here]),got['answer']
@@ -233,12 +236,12 @@ def prove_onnx(
     a = asked(net, x)
     if file.form!='scan' and a.steps!=net.steps: fail('`x`', 'onnx', f'{net.steps} steps, as were unrolled', a.steps)
     b,size,wrong,first = a.codes.shape[1],sum(r.mem[:,0].size for r in a.records),0,{}
-    piece = max(1, _AT_ONCE//size)
+    piece,(session,version) = max(1, _AT_ONCE//size),_session(file.data)
     for at in range(0, b, piece):
-        n,found = _differing(net, a, file.data, slice(at, min(b, at+piece)))
+        n,found = _differing(net, a, session, slice(at, min(b, at+piece)))
         wrong,first = wrong+n,first or found
     counts = [int(sum(f(r.spk) for r in a.records)) for f in (np.size,np.sum)]
-    tools,said = dict(onnxruntime=_session(file.data)[1], form=file.form),dict(onnxruntime=wrong)
+    tools,said = dict(onnxruntime=version, form=file.form),dict(onnxruntime=wrong)
     return ExportProof('onnx', tools, b, a.steps, *counts, fnv_of_lines(a.lines), said, first)
 
 # %% ../../nbs/export/onnx.ipynb #a8105a20
