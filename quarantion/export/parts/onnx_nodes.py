@@ -22,9 +22,9 @@ def need_onnx():
 # %% ../../../nbs/export/parts/onnx_nodes.ipynb #ff529179
 class Nodes:
     "Nodes of a graph, and the constants that it shares with the graphs in it"
-    def __init__(self, outside=None, prefix=''):
+    def __init__(self, outside=None, prefix='', opset=21):
         self.onnx,self.held = (outside.onnx,outside.held) if outside else (need_onnx(),{})
-        self.nodes,self.prefix = [],prefix
+        self.nodes,self.prefix,self.opset = [],prefix,outside.opset if outside else opset
 
     def __call__(self, op, *ins, to='', **attrs)->str: # Name of its output
         "Put down a node of one output"
@@ -80,15 +80,24 @@ def _parts(g, x):
     high = Codes(g('Div', g('Sub', wide, low), byte), x.lo>>8, x.hi>>8, x.shape)
     return [(g.cast(low, 'uint8'),0,1),*((n,z,256*w) for n,z,w in _parts(g, high))]
 
-def _in_halves(w): # 4 bits each, the first one low
-    v = np.append(w.ravel(), np.zeros(w.size%2, np.int8)).astype(np.uint8)&15
-    return (v[::2]|v[1::2]<<4).tobytes()
+def _packed(w, bits): # the first one low
+    per = 8//bits
+    v = np.append(w.ravel(), np.zeros(-w.size%per, np.int8)).astype(np.uint8)&(2**bits-1)
+    return np.bitwise_or.reduce([v[i::per]<<(bits*i) for i in range(per)]).tobytes()
+
+TWO_BITS = 25 # the first opset with weights in 2 bits
+
+def few_bits(top, opset):
+    "In how many bits codes of −top to top are written, if in less than 8"
+    return 2 if top<=1 and opset>=TWO_BITS else 4 if top<=7 else 0
 
 # %% ../../../nbs/export/parts/onnx_nodes.ipynb #cd1dec34
 def weight_nodes(g, name, w, linear):
     "Weights as uint8 around 128, so that no product saturates; of a linear layer inputs first"
-    if np.abs(w.astype(int)).max(initial=0)>7: g.keep(name, w, 'int8')
-    else: g.held[name] = g.onnx.helper.make_tensor(name, g.onnx.TensorProto.INT4, w.shape, _in_halves(w), raw=True)
+    bits,onnx = few_bits(np.abs(w.astype(int)).max(initial=0), g.opset),g.onnx
+    kind = {2:onnx.TensorProto.INT2, 4:onnx.TensorProto.INT4}.get(bits)
+    if not bits: g.keep(name, w, 'int8')
+    else: g.held[name] = onnx.helper.make_tensor(name, kind, w.shape, _packed(w, bits), raw=True)
     wide = g('Add', g.cast(name, 'int32'), g.number(128, 'int32'))
     out = g.cast(wide, 'uint8')
     return g('Transpose', out, perm=[1,0]) if linear else out
