@@ -13,7 +13,9 @@ from .. import __version__
 from ..checks import CheckError, as_array, check_in, fail, shown, typed
 from .harness import asked
 from .parts.onnx_layers import neuron_nodes, shared_nodes, state_types, sum_nodes
-from .parts.onnx_nodes import TWO_BITS, Codes, Nodes, few_bits, need_onnx
+from .parts.onnx_constants import (
+    TWO_BITS, constant, few_bits, largest, matching, need_onnx, taken)
+from .parts.onnx_nodes import Codes, Nodes
 from .proof import ExportProof, fnv_of, fnv_of_lines
 from ..files import as_path, parse_json, read_bytes, write_atomic
 from ..runtime.decision import decision_of, kept_for
@@ -120,8 +122,9 @@ IR_VERSIONS = {21:10, TWO_BITS:13} # of the opsets that files have
 def opset_of(net): # An `IntegerNetwork`
     "2 bits for each weight, if all are ternary; 21 has 4"
     held = [w for l in net.layers for w in (l.weight,l.recurrent) if w.ndim>1 and w.size]
-    return TWO_BITS if all(few_bits(np.abs(w.astype(int)).max(), TWO_BITS)==2 for w in held) else 21
+    return TWO_BITS if all(few_bits(largest(w), TWO_BITS)==2 for w in held) else 21
 
+# %% ../../nbs/export/onnx.ipynb #3206be12
 _TOLD = 'unit','shift','levels' # arrays of a layer that are no constants of the graph
 
 def _said(net, form, title):
@@ -135,8 +138,8 @@ def _code_type(net): # of what goes in
     return 'uint8' if net.in_min>=0 else 'int8' if net.in_max<=127 else 'int16'
 
 # %% ../../nbs/export/onnx.ipynb #c0380ac9
-def _model(net, form, title, opset):
-    g = Nodes(opset=opset)
+def _model(net, form, title, opset, constant=constant):
+    g = Nodes(opset=opset, constant=constant)
     own = [shared_nodes(g, i, p) for i,p in enumerate(net.plan)]
     a,steps,batch = _first_sums(g, net, form)
     FORMS[form](g, net, own, a, _at_rest(g, net, batch))
@@ -251,30 +254,6 @@ def prove_onnx(
     tools,said = dict(onnxruntime=version, form=file.form),dict(onnxruntime=wrong)
     return ExportProof('onnx', tools, b, a.steps, *counts, fnv_of_lines(a.lines), said, first)
 
-# %% ../../nbs/export/onnx.ipynb #a8105a20
-_SIZES = dict(int8=1, int32=4, int64=8, uint8=1, float64=8)
-_FEW = dict(INT4=4, INT2=2) # bits
-
-def _array(t, where):
-    "An initializer as an array; raises `CheckError` before anything is made that its bytes do not fill"
-    onnx = need_onnx()
-    name,n = f'`{t.name[:40]}`',1
-    if t.external_data or t.data_location==onnx.TensorProto.EXTERNAL:
-        place = {e.key:e.value for e in t.external_data}.get('location', '')
-        fail(name, where, 'values in the file', f'those of another file, {shown(place)}')
-    for s in t.dims: n *= max(0, s)
-    if any(s<0 for s in t.dims): fail(name, where, 'axes of at least 0', list(t.dims))
-    bits = {getattr(onnx.TensorProto, k):b for k,b in _FEW.items()}.get(t.data_type)
-    if bits: held,need = len(t.raw_data),-(-n*bits//8)
-    else:
-        try: kind = onnx.helper.tensor_dtype_to_np_dtype(t.data_type).name
-        except (KeyError, TypeError): kind = str(t.data_type)
-        if kind not in _SIZES: fail(name, where, f'one of {", ".join(_SIZES)}, int4, int2', kind)
-        held,need = len(t.raw_data),n*_SIZES[kind]
-    if held!=need: fail(name, where, f'{need} bytes for the axes {list(t.dims)}', held)
-    v = onnx.numpy_helper.to_array(t)
-    return v.astype(np.int8) if bits else v
-
 # %% ../../nbs/export/onnx.ipynb #a96c8e3b
 def _read(path):
     "A model out of a file, and what it says of its program"
@@ -300,10 +279,9 @@ def _told(model, where):
         if not isinstance(said.get(k), kind): fail(f'metadata, `{k}`', where, f'a {kind.__name__}', shown(said.get(k)))
     return said
 
-# %% ../../nbs/export/onnx.ipynb #590f4b4e
-def _layers(model, said, where):
-    "Layers of metadata and initializers"
-    held = {t.name:_array(t, where) for t in model.graph.initializer}
+# %% ../../nbs/export/onnx.ipynb #a0a3c708
+def _layers(held, said, where):
+    "Layers of metadata and constants"
     sizes = [len(said[k]) for k in ('layers','arrays')]
     if sizes[0]!=sizes[1] or not sizes[0]:
         fail('metadata', where, 'layers, and arrays of each', f'{sizes[0]} and {sizes[1]}')
@@ -338,10 +316,12 @@ def from_onnx(
     model,said = _read(path)
     where = str(path)
     try:
-        layers = tuple(_layers(model, said, where))
+        held,model = taken(model, where)
+        layers = tuple(_layers(held, said, where))
         net = IntegerNetwork(layers, **check_header(said['header'], where))
         opset = {o.domain:o.version for o in model.opset_import}.get('')
-        want = _model(net, check_in(said['form'], FORMS, 'form'), said['title'], check_in(opset, IR_VERSIONS, 'opset'))
+        how = check_in(said['form'], FORMS, 'form'),said['title'],check_in(opset, IR_VERSIONS, 'opset')
+        want = _model(net, *how, matching(held, where))
     except CheckError as e: raise e if str(e).startswith(where) else CheckError(f'{where}: {e}') from None
     _check_same(model, want, where)
     return net

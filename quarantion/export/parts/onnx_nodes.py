@@ -9,22 +9,16 @@ __all__ = []
 import math
 from typing import NamedTuple
 import numpy as np
-from ...checks import fail
+from .onnx_constants import constant, few_bits, largest, need_onnx
 from ...runtime.layer import ONE, leak
-
-# %% ../../../nbs/export/parts/onnx_nodes.ipynb #78caf7c5
-def need_onnx():
-    "The package; raises `CheckError` that says what to install"
-    try: import onnx
-    except ImportError: fail('onnx', 'export', 'it to be installed (pip install onnx onnxruntime)', 'no such module')
-    return onnx
 
 # %% ../../../nbs/export/parts/onnx_nodes.ipynb #ff529179
 class Nodes:
     "Nodes of a graph, and the constants that it shares with the graphs in it"
-    def __init__(self, outside=None, prefix='', opset=21):
+    def __init__(self, outside=None, prefix='', opset=21, constant=constant):
         self.onnx,self.held = (outside.onnx,outside.held) if outside else (need_onnx(),{})
-        self.nodes,self.prefix,self.opset = [],prefix,outside.opset if outside else opset
+        self.nodes,self.prefix = [],prefix
+        self.opset,self.constant = (outside.opset,outside.constant) if outside else (opset,constant)
 
     def __call__(self, op, *ins, to='', **attrs)->str: # Name of its output
         "Put down a node of one output"
@@ -34,8 +28,7 @@ class Nodes:
 
     def keep(self, name, v, dtype='int64')->str: # Its name
         "A constant"
-        if name not in self.held:
-            self.held[name] = self.onnx.numpy_helper.from_array(np.asarray(v, dtype, order='C'), name)
+        if name not in self.held: self.held[name] = self.constant(name, np.asarray(v, dtype, order='C'))
         return name
 
     def number(self, v, dtype='int64')->str: return self.keep(f'{dtype}_{v}', v, dtype) # One for all
@@ -80,24 +73,12 @@ def _parts(g, x):
     high = Codes(g('Div', g('Sub', wide, low), byte), x.lo>>8, x.hi>>8, x.shape)
     return [(g.cast(low, 'uint8'),0,1),*((n,z,256*w) for n,z,w in _parts(g, high))]
 
-def _packed(w, bits): # the first one low
-    per = 8//bits
-    v = np.append(w.ravel(), np.zeros(-w.size%per, np.int8)).astype(np.uint8)&(2**bits-1)
-    return np.bitwise_or.reduce([v[i::per]<<(bits*i) for i in range(per)]).tobytes()
-
-TWO_BITS = 25 # the first opset with weights in 2 bits
-
-def few_bits(top, opset):
-    "In how many bits codes of −top to top are written, if in less than 8"
-    return 2 if top<=1 and opset>=TWO_BITS else 4 if top<=7 else 0
-
 # %% ../../../nbs/export/parts/onnx_nodes.ipynb #cd1dec34
 def weight_nodes(g, name, w, linear):
     "Weights as uint8 around 128, so that no product saturates; of a linear layer inputs first"
-    bits,onnx = few_bits(np.abs(w.astype(int)).max(initial=0), g.opset),g.onnx
-    kind = {2:onnx.TensorProto.INT2, 4:onnx.TensorProto.INT4}.get(bits)
+    bits = few_bits(largest(w), g.opset)
     if not bits: g.keep(name, w, 'int8')
-    else: g.held[name] = onnx.helper.make_tensor(name, kind, w.shape, _packed(w, bits), raw=True)
+    else: g.held[name] = g.constant(name, w, bits)
     wide = g('Add', g.cast(name, 'int32'), g.number(128, 'int32'))
     out = g.cast(wide, 'uint8')
     return g('Transpose', out, perm=[1,0]) if linear else out
