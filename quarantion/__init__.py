@@ -19,7 +19,8 @@ STOREYS = {
         data='data sets and their checks'),
     'what evolves in time': dict(
         runtime='integer networks: load, prove the range, run; without torch',
-        spikes='spiking neurons, networks, encoders; snnTorch and SpikingJelly'),
+        spikes='spiking neurons, networks, encoders; snnTorch and SpikingJelly',
+        waves='fields on a torus and sources to fields some steps later'),
     'in few bits, and out': dict(
         quant='policies, observers, training with integers, lowering and its proof',
         export='a program in other languages, with the same spikes, proved'),
