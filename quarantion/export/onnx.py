@@ -21,7 +21,7 @@ from ..files import as_path, parse_json, read_bytes, write_atomic
 from ..runtime.decision import decision_of, kept_for
 from ..runtime.layer import Record, arrays
 from ..runtime.network import IntegerNetwork
-from ..runtime.store import check_header, layer_header, layer_said
+from ..runtime.store import check_header, check_seal, layer_header, layer_said, seal_of
 
 # %% ../../nbs/export/onnx.ipynb #ce962050
 def _shape(g, *parts): return g('Concat', *parts, axis=0) # Names of lists become one list
@@ -132,7 +132,7 @@ def _said(net, form, title):
     layers = [layer_header(l) for l in net.layers]
     more = [{k:getattr(l, k).tolist() for k in _TOLD if len(getattr(l, k))} for l in net.layers]
     head = dict(format='quarantion.onnx', version=1, form=form, title=title, header=net.header)
-    return json.dumps(head|dict(layers=layers, arrays=more))
+    return json.dumps(head|dict(layers=layers, arrays=more, seal=seal_of(net.layers, net.header)))
 
 def _code_type(net): # of what goes in
     return 'uint8' if net.in_min>=0 else 'int8' if net.in_max<=127 else 'int16'
@@ -275,7 +275,7 @@ def _told(model, where):
     except ValueError as e: fail('metadata', where, 'JSON', str(e))
     known = isinstance(said, dict) and (said.get('format'),said.get('version'))==('quarantion.onnx',1)
     if not known: fail('metadata', where, 'quarantion.onnx, version 1', shown(said))
-    for k,kind in dict(form=str, title=str, header=dict, layers=list, arrays=list).items():
+    for k,kind in dict(form=str, title=str, header=dict, layers=list, arrays=list, seal=str).items():
         if not isinstance(said.get(k), kind): fail(f'metadata, `{k}`', where, f'a {kind.__name__}', shown(said.get(k)))
     return said
 
@@ -323,5 +323,6 @@ def from_onnx(
         how = check_in(said['form'], FORMS, 'form'),said['title'],check_in(opset, IR_VERSIONS, 'opset')
         want = _model(net, *how, matching(held, where))
     except CheckError as e: raise e if str(e).startswith(where) else CheckError(f'{where}: {e}') from None
+    check_seal(net, said['seal'], where)
     _check_same(model, want, where)
     return net

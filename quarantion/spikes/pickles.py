@@ -76,6 +76,9 @@ def _pickled(path): # in the other process
         yield name,t.contiguous().numpy()
 
 # %% ../../nbs/spikes/pickles.ipynb #0e9a2221
+class NoOrder(dict):
+    "Names and tensors in the order in which safetensors give them, which is none"
+
 def _read_state(path):
     "Names and tensors of a file"
     where = str(path)
@@ -89,7 +92,7 @@ def _read_state(path):
     try: got = load_safetensors(read_bytes(path))
     except (SafetensorError, ValueError, KeyError, AttributeError, TypeError) as e:
         fail('contents', where, 'safetensors', str(e))
-    return dict(_tensors(got))
+    return NoOrder(_tensors(got))
 
 # %% ../../nbs/spikes/pickles.ipynb #70e50469
 @typed

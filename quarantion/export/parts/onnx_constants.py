@@ -61,6 +61,7 @@ _FEW = dict(INT4=4, INT2=2) # bits
 def array_of(t, where):
     "An initializer as an array; raises `CheckError` before anything is made that its bytes do not fill"
     onnx = need_onnx()
+    if not isinstance(t.name, str): fail('name', where, 'text', shown(t.name)) # bytes that are no UTF-8
     name,n = f'`{t.name[:40]}`',1
     if t.external_data or t.data_location==onnx.TensorProto.EXTERNAL:
         place = {e.key:e.value for e in t.external_data}.get('location', '')
