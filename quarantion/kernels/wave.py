@@ -9,8 +9,8 @@ __all__ = ['wave_steps']
 import cython
 import numpy as np
 from cython.parallel import prange
-from ..checks import fail
 from .parts.around import sums_around
+from .parts.blocks import block_of, check_fields, each_of, edge_of, line_of, mode_of
 from .parts.kick import Wave, force_of, kicks
 from .parts.shapes import Held, check_apart, check_between, check_length, held1, held2, held3
 
@@ -19,58 +19,18 @@ _real = cython.fused_type(cython.float, cython.double)
 
 # %% ../../nbs/kernels/wave.ipynb #b57fc7a4
 @cython.cfunc
-def _block(shape, top):
-    "Numbers of a block: the last axes that have at most `top`, or a piece of the last one"
-    m = 2
-    for n in list(shape)[::-1]:
-        if m*n>top: break
-        m = m*n
-    return m if m>2 else top//2*2
-
-@cython.cfunc
-def _each(v, m, size): # what is the same everywhere, for each number of a block
-    return v if len(v)==size else np.full(m, v[0], v.dtype)
-
-@cython.cfunc
 def _law(B, size, E, sides, law)->Wave:
     return Wave(size=size, batch=B, sources=E, sides=sides, dt=law[0], kerr=law[1], saturation=law[2])
-
-@cython.cfunc
-def _flat(a): return np.asarray(a).reshape(-1)
 
 # %% ../../nbs/kernels/wave.ipynb #ce64a786
 @cython.cfunc
 def _check(u, v, c, e, f, shape, cells, src, steps, num_threads, top):
     size = u.shape[2]
-    check_between('K', u.shape[0], 2, 0); check_between('steps', steps, 1, 0)
-    check_between('num_threads', num_threads, 1, 1024); check_between('top', top, 8, 0)
-    for i in range(len(shape)): check_between(f'shape[{i}]', shape[i], 2, 0)
-    if not len(shape) or 2*int(np.prod(np.asarray(shape)))!=size:
-        fail('`u`', expected=f'two numbers for each cell of {[*map(int, shape)]}', found=size)
-    if (v.shape[0],v.shape[1])!=(u.shape[1],size):
-        fail('`v`', expected=f'shape {(u.shape[1], size)}', found=(v.shape[0], v.shape[1]))
+    check_fields(u.shape, v.shape, src.shape, shape, cells, steps, num_threads)
+    check_between('top', top, 8, 0)
     check_length('c', c.shape[0], size, 1); check_length('e', e.shape[0], size, 1)
     check_length('f', f.shape[0], 0, len(shape)*size)
-    if (src.shape[1],src.shape[2])!=(u.shape[1],2*len(cells)):
-        found = src.shape[0],src.shape[1],src.shape[2]
-        fail('`src`', expected=f'shape (T, {u.shape[1]}, {2*len(cells)})', found=found)
-    if len(cells): check_length('src', src.shape[0], steps, steps)
-    for i in range(len(cells)): check_between(f'cells[{i}]', cells[i], cells[i-1]+1 if i else 0, size//2-1)
-    return _block(shape, top)
-
-# %% ../../nbs/kernels/wave.ipynb #a42268c3
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _edge(n:cython.Py_ssize_t, k:cython.Py_ssize_t, of:cython.Py_ssize_t)->cython.Py_ssize_t:
-    "Where the share of thread `k` begins"
-    return n*k//of
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _mode(t:cython.Py_ssize_t, steps:cython.Py_ssize_t)->cython.int: # the first, one in between, or behind the last
-    return 0 if t==0 else 2 if t==steps else 1
+    return block_of(shape, top)
 
 # %% ../../nbs/kernels/wave.ipynb #597b4e13
 @cython.cfunc
@@ -93,7 +53,7 @@ def _blocks(
     x: cython.Py_ssize_t
     l: cython.Py_ssize_t
     base: cython.Py_ssize_t
-    for i in range(_edge(q.batch*n, k, of), _edge(q.batch*n, k+1, of)):
+    for i in range(edge_of(q.batch*n, k, of), edge_of(q.batch*n, k+1, of)):
         b = i//n
         x = i%n//each*line + i%n%each*m
         l = min(m, line-i%n%each*m)
@@ -123,14 +83,14 @@ def wave_steps(
     lies: Held[6] = [held1(c), held1(e), held1(f), held3(src), held2(v), held3(u)]
     check_apart(('c','e','f','src','v','u'), lies, 4, 6, 0)
     q: Wave = _law(u.shape[1], u.shape[2], cells.shape[0], 0 if f.shape[0] else 2*shape.shape[0], law)
-    us: _real[::1] = _flat(u)
-    vs: _real[::1] = _flat(v)
-    xs: cython.const[_real][::1] = _flat(src)
-    cs: cython.const[_real][::1] = _each(np.asarray(c), m, u.shape[2])
-    es: cython.const[_real][::1] = _each(np.asarray(e), m, u.shape[2])
+    us: _real[::1] = line_of(u)
+    vs: _real[::1] = line_of(v)
+    xs: cython.const[_real][::1] = line_of(src)
+    cs: cython.const[_real][::1] = each_of(np.asarray(c), m, u.shape[2])
+    es: cython.const[_real][::1] = each_of(np.asarray(e), m, u.shape[2])
     w: _real[::1] = np.empty(num_threads*m, np.asarray(u).dtype)
     t: cython.Py_ssize_t
     i: cython.Py_ssize_t
     for t in range(steps+1):
         for i in prange(num_threads, nogil=True, schedule='static', num_threads=num_threads):
-            _blocks(w, m, i, num_threads, us, vs, cs, es, f, shape, cells, xs, q, t, u.shape[0], _mode(t, steps))
+            _blocks(w, m, i, num_threads, us, vs, cs, es, f, shape, cells, xs, q, t, u.shape[0], mode_of(t, steps))

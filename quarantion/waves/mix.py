@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CHORD', 'add_waves', 'add_waves_carry', 'heterodyne', 'chord', 'hear_chord']
 
-# %% ../../nbs/waves/mix.ipynb #e9d4cb26
+# %% ../../nbs/waves/mix.ipynb #24cc1dc1
 import numpy as np
 from typing import NamedTuple
 from ..checks import as_array, check_broadcast, check_finite, check_in, check_range, fail, typed
@@ -13,7 +13,7 @@ from ..nonary.arithmetic import OVERFLOWS, span
 from ..nonary.companding import overflows
 from ..nonary.nits import check_nits
 
-# %% ../../nbs/waves/mix.ipynb #49c0ba64
+# %% ../../nbs/waves/mix.ipynb #5b19755f
 def _wave(x, name):
     "Complex numbers, all finite; raises `CheckError`"
     x = as_array(x, name)
@@ -28,7 +28,7 @@ def _sum(a, b):
 def _turns(psi, D): # of 9ᴰ in both parts
     return np.rint(psi.real/9**D)+1j*np.rint(psi.imag/9**D)
 
-# %% ../../nbs/waves/mix.ipynb #7a95db1b
+# %% ../../nbs/waves/mix.ipynb #dfb7cc2a
 @typed
 def add_waves(
     a:np.ndarray|complex, # Complex amplitudes, any shape
@@ -57,7 +57,7 @@ def add_waves_carry(
     carry = _turns(psi, D)
     return psi-9**D*carry,carry.astype(psi.dtype)
 
-# %% ../../nbs/waves/mix.ipynb #e373741a
+# %% ../../nbs/waves/mix.ipynb #a796a410
 @typed
 def heterodyne(
     a:np.ndarray|complex, # Complex amplitudes, any shape
@@ -76,7 +76,7 @@ def heterodyne(
     a,b = (z*np.exp(1j*w*t) if w else z for z,w in zip((a,b), omega))
     return (1. if gain is None else 2*chi*gain)*a*b.real
 
-# %% ../../nbs/waves/mix.ipynb #16f2f4f5
+# %% ../../nbs/waves/mix.ipynb #c2cc865c
 CHORD = tuple(((1+5**.5)/2)**n for n in range(1, 10)) # tones of nine nits, radians a unit of time
 
 def _tones(t, omega, phase):
@@ -101,7 +101,7 @@ def chord(
         fail('`nits`', expected=f'[..., {tones.shape[1]}], one for each tone', found=f'shape {q.shape}')
     return q@tones.T
 
-# %% ../../nbs/waves/mix.ipynb #1e7ef950
+# %% ../../nbs/waves/mix.ipynb #70a149be
 class Heard(NamedTuple):
     "What was found in a chord"
     nits:np.ndarray # Digits −4 to 4 `[..., N]`, int8
@@ -109,7 +109,7 @@ class Heard(NamedTuple):
     condition:float # ≥ 1: how much a disturbance grows, at worst
     rest:np.ndarray # Root of the mean square of what is no tone `[...]`
 
-# %% ../../nbs/waves/mix.ipynb #b942a8fe
+# %% ../../nbs/waves/mix.ipynb #73d2719e
 @typed
 def hear_chord(
     c:np.ndarray|complex, # What arrived `[..., T]`, complex
