@@ -6,7 +6,7 @@
 __all__ = ['check_whole', 'to_whole', 'from_whole', 'whole_loop', 'Reach', 'whole_bound', 'propagate_whole', 'save_whole',
            'load_whole']
 
-# %% ../../nbs/waves/whole.ipynb #063b9844
+# %% ../../nbs/waves/whole.ipynb #b099a387
 import math
 import numpy as np
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from .planes import digits_for, pack_numbers, unpack_numbers
 from .propagate import step_length, threads_for
 from .torus import Field, Torus, check_field, new_field
 
-# %% ../../nbs/waves/whole.ipynb #4cb971a3
+# %% ../../nbs/waves/whole.ipynb #b11121cf
 class WholeField(NamedTuple):
     "A field and its law in whole numbers"
     torus:Torus # The grid
@@ -32,7 +32,7 @@ class WholeField(NamedTuple):
     top:int=0 # Largest value of a part; 0: none
     overflow:str='saturate' # What happens beyond it: `saturate` or `wrap`
 
-# %% ../../nbs/waves/whole.ipynb #2a7cf5f9
+# %% ../../nbs/waves/whole.ipynb #81206aff
 _ONE = 1<<16 # of the fractions
 _MOST = 2**31-1
 
@@ -48,7 +48,7 @@ def _codes(z, unit, name, most):
         fail(f'`{name}`', 'whole numbers', f'at most {most} units', f'{np.abs(x).max():.6g}')
     return x.astype(np.int32)
 
-# %% ../../nbs/waves/whole.ipynb #bb53a269
+# %% ../../nbs/waves/whole.ipynb #de657492
 def _numbers(x, name, shape, lo, hi): # int32 of a shape, in a range
     x = check_dtype(as_array(x, name), 'int32', name)
     if x.shape not in shape: fail(f'`{name}`', 'WholeField', f'shape {" or ".join(map(str, shape))}', f'shape {x.shape}')
@@ -76,7 +76,7 @@ def check_whole(
     for name,lo in (('kick',1),('decay',0)): _numbers(getattr(whole, name), name, ((1,),(n,)), lo, _ONE)
     return whole
 
-# %% ../../nbs/waves/whole.ipynb #db314b3f
+# %% ../../nbs/waves/whole.ipynb #82e724a4
 @typed
 def to_whole(
     field:Field, # Float field; its metric has to be the identity
@@ -111,7 +111,7 @@ def from_whole(
     psi,v = (x[...,0]*u+1j*(x[...,1]*u) for x,u in ((whole.psi,whole.unit),(whole.velocity,whole.unit/whole.dt/2**whole.guard)))
     return (like or new_field(whole.torus, 'complex128'))._replace(torus=whole.torus, psi=psi, velocity=v)
 
-# %% ../../nbs/waves/whole.ipynb #494ab07c
+# %% ../../nbs/waves/whole.ipynb #e16fe101
 def _sources(whole, sources, steps):
     "Places, rising `[E]`, and what is added there to a kick `[T, B, 2·E]`, int32; raises `CheckError`"
     cells,x = driving(from_whole(whole), sources, steps)
@@ -150,7 +150,7 @@ def whole_loop(
         v = _part(kicked(v, u, t), e)
     return whole._replace(psi=u.astype(np.int32), velocity=v.astype(np.int32))
 
-# %% ../../nbs/waves/whole.ipynb #9c702527
+# %% ../../nbs/waves/whole.ipynb #b8444fe0
 class Reach(NamedTuple):
     "What no number of a run can be beyond, in size"
     psi:float # Units
@@ -180,7 +180,7 @@ def _pushes(whole, cells, x):
     over = lambda v: float(v.reshape(len(v), -1).max(1).sum())
     return 2*over(e.sum(2))/whole.torus.size,2*over(np.sqrt((e**2).sum(2))),2*over(np.sqrt((e**2/k).sum(2)))
 
-# %% ../../nbs/waves/whole.ipynb #57d8361f
+# %% ../../nbs/waves/whole.ipynb #d7d5997b
 def _far(whole, steps, share, pushes, length):
     "How far ψ can be from 0, where √I is at most `length`"
     k,n,g = whole.kick/_ONE,whole.torus.size,2**whole.guard
@@ -214,7 +214,7 @@ def whole_bound(
     sure = 1+1e-9 # sums of floats
     return Reach(float(u*sure), float((v+1)*g*sure+2*pushed), float(bent*g*sure))
 
-# %% ../../nbs/waves/whole.ipynb #d510b630
+# %% ../../nbs/waves/whole.ipynb #24b968bc
 def _fits(whole, steps, sources):
     far = whole_bound(whole, steps, sources)
     sides = 4*len(_axes(whole.torus)) # of them two sums are made before they are taken apart
@@ -245,7 +245,7 @@ def propagate_whole(
     psi,velocity = (a.reshape(whole.psi.shape) for a in (u[steps%2],v))
     return whole._replace(psi=psi, velocity=velocity)
 
-# %% ../../nbs/waves/whole.ipynb #34a0ac22
+# %% ../../nbs/waves/whole.ipynb #e6835af6
 _FORMAT,_VERSION = 'quarantion.whole',1
 
 @typed
