@@ -10,7 +10,8 @@ import cython
 import numpy as np
 from cython.parallel import prange
 from .parts.around import sums_around
-from .parts.blocks import block_of, check_fields, each_of, edge_of, line_of, mode_of
+from .parts.blocks import Block, block_at, block_of, blocks_in, check_fields
+from .parts.blocks import each_of, edge_of, line_of, mode_of
 from .parts.kick import Wave, force_of, kicks
 from .parts.shapes import Held, check_apart, check_between, check_length, held1, held2, held3
 
@@ -45,23 +46,17 @@ def _blocks(
 )->cython.void:
     "A step `t` of the blocks that thread `k` of `of` has"
     last: cython.Py_ssize_t = 2*shape[shape.shape[0]-1]
-    line: cython.Py_ssize_t = m if m>last else last # a block, or what is cut into pieces
-    each: cython.Py_ssize_t = (line+m-1)//m
-    n: cython.Py_ssize_t = q.size//line*each
+    n: cython.Py_ssize_t = q.batch*blocks_in(q.size, last, m)
     i: cython.Py_ssize_t
-    b: cython.Py_ssize_t
-    x: cython.Py_ssize_t
-    l: cython.Py_ssize_t
     base: cython.Py_ssize_t
-    for i in range(edge_of(q.batch*n, k, of), edge_of(q.batch*n, k+1, of)):
-        b = i//n
-        x = i%n//each*line + i%n%each*m
-        l = min(m, line-i%n%each*m)
-        base = (t%K*q.batch+b)*q.size
-        sums_around(w, k*m, u, base, x, l, f, shape, q.size)
-        force_of(w, k*m, u, base+x, c, x if c.shape[0]==q.size else 0, l, q.sides, q.kerr, q.saturation)
-        kicks(w, k*m, u, base+x, ((t+1)%K*q.batch+b)*q.size+x, v, b*q.size+x, b*q.size+x,
-              e, x, l, q, cells, src, t, b, mode)
+    at: Block
+    for i in range(edge_of(n, k, of), edge_of(n, k+1, of)):
+        at = block_at(i, q.size, last, m)
+        base = (t%K*q.batch+at.row)*q.size
+        sums_around(w, k*m, u, base, at.x, at.m, f, shape, q.size)
+        force_of(w, k*m, u, base+at.x, c, at.x if c.shape[0]==q.size else 0, at.m, q.sides, q.kerr, q.saturation)
+        kicks(w, k*m, u, base+at.x, ((t+1)%K*q.batch+at.row)*q.size+at.x, v, at.row*q.size+at.x, at.row*q.size+at.x,
+              e, at.x, at.m, q, cells, src, t, at.row, mode)
 
 # %% ../../nbs/kernels/wave.ipynb #ea1db0dc
 def wave_steps(

@@ -5,17 +5,18 @@
 # %% auto #0
 __all__ = ['Whole', 'wave_int_steps']
 
-# %% ../../nbs/kernels/wave_int.ipynb #eedd5bfb
+# %% ../../nbs/kernels/wave_int.ipynb #ecfdb4aa
 import cython
 import numpy as np
 from cython.parallel import prange
 from .parts.around import sums_around
-from .parts.blocks import block_of, check_fields, each_of, edge_of, first_of, line_of, mode_of
+from .parts.blocks import Block, block_at, block_of, blocks_in, check_fields
+from .parts.blocks import each_of, edge_of, first_of, line_of, mode_of
 from .parts.fractions import leak
 from .parts.shapes import Held, check_apart, check_between, check_leak, check_length
 from .parts.shapes import held1, held2, held3
 
-# %% ../../nbs/kernels/wave_int.ipynb #cce6e445
+# %% ../../nbs/kernels/wave_int.ipynb #9b43f6fd
 Whole = cython.struct(size=cython.Py_ssize_t, batch=cython.Py_ssize_t, sources=cython.Py_ssize_t, sides=cython.int,
                       guard=cython.int, half=cython.int, top=cython.int, most=cython.int, wraps=cython.bint)
 
@@ -37,7 +38,7 @@ def _within(x:cython.int, q:Whole)->cython.int:
     x = x-turn if x>q.top else x
     return x+turn if x<-q.top else x
 
-# %% ../../nbs/kernels/wave_int.ipynb #bd4f88f6
+# %% ../../nbs/kernels/wave_int.ipynb #59e63444
 @cython.cfunc
 @cython.inline
 @cython.nogil
@@ -54,7 +55,7 @@ def _one(
         u[to] = _within(u[at]+((x+q.half)>>q.guard), q)
     v[a] = x
 
-# %% ../../nbs/kernels/wave_int.ipynb #fec29255
+# %% ../../nbs/kernels/wave_int.ipynb #95ef47c7
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -83,7 +84,7 @@ def _moves(
     else:
         for j in range(m): _one(w[o+j], u, at+j, to+j, v, a+j, e[oe+j], 0, 0, 2, q)
 
-# %% ../../nbs/kernels/wave_int.ipynb #75274a6e
+# %% ../../nbs/kernels/wave_int.ipynb #2e8bf89b
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -94,11 +95,11 @@ def _driven(
     row:cython.Py_ssize_t, mode:cython.int, q:Whole
 )->cython.void:
     "Numbers from `x` on of a field, sample `row`, in step `t`, from one source to the next"
-    oe: cython.Py_ssize_t = x if e.shape[0]==q.size else 0
     i: cython.Py_ssize_t
-    j: cython.Py_ssize_t = 0
     p: cython.Py_ssize_t
     k: cython.Py_ssize_t
+    j: cython.Py_ssize_t = 0
+    oe: cython.Py_ssize_t = x if e.shape[0]==q.size else 0
     before: cython.int
     now: cython.int
     for i in range(first_of(cells, x), first_of(cells, x+m)):
@@ -112,7 +113,7 @@ def _driven(
         j = p+2
     _moves(w, o+j, u, at+j, to+j, v, a+j, e, oe+j, m-j, mode, q)
 
-# %% ../../nbs/kernels/wave_int.ipynb #b351aaeb
+# %% ../../nbs/kernels/wave_int.ipynb #075f69ef
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -126,24 +127,20 @@ def _blocks(
 )->cython.void:
     "A step `t` of the blocks that thread `k` of `of` has"
     last: cython.Py_ssize_t = 2*shape[shape.shape[0]-1]
-    line: cython.Py_ssize_t = m if m>last else last # a block, or what is cut into pieces
-    each: cython.Py_ssize_t = (line+m-1)//m
-    n: cython.Py_ssize_t = q.size//line*each
+    n: cython.Py_ssize_t = q.batch*blocks_in(q.size, last, m)
     i: cython.Py_ssize_t
-    b: cython.Py_ssize_t
-    x: cython.Py_ssize_t
-    l: cython.Py_ssize_t
     base: cython.Py_ssize_t
-    for i in range(edge_of(q.batch*n, k, of), edge_of(q.batch*n, k+1, of)):
-        b = i//n
-        x = i%n//each*line + i%n%each*m
-        l = min(m, line-i%n%each*m)
-        base = (t%K*q.batch+b)*q.size
-        sums_around(w, k*m, u, base, x, l, none, shape, q.size)
-        _kicks(w, k*m, u, base+x, kick, x if kick.shape[0]==q.size else 0, l, q)
-        _driven(w, k*m, u, base+x, ((t+1)%K*q.batch+b)*q.size+x, v, b*q.size+x, e, x, l, cells, src, t, b, mode, q)
+    to: cython.Py_ssize_t
+    at: Block
+    for i in range(edge_of(n, k, of), edge_of(n, k+1, of)):
+        at = block_at(i, q.size, last, m)
+        base = (t%K*q.batch+at.row)*q.size
+        to = ((t+1)%K*q.batch+at.row)*q.size
+        sums_around(w, k*m, u, base, at.x, at.m, none, shape, q.size)
+        _kicks(w, k*m, u, base+at.x, kick, at.x if kick.shape[0]==q.size else 0, at.m, q)
+        _driven(w, k*m, u, base+at.x, to+at.x, v, at.row*q.size+at.x, e, at.x, at.m, cells, src, t, at.row, mode, q)
 
-# %% ../../nbs/kernels/wave_int.ipynb #fc5a392b
+# %% ../../nbs/kernels/wave_int.ipynb #cd3c1e2d
 @cython.cfunc
 def _whole(B, size, E, sides, law)->Whole:
     guard,top,wraps = law
@@ -162,7 +159,7 @@ def _check(u, v, kick, e, shape, cells, src, steps, num_threads, block):
     check_leak('kick', kick); check_leak('decay', e)
     return block_of(shape, block)
 
-# %% ../../nbs/kernels/wave_int.ipynb #59c1cf53
+# %% ../../nbs/kernels/wave_int.ipynb #ba66e8ab
 def wave_int_steps(
     u:cython.int[:, :, ::1], # Fields `[K, B, M]`, two numbers a cell; step t reads `u[t%K]`, writes `u[(t+1)%K]`
     v:cython.int[:, ::1], # Velocities `[B, M]` before the first step; overwritten with those after the last

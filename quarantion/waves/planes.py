@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['digits_for', 'pack_numbers', 'unpack_numbers']
 
-# %% ../../nbs/waves/planes.ipynb #7bb653e0
+# %% ../../nbs/waves/planes.ipynb #67ec3bb6
 import math
 import numpy as np
 from ..checks import check_dtype, fail, typed
 from ..nonary.arithmetic import from_digits, span, to_digits
 from ..nonary.nits import pack_planar, unpack_planar
 
-# %% ../../nbs/waves/planes.ipynb #3471349f
+# %% ../../nbs/waves/planes.ipynb #a1615c24
 @typed
 def digits_for(
     x:np.ndarray # Whole numbers, any shape
@@ -24,6 +24,7 @@ def digits_for(
         if most<=span(D): return D
     fail('`x`', expected=f'at most {span(20)}', found=most)
 
+# %% ../../nbs/waves/planes.ipynb #9d1d13ee
 @typed
 def pack_numbers(
     x:np.ndarray, # Whole numbers of at most `D` digits, any shape
