@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Whole', 'wave_int_steps']
 
-# %% ../../nbs/kernels/wave_int.ipynb #ecfdb4aa
+# %% ../../nbs/kernels/wave_int.ipynb #419558ad
 import cython
 import numpy as np
 from cython.parallel import prange
@@ -16,7 +16,7 @@ from .parts.fractions import leak
 from .parts.shapes import Held, check_apart, check_between, check_leak, check_length
 from .parts.shapes import held1, held2, held3
 
-# %% ../../nbs/kernels/wave_int.ipynb #9b43f6fd
+# %% ../../nbs/kernels/wave_int.ipynb #f0082e9a
 Whole = cython.struct(size=cython.Py_ssize_t, batch=cython.Py_ssize_t, sources=cython.Py_ssize_t, sides=cython.int,
                       guard=cython.int, half=cython.int, top=cython.int, most=cython.int, wraps=cython.bint)
 
@@ -38,7 +38,7 @@ def _within(x:cython.int, q:Whole)->cython.int:
     x = x-turn if x>q.top else x
     return x+turn if x<-q.top else x
 
-# %% ../../nbs/kernels/wave_int.ipynb #59e63444
+# %% ../../nbs/kernels/wave_int.ipynb #1062d6fa
 @cython.cfunc
 @cython.inline
 @cython.nogil
@@ -55,7 +55,7 @@ def _one(
         u[to] = _within(u[at]+((x+q.half)>>q.guard), q)
     v[a] = x
 
-# %% ../../nbs/kernels/wave_int.ipynb #95ef47c7
+# %% ../../nbs/kernels/wave_int.ipynb #69299108
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -84,7 +84,7 @@ def _moves(
     else:
         for j in range(m): _one(w[o+j], u, at+j, to+j, v, a+j, e[oe+j], 0, 0, 2, q)
 
-# %% ../../nbs/kernels/wave_int.ipynb #2e8bf89b
+# %% ../../nbs/kernels/wave_int.ipynb #2d600fe6
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -113,7 +113,7 @@ def _driven(
         j = p+2
     _moves(w, o+j, u, at+j, to+j, v, a+j, e, oe+j, m-j, mode, q)
 
-# %% ../../nbs/kernels/wave_int.ipynb #075f69ef
+# %% ../../nbs/kernels/wave_int.ipynb #9b7fe140
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -140,12 +140,12 @@ def _blocks(
         _kicks(w, k*m, u, base+at.x, kick, at.x if kick.shape[0]==q.size else 0, at.m, q)
         _driven(w, k*m, u, base+at.x, to+at.x, v, at.row*q.size+at.x, e, at.x, at.m, cells, src, t, at.row, mode, q)
 
-# %% ../../nbs/kernels/wave_int.ipynb #cd3c1e2d
+# %% ../../nbs/kernels/wave_int.ipynb #ca421b04
 @cython.cfunc
 def _whole(B, size, E, sides, law)->Whole:
     guard,top,wraps = law
-    check_between('guard', guard, 0, 16)
-    check_between('top', top, 0, (2147483647>>guard)//(2*sides))
+    check_between('law[0]', guard, 0, 16)
+    check_between('law[1]', top, 0, (2147483647>>guard)//(2*sides))
     q: Whole = Whole(size=size, batch=B, sources=E, sides=sides, guard=guard, half=(1<<guard)>>1,
                      top=top if top else 2147483647, most=top<<guard if top else 2147483647, wraps=bool(wraps and top))
     return q
@@ -159,7 +159,7 @@ def _check(u, v, kick, e, shape, cells, src, steps, num_threads, block):
     check_leak('kick', kick); check_leak('decay', e)
     return block_of(shape, block)
 
-# %% ../../nbs/kernels/wave_int.ipynb #ba66e8ab
+# %% ../../nbs/kernels/wave_int.ipynb #6555408c
 def wave_int_steps(
     u:cython.int[:, :, ::1], # Fields `[K, B, M]`, two numbers a cell; step t reads `u[t%K]`, writes `u[(t+1)%K]`
     v:cython.int[:, ::1], # Velocities `[B, M]` before the first step; overwritten with those after the last
@@ -175,8 +175,8 @@ def wave_int_steps(
 ):
     "Run whole fields over time; raises `CheckError` for arrays that do not fit"
     m: cython.Py_ssize_t = _check(u, v, kick, decay, shape, cells, src, steps, num_threads, block)
-    lies: Held[5] = [held1(kick), held1(decay), held3(src), held2(v), held3(u)]
-    check_apart(('kick','decay','src','v','u'), lies, 3, 5, 0)
+    lies: Held[7] = [held1(kick), held1(decay), held1(shape), held1(cells), held3(src), held2(v), held3(u)]
+    check_apart(('kick','decay','shape','cells','src','v','u'), lies, 5, 7, 0)
     q: Whole = _whole(u.shape[1], u.shape[2], cells.shape[0], 2*shape.shape[0], law)
     us: cython.int[::1] = line_of(u)
     vs: cython.int[::1] = line_of(v)
