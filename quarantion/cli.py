@@ -687,9 +687,9 @@ def _info(as_json:Annotated[bool, typer.Option('--json', help='Print one JSON ob
     for k,v in out.items(): print(f'{k:14}{word(v)}')
 
 # %% ../nbs/cli.ipynb #16432758
-BENCHES = ('lif','bptt','levels','nonary','fakequant','events','cameras','quality','infer','codes','convert',
+BENCHES = ('lif','bptt','levels','nonary','wave','fakequant','events','cameras','quality','infer','codes','convert',
            'train','own','gpu')
-_WHAT = ('lif (neurons, forward), bptt (and backward), levels, nonary, fakequant, events (integer products), '
+_WHAT = ('lif (neurons, forward), bptt (and backward), levels, nonary, wave, fakequant, events (integer products), '
          'cameras (events into frames, and out of files), quality (copies in data), infer, codes (encoders), convert '
          '(ReLU networks into spikes: how right they are), train (a training step, on one thread too), own '
          '(neurons of your own) or gpu (neurons and training steps).')

@@ -77,6 +77,15 @@ def test_any_name(name):
     assert '\n' not in in_span(name) and len(in_span(name))<=8*200
 
 
+@pytest.mark.parametrize('k', ['spikes','mismatches','problems','samples','layers'])
+@pytest.mark.parametrize('v', ['<b>', [1], True, 3, float('inf'), [{'a':'<b>'}], {'a':1}, -1])
+def test_results_of_another_kind(k, v):
+    "A card of any result; what is said to be a problem is one"
+    card = model_card(NET, 'x', dict(test_accuracy=.9, spikes=100, mismatches=0)|{k:v}, dict(data='digits'))
+    assert '<b>' not in card and (k not in ('spikes','mismatches','problems') or v==3 or 'none differs' not in card)
+    if k=='problems': assert '**Not proved**' in card
+
+
 def test_numbers_that_are_none_are_left_out():
     card = model_card(NET, 'x', dict(test_accuracy=float('nan'), samples='<b>', spikes=True, mismatches=[1], layers='no', problems='<b>'), dict(data='digits'))
     assert 'accuracy' not in card.split('## Layers')[0].split('## Measured')[1] and '<b>' not in card and 'model-index' not in card

@@ -79,9 +79,10 @@ def _table(head, rows):
 
 def _proof(result):
     "What was proved, in a sentence"
-    problems = [p for p in result.get('problems') or () if isinstance(p, str)]
+    problems = result.get('problems') or ()
+    problems = problems if isinstance(problems, (list,tuple)) else [problems]
     if problems: return '**Not proved**: '+'; '.join(map(_span, problems))
-    if not result.get('spikes'): return 'No proof is known of this program.'
+    if not (is_number(result.get('spikes')) and result['spikes']>0): return 'No proof is known of this program.'
     n,wrong = result['spikes'],result.get('mismatches')
     if wrong!=0: return f'**Not proved**: {_span(wrong)} of {n:,} spikes differ.'
     return (f'Each of {n:,} spikes of the network that was trained in PyTorch was compared with this program, loaded '

@@ -67,6 +67,9 @@ def _pickled(path): # in the other process
         yield name,t.contiguous().numpy()
 
 # %% ../../nbs/spikes/pickles.ipynb #0e9a2221
+class NoOrder(dict):
+    "Names and tensors in the order in which safetensors give them, which is none"
+
 def _read_state(path):
     "Names and tensors of a file"
     data,where = read_bytes(path),str(path)
@@ -77,7 +80,7 @@ def _read_state(path):
     try: got = load_safetensors(data)
     except (SafetensorError, ValueError, KeyError, AttributeError, TypeError) as e:
         fail('contents', where, 'safetensors', str(e))
-    return dict(_tensors(got))
+    return NoOrder(_tensors(got))
 
 # %% ../../nbs/spikes/pickles.ipynb #70e50469
 @typed
