@@ -673,7 +673,7 @@ CALLS |= { # waves in few levels
     'waves.mix.hear_chord': lambda: dict(c=np.ones(9), t=np.arange(9.), omega=np.array([1.,2.]), phase=0., most=100.),
     'waves.planes.digits_for': lambda: dict(x=np.arange(4)),
     'waves.planes.pack_numbers': lambda: dict(x=np.arange(4), D=1),
-    'waves.planes.unpack_numbers': lambda: dict(words=np.zeros(1, np.uint16), D=1, shape=(4,)),
+    'waves.planes.unpack_numbers': lambda: dict(words=np.full(1, 29524, np.uint16), D=1, shape=(4,)),
     'waves.levels.check_levels': lambda: dict(levels=nine(), dtype='complex64'),
     'waves.levels.to_levels': lambda: dict(field=wave(), levels=nine()),
     'waves.levels.digit_planes': lambda: dict(field=wave(), levels=nine()),
@@ -942,6 +942,7 @@ data.quality.Part:where data.quality.Part:x data.quality.Part:y data.quality.Par
 data.quality.Copies:same data.quality.Copies:near data.quality.Copies:alike
 data.quality.Survey:findings data.quality.Survey:train data.quality.Survey:test data.quality.Survey:copies data.quality.Survey:drift data.quality.Survey:neighbours
 export.targets.Need:found export.targets.Need:layer export.targets.Compared:found export.targets.Compared:most export.card.is_number:v
+waves.mix.add_waves:a waves.mix.add_waves:b waves.mix.add_waves_carry:a waves.mix.add_waves_carry:b waves.mix.heterodyne:a waves.mix.heterodyne:b waves.mix.hear_chord:c
 '''
 
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['check_levels', 'to_levels', 'nit_view', 'digit_planes', 'propagate_levels', 'save_levels', 'load_levels']
 
-# %% ../../nbs/waves/levels.ipynb #9885caba
+# %% ../../nbs/waves/levels.ipynb #6f681fb0
 import numpy as np
 from typing import NamedTuple
 from ..checks import as_array, check_in, check_range, fail, typed
@@ -18,7 +18,7 @@ from .planes import pack_numbers, unpack_numbers
 from .propagate import as_field, pieces, propagate
 from .torus import Field, Torus, check_field, new_field
 
-# %% ../../nbs/waves/levels.ipynb #ecc5d1d4
+# %% ../../nbs/waves/levels.ipynb #58eab123
 class Levels(NamedTuple):
     "What the numbers of a field may be"
     scale:float # What one of the lowest digit is worth, > 0
@@ -27,7 +27,7 @@ class Levels(NamedTuple):
     overflow:str='saturate' # Beyond the last level: `saturate`, `wrap` or `raise`
     velocity:float=0. # What one is worth for velocities, which then have as many levels; 0: they stay real
 
-# %% ../../nbs/waves/levels.ipynb #a91914de
+# %% ../../nbs/waves/levels.ipynb #d4211fdb
 _DIGITS = {'complex64':7,'complex128':16} # whose numbers are exact
 
 def check_levels(
@@ -37,7 +37,7 @@ def check_levels(
     "That a field can have them; raises `CheckError`"
     if not isinstance(levels, Levels): fail('`levels`', expected='Levels', found=type(levels).__name__)
     check_range(levels.scale, 0, 1e30, 'scale', above=True); check_range(levels.velocity, 0, 1e30, 'velocity')
-    check_in(levels.digits, range(1, _DIGITS[str(dtype)]+1), 'digits')
+    check_in(levels.digits, range(1, _DIGITS[check_in(str(dtype), _DIGITS, 'dtype')]+1), 'digits')
     check_in(levels.rounding, ROUNDINGS, 'rounding'); check_in(levels.overflow, OVERFLOWS, 'overflow')
     return levels
 
@@ -49,7 +49,7 @@ def _rounded(x, scale, rounding):
     if rounding=='half_even': return n.astype(np.int64)
     return np.where(np.abs(q-cut)==.5, cut+np.sign(q)*(rounding=='half_away'), n).astype(np.int64)
 
-# %% ../../nbs/waves/levels.ipynb #e598de53
+# %% ../../nbs/waves/levels.ipynb #84a5e17a
 def _settled(n, levels, step, name):
     "Numbers that have as many digits as they may; raises `CheckError` if they are to"
     low,carry = split(n, levels.digits)
@@ -68,7 +68,7 @@ def _numbers(x, scale, levels, step, name):
 def _onto(x, scale, levels, step=0, name='ψ'): # in place
     if scale: np.multiply(_numbers(x, scale, levels, step, name), x.dtype.type(scale), out=x)
 
-# %% ../../nbs/waves/levels.ipynb #b96db145
+# %% ../../nbs/waves/levels.ipynb #70d8e2d0
 def _lines(field): # real numbers `[B, 2·cells]`, copies
     return [np.array(a, order='C').view(field.psi.real.dtype) for a in field.rows]
 
@@ -91,7 +91,7 @@ def nit_view(
     "The level that the real part of ψ is nearest to, ties toward zero; the imaginary part has no say"
     return encode_complex(check_field(field).psi, scale)
 
-# %% ../../nbs/waves/levels.ipynb #edf2cf3c
+# %% ../../nbs/waves/levels.ipynb #4e3d09a3
 def _on_levels(field, levels):
     "Whole numbers of ψ, and of velocities where they have levels `[B, 2·cells]`; raises `CheckError`"
     check_levels(levels, check_field(field).psi.dtype)
@@ -113,7 +113,7 @@ def digit_planes(
     u = _on_levels(field, levels)[0]
     return np.moveaxis(to_digits(u, levels.digits), -1, 0).reshape(levels.digits, *field.psi.shape, 2)
 
-# %% ../../nbs/waves/levels.ipynb #408cf598
+# %% ../../nbs/waves/levels.ipynb #f0e5ab7c
 @typed
 def propagate_levels(
     field:Field, # Where it begins; it is put on its levels first
@@ -131,7 +131,7 @@ def propagate_levels(
         _onto(u, levels.scale, levels, t-1); _onto(v, levels.velocity, levels, t-1, 'velocity')
     return as_field(field, u, v)
 
-# %% ../../nbs/waves/levels.ipynb #12f6dc69
+# %% ../../nbs/waves/levels.ipynb #79ef3c6b
 _FORMAT,_VERSION = 'quarantion.levels',1
 _REAL = {'complex64':'float32','complex128':'float64'}
 
@@ -149,7 +149,7 @@ def save_levels(
     head['batch'] = len(lines[0]) if field.psi.ndim>field.torus.rank else None
     save_tensors(path, columns|{n:as_array(getattr(field, n)) for n in ('r','s','metric')}, head|levels._asdict())
 
-# %% ../../nbs/waves/levels.ipynb #e8bc0f71
+# %% ../../nbs/waves/levels.ipynb #7911fe81
 @typed
 def load_levels(
     path # A file that `save_levels` wrote
