@@ -67,6 +67,10 @@ from quarantion.spikes.synaptic import Synaptic
 from quarantion.tables import measured, one_a_subject
 from quarantion.train.config import Config
 from quarantion.train.trackers import Tracking
+from quarantion.waves.law import Medium
+from quarantion.waves.levels import Levels
+from quarantion.waves.torus import Field, Torus
+from quarantion.waves.whole import to_whole
 
 pytestmark = [pytest.mark.filterwarnings('ignore'), pytest.mark.filterwarnings('ignore::pytest.PytestWarning')]
 matplotlib.use('Agg')
@@ -657,6 +661,36 @@ CALLS |= { # what leaves the house
     'export.js.prove_js': lambda: dict(net=small_program(), text=in_javascript(), x=np.ones((1,3))),
 }
 
+def wave(): return Field(Torus((4,)), np.ones(4, complex), np.zeros(4, complex), np.float32(0), np.float32(0), np.zeros((0,4)))
+def nine(): return Levels(.25)
+
+
+CALLS |= { # waves in few levels
+    'waves.mix.add_waves': lambda: dict(a=np.ones(2), b=np.ones(2), D=1, overflow='wrap'),
+    'waves.mix.add_waves_carry': lambda: dict(a=np.ones(2), b=np.ones(2), D=1),
+    'waves.mix.heterodyne': lambda: dict(a=np.ones(2), b=np.ones(2), t=0., omega=(1.,2.), chi=.1, gain=1.),
+    'waves.mix.chord': lambda: dict(nits=np.ones(2, int), t=np.arange(9.), omega=np.array([1.,2.]), phase=0.),
+    'waves.mix.hear_chord': lambda: dict(c=np.ones(9), t=np.arange(9.), omega=np.array([1.,2.]), phase=0., most=100.),
+    'waves.planes.digits_for': lambda: dict(x=np.arange(4)),
+    'waves.planes.pack_numbers': lambda: dict(x=np.arange(4), D=1),
+    'waves.planes.unpack_numbers': lambda: dict(words=np.full(1, 29524, np.uint16), D=1, shape=(4,)),
+    'waves.levels.check_levels': lambda: dict(levels=nine(), dtype='complex64'),
+    'waves.levels.to_levels': lambda: dict(field=wave(), levels=nine()),
+    'waves.levels.digit_planes': lambda: dict(field=wave(), levels=nine()),
+    'waves.levels.nit_view': lambda: dict(field=wave(), scale=1.),
+    'waves.levels.propagate_levels': lambda: dict(field=wave(), steps=2, levels=nine(), medium=Medium(), sources=None, dt=.1, threads=1),
+    'waves.levels.save_levels': lambda: dict(path='x', field=wave(), levels=nine()),
+    'waves.levels.load_levels': lambda: dict(path='no such file'),
+    'waves.whole.check_whole': lambda: dict(whole=to_whole(wave(), .1)),
+    'waves.whole.to_whole': lambda: dict(field=wave(), unit=.1, medium=Medium(), dt=.1, guard=8, top=40, overflow='wrap'),
+    'waves.whole.from_whole': lambda: dict(whole=to_whole(wave(), .1), like=wave()),
+    'waves.whole.whole_loop': lambda: dict(whole=to_whole(wave(), .1), steps=2, sources=None),
+    'waves.whole.whole_bound': lambda: dict(whole=to_whole(wave(), .1), steps=2, sources=None),
+    'waves.whole.propagate_whole': lambda: dict(whole=to_whole(wave(), .1), steps=2, sources=None, threads=1),
+    'waves.whole.save_whole': lambda: dict(path='x', whole=to_whole(wave(), .1)),
+    'waves.whole.load_whole': lambda: dict(path='no such file'),
+}
+
 def small_cost(): return cost_of(small_program(), np.ones((1,3)))
 def spiking_cost(): return cost_of(replace(small_program(), in_max=1), np.ones((1,3)))
 def little_samples(n): return Samples(x(n,3), i64(n)%2, (1,1,3), 2, 1., 'little')
@@ -908,6 +942,7 @@ data.quality.Part:where data.quality.Part:x data.quality.Part:y data.quality.Par
 data.quality.Copies:same data.quality.Copies:near data.quality.Copies:alike
 data.quality.Survey:findings data.quality.Survey:train data.quality.Survey:test data.quality.Survey:copies data.quality.Survey:drift data.quality.Survey:neighbours
 export.targets.Need:found export.targets.Need:layer export.targets.Compared:found export.targets.Compared:most export.card.is_number:v
+waves.mix.add_waves:a waves.mix.add_waves:b waves.mix.add_waves_carry:a waves.mix.add_waves_carry:b waves.mix.heterodyne:a waves.mix.heterodyne:b waves.mix.hear_chord:c
 '''
 
 

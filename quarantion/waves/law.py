@@ -119,6 +119,7 @@ def driving(field, sources, steps):
     "Places in a flat field, rising `[E]`, and what is added there `[T, B, E]`; two at one place become one"
     B = len(field.rows[0])
     if sources is None: return np.zeros(0, np.int64),np.zeros((steps,B,0), field.psi.dtype)
+    if not isinstance(sources, Sources): fail('`sources`', expected='Sources', found=type(sources).__name__)
     at,x = cell_index(field.torus, sources.cells),check_finite(as_array(sources.x, 'x'), 'x', 'Sources')
     if x.shape not in ((steps,len(at)),(steps,B,len(at))) or x.dtype.kind not in 'fciu':
         want = f'numbers [{steps}, {len(at)}] or [{steps}, {B}, {len(at)}]'

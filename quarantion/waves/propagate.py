@@ -17,10 +17,11 @@ from .law import tones
 from .torus import Field, Torus, check_field, new_field
 
 # %% ../../nbs/waves/propagate.ipynb #7ad97c5f
-def _threads(n): # by default as many as there are, for fields that are worth it
-    return (os.cpu_count() or 1) if n is None else int(check_range(n, 1, 1024, 'threads'))
+def threads_for(n, size): # by default as many as there are, for fields that are worth it
+    if n is None: return (os.cpu_count() or 1) if size>=2**14 else 1
+    return int(check_range(n, 1, 1024, 'threads'))
 
-def _step(dt, field, medium):
+def step_length(dt, field, medium):
     "A length of a step that is stable; raises `CheckError`"
     most = step_limit(field, medium)
     if isinstance(dt, str):
@@ -47,7 +48,7 @@ class _Run:
         self.c,self.e = each(speed2(field, medium)/w),each(decay(field, medium, dt))
         self.faces = np.concatenate([each(a[d]) for d in turns]) if len(g) else np.zeros(0, self.real)
         self.law = dt,medium.kerr,medium.saturation
-        self.threads = 1 if threads is None and field.psi.size<2**14 else _threads(threads)
+        self.threads = threads_for(threads, field.psi.size)
 
     def __call__(self, u, v, cells, x, steps):
         "Run fields `u[0]` of `u` `[2, B, 2·cells]` and velocities `v` in place; a large sheet several steps at once"
@@ -61,6 +62,8 @@ def _lines(a, real): # complex `[B, cells]` as real numbers, a copy
     return np.array(a, order='C').view(real)
 
 # %% ../../nbs/waves/propagate.ipynb #c8f36fc5
+_PIECE = 64 # steps between two looks
+
 def _well(u, v): # a sum is no number where one of them is none
     quick = math.isfinite(u.sum()) and math.isfinite(v.sum())
     return quick or bool(np.isfinite(u).all() and np.isfinite(v).all())
@@ -79,12 +82,10 @@ def _broken(run, u, v, cells, x, at):
     fail('velocity', f'step {at+len(x)}', 'finite numbers', 'one that is not')
 
 # %% ../../nbs/waves/propagate.ipynb #4c805058
-_PIECE = 64 # steps between two looks
-
-def _pieces(field, steps, medium, sources, dt, threads, every):
+def pieces(field, steps, medium, sources, dt, threads, every):
     "Buffers after each piece of at most `every` steps; raises `CheckError` where the field breaks"
     check_field(field); check_medium(medium); check_range(steps, 0, 2**40, 'steps')
-    dt = _step(dt, field, medium)
+    dt = step_length(dt, field, medium)
     if field.torus.size==1: fail('`shape`', 'propagation', 'two cells along some axis', list(field.torus.shape))
     cells,x = driving(field, sources, steps)
     run = _Run(field, medium, dt, threads)
@@ -100,7 +101,7 @@ def _pieces(field, steps, medium, sources, dt, threads, every):
             _broken(run, u, v, cells, x[t:t+n], t)
         yield t+n,u[0],v
 
-def _as_field(field, u, v):
+def as_field(field, u, v):
     psi,velocity = (a.view(field.psi.dtype).reshape(field.psi.shape).copy() for a in (u,v))
     return field._replace(psi=psi, velocity=velocity)
 
@@ -116,8 +117,8 @@ def propagate(
 )->Field: # Where it ends
     "A field some steps later; raises `CheckError` for a step that is too long, and for a field that breaks"
     u,v = (_lines(a, field.psi.real.dtype) for a in check_field(field).rows)
-    for _,u,v in _pieces(field, steps, medium, sources, dt, threads, _PIECE): pass
-    return _as_field(field, u, v)
+    for _,u,v in pieces(field, steps, medium, sources, dt, threads, _PIECE): pass
+    return as_field(field, u, v)
 
 # %% ../../nbs/waves/propagate.ipynb #4946bea2
 class Watched(NamedTuple):
@@ -141,9 +142,9 @@ def watch(
     "As `propagate`, and what was seen on the way"
     check_range(every, 1, 2**31, 'every')
     seen,e,at,end = [],[],[],field
-    length = _step(dt, check_field(field), check_medium(medium))
-    for t,u,v in _pieces(field, steps, medium, sources, dt, threads, every):
-        end = _as_field(field, u, v)
+    length = step_length(dt, check_field(field), check_medium(medium))
+    for t,u,v in pieces(field, steps, medium, sources, dt, threads, every):
+        end = as_field(field, u, v)
         seen.append(end.psi); e.append(energy(end, medium)); at.append(t*length)
     psi = np.array(seen).reshape(len(seen), *field.psi.shape).astype(field.psi.dtype)
     return Watched(psi, np.array(e), np.array(at), end)
