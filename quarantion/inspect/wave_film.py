@@ -6,7 +6,7 @@
 __all__ = ['emitter_tones', 'run_emitters', 'spectrum_of', 'hear', 'plot_run', 'gif_of', 'mp4_of', 'film_of', 'write_waves',
            'waves_told']
 
-# %% ../../nbs/inspect/wave_film.ipynb #cb399f4e
+# %% ../../nbs/inspect/wave_film.ipynb #d5b931c0
 import io, math, shutil, subprocess
 import numpy as np
 from pathlib import Path
@@ -21,7 +21,7 @@ from ..waves.energy import energy
 from ..waves.law import Medium, check_medium, grid_omega, step_limit, tones
 from ..waves.torus import Field, Torus, new_field, save_field
 
-# %% ../../nbs/inspect/wave_film.ipynb #4aa65eb0
+# %% ../../nbs/inspect/wave_film.ipynb #f62867e3
 _LOWEST,_HIGHEST = .3,1.2 # angular frequencies, radians a unit of time
 
 @typed
@@ -37,7 +37,7 @@ def _places(torus, n, rng): # Different cells
     flat = rng.choice(torus.size, n, replace=False) if torus.size<2**24 else rng.integers(0, torus.size, n)
     return np.stack(np.unravel_index(flat, torus.shape), 1)
 
-# %% ../../nbs/inspect/wave_film.ipynb #3b92edd6
+# %% ../../nbs/inspect/wave_film.ipynb #29bb3b64
 class WaveRun(NamedTuple):
     "Waves of some emitters, over time"
     cells:np.ndarray # Where the emitters stand `[E, axes]`
@@ -50,7 +50,7 @@ class WaveRun(NamedTuple):
     heard:np.ndarray # ψ then at some cells `[T, P]`
     field:Field # Where it ends
 
-# %% ../../nbs/inspect/wave_film.ipynb #434a428a
+# %% ../../nbs/inspect/wave_film.ipynb #0a24e1df
 _PROBES,_LOOKS,_FRAMES = 64,250,100 # cells that are listened to, about how often, and pictures at most
 _SIDE = 256 # pixels of their longer side, about
 
@@ -71,7 +71,7 @@ def _begun(shape, steps, emitters, seed, medium):
     dt = min(step_limit(field, medium)/2, .5)
     return field,cells,omega,dt,rng.integers(0, field.torus.size, _PROBES)
 
-# %% ../../nbs/inspect/wave_film.ipynb #340eb59e
+# %% ../../nbs/inspect/wave_film.ipynb #1af685bf
 @typed
 def run_emitters(
     shape:tuple=(256,256), # Cells along each axis
@@ -96,7 +96,7 @@ def run_emitters(
         if t%apart==0 or t+n==steps: frames.append(_plane(field.psi, cells[0]))
     return WaveRun(cells, omega, dt, every, *map(np.array, (when,e,frames,heard)), field)
 
-# %% ../../nbs/inspect/wave_film.ipynb #09603748
+# %% ../../nbs/inspect/wave_film.ipynb #b8ab4005
 @typed
 def spectrum_of(
     run:WaveRun # By `run_emitters`
@@ -113,13 +113,14 @@ def hear(
 )->tuple: # Of each emitter: the nearest peak `[E]`, NaN where none is near, and its power `[E]`
     "Which of the tones that were sung are heard"
     w,p,one = spectrum_of(run)
-    top = 1+np.flatnonzero((p[1:-1]>p[:-2])&(p[1:-1]>=p[2:])&(p[1:-1]>1e-6*p.max()))
+    top = 1+np.flatnonzero((p[1:-1]>p[:-2])&(p[1:-1]>=p[2:])&(p[1:-1]>0))
     if not len(top): return np.full(len(run.omega), np.nan),np.zeros(len(run.omega))
     near = top[np.abs(w[top][:,None]-run.omega).argmin(0)]
-    found = np.abs(w[near]-run.omega)<one
+    around = np.array([np.quantile(p[np.abs(w-w[i])<8*one], .25) for i in near])
+    found = (np.abs(w[near]-run.omega)<one)&(p[near]>5*around)
     return np.where(found, w[near], np.nan),np.where(found, p[near], 0.)
 
-# %% ../../nbs/inspect/wave_film.ipynb #8c69a15c
+# %% ../../nbs/inspect/wave_film.ipynb #cd4568b5
 @typed
 def plot_run(
     run:WaveRun, # By `run_emitters`
@@ -141,7 +142,7 @@ def plot_run(
     label_axes(d, 'frequency ω; dotted: what was sung', 'power')
     return fig
 
-# %% ../../nbs/inspect/wave_film.ipynb #bd390919
+# %% ../../nbs/inspect/wave_film.ipynb #f47e3118
 def _pixels(frames, full):
     "Numbers of colours, uint8 `[T, H, W]`, even sides"
     h,w = frames.shape[1:]
@@ -158,7 +159,7 @@ def _colours(): # `[63, 3]`
     from matplotlib import colormaps
     return np.rint(255*colormaps['RdBu_r'](np.linspace(0, 1, 63))[:,:3]).astype(np.uint8)
 
-# %% ../../nbs/inspect/wave_film.ipynb #b7df6b9f
+# %% ../../nbs/inspect/wave_film.ipynb #d384e041
 @typed
 def gif_of(
     pixels:np.ndarray, # Numbers of colours, uint8 `[T, H, W]`
@@ -176,7 +177,7 @@ def gif_of(
     first.save(out, 'GIF', save_all=True, append_images=rest, duration=ms, loop=0, optimize=False)
     return out.getvalue()
 
-# %% ../../nbs/inspect/wave_film.ipynb #22cd187a
+# %% ../../nbs/inspect/wave_film.ipynb #3d6a7af1
 @typed
 def mp4_of(
     pixels:np.ndarray, # Numbers of colours, uint8 `[T, H, W]`, even sides
@@ -198,7 +199,7 @@ def mp4_of(
         if r.returncode or not made.exists(): fail('ffmpeg', tool, 'a film', said[-1])
         return made.read_bytes()
 
-# %% ../../nbs/inspect/wave_film.ipynb #f73bf06b
+# %% ../../nbs/inspect/wave_film.ipynb #689ee6b0
 @typed
 def film_of(
     run:WaveRun # By `run_emitters`
@@ -207,7 +208,7 @@ def film_of(
     pixels = _pixels(run.frames, max(float(np.quantile(np.abs(run.frames[-1]), .99)), 1e-12))
     return ('film.mp4',mp4_of(pixels)) if shutil.which('ffmpeg') else ('film.gif',gif_of(pixels))
 
-# %% ../../nbs/inspect/wave_film.ipynb #cd7c8df0
+# %% ../../nbs/inspect/wave_film.ipynb #7b0275be
 @typed
 def write_waves(
     run:WaveRun, # By `run_emitters`
@@ -225,7 +226,7 @@ def write_waves(
     save_field(folder/'field.safetensors', run.field)
     return [name,'waves.png','field.safetensors']
 
-# %% ../../nbs/inspect/wave_film.ipynb #d0dac6f8
+# %% ../../nbs/inspect/wave_film.ipynb #5e147af0
 def _wavelength(omega, dt): # along an axis, in cells
     k = np.linspace(0, np.pi, 10_001)
     return 2*np.pi/np.interp(omega, grid_omega(k[:,None], dt), k)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WaveInspector']
 
-# %% ../../nbs/inspect/wave_inspector.ipynb #d0afb46c
+# %% ../../nbs/inspect/wave_inspector.ipynb #212e9cd0
 import base64, json, zlib
 import anywidget, traitlets
 import numpy as np
@@ -21,7 +21,7 @@ from ..waves.energy import energy
 from ..waves.law import Medium, check_medium, step_limit
 from ..waves.torus import Field, Torus, check_field, new_field
 
-# %% ../../nbs/inspect/wave_inspector.ipynb #a70f3dbf
+# %% ../../nbs/inspect/wave_inspector.ipynb #63f6a388
 def _flat(b, name, n): # float32 of a bytes trait: nothing, one for all, or one for each
     a = np.frombuffer(b, np.float32) if len(b)%4==0 else np.zeros(2)
     if len(a) not in (0,1,n): fail(f'`{name}`', 'WaveInspector', f'0, 1 or {n} numbers', len(b))
@@ -37,7 +37,7 @@ def _shape(field, shape): # What it begins with
         fail('`field`', 'WaveInspector', 'one field of two axes, 2 to 2,048 cells each', found)
     return field
 
-# %% ../../nbs/inspect/wave_inspector.ipynb #ac2b061f
+# %% ../../nbs/inspect/wave_inspector.ipynb #4d4bce52
 class _WaveTraits(anywidget.AnyWidget):
     _esm = WAVE_VIEW+'export default { render };'
     shape = traitlets.List([2,2]).tag(sync=True)
@@ -63,14 +63,15 @@ class _WaveTraits(anywidget.AnyWidget):
     @traitlets.validate('top','width')
     def _on_size(self, proposal): return float(check_range(proposal.value, 0, 1e6, proposal.trait.name, above=True))
 
-# %% ../../nbs/inspect/wave_inspector.ipynb #812e305e
+# %% ../../nbs/inspect/wave_inspector.ipynb #fe394cd3
 class _Waves(_WaveTraits): # A field of its own, in Python
     @property
     def field(self)->Field: # Where it is now, complex64; as the view has told, while that plays
         "The field; set it to go on from another one"
         self._open()
         n = np.prod(self.shape)
-        x = np.frombuffer(self.state, np.complex64) if len(self.state)==16*n else np.zeros(2*n, np.complex64)
+        if len(self.state) not in (0,16*n): fail('`state`', 'WaveInspector', f'{16*n:,} bytes', f'{len(self.state):,}')
+        x = np.frombuffer(self.state, np.complex64) if self.state else np.zeros(2*n, np.complex64)
         psi,v = x.reshape(2, *self.shape).copy()
         s,r = (_flat(b, k, n).reshape(self.shape) for k,b in (('s',self.slow),('r',self.kept)))
         return check_field(Field(Torus(tuple(self.shape)), psi, v, r, s, np.zeros((0,*self.shape), np.float32)))
@@ -95,7 +96,7 @@ class _Waves(_WaveTraits): # A field of its own, in Python
     def _open(self):
         if self.comm is None: fail('WaveInspector', expected='an open inspector', found='a closed one')
 
-# %% ../../nbs/inspect/wave_inspector.ipynb #222202e9
+# %% ../../nbs/inspect/wave_inspector.ipynb #6a27de9e
 class _Run(_Waves): # By Python
     def close(self):
         "Free the widget and its layout"
@@ -114,7 +115,7 @@ class _Run(_Waves): # By Python
         field = run_on_levels(self.field, steps, self.medium, None, self.dt, self.levels, self.top, 1)
         with self.hold_sync(): self.field,self.step = field,self.step+steps
 
-# %% ../../nbs/inspect/wave_inspector.ipynb #f8ba707c
+# %% ../../nbs/inspect/wave_inspector.ipynb #24c3a56c
 class _Touched(_Run): # What hands do, from Python
     @typed
     def drop(self,
@@ -137,7 +138,7 @@ class _Touched(_Run): # What hands do, from Python
         near = np.isfinite(disc(f.torus.shape, cell, radius))
         self.field = f._replace(s=np.where(near, np.float32(s), f.s))
 
-# %% ../../nbs/inspect/wave_inspector.ipynb #eff805a0
+# %% ../../nbs/inspect/wave_inspector.ipynb #2a54a69d
 def _law_of(field, medium, dt): # What does not change, for the view
     most = step_limit(field._replace(s=np.float32(0)), check_medium(medium)) # where it may become fast again
     if isinstance(dt, str) and dt!='auto': fail('`dt`', expected='a number, or auto', found=dt)
@@ -163,7 +164,7 @@ def _alone(kept):
     none = 'Waves run here where JavaScript does.'
     return f'<div id="{name}">{none}</div>\n<script type="module">{MODEL}{WAVE_VIEW}{start}</script>\n'
 
-# %% ../../nbs/inspect/wave_inspector.ipynb #2ab6735c
+# %% ../../nbs/inspect/wave_inspector.ipynb #f7fe42bd
 _TRAITS = tuple('damping levels top pace show tool slowness width playing step'.split())
 
 class _Pictured(_Touched): # As words, as a picture, and as a page
@@ -191,7 +192,7 @@ class _Pictured(_Touched): # As words, as a picture, and as a page
         if path is not None: write_atomic(path, page.encode())
         return page
 
-# %% ../../nbs/inspect/wave_inspector.ipynb #73be392c
+# %% ../../nbs/inspect/wave_inspector.ipynb #26919062
 class WaveInspector(_Pictured):
     "A field of two axes in the browser, live; `field` is where it is now"
     @typed
@@ -209,9 +210,8 @@ class WaveInspector(_Pictured):
         self.field = field
 
     def _repr_mimebundle_(self, **kw):
-        d = {'text/plain': repr(self)}
-        if self.comm is None: return d
         from comm import DummyComm
+        d = {'text/plain': repr(self)}
         d['image/png'] = base64.b64encode(draw_png(self._paint, (4.6,3.8))).decode()
         if isinstance(self.comm, DummyComm): return d # nobody is at the other end
         views = super()._repr_mimebundle_(**kw)

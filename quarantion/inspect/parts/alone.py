@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MODEL', 'GROUND']
 
-# %% ../../../nbs/inspect/parts/alone.ipynb #1f7f2e3b
+# %% ../../../nbs/inspect/parts/alone.ipynb #1cff3553
 MODEL = r'''
 function modelOf(kept) { // get, set, on: as those of a widget
   const hears = {};
@@ -16,11 +16,12 @@ function modelOf(kept) { // get, set, on: as those of a widget
 }
 '''
 
-# %% ../../../nbs/inspect/parts/alone.ipynb #3298a3b4
+# %% ../../../nbs/inspect/parts/alone.ipynb #2c8b283c
 GROUND = r'''
 function isDark(el) { // the first ground that is not transparent
   for (let e = el; e; e = e.parentElement) {
-    const [r, g, b, a=1] = getComputedStyle(e).backgroundColor.match(/[\d.]+/g).map(Number);
+    const found = getComputedStyle(e).backgroundColor.match(/[\d.]+/g) ?? [0, 0, 0, 0]; // not in a page yet: none
+    const [r, g, b, a=1] = found.map(Number);
     if (a > 0) return r+g+b < 382;
   }
   return matchMedia('(prefers-color-scheme: dark)').matches;
