@@ -10,7 +10,7 @@ import math, os
 import numpy as np
 from typing import NamedTuple
 from ..checks import check_range, fail, typed
-from ..kernels.wave import wave_steps
+from ..kernels.wave import wave_steps, wave_sweeps
 from .energy import energy
 from .law import Medium, Sources, check_medium, decay, diagonal, driving, faces_of, speed2, step_limit
 from .law import tones
@@ -50,9 +50,12 @@ class _Run:
         self.threads = 1 if threads is None and field.psi.size<2**14 else _threads(threads)
 
     def __call__(self, u, v, cells, x, steps):
-        "Run buffers `u` `[K, B, 2·cells]` and velocities `v` in place"
+        "Run fields `u[0]` of `u` `[2, B, 2·cells]` and velocities `v` in place; a large sheet several steps at once"
         src = np.ascontiguousarray(x).view(self.real)
+        if len(self.shape)==2 and not len(self.faces) and u[0].nbytes>2**22 and self.shape[1]<=4096:
+            return wave_sweeps(u[:1], v, self.c, self.e, self.shape, cells, src, self.law, steps, self.threads)
         wave_steps(u, v, self.c, self.e, self.faces, self.shape, cells, src, self.law, steps, self.threads)
+        if steps%2: u[0] = u[1]
 
 def _lines(a, real): # complex `[B, cells]` as real numbers, a copy
     return np.array(a, order='C').view(real)
@@ -67,13 +70,12 @@ def _broken(run, u, v, cells, x, at):
     for t in range(len(x)):
         old = u[0].copy()
         run(u, v, cells, x[t:t+1], 1)
-        bad = ~np.isfinite(u[1])
+        bad = ~np.isfinite(u[0])
         if bad.any():
             b,i = np.unravel_index(bad.argmax(), bad.shape)
             most = np.hypot(old[:,::2], old[:,1::2]).max()
             cell = [int(n) for n in np.unravel_index(i//2, run.torus.shape)]
-            fail('ψ', f'step {at+t}', 'finite amplitudes', f'{u[1][b,i]} in cell {cell}, after up to {most:.3g}')
-        u[0] = u[1]
+            fail('ψ', f'step {at+t}', 'finite amplitudes', f'{u[0][b,i]} in cell {cell}, after up to {most:.3g}')
     fail('velocity', f'step {at+len(x)}', 'finite numbers', 'one that is not')
 
 # %% ../../nbs/waves/propagate.ipynb #4c805058
@@ -93,7 +95,6 @@ def _pieces(field, steps, medium, sources, dt, threads, every):
         n = min(every, steps-t)
         well = u[0].copy(),v.copy()
         run(u, v, cells, x[t:t+n], n)
-        if n%2: u[0] = u[1]
         if not _well(u[0], v):
             u[0],v[:] = well
             _broken(run, u, v, cells, x[t:t+n], t)
