@@ -16,6 +16,7 @@ from .parts.shapes import Held, check_apart, check_between, check_length, held1,
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+@cython.locals(a=cython.short, b=cython.short, j=cython.Py_ssize_t, k=cython.Py_ssize_t, v=cython.Py_ssize_t)
 def _thirty_two(
     p:cython.const[cython.uchar][:, :, ::1], g:cython.Py_ssize_t, q:cython.const[cython.schar][::1], less:cython.int,
     out:cython.int[::1]
@@ -23,11 +24,6 @@ def _thirty_two(
     "Products of 32 vectors"
     few: cython.short[32] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
     whole: cython.int[32] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
-    a: cython.short
-    b: cython.short
-    j: cython.Py_ssize_t
-    k: cython.Py_ssize_t
-    v: cython.Py_ssize_t
     n: cython.Py_ssize_t = p.shape[1]
     for v in range(32): whole[v] = -less
     for k in range(0, n, 16):
@@ -66,6 +62,7 @@ def scan_digits(
 @cython.nogil
 @cython.exceptval(check=False)
 @cython.cdivision(True)
+@cython.locals(a=cython.float, r=cython.float, j=cython.Py_ssize_t, v=cython.Py_ssize_t)
 def _bounds(
     dots:cython.const[cython.int][::1], heads:cython.const[cython.short][:, :, ::1], qh:cython.const[cython.float][::1],
     per:cython.const[cython.float][:, ::1], law:cython.const[cython.float][::1], g:cython.Py_ssize_t,
@@ -73,10 +70,6 @@ def _bounds(
 )->cython.void:
     "Of 32 vectors"
     top: cython.float[32] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
-    a: cython.float
-    r: cython.float
-    j: cython.Py_ssize_t
-    v: cython.Py_ssize_t
     o: cython.Py_ssize_t = 32*g
     for v in range(32): top[v] = 0
     for j in range(heads.shape[1]):
@@ -134,6 +127,7 @@ def _sink(
     at[i] = x
 
 # %% ../../nbs/kernels/scan.ipynb #80b992e0
+@cython.locals(i=cython.Py_ssize_t, j=cython.Py_ssize_t, stop=cython.Py_ssize_t, more=cython.int, bar=cython.float)
 def largest(
     est:cython.const[cython.float][::1], # Numbers `[N]`, none of them NaN
     n:cython.Py_ssize_t, # Of them, from the first one on
@@ -144,11 +138,6 @@ def largest(
     lies: Held[2] = [held1(est), held1(at)]
     check_apart(('est','at'), lies, 1, 2, 0)
     k: cython.Py_ssize_t = at.shape[0]
-    i: cython.Py_ssize_t
-    j: cython.Py_ssize_t
-    stop: cython.Py_ssize_t
-    more: cython.int
-    bar: cython.float
     for i in range(k): at[i] = i
     for i in range(k//2-1, -1, -1): _sink(at, est, i, k)
     i = k
@@ -164,6 +153,7 @@ def largest(
         i = stop
 
 # %% ../../nbs/kernels/scan.ipynb #7a58aa7b
+@cython.locals(i=cython.Py_ssize_t, j=cython.Py_ssize_t, v=cython.Py_ssize_t, r=cython.Py_ssize_t)
 def dots_of(
     x:cython.const[cython.float][:, ::1], # Vectors `[N, D]`
     at:cython.const[cython.longlong][::1], # Which `[M]`
@@ -177,10 +167,6 @@ def dots_of(
     lies: Held[4] = [held2(x), held1(at), held1(q), held1(out)]
     check_apart(('x','at','q','out'), lies, 3, 4, 0)
     part: cython.double[16] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
-    i: cython.Py_ssize_t
-    j: cython.Py_ssize_t
-    v: cython.Py_ssize_t
-    r: cython.Py_ssize_t
     for i in range(M):
         r = at[i]
         check_between('at', r, 0, x.shape[0]-1)
@@ -192,6 +178,7 @@ def dots_of(
         out[i] = part[0]
 
 # %% ../../nbs/kernels/scan.ipynb #7005b5e6
+@cython.locals(i=cython.Py_ssize_t, j=cython.Py_ssize_t, r=cython.Py_ssize_t, s=cython.int)
 def low_digits(
     rows:cython.const[cython.uchar][:, ::1], # Lower digits +4, two a byte `[N, n/2]`
     at:cython.const[cython.longlong][::1], # Which `[M]`
@@ -205,10 +192,6 @@ def low_digits(
     check_between('n', n, 0, 2**17)
     lies: Held[4] = [held2(rows), held1(at), held1(q), held1(out)]
     check_apart(('rows','at','q','out'), lies, 3, 4, 0)
-    i: cython.Py_ssize_t
-    j: cython.Py_ssize_t
-    r: cython.Py_ssize_t
-    s: cython.int
     for i in range(M):
         r = at[i]
         check_between('at', r, 0, rows.shape[0]-1)
