@@ -846,6 +846,7 @@ def few_waves(): return run_emitters((4,4), 16, 2)
 
 
 CALLS |= { # waves, looked at
+    'paper.map_colours': lambda: dict(name='twilight', n=4),
     'inspect.waves.plot_field': lambda: dict(psi=a(4,4), show='both', s=a(4,4), top=1.),
     'inspect.waves.plot_energy': lambda: dict(times=a(3), energy=a(3)+1, labels=['a'], change=True),
     'inspect.waves.measure_omega': lambda: dict(psi=a(16,4)**2, dt=.1, along='axis'),

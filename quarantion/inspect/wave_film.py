@@ -6,7 +6,7 @@
 __all__ = ['emitter_tones', 'run_emitters', 'spectrum_of', 'hear', 'plot_run', 'gif_of', 'mp4_of', 'film_of', 'write_waves',
            'waves_told']
 
-# %% ../../nbs/inspect/wave_film.ipynb #d5b931c0
+# %% ../../nbs/inspect/wave_film.ipynb #cf5ef74e
 import io, math, shutil, subprocess
 import numpy as np
 from pathlib import Path
@@ -16,12 +16,12 @@ from ..checks import check_range, fail, typed
 from ..files import as_path, write_atomic
 from .parts.wave_law import check_levels, run_on_levels
 from .waves import plot_energy, plot_field
-from ..paper import BLUE, RED, label_axes, png, style_axes
+from ..paper import BLUE, RED, SIGNED, label_axes, map_colours, png, style_axes
 from ..waves.energy import energy
 from ..waves.law import Medium, check_medium, grid_omega, step_limit, tones
 from ..waves.torus import Field, Torus, new_field, save_field
 
-# %% ../../nbs/inspect/wave_film.ipynb #f62867e3
+# %% ../../nbs/inspect/wave_film.ipynb #0316548c
 _LOWEST,_HIGHEST = .3,1.2 # angular frequencies, radians a unit of time
 
 @typed
@@ -37,7 +37,7 @@ def _places(torus, n, rng): # Different cells
     flat = rng.choice(torus.size, n, replace=False) if torus.size<2**24 else rng.integers(0, torus.size, n)
     return np.stack(np.unravel_index(flat, torus.shape), 1)
 
-# %% ../../nbs/inspect/wave_film.ipynb #29bb3b64
+# %% ../../nbs/inspect/wave_film.ipynb #914a1ccc
 class WaveRun(NamedTuple):
     "Waves of some emitters, over time"
     cells:np.ndarray # Where the emitters stand `[E, axes]`
@@ -50,7 +50,7 @@ class WaveRun(NamedTuple):
     heard:np.ndarray # ψ then at some cells `[T, P]`
     field:Field # Where it ends
 
-# %% ../../nbs/inspect/wave_film.ipynb #0a24e1df
+# %% ../../nbs/inspect/wave_film.ipynb #e9b589ea
 _PROBES,_LOOKS,_FRAMES = 64,250,100 # cells that are listened to, about how often, and pictures at most
 _SIDE = 256 # pixels of their longer side, about
 
@@ -71,7 +71,7 @@ def _begun(shape, steps, emitters, seed, medium):
     dt = min(step_limit(field, medium)/2, .5)
     return field,cells,omega,dt,rng.integers(0, field.torus.size, _PROBES)
 
-# %% ../../nbs/inspect/wave_film.ipynb #1af685bf
+# %% ../../nbs/inspect/wave_film.ipynb #2700724c
 @typed
 def run_emitters(
     shape:tuple=(256,256), # Cells along each axis
@@ -96,7 +96,7 @@ def run_emitters(
         if t%apart==0 or t+n==steps: frames.append(_plane(field.psi, cells[0]))
     return WaveRun(cells, omega, dt, every, *map(np.array, (when,e,frames,heard)), field)
 
-# %% ../../nbs/inspect/wave_film.ipynb #b8ab4005
+# %% ../../nbs/inspect/wave_film.ipynb #64a1b7b8
 @typed
 def spectrum_of(
     run:WaveRun # By `run_emitters`
@@ -120,7 +120,7 @@ def hear(
     found = (np.abs(w[near]-run.omega)<one)&(p[near]>5*around)
     return np.where(found, w[near], np.nan),np.where(found, p[near], 0.)
 
-# %% ../../nbs/inspect/wave_film.ipynb #cd4568b5
+# %% ../../nbs/inspect/wave_film.ipynb #ad585f8b
 @typed
 def plot_run(
     run:WaveRun, # By `run_emitters`
@@ -142,7 +142,7 @@ def plot_run(
     label_axes(d, 'frequency ω; dotted: what was sung', 'power')
     return fig
 
-# %% ../../nbs/inspect/wave_film.ipynb #f47e3118
+# %% ../../nbs/inspect/wave_film.ipynb #cc2056e5
 def _pixels(frames, full):
     "Numbers of colours, uint8 `[T, H, W]`, even sides"
     h,w = frames.shape[1:]
@@ -156,10 +156,9 @@ def _check_pixels(pixels):
         fail('`pixels`', expected='uint8 [T, H, W], 0 to 62', found=f'{pixels.dtype} of shape {list(pixels.shape)}')
 
 def _colours(): # `[63, 3]`
-    from matplotlib import colormaps
-    return np.rint(255*colormaps['RdBu_r'](np.linspace(0, 1, 63))[:,:3]).astype(np.uint8)
+    return np.rint(255*map_colours(SIGNED, 63)).astype(np.uint8)
 
-# %% ../../nbs/inspect/wave_film.ipynb #d384e041
+# %% ../../nbs/inspect/wave_film.ipynb #0bb6719c
 @typed
 def gif_of(
     pixels:np.ndarray, # Numbers of colours, uint8 `[T, H, W]`
@@ -177,7 +176,7 @@ def gif_of(
     first.save(out, 'GIF', save_all=True, append_images=rest, duration=ms, loop=0, optimize=False)
     return out.getvalue()
 
-# %% ../../nbs/inspect/wave_film.ipynb #3d6a7af1
+# %% ../../nbs/inspect/wave_film.ipynb #31a0d171
 @typed
 def mp4_of(
     pixels:np.ndarray, # Numbers of colours, uint8 `[T, H, W]`, even sides
@@ -199,7 +198,7 @@ def mp4_of(
         if r.returncode or not made.exists(): fail('ffmpeg', tool, 'a film', said[-1])
         return made.read_bytes()
 
-# %% ../../nbs/inspect/wave_film.ipynb #689ee6b0
+# %% ../../nbs/inspect/wave_film.ipynb #32e3b0e4
 @typed
 def film_of(
     run:WaveRun # By `run_emitters`
@@ -208,7 +207,7 @@ def film_of(
     pixels = _pixels(run.frames, max(float(np.quantile(np.abs(run.frames[-1]), .99)), 1e-12))
     return ('film.mp4',mp4_of(pixels)) if shutil.which('ffmpeg') else ('film.gif',gif_of(pixels))
 
-# %% ../../nbs/inspect/wave_film.ipynb #7b0275be
+# %% ../../nbs/inspect/wave_film.ipynb #cdddbc17
 @typed
 def write_waves(
     run:WaveRun, # By `run_emitters`
@@ -226,7 +225,7 @@ def write_waves(
     save_field(folder/'field.safetensors', run.field)
     return [name,'waves.png','field.safetensors']
 
-# %% ../../nbs/inspect/wave_film.ipynb #5e147af0
+# %% ../../nbs/inspect/wave_film.ipynb #9721516c
 def _wavelength(omega, dt): # along an axis, in cells
     k = np.linspace(0, np.pi, 10_001)
     return 2*np.pi/np.interp(omega, grid_omega(k[:,None], dt), k)

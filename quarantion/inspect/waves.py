@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['plot_field', 'plot_energy', 'measure_omega', 'plot_dispersion', 'plot_locality']
 
-# %% ../../nbs/inspect/waves.ipynb #d2632e14
+# %% ../../nbs/inspect/waves.ipynb #07b0a82b
 import numpy as np
 from typing import NamedTuple
-from matplotlib import colormaps
 from ..checks import as_array, check_finite, check_in, check_range, fail, typed
-from ..paper import BLUE, INKS, RED, add_legend, ink, is_dark, label_axes, style_axes
+from ..paper import BLUE, INKS, PHASES, RED, SIGNED, SIGNED_DARK, add_legend, ink, is_dark, label_axes
+from ..paper import map_colours, style_axes
 from ..waves.law import grid_omega
 
-# %% ../../nbs/inspect/waves.ipynb #1a0f5b30
+# %% ../../nbs/inspect/waves.ipynb #3cbae33c
 def _numbers(psi, name='psi', kinds='fciu'):
     a = check_finite(as_array(psi, name), name)
     if a.dtype.kind not in kinds or not a.size or not a.ndim:
@@ -29,21 +29,20 @@ def _slice(psi, at):
     for i,k in enumerate(at): check_in(int(k), range(psi.shape[i]), f'at[{i}]')
     return psi[tuple(map(int, at))],tuple(map(int, at))
 
-# %% ../../nbs/inspect/waves.ipynb #2a11d630
+# %% ../../nbs/inspect/waves.ipynb #c4be861d
 _SHOWN = dict(amplitude=(np.abs,'|ψ|'), phase=(np.angle,'phase of ψ'), real=(np.real,'Re ψ'))
 
 def _faded(phase, size):
     "Colours of phases, fading where the amplitude is below a tenth of the largest"
-    out = colormaps['twilight']((phase+np.pi)/(2*np.pi))
-    out[...,3] = np.clip(10*size/max(size.max(), 1e-300), 0, 1)
-    return out
+    out = map_colours(PHASES)[((phase/np.pi+1)*128).astype(int)%256]
+    return np.concatenate([out, np.clip(10*size/max(size.max(), 1e-300), 0, 1)[...,None]], -1)
 
 def _scale(ax, kind, top): # Colours of numbers: which, from and to
-    if kind=='phase': return dict(cmap='twilight', vmin=-np.pi, vmax=np.pi)
-    if kind=='real': return dict(cmap='berlin' if is_dark(ax) else 'RdBu_r', vmin=-top, vmax=top)
+    if kind=='phase': return dict(cmap=PHASES, vmin=-np.pi, vmax=np.pi)
+    if kind=='real': return dict(cmap=SIGNED_DARK if is_dark(ax) else SIGNED, vmin=-top, vmax=top)
     return dict(cmap='gray' if is_dark(ax) else 'gray_r', vmin=0, vmax=top)
 
-# %% ../../nbs/inspect/waves.ipynb #70e32c47
+# %% ../../nbs/inspect/waves.ipynb #9d3b5ca1
 def _draw_line(ax, kind, psi): # A field of one axis
     v,x = _SHOWN[kind][0](psi),np.arange(len(psi))
     if kind=='phase': ax.scatter(x, v, s=8, c=_faded(v, np.abs(psi)), lw=0)
@@ -64,7 +63,7 @@ def _draw_plane(ax, kind, psi, top): # A field of two
     ax.set(xticks=[], yticks=[])
     ax.set_title(_SHOWN[kind][1], fontsize=9, loc='left')
 
-# %% ../../nbs/inspect/waves.ipynb #8c135b17
+# %% ../../nbs/inspect/waves.ipynb #c9602579
 @typed
 def plot_field(
     psi, # Amplitudes ψ of one moment `[*shape]`, complex or real
@@ -94,7 +93,7 @@ def plot_field(
         if at: a.set_xlabel(f'cells {[*at]}', fontsize=8)
     return ax
 
-# %% ../../nbs/inspect/waves.ipynb #344f51b1
+# %% ../../nbs/inspect/waves.ipynb #865ac513
 @typed
 def plot_energy(
     times, # When `[T]`
@@ -118,7 +117,7 @@ def plot_energy(
     add_legend(ax)
     return ax
 
-# %% ../../nbs/inspect/waves.ipynb #56b3086d
+# %% ../../nbs/inspect/waves.ipynb #5b61624f
 class Peaks(NamedTuple):
     "How fast waves of each length turn"
     k:np.ndarray # Wave numbers along each axis that counts `[K]`, radians a cell
@@ -127,7 +126,7 @@ class Peaks(NamedTuple):
     power:np.ndarray # Power of each, the largest of a wave number is 1 `[F, K]`
     omegas:np.ndarray # Frequencies `[F]`, from 0 up
 
-# %% ../../nbs/inspect/waves.ipynb #d4538ab3
+# %% ../../nbs/inspect/waves.ipynb #c0afa216
 _ALONG = dict(axis=lambda x: x[-1], diagonal=lambda x: x.sum(0))
 _FINER = 4 # rows of the spectrum for one that can be told apart
 
@@ -140,7 +139,7 @@ def _waves(psi, along):
     x = _ALONG[along](np.indices(psi.shape[1:])).ravel()
     return k,psi.reshape(len(psi), -1)@np.exp(-1j*np.outer(x, k))
 
-# %% ../../nbs/inspect/waves.ipynb #dcf9ddc3
+# %% ../../nbs/inspect/waves.ipynb #5dee525a
 @typed
 def measure_omega(
     psi, # Amplitudes over time `[T, *shape]`, T ≥ 8, of waves that are neither driven nor damped
@@ -166,7 +165,7 @@ def measure_omega(
     one = 2*np.pi/(T*dt)
     return Peaks(k, i*one/_FINER, one, p/p.max(0), np.arange(half)*one/_FINER)
 
-# %% ../../nbs/inspect/waves.ipynb #cd498752
+# %% ../../nbs/inspect/waves.ipynb #d351c111
 @typed
 def plot_dispersion(
     psi, # Amplitudes over time `[T, *shape]`, as `watch` gives them, from a field of noise without damping
@@ -197,7 +196,7 @@ def plot_dispersion(
     add_legend(ax, ncols=3)
     return ax
 
-# %% ../../nbs/inspect/waves.ipynb #cf68fcbb
+# %% ../../nbs/inspect/waves.ipynb #830ceab9
 @typed
 def plot_locality(
     gaps:dict, # What a curve is called → |Δh| of cells and their neighbours, as `neighbour_gaps` gives them

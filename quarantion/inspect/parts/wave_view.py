@@ -5,18 +5,18 @@
 # %% auto #0
 __all__ = ['WAVE_VIEW']
 
-# %% ../../../nbs/inspect/parts/wave_view.ipynb #0f5c6264
-from matplotlib import colormaps
+# %% ../../../nbs/inspect/parts/wave_view.ipynb #bb68ab44
 from .alone import GROUND
 from .wave_law import WAVE_LAW
+from ...paper import PHASES, SIGNED, SIGNED_DARK, map_colours
 
-# %% ../../../nbs/inspect/parts/wave_view.ipynb #58c66c51
+# %% ../../../nbs/inspect/parts/wave_view.ipynb #1bce0ff5
 def _hex(name): # 256 colours of a map
-    return ''.join(f'{int(255*v+.5):02x}' for c in colormaps[name](range(256)) for v in c[:3])
+    return ''.join(f'{int(255*v+.5):02x}' for c in map_colours(name) for v in c)
 
 _TABLES = f'''
-const table = hex => Uint8Array.from(hex.match(/../g), h => parseInt(h, 16)), cyclic = table('{_hex("twilight")}')
-const TABLES = {{real: [table('{_hex("RdBu_r")}'), table('{_hex("berlin")}')], phase: [cyclic, cyclic]}}
+const table = hex => Uint8Array.from(hex.match(/../g), h => parseInt(h, 16)), cyclic = table('{_hex(PHASES)}')
+const TABLES = {{real: [table('{_hex(SIGNED)}'), table('{_hex(SIGNED_DARK)}')], phase: [cyclic, cyclic]}}
 '''
 _COLOURS = r'''
 const colour = ({u, s}, px, show, dark, full) => { // into `px`; the largest amplitude, or what is no number
@@ -35,7 +35,7 @@ const colour = ({u, s}, px, show, dark, full) => { // into `px`; the largest amp
 }
 '''
 
-# %% ../../../nbs/inspect/parts/wave_view.ipynb #b4ccd4f6
+# %% ../../../nbs/inspect/parts/wave_view.ipynb #065fde39
 _CONTROLS = r'''
 const made = (tag, more = {}, style = '', ...inside) => {
     const e = Object.assign(document.createElement(tag), more)
@@ -63,7 +63,7 @@ const slider = (model, name, text, values) => { // of a list of values
 
 '''
 
-# %% ../../../nbs/inspect/parts/wave_view.ipynb #f6b3a511
+# %% ../../../nbs/inspect/parts/wave_view.ipynb #7b3ddb88
 _CHOICE = r'''
 const choice = (model, name, words) => { // one of a few
     const group = `${name}-${Math.random()}`, each = Object.entries(words).map(([value, text]) => {
@@ -77,7 +77,7 @@ const choice = (model, name, words) => { // one of a few
 }
 '''
 
-# %% ../../../nbs/inspect/parts/wave_view.ipynb #f0802c57
+# %% ../../../nbs/inspect/parts/wave_view.ipynb #d545517d
 _STATE = r'''
 const floatsOf = d => new Float32Array(d.buffer.slice(d.byteOffset, d.byteOffset + d.byteLength))
 const view = a => new DataView(a.buffer)
@@ -95,7 +95,7 @@ const taken = (w, model) => { // a state of the model becomes the field
 }
 '''
 
-# %% ../../../nbs/inspect/parts/wave_view.ipynb #8acd6369
+# %% ../../../nbs/inspect/parts/wave_view.ipynb #d44d9eda
 _GIVEN = r'''
 const BYTES = ['state', 'slow', 'kept']
 const isOf = (p, model) => BYTES.every(k => model.get(k) === p.mine?.[k]) // nothing was sent since
@@ -111,7 +111,7 @@ const given = (p, model) => { // and the field a state
 }
 '''
 
-# %% ../../../nbs/inspect/parts/wave_view.ipynb #02b84a57
+# %% ../../../nbs/inspect/parts/wave_view.ipynb #b6bb956c
 _PLAY = r'''
 const playerOf = (model, canvas, say) => {
     const w = newWave(model.get('shape'), model.get('law')), g = canvas.getContext('2d')
@@ -142,7 +142,7 @@ const words = (p, model, largest) => `Step ${p.step}, time ${(p.step*p.w.law.dt)
     `${largest.toPrecision(3)}, energy ${energyOf(p.w).toPrecision(4)}; full colour at ${p.full.toPrecision(3)}`
 '''
 
-# %% ../../../nbs/inspect/parts/wave_view.ipynb #030db608
+# %% ../../../nbs/inspect/parts/wave_view.ipynb #3ec8f5c0
 _TICK = r'''
 const played = (p, model, canvas) => {
     p.tell = () => {
@@ -164,7 +164,7 @@ const played = (p, model, canvas) => {
 }
 '''
 
-# %% ../../../nbs/inspect/parts/wave_view.ipynb #bff284da
+# %% ../../../nbs/inspect/parts/wave_view.ipynb #05981764
 _HAND = r'''
 const handOf = (model, ring, p) => { // where the ring is, and what it does there
     const {w} = p, at = [w.H >> 1, w.W >> 1]
@@ -182,7 +182,7 @@ const handOf = (model, ring, p) => { // where the ring is, and what it does ther
 }
 '''
 
-# %% ../../../nbs/inspect/parts/wave_view.ipynb #828c5687
+# %% ../../../nbs/inspect/parts/wave_view.ipynb #5773ed83
 _TOUCH = r'''
 const touched = (model, canvas, p, {at, put, act}) => {
     const {w} = p
@@ -210,7 +210,7 @@ const touched = (model, canvas, p, {at, put, act}) => {
 }
 '''
 
-# %% ../../../nbs/inspect/parts/wave_view.ipynb #f8724ba9
+# %% ../../../nbs/inspect/parts/wave_view.ipynb #e431b23b
 _PARTS = r'''
 const CANVAS = 'width:100%;display:block;image-rendering:pixelated;cursor:crosshair;touch-action:none'
 const RING = 'position:absolute;width:10px;height:10px;margin:-7px;border:2px solid #888;' +
@@ -224,7 +224,7 @@ const WORDS = {show: {real: 'real part', phase: 'amplitude and phase'},
 
 '''
 
-# %% ../../../nbs/inspect/parts/wave_view.ipynb #c231335d
+# %% ../../../nbs/inspect/parts/wave_view.ipynb #dddda553
 _ROWS = r'''
 const controlsOf = (model, p, again) => {
     const play = button('', () => { model.set('playing', !model.get('playing')); model.save_changes() })
@@ -241,7 +241,7 @@ const controlsOf = (model, p, again) => {
 }
 '''
 
-# %% ../../../nbs/inspect/parts/wave_view.ipynb #6354a53d
+# %% ../../../nbs/inspect/parts/wave_view.ipynb #87ca4c9c
 _EARS = r'''
 const heard = (model, all, p) => { // of values that change; what ends it
     const hears = {state: p.load, slow: p.load, kept: p.load, show: p.draw}, ears = {}
@@ -265,7 +265,7 @@ const againOf = (model, p) => { // back to what it began with
 }
 '''
 
-# %% ../../../nbs/inspect/parts/wave_view.ipynb #1d891122
+# %% ../../../nbs/inspect/parts/wave_view.ipynb #936a6b04
 _LIT = r'''
 const lit = (el, canvas, p) => { // of the ground of the page
     const light = () => { const dark = isDark(el); if (dark !== p.dark) { p.dark = dark; p.draw() } }
@@ -277,7 +277,7 @@ const lit = (el, canvas, p) => { // of the ground of the page
 }
 '''
 
-# %% ../../../nbs/inspect/parts/wave_view.ipynb #24c20341
+# %% ../../../nbs/inspect/parts/wave_view.ipynb #d8587993
 _VIEW = r'''
 function render({model, el}) {
     const [H, W] = model.get('shape'), wide = Math.min(512, Math.max(288, 2*W))
