@@ -3,4 +3,6 @@ from quarantion import _room
 
 __all__ = _room(__name__, torus='Torus new_field cell_index wrap save_field load_field',
                 law='Medium Sources tones step_limit grid_omega wave_loop', energy='energy',
-                propagate='propagate watch')
+                propagate='propagate watch',
+                sparse='new_sparse activate ready add_cells find_cells remove_cells neighbours from_field to_field save_sparse load_sparse',
+                rows='propagate_sparse sparse_limit sparse_energy')

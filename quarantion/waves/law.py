@@ -67,6 +67,9 @@ def faces_of(
 
 def speed2(field, medium): return (medium.speed/(1+as_array(field.s).astype(np.float64)))**2 # c², for each cell
 
+def grid_rate(torus): # the largest eigenvalue of its Laplacian
+    return sum(0 if n==1 else 4 if n%2==0 else 4*math.cos(math.pi/2/n)**2 for n in torus.shape)
+
 # %% ../../nbs/waves/law.ipynb #c2bdc973
 def check_medium(
     medium:Medium # What is the same everywhere
@@ -89,7 +92,7 @@ def step_limit(
     if len(g):
         a,w = faces_of(g)
         rate = (c2*2*sum(a[d]+np.roll(a[d], 1, d) for d in range(len(g)) if g.shape[d+1]>1)/w).max()
-    else: rate = c2.max()*sum(0 if n==1 else 4 if n%2==0 else 4*math.cos(math.pi/2/n)**2 for n in field.torus.shape)
+    else: rate = c2.max()*grid_rate(field.torus)
     return 2/math.sqrt(rate) if rate else math.inf
 
 # %% ../../nbs/waves/law.ipynb #7045eff1

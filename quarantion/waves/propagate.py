@@ -17,12 +17,14 @@ from .law import tones
 from .torus import Field, Torus, check_field, new_field
 
 # %% ../../nbs/waves/propagate.ipynb #7ad97c5f
-def _threads(n): # by default as many as there are, for fields that are worth it
-    return (os.cpu_count() or 1) if n is None else int(check_range(n, 1, 1024, 'threads'))
+def threads_for(size, n): # by default as many as there are, for fields that are worth it
+    if n is None: return 1 if size<2**14 else os.cpu_count() or 1
+    return int(check_range(n, 1, 1024, 'threads'))
 
-def _step(dt, field, medium):
-    "A length of a step that is stable; raises `CheckError`"
-    most = step_limit(field, medium)
+def _step(dt, field, medium): return step_within(dt, step_limit(field, medium))
+
+def step_within(dt, most):
+    "A length of a step that is stable, below a limit; raises `CheckError`"
     if isinstance(dt, str):
         if dt!='auto': fail('`dt`', expected='a number, or auto', found=dt)
         if math.isinf(most): fail('`dt`', 'propagation', 'a number: on one cell nothing limits a step', dt)
@@ -47,14 +49,16 @@ class _Run:
         self.c,self.e = each(speed2(field, medium)/w),each(decay(field, medium, dt))
         self.faces = np.concatenate([each(a[d]) for d in turns]) if len(g) else np.zeros(0, self.real)
         self.law = dt,medium.kerr,medium.saturation
-        self.threads = 1 if threads is None and field.psi.size<2**14 else _threads(threads)
+        self.threads = threads_for(field.psi.size, threads)
+
+    def cell(self, i): return [int(n) for n in np.unravel_index(i, self.torus.shape)]
 
     def __call__(self, u, v, cells, x, steps):
         "Run buffers `u` `[K, B, 2·cells]` and velocities `v` in place"
         src = np.ascontiguousarray(x).view(self.real)
         wave_steps(u, v, self.c, self.e, self.faces, self.shape, cells, src, self.law, steps, self.threads)
 
-def _lines(a, real): # complex `[B, cells]` as real numbers, a copy
+def lines_of(a, real): # complex `[B, cells]` as real numbers, a copy
     return np.array(a, order='C').view(real)
 
 # %% ../../nbs/waves/propagate.ipynb #c8f36fc5
@@ -71,8 +75,8 @@ def _broken(run, u, v, cells, x, at):
         if bad.any():
             b,i = np.unravel_index(bad.argmax(), bad.shape)
             most = np.hypot(old[:,::2], old[:,1::2]).max()
-            cell = [int(n) for n in np.unravel_index(i//2, run.torus.shape)]
-            fail('ψ', f'step {at+t}', 'finite amplitudes', f'{u[1][b,i]} in cell {cell}, after up to {most:.3g}')
+            found = f'{u[1][b,i]} in cell {run.cell(i//2)}, after up to {most:.3g}'
+            fail('ψ', f'step {at+t}', 'finite amplitudes', found)
         u[0] = u[1]
     fail('velocity', f'step {at+len(x)}', 'finite numbers', 'one that is not')
 
@@ -80,13 +84,17 @@ def _broken(run, u, v, cells, x, at):
 _PIECE = 64 # steps between two looks
 
 def _pieces(field, steps, medium, sources, dt, threads, every):
-    "Buffers after each piece of at most `every` steps; raises `CheckError` where the field breaks"
+    "Buffers of a field after each piece of at most `every` steps"
     check_field(field); check_medium(medium); check_range(steps, 0, 2**40, 'steps')
     dt = _step(dt, field, medium)
     if field.torus.size==1: fail('`shape`', 'propagation', 'two cells along some axis', list(field.torus.shape))
     cells,x = driving(field, sources, steps)
     run = _Run(field, medium, dt, threads)
-    psi,v = (_lines(a, run.real) for a in field.rows)
+    psi,v = (lines_of(a, run.real) for a in field.rows)
+    yield from in_pieces(run, psi, v, cells, x, steps, every)
+
+def in_pieces(run, psi, v, cells, x, steps, every=_PIECE):
+    "Buffers after each piece of at most `every` steps; raises `CheckError` where they break"
     u = np.zeros((2,*psi.shape), run.real)
     u[0] = psi
     for t in range(0, steps, every):
@@ -114,7 +122,7 @@ def propagate(
     threads:int|None=None # That share the work; does not change a bit of the result
 )->Field: # Where it ends
     "A field some steps later; raises `CheckError` for a step that is too long, and for a field that breaks"
-    u,v = (_lines(a, field.psi.real.dtype) for a in check_field(field).rows)
+    u,v = (lines_of(a, field.psi.real.dtype) for a in check_field(field).rows)
     for _,u,v in _pieces(field, steps, medium, sources, dt, threads, _PIECE): pass
     return _as_field(field, u, v)
 

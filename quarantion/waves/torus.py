@@ -32,7 +32,7 @@ class Torus:
     @property
     def size(self): return math.prod(self.shape) # cells
 
-# %% ../../nbs/waves/torus.ipynb #18e05eed
+# %% ../../nbs/waves/torus.ipynb #970754c3
 def _whole(cells, torus, name='cells'):
     "Cells as whole numbers `[N, axes]`; raises `CheckError`"
     a = as_array(cells, name)
@@ -41,18 +41,23 @@ def _whole(cells, torus, name='cells'):
         fail(f'`{name}`', expected=f'cells [N, {torus.rank}]', found=f'shape {list(a.shape)}')
     return a.astype(np.int64)
 
+def check_cells(torus, cells):
+    "Coordinates `[N, axes]`, int64; raises `CheckError` for one outside the grid"
+    a = _whole(cells, torus)
+    bad = ((a<0)|(a>=torus.shape)).any(1)
+    if bad.any():
+        found = f'{a[bad][0].tolist()}, cell {bad.argmax()}'
+        fail('`cells`', expected=f'coordinates inside {list(torus.shape)}', found=found)
+    return a
+
+# %% ../../nbs/waves/torus.ipynb #18e05eed
 @typed
 def cell_index(
     torus:Torus, # The grid
     cells # Coordinates `[N, axes]`, whole numbers, each inside the grid
 )->np.ndarray: # Places in a flat field `[N]`, int64
     "Where cells lie in memory; raises `CheckError` for one outside the grid"
-    a = _whole(cells, torus)
-    bad = ((a<0)|(a>=torus.shape)).any(1)
-    if bad.any():
-        found = f'{a[bad][0].tolist()}, cell {bad.argmax()}'
-        fail('`cells`', expected=f'coordinates inside {list(torus.shape)}', found=found)
-    return np.ravel_multi_index(a.T, torus.shape).astype(np.int64)
+    return np.ravel_multi_index(check_cells(torus, cells).T, torus.shape).astype(np.int64)
 
 @typed
 def wrap(
