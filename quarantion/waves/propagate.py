@@ -10,7 +10,7 @@ import math, os
 import numpy as np
 from typing import NamedTuple
 from ..checks import check_range, fail, typed
-from ..kernels.wave import wave_steps
+from ..kernels.wave import wave_steps, wave_sweeps
 from .energy import energy
 from .law import Medium, Sources, check_medium, decay, diagonal, driving, faces_of, speed2, step_limit
 from .law import tones
@@ -54,9 +54,12 @@ class _Run:
     def cell(self, i): return [int(n) for n in np.unravel_index(i, self.torus.shape)]
 
     def __call__(self, u, v, cells, x, steps):
-        "Run buffers `u` `[K, B, 2·cells]` and velocities `v` in place"
+        "Run fields `u[0]` of `u` `[2, B, 2·cells]` and velocities `v` in place; a large sheet several steps at once"
         src = np.ascontiguousarray(x).view(self.real)
+        if len(self.shape)==2 and not len(self.faces) and u[0].nbytes>2**22 and self.shape[1]<=4096:
+            return wave_sweeps(u[:1], v, self.c, self.e, self.shape, cells, src, self.law, steps, self.threads)
         wave_steps(u, v, self.c, self.e, self.faces, self.shape, cells, src, self.law, steps, self.threads)
+        if steps%2: u[0] = u[1]
 
 def lines_of(a, real): # complex `[B, cells]` as real numbers, a copy
     return np.array(a, order='C').view(real)
@@ -71,13 +74,12 @@ def _broken(run, u, v, cells, x, at):
     for t in range(len(x)):
         old = u[0].copy()
         run(u, v, cells, x[t:t+1], 1)
-        bad = ~np.isfinite(u[1])
+        bad = ~np.isfinite(u[0])
         if bad.any():
             b,i = np.unravel_index(bad.argmax(), bad.shape)
             most = np.hypot(old[:,::2], old[:,1::2]).max()
-            found = f'{u[1][b,i]} in cell {run.cell(i//2)}, after up to {most:.3g}'
+            found = f'{u[0][b,i]} in cell {run.cell(i//2)}, after up to {most:.3g}'
             fail('ψ', f'step {at+t}', 'finite amplitudes', found)
-        u[0] = u[1]
     fail('velocity', f'step {at+len(x)}', 'finite numbers', 'one that is not')
 
 # %% ../../nbs/waves/propagate.ipynb #4c805058
@@ -101,7 +103,6 @@ def in_pieces(run, psi, v, cells, x, steps, every=_PIECE):
         n = min(every, steps-t)
         well = u[0].copy(),v.copy()
         run(u, v, cells, x[t:t+n], n)
-        if n%2: u[0] = u[1]
         if not _well(u[0], v):
             u[0],v[:] = well
             _broken(run, u, v, cells, x[t:t+n], t)
