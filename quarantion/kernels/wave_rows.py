@@ -127,8 +127,8 @@ def wave_rows(
 ):
     "Run rows over time; raises `CheckError` for arrays that do not fit"
     m: cython.Py_ssize_t = _check(u, v, c, e, near, f, cells, src, steps, num_threads, top)
-    lies: Held[7] = [held1(c), held1(e), held2(near), held1(f), held2(src), held1(v), held2(u)]
-    check_apart(('c','e','near','f','src','v','u'), lies, 5, 7, 0)
+    lies: Held[8] = [held1(c), held1(e), held2(near), held1(f), held1(cells), held2(src), held1(v), held2(u)]
+    check_apart(('c','e','near','f','cells','src','v','u'), lies, 6, 8, 0)
     q: Wave = _rows_law(u.shape[1], cells.shape[0], 0 if f.shape[0] else near.shape[1], law)
     us: _real[::1] = _whole(u)
     xs: cython.const[_real][::1] = _whole(src)
