@@ -26,10 +26,10 @@ def _step(dt, field, medium): return step_within(dt, step_limit(field, medium))
 def step_within(dt, most):
     "A length of a step that is stable, below a limit; raises `CheckError`"
     if isinstance(dt, str):
-        if dt!='auto': fail('`dt`', expected='a number, or auto', found=dt)
+        if dt!='auto': fail('`dt`', 'propagation', 'a number, or auto', dt)
         if math.isinf(most): fail('`dt`', 'propagation', 'a number: on one cell nothing limits a step', dt)
         return most/2
-    check_range(dt, 0, name='dt', above=True)
+    if not dt>0: fail('`dt`', 'propagation', '> 0', dt)
     if not dt<most: fail('`dt`', 'propagation', f'below {most:.6g}, the limit of this field', dt)
     return float(dt)
 

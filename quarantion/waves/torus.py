@@ -47,7 +47,7 @@ def check_cells(torus, cells):
     bad = ((a<0)|(a>=torus.shape)).any(1)
     if bad.any():
         found = f'{a[bad][0].tolist()}, cell {bad.argmax()}'
-        fail('`cells`', expected=f'coordinates inside {list(torus.shape)}', found=found)
+        fail('`cells`', f'Torus({list(torus.shape)})', 'coordinates inside', found)
     return a
 
 # %% ../../nbs/waves/torus.ipynb #18e05eed
@@ -113,7 +113,8 @@ def on_diagonal(
 def _scalar(v, name, shape, lo, hi):
     a = as_array(v, name)
     if a.shape not in ((),shape): fail(f'`{name}`', 'field', f'one number, or shape {shape}', f'shape {a.shape}')
-    return check_range(a, lo, hi, f'{name}') if a.size else a
+    try: return check_range(a, lo, hi, f'{name}') if a.size else a
+    except ValueError as e: fail(str(e), 'field')
 
 @typed
 def check_field(
