@@ -240,7 +240,7 @@ def propagate_trapped(
         traps = fade(traps, trapping)
         field = slow(field, traps, trapping)
         try: field = propagate(field, 1, medium, now, dt)
-        except ValueError as e: fail(str(e).removeprefix('step 0: '), f'step {t}')
+        except ValueError as e: fail(str(e).partition('step 0: ')[2] or str(e), f'step {t}')
         field,over[t] = bounded(field, trapping)
         check_field(field)
     return Trapped(field, traps, over)
