@@ -8,7 +8,7 @@ import torch
 
 from quarantion.waves.law import Medium
 from quarantion.waves.network import Waves
-from quarantion.waves.operators import wave_op, wave_twin
+from quarantion.waves.operators import wave_op
 from quarantion.waves.torus import Torus
 
 GPU,INTERPRETED = torch.cuda.is_available(),os.environ.get('TRITON_INTERPRET')=='1' and importlib.util.find_spec('triton') is not None

@@ -157,6 +157,34 @@ def test_states_of_snntorch_equal_the_module():
     x = rand(12,6,1,8,8)*3
     for a,b in zip(ours.eval().record(x), read.eval().record(x), strict=True): assert torch.equal(a.spk, b.spk) and torch.equal(a.mem, b.mem)
 
+def test_states_without_an_order(tmp_path):
+    "Safetensors mix layers up, as does what their reader gives: numbers and shapes say the order, or it is refused"
+    torch.manual_seed(0)
+    theirs = nn.Sequential(*(m for i in range(7) for m in (nn.Linear(4,4), snn.Leaky(beta=.5+.05*i))))
+    state = theirs.state_dict()
+    save_file({k:v.clone() for k,v in state.items()}, tmp_path/'a.safetensors')
+    want = from_snntorch_state(state)
+    mixed = {k:state[k] for k in sorted(state, key=lambda k: hash(k)%1009)}
+    for other in (tmp_path/'a.safetensors', load_file(tmp_path/'a.safetensors'), mixed):
+        got = from_snntorch_state(other)
+        for a,b in zip(want.state_dict().values(), got.state_dict().values(), strict=True): assert torch.equal(a, b)
+    names = dict(zip(range(7), ['zeta','a','m','b','c','y','d']))
+    named = {f'{names[int(k.split(".")[0])//2]}.{int(k.split(".")[0])%2 and "n" or "w"}.{k.split(".")[1]}':v.clone() for k,v in state.items()}
+    assert torch.equal(from_snntorch_state(named).layers[0].weight, want.layers[0].weight) # in order, as torch saves
+    save_file(named, tmp_path/'b.safetensors')
+    with pytest.raises(CheckError, match='order of weights: expected names that differ in numbers alone'): from_snntorch_state(tmp_path/'b.safetensors')
+
+def test_shapes_say_the_order(tmp_path):
+    def net(*sizes): return Network(*(m for a,b in zip(sizes, sizes[1:]) for m in (nn.Linear(a,b), LIF())), in_shape=(sizes[0],), steps=3)
+    for sizes,one in (((6,5,4,3),True), ((6,6,6,6),False), ((6,5,6,5),False)):
+        n = net(*sizes)
+        names = dict(zip((0,2,4), ('in','hidden1','out')))
+        state = {f'{names[i]}.{k}':v.detach().clone() for i in names for k,v in n.layers[i].named_parameters()}
+        save_file(state, tmp_path/'a.safetensors')
+        if one: assert all(torch.equal(a.weight, b.weight) for a,b in zip(from_snntorch_state(tmp_path/'a.safetensors', n).layers[::2], n.layers[::2]))
+        else:
+            with pytest.raises(CheckError, match='order of weights'): from_snntorch_state(tmp_path/'a.safetensors', n)
+
 def test_states_of_other_networks():
     theirs = nn.Sequential(nn.Linear(4,3), snn.Leaky(.9), nn.Linear(3,2), snn.Leaky(.9, reset_mechanism='none')).state_dict()
     assert [l.reset for l in from_snntorch_state(theirs).layers if isinstance(l, LIF)]==['subtract_delayed','none']

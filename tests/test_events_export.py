@@ -12,7 +12,7 @@ from quarantion.data.addresses import Cores, events_to_spikes, spikes_to_events
 from quarantion.data.digits import load_digits
 from quarantion.data.event_files import read_csv, read_npz
 from quarantion.data.event_writers import events_csv, events_npz
-from quarantion.export.events import _WRITE, EventFiles, EventsHead, from_events, prove_events, read_raster, to_events
+from quarantion.export.events import _WRITE, FORMATS, EventFiles, EventsHead, from_events, prove_events, read_raster, to_events
 from quarantion.export.nir_events import to_nir_events, read_nir_events, steps_of
 from quarantion.quant.lowering import lower
 from quarantion.quant.network import prepare
@@ -133,7 +133,7 @@ def refused(folder, form):
     assert '\n' not in str(e.value) and len(str(e.value))<700 and str(e.value).startswith(str(folder))
     return str(e.value)
 
-@pytest.mark.parametrize('cell', ['=1+1','+5','-5','@SUM(A1)','=cmd|/C calc','"5"','5.0','٣','1e3',''])
+@pytest.mark.parametrize('cell', ['=1+1','+5','-5','-0','-00','@SUM(A1)','=cmd|/C calc','"5"','5.0','٣','1e3',''])
 def test_cells_that_are_no_numbers(files, cell):
     f,folder = files
     lines = f.data['csv'].decode().splitlines(keepends=True)
@@ -205,6 +205,17 @@ def test_bytes_that_are_nearly_a_file(tmp_path, form, data):
     if form in read: assert peak(read[form], tmp_path/name)<=4*len(b)+400_000
     try: from_events(tmp_path/'net.json', 'npz' if form=='json' else form)
     except CheckError as e: assert str(e) and '\n' not in str(e)
+
+@pytest.mark.parametrize('form', ['npz','raster'])
+def test_archives_that_point_before_their_beginning(tmp_path, form):
+    spk,head = drawn(5)
+    for k,v in EventFiles('net', head, {k:_WRITE[k](spk, head) for k in ROWS}).files.items(): (tmp_path/k).write_bytes(v)
+    p = tmp_path/('net'+FORMATS[form])
+    data = p.read_bytes()
+    at = data.rindex(b'PK\x05\x06')+16 # where the directory begins, by its end
+    for place in (int.from_bytes(data[at:at+4], 'little')+47, 2**31, 0):
+        p.write_bytes(data[:at]+place.to_bytes(4, 'little')+data[at+4:])
+        with pytest.raises(CheckError, match=p.name): from_events(tmp_path/'net.json', form)
 
 def test_memory_of_large_files(tmp_path):
     rng = np.random.default_rng(0)

@@ -81,6 +81,13 @@ def test_what_leads_out_is_refused(tmp_path):
     with pytest.raises(CheckError, match='found a virtual data set'): read_hdf5(tmp_path/'v.h5')
 
 
+@pytest.mark.parametrize('v', [np.zeros(2, [('a','f8')]), np.ones(2)*1j, np.void(b'abc')])
+def test_kinds_that_are_not_read_are_named_once(tmp_path, v):
+    with h5py.File(tmp_path/'a.h5', 'w') as f: f['x'] = v
+    with pytest.raises(CheckError) as e: read_hdf5(tmp_path/'a.h5')
+    assert str(e.value)==f"{tmp_path}/a.h5: `x`: expected numbers or text, found {np.asarray(v).dtype!r}"
+
+
 def test_a_small_file_that_unpacks_to_much(tmp_path):
     with h5py.File(tmp_path/'a.h5', 'w') as f: f.create_dataset('x', data=np.zeros(2**25), compression='gzip') # 256 MB
     with pytest.raises(CheckError, match='`x`: expected at most 67,108,864 bytes, found 268,435,456'): read_hdf5(tmp_path/'a.h5')

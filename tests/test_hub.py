@@ -1,4 +1,5 @@
 "Cards whose names attack, and folders that somebody else made: nothing is injected, unpickled, followed or run"
+import dataclasses
 import json
 import os
 import pickle
@@ -31,6 +32,13 @@ NET = IntegerNetwork((layer([[1,0,-2],[3,4,4]], recurrent=np.ones((2,2), np.int8
 
 
 def result_of(name): return dict(test_accuracy=.9, samples=10, spikes=100, mismatches=0, layers=[dict(name=name, rate=.1), dict(name=name)], problems=[name], gates=[name])
+
+
+def test_a_card_says_what_the_network_takes():
+    assert 'spikes, 0 or 1, [T, B, 3]' in model_card(NET)
+    assert 'numbers 0 … 1, [B, 3] or [B, T, 3]' in model_card(dataclasses.replace(NET, in_scale=1/255, in_max=255, batch_first=True))
+
+
 def of(name): return model_card(NET, name, result_of(name), {'data':'npy:'+name, 'policy':name, 'k'+name:name, 'learn':[name]})
 
 
@@ -75,6 +83,15 @@ def test_what_a_reader_of_markdown_makes_of_them(name):
 def test_any_name(name):
     check_card(of(name))
     assert '\n' not in in_span(name) and len(in_span(name))<=8*200
+
+
+@pytest.mark.parametrize('k', ['spikes','mismatches','problems','samples','layers'])
+@pytest.mark.parametrize('v', ['<b>', [1], True, 3, float('inf'), [{'a':'<b>'}], {'a':1}, -1])
+def test_results_of_another_kind(k, v):
+    "A card of any result; what is said to be a problem is one"
+    card = model_card(NET, 'x', dict(test_accuracy=.9, spikes=100, mismatches=0)|{k:v}, dict(data='digits'))
+    assert '<b>' not in card and (k not in ('spikes','mismatches','problems') or v==3 or 'none differs' not in card)
+    if k=='problems': assert '**Not proved**' in card
 
 
 def test_numbers_that_are_none_are_left_out():

@@ -293,6 +293,8 @@ CHANGES = {
     'a code': (lambda f,h: f['node/metadata/quarantion/layers/0/weight'].__setitem__((0,0), 3 if f['node/metadata/quarantion/layers/0/weight'][0,0]!=3 else 2),
                r'node fc0, `weight`: expected the number that its metadata say at \[0, 0\], found another'),
     'a code that cannot be': (lambda f,h: put(f, 'node/metadata/quarantion/layers/0/theta', np.zeros(50, np.int32)),'theta'),
+    'a unit': (lambda f,h: f['node/metadata/quarantion/layers/0/unit'].__setitem__(0, .125),'seal: expected .*, that of its numbers'),
+    'no seal': (lambda f,h: f['node/metadata/quarantion'].pop('seal'),'`seal`: expected a str, found nothing'),
     'a layer of words': (lambda f,h: put(f, 'node/metadata/quarantion/layers/0/weight', 'w'),'layer 0: metadata: expected arrays'),
     'a threshold': (lambda f,h: f['node/nodes/lif0/v_threshold'].__setitem__(3, 2.), r'node lif0, `v_threshold`: expected the number that its metadata say at \[3\]'),
     'another shape': (lambda f,h: put(f, 'node/nodes/lif0/r', 1.),'node lif0, `r`: expected the number that its metadata say, found another'),

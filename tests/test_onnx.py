@@ -124,10 +124,24 @@ CHANGES = dict(
     order=lambda m: m.graph.node.reverse(), output=lambda m: m.graph.output.pop(), domain=lambda m: m.opset_import.add(domain='evil', version=1), function=lambda m: m.functions.add(name='f'),
     title=meta(lambda s: s.update(title=3)), form=meta(lambda s: s.update(form='x')), version=meta(lambda s: s.update(version=2)), no_layers=meta(lambda s: s.update(layers=[])),
     layers=meta(lambda s: s['layers'].append(3)), header=meta(lambda s: s['header'].update(steps=10**30)), in_shape=meta(lambda s: s['header'].update(in_shape=[2**31])), unit=meta(lambda s: s['arrays'][0].update(unit=['x']*32)),
+    worth=meta(lambda s: s['arrays'][0]['unit'].__setitem__(0, .125)), no_seal=meta(lambda s: s.pop('seal')),
     huge=meta(lambda s: s['layers'][0].update(shape=[2**20,2**20])), units=meta(lambda s: s['arrays'][0].update(unit=[1e300]*32)), more_arrays=meta(lambda s: s['arrays'][0].update(theta=[1]*32)), word=meta(lambda s: s['layers'][0].update(reset='up')), deep=lambda m: setattr(m.metadata_props[0], 'value', '['*10**5))
 
 @pytest.mark.parametrize('what', CHANGES)
 def test_changed_files_are_refused_by_name(programs, tmp_path, what): changed(to_onnx(programs[0]['nonary']), tmp_path, CHANGES[what])
+
+def test_a_weight_that_was_changed(programs, tmp_path):
+    "It stands there once, so that nothing but the seal knows"
+    m = onnx.load_model_from_string(to_onnx(programs[0]['ternary']).data)
+    t = next(t for t in m.graph.initializer if t.name.endswith('.weight'))
+    t.raw_data = bytes([t.raw_data[0]^1])+t.raw_data[1:]
+    (tmp_path/'x.onnx').write_bytes(m.SerializeToString())
+    with pytest.raises(CheckError, match='x.onnx: seal: expected [0-9a-f]{64}, that of its numbers, found'): from_onnx(tmp_path/'x.onnx')
+
+def test_a_name_that_is_no_text(programs, tmp_path):
+    data = to_onnx(programs[0]['ternary']).data.replace(b'0.theta', b'0.th\xff\xfea')
+    (tmp_path/'x.onnx').write_bytes(data)
+    with pytest.raises(CheckError, match='x.onnx'): from_onnx(tmp_path/'x.onnx')
 
 def test_models_of_others(tmp_path):
     h = onnx.helper
@@ -143,7 +157,7 @@ def test_no_models(tmp_path, data):
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6), st.floats(.2, 1))
 def test_bytes_that_were_changed(programs, tmp_path_factory, edits, share):
-    "Never anything but a program of the same numbers, or one line"
+    "Never anything but the same program, or one line"
     f = to_onnx(programs[0]['ternary'])
     data = bytearray(f.data[:max(1, int(share*len(f.data)))])
     for at,b in edits: data[int(at*len(data))] = b
@@ -151,7 +165,7 @@ def test_bytes_that_were_changed(programs, tmp_path_factory, edits, share):
     path.write_bytes(data)
     try: net = from_onnx(path)
     except CheckError as e: assert '\n' not in str(e)
-    else: assert net.digest==programs[0]['ternary'].digest or prove_onnx(net, to_onnx(net), programs[1].x_test[:3].numpy()).mismatches=={'onnxruntime':0}
+    else: assert net.digest==programs[0]['ternary'].digest
 
 def test_a_model_that_onnxruntime_refuses():
     with pytest.raises(CheckError, match='onnxruntime: model: expected one that it takes'): run_onnx(b'no model', np.zeros((1,1,3), int))

@@ -7,7 +7,7 @@ __all__ = ['READERS', 'read_bin', 'read_events', 'read_aedat', 'load_gestures', 
            'read_recording', 'load_recordings', 'from_tonic']
 
 # %% ../../nbs/data/event_files.ipynb #0f506f9e
-import csv, io, os, re, warnings, zipfile, zlib
+import csv, io, os, re, struct, warnings, zipfile, zlib
 from functools import lru_cache
 from pathlib import Path
 import numpy as np
@@ -188,6 +188,7 @@ def load_gestures(
     return Recordings(read, len(rows), shape, [r[1] for r in rows])
 
 # %% ../../nbs/data/event_files.ipynb #8497dabc
+_BROKEN = zipfile.BadZipFile,zlib.error,struct.error,EOFError,OverflowError # what a broken file ends in
 _TIMES,_FREE = 100,2**20 # what a packed file may unpack to: so many times its size, or so many bytes
 
 @typed
@@ -206,7 +207,8 @@ def npz_arrays(
             if whole>most: fail('size', where, f'at most {most} bytes unpacked', whole)
             for k in names:
                 with z.open(f'{k}.npy') as f: yield k,npy_of(f.read(size[f'{k}.npy']+1), f'{where}, {k}')
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as e:
+    except CheckError: raise
+    except (*_BROKEN, RuntimeError, OSError, ValueError) as e:
         fail('contents', where, 'a whole NPZ file', str(e))
 
 # %% ../../nbs/data/event_files.ipynb #0d3d0971
@@ -231,7 +233,8 @@ def _names(f, where): # Of the four columns
     return names
 
 def _rows(f, where): # Events out of lines of text
-    if any('+' in piece for piece in iter(lambda: f.read(2**16), '')): raise ValueError('a cell begins with +')
+    for piece in iter(lambda: f.read(2**16), ''):
+        if '+' in piece or '-' in piece: raise ValueError('a cell begins with + or -')
     f.seek(0)
     names = _names(f, where)
     kinds = np.dtype([(k,EVENT[k]) for k in names])
@@ -248,7 +251,7 @@ def _check_lines(f, shape, where, sort): # Say which line of a file is wrong; th
     for i,line in enumerate(f, 2):
         if not line.strip(): continue
         words = [w.strip() for w in line.split(',')]
-        if len(words)!=4 or not all(re.fullmatch('-?[0-9]{1,30}', w) for w in words):
+        if len(words)!=4 or not all(re.fullmatch('[0-9]{1,30}|-0*[1-9][0-9]{0,30}', w) for w in words):
             fail(f'line {i}', where, 'four whole numbers', shown(line.rstrip()))
         row = dict(zip(names, map(int, words)))
         for k,top in tops.items():

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from importlib.util import find_spec
 import numpy as np
-from ..checks import fail, shown, typed
+from ..checks import CheckError, fail, shown, typed
 from .apart import read_apart
 from ..files import as_path
 
@@ -118,6 +118,7 @@ def _read(path, names, most, attributes=False):
         if attributes: each.append(('attributes',_attributes(f, found, path)))
         for k,pieces in each:
             try: yield from pieces
+            except CheckError: raise
             except (OSError, TypeError, KeyError, ValueError, RuntimeError) as e:
                 fail(f'`{k}`', path, 'data that can be read', shown(str(e)))
 

@@ -7,9 +7,9 @@ __all__ = ['RULES', 'NirState', 'NirRun']
 
 # %% ../../nbs/export/graphs.ipynb #0f2d7640
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import numpy as np
-from ..checks import as_array, check_finite, check_in, check_time, fail, typed
+from ..checks import as_array, check_finite, check_in, check_time, fail, typed, warn
 from .parts.graph import NEURONS, NirGraph, read_nir
 from .parts.rules import LARGEST, Rules, shape_after, stepped
 from ..runtime.layer import Record
@@ -49,6 +49,26 @@ def _ordered(graph):
     return order[::-1],back
 
 # %% ../../nbs/export/graphs.ipynb #9e792435
+def _check_said(node, shape, n):
+    "What a node says of what it gets, with the axis of a batch or without, is so; or a warning"
+    k = dict(Flatten='input_type', Conv1d='input_shape', Conv2d='input_shape').get(node.kind)
+    said,found = node.values.get(k),shape[node.kind.startswith('Conv'):]
+    if said is not None and np.prod(said)!=math.prod(found):
+        warn(f'node {n}: its `{k}` says {np.ravel(said).tolist()}, and {list(found)} comes')
+
+def _flattened(run, n, shape):
+    "A `Flatten`; one that counts the axis of a batch, by the weights behind it, as one that does not"
+    node = run.nodes[n]
+    a,b = (int(node.values[k]) for k in ('start_dim','end_dim'))
+    wide = {run.nodes[m].values['weight'].shape[-1] for m in run.order if n in run.ahead[m]
+            and run.nodes[m].kind in ('Affine','Linear')}
+    without = replace(node, values=node.values|dict(start_dim=np.array(a-1), end_dim=np.array(b-(b>0))))
+    last = lambda v: shape_after(v, shape, f'node {n}')[-1]
+    if a<1 or len(wide)!=1 or a<len(shape) and last(node) in wide or last(without) not in wide: return node
+    warn(f'node {n}: `start_dim` {a} counts the axis of a batch, by the weights behind it')
+    return without
+
+# %% ../../nbs/export/graphs.ipynb #0a22e93d
 def _shaped(run):
     "Shapes of samples, before anything of their size is made"
     shapes = {run.input:tuple(int(n) for n in np.ravel(run.nodes[run.input].values['shape']))}
@@ -57,7 +77,10 @@ def _shaped(run):
     for n in run.order:
         ins = {shapes[a] for a in run.ahead[n]} or {shapes[run.input]}
         if len(ins)>1: fail('input', f'node {n}', 'one shape from all that give to it', sorted(ins))
-        shapes[n] = shape_after(run.nodes[n], ins.pop(), f'node {n}')
+        shape = ins.pop()
+        _check_said(run.nodes[n], shape, n)
+        if run.nodes[n].kind=='Flatten': run.nodes[n] = _flattened(run, n, shape)
+        shapes[n] = shape_after(run.nodes[n], shape, f'node {n}')
     for n,back in run.behind.items():
         given = {shapes[a] for a in run.ahead[n]}
         wrong = [a for a in back if given and shapes[a] not in given]
@@ -65,6 +88,17 @@ def _shaped(run):
     return shapes
 
 # %% ../../nbs/export/graphs.ipynb #f88d814b
+def _check_neurons(run):
+    "Do these rules go with these neurons? Steps longer than a τ warn"
+    for n,node in run.nodes.items():
+        p,where,want = node.values,f'node {n}','above 0, where neurons fire as often as it fits'
+        if run.rules.many and np.any(p.get('v_threshold', 1.)<=0):
+            fail('`v_threshold`', where, want, float(p['v_threshold'].min()))
+        least = min((float(p[k].min()) for k in ('tau','tau_syn','tau_mem') if k in p), default=math.inf)
+        if run.rules.decay=='euler' and run.rules.dt>least*(1+1e-6):
+            warn(f'{where}: a step of {run.rules.dt:g} s is longer than its τ, {least:.3g} s: rules of another dt?')
+
+# %% ../../nbs/export/graphs.ipynb #336cb9d6
 class _Wired:
     "Nodes in order, with what gives to each"
     @typed
@@ -72,12 +106,13 @@ class _Wired:
         graph:NirGraph, # A graph, by `read_nir`
         rules='nir' # One of `RULES`, or `Rules`
     ):
-        self.graph,self.rules,self.nodes = graph,rules_of(rules),graph.nodes
+        self.graph,self.rules,self.nodes = graph,rules_of(rules),dict(graph.nodes)
         self.order,back = _ordered(graph)
         self.input,self.output = graph.only('Input'),graph.only('Output')
         self.ahead = {n:[a for a in graph.sources(n) if (a,n) not in back] for n in self.order}
         self.behind = {n:[a for a in graph.sources(n) if (a,n) in back] for n in self.order}
         self.shapes = _shaped(self)
+        _check_neurons(self)
         self.in_shape,self.out_shape = self.shapes[self.input],self.shapes[self.output]
 
 # %% ../../nbs/export/graphs.ipynb #5fa51dc0
@@ -119,15 +154,28 @@ def _start(run, b):
     return NirState({n:held(n) for n in run.order}, _silent(run, b) if run.rules.rest else {})
 
 # %% ../../nbs/export/graphs.ipynb #4ffa2fae
+def _check_state(run, state, b):
+    "Is this a state of this graph, for so many samples? Raises `CheckError`"
+    want = _start(run, b)
+    own,found = ({n:[np.shape(v) for v in vs] for n,vs in s.own.items()} for s in (want,state))
+    there = {n:np.shape(v) for n,v in state.back.items()}
+    back = {a:(b,*run.shapes[a]) for more in run.behind.values() for a in more}
+    if own==found and there.items()<=back.items(): return state
+    fail('`state`', 'graph', f'one of this graph, for {b} samples', 'another')
+
+# %% ../../nbs/export/graphs.ipynb #b25606fb
 def _over_time(run, x, steps, state):
     "What comes out of each node at each step, membranes, and the last state"
     x = check_finite(as_array(x, 'x'), 'x')
     if x.dtype.kind not in 'fiub': fail('`x`', 'graph', 'real numbers', x.dtype)
     x,steps = check_time(x.astype(float), run.in_shape, steps)
     if steps<1: fail('`steps`', 'graph', 'how many, as `x` stays the same over time', steps)
-    state = state or _start(run, x.shape[1])
+    state = _start(run, x.shape[1]) if state is None else _check_state(run, state, x.shape[1])
     for t in range(steps):
-        out,state = _step(run, x[min(t, len(x)-1)], state)
+        with np.errstate(over='ignore', invalid='ignore'): out,state = _step(run, x[min(t, len(x)-1)], state)
+        for n in run.order:
+            finite = all(np.isfinite(v).all() for v in (out[n],*state.own[n]))
+            if not finite: fail(f'node {n}, step {t}', 'graph', 'finite numbers', 'more than float64 holds')
         yield out,state
 
 # %% ../../nbs/export/graphs.ipynb #46826ca4

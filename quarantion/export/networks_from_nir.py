@@ -57,25 +57,35 @@ def _one(v):
     v = np.asarray(v, dtype=float)
     return float(v.flat[0]) if (v==v.flat[0]).all() else _tensor(v)
 
+def _below(top):
+    "The next smaller thresholds in the dtype of the network, which is not that of the graph"
+    v = torch.as_tensor(np.asarray(top, dtype=float)).to(torch.get_default_dtype())
+    return torch.nextafter(v, torch.zeros_like(v)).double().numpy()
+
 def _zero(p, k, where):
     if k in p and np.any(p[k]!=0): fail(f'`{k}`', where, '0', float(np.ravel(p[k])[np.ravel(p[k])!=0][0]))
 
 # %% ../../nbs/export/networks_from_nir.ipynb #1dfd35ab
+_OTHERS = "rules= has dt, such as 'norse_110' for files that Norse 1.1.0 wrote"
+
 def _neurons(node, rules, factor, back, where):
     "Neurons of one node"
     p,fires = node.values,'v_threshold' in node.values
     for k in ('v_leak','v_reset'): _zero(p, k, where)
     leak,gain = _LEAK[node.kind](p, rules)
-    alpha = None
+    alpha,own = None,leak
     if node.kind=='CubaLIF':
         syn = _share(p['tau_syn'], rules)
         alpha,gain = _one(1-syn),gain*p.get('w_in', 1.)*_gain(syn, rules)
-    top = p['v_threshold']/gain/factor if fires else np.ones(1)
-    right = np.all(top>0) and np.all((leak>=0)&(leak<=1))
-    if not right: fail('`r`, `tau`', where, 'a threshold above 0, τ ≥ dt', 'others')
-    if rules.ties: top = np.nextafter(top, 0)
-    new = neurons_with(alpha, back, beta=_one(1-leak), threshold=_one(top), reset=rules.reset if fires else 'none')
-    return new.double(),1. if fires else float(np.max(gain)*factor)
+        leak = np.maximum(leak, syn)
+    with np.errstate(divide='ignore', invalid='ignore'): top = p['v_threshold']/gain/factor if fires else np.ones(1)
+    right = np.all((top>0)&(top<np.inf)) and np.all((leak>=0)&(leak<=1))
+    if not right:
+        found = ', '.join(f'{k} from {np.min(p[k]):.3g} s' for k in p if k.startswith('tau'))
+        fail('`r`, `tau`', where, f'a threshold above 0, τ ≥ dt ({_OTHERS})', f'{found or "others"}; dt {rules.dt:g} s')
+    if rules.ties: top = _below(top)
+    new = neurons_with(alpha, back, beta=_one(1-own), threshold=_one(top), reset=rules.reset if fires else 'none')
+    return new.double(),1. if fires else gain*factor
 
 # %% ../../nbs/export/networks_from_nir.ipynb #1c8aeb8a
 def _way_back(run, name):
@@ -117,21 +127,43 @@ def _chain(run):
     return names
 
 # %% ../../nbs/export/networks_from_nir.ipynb #c3c32b8e
+def _check_place(run, names, n):
+    "Does a layer here do what this node does there? Raises `CheckError`"
+    kind,where = run.nodes[n].kind,f'node {n}'
+    if kind=='Threshold' or kind=='Flatten' and len(run.shapes[n])>1:
+        fail(where, 'graph', 'a node that a layer here has', kind)
+    if kind in ('I','LI') and n!=names[-2]: fail(where, 'graph', 'neurons that fire, before the last ones', kind)
+    if kind in ('I','LI') and run.behind[n]: fail(where, 'graph', 'nothing that comes back to a readout', kind)
+
+# %% ../../nbs/export/networks_from_nir.ipynb #b8b3c7b5
+def _readout(weights, gain, where):
+    "Multiply what a readout makes of its input into its weights; what one of its membranes is worth then"
+    if hasattr(weights, 'in_features'):
+        g = _tensor(np.broadcast_to(gain, (len(weights.weight),)))
+        for v in filter(lambda v: v is not None, (weights.weight,weights.bias)):
+            v.data *= g.reshape(-1, *[1]*(v.ndim-1))
+        return 1.
+    one = np.ravel(gain)
+    right = one.min()>0 and np.ptp(one)<=1e-9*one.max()
+    want = 'one gain above 0, as membranes are compared'
+    return float(one[0]) if right else fail('`r`, `tau`', where, want, 'others')
+
+# %% ../../nbs/export/networks_from_nir.ipynb #0dd90f44
 def _layers(run):
-    "Layers of a chain, in float64"
-    factor,out = 1.,[]
-    for n in _chain(run):
+    "Layers of a chain, in float64, and what one of the last membranes is worth"
+    factor,out,names = 1.,[],_chain(run)
+    for n in names:
         node = run.nodes[n]
-        if node.kind=='Threshold' or node.kind=='Flatten' and len(run.shapes[n])>1:
-            fail(f'node {n}', 'graph', 'a node that a layer here has', node.kind)
+        _check_place(run, names, n)
         if node.kind in NEURONS: new,factor = _neurons(node, run.rules, factor, _way_back(run, n), f'node {n}')
         else: new,factor = _plain(node, factor, f'node {n}')
+        if node.kind in ('I','LI'): factor = _readout(out[-1] if out else None, factor, f'node {n}')
         if new is not None: out.append(new)
     return out,factor
 
 # %% ../../nbs/export/networks_from_nir.ipynb #74193885
-def _compare(run, net, steps):
-    "Raise `CheckError` where a network fires otherwise than its graph"
+def _compare(run, net, steps, worth):
+    "Raise `CheckError` where a network fires otherwise than its graph, or its readout holds something else"
     rng = np.random.default_rng(0)
     names = [n for n in run.order if run.nodes[n].kind in NEURONS]
     for scale in (1.,4.):
@@ -142,6 +174,10 @@ def _compare(run, net, steps):
             wrong = int((theirs[n].spk!=r.spk.numpy()).sum()) if 'v_threshold' in run.nodes[n].values else 0
             found = f'{wrong} of {r.spk.numel()} others'
             if wrong: fail(f'node {n}', 'network_from_nir', 'the spikes of its graph', found)
+            if run.nodes[n].kind not in ('I','LI'): continue
+            far = np.abs(theirs[n].mem-worth*r.mem.numpy()).max()/max(1., np.abs(theirs[n].mem).max())
+            found = f'others, by {far:.3g}'
+            if not far<1e-5: fail(f'node {n}', 'network_from_nir', 'the membranes of its graph', found)
 
 # %% ../../nbs/export/networks_from_nir.ipynb #2ab88e54
 @typed
@@ -158,5 +194,5 @@ def network_from_nir(
     last = run.nodes[_chain(run)[-2]].kind
     if last not in NEURONS: fail('the last node', 'graph', 'neurons', last)
     net = Network(*layers, in_shape=run.in_shape, steps=int(check_range(steps, 1, name='steps')))
-    _compare(run, net, max(8, min(steps, 32)))
+    _compare(run, net, max(8, min(steps, 32)), factor)
     return net.to(torch.get_default_dtype())

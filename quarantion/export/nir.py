@@ -21,7 +21,7 @@ from .proof import ExportProof, fnv_of, fnv_of_lines
 from ..files import as_path, parse_json
 from ..runtime.layer import ONE, arrays
 from ..runtime.network import IntegerNetwork
-from ..runtime.store import check_header, layer_header, layer_said
+from ..runtime.store import check_header, check_seal, layer_header, layer_said, seal_of
 
 # %% ../../nbs/export/nir.ipynb #597aa2f5
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ def _said(net, profile, dt, title):
     "What only integers can say"
     layers = {str(i):arrays(l) for i,l in enumerate(net.layers)}
     head = json.dumps(net.header|dict(layers=[layer_header(l) for l in net.layers]))
-    said = dict(format='quarantion.nir', version=1, profile=profile, dt=dt, header=head, layers=layers)
+    said = dict(format='quarantion.nir', version=1, profile=profile, dt=dt, header=head, layers=layers,
+                seal=seal_of(net.layers, net.header))
     return said|(dict(title=title) if title else {})
 
 # %% ../../nbs/export/nir.ipynb #07037666
@@ -134,6 +135,7 @@ def _rebuilt(graph, where):
     except (CheckError, TypeError) as e:
         raise e if str(e).startswith(where) else CheckError(f'{where}: {e}') from None
     _check_graph(want, graph, where)
+    check_seal(net, _field(said, 'seal', str, where), where)
     return net
 
 @typed

@@ -19,7 +19,7 @@ from ..files import as_path, parse_json, read_bytes, write_atomic
 from ..runtime.decision import decision_of, kept_for
 from ..runtime.layer import Record, arrays
 from ..runtime.network import IntegerNetwork
-from ..runtime.store import check_header, layer_header, layer_said
+from ..runtime.store import check_header, check_seal, layer_header, layer_said, seal_of
 
 # %% ../../nbs/export/onnx.ipynb #ce962050
 def _shape(g, *parts): return g('Concat', *parts, axis=0) # Names of lists become one list
@@ -123,7 +123,7 @@ def _said(net, form, title):
     layers = [layer_header(l) for l in net.layers]
     more = [{k:getattr(l, k).tolist() for k in _TOLD if len(getattr(l, k))} for l in net.layers]
     head = dict(format='quarantion.onnx', version=1, form=form, title=title, header=net.header)
-    return json.dumps(head|dict(layers=layers, arrays=more))
+    return json.dumps(head|dict(layers=layers, arrays=more, seal=seal_of(net.layers, net.header)))
 
 def _code_type(net): # of what goes in
     return 'uint8' if net.in_min>=0 else 'int8' if net.in_max<=127 else 'int16'
@@ -247,6 +247,7 @@ _SIZES = dict(int8=1, int32=4, int64=8, uint8=1, float64=8)
 def _array(t, where):
     "An initializer as an array; raises `CheckError` before anything is made that its bytes do not fill"
     onnx = need_onnx()
+    if not isinstance(t.name, str): fail('name', where, 'text', shown(t.name)) # bytes that are no UTF-8
     name,n = f'`{t.name[:40]}`',1
     if t.external_data or t.data_location==onnx.TensorProto.EXTERNAL:
         place = {e.key:e.value for e in t.external_data}.get('location', '')
@@ -284,7 +285,7 @@ def _told(model, where):
     except ValueError as e: fail('metadata', where, 'JSON', str(e))
     known = isinstance(said, dict) and (said.get('format'),said.get('version'))==('quarantion.onnx',1)
     if not known: fail('metadata', where, 'quarantion.onnx, version 1', shown(said))
-    for k,kind in dict(form=str, title=str, header=dict, layers=list, arrays=list).items():
+    for k,kind in dict(form=str, title=str, header=dict, layers=list, arrays=list, seal=str).items():
         if not isinstance(said.get(k), kind): fail(f'metadata, `{k}`', where, f'a {kind.__name__}', shown(said.get(k)))
     return said
 
@@ -330,5 +331,6 @@ def from_onnx(
         net = IntegerNetwork(layers, **check_header(said['header'], where))
         want = _model(net, check_in(said['form'], FORMS, 'form'), said['title'])
     except CheckError as e: raise e if str(e).startswith(where) else CheckError(f'{where}: {e}') from None
+    check_seal(net, said['seal'], where)
     _check_same(model, want, where)
     return net

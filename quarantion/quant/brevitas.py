@@ -80,7 +80,7 @@ def from_brevitas(
     "A quantized network of Brevitas, prepared; raises `CheckError`"
     theirs = _module_codes(state) if hasattr(state, 'named_modules') else None
     held = read_state(state.state_dict() if theirs else state)
-    parts,rest = parts_of(held)
+    parts,rest = parts_of(held, net)
     rest = [k for k in rest if _QUANT not in k] # others of a quantizer are refused
     if rest: warn(f'from_brevitas: not read: {", ".join(rest[:5])}{" …"*(len(rest)>5)}')
     weights = [p for p in parts if p.kind=='weights']

@@ -60,7 +60,7 @@ def from_qat(
     "A network that torch quantized, prepared; raises `CheckError`"
     check_range(bits, 2, 8, 'bits')
     held = read_state(state)
-    parts,rest = parts_of(held)
+    parts,rest = parts_of(held, net)
     rest = [k for k in rest if _FAKE not in k and 'activation_post_process' not in k]
     if rest: warn(f'from_qat: not read: {", ".join(rest[:5])}{" …"*(len(rest)>5)}')
     codes = [_codes_of(held, p, bits, scales) for p in parts if p.kind=='weights']

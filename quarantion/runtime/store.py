@@ -121,6 +121,15 @@ def digest_of(
     ints = [{k:hashlib.sha256(v.tobytes()).hexdigest() for k,v in arrays(l, 'codes', 'ints').items()} for l in layers]
     return hash_json([said, [layer_header(l) for l in layers], ints])
 
+def seal_of(layers, header): # As for `digest_of`
+    "SHA-256 of a program and of what its integers are worth, for files that have no seal of their own"
+    return hash_json([digest_of(layers, header), [hashlib.sha256(l.unit.tobytes()).hexdigest() for l in layers]])
+
+def check_seal(net, found, where): # A program, the seal that a file says, and the file
+    "Raise `CheckError` where a program is not the one that was sealed"
+    want = seal_of(net.layers, net.header)
+    if found!=want: fail('seal', where, f'{want}, that of its numbers', shown(found))
+
 # %% ../../nbs/runtime/store.ipynb #5ce6efd5
 def _wrong(d, key, where, expected):
     fail(f'header field `{key}`', where, expected, reprlib.repr(d[key]) if key in d else 'nothing')

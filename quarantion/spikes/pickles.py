@@ -67,6 +67,9 @@ def _pickled(path): # in the other process
         yield name,t.contiguous().numpy()
 
 # %% ../../nbs/spikes/pickles.ipynb #0e9a2221
+class NoOrder(dict):
+    "Names and tensors in the order in which safetensors give them, which is none"
+
 def _read_state(path):
     "Names and tensors of a file"
     data,where = read_bytes(path),str(path)
@@ -77,7 +80,7 @@ def _read_state(path):
     try: got = load_safetensors(data)
     except (SafetensorError, ValueError, KeyError, AttributeError, TypeError) as e:
         fail('contents', where, 'safetensors', str(e))
-    return dict(_tensors(got))
+    return NoOrder(_tensors(got))
 
 # %% ../../nbs/spikes/pickles.ipynb #70e50469
 @typed
@@ -87,7 +90,7 @@ def read_state(
     "A state, of which nothing is executed; raises `CheckError`"
     if isinstance(state, (str,Path)): out = _read_state(as_path(state))
     elif isinstance(state, Mapping): out = dict(_tensors(state))
-    else: fail('`state`', 'read_state', 'a file, or names and tensors', shown(state))
+    else: fail('`state`', 'read_state', 'a file, or names and tensors, as state_dict() gives', shown(state))
     where = str(state) if isinstance(state, (str,Path)) else 'read_state'
     if not out: fail('state', where, 'at least one tensor', 'none')
     for k,t in out.items():

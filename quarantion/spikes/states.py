@@ -6,13 +6,15 @@
 __all__ = ['parts_of', 'filled', 'from_snntorch_state']
 
 # %% ../../nbs/spikes/states.ipynb #702539ef
+import re
+from itertools import groupby
 from typing import NamedTuple
 import torch
 from torch import nn
 from ..checks import fail, shown, typed, warn
 from .network import Network
 from .neuron import LIF
-from .pickles import read_state
+from .pickles import NoOrder, read_state
 from .readable import copied, role
 
 # %% ../../nbs/spikes/states.ipynb #79f9dc7b
@@ -29,12 +31,59 @@ def _kind(held):
     if 'threshold' in held and 'beta' in held: return 'neurons'
     return 'norm' if 'running_mean' in held else 'weights' if 'weight' in held else 'nothing'
 
+# %% ../../nbs/spikes/states.ipynb #9103ff11
+def _numbers(p): return [int(n) for n in re.findall('[0-9]+', p.name)]
+
+def _alike(p): return p.kind,re.sub('[0-9]+', '0', p.name)
+
+def _groups(parts):
+    "Layers whose names differ in numbers alone, by their numbers"
+    return [sorted(g, key=_numbers) for _,g in groupby(sorted(parts, key=_alike), _alike)]
+
+def _in_order(state, parts):
+    "Do tensors of a layer stand side by side, and do numbers rise?"
+    layer = lambda k: k.partition('@')[0].rpartition('.')[0].removesuffix('.recurrent')
+    runs = [k for k,_ in groupby(map(layer, state))]
+    rise = all([p for p in parts if _alike(p)==_alike(g[0])]==g for g in _groups(parts))
+    return not isinstance(state, NoOrder) and len(runs)==len(set(runs)) and rise
+
+# %% ../../nbs/spikes/states.ipynb #0c3780c9
+def _shape(m): return list((m.running_mean if hasattr(m, 'running_mean') else m.weight).shape)
+
+def _ways(groups, want):
+    "Some orders in which groups fit shapes; those of a group stay in theirs"
+    found = [([0]*len(groups),[])]
+    for shape in want:
+        new = []
+        for at,row in found:
+            for i,(g,k) in enumerate(zip(groups, at)):
+                held = g[k].held if k<len(g) else {}
+                t = held.get('running_mean', held.get('weight'))
+                if t is None or list(t.shape)!=shape: continue
+                new.append(([v+(j==i) for j,v in enumerate(at)],[*row,g[k]]))
+        found = new[:64]
+    return [row for _,row in found]
+
+def _ordered(parts, net):
+    "Layers of a state that has no order, by their numbers, or as a network has them"
+    out = []
+    for kind,there in ({} if net is None else _layers(net)).items() or [(k,[]) for k in ('weights','norm','neurons')]:
+        own = [p for p in parts if p.kind==kind]
+        groups,fit = _groups(own),kind!='neurons' and len(own)==len(there)
+        ways = groups if len(groups)<2 else _ways(groups, [_shape(m) for _,m in there]) if fit else []
+        if len(ways)!=1 and groups:
+            want = 'names that differ in numbers alone, or names and tensors in the order of the network'
+            fail(f'order of {kind}', 'state', want, ', '.join(p.name for g in groups for p in g)[:200])
+        out += ways[0] if ways else []
+    return out
+
 # %% ../../nbs/spikes/states.ipynb #782dc64b
 @typed
 def parts_of(
-    state:dict # Names and tensors
+    state:dict, # Names and tensors
+    net:Network=None # What they are for, whose shapes may say an order where the state has none
 )->tuple: # A `Part` for each layer, in order; and the names that are of none
-    "A state, layer by layer"
+    "A state, layer by layer; raises `CheckError` where layers could stand in several orders"
     found,rest = {},[]
     for name,t in state.items():
         plain = name.partition('@')[0]
@@ -49,7 +98,7 @@ def parts_of(
         own = {k:v for k,v in held.items() if known(k)}
         if own: parts.append(Part(layer, kind, own))
         rest += [f'{layer}.{k}'.lstrip('.') for k in held if k not in own and k not in ('num_batches_tracked','V')]
-    return parts,rest
+    return (parts if _in_order(state, parts) else _ordered(parts, net)),rest
 
 # %% ../../nbs/spikes/states.ipynb #6b215b70
 _RESETS = 'subtract_delayed','zero','none' # what snnTorch numbers
@@ -156,6 +205,6 @@ def from_snntorch_state(
     decision:str='sum' # How what the last layer did is read, where there is no `net`
 )->Network: # With the numbers of the state
     "A network out of a state of snnTorch; raises `CheckError`"
-    parts,rest = parts_of(read_state(state))
+    parts,rest = parts_of(read_state(state), net)
     if rest: warn(f'from_snntorch_state: not read: {", ".join(rest[:5])}{" …"*(len(rest)>5)}')
     return filled(Network(*_made(parts), steps=steps, decision=decision) if net is None else net, parts)

@@ -10,7 +10,7 @@ import io
 from dataclasses import dataclass, field
 from typing import NamedTuple
 import numpy as np
-from ...checks import CheckError, check_in, fail, typed, warn
+from ...checks import CheckError, check_in, fail, shown, typed, warn
 from ...data.hdf5 import read_hdf5
 from ...files import as_path, write_atomic
 
@@ -22,7 +22,10 @@ NODES = dict(Input='shape', Output='shape', Affine='weight bias', Linear='weight
              LIF='tau r v_leak v_threshold', CubaLIF='tau_syn tau_mem r v_leak v_threshold') # what each holds
 NODES = {k:v.split() for k,v in NODES.items()}
 NEURONS = 'I','IF','LI','LIF','CubaLIF','Threshold' # nodes that are neurons
-_LATER = 'v_reset','w_in','input_shape','input_type' # what may be missing
+_LATER = dict(IF='v_reset', LIF='v_reset', CubaLIF='v_reset w_in', Conv1d='input_shape', Conv2d='input_shape',
+              Flatten='input_type') # what may be missing
+_LATER = {k:_LATER.get(k, '').split() for k in NODES}
+_DERIVED = 'type','metadata','input_type','output_type' # what any node may say beside its numbers
 
 # %% ../../../nbs/export/parts/graph.ipynb #2ef8c9ee
 @dataclass(frozen=True)
@@ -78,20 +81,29 @@ def _put(group, h5py, values):
 # %% ../../../nbs/export/parts/graph.ipynb #b9a42db5
 def _fields(n):
     "What a file says of a node"
-    return dict(type=n.kind)|n.values|(dict(metadata=n.metadata) if n.metadata else {})
+    same = dict(padding='same') if np.min(n.values.get('padding', 0))<0 else {}
+    return dict(type=n.kind)|n.values|same|(dict(metadata=n.metadata) if n.metadata else {})
+
+def _joined(graph):
+    "Nodes and edges without `Pass`: what gives to one gives to what it gives to"
+    edges = [*graph.edges]
+    for p in (n for n,v in graph.nodes.items() if v.kind=='Pass'):
+        ins,outs = [a for a,b in edges if b==p],[b for a,b in edges if a==p]
+        edges = [e for e in edges if p not in e]+[(a,b) for a in ins for b in outs]
+    return {n:v for n,v in graph.nodes.items() if v.kind!='Pass'},edges
 
 @typed
 def nir_bytes(
     graph:NirGraph # A graph
 )->bytes: # HDF5
     "A file of NIR"
-    h5py,out = _h5py('nir'),io.BytesIO()
+    h5py,out,(nodes,edges) = _h5py('nir'),io.BytesIO(),_joined(graph)
     with h5py.File(out, 'w') as f:
         f.create_dataset('version', data=VERSION, dtype=h5py.string_dtype())
         top = f.create_group('node')
-        _put(top, h5py, dict(type='NIRGraph', nodes={k:_fields(n) for k,n in graph.nodes.items()}))
+        _put(top, h5py, dict(type='NIRGraph', nodes={k:_fields(n) for k,n in nodes.items()}))
         if graph.metadata: _put(top.create_group('metadata'), h5py, graph.metadata)
-        top.create_dataset('edges', data=np.array(graph.edges, object).reshape(-1, 2), dtype=h5py.string_dtype())
+        top.create_dataset('edges', data=np.array(edges, object).reshape(-1, 2), dtype=h5py.string_dtype())
     return out.getvalue()
 
 # %% ../../../nbs/export/parts/graph.ipynb #cde02e46
@@ -115,6 +127,11 @@ def _added(tree, where):
     if isinstance(tree, dict): return {k:_added(v, where) for k,v in tree.items()}
     return _word(tree, where) if tree.dtype.kind=='S' and not tree.ndim else tree
 
+def _notes(tree, where):
+    "Metadata of a node or of a graph"
+    found = tree.get('metadata', {})
+    return _added(found, where) if isinstance(found, dict) else fail('`metadata`', where, 'a group', 'a data set')
+
 # %% ../../../nbs/export/parts/graph.ipynb #0139e807
 _WHOLE = {*_CONV.split(),*NODES['SumPool2d'],*NODES['Flatten'],'shape','input_shape','input_type'}-{'weight','bias'}
 _SIZES = dict(groups=1, start_dim=1, end_dim=1, stride=2, padding=2, dilation=2, kernel_size=2) # numbers that it may be
@@ -133,15 +150,19 @@ def _number(v, k, where):
     if k not in _WHOLE: return v
     whole = np.round(v)
     if (whole!=v).any() or (np.abs(v)>2**40).any(): fail(f'`{k}`', where, 'whole numbers', v)
+    if k=='padding' and (v<0).any(): fail(f'`{k}`', where, f'{" or ".join(_BORDERS)}, or numbers of at least 0', v)
     most = _SIZES.get(k, 8)
     if whole.ndim>1 or not 1<=whole.size<=most: fail(f'`{k}`', where, f'1 to {most} whole numbers', list(v.shape))
     return whole.astype(np.int64).reshape(() if most==1 else whole.shape)
 
 def _numbers(kind, values, where):
-    "The numbers of a node; what is not known is left out"
+    "The numbers of a node; what is not known is left out, and said"
     for k in NODES[kind]:
         if k not in values: fail(f'`{k}`', where, f'a number or an array, as {kind} has one', 'nothing')
-    return {k:_number(values[k], k, where) for k in (*NODES[kind],*_LATER) if k in values}
+    known = *NODES[kind],*_LATER[kind]
+    more = sorted(values.keys()-{*known,*_DERIVED})
+    if more: warn(f'{where}: not read, as {kind} has no such field: {shown(", ".join(more))}')
+    return {k:_number(values[k], k, where) for k in known if k in values}
 
 # %% ../../../nbs/export/parts/graph.ipynb #b6f0ba33
 class _Ports(NamedTuple):
@@ -157,16 +178,16 @@ def _edges(tree, where):
     if not pairs: fail('`edges`', where, 'pairs of names', f'{e.dtype} {list(e.shape)}')
     return [(_word(a, where),_word(b, where)) for a,b in e]
 
-def _border(nodes, own, kind, where):
+def _border(tree, own, kind, where):
     "The one `Input` or `Output` of a graph in a graph"
-    names = [k for k,v in nodes.items() if v.kind==kind and '.' not in k.removeprefix(own+'.')]
+    names = [f'{own}.{k}' for k,n in tree['nodes'].items() if _word(n['type'], where)==kind]
     return names[0] if len(names)==1 else fail(f'`{kind}`', where, 'one node', ', '.join(names) or 'none')
 
 # %% ../../../nbs/export/parts/graph.ipynb #13205af1
 def _inner(name, n, where, deep):
     "A graph in a graph: its nodes, of which its border passes on what it gets, its edges, and the names of the border"
     nodes,edges = _graph(n, where, name+'.', deep+1)
-    ports = _Ports(*(_border(nodes, name, k, where) for k in ('Input','Output')))
+    ports = _Ports(*(_border(n, name, k, where) for k in ('Input','Output')))
     return {k:NirNode('Pass', v.values) if k in ports else v for k,v in nodes.items()},edges,ports
 
 # %% ../../../nbs/export/parts/graph.ipynb #9732689b
@@ -180,9 +201,12 @@ def _graph(tree, where, prefix='', deep=0):
         kind = _word(n.get('type', b''), at) if isinstance(n, dict) else ''
         if kind=='NIRGraph':
             inner,more,ports[own] = _inner(own, n, at, deep)
-            nodes,edges = nodes|inner,edges+more
-        elif kind in NODES: nodes[own] = NirNode(kind, _numbers(kind, n, at), _added(n.get('metadata', {}), at))
+            edges += more
+        elif kind in NODES: inner = {own:NirNode(kind, _numbers(kind, n, at), _notes(n, at))}
         else: fail('`type`', at, f'one of {", ".join(NODES)}', kind or 'nothing')
+        twice = nodes.keys()&inner.keys()
+        if twice: fail(f'node {min(twice)}', where, 'one of this name, with graphs in graphs taken apart', 'two')
+        nodes |= inner
     for a,b in _edges(tree, where):
         a,b = prefix+a,prefix+b
         edges.append((ports[a].out if a in ports else a, ports[b].into if b in ports else b))
@@ -212,6 +236,7 @@ def check_graph(
     if twice: warn(f'{where}: {twice} edges stand there twice, and count once')
     graph = NirGraph(graph.nodes, edges, graph.metadata)
     start,end,fed = graph.only('Input'),graph.only('Output'),{b for _,b in edges}
+    if start in fed: fail(f'node {start}', where, 'no edge that leads to an Input', 'one')
     for n in graph.nodes:
         if n!=start and n not in fed: fail(f'node {n}', where, 'an edge that leads to it', 'none')
     if end not in _reached(edges, start): fail('edges', where, f'a way from {start} to {end}', 'none')
@@ -240,4 +265,4 @@ def read_nir(
     kind = _word(tree.get('type', b''), where)
     if kind!='NIRGraph': fail('`type`', where, 'NIRGraph', kind or 'nothing')
     nodes,edges = _graph(tree, where)
-    return check_graph(NirGraph(nodes, tuple(edges), _added(tree.get('metadata', {}), where)), where)
+    return check_graph(NirGraph(nodes, tuple(edges), _notes(tree, where)), where)

@@ -78,9 +78,11 @@ def _threshold(p, x, state, rules):
 # %% ../../../nbs/export/parts/rules.ipynb #a183a938
 def _pair(v): return tuple(int(n) for n in np.broadcast_to(v, (2,)))
 
+def _sides(v): return tuple((n,n) for n in _pair(v)) # of a border, before and behind
+
 def _windows(x, kernel, stride, padding, dilation=(1,1)):
     "`[B, C, h, w]` → `[B, C, oh, ow, kh, kw]`"
-    x = np.pad(x, ((0,0),(0,0),*((p,p) for p in padding)))
+    x = np.pad(x, ((0,0),(0,0),*padding))
     reach = [d*(k-1)+1 for k,d in zip(kernel, dilation)]
     view = np.lib.stride_tricks.sliding_window_view(x, reach, (2,3))
     return view[:,:,::stride[0],::stride[1],::dilation[0],::dilation[1]]
@@ -94,9 +96,10 @@ def _conv2d(p, x):
 
 # %% ../../../nbs/export/parts/rules.ipynb #5005437d
 def _border(p):
-    "Padding of a convolution of pictures"
-    if (np.asarray(p['padding'])>=0).all(): return _pair(p['padding'])
-    return tuple(d*(k-1)//2 for k,d in zip(p['weight'].shape[2:], _pair(p['dilation'])))
+    "Padding of a convolution of pictures; of `same`, the larger half is behind, as in PyTorch"
+    if (np.asarray(p['padding'])>=0).all(): return _sides(p['padding'])
+    more = [d*(k-1) for k,d in zip(p['weight'].shape[2:], _pair(p['dilation']))]
+    return tuple((n//2,n-n//2) for n in more)
 
 def _line(p):
     "A convolution along a line as one of pictures with one row"
@@ -107,9 +110,9 @@ def _line(p):
 # %% ../../../nbs/export/parts/rules.ipynb #6d35ab8c
 def _conv1d(p, x): return _conv2d(_line(p), x[:,:,None])[:,:,0]
 
-_WINDOW = 'kernel_size','stride','padding'
+def _window(p): return _pair(p['kernel_size']),_pair(p['stride']),_sides(p['padding'])
 
-def _sums(p, x): return _windows(x, *(_pair(p[k]) for k in _WINDOW)).sum((4,5))
+def _sums(p, x): return _windows(x, *_window(p)).sum((4,5))
 
 def _means(p, x): return _sums(p, x)/math.prod(_pair(p['kernel_size']))
 
@@ -141,10 +144,11 @@ def _spread(p, shape, where):
 # %% ../../../nbs/export/parts/rules.ipynb #a5b862f1
 def _places(sides, kernel, stride, padding, dilation, where):
     "Places where windows fit"
-    if min(*kernel, *stride, *dilation)<1 or not 0<=min(padding)<=max(padding)<2**12:
-        found = [list(map(int, v)) for v in (kernel,stride,padding,dilation)]
+    ends = [n for p in padding for n in p]
+    if min(*kernel, *stride, *dilation)<1 or not 0<=min(ends)<=max(ends)<2**12:
+        found = [list(map(int, v)) for v in (kernel,stride,ends[::2],dilation)]
         fail('windows', where, 'sides and steps of at least 1, and a border from 0 to 4095', found)
-    out = [(n+2*p-(k-1)*d-1)//s+1 for n,k,s,p,d in zip(sides, kernel, stride, padding, dilation)]
+    out = [(n+sum(p)-(k-1)*d-1)//s+1 for n,k,s,p,d in zip(sides, kernel, stride, padding, dilation)]
     return out if min(out)>0 else fail('windows', where, 'windows that fit', f'{list(kernel)} on {list(sides)}')
 
 # %% ../../../nbs/export/parts/rules.ipynb #7122b2b7
@@ -157,12 +161,14 @@ def _bordered(p, shape, where):
     w,groups,(c,*sides) = p['weight'],int(p['groups']),shape
     right = groups>0 and c==w.shape[1]*groups and len(w)%groups==0 and p['bias'].shape==w.shape[:1]
     if not right: fail('`weight`', where, f'for {c} channels in {groups} groups, and a bias of its rows', list(w.shape))
+    if np.min(p['padding'])<0 and max(_pair(p['stride']))>1:
+        fail('`padding`', where, 'numbers, where steps are longer than 1', 'same')
     out = _places(sides, w.shape[2:], _pair(p['stride']), _border(p), _pair(p['dilation']), where)
     return (len(w),*out)
 
 def _pooled(p, shape, where):
     if len(shape)!=3: fail('input', where, 'a picture [C, h, w]', list(shape))
-    return (shape[0],*_places(shape[1:], *(_pair(p[k]) for k in _WINDOW), (1,1), where))
+    return (shape[0],*_places(shape[1:], *_window(p), (1,1), where))
 
 # %% ../../../nbs/export/parts/rules.ipynb #0542c541
 def _merged(p, shape, where):
@@ -172,7 +178,11 @@ def _merged(p, shape, where):
     if not right: fail('`start_dim`, `end_dim`', where, f'two of {len(shape)} axes', found)
     return (*shape[:ends[0]],math.prod(shape[ends[0]:ends[1]+1]),*shape[ends[1]+1:])
 
-def _same(p, shape, where): return shape
+def _same(p, shape, where):
+    "Of a border, which may say what it gets, with the axis of a batch or without"
+    said = p.get('shape')
+    if said is not None and np.prod(said)!=math.prod(shape): fail('`shape`', where, list(shape), said.tolist())
+    return shape
 
 _SHAPES = dict(Affine=_product, Linear=_product, Conv2d=_bordered, Conv1d=_bordered, SumPool2d=_pooled,
                AvgPool2d=_pooled, Flatten=_merged, Input=_same, Output=_same, Pass=_same)
@@ -195,6 +205,7 @@ def shape_after(
     positive = [k for k in node.values if k.startswith('tau') and (node.values[k]<=0).any()]
     if positive: fail(f'`{positive[0]}`', where, 'above 0', float(np.min(node.values[positive[0]])))
     out = _SHAPES.get(node.kind, _spread)(node.values, shape, where)
+    if not math.prod(out): fail('shape', where, 'sides above 0', list(out))
     return out if math.prod(out)<=LARGEST else fail('shape', where, f'at most {LARGEST:,} numbers', list(out))
 
 # %% ../../../nbs/export/parts/rules.ipynb #dc1845cf
