@@ -73,7 +73,7 @@ def sparse_energy(
 # %% ../../nbs/waves/rows.ipynb #3f34ba04
 def _at_rows(table, sources):
     "Sources of a torus as those of its rows"
-    if sources is None: return None
+    if not isinstance(sources, Sources): return sources
     rows = table.rows(check_cells(table.torus, sources.cells))
     if (rows<0).any(): fail('`cells`', 'Sources', 'cells that are there', as_array(sources.cells)[rows<0][0].tolist())
     return Sources(rows[:,None], sources.x)

@@ -103,10 +103,12 @@ def new_field(
     if n: g[on_diagonal(torus.rank) if metric=='full' else slice(None)] = 1
     return Field(torus, psi, psi.copy(), np.float32(0), np.float32(0), g)
 
+@typed
 def on_diagonal(
-    axes:int # Of the grid
+    axes:int # Of the grid, 1 to 9
 )->list: # Places in a packed upper triangle, row by row
-    "Where the diagonal of a metric stands"
+    "Where the diagonal of a metric stands; raises `CheckError`"
+    check_range(axes, 1, 9, 'axes')
     return [i*axes-i*(i+1)//2+i for i in range(axes)]
 
 # %% ../../nbs/waves/torus.ipynb #64933c19

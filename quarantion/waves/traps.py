@@ -9,7 +9,7 @@ __all__ = ['add_traps', 'fade', 'lifetime', 'release', 'target_of', 'toward', 's
 import math
 import numpy as np
 from typing import NamedTuple
-from ..checks import as_array, check_in, check_range, fail, typed
+from ..checks import as_array, check_broadcast, check_in, check_range, fail, typed
 from .law import Medium, Sources, check_medium, step_limit
 from .propagate import propagate, step_within
 from .torus import Field, Torus, check_cells, check_field, new_field
@@ -161,6 +161,7 @@ def toward(
     "A share of the way: s + κ·(target − s)"
     check_range(rate, 0, 1, 'rate', above=True)
     s,target = check_range(as_array(s, 's'), 0, 1e6, 's'),check_range(as_array(target, 'target'), 0, 1e6, 'target')
+    check_broadcast(s=s, target=target)
     kind = s.dtype if s.dtype.kind=='f' else np.dtype(float)
     return np.asarray(s+rate*(target-s)).astype(kind)
 
@@ -232,6 +233,7 @@ def propagate_trapped(
     check_trapping(trapping); check_medium(medium); check_traps(traps, check_field(field).torus)
     check_range(steps, 0, 2**31, 'steps')
     dt = step_within(dt, step_limit(_slowest(field, trapping), medium))
+    if not isinstance(sources, Sources|None): fail('`sources`', expected='Sources', found=type(sources).__name__)
     if sources is not None and len(as_array(sources.x, 'x'))!=steps:
         fail('`x`', 'Sources', f'values for {steps} steps', len(sources.x))
     over = np.zeros(steps, np.int64)
