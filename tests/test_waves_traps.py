@@ -1,6 +1,5 @@
 "Traps raise s smoothly, for as long as they should, and hold a wave back; the order of a step; an echo stays bounded"
 import itertools
-import math
 import numpy as np, pytest
 from hypothesis import given, settings, strategies as st
 from quarantion.checks import CheckError
@@ -9,7 +8,7 @@ from quarantion.waves.echo import Echoing, echo_of, echo_weights, mix_echo, new_
 from quarantion.waves.law import Medium, Sources, step_limit
 from quarantion.waves.propagate import propagate, watch
 from quarantion.waves.torus import Torus, new_field
-from quarantion.waves.traps import Trapping, Traps, add_traps, bounded, fade, lifetime, peaks, propagate_trapped, release, slow, target_of, toward
+from quarantion.waves.traps import Trapping, Traps, add_traps, bounded, fade, lifetime, peaks, propagate_trapped, release, slow, target_of
 from test_waves import FREE, a_field, noise, same
 
 IMPORTANCE = np.array([1,.8,.5,.3,.1])

@@ -67,9 +67,7 @@ def _check(u, v, c, e, near, f, cells, src, steps, num_threads, top):
     check_length('f', f.shape[0], N*sides, 0); check_length('src', src.shape[1], 2*len(cells), 2*len(cells))
     if len(cells): check_length('src', T, steps, steps)
     for i in range(len(cells)): check_between(f'cells[{i}]', cells[i], cells[i-1]+1 if i else 0, N-1)
-    if N:
-        rows = np.asarray(near)
-        check_between('near', rows.min(), 0, N-1); check_between('near', rows.max(), 0, N-1)
+    for end in (np.min,np.max): check_between('near', end(near, initial=0), 0, max(N-1, 0))
     return top//2*2
 
 # %% ../../nbs/kernels/wave_rows.ipynb #7ad5e465
@@ -97,7 +95,6 @@ def _pieces(
 )->cython.void:
     "A step `t` of the pieces that thread `k` of `of` has"
     n: cython.Py_ssize_t = (q.size+m-1)//m
-    now: cython.Py_ssize_t = t%K*q.size
     i: cython.Py_ssize_t
     x: cython.Py_ssize_t
     l: cython.Py_ssize_t
@@ -106,9 +103,9 @@ def _pieces(
     for i in range(n*k//of, n*(k+1)//of):
         x = i*m
         l = min(m, q.size-x)
-        _gather(w, k*m, u, now, x, l, near, f, s)
-        force_of(w, k*m, u, now+x, c, x if c.shape[0]==q.size else 0, l, q.sides, q.kerr, q.saturation)
-        kicks(w, k*m, u, now+x, (t+1)%K*q.size+x, v, x, x, e, x, l, q, cells, src, t, 0, mode)
+        _gather(w, k*m, u, t%K*q.size, x, l, near, f, s)
+        force_of(w, k*m, u, t%K*q.size+x, c, x if c.shape[0]==q.size else 0, l, q.sides, q.kerr, q.saturation)
+        kicks(w, k*m, u, t%K*q.size+x, (t+1)%K*q.size+x, v, x, x, e, x, l, q, cells, src, t, 0, mode)
 
 # %% ../../nbs/kernels/wave_rows.ipynb #4f2d354e
 def wave_rows(

@@ -286,7 +286,7 @@ def load_sparse(
     try:
         kind = {'<f4':'complex64','<f8':'complex128'}.get(getattr(a.get('psi_real'), 'dtype', np.dtype(int)).str, '')
         table = new_sparse(Torus(tuple(head.get('shape', ()))), kind, head.get('metric'), most)
-        names = {'psi_real','psi_imag','velocity_real','velocity_imag','r','s','metric','cells'}
+        names = {f'{n}_{p}' for n in _COLUMNS[:2] for p in ('real','imag')}|{*_COLUMNS[2:]}
         if a.keys()!=names: fail('columns', expected=', '.join(sorted(names)), found=', '.join(sorted(a)))
         for n in ('psi','velocity'): a[n] = np.array(a.pop(f'{n}_real')+1j*a.pop(f'{n}_imag'))
         for n,v in a.items():
