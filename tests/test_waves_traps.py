@@ -7,8 +7,10 @@ from quarantion.waves import traps as page
 from quarantion.waves.echo import Echoing, echo_of, echo_weights, mix_echo, new_echo, remember
 from quarantion.waves.law import Medium, Sources, step_limit
 from quarantion.waves.propagate import propagate, watch
+from quarantion.waves.rows import propagate_sparse
+from quarantion.waves.sparse import from_field, to_field
 from quarantion.waves.torus import Torus, new_field
-from quarantion.waves.traps import Trapping, Traps, add_traps, bounded, fade, lifetime, peaks, propagate_trapped, release, slow, target_of
+from quarantion.waves.traps import Trapping, Traps, add_traps, bounded, fade, lifetime, peaks, propagate_trapped, release, slow, target_of, toward
 from test_waves import FREE, a_field, noise, same
 
 IMPORTANCE = np.array([1,.8,.5,.3,.1])
@@ -79,6 +81,18 @@ def test_many_traps_and_cells_of_a_large_torus():
     t = add_traps(big, cells[:1000], .5)
     got = target_of(t, Trapping(), cells)
     assert (got[:1000]==50).all() and (got[1000:]==0).all()
+
+
+def test_traps_of_a_table_are_those_of_its_torus():
+    f = a_field(np.random.default_rng(8), (7,8), s=False)
+    t,cells = add_traps(f.torus, [[1,1],[6,0]], [.5,.2]),from_field(f._replace(s=np.zeros((7,8), 'f4')))
+    dt,held = step_limit(f._replace(s=np.float64(0)))/2,t
+    for _ in range(10):
+        held = fade(held)
+        cells.s[:] = toward(cells.s, target_of(held, cells=cells.cells))
+        propagate_sparse(cells, 1, dt=dt)
+    got = propagate_trapped(f._replace(s=np.zeros((7,8), 'f4')), t, 10, dt=dt)
+    assert same(to_field(cells), got.field) and np.array_equal(to_field(cells).s, got.field.s)
 
 
 def arrival(s, dt=.5):

@@ -42,18 +42,21 @@ def _gather(
     p: cython.Py_ssize_t
     up: cython.Py_ssize_t
     dn: cython.Py_ssize_t
+    a: _real
+    b: _real
     for i in range(x, x+m, 2):
         p = i//2*sides
-        for d in range(p, p+sides, 2):
+        up = base+2*near[p]
+        dn = base+2*near[p+1]
+        a = _pull(u, base+i, up, dn, f, p)
+        b = _pull(u, base+i+1, up+1, dn+1, f, p)
+        for d in range(p+2, p+sides, 2):
             up = base+2*near[d]
             dn = base+2*near[d+1]
-            if d==p:
-                w[o] = _pull(u, base+i, up, dn, f, d)
-                w[o+1] = _pull(u, base+i+1, up+1, dn+1, f, d)
-            else:
-                w[o] = w[o] + _pull(u, base+i, up, dn, f, d)
-                w[o+1] = w[o+1] + _pull(u, base+i+1, up+1, dn+1, f, d)
-        o = o+2
+            a = a + _pull(u, base+i, up, dn, f, d)
+            b = b + _pull(u, base+i+1, up+1, dn+1, f, d)
+        w[o+i-x] = a
+        w[o+i-x+1] = b
 
 # %% ../../nbs/kernels/wave_rows.ipynb #a1ad127e
 @cython.cfunc
