@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import shutil
 import tempfile
 from dataclasses import replace
 from functools import cache
@@ -46,6 +47,8 @@ from quarantion.files import save_tensors
 from quarantion.inspect.clickable import Clickable
 from quarantion.inspect.event_film import EventStage
 from quarantion.inspect.recordings import record_layers
+from quarantion.inspect.wave_film import run_emitters
+from quarantion.inspect.wave_inspector import WaveInspector
 from quarantion.paper import draw_png
 from quarantion.quant.elsewhere import Codes
 from quarantion.quant.level_sets import LevelTable, levels
@@ -69,9 +72,11 @@ from quarantion.train.config import Config
 from quarantion.train.trackers import Tracking
 from quarantion.waves.echo import Echoing, new_echo, remember
 from quarantion.waves.law import Medium, Sources
+from quarantion.waves.levels import Levels
 from quarantion.waves.sparse import activate, add_cells, new_sparse, save_sparse
-from quarantion.waves.torus import Torus, new_field, save_field
+from quarantion.waves.torus import Field, Torus, new_field, save_field
 from quarantion.waves.traps import Trapping, add_traps
+from quarantion.waves.whole import to_whole
 
 pytestmark = [pytest.mark.filterwarnings('ignore'), pytest.mark.filterwarnings('ignore::pytest.PytestWarning')]
 matplotlib.use('Agg')
@@ -662,6 +667,36 @@ CALLS |= { # what leaves the house
     'export.js.prove_js': lambda: dict(net=small_program(), text=in_javascript(), x=np.ones((1,3))),
 }
 
+def wave(): return Field(Torus((4,)), np.ones(4, complex), np.zeros(4, complex), np.float32(0), np.float32(0), np.zeros((0,4)))
+def nine(): return Levels(.25)
+
+
+CALLS |= { # waves in few levels
+    'waves.mix.add_waves': lambda: dict(a=np.ones(2), b=np.ones(2), D=1, overflow='wrap'),
+    'waves.mix.add_waves_carry': lambda: dict(a=np.ones(2), b=np.ones(2), D=1),
+    'waves.mix.heterodyne': lambda: dict(a=np.ones(2), b=np.ones(2), t=0., omega=(1.,2.), chi=.1, gain=1.),
+    'waves.mix.chord': lambda: dict(nits=np.ones(2, int), t=np.arange(9.), omega=np.array([1.,2.]), phase=0.),
+    'waves.mix.hear_chord': lambda: dict(c=np.ones(9), t=np.arange(9.), omega=np.array([1.,2.]), phase=0., most=100.),
+    'waves.planes.digits_for': lambda: dict(x=np.arange(4)),
+    'waves.planes.pack_numbers': lambda: dict(x=np.arange(4), D=1),
+    'waves.planes.unpack_numbers': lambda: dict(words=np.full(1, 29524, np.uint16), D=1, shape=(4,)),
+    'waves.levels.check_levels': lambda: dict(levels=nine(), dtype='complex64'),
+    'waves.levels.to_levels': lambda: dict(field=wave(), levels=nine()),
+    'waves.levels.digit_planes': lambda: dict(field=wave(), levels=nine()),
+    'waves.levels.nit_view': lambda: dict(field=wave(), scale=1.),
+    'waves.levels.propagate_levels': lambda: dict(field=wave(), steps=2, levels=nine(), medium=Medium(), sources=None, dt=.1, threads=1),
+    'waves.levels.save_levels': lambda: dict(path='x', field=wave(), levels=nine()),
+    'waves.levels.load_levels': lambda: dict(path='no such file'),
+    'waves.whole.check_whole': lambda: dict(whole=to_whole(wave(), .1)),
+    'waves.whole.to_whole': lambda: dict(field=wave(), unit=.1, medium=Medium(), dt=.1, guard=8, top=40, overflow='wrap'),
+    'waves.whole.from_whole': lambda: dict(whole=to_whole(wave(), .1), like=wave()),
+    'waves.whole.whole_loop': lambda: dict(whole=to_whole(wave(), .1), steps=2, sources=None),
+    'waves.whole.whole_bound': lambda: dict(whole=to_whole(wave(), .1), steps=2, sources=None),
+    'waves.whole.propagate_whole': lambda: dict(whole=to_whole(wave(), .1), steps=2, sources=None, threads=1),
+    'waves.whole.save_whole': lambda: dict(path='x', whole=to_whole(wave(), .1)),
+    'waves.whole.load_whole': lambda: dict(path='no such file'),
+}
+
 def small_cost(): return cost_of(small_program(), np.ones((1,3)))
 def spiking_cost(): return cost_of(replace(small_program(), in_max=1), np.ones((1,3)))
 def little_samples(n): return Samples(x(n,3), i64(n)%2, (1,1,3), 2, 1., 'little')
@@ -911,6 +946,42 @@ CALLS |= { # any network in a browser
 }
 
 
+def few_waves(): return run_emitters((4,4), 16, 2)
+
+
+CALLS |= { # waves, looked at
+    'paper.map_colours': lambda: dict(name='twilight', n=4),
+    'inspect.waves.plot_field': lambda: dict(psi=a(4,4), show='both', s=a(4,4), top=1.),
+    'inspect.waves.plot_energy': lambda: dict(times=a(3), energy=a(3)+1, labels=['a'], change=True),
+    'inspect.waves.measure_omega': lambda: dict(psi=a(16,4)**2, dt=.1, along='axis'),
+    'inspect.waves.plot_dispersion': lambda: dict(psi=a(16,4)**2, dt=.1, every=1, speed=1., along='axis'),
+    'inspect.waves.plot_locality': lambda: dict(gaps=dict(a=np.ones(3))),
+    'inspect.parts.wave_law.check_levels': lambda: dict(levels=9),
+    'inspect.parts.wave_law.on_levels': lambda: dict(psi=np.ones((2,2), np.complex64), levels=9, top=1.),
+    'inspect.parts.wave_law.run_on_levels': lambda: dict(field=new_field(Torus((4,4))), steps=2, dt=.1, levels=9, top=1., threads=1),
+    'inspect.parts.wave_law.disc': lambda: dict(shape=(4,4), cell=(1,1), radius=2.),
+    'inspect.parts.wave_law.pulse': lambda: dict(shape=(4,4), cell=(1,1), width=2., size=1.),
+    'inspect.wave_film.emitter_tones': lambda: dict(n=3),
+    'inspect.wave_film.run_emitters': lambda: dict(shape=(4,4), steps=16, emitters=2, damping=.1, levels=3, seed=1),
+    'inspect.wave_film.spectrum_of': lambda: dict(run=few_waves()),
+    'inspect.wave_film.hear': lambda: dict(run=few_waves()),
+    'inspect.wave_film.plot_run': lambda: dict(run=few_waves()),
+    'inspect.wave_film.gif_of': lambda: dict(pixels=np.zeros((2,4,4), np.uint8), ms=40),
+    'inspect.wave_film.mp4_of': lambda: dict(pixels=np.zeros((2,4,4), np.uint8), ms=40),
+    'inspect.wave_film.film_of': lambda: dict(run=few_waves()),
+    'inspect.wave_film.write_waves': lambda: dict(run=few_waves(), folder='few'),
+    'inspect.wave_film.waves_told': lambda: dict(run=few_waves()),
+    'inspect.wave_inspector.WaveInspector': lambda: dict(field=new_field(Torus((4,4))), shape=(4,4), dt=.1),
+    'inspect.wave_inspector.WaveInspector.run': lambda: dict(self=WaveInspector(shape=(4,4)), steps=2),
+    'inspect.wave_inspector.WaveInspector.drop': lambda: dict(self=WaveInspector(shape=(4,4)), cell=(1,1), width=1., size=1.),
+    'inspect.wave_inspector.WaveInspector.slow_down': lambda: dict(self=WaveInspector(shape=(4,4)), cell=(1,1), radius=1., s=1.),
+    'inspect.wave_inspector.WaveInspector.say': lambda: dict(self=WaveInspector(shape=(4,4))),
+    'inspect.wave_inspector.WaveInspector.alone': lambda: dict(self=WaveInspector(shape=(4,4))),
+    'inspect.wave_inspector.WaveInspector.to_html': lambda: dict(self=WaveInspector(shape=(4,4))),
+    'inspect.wave_inspector.WaveInspector.close': lambda: dict(self=WaveInspector(shape=(4,4))),
+}
+
+
 def bad(v):
     "Wrong values in the place of a right one, by what is wrong with them"
     if isinstance(v, torch.Tensor): t = v
@@ -981,7 +1052,9 @@ data.quality.Part:where data.quality.Part:x data.quality.Part:y data.quality.Par
 data.quality.Copies:same data.quality.Copies:near data.quality.Copies:alike
 data.quality.Survey:findings data.quality.Survey:train data.quality.Survey:test data.quality.Survey:copies data.quality.Survey:drift data.quality.Survey:neighbours
 waves.torus.load_field:path waves.sparse.load_sparse:path waves.sparse.add_cells:psi waves.sparse.add_cells:velocity waves.echo.remember:wave waves.echo.mix_echo:wave waves.traps.target_of:cells
+inspect.waves.plot_field:psi inspect.waves.measure_omega:psi inspect.waves.plot_dispersion:psi inspect.parts.wave_law.on_levels:psi
 export.targets.Need:found export.targets.Need:layer export.targets.Compared:found export.targets.Compared:most export.card.is_number:v
+waves.mix.add_waves:a waves.mix.add_waves:b waves.mix.add_waves_carry:a waves.mix.add_waves_carry:b waves.mix.heterodyne:a waves.mix.heterodyne:b waves.mix.hear_chord:c
 '''
 
 
@@ -1030,7 +1103,8 @@ def test_valid_calls_are_valid(room, tmp_path, monkeypatch):
     plt.close('all')
 
 
-NEED_MORE = 'spikes.snntorch.from_snntorch','spikes.snntorch.to_snntorch' # a network of snnTorch; tests/test_snntorch.py has them
+NEED_MORE = ('spikes.snntorch.from_snntorch','spikes.snntorch.to_snntorch', # a network of snnTorch; tests/test_snntorch.py has them
+    *['inspect.wave_film.mp4_of']*(shutil.which('ffmpeg') is None))
 
 
 def test_every_public_function_has_a_row_or_is_known_to_lack_one():

@@ -406,6 +406,20 @@ def run_wave_rows(mod, rng, T, B, N, threads, dtype, axes, faces, each, kerr, dr
     return u,v
 
 
+def run_wave_int(mod, rng, T, B, N, threads, axes, guard, top, wraps, each):
+    "Tori of one to three axes, with and without sources, in blocks that are smaller than a line"
+    if not T*N: return ()
+    shape = {1:(N+2,), 2:(3,N//3+2), 3:(4,2,N//8+2)}[axes]
+    size,most = 2*int(np.prod(shape)),top or 250
+    u,v = np.full((T%3+2,B,size), 7, np.int32),rng.integers(-most<<guard, (most<<guard)+1, (B,size), np.int32)
+    u[0] = rng.integers(-most, most+1, (B,size))
+    per = [rng.integers(lo, hi, size if each else 1, np.int32) for lo,hi in ((0,8000),(60000,65537))]
+    cells = np.unique(rng.integers(0, size//2, 5)) if each else np.zeros(0, np.int64)
+    src = rng.integers(-99, 99, (T,B,2*len(cells)), np.int32)
+    mod.wave_int_steps(u, v, *per, np.array(shape), cells, src, (guard,top,bool(wraps)), T, threads, 512 if each else 4096)
+    return u,v
+
+
 REAL = 'float32','float64'
 WAVE = list(itertools.product((0,1), (0.,-.3,.2), (0,1))) # one for each cell, the cubic term, sources
 WANTED = 'sbmcu','s','b','m','c','u',''
@@ -448,7 +462,8 @@ CASES = dict(
     curve_cell=('order', run_curve_cell, CURVES),
     wave_steps=('wave', run_wave_steps, [(d,g,f,*o) for d,g,f in itertools.product(REAL, WAVES, (0,1)) for o in WAVE[f::2]]),
     wave_sweeps=('wave', run_wave_sweeps, [(d,t,*o,k) for d,t,k in itertools.product(REAL, (0,1), (1,2,8)) for o in WAVE[k%2::2]]),
-    wave_rows=('wave_rows', run_wave_rows, [(d,a,f,*o) for d,a,f in itertools.product(REAL, (1,2,9), (0,1)) for o in WAVE[f::2]]))
+    wave_rows=('wave_rows', run_wave_rows, [(d,a,f,*o) for d,a,f in itertools.product(REAL, (1,2,9), (0,1)) for o in WAVE[f::2]]),
+    wave_int_steps=('wave_int', run_wave_int, [(a,g,*t,e) for a in (1,2,3) for g in (0,8,16) for t in ((0,0),(200,0),(200,1)) for e in (0,1)]))
 
 
 def results(kernel, level, sizes, threads=1):
@@ -483,7 +498,7 @@ def test_levels_agree(kernel):
 
 
 @pytest.mark.parametrize('kernel', ('lif_forward','lif_backward','readout_forward','readout_backward','listed_products','listed_gradient','lif_int_forward','lif_states_forward','nearest_level','fake_quantize_rows','fake_quantize_back','code_rows','code_rows_back','event_products','dense_products','packed_event_products','fused_forward','fused_network','quantize_nonary','pack_nits','unpack_nits','pack_planes','unpack_planes',
-                                    'encode_digits','decode_digits','add_saturate','add_carries','multiply_nonary','dot_nits','curve_index','curve_cell','wave_steps','wave_sweeps','wave_rows'))
+                                    'encode_digits','decode_digits','add_saturate','add_carries','multiply_nonary','dot_nits','curve_index','curve_cell','wave_steps','wave_sweeps','wave_rows','wave_int_steps'))
 def test_threads_change_nothing(kernel):
     one = results(kernel, LEVELS[-1], (3,3,700))
     for threads in 2,5,16: assert results(kernel, LEVELS[-1], (3,3,700), threads)==one, threads
@@ -562,6 +577,7 @@ def apart_of(mod, kernel, levels=(-1,0,1)):
         wave_steps=(dict(u=f(2,1,8), v=f(1,8), c=f(8), e=f(8), f=f(16), shape=np.array([2,2]), cells=o(1), src=f(3,1,2), law=(.1,0.,0.), steps=3, num_threads=1, top=8), 'u v', ''),
         wave_sweeps=(dict(u=f(1,1,8), v=f(1,8), c=f(8), e=f(8), shape=np.array([2,2]), cells=o(1), src=f(3,1,2), law=(.1,0.,0.), steps=3, num_threads=1, depth=2), 'u v', ''),
         wave_rows=(dict(u=f(2,8), v=f(8), c=f(8), e=f(8), near=i(4,4), f=f(16), cells=o(1), src=f(3,2), law=(.1,0.,0.), steps=3, num_threads=1, top=8), 'u v', ''),
+        wave_int_steps=(dict(u=i(2,1,8), v=i(1,8), kick=i(8), decay=i(8), shape=np.array([4]), cells=o(1), src=i(3,1,2), law=(4,0,False), steps=3, num_threads=1), 'v u', ''),
         pack_rows=(dict(weight=l(4,10), words=np.zeros((4,2), np.uint16)), 'words', ''),
         packed_event_products=(dict(spk=u(4,8), words=np.zeros((8,2), np.uint16), out=i(4,10)), 'out', ''),
         nearest_level=(dict(x=f(8), levels=table, bounds=np.float32([-.5,.5]), table=table.copy(), out=f(8), clipped=o(3), rate=1., cells=i(0), num_threads=1), 'out clipped', ''),
@@ -610,6 +626,7 @@ def test_what_is_written_is_apart(kernel, level):
 OUTSIDE = dict(
     bin_events=[dict(splits=[1,4,8]), dict(splits=[0,9,8]), dict(splits=[0,4,9]), dict(splits=[0,8]), dict(b=1), dict(b=-1), dict(height=0), dict(width=0), dict(num_threads=0)],
     curve_index=[dict(bits=0), dict(bits=22), dict(num_threads=0), dict(h=[0]*7)], curve_cell=[dict(bits=0), dict(bits=22), dict(num_threads=0), dict(h=[0]*7)],
+    wave_int_steps=[dict(shape=[1]), dict(shape=[4,0]), dict(cells=[4]), dict(cells=[-1]), dict(kick=[65537]*8), dict(kick=[0]*3), dict(decay=[-1]*8), dict(decay=[0]*9), dict(src=[[[0,0]]]), dict(src=[[[0]]]*3), dict(law=(17,0,False)), dict(law=(-1,0,False)), dict(law=(4,2**30,True)), dict(law=(0,-1,False)), dict(steps=0), dict(num_threads=0)],
     split_events=[dict(splits=[0]*7)], unpack_events=[dict(state=[9,0]), dict(state=[-1,0]), dict(state=[0]), dict(data=[0]*9)],
     fused_network=[dict(layers=l) for l in ([[8,32,31,0],[32,32,0,3]], [[8,32,0,4],[32,32,0,3]], [[8,32,0,0],[31,32,0,3]], [[7,32,0,0],[32,32,0,3]], [[8,0,0,0],[0,32,0,3]])]+[dict(classes=33), dict(classes=-1), dict(least=0), dict(steps=-1)],
     lif_int_forward=[dict(m=[65537]*8), dict(m=[-1]*8)],

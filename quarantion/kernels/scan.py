@@ -102,7 +102,8 @@ def scan_bounds(
     for name,n in (('heads',32*heads.shape[0]),('per',per.shape[1]),('est',est.shape[0])): check_length(name, n, N, N)
     for name,n in (('bound',bound.shape[0]),('room',room.shape[0])): check_length(name, n, N, N)
     check_length('qh', qh.shape[0], heads.shape[1], heads.shape[1]); check_length('law', law.shape[0], 5, 5)
-    lies: Held[8] = [held1(dots), held3(heads), held1(qh), held2(per), held1(law), held1(est), held1(bound), held1(room)]
+    lies: Held[8] = [held1(dots), held3(heads), held1(qh), held2(per), held1(law), held1(est), held1(bound),
+                     held1(room)]
     check_apart(('dots','heads','qh','per','law','est','bound','room'), lies, 5, 8, 0)
     g: cython.Py_ssize_t
     for g in prange(N//32, nogil=True, schedule='static', num_threads=num_threads):

@@ -17,11 +17,11 @@ from .law import tones
 from .torus import Field, Torus, check_field, new_field
 
 # %% ../../nbs/waves/propagate.ipynb #7ad97c5f
-def threads_for(size, n): # by default as many as there are, for fields that are worth it
-    if n is None: return 1 if size<2**14 else os.cpu_count() or 1
+def threads_for(n, size): # by default as many as there are, for fields that are worth it
+    if n is None: return (os.cpu_count() or 1) if size>=2**14 else 1
     return int(check_range(n, 1, 1024, 'threads'))
 
-def _step(dt, field, medium): return step_within(dt, step_limit(field, medium))
+def step_length(dt, field, medium): return step_within(dt, step_limit(field, medium))
 
 def step_within(dt, most):
     "A length of a step that is stable, below a limit; raises `CheckError`"
@@ -49,7 +49,7 @@ class _Run:
         self.c,self.e = each(speed2(field, medium)/w),each(decay(field, medium, dt))
         self.faces = np.concatenate([each(a[d]) for d in turns]) if len(g) else np.zeros(0, self.real)
         self.law = dt,medium.kerr,medium.saturation
-        self.threads = threads_for(field.psi.size, threads)
+        self.threads = threads_for(threads, field.psi.size)
 
     def cell(self, i): return [int(n) for n in np.unravel_index(i, self.torus.shape)]
 
@@ -65,6 +65,8 @@ def lines_of(a, real): # complex `[B, cells]` as real numbers, a copy
     return np.array(a, order='C').view(real)
 
 # %% ../../nbs/waves/propagate.ipynb #c8f36fc5
+_PIECE = 64 # steps between two looks
+
 def _well(u, v): # a sum is no number where one of them is none
     with np.errstate(all='ignore'): quick = math.isfinite(u.sum()) and math.isfinite(v.sum())
     return quick or bool(np.isfinite(u).all() and np.isfinite(v).all())
@@ -81,12 +83,10 @@ def _broken(run, u, v, cells, x, at):
             fail(name, f'step {at+t}', 'finite amplitudes', found)
 
 # %% ../../nbs/waves/propagate.ipynb #4c805058
-_PIECE = 64 # steps between two looks
-
-def _pieces(field, steps, medium, sources, dt, threads, every):
+def pieces(field, steps, medium, sources, dt, threads, every):
     "Buffers of a field after each piece of at most `every` steps"
     check_field(field); check_medium(medium); check_range(steps, 0, 2**40, 'steps')
-    dt = _step(dt, field, medium)
+    dt = step_length(dt, field, medium)
     if field.torus.size==1: fail('`shape`', 'propagation', 'two cells along some axis', list(field.torus.shape))
     cells,x = driving(field, sources, steps)
     run = _Run(field, medium, dt, threads)
@@ -106,7 +106,7 @@ def in_pieces(run, psi, v, cells, x, steps, every=_PIECE):
             _broken(run, u, v, cells, x[t:t+n], t)
         yield t+n,u[0],v
 
-def _as_field(field, u, v):
+def as_field(field, u, v):
     psi,velocity = (a.view(field.psi.dtype).reshape(field.psi.shape).copy() for a in (u,v))
     return field._replace(psi=psi, velocity=velocity)
 
@@ -122,8 +122,8 @@ def propagate(
 )->Field: # Where it ends
     "A field some steps later; raises `CheckError` for a step that is too long, and for a field that breaks"
     u,v = (lines_of(a, field.psi.real.dtype) for a in check_field(field).rows)
-    for _,u,v in _pieces(field, steps, medium, sources, dt, threads, _PIECE): pass
-    return _as_field(field, u, v)
+    for _,u,v in pieces(field, steps, medium, sources, dt, threads, _PIECE): pass
+    return as_field(field, u, v)
 
 # %% ../../nbs/waves/propagate.ipynb #4946bea2
 class Watched(NamedTuple):
@@ -147,9 +147,9 @@ def watch(
     "As `propagate`, and what was seen on the way"
     check_range(every, 1, 2**31, 'every')
     seen,e,at,end = [],[],[],field
-    length = _step(dt, check_field(field), check_medium(medium))
-    for t,u,v in _pieces(field, steps, medium, sources, dt, threads, every):
-        end = _as_field(field, u, v)
+    length = step_length(dt, check_field(field), check_medium(medium))
+    for t,u,v in pieces(field, steps, medium, sources, dt, threads, every):
+        end = as_field(field, u, v)
         seen.append(end.psi); e.append(energy(end, medium)); at.append(t*length)
     psi = np.array(seen).reshape(len(seen), *field.psi.shape).astype(field.psi.dtype)
     return Watched(psi, np.array(e), np.array(at), end)

@@ -83,7 +83,7 @@ class _Run:
     "Steps of a table"
     def __init__(self, rows, medium, dt, threads):
         twice = lambda v: np.ascontiguousarray(np.repeat(v, 2), rows.real)
-        self.rows,self.real,self.threads = rows,rows.real,threads_for(len(rows.near), threads)
+        self.rows,self.real,self.threads = rows,rows.real,threads_for(threads, len(rows.near))
         self.c,self.e = twice(rows.c2/rows.w),twice(decay(rows.field, medium, dt))
         self.faces = np.ascontiguousarray(() if rows.faces is None else rows.faces.ravel(), rows.real)
         self.law = dt,medium.kerr,medium.saturation
