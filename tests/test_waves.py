@@ -134,7 +134,8 @@ def test_a_shift_by_any_vector_commutes_with_steps(data):
     f = a_field(rng, shape, data.draw(st.sampled_from(['complex64','complex128'])))
     moved = f._replace(**{k:np.roll(getattr(f, k), by, axes) for k in ('psi','velocity','r','s')})
     m = Medium(kerr=data.draw(st.sampled_from([0.,-.3])))
-    a,b = propagate(moved, 5, m),propagate(f, 5, m)
+    dt = min(.1, step_limit(f, m)/2) # a strong cubic term stiffens slow cells beyond what `auto` knows
+    a,b = propagate(moved, 5, m, dt=dt),propagate(f, 5, m, dt=dt)
     assert np.array_equal(a.psi, np.roll(b.psi, by, axes)) and np.array_equal(a.velocity, np.roll(b.velocity, by, axes))
 
 
