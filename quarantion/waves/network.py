@@ -24,7 +24,7 @@ class Moment(NamedTuple):
 
 # %% ../../nbs/waves/network.ipynb #5572a93c
 def _lines(z): # complex `[B, …]` as real `[B, 2·cells]`
-    return torch.view_as_real(z.contiguous()).reshape(len(z), -1)
+    return torch.view_as_real(z.resolve_conj().contiguous()).flatten(1)
 
 def _wide(v, name, shape): # one number, or one for each cell
     v = torch.as_tensor(check_range(as_array(v, name), 0, name=name), dtype=torch.get_default_dtype()).clone()
@@ -46,9 +46,10 @@ class _Driven(nn.Module):
     ):
         super().__init__()
         for name in learn: check_in(name, ('slow','damping'), 'learn')
+        if torus.size==1: fail('`torus`', 'Waves', 'two cells along some axis', list(torus.shape))
         self.torus,self.medium,self.mark = torus,check_medium(medium),check_range(mark, 0, name='mark')
-        self.in_shape,self.turns = (len(cells),),[n for n in torus.shape if n>1]
         self.register_buffer('cells', torch.from_numpy(cell_index(torus, cells)))
+        self.in_shape,self.turns = (len(self.cells),),[n for n in torus.shape if n>1]
         if len(self.cells.unique())<len(self.cells): fail('`cells`', 'Waves', 'each once', as_array(cells).tolist())
         most = step_limit(new_field(torus), medium)
         self.dt = most/2 if dt=='auto' else check_range(dt, 0, name='dt', above=True)
@@ -73,13 +74,16 @@ class _Runs(_Driven):
         if state is None: return Moment(*x.new_zeros(2, *shape))
         for name in ('psi','velocity'):
             a = getattr(state, name, None)
-            found = f'shape {tuple(a.shape)}' if hasattr(a, 'shape') else type(a).__name__
-            if getattr(a, 'shape', None)!=shape: fail(f'`{name}`', 'Waves', f'shape {shape}', found)
+            found = f'shape {tuple(a.shape)}' if isinstance(a, Tensor) else type(a).__name__
+            if not isinstance(a, Tensor) or a.shape!=shape: fail(f'`{name}`', 'Waves', f'a tensor of shape {shape}', found)
+        if not isinstance(getattr(state, 'steps', None), int): fail('`steps`', 'Waves', 'a Moment, which counts them', type(state).__name__)
         return Moment(state.psi.to(x), state.velocity.to(x), state.steps)
 
     def _run(self, x, state, steps):
         x,steps = check_time(x, self.in_shape, steps)
+        if not isinstance(x, Tensor): fail('`x`', 'Waves', 'a tensor', type(x).__name__)
         if steps is None: fail('`steps`', 'Waves', 'how many, for constant input', None)
+        if steps<1: fail('`steps`', 'Waves', '1 or more', steps)
         wide = x.dtype in (torch.float64,torch.complex128)
         x = x.to(torch.complex128 if wide else torch.complex64).expand(steps, *x.shape[1:])
         start,order = self._start(x, state),self.cells.argsort()
