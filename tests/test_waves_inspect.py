@@ -1,6 +1,7 @@
 "Figures, films and the inspector of waves: what they show, what they measure, what they write and refuse; the command `waves`"
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -21,6 +22,7 @@ from quarantion.inspect.wave_inspector import WaveInspector
 from quarantion.inspect.waves import measure_omega, plot_dispersion, plot_energy, plot_field, plot_locality
 from quarantion.paper import new_axes, png
 from quarantion.waves.energy import energy
+from quarantion.waves.levels import Levels, propagate_levels, to_levels
 from quarantion.waves.law import Medium, grid_omega, wave_loop
 from quarantion.waves.propagate import watch
 from quarantion.waves.torus import Torus, load_field, new_field
@@ -122,6 +124,17 @@ def test_on_levels_is_the_nearest(levels):
     got = on_levels(x, levels)
     assert np.abs(got.real-x.real.clip(-1, 1)).max()<=1/(levels-1)+1e-12 and np.isin(got.real.round(12), table.round(12)).all()
     assert (on_levels(got, levels)==got).all() and (on_levels(-x, levels)==-got).all()
+
+
+@pytest.mark.parametrize('digits', [1,2])
+def test_levels_are_those_of_a_nonary_field(digits):
+    "9 and 81 levels, as `waves.levels` rounds to them"
+    side = (9**digits-1)//2
+    scale = 2.**-math.ceil(math.log2(side)) # exact in float32
+    f = to_levels(noise((12,17), kind='complex64'), Levels(scale, digits))
+    want = propagate_levels(f, 20, Levels(scale, digits), Medium(), None, .3)
+    got = run_on_levels(f, 20, Medium(), None, .3, 9**digits, side*scale)
+    assert np.array_equal(got.psi, want.psi) and np.array_equal(got.velocity, want.velocity)
 
 
 # the inspector, without a browser
