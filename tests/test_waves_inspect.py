@@ -272,13 +272,13 @@ def test_command(here, tmp_path, monkeypatch): # noqa: F811
     assert code==0 and err=='' and '48 × 40 cells, 400 steps of' in out and re.search(r'[0-3] of 3 tones heard', out) and 'waves: film.' in out
     assert {p.name for p in (tmp_path/'waves').iterdir()}>={'waves.png','field.safetensors'}
 
-def test_command_as_json_is_one_object_alone(tmp_path):
+def test_command_as_json_is_one_object_alone(here, tmp_path): # noqa: F811
     code,out,err = command(*SMALL, '--json', '--seed', 5, '--levels', 17, '--out', tmp_path/'a')
     said = json.loads(out)
     assert (code,err,out.count('\n'))==(0,'',1) and said['shape']==[48,40] and (said['steps'],said['levels'],said['seed'])==(400,17,5)
     assert [len(said['emitters']),said['folder']]==[3,str(tmp_path/'a')] and said['files'][1:]==['waves.png','field.safetensors']
     assert {'cell','omega','wavelength','heard','power'}==set(said['emitters'][0]) and said['seconds']>0
-    again = json.loads(command(*SMALL, '--json', '--seed', 5, '--levels', 17, '--out', tmp_path/'a')[1])
+    again = json.loads(here(*SMALL, '--json', '--seed', 5, '--levels', 17, '--out', tmp_path/'a')[1])
     assert again|dict(seconds=0)==said|dict(seconds=0) # over what is there
 
 @pytest.mark.parametrize('words,said', [('--shape 4xx', 'such as 256x256'), ('--shape 1', 'two cells or more'), ('--shape 0x4', 'from 1'), ('--shape 2x2x2x2x2x2x2x2x2x2', 'nine axes'),
