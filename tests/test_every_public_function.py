@@ -70,9 +70,12 @@ from quarantion.spikes.synaptic import Synaptic
 from quarantion.tables import measured, one_a_subject
 from quarantion.train.config import Config
 from quarantion.train.trackers import Tracking
-from quarantion.waves.law import Medium
+from quarantion.waves.echo import Echoing, new_echo, remember
+from quarantion.waves.law import Medium, Sources
 from quarantion.waves.levels import Levels
-from quarantion.waves.torus import Field, Torus, new_field
+from quarantion.waves.sparse import activate, add_cells, new_sparse, save_sparse
+from quarantion.waves.torus import Field, Torus, new_field, save_field
+from quarantion.waves.traps import Trapping, add_traps
 from quarantion.waves.whole import to_whole
 
 pytestmark = [pytest.mark.filterwarnings('ignore'), pytest.mark.filterwarnings('ignore::pytest.PytestWarning')]
@@ -864,6 +867,74 @@ def public():
     return out
 
 
+def wave_field(**kw): return new_field(Torus((4,5)), 'complex64')._replace(**kw)
+def wave_table():
+    t = new_sparse(Torus((4,5)))
+    add_cells(t, [[0,0],[1,0]], psi=1)
+    return t
+def hidden_table():
+    t = wave_table()
+    activate(t, [[3,3]])
+    return t
+def wave_file(save, what):
+    path = Path(tempfile.mkdtemp())/'field'
+    save(path, what)
+    return path
+def wave_sources(): return Sources(np.array([[0,0]]), np.ones((2,1)))
+def wave_traps(): return add_traps(Torus((4,5)), [[1,1]], .5)
+def one_echo(): return remember(new_echo(3, 4), np.ones(3), .5)
+def cell(): return np.array([[1,2]])
+
+
+CALLS |= { # waves
+    'waves.torus.Torus': lambda: dict(shape=(4,5)),
+    'waves.torus.cell_index': lambda: dict(torus=Torus((4,5)), cells=cell()),
+    'waves.torus.wrap': lambda: dict(torus=Torus((4,5)), cells=cell()),
+    'waves.torus.new_field': lambda: dict(torus=Torus((4,5)), dtype='complex64', metric='full', batch=2, most=2**20),
+    'waves.torus.on_diagonal': lambda: dict(axes=3),
+    'waves.torus.check_field': lambda: dict(field=wave_field()),
+    'waves.torus.save_field': lambda: dict(path='field', field=wave_field()),
+    'waves.torus.load_field': lambda: dict(path=wave_file(save_field, wave_field())),
+    'waves.law.tones': lambda: dict(torus=Torus((4,5)), cells=cell(), omega=np.array([.5]), steps=3, dt=.1, start=1),
+    'waves.law.check_medium': lambda: dict(medium=Medium()),
+    'waves.law.step_limit': lambda: dict(field=wave_field(), medium=Medium()),
+    'waves.law.wave_loop': lambda: dict(field=wave_field(), steps=2, medium=Medium(), sources=wave_sources(), dt=.1),
+    'waves.law.grid_omega': lambda: dict(k=np.array([[.1,.2]]), dt=.1, speed=1.),
+    'waves.energy.energy': lambda: dict(field=wave_field(), medium=Medium()),
+    'waves.propagate.propagate': lambda: dict(field=wave_field(), steps=2, medium=Medium(), sources=wave_sources(), dt=.1, threads=1),
+    'waves.propagate.watch': lambda: dict(field=wave_field(), steps=2, every=1, medium=Medium(), sources=wave_sources(), dt=.1, threads=1),
+    'waves.sparse.new_sparse': lambda: dict(torus=Torus((4,5)), dtype='complex64', metric='full', most=2**20),
+    'waves.sparse.activate': lambda: dict(table=wave_table(), cells=cell()),
+    'waves.sparse.ready': lambda: dict(table=hidden_table()),
+    'waves.sparse.add_cells': lambda: dict(table=new_sparse(Torus((4,5)), metric='diagonal'), cells=cell(), psi=1., velocity=np.ones(1), r=.5, s=np.ones(1), metric=np.ones((1,2))),
+    'waves.sparse.find_cells': lambda: dict(table=wave_table(), cells=cell()),
+    'waves.sparse.remove_cells': lambda: dict(table=wave_table(), cells=np.array([[1,0]])),
+    'waves.sparse.neighbours': lambda: dict(table=wave_table(), missing='zero'),
+    'waves.sparse.from_field': lambda: dict(field=wave_field(), least=0., most=2**20),
+    'waves.sparse.to_field': lambda: dict(table=wave_table(), most=2**20),
+    'waves.sparse.save_sparse': lambda: dict(path='table', table=wave_table()),
+    'waves.sparse.load_sparse': lambda: dict(path=wave_file(save_sparse, wave_table()), most=2**20),
+    'waves.rows.sparse_limit': lambda: dict(table=wave_table(), medium=Medium(), missing='zero'),
+    'waves.rows.sparse_energy': lambda: dict(table=wave_table(), medium=Medium(), missing='zero'),
+    'waves.rows.propagate_sparse': lambda: dict(table=wave_table(), steps=2, medium=Medium(), sources=wave_sources(), dt=.1, missing='zero', threads=1),
+    'waves.traps.add_traps': lambda: dict(traps=wave_traps(), cells=cell(), importance=np.array([.5])),
+    'waves.traps.fade': lambda: dict(traps=wave_traps(), trapping=Trapping()),
+    'waves.traps.lifetime': lambda: dict(importance=np.array([.5]), floor=1.),
+    'waves.traps.release': lambda: dict(traps=wave_traps(), cells=cell(), within=1.),
+    'waves.traps.target_of': lambda: dict(traps=wave_traps(), trapping=Trapping(), cells=cell()),
+    'waves.traps.toward': lambda: dict(s=np.ones(2), target=np.zeros(2), rate=.5),
+    'waves.traps.slow': lambda: dict(field=wave_field(), traps=wave_traps(), trapping=Trapping()),
+    'waves.traps.peaks': lambda: dict(field=wave_field(), least=.5),
+    'waves.traps.bounded': lambda: dict(field=wave_field(), trapping=Trapping(boundary='clip')),
+    'waves.traps.propagate_trapped': lambda: dict(field=wave_field(), traps=wave_traps(), steps=2, medium=Medium(), sources=wave_sources(), dt=.1, trapping=Trapping()),
+    'waves.echo.new_echo': lambda: dict(shape=(3,), most=4, dtype='complex64'),
+    'waves.echo.remember': lambda: dict(echo=one_echo(), wave=np.ones(3), weight=.5),
+    'waves.echo.echo_weights': lambda: dict(echo=one_echo(), focus=.5, how=Echoing()),
+    'waves.echo.echo_of': lambda: dict(echo=one_echo(), focus=.5, how=Echoing()),
+    'waves.echo.mix_echo': lambda: dict(wave=np.ones(3), echo=one_echo(), focus=.5, share=.5, how=Echoing()),
+}
+
+
 CALLS |= { # any network in a browser
     'export.parts.header.js': lambda: {'*texts':('1+1',)},
     'export.wasm.module_text': lambda: dict(wasm=b'x'),
@@ -980,6 +1051,7 @@ data.quality.Raw:x_train data.quality.Raw:y_train data.quality.Raw:x_test data.q
 data.quality.Part:where data.quality.Part:x data.quality.Part:y data.quality.Part:at
 data.quality.Copies:same data.quality.Copies:near data.quality.Copies:alike
 data.quality.Survey:findings data.quality.Survey:train data.quality.Survey:test data.quality.Survey:copies data.quality.Survey:drift data.quality.Survey:neighbours
+waves.torus.load_field:path waves.sparse.load_sparse:path waves.sparse.add_cells:psi waves.sparse.add_cells:velocity waves.echo.remember:wave waves.echo.mix_echo:wave waves.traps.target_of:cells
 inspect.waves.plot_field:psi inspect.waves.measure_omega:psi inspect.waves.plot_dispersion:psi inspect.parts.wave_law.on_levels:psi
 export.targets.Need:found export.targets.Need:layer export.targets.Compared:found export.targets.Compared:most export.card.is_number:v
 waves.mix.add_waves:a waves.mix.add_waves:b waves.mix.add_waves_carry:a waves.mix.add_waves_carry:b waves.mix.heterodyne:a waves.mix.heterodyne:b waves.mix.hear_chord:c

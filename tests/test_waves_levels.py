@@ -216,9 +216,15 @@ def by_hand(shape, u, w, kick, decay, guard, top, wrap, src, steps):
             for i in range(len(cells)): w[i][p] = part(clip(fits(w[i][p]+second[i]+src[t].get((i,p), 0))), decay[i])
     return u,w
 
-@settings(max_examples=80, deadline=None)
-@given(SHAPES, st.integers(0, 3), st.integers(0, 16), st.sampled_from([0,0,4,40,90]), st.booleans(), st.booleans(), st.integers(1, 6), st.integers(0, 2**32-1))
-def test_every_node_is_that_of_a_loop_in_python(shape, batch, guard, top, wrap, same_for_all, steps, seed):
+def few_and_many(few, many, *draws):
+    "A property with few examples, and with many in `make soak`"
+    def of(f):
+        short,long = (settings(max_examples=n, deadline=None)(given(*draws)(f)) for n in (few,many))
+        return short,pytest.mark.soak(long)
+    return of
+
+@few_and_many(80, 1500, SHAPES, st.integers(0, 3), st.integers(0, 16), st.sampled_from([0,0,4,40,90]), st.booleans(), st.booleans(), st.integers(1, 6), st.integers(0, 2**32-1))
+def every_node(shape, batch, guard, top, wrap, same_for_all, steps, seed):
     rng = np.random.default_rng(seed)
     f = field_of(shape, 'complex128', batch, rng, .2)
     if same_for_all: f = f._replace(r=np.float32(.25), s=np.float32(.5))
@@ -242,6 +248,8 @@ def test_every_node_is_that_of_a_loop_in_python(shape, batch, guard, top, wrap, 
         u,v = by_hand(shape, rows[0].tolist(), rows[1].tolist(), each(w.kick), each(w.decay), guard, top, wrap, given_, steps)
         assert rows[2].tolist()==u and rows[3].tolist()==v
 
+test_every_node_is_that_of_a_loop_in_python,test_many_nodes_are_those_of_a_loop_in_python = every_node
+
 @pytest.mark.parametrize('shape', [(3000,), (70,90), (2100,2), (12,15,17), (4,)*6])
 def test_blocks_and_threads_change_nothing(shape):
     rng = np.random.default_rng(0)
@@ -250,9 +258,8 @@ def test_blocks_and_threads_change_nothing(shape):
     want = whole_loop(w, 7, src)
     for threads in (1,2,3,4,16): same(propagate_whole(w, 7, src, threads), want)
 
-@settings(max_examples=40, deadline=None)
-@given(SHAPES, st.integers(0, 12), st.booleans(), st.sampled_from(['random','checks','pulse','still']), st.integers(1, 60), st.integers(0, 2**32-1))
-def test_nothing_goes_beyond_its_bound(shape, guard, same_for_all, kind, steps, seed):
+@few_and_many(40, 600, SHAPES, st.integers(0, 12), st.booleans(), st.sampled_from(['random','checks','pulse','still']), st.integers(1, 60), st.integers(0, 2**32-1))
+def bounded(shape, guard, same_for_all, kind, steps, seed):
     "Also for the fastest wave of a grid, a single cell, sources that always push, and the longest step"
     rng = np.random.default_rng(seed)
     f = field_of(shape, 'complex128', 0, rng)
@@ -269,6 +276,8 @@ def test_nothing_goes_beyond_its_bound(shape, guard, same_for_all, kind, steps, 
         assert np.abs(seen.psi).max()<=far.psi and np.abs(seen.velocity).max()<=far.velocity
         bent = sum(np.roll(seen.psi.astype(int), s, d)-seen.psi for d,n in enumerate(shape) if n>1 for s in (1,-1))
         assert np.abs(bent).max()*2**guard<=far.bent
+
+test_nothing_goes_beyond_its_bound,test_nothing_of_many_goes_beyond_its_bound = bounded
 
 def test_what_may_not_fit_is_refused_before_it_runs():
     rng = np.random.default_rng(0)

@@ -76,7 +76,7 @@ def _bounds(
         a = qh[j]
         for v in range(32): top[v] = top[v] + a*heads[g,j,v]
     for v in range(32):
-        a = law[0]*dots[o+v]
+        a = law[0]*cython.cast(cython.float, dots[o+v])
         est[o+v] = top[v]+per[0,o+v]*a
         a = a*per[2,o+v]
         r = law[1]-a*a

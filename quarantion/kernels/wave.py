@@ -76,8 +76,8 @@ def wave_steps(
 ):
     "Run fields over time; raises `CheckError` for arrays that do not fit"
     m: cython.Py_ssize_t = _check(u, v, c, e, f, shape, cells, src, steps, num_threads, top)
-    lies: Held[6] = [held1(c), held1(e), held1(f), held3(src), held2(v), held3(u)]
-    check_apart(('c','e','f','src','v','u'), lies, 4, 6, 0)
+    lies: Held[8] = [held1(c), held1(e), held1(f), held1(shape), held1(cells), held3(src), held2(v), held3(u)]
+    check_apart(('c','e','f','shape','cells','src','v','u'), lies, 6, 8, 0)
     q: Wave = _law(u.shape[1], u.shape[2], cells.shape[0], 0 if f.shape[0] else 2*shape.shape[0], law)
     us: _real[::1] = line_of(u)
     vs: _real[::1] = line_of(v)
@@ -234,8 +234,8 @@ def wave_sweeps(
 ):
     "`wave_steps` of a sheet, several steps in one sweep; raises `CheckError` for arrays that do not fit"
     m: cython.Py_ssize_t = _check_sheet(u, v, c, e, shape, cells, src, steps, num_threads, depth)
-    lies: Held[5] = [held1(c), held1(e), held3(src), held2(v), held3(u)]
-    check_apart(('c','e','src','v','u'), lies, 3, 5, 0)
+    lies: Held[7] = [held1(c), held1(e), held1(shape), held1(cells), held3(src), held2(v), held3(u)]
+    check_apart(('c','e','shape','cells','src','v','u'), lies, 5, 7, 0)
     q: Wave = _law(u.shape[1], u.shape[2], cells.shape[0], 4, law)
     us: _real[::1] = line_of(u)
     vs: _real[::1] = line_of(v)
