@@ -21,7 +21,7 @@ from quarantion.inspect.wave_film import emitter_tones, film_of, gif_of, hear, m
 from quarantion.inspect.wave_inspector import WaveInspector
 from quarantion.inspect.waves import measure_omega, plot_dispersion, plot_energy, plot_field, plot_locality
 from quarantion.paper import new_axes, png
-from quarantion.waves.energy import energy
+from quarantion.waves.energy import field_energy
 from quarantion.waves.levels import Levels, propagate_levels, to_levels
 from quarantion.waves.law import Medium, grid_omega, wave_loop
 from quarantion.waves.propagate import watch
@@ -103,7 +103,7 @@ def test_javascript_is_the_law(seed):
              f'setMedium(w, {medium.damping}); run(w, 30, {levels}, 1.5)', '[[...w.u], [...w.v], energyOf(w)]')
     want = run_on_levels(f, 30, medium, None, .3, levels, 1.5)
     assert np.array_equal(np.float32(got[0]), want.psi.view('f4').ravel()) and np.array_equal(np.float32(got[1]), want.velocity.view('f4').ravel())
-    assert got[2]==pytest.approx(energy(want, medium), rel=1e-6)
+    assert got[2]==pytest.approx(field_energy(want, medium), rel=1e-6)
     if not levels: assert np.array_equal(want.psi, wave_loop(f, 30, medium, dt=.3).psi)
 
 

@@ -17,7 +17,7 @@ from ..files import as_path, write_atomic
 from .parts.wave_law import check_levels, run_on_levels
 from .waves import plot_energy, plot_field
 from ..paper import BLUE, RED, SIGNED, label_axes, map_colours, png, style_axes
-from ..waves.energy import energy
+from ..waves.energy import field_energy
 from ..waves.law import Medium, check_medium, grid_omega, step_limit, tones
 from ..waves.torus import Field, Torus, new_field, save_field
 

@@ -17,7 +17,7 @@ from .parts.wave_law import check_levels, disc, pulse, run_on_levels
 from .parts.wave_view import WAVE_VIEW
 from .waves import plot_field
 from ..paper import draw_png
-from ..waves.energy import energy
+from ..waves.energy import field_energy
 from ..waves.law import Medium, check_medium, step_limit
 from ..waves.torus import Field, Torus, check_field, new_field
 

@@ -9,7 +9,7 @@ __all__ = ['WAVE_LAW', 'check_levels', 'on_levels', 'run_on_levels', 'disc', 'pu
 import numpy as np
 from ...checks import as_array, check_range, fail, typed
 from ...waves.law import Medium
-from ...waves.propagate import propagate
+from ...waves.propagate import propagate_field
 from ...waves.torus import Field, Torus, cell_index
 
 # %% ../../../nbs/inspect/parts/wave_law.ipynb #4ea23b87
