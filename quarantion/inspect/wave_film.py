@@ -91,7 +91,7 @@ def run_emitters(
         n = min(every, steps-t)
         src = tones(field.torus, cells, omega, n, dt, t)
         field = run_on_levels(field, n, medium, src, dt, levels, threads=threads)
-        when.append((t+n)*dt); e.append(energy(field, medium))
+        when.append((t+n)*dt); e.append(field_energy(field, medium))
         heard.append(field.psi.ravel()[at])
         if t%apart==0 or t+n==steps: frames.append(_plane(field.psi, cells[0]))
     return WaveRun(cells, omega, dt, every, *map(np.array, (when,e,frames,heard)), field)

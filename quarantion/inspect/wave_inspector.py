@@ -172,7 +172,7 @@ class _Pictured(_Touched): # As words, as a picture, and as a page
         "What one sees"
         f,(h,w) = self.field,self.shape
         now = f'{h} × {w} cells after {self.step:,} steps of {self.dt:.3g}'
-        return f'{now}: largest |ψ| {np.abs(f.psi).max():.3g}, energy {energy(f, self.medium):.4g}.'
+        return f'{now}: largest |ψ| {np.abs(f.psi).max():.3g}, energy {field_energy(f, self.medium):.4g}.'
 
     def _paint(self, fig):
         f = self.field

@@ -98,10 +98,10 @@ def run_on_levels(
 )->Field: # Where it ends
     "As `propagate`, on few levels; raises `CheckError`"
     check_levels(levels); check_range(top, 0, name='top', above=True)
-    if not levels: return propagate(field, steps, medium, sources, dt, threads)
+    if not levels: return propagate_field(field, steps, medium, sources, dt, threads)
     for t in range(steps):
         now = None if sources is None else sources._replace(x=sources.x[t:t+1])
-        field = propagate(field, 1, medium, now, dt, threads)
+        field = propagate_field(field, 1, medium, now, dt, threads)
         field = field._replace(psi=on_levels(field.psi, levels, top))
     return field
 
