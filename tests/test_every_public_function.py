@@ -1070,6 +1070,7 @@ waves.torus.load_field:path waves.sparse.load_sparse:path waves.sparse.add_cells
 inspect.waves.plot_field:psi inspect.waves.measure_omega:psi inspect.waves.plot_dispersion:psi inspect.parts.wave_law.on_levels:psi
 export.targets.Need:found export.targets.Need:layer export.targets.Compared:found export.targets.Compared:most export.card.is_number:v
 waves.mix.add_waves:a waves.mix.add_waves:b waves.mix.add_waves_carry:a waves.mix.add_waves_carry:b waves.mix.heterodyne:a waves.mix.heterodyne:b waves.mix.hear_chord:c
+waves.network.Waves.forward:x waves.network.Waves.record:x
 '''
 
 

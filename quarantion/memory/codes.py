@@ -39,6 +39,7 @@ def new_axes(
     "Axes: the mean direction, those along which vectors differ most, and the rest at random"
     x = check_array(x, 'n d', 'x')[:20_000].astype(np.float64)
     D = x.shape[1]
+    check_range(seed, 0, name='seed')
     if not 0<=head<D: fail('`head`', expected=f'0 to {D-1}, for vectors of {D} numbers', found=head)
     first = []
     if head:

@@ -47,8 +47,8 @@ class _Driven(nn.Module):
         super().__init__()
         for name in learn: check_in(name, ('slow','damping'), 'learn')
         self.torus,self.medium,self.mark = torus,check_medium(medium),check_range(mark, 0, name='mark')
-        self.in_shape,self.turns = (len(cells),),[n for n in torus.shape if n>1]
         self.register_buffer('cells', torch.from_numpy(cell_index(torus, cells)))
+        self.in_shape = (len(self.cells),)
         if len(self.cells.unique())<len(self.cells): fail('`cells`', 'Waves', 'each once', as_array(cells).tolist())
         most = step_limit(new_field(torus), medium)
         self.dt = most/2 if dt=='auto' else check_range(dt, 0, name='dt', above=True)
