@@ -249,7 +249,8 @@ def _meant(run):
     if run.name!='latest' or is_there(run):
         if not os.path.isdir(run): fail('run', str(run), 'a run directory', 'none')
         if not os.path.exists(run/'config.toml') and not is_finished(run):
-            fail('run', str(run), 'a run directory', 'no config.toml')
+            hub = 'one of a hub: infer and export take its model.safetensors'
+            fail('run', str(run), 'a run directory', hub if os.path.exists(run/'config.json') else 'no config.toml')
         return run
     folder = run.parent if len(run.parts)>1 else Path('runs')
     ended = [p for p in runs_in(folder) if is_finished(p)]
@@ -375,6 +376,11 @@ def _report_run(run, show, html, track, as_json):
     _say(f'report: {html or run/"report.html"}')
 
 # %% ../nbs/cli.ipynb #198cc725
+def _found_in(data): # Of one data set, so that another does not write there
+    kind,_,place = data.partition(':')
+    return Path('-'.join([kind, *[Path(place).resolve().name]*bool(place), 'quality']))
+
+# %% ../nbs/cli.ipynb #0b550b56
 def _report_data(data, data_dir, out, as_json):
     "Say what is wrong with a data set, and write a page; exit with 1 if it has an error"
     from quarantion.data.quality import survey, worst
@@ -383,7 +389,7 @@ def _report_data(data, data_dir, out, as_json):
     from quarantion.train.job import load_data
     split = load_data(Config(data=data, data_dir=data_dir))
     v = survey(split)
-    page = write_found(v, split.in_shape, _outside(out or Path(f'{data.partition(":")[0]}-quality')), split.name)
+    page = write_found(v, split.in_shape, _outside(out or _found_in(data)), split.name)
     n,bad = (len(v.train.x),len(v.test.x)),len(worst(v.findings))
     if as_json:
         said = dict(data=data, page=str(page), train=n[0], test=n[1], errors=bad)
@@ -402,7 +408,7 @@ def _either(run, data, **more): # A run, or a data set, each with its own option
 
 # %% ../nbs/cli.ipynb #6eb3a88a
 _DATA = 'A data set in place of a run, as run --data takes it: what is wrong with it.'
-_PAGE = 'With --data: folder for a page and its figures; default: the name of the data set and -quality.'
+_PAGE = 'With --data: folder for a page and its figures; default: its name, such as npy-FOLDER-quality.'
 
 @app.command('report', help='Show what came out of a run, or what is wrong with a data set.')
 def _report(
@@ -571,6 +577,9 @@ def _left(run, to, folder, how, board, ask):
 
 # %% ../nbs/cli.ipynb #d0070ba7
 _TO = 'Folder for the files; default: the name of the run and of the language.'
+_OTHERS = dict(hub='a folder to share', events='its spikes', onnx='whole numbers', nir='for simulators')
+_OTHERS |= {'nir-soft':'resets by subtraction, too', 'onnx-unrolled':'without loops'}
+_LANGUAGE = 'The language: '+', '.join(f'{t} ({_OTHERS[t]})' if t in _OTHERS else t for t in _TARGETS)+'.'
 _SPARSE = 'With --to c: write the places of weights that are not 0, instead of all weights.'
 _CRC = 'With --to c: write a function that checks the constants.'
 _BOARD = 'With --to c: for a bare processor, too, in an emulator: cortex-m0plus, cortex-m3, cortex-m4 or cortex-m7.'
@@ -578,7 +587,7 @@ _BOARD = 'With --to c: for a bare processor, too, in an emulator: cortex-m0plus,
 @app.command('export', help='Write the integers of a run in another language, and prove them.')
 def _export(
     run:Annotated[Path, typer.Argument(help=f'{_WHICH} Or the file of a program, which is proved on random codes.')],
-    to:Annotated[str, typer.Option(help=f'The language: {", ".join(_TARGETS)}.')],
+    to:Annotated[str, typer.Option(help=_LANGUAGE)],
     out:Annotated[Path, typer.Option(help=_TO)]=None,
     sparse:Annotated[bool, typer.Option('--sparse', help=_SPARSE)]=False,
     crc:Annotated[bool, typer.Option('--crc', help=_CRC)]=False,

@@ -153,6 +153,9 @@ def test_chips_and_a_card_are_told(here, done, copy, tmp_path):
     code,out,_ = here('export', done, '--to', 'hub', '--out', tmp_path/'hub', '--json')
     assert code==0 and json.loads(out)['proved'] and json.loads(out)['samples']==1000 and str(tmp_path) not in (tmp_path/'hub/README.md').read_text()
     assert from_hub(tmp_path/'hub').digest==load(done/'integer.safetensors').digest
+    np.save(tmp_path/'x.npy', np.zeros((2,*load(done/'integer.safetensors').in_shape)))
+    refused(here('infer', tmp_path/'hub', '--input', tmp_path/'x.npy'), 'one of a hub: infer and export take its model.safetensors')
+    assert here('infer', tmp_path/'hub/model.safetensors', '--input', tmp_path/'x.npy')[0]==0
     assert here('export', done/'integer.safetensors', '--to', 'hub', '--out', tmp_path/'file')[0]==0 and 'Nothing is known of a run' in (tmp_path/'file/README.md').read_text()
     (copy/'result.json').write_text((copy/'result.json').read_text().replace('"samples": 360', '"samples": 361'))
     for words in (('report', copy, '--show', 'card'), ('export', copy, '--to', 'hub', '--out', tmp_path/'x')): refused(here(*words), 'result.json', 'sealed')

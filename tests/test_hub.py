@@ -1,4 +1,5 @@
 "Cards whose names attack, and folders that somebody else made: nothing is injected, unpickled, followed or run"
+import dataclasses
 import json
 import os
 import pickle
@@ -31,6 +32,13 @@ NET = IntegerNetwork((layer([[1,0,-2],[3,4,4]], recurrent=np.ones((2,2), np.int8
 
 
 def result_of(name): return dict(test_accuracy=.9, samples=10, spikes=100, mismatches=0, layers=[dict(name=name, rate=.1), dict(name=name)], problems=[name], gates=[name])
+
+
+def test_a_card_says_what_the_network_takes():
+    assert 'spikes, 0 or 1, [T, B, 3]' in model_card(NET)
+    assert 'numbers 0 … 1, [B, 3] or [B, T, 3]' in model_card(dataclasses.replace(NET, in_scale=1/255, in_max=255, batch_first=True))
+
+
 def of(name): return model_card(NET, name, result_of(name), {'data':'npy:'+name, 'policy':name, 'k'+name:name, 'learn':[name]})
 
 

@@ -160,3 +160,47 @@ def test_a_picture_is_described_by_its_caption(tmp_path):
                     '<p>Then this:</p><img src="c.png"><p>after</p>')
     docs.describe_pictures(tmp_path)
     assert re.findall('alt="(.*?)"', page.read_text())==['What it shows','Another','Then this']
+
+
+def test_records_have_a_table_of_their_fields():
+    "Also where a page has defined the class anew, so that it has no file; defaults that fill a page have their name"
+    import importlib.util
+    from dataclasses import dataclass
+
+    from quarantion.data.quality import plot_classes
+    from quarantion.data.samples import Samples
+    from quarantion.export.nir import NirProof
+    from quarantion.export.targets import Source, targets_of
+    from quarantion.spikes.own import neuron
+    spec = importlib.util.spec_from_file_location('docs', ROOT/'tools/docs.py')
+    docs = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(docs)
+    said = docs.Documented(Samples)._repr_markdown_()
+    assert '| `y` | `Tensor` |' in said and 'Labels, `[N]`' in said
+    said = docs.Documented(NirProof)._repr_markdown_()
+    assert 'FNV-1a' in said and 'Membranes that lay above a threshold' in said # what it inherits, too
+    body = 'from typing import NamedTuple\nclass Source(NamedTuple):\n    title:str\n    url:str\n    says:str\n'
+    exec(body, here := dict(__name__='__main__'))
+    for kind in (Source,here['Source']):
+        said = docs.Documented(kind)._repr_markdown_()
+        assert 'title:str, url:str, says:str' in said and '| `url` | `str` | Its address |' in said
+    @dataclass
+    class Other: x:int # Not of the library
+    assert 'x:int' in docs.Documented(Other)._repr_markdown_()
+    assert 'targets:tuple=TARGETS' in docs.Documented(targets_of)._repr_markdown_()
+    said = docs.Documented(neuron)._repr_markdown_()
+    assert '| `**rest` | `float` | What a neuron remembers' in said # a comment behind **, too
+    assert 'NoneType' not in docs.Documented(plot_classes)._repr_markdown_()
+
+
+def test_tables_of_parameters_are_marked(tmp_path):
+    "So that a phone stacks them; other tables stay tables"
+    import importlib.util
+    spec = importlib.util.spec_from_file_location('docs', ROOT/'tools/docs.py')
+    docs = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(docs)
+    heads = ('','Type','Default','Details'),('','Type','Details'),('','Default','Details'),('a','Type','Details'),('','what','Details')
+    page = tmp_path/'page.html'
+    page.write_text('\n'.join(f'<table class="table">\n<thead>\n<tr>{"".join(f"<th>{h}</th>" for h in head)}</tr></thead></table>' for head in heads))
+    docs.mark_parameters(tmp_path)
+    assert re.findall('class="(.*?)"', page.read_text())==['table params defaults','table params','table params','table','table']

@@ -4,12 +4,17 @@ smalldocs renders the site and checks its links. Where Quarto is installed, it r
 passed; README.md never depends on it."""
 import ast
 import base64
+import importlib
 import inspect
 import io
 import os
 import re
 import shutil
 import sys
+import textwrap
+import tokenize
+from dataclasses import is_dataclass
+from functools import cache
 from html import escape, unescape
 from pathlib import Path
 
@@ -17,7 +22,8 @@ import nbdev.processors
 import nbdev.showdoc
 import quarantion
 from execnb.nbio import read_nb
-from fastcore.docments import DocmentText
+from fastcore.basics import AttrDict
+from fastcore.docments import DocmentText, docments
 from nbdev.config import get_config
 from nbdev.doclinks import NbdevLookup, _lineno
 from nbdev.process import Processor
@@ -53,7 +59,8 @@ def parameters(dm:dict)->str:
     def row(name, d):
         type_,usual = code(d.get('anno', nothing), kind),code(d.get('default', nothing), value)
         return [name, type_, usual, text(d.get('docment') or '')]
-    rows = [row(f'`{n}`', d) for n, d in dm.items() if n!='return']
+    stars = {inspect.Parameter.VAR_POSITIONAL:'*', inspect.Parameter.VAR_KEYWORD:'**'}
+    rows = [row(f"`{stars.get(d.get('kind'), '')}{n}`", d) for n, d in dm.items() if n!='return']
     if dm.get('return', {}).get('docment'): rows.append(row('**Returns**', dm['return'] | dict(default=nothing)))
     if not any(r[3] for r in rows): return ''
     head = ['', 'Type', 'Default', 'Details']
@@ -61,11 +68,74 @@ def parameters(dm:dict)->str:
     return '\n'.join('| '+' | '.join(r[i] for i in keep)+' |' for r in [head, ['---']*4, *rows])
 
 
+class Written(str):
+    "A default as the source has it"
+    __repr__ = str.__str__
+
+
+def written(f, dm:dict):
+    "Defaults that would fill a page, such as a table, are told as the source tells them"
+    long = [n for n, d in dm.items() if n!='return' and len(repr(d.get('default')))>60]
+    if not long or not inspect.isfunction(f): return
+    args = ast.parse(textwrap.dedent(inspect.getsource(f))).body[0].args
+    plain = [*args.posonlyargs, *args.args]
+    said = dict(zip([a.arg for a in plain[len(plain)-len(args.defaults):]], args.defaults))
+    said |= {a.arg:v for a, v in zip(args.kwonlyargs, args.kw_defaults)}
+    for n in long: dm[n]['default'] = Written(ast.unparse(said[n]) if said.get(n) else '…')
+
+
+def is_record(kind)->bool:
+    "A dataclass, or a named tuple?"
+    return isinstance(kind, type) and (is_dataclass(kind) or hasattr(kind, '_fields') and issubclass(kind, tuple))
+
+
+@cache
+def comments(path:str)->dict:
+    "What stands behind the fields of the classes in a file, by class and field"
+    src = Path(path).read_text()
+    tokens = tokenize.generate_tokens(io.StringIO(src).readline)
+    said = {t.start[0]:t.string.lstrip('# ') for t in tokens if t.type==tokenize.COMMENT}
+    return {c.name:{f.target.id:said.get(f.end_lineno, '') for f in c.body if isinstance(f, ast.AnnAssign)}
+            for c in ast.parse(src).body if isinstance(c, ast.ClassDef)}
+
+
+def home(kind:type)->type:
+    """The class of a module that a page has defined anew.
+
+    Pages run their own cells, so that their classes have no file; the same name and fields tell which one it is."""
+    import quarantion._modidx as index
+    if kind.__module__ in sys.modules and kind.__module__.startswith('quarantion.'): return kind
+    names = [m for m, syms in index.d['syms'].items() if f'{m}.{kind.__name__}' in syms]
+    found = [getattr(importlib.import_module(m), kind.__name__) for m in names]
+    same = [c for c in found if getattr(c, '__annotations__', {}).keys()==getattr(kind, '__annotations__', {}).keys()]
+    return same[0] if same else kind
+
+
+def fields(kind:type)->dict:
+    "The fields of a record as docments, with those that it inherits"
+    said = {}
+    for c in reversed(home(kind).__mro__):
+        path = getattr(sys.modules.get(c.__module__), '__file__', None) or ''
+        if c.__module__.startswith('quarantion.') and path.endswith('.py'): said |= comments(path).get(c.__name__, {})
+    def usual(v): return Written('…') if repr(v)=='<factory>' else v
+    return {n:AttrDict(docment=said.get(n) or None, anno=p.annotation, default=usual(p.default), kind=p.kind)
+            for n, p in inspect.signature(kind).parameters.items()}
+
+
 class Documented(nbdev.showdoc.BasicMarkdownRenderer):
-    "Signature, docstring, and a table of the parameters"
+    "Signature, docstring, and a table of the parameters, or of the fields of a record"
     def _repr_markdown_(self):
-        table = parameters(self.dm.dm)
-        if table: self.dm = Signature(self.sym, maxline=64, docstring=False)
+        if is_record(self.sym): self.dm.dm = AttrDict(fields(self.sym))
+        else:
+            said = docments(self.sym, full=True, args_kwargs=True) # also what stands behind *args and **kwargs
+            for n, d in self.dm.dm.items(): d['docment'] = d.get('docment') or said.get(n, {}).get('docment')
+            written(self.sym, self.dm.dm)
+        for d in self.dm.dm.values(): # None is no type that anything is asked to be
+            if d.get('anno') is type(None): d['anno'] = inspect.Parameter.empty
+        dm,table = self.dm.dm,parameters(self.dm.dm)
+        if table or is_record(self.sym):
+            self.dm = Signature(self.sym, maxline=64, docstring=False)
+            self.dm.dm = dm
         return f'{super()._repr_markdown_()}\n\n{table}'
 
 
@@ -295,6 +365,16 @@ def lay_on_page(site:Path):
         page.write_text(re.sub(r'<img\b[^>]*?\bsrc="([^"]*)"[^>]*>', mark, page.read_text()))
 
 
+HEAD = re.compile(r'<table class="([^"]*)">(\s*<thead>\s*<tr>\s*<th></th>'
+                  r'((?:\s*<th>(?:Type|Default)</th>)*)\s*<th>Details</th>)')
+
+def mark_parameters(site:Path):
+    "Tables of parameters and fields get a class, so that the style sheet can stack them on a phone"
+    for page in site.rglob('*.html'):
+        def mark(m): return f'<table class="{m[1]} params{" defaults"*(m[3].count("<th>")==2)}">{m[2]}'
+        page.write_text(HEAD.sub(mark, page.read_text()))
+
+
 def draw_film(cfg):
     """The moving picture of the front page, and its last frame for readers who want no motion.
 
@@ -365,6 +445,7 @@ def main():
     take_offline(cfg.doc_path)
     describe_pictures(cfg.doc_path)
     lay_on_page(cfg.doc_path)
+    mark_parameters(cfg.doc_path)
     make_relative(cfg.doc_path)
     if raw := raw_markdown(cfg.doc_path): sys.exit('Markdown that came through as text:\n'+'\n'.join(raw))
     if wrong := astray(cfg.doc_path, cfg.nbs_path): sys.exit('Sources of another page:\n'+'\n'.join(wrong))

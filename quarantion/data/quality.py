@@ -60,7 +60,8 @@ def raw_of(
 )->Raw: # Its arrays, to be changed with `_replace`
     "The arrays of a data set; raises `CheckError` for what is none"
     lacks = [k for k in Raw._fields if not hasattr(split, k)]
-    if lacks: fail('`split`', expected='a data set', found=f'{type(split).__name__}, without {lacks[0]}')
+    want = 'a data set, as load_npy(FOLDER) gives'
+    if lacks: fail('`split`', expected=want, found=f'{type(split).__name__}, without {lacks[0]}')
     return Raw(**{k:getattr(split, k) for k in Raw._fields})
 
 # %% ../../nbs/data/quality.ipynb #cdf40817

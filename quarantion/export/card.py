@@ -135,11 +135,20 @@ def shared_settings(
     return {str(k):told(k, v) for k,v in config.items() if k not in ('data_dir','out')}
 
 # %% ../../nbs/export/card.ipynb #0f1b2dbe
-_LOAD = """```python
+def _use(net):
+    "How it is loaded, and what it takes"
+    shape = ', '.join(map(str, net.in_shape))
+    over = f'[{"B, T" if net.batch_first else "T, B"}, {shape}]'
+    lo,hi = (f'{v*net.in_scale:.4g}' for v in (net.in_min,net.in_max))
+    spikes = (net.in_scale,net.in_min,net.in_max)==(1,0,1)
+    takes = f'spikes, 0 or 1, {over}' if spikes else f'numbers {lo} … {hi}, [B, {shape}] or {over}'
+    return f"""```python
 from quarantion.export import from_hub
-net = from_hub('FOLDER')        # numpy alone; no torch, no pickle
-answers = net.classify(x)       # x: real numbers, or codes=True
+net = from_hub('FOLDER')    # numpy alone; no torch, no pickle
+answers = net.classify(x)   # x: {takes}
 ```"""
+
+# %% ../../nbs/export/card.ipynb #85bb6917
 _MISSING = ('Nothing here was measured on other data than those named above: not how it answers to what is unlike '
             'them, not for whom it is wrong more often, and not on a chip. Whoever shares it says the licence, what it '
             'is for, and what it must not be used for.')
@@ -163,5 +172,5 @@ def model_card(
     head = 'layer','kind','neurons','weights','codes','reset','spikes a neuron and step'
     parts += ['## Layers', _table(head, _layer_rows(net, names, result))]
     if config: parts += ['## Settings', _table(('setting','value'), [(_span(k), _value(v)) for k,v in config.items()])]
-    parts += ['## Use', _LOAD, f'SHA-256 of its integers: `{net.digest}`', '## Not known', _MISSING]
+    parts += ['## Use', _use(net), f'SHA-256 of its integers: `{net.digest}`', '## Not known', _MISSING]
     return _front(title, net, result, config)+'\n'+'\n\n'.join(parts)+'\n'

@@ -66,6 +66,8 @@ def _zero(p, k, where):
     if k in p and np.any(p[k]!=0): fail(f'`{k}`', where, '0', float(np.ravel(p[k])[np.ravel(p[k])!=0][0]))
 
 # %% ../../nbs/export/networks_from_nir.ipynb #1dfd35ab
+_OTHERS = "rules= has dt, such as 'norse_110' for files that Norse 1.1.0 wrote"
+
 def _neurons(node, rules, factor, back, where):
     "Neurons of one node"
     p,fires = node.values,'v_threshold' in node.values
@@ -78,7 +80,9 @@ def _neurons(node, rules, factor, back, where):
         leak = np.maximum(leak, syn)
     with np.errstate(divide='ignore', invalid='ignore'): top = p['v_threshold']/gain/factor if fires else np.ones(1)
     right = np.all((top>0)&(top<np.inf)) and np.all((leak>=0)&(leak<=1))
-    if not right: fail('`r`, `tau`', where, 'a threshold above 0, τ ≥ dt', 'others')
+    if not right:
+        found = ', '.join(f'{k} from {np.min(p[k]):.3g} s' for k in p if k.startswith('tau'))
+        fail('`r`, `tau`', where, f'a threshold above 0, τ ≥ dt ({_OTHERS})', f'{found or "others"}; dt {rules.dt:g} s')
     if rules.ties: top = _below(top)
     new = neurons_with(alpha, back, beta=_one(1-own), threshold=_one(top), reset=rules.reset if fires else 'none')
     return new.double(),1. if fires else gain*factor

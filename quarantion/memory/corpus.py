@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MOST_BYTES', 'docstrings', 'paragraphs', 'Corpus', 'read_corpus']
 
-# %% ../../nbs/memory/corpus.ipynb #fcf1268a
-import ast, hashlib, os, stat, sysconfig, warnings
+# %% ../../nbs/memory/corpus.ipynb #14eaaf7b
+import ast, hashlib, os, stat, sysconfig, time, warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from ..checks import CheckError, check_range, fail, typed
 from ..files import as_path, is_there, load_tensors, save_tensors
 
-# %% ../../nbs/memory/corpus.ipynb #6938564a
+# %% ../../nbs/memory/corpus.ipynb #f93c40fd
 _PARTS = 'body','orelse','finalbody','handlers'
 _HOLDS = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
 _NESTS = ast.If, ast.Try, ast.With, ast.For, ast.While, ast.ExceptHandler
@@ -45,7 +45,7 @@ def docstrings(
         except (SyntaxError,ValueError,LookupError,RecursionError,MemoryError) as e:
             raise ValueError(f'does not parse: {str(e).splitlines()[0] if str(e) else type(e).__name__}') from None
 
-# %% ../../nbs/memory/corpus.ipynb #2565dfcc
+# %% ../../nbs/memory/corpus.ipynb #d31e559d
 _SHORT,_LONG = 60,2000 # letters of a paragraph
 
 def _decoded(data):
@@ -75,7 +75,7 @@ def paragraphs(
     end()
     return out
 
-# %% ../../nbs/memory/corpus.ipynb #5e3165ab
+# %% ../../nbs/memory/corpus.ipynb #ddb30387
 MOST_BYTES = 2**23 # Of one file
 _APART = {'__pycache__','site-packages','dist-packages','test','tests','idle_test','node_modules'}
 _PYTHON = '.py','.pyi'
@@ -104,7 +104,7 @@ def _files(source): # (path, name) of each
     for root in _roots(source):
         for path in [root] if os.path.isfile(root) else _walk(root, python): yield path,_named(path, root)
 
-# %% ../../nbs/memory/corpus.ipynb #0bdf8136
+# %% ../../nbs/memory/corpus.ipynb #8fd9bcb7
 def _clean(text): return text.replace('\0', ' ').encode(errors='replace').decode()
 
 def _stamp(path): # size and time of a plain file; raises `ValueError` for anything else
@@ -124,7 +124,7 @@ def _texts(path, name, data): # of one file
     found = docstrings(data, name) if path.endswith(_PYTHON) else paragraphs(_decoded(data), name)
     return [(_clean(t),a,b,_clean(s)) for t,a,b,s in found if s.strip()]
 
-# %% ../../nbs/memory/corpus.ipynb #2dda5407
+# %% ../../nbs/memory/corpus.ipynb #4dd12873
 @dataclass(frozen=True)
 class Corpus:
     "Texts, and where each stands"
@@ -152,7 +152,7 @@ class Corpus:
         f,a,b = map(int, self.where[i])
         return dict(file=self.files[f], lines=[a,b])
 
-# %% ../../nbs/memory/corpus.ipynb #5ff42417
+# %% ../../nbs/memory/corpus.ipynb #5c907741
 _KEPT,_VERSION = 'quarantion corpus',1
 
 def _blob(strings): return np.frombuffer('\0'.join(strings).encode(), np.uint8)
@@ -180,20 +180,20 @@ def _kept(path, source):
     for t,(i,a,b),s in zip(_unblob(d['titles'], n), d['where'].tolist(), _unblob(d['texts'], n)): those[i].append((t,a,b,s))
     return out
 
-# %% ../../nbs/memory/corpus.ipynb #a129582d
+# %% ../../nbs/memory/corpus.ipynb #b8de56f1
 _TICK = 2*10**9 # nanoseconds
 
 def _one(path, name, known, now):
     "What is known of a file, and whether it was read for that"
-    sha,size,time = '',0,0
+    sha,size,when = '',0,0
     try:
-        size,time = _stamp(path)
-        if known and known[:2]==(size,time) and time+_TICK<known[2]: return known,False
+        size,when = _stamp(path)
+        if known and known[:2]==(size,when) and when+_TICK<known[2]: return known,False
         data = _bytes(path)
         sha = hashlib.sha256(data).hexdigest()
-        if known and known[3]==sha: return (size,time,now,*known[3:]),False
-        return (size,time,now,sha,'',_texts(path, name, data)),True
-    except ValueError as e: return (size,time,now,sha,str(e),[]),bool(sha)
+        if known and known[3]==sha: return (size,when,now,*known[3:]),False
+        return (size,when,now,sha,'',_texts(path, name, data)),True
+    except ValueError as e: return (size,when,now,sha,str(e),[]),bool(sha)
 
 @typed
 def read_corpus(
@@ -201,7 +201,6 @@ def read_corpus(
     keep:str|Path=None # File that keeps what was read, made if need be; default: none
 )->Corpus:
     "Texts of a source, reading only files that changed since they were kept; raises `CheckError` where there are none"
-    import time
     source = source if source in ('python','installed') else os.path.realpath(as_path(source))
     old,now = _kept(keep, source),time.time_ns()
     new,read = {},0
@@ -210,7 +209,7 @@ def read_corpus(
         read += was_read
     return _corpus(source, new, read, keep if new!=old else None)
 
-# %% ../../nbs/memory/corpus.ipynb #3e343239
+# %% ../../nbs/memory/corpus.ipynb #a97fcb65
 def _corpus(source, known, read, keep):
     out = {p:k[4] for p,k in known.items() if k[4]}
     if not any(k[-1] for k in known.values()):

@@ -107,7 +107,7 @@ def neuron(
 ): # Makes a class of layers of a step `f(state, x, *, name=value, …)`, which gives `((…), spikes)`
     "Make neurons of your own of one step of theirs; raises `CheckError`"
     want = 'what it remembers and its value at rest, as in @neuron(v=0.)'
-    if f: fail('`@neuron`', expected=want, found=repr(f[0])[:40])
+    if f: fail('`@neuron`', expected=want, found=getattr(f[0], '__name__', repr(f[0])[:40]))
     check_rest(rest)
     def made(f):
         step = Step(f, rest)

@@ -90,7 +90,7 @@ def read_state(
     "A state, of which nothing is executed; raises `CheckError`"
     if isinstance(state, (str,Path)): out = _read_state(as_path(state))
     elif isinstance(state, Mapping): out = dict(_tensors(state))
-    else: fail('`state`', 'read_state', 'a file, or names and tensors', shown(state))
+    else: fail('`state`', 'read_state', 'a file, or names and tensors, as state_dict() gives', shown(state))
     where = str(state) if isinstance(state, (str,Path)) else 'read_state'
     if not out: fail('state', where, 'at least one tensor', 'none')
     for k,t in out.items():

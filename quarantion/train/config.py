@@ -8,6 +8,7 @@ __all__ = ['RUN_VERSION', 'NEURONS', 'CALIBRATIONS', 'LEARNED', 'setting', 'told
            'config_from']
 
 # %% ../../nbs/train/config.ipynb #03770bd5
+import re
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -27,7 +28,7 @@ def setting(
     default, # Its default; `None` where it is that of the data
     help:str, # What it is, in a few words
     inside:str='', # Interval of a number, such as `[0, 1)`; any number if empty
-    of=(), # Words that it may be, or that a list of words may hold, or a dict that says what they are; any if empty
+    of=(), # Words that it may be, or that a list may hold, or a dict that says what they are; FOLDER, FILE, N: any
     later:bool=False # Is it younger than the files of networks, which then say it only where it is not its default?
 ): # A field of a dataclass
     "A field that knows what it is and what it may be"
@@ -95,7 +96,7 @@ def checked(
     inside,of = f.metadata['inside'],f.metadata['of']
     if inside and not in_interval(v, inside): fail(f'`{f.name}`', expected=f'in {inside}', found=f'{v:,}')
     for w in (v if f.type is tuple else (v,))*bool(of):
-        if not any(fnmatchcase(w, p) for p in of): check_in(w, of, f.name)
+        if not any(fnmatchcase(w, re.sub('FOLDER|FILE|N$', '*', p)) for p in of): check_in(w, of, f.name)
     return v
 
 # %% ../../nbs/train/config.ipynb #8138b41d
@@ -210,7 +211,7 @@ def check_together(
 @dataclass(frozen=True)
 class NetworkSettings:
     "What is trained, and on what; raises `CheckError` for impossible values"
-    data:str=setting('digits', 'Data set', of={n+':*'*s.place:s.says for n,s in DATA.items()})
+    data:str=setting('digits', 'Data set', of={n+':FOLDER'*s.place:s.says for n,s in DATA.items()})
     data_dir:str=setting('', 'Folder with the files of the data set, where it is not to be downloaded')
     encode:str=setting(None, 'How a value becomes input over time', of=(*ENCODERS,'series'))
     steps:int=setting(25, 'Time steps; samples over time have their own', '[1, 1e6]')
@@ -254,7 +255,7 @@ class Config(LearningSettings):
     batch:int=setting(None, 'Samples a step of the optimizer', '[1, 1e6]')
     lr:float=setting(None, 'Learning rate, a quarter of it for the quantized network', '(0, 1e6]')
     max_rate:float=setting(1., 'Spikes a neuron and step beyond which training pays, 1 for none', '(0, 1]')
-    policy:str=setting('nonary', 'What is quantized, and how', of=('float',*PRESETS,'*.toml'))
+    policy:str=setting('nonary', 'What is quantized, and how', of=('float',*PRESETS,'FILE.toml'))
     budget:float=setting(0., 'With policy mixed: bytes of the weights as a share of float32, 0 for any', '[0, 1]')
     calibrate:str=setting('none', 'What precedes quantized training, or replaces it, without labels', of=CALIBRATIONS)
     qat_epochs:int=setting(None, 'Epochs of the quantized network', '[0, 1e6]')
@@ -264,7 +265,7 @@ class Config(LearningSettings):
     gates:tuple=setting((), 'What is asked of the result, such as max_drop=0.01 and min_sqnr=10')
     check_data:bool=setting(False, 'Stop before training where the data set has an error', later=True)
     seed:int=setting(0, 'Of weights, order and encoder', '[0, 4294967295]')
-    device:str=setting('cpu', 'Of torch', of=('cpu','cuda','cuda:*'))
+    device:str=setting('cpu', 'Of torch', of=('cpu','cuda','cuda:N'))
     version:int=setting(RUN_VERSION, 'Of the run directory')
 
     def __post_init__(self):

@@ -21,7 +21,7 @@ def fires(
 
 # %% ../../../nbs/export/parts/nodes.ipynb #3d3889ee
 PROFILES = 'portable','exact-soft'
-_SOFT = dict(subtract="a reset to zero (train with --reset zero, or profile='exact-soft')")
+_SOFT = dict(subtract="a reset to zero (train with --reset zero; or profile='exact-soft', --to nir-soft)")
 _SOFT['subtract_delayed'] = _SOFT['subtract']
 
 
