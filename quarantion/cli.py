@@ -762,8 +762,9 @@ def _search(
     as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
 ):
     "Find the texts that answer a question, and say what was read for it"
-    from quarantion.memory.library import open_library
-    check_in(plan, PLANS, 'plan')
+    from quarantion.memory.library import check_question, open_library
+    check_in(plan, PLANS, 'plan'); check_question(question)
+    if k is not None: check_range(k, 1, name='k')
     lib = open_library(corpus, index, embed, seed, _say)
     found = lib.search(question, min(10, len(lib)) if k is None else k)
     if as_json:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MOST_BYTES', 'docstrings', 'paragraphs', 'Corpus', 'read_corpus']
 
-# %% ../../nbs/memory/corpus.ipynb #14eaaf7b
+# %% ../../nbs/memory/corpus.ipynb #7412520a
 import ast, hashlib, os, stat, sysconfig, time, warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +14,7 @@ import numpy as np
 from ..checks import CheckError, check_range, fail, typed
 from ..files import as_path, is_there, load_tensors, save_tensors
 
-# %% ../../nbs/memory/corpus.ipynb #f93c40fd
+# %% ../../nbs/memory/corpus.ipynb #e8f15651
 _PARTS = 'body','orelse','finalbody','handlers'
 _HOLDS = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
 _NESTS = ast.If, ast.Try, ast.With, ast.For, ast.While, ast.ExceptHandler
@@ -45,7 +45,7 @@ def docstrings(
         except (SyntaxError,ValueError,LookupError,RecursionError,MemoryError) as e:
             raise ValueError(f'does not parse: {str(e).splitlines()[0] if str(e) else type(e).__name__}') from None
 
-# %% ../../nbs/memory/corpus.ipynb #d31e559d
+# %% ../../nbs/memory/corpus.ipynb #44f772c7
 _SHORT,_LONG = 60,2000 # letters of a paragraph
 
 def _decoded(data):
@@ -63,19 +63,19 @@ def paragraphs(
     name:str='' # Of the file, for titles
 )->list: # Title, first line, last line and text of each
     "Paragraphs of a text; the title is the name and the first line"
-    out,held,size = [],[],0
+    out,held = [],[]
     def end():
         if held: out.append((f'{name}:{held[0][0]}', held[0][0], held[-1][0], '\n'.join(l for _,l in held)))
         held.clear()
-    for at,line in enumerate(text.splitlines(), 1):
-        for line in (line[i:i+_LONG] for i in range(0, max(1, len(line)), _LONG)):
+    for at,whole in enumerate(text.splitlines(), 1):
+        for line in (whole[i:i+_LONG] for i in range(0, max(1, len(whole)), _LONG)):
             size = sum(len(l) for _,l in held)
             if held and (size+len(line)>_LONG or not line.strip() and size>=_SHORT): end()
             if line.strip(): held.append((at,line.rstrip()))
     end()
     return out
 
-# %% ../../nbs/memory/corpus.ipynb #ddb30387
+# %% ../../nbs/memory/corpus.ipynb #55fab0b0
 MOST_BYTES = 2**23 # Of one file
 _APART = {'__pycache__','site-packages','dist-packages','test','tests','idle_test','node_modules'}
 _PYTHON = '.py','.pyi'
@@ -104,7 +104,7 @@ def _files(source): # (path, name) of each
     for root in _roots(source):
         for path in [root] if os.path.isfile(root) else _walk(root, python): yield path,_named(path, root)
 
-# %% ../../nbs/memory/corpus.ipynb #8fd9bcb7
+# %% ../../nbs/memory/corpus.ipynb #d431375b
 def _clean(text): return text.replace('\0', ' ').encode(errors='replace').decode()
 
 def _stamp(path): # size and time of a plain file; raises `ValueError` for anything else
@@ -124,7 +124,7 @@ def _texts(path, name, data): # of one file
     found = docstrings(data, name) if path.endswith(_PYTHON) else paragraphs(_decoded(data), name)
     return [(_clean(t),a,b,_clean(s)) for t,a,b,s in found if s.strip()]
 
-# %% ../../nbs/memory/corpus.ipynb #4dd12873
+# %% ../../nbs/memory/corpus.ipynb #654dd3d4
 @dataclass(frozen=True)
 class Corpus:
     "Texts, and where each stands"
@@ -146,13 +146,26 @@ class Corpus:
     def digest(self): # SHA-256 of titles and texts
         return hashlib.sha256('\0'.join([*self.titles,'',*self.texts]).encode()).hexdigest()
 
-    def first_line(self, i): return self.texts[i].strip().split('\n')[0].strip()
+    @typed
+    def first_line(self,
+        i:int # Number of a text
+    )->str:
+        "The first line of a text that says anything"
+        check_range(i, 0, len(self)-1, 'i')
+        return self.texts[i].strip().split('\n')[0].strip()
 
-    def place(self, i): # of a text: file, and lines
+    @typed
+    def place(self,
+        i:int # Number of a text
+    )->dict: # Its file, and its first and last line
+        "Where a text stands"
+        check_range(i, 0, len(self)-1, 'i')
         f,a,b = map(int, self.where[i])
         return dict(file=self.files[f], lines=[a,b])
 
-# %% ../../nbs/memory/corpus.ipynb #5c907741
+Corpus.__init__ = typed(Corpus.__init__)
+
+# %% ../../nbs/memory/corpus.ipynb #b62fa7e3
 _KEPT,_VERSION = 'quarantion corpus',1
 
 def _blob(strings): return np.frombuffer('\0'.join(strings).encode(), np.uint8)
@@ -180,7 +193,7 @@ def _kept(path, source):
     for t,(i,a,b),s in zip(_unblob(d['titles'], n), d['where'].tolist(), _unblob(d['texts'], n)): those[i].append((t,a,b,s))
     return out
 
-# %% ../../nbs/memory/corpus.ipynb #b8de56f1
+# %% ../../nbs/memory/corpus.ipynb #7bb907a2
 _TICK = 2*10**9 # nanoseconds
 
 def _one(path, name, known, now):
@@ -209,7 +222,7 @@ def read_corpus(
         read += was_read
     return _corpus(source, new, read, keep if new!=old else None)
 
-# %% ../../nbs/memory/corpus.ipynb #a97fcb65
+# %% ../../nbs/memory/corpus.ipynb #02f3b243
 def _corpus(source, known, read, keep):
     out = {p:k[4] for p,k in known.items() if k[4]}
     if not any(k[-1] for k in known.values()):

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['RANK', 'WEIGHT', 'LSA', 'fit_lsa', 'fuse', 'save_embedder', 'load_embedder']
 
-# %% ../../nbs/memory/embed.ipynb #ceda5d87
+# %% ../../nbs/memory/embed.ipynb #1b445243
 import numpy as np
 from ..checks import check_range, fail, typed
 from ..files import load_tensors, save_tensors
-from .words import Postings, Words, fit_words, texts_of
+from .words import Postings, Rows, Words, fit_words, texts_of
 
-# %% ../../nbs/memory/embed.ipynb #06dd8a37
+# %% ../../nbs/memory/embed.ipynb #bc0afe75
 class LSA:
     "Texts to few axes: words that go together lie together; a callable"
     @typed
@@ -24,7 +24,11 @@ class LSA:
 
     def __repr__(self): return f'LSA: {len(self.words):,} words, {self.axes.shape[1]} dimensions'
 
-    def of_rows(self, r): # of texts whose words are weighed already
+    @typed
+    def of_rows(self,
+        r:Rows # Of texts whose words are weighed already
+    )->np.ndarray: # float32 `[N, D]`
+        "Vectors of weighed words"
         x = np.zeros((len(r.starts)-1,self.axes.shape[1]), np.float32)
         for i,(a,b) in enumerate(zip(r.starts, r.starts[1:])): x[i] = r.values[a:b]@self.axes[r.at[a:b]]
         return x/np.maximum(np.sqrt((x*x).sum(1, keepdims=True)), 1e-12)
@@ -48,7 +52,7 @@ def fit_lsa(
     x = csr_matrix((r.values,r.at,r.starts), shape=(len(texts),len(words)))
     return LSA(words, TruncatedSVD(D, n_iter=3, random_state=seed).fit(x).components_.T)
 
-# %% ../../nbs/memory/embed.ipynb #c3639590
+# %% ../../nbs/memory/embed.ipynb #22c72594
 RANK,WEIGHT = 5,.3 # c, and what a list by LSA weighs beside one by words
 
 @typed
@@ -67,7 +71,7 @@ def fuse(
     ids = sorted(total, key=lambda i: (-total[i],i))
     return np.array(ids, np.int64),np.array([total[i] for i in ids])
 
-# %% ../../nbs/memory/embed.ipynb #89db224a
+# %% ../../nbs/memory/embed.ipynb #378de429
 _FORMAT,_VERSION = 'quarantion embedder',1
 
 @typed

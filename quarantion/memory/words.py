@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['words_of', 'texts_of', 'Rows', 'Words', 'fit_words', 'Near', 'Postings']
 
-# %% ../../nbs/memory/words.ipynb #7bfb2412
+# %% ../../nbs/memory/words.ipynb #f4d43918
 import math, re
 from collections import Counter
 from functools import cached_property, lru_cache
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from ..checks import check_range, fail, typed
 
-# %% ../../nbs/memory/words.ipynb #0b6ab19a
+# %% ../../nbs/memory/words.ipynb #b554187b
 _PARTS,_WORD = re.compile('(?<=[a-z])(?=[A-Z])'),re.compile(r'[^\W\d_]+|\d+')
 _ENDS = 'ing','ed'
 
@@ -38,7 +38,7 @@ def texts_of(x): # a list of strings; raises `CheckError`
     if bad: fail('`texts`', expected='a list of at least one string', found=bad)
     return x
 
-# %% ../../nbs/memory/words.ipynb #9fadc095
+# %% ../../nbs/memory/words.ipynb #0e8008bd
 class Rows(NamedTuple):
     "Numbers that are not 0, row by row"
     starts:np.ndarray # Where each row begins, and the end `[N+1]`, int64
@@ -58,7 +58,8 @@ class Words:
         terms:list, # Words, sorted
         idf:np.ndarray # What each weighs `[D]`
     ):
-        if len(terms)!=len(idf) or not len(idf): fail('`terms`', 'Words', f'{len(idf)} words, at least one', len(terms))
+        idf = np.atleast_1d(idf)
+        if len(terms)!=len(idf) or idf.ndim>1 or not len(idf): fail('`terms`', 'Words', f'{len(idf)} words, at least one', len(terms))
         self.terms,self.idf = terms,check_range(np.asarray(idf, np.float32), 0, name='idf')
 
     @cached_property
@@ -80,7 +81,7 @@ class Words:
         check_range(len(texts_of(texts))*len(self), 0, 2**28, 'texts times words')
         return self.rows(texts).dense()
 
-# %% ../../nbs/memory/words.ipynb #bb49e0d3
+# %% ../../nbs/memory/words.ipynb #ecb78e07
 @typed
 def fit_words(
     texts:list, # Strings
@@ -93,7 +94,7 @@ def fit_words(
     if not terms: fail('`texts`', 'fit_words', f'a word in at least {least} of them', f'none in {len(texts)} texts')
     return Words(terms, np.array([1+math.log((1+len(texts))/(1+many[w])) for w in terms], np.float32))
 
-# %% ../../nbs/memory/words.ipynb #ba91efe2
+# %% ../../nbs/memory/words.ipynb #370ba838
 class Near(NamedTuple):
     "Texts that share words with a question, the best one first; equal ones by their ids"
     ids:np.ndarray # `[≤ k]`, int64
@@ -102,6 +103,7 @@ class Near(NamedTuple):
 
 class Postings:
     "For each word the texts that have it"
+    @typed
     def __init__(self,
         rows:Rows # Weights of the texts
     ):
