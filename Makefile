@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYTHONDONTWRITEBYTECODE =
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help run test soak bench fuzz memcheck lab install tools native build notebooks wasm docs lock clean
+.PHONY: help run test soak latest bench fuzz memcheck lab install tools native build notebooks wasm docs lock clean
 
 run: ## install what the library needs, and run the main job on the digits (ARGS='--policy int4')
 	@$(MAKE) -j2 install native
@@ -23,6 +23,10 @@ test: ## everything that CI checks, in stages (ARGS='docs browser' for some of t
 
 soak: build $(TOOLS) ## the long forms of tests that have a short one in `make test`: an hour or more
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -m soak $(ARGS)
+	@$(MAKE) latest
+
+latest: build $(TOOLS) ## the tests of NIR with the newest simulators, beside the pinned ones; what fails is a warning
+	@OMP_NUM_THREADS=1 $(BIN)/python tools/latest.py
 
 bench: build ## install the peers, and measure every benchmark (ARGS=--quick for less)
 	@$(BIN)/python -m pip install -qq -c requirements.lock -c requirements-dev.lock --no-build-isolation -e '.[bench]'

@@ -671,6 +671,54 @@ def _look(
     else: write_atomic(path, json.dumps(run_notebook(run, quantized), indent=1).encode())
     _jupyterlab(Path(), [*ctx.args, str(path)])
 
+# %% ../nbs/cli.ipynb #e630253b
+def _shape_of(word):
+    try: return tuple(map(int, word.replace(',', 'x').split('x')))
+    except ValueError: fail('`--shape`', expected='cells along each axis, such as 256x256', found=word)
+
+def _waves_table(said):
+    "What each emitter sang, and what was heard"
+    across,number = ' × '.join(f'{n:,}' for n in said['shape']),lambda v: '–' if v is None else f'{v:.3f}'
+    title = f'{across} cells, {said["steps"]:,} steps of {said["dt"]:.3g}'
+    rows = [(' '.join(map(str, e['cell'])), f'{e["wavelength"]:.1f}', number(e['omega']), number(e['heard']),
+             f'{e["power"]:.1%}') for e in said['emitters']]
+    return _columns(title, ('where','wavelength','sung','heard','power'), rows)
+
+def _waves_lines(said):
+    heard = sum(e['heard'] is not None for e in said['emitters'])
+    yield f'{heard} of {len(said["emitters"])} tones heard within {said["resolution"]:.4f}'
+    yield f'energy {said["energy"]:.4g}, at most {said["highest_energy"]:.4g}; largest |ψ| {said["largest"]:.4g}'
+    yield f'{said["folder"]}: {", ".join(said["files"])}; {said["seconds"]:.1f} s'
+
+# %% ../nbs/cli.ipynb #2dcd7aaf
+_CELLS = 'Cells along each axis, such as 256x256: one to nine axes.'
+_WHERE = 'Folder for film, figure and field.'
+
+@app.command('waves', help='Let emitters sing on a torus: energy, spectrum, and a moving picture.')
+def _waves(
+    shape:Annotated[str, typer.Option(help=_CELLS)]='256x256',
+    steps:Annotated[int, typer.Option(help='Steps, 16 or more.')]=1000,
+    emitters:Annotated[int, typer.Option(help='How many sing, 1 to 64, each a tone of its own.')]=8,
+    damping:Annotated[float, typer.Option(help='Damping, 0 or more.')]=.02,
+    levels:Annotated[int, typer.Option(help='Levels of the field after each step: 0 (all numbers), 3, 5, … 255.')]=0,
+    seed:Annotated[int, typer.Option(help='Of the places of emitters.')]=0,
+    out:Annotated[Path, typer.Option(help=_WHERE)]=Path('waves'),
+    as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
+):
+    "Run emitters, write what is seen, and say what is heard"
+    from time import perf_counter
+    began,given = perf_counter(),dict(steps=steps, emitters=emitters, damping=damping, levels=levels, seed=seed)
+    cells,folder = _shape_of(shape),_outside(out)
+    from quarantion.inspect.wave_film import run_emitters, waves_told, write_waves
+    err = _console(stderr=True)
+    with err.status('running') if err.is_terminal else nullcontext():
+        run = run_emitters(cells, **given)
+        said = given|waves_told(run)|dict(folder=str(folder), files=write_waves(run, folder))
+    said['seconds'] = perf_counter()-began
+    if as_json: return print(json.dumps(said))
+    _show(_waves_table(said))
+    for line in _waves_lines(said): print(line)
+
 # %% ../nbs/cli.ipynb #f21a24e4
 _OTHERS = 'torch','numpy','snntorch','safetensors','scikit-learn','matplotlib'
 

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import shutil
 import tempfile
 from dataclasses import replace
 from functools import cache
@@ -52,6 +53,8 @@ from quarantion.memory.library import Library, Parts
 from quarantion.memory.minilm import MiniLM
 from quarantion.memory.relevance import Task
 from quarantion.memory.words import Postings, fit_words
+from quarantion.inspect.wave_film import run_emitters
+from quarantion.inspect.wave_inspector import WaveInspector
 from quarantion.paper import draw_png
 from quarantion.quant.elsewhere import Codes
 from quarantion.quant.level_sets import LevelTable, levels
@@ -73,6 +76,13 @@ from quarantion.spikes.synaptic import Synaptic
 from quarantion.tables import measured, one_a_subject
 from quarantion.train.config import Config
 from quarantion.train.trackers import Tracking
+from quarantion.waves.echo import Echoing, new_echo, remember
+from quarantion.waves.law import Medium, Sources
+from quarantion.waves.levels import Levels
+from quarantion.waves.sparse import activate, add_cells, new_sparse, save_sparse
+from quarantion.waves.torus import Field, Torus, new_field, save_field
+from quarantion.waves.traps import Trapping, add_traps
+from quarantion.waves.whole import to_whole
 
 pytestmark = [pytest.mark.filterwarnings('ignore'), pytest.mark.filterwarnings('ignore::pytest.PytestWarning')]
 matplotlib.use('Agg')
@@ -721,6 +731,36 @@ CALLS |= { # texts and what is nearest
     'memory.library.open_library': lambda: dict(source='no such file', folder='kept', embed='tfidf', seed=0),
 }
 
+def wave(): return Field(Torus((4,)), np.ones(4, complex), np.zeros(4, complex), np.float32(0), np.float32(0), np.zeros((0,4)))
+def nine(): return Levels(.25)
+
+
+CALLS |= { # waves in few levels
+    'waves.mix.add_waves': lambda: dict(a=np.ones(2), b=np.ones(2), D=1, overflow='wrap'),
+    'waves.mix.add_waves_carry': lambda: dict(a=np.ones(2), b=np.ones(2), D=1),
+    'waves.mix.heterodyne': lambda: dict(a=np.ones(2), b=np.ones(2), t=0., omega=(1.,2.), chi=.1, gain=1.),
+    'waves.mix.chord': lambda: dict(nits=np.ones(2, int), t=np.arange(9.), omega=np.array([1.,2.]), phase=0.),
+    'waves.mix.hear_chord': lambda: dict(c=np.ones(9), t=np.arange(9.), omega=np.array([1.,2.]), phase=0., most=100.),
+    'waves.planes.digits_for': lambda: dict(x=np.arange(4)),
+    'waves.planes.pack_numbers': lambda: dict(x=np.arange(4), D=1),
+    'waves.planes.unpack_numbers': lambda: dict(words=np.full(1, 29524, np.uint16), D=1, shape=(4,)),
+    'waves.levels.check_levels': lambda: dict(levels=nine(), dtype='complex64'),
+    'waves.levels.to_levels': lambda: dict(field=wave(), levels=nine()),
+    'waves.levels.digit_planes': lambda: dict(field=wave(), levels=nine()),
+    'waves.levels.nit_view': lambda: dict(field=wave(), scale=1.),
+    'waves.levels.propagate_levels': lambda: dict(field=wave(), steps=2, levels=nine(), medium=Medium(), sources=None, dt=.1, threads=1),
+    'waves.levels.save_levels': lambda: dict(path='x', field=wave(), levels=nine()),
+    'waves.levels.load_levels': lambda: dict(path='no such file'),
+    'waves.whole.check_whole': lambda: dict(whole=to_whole(wave(), .1)),
+    'waves.whole.to_whole': lambda: dict(field=wave(), unit=.1, medium=Medium(), dt=.1, guard=8, top=40, overflow='wrap'),
+    'waves.whole.from_whole': lambda: dict(whole=to_whole(wave(), .1), like=wave()),
+    'waves.whole.whole_loop': lambda: dict(whole=to_whole(wave(), .1), steps=2, sources=None),
+    'waves.whole.whole_bound': lambda: dict(whole=to_whole(wave(), .1), steps=2, sources=None),
+    'waves.whole.propagate_whole': lambda: dict(whole=to_whole(wave(), .1), steps=2, sources=None, threads=1),
+    'waves.whole.save_whole': lambda: dict(path='x', whole=to_whole(wave(), .1)),
+    'waves.whole.load_whole': lambda: dict(path='no such file'),
+}
+
 def small_cost(): return cost_of(small_program(), np.ones((1,3)))
 def spiking_cost(): return cost_of(replace(small_program(), in_max=1), np.ones((1,3)))
 def little_samples(n): return Samples(x(n,3), i64(n)%2, (1,1,3), 2, 1., 'little')
@@ -891,6 +931,74 @@ def public():
     return out
 
 
+def wave_field(**kw): return new_field(Torus((4,5)), 'complex64')._replace(**kw)
+def wave_table():
+    t = new_sparse(Torus((4,5)))
+    add_cells(t, [[0,0],[1,0]], psi=1)
+    return t
+def hidden_table():
+    t = wave_table()
+    activate(t, [[3,3]])
+    return t
+def wave_file(save, what):
+    path = Path(tempfile.mkdtemp())/'field'
+    save(path, what)
+    return path
+def wave_sources(): return Sources(np.array([[0,0]]), np.ones((2,1)))
+def wave_traps(): return add_traps(Torus((4,5)), [[1,1]], .5)
+def one_echo(): return remember(new_echo(3, 4), np.ones(3), .5)
+def cell(): return np.array([[1,2]])
+
+
+CALLS |= { # waves
+    'waves.torus.Torus': lambda: dict(shape=(4,5)),
+    'waves.torus.cell_index': lambda: dict(torus=Torus((4,5)), cells=cell()),
+    'waves.torus.wrap': lambda: dict(torus=Torus((4,5)), cells=cell()),
+    'waves.torus.new_field': lambda: dict(torus=Torus((4,5)), dtype='complex64', metric='full', batch=2, most=2**20),
+    'waves.torus.on_diagonal': lambda: dict(axes=3),
+    'waves.torus.check_field': lambda: dict(field=wave_field()),
+    'waves.torus.save_field': lambda: dict(path='field', field=wave_field()),
+    'waves.torus.load_field': lambda: dict(path=wave_file(save_field, wave_field())),
+    'waves.law.tones': lambda: dict(torus=Torus((4,5)), cells=cell(), omega=np.array([.5]), steps=3, dt=.1, start=1),
+    'waves.law.check_medium': lambda: dict(medium=Medium()),
+    'waves.law.step_limit': lambda: dict(field=wave_field(), medium=Medium()),
+    'waves.law.wave_loop': lambda: dict(field=wave_field(), steps=2, medium=Medium(), sources=wave_sources(), dt=.1),
+    'waves.law.grid_omega': lambda: dict(k=np.array([[.1,.2]]), dt=.1, speed=1.),
+    'waves.energy.energy': lambda: dict(field=wave_field(), medium=Medium()),
+    'waves.propagate.propagate': lambda: dict(field=wave_field(), steps=2, medium=Medium(), sources=wave_sources(), dt=.1, threads=1),
+    'waves.propagate.watch': lambda: dict(field=wave_field(), steps=2, every=1, medium=Medium(), sources=wave_sources(), dt=.1, threads=1),
+    'waves.sparse.new_sparse': lambda: dict(torus=Torus((4,5)), dtype='complex64', metric='full', most=2**20),
+    'waves.sparse.activate': lambda: dict(table=wave_table(), cells=cell()),
+    'waves.sparse.ready': lambda: dict(table=hidden_table()),
+    'waves.sparse.add_cells': lambda: dict(table=new_sparse(Torus((4,5)), metric='diagonal'), cells=cell(), psi=1., velocity=np.ones(1), r=.5, s=np.ones(1), metric=np.ones((1,2))),
+    'waves.sparse.find_cells': lambda: dict(table=wave_table(), cells=cell()),
+    'waves.sparse.remove_cells': lambda: dict(table=wave_table(), cells=np.array([[1,0]])),
+    'waves.sparse.neighbours': lambda: dict(table=wave_table(), missing='zero'),
+    'waves.sparse.from_field': lambda: dict(field=wave_field(), least=0., most=2**20),
+    'waves.sparse.to_field': lambda: dict(table=wave_table(), most=2**20),
+    'waves.sparse.save_sparse': lambda: dict(path='table', table=wave_table()),
+    'waves.sparse.load_sparse': lambda: dict(path=wave_file(save_sparse, wave_table()), most=2**20),
+    'waves.rows.sparse_limit': lambda: dict(table=wave_table(), medium=Medium(), missing='zero'),
+    'waves.rows.sparse_energy': lambda: dict(table=wave_table(), medium=Medium(), missing='zero'),
+    'waves.rows.propagate_sparse': lambda: dict(table=wave_table(), steps=2, medium=Medium(), sources=wave_sources(), dt=.1, missing='zero', threads=1),
+    'waves.traps.add_traps': lambda: dict(traps=wave_traps(), cells=cell(), importance=np.array([.5])),
+    'waves.traps.fade': lambda: dict(traps=wave_traps(), trapping=Trapping()),
+    'waves.traps.lifetime': lambda: dict(importance=np.array([.5]), floor=1.),
+    'waves.traps.release': lambda: dict(traps=wave_traps(), cells=cell(), within=1.),
+    'waves.traps.target_of': lambda: dict(traps=wave_traps(), trapping=Trapping(), cells=cell()),
+    'waves.traps.toward': lambda: dict(s=np.ones(2), target=np.zeros(2), rate=.5),
+    'waves.traps.slow': lambda: dict(field=wave_field(), traps=wave_traps(), trapping=Trapping()),
+    'waves.traps.peaks': lambda: dict(field=wave_field(), least=.5),
+    'waves.traps.bounded': lambda: dict(field=wave_field(), trapping=Trapping(boundary='clip')),
+    'waves.traps.propagate_trapped': lambda: dict(field=wave_field(), traps=wave_traps(), steps=2, medium=Medium(), sources=wave_sources(), dt=.1, trapping=Trapping()),
+    'waves.echo.new_echo': lambda: dict(shape=(3,), most=4, dtype='complex64'),
+    'waves.echo.remember': lambda: dict(echo=one_echo(), wave=np.ones(3), weight=.5),
+    'waves.echo.echo_weights': lambda: dict(echo=one_echo(), focus=.5, how=Echoing()),
+    'waves.echo.echo_of': lambda: dict(echo=one_echo(), focus=.5, how=Echoing()),
+    'waves.echo.mix_echo': lambda: dict(wave=np.ones(3), echo=one_echo(), focus=.5, share=.5, how=Echoing()),
+}
+
+
 CALLS |= { # any network in a browser
     'export.parts.header.js': lambda: {'*texts':('1+1',)},
     'export.wasm.module_text': lambda: dict(wasm=b'x'),
@@ -899,6 +1007,42 @@ CALLS |= { # any network in a browser
     'export.wasm.node_answers': lambda: dict(jobs=[('x',b'')], module=SHIPPED, timeout=9.),
     'export.wasm.prove_files': lambda: dict(paths=[], nets=[], xs=[], module=SHIPPED),
     'export.wasm.prove_wasm': lambda: dict(net=small_program(), x=np.ones((1,3)), module=SHIPPED),
+}
+
+
+def few_waves(): return run_emitters((4,4), 16, 2)
+
+
+CALLS |= { # waves, looked at
+    'paper.map_colours': lambda: dict(name='twilight', n=4),
+    'inspect.waves.plot_field': lambda: dict(psi=a(4,4), show='both', s=a(4,4), top=1.),
+    'inspect.waves.plot_energy': lambda: dict(times=a(3), energy=a(3)+1, labels=['a'], change=True),
+    'inspect.waves.measure_omega': lambda: dict(psi=a(16,4)**2, dt=.1, along='axis'),
+    'inspect.waves.plot_dispersion': lambda: dict(psi=a(16,4)**2, dt=.1, every=1, speed=1., along='axis'),
+    'inspect.waves.plot_locality': lambda: dict(gaps=dict(a=np.ones(3))),
+    'inspect.parts.wave_law.check_levels': lambda: dict(levels=9),
+    'inspect.parts.wave_law.on_levels': lambda: dict(psi=np.ones((2,2), np.complex64), levels=9, top=1.),
+    'inspect.parts.wave_law.run_on_levels': lambda: dict(field=new_field(Torus((4,4))), steps=2, dt=.1, levels=9, top=1., threads=1),
+    'inspect.parts.wave_law.disc': lambda: dict(shape=(4,4), cell=(1,1), radius=2.),
+    'inspect.parts.wave_law.pulse': lambda: dict(shape=(4,4), cell=(1,1), width=2., size=1.),
+    'inspect.wave_film.emitter_tones': lambda: dict(n=3),
+    'inspect.wave_film.run_emitters': lambda: dict(shape=(4,4), steps=16, emitters=2, damping=.1, levels=3, seed=1),
+    'inspect.wave_film.spectrum_of': lambda: dict(run=few_waves()),
+    'inspect.wave_film.hear': lambda: dict(run=few_waves()),
+    'inspect.wave_film.plot_run': lambda: dict(run=few_waves()),
+    'inspect.wave_film.gif_of': lambda: dict(pixels=np.zeros((2,4,4), np.uint8), ms=40),
+    'inspect.wave_film.mp4_of': lambda: dict(pixels=np.zeros((2,4,4), np.uint8), ms=40),
+    'inspect.wave_film.film_of': lambda: dict(run=few_waves()),
+    'inspect.wave_film.write_waves': lambda: dict(run=few_waves(), folder='few'),
+    'inspect.wave_film.waves_told': lambda: dict(run=few_waves()),
+    'inspect.wave_inspector.WaveInspector': lambda: dict(field=new_field(Torus((4,4))), shape=(4,4), dt=.1),
+    'inspect.wave_inspector.WaveInspector.run': lambda: dict(self=WaveInspector(shape=(4,4)), steps=2),
+    'inspect.wave_inspector.WaveInspector.drop': lambda: dict(self=WaveInspector(shape=(4,4)), cell=(1,1), width=1., size=1.),
+    'inspect.wave_inspector.WaveInspector.slow_down': lambda: dict(self=WaveInspector(shape=(4,4)), cell=(1,1), radius=1., s=1.),
+    'inspect.wave_inspector.WaveInspector.say': lambda: dict(self=WaveInspector(shape=(4,4))),
+    'inspect.wave_inspector.WaveInspector.alone': lambda: dict(self=WaveInspector(shape=(4,4))),
+    'inspect.wave_inspector.WaveInspector.to_html': lambda: dict(self=WaveInspector(shape=(4,4))),
+    'inspect.wave_inspector.WaveInspector.close': lambda: dict(self=WaveInspector(shape=(4,4))),
 }
 
 
@@ -978,7 +1122,10 @@ memory.relevance.Found:mrr memory.relevance.Found:first10 memory.relevance.Found
 memory.library.Parts:embedder memory.library.Parts:postings memory.library.Parts:index
 memory.library.Answer:score memory.library.Answer:lines memory.library.Answer:ranks
 memory.library.Answers:found memory.library.Answers:proof
+waves.torus.load_field:path waves.sparse.load_sparse:path waves.sparse.add_cells:psi waves.sparse.add_cells:velocity waves.echo.remember:wave waves.echo.mix_echo:wave waves.traps.target_of:cells
+inspect.waves.plot_field:psi inspect.waves.measure_omega:psi inspect.waves.plot_dispersion:psi inspect.parts.wave_law.on_levels:psi
 export.targets.Need:found export.targets.Need:layer export.targets.Compared:found export.targets.Compared:most export.card.is_number:v
+waves.mix.add_waves:a waves.mix.add_waves:b waves.mix.add_waves_carry:a waves.mix.add_waves_carry:b waves.mix.heterodyne:a waves.mix.heterodyne:b waves.mix.hear_chord:c
 '''
 
 
@@ -1027,7 +1174,8 @@ def test_valid_calls_are_valid(room, tmp_path, monkeypatch):
     plt.close('all')
 
 
-NEED_MORE = 'spikes.snntorch.from_snntorch','spikes.snntorch.to_snntorch' # a network of snnTorch; tests/test_snntorch.py has them
+NEED_MORE = ('spikes.snntorch.from_snntorch','spikes.snntorch.to_snntorch', # a network of snnTorch; tests/test_snntorch.py has them
+    *['inspect.wave_film.mp4_of']*(shutil.which('ffmpeg') is None))
 
 
 def test_every_public_function_has_a_row_or_is_known_to_lack_one():

@@ -125,6 +125,7 @@ def test_bytes_that_were_changed(tmp_path, places): fuzzed(tmp_path, places)
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600) # each example is a process
 @given(PLACES)
 @settings(max_examples=1500, **FUZZ)
 def test_many_bytes_that_were_changed(tmp_path, places): fuzzed(tmp_path, places)

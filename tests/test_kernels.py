@@ -368,7 +368,93 @@ def run_curve_cell(mod, rng, T, B, N, threads, n, bits, hilbert):
     return x,
 
 
+def wave_of(rng, T, B, shape, dtype, each, driven):
+    "Fields, velocities, coefficients and sources; `each`: one for each cell"
+    M = 2*int(np.prod(shape))
+    c,e = (rng.uniform(lo, hi, M if each else 1).astype(dtype) for lo,hi in ((.05,.2),(.9,1)))
+    cells = np.unique(rng.integers(0, M//2, 3)) if driven and M else np.zeros(0, np.int64)
+    return M,*(rng.normal(size=(B,M)).astype(dtype) for _ in 'uv'),c,e,cells,rng.normal(size=(T,B,2*len(cells))).astype(dtype)
+
+
+WAVES = dict(line=lambda n: (n,), sheet=lambda n: (3,n), wide=lambda n: (n,2,3), twos=lambda n: (2,2,2,2,n), fours=lambda n: (4,4,4))
+
+def run_wave_steps(mod, rng, T, B, N, threads, dtype, grid, faces, each, kerr, driven):
+    if not T*N: return rng.random(1),
+    shape = WAVES[grid](N)
+    M,x,v,c,e,cells,src = wave_of(rng, T, B, shape, dtype, each, driven)
+    u,f = np.full((2,B,M), 7, dtype),rng.uniform(.5, 1, len(shape)*M if faces else 0).astype(dtype)
+    u[0] = x
+    mod.wave_steps(u, v, c, e, f, np.array(shape), cells, src, (.1,kerr,.5*(kerr>0)), T, threads, 48)
+    return u,v
+
+
+def run_wave_sweeps(mod, rng, T, B, N, threads, dtype, turned, each, kerr, driven, depth):
+    if not T*N: return rng.random(1),
+    shape = (3,N) if turned else (N,3)
+    M,x,v,c,e,cells,src = wave_of(rng, T, B, shape, dtype, each, driven)
+    u = x[None].copy()
+    mod.wave_sweeps(u, v, c, e, np.array(shape), cells, src, (.1,kerr,.5*(kerr>0)), T, threads, depth)
+    return u,v
+
+
+def run_wave_rows(mod, rng, T, B, N, threads, dtype, axes, faces, each, kerr, driven):
+    if not T*B: return rng.random(1),
+    M,x,v,c,e,cells,src = wave_of(rng, T, 1, (N,), dtype, each, driven)
+    u,f = np.full((2,M), 7, dtype),rng.uniform(.5, 1, N*2*axes if faces else 0).astype(dtype)
+    u[0] = x[0]
+    mod.wave_rows(u, v[0], c, e, rng.integers(0, max(N, 1), (N,2*axes)).astype(np.int32), f, cells, src[:,0].copy(), (.1,kerr,.5*(kerr>0)), T, threads, 48)
+    return u,v
+
+
+def run_wave_int(mod, rng, T, B, N, threads, axes, guard, top, wraps, each):
+    "Tori of one to three axes, with and without sources, in blocks that are smaller than a line"
+    if not T*N: return ()
+    shape = {1:(N+2,), 2:(3,N//3+2), 3:(4,2,N//8+2)}[axes]
+    size,most = 2*int(np.prod(shape)),top or 250
+    u,v = np.full((T%3+2,B,size), 7, np.int32),rng.integers(-most<<guard, (most<<guard)+1, (B,size), np.int32)
+    u[0] = rng.integers(-most, most+1, (B,size))
+    per = [rng.integers(lo, hi, size if each else 1, np.int32) for lo,hi in ((0,8000),(60000,65537))]
+    cells = np.unique(rng.integers(0, size//2, 5)) if each else np.zeros(0, np.int64)
+    src = rng.integers(-99, 99, (T,B,2*len(cells)), np.int32)
+    mod.wave_int_steps(u, v, *per, np.array(shape), cells, src, (guard,top,bool(wraps)), T, threads, 512 if each else 4096)
+    return u,v
+
+
+def run_scan_digits(mod, rng, T, B, N, threads):
+    planes,q = rng.integers(0, 9, (T,N,32)).astype(np.uint8)*17,rng.integers(-127, 128, 2*N).astype(np.int8)
+    q[:N] = 127 # sums as large as they can be
+    mod.scan_digits(planes, q, out := np.full(32*T, 7, np.int32), threads)
+    return out,
+
+
+def run_scan_bounds(mod, rng, T, B, N, threads):
+    f = lambda *s: rng.normal(size=s).astype(np.float32)
+    dots,heads = rng.integers(-9999, 9999, 32*T).astype(np.int32),rng.integers(-32767, 32767, (T,B,32)).astype(np.int16)
+    out = [np.full(32*T, 7, np.float32) for _ in range(3)]
+    mod.scan_bounds(dots, heads, f(B)*1e-4, f(5,32*T), f(5)*1e-4, *out, threads)
+    return out
+
+
+def run_largest(mod, rng, T, B, N, threads):
+    est,n = np.round(rng.normal(size=T*B*N), 1).astype(np.float32),T*B*N//2
+    mod.largest(est, n, at := np.full(n//3, 7, np.int64))
+    return at,
+
+
+def run_dots_of(mod, rng, T, B, N, threads):
+    x = rng.normal(size=(T+1,N)).astype(np.float32)
+    mod.dots_of(x, rng.integers(0, T+1, B), rng.normal(size=N), out := np.full(B, 7.))
+    return out,
+
+
+def run_low_digits(mod, rng, T, B, N, threads):
+    rows,q = rng.integers(0, 256, (T+1,N)).astype(np.uint8),rng.integers(-127, 128, 2*N).astype(np.int8)
+    mod.low_digits(rows, rng.integers(0, T+1, B), q, out := np.full(B, 7, np.int32))
+    return out,
+
+
 REAL = 'float32','float64'
+WAVE = list(itertools.product((0,1), (0.,-.3,.2), (0,1))) # one for each cell, the cubic term, sources
 WANTED = 'sbmcu','s','b','m','c','u',''
 CASES = dict(
     stream=('stream', run_stream, [('float32',),('uint8',),('int8',)]),
@@ -406,7 +492,13 @@ CASES = dict(
     is_recording=('binning', run_is_recording, [(0,0),(0,-1),(0,2**53),(0,999),(0,2**63-1),(1,9),(1,5<<16),(1,2<<32)]),
     unpack_events=('binning', run_unpack_events, [()]),
     curve_index=('order', run_curve_index, CURVES),
-    curve_cell=('order', run_curve_cell, CURVES))
+    **{k: ('scan', f, [()]) for k,f in dict(scan_digits=run_scan_digits, scan_bounds=run_scan_bounds, largest=run_largest,
+                                            dots_of=run_dots_of, low_digits=run_low_digits).items()},
+    curve_cell=('order', run_curve_cell, CURVES),
+    wave_steps=('wave', run_wave_steps, [(d,g,f,*o) for d,g,f in itertools.product(REAL, WAVES, (0,1)) for o in WAVE[f::2]]),
+    wave_sweeps=('wave', run_wave_sweeps, [(d,t,*o,k) for d,t,k in itertools.product(REAL, (0,1), (1,2,8)) for o in WAVE[k%2::2]]),
+    wave_rows=('wave_rows', run_wave_rows, [(d,a,f,*o) for d,a,f in itertools.product(REAL, (1,2,9), (0,1)) for o in WAVE[f::2]]),
+    wave_int_steps=('wave_int', run_wave_int, [(a,g,*t,e) for a in (1,2,3) for g in (0,8,16) for t in ((0,0),(200,0),(200,1)) for e in (0,1)]))
 
 
 def results(kernel, level, sizes, threads=1):
@@ -441,7 +533,7 @@ def test_levels_agree(kernel):
 
 
 @pytest.mark.parametrize('kernel', ('lif_forward','lif_backward','readout_forward','readout_backward','listed_products','listed_gradient','lif_int_forward','lif_states_forward','nearest_level','fake_quantize_rows','fake_quantize_back','code_rows','code_rows_back','event_products','dense_products','packed_event_products','fused_forward','fused_network','quantize_nonary','pack_nits','unpack_nits','pack_planes','unpack_planes',
-                                    'encode_digits','decode_digits','add_saturate','add_carries','multiply_nonary','dot_nits','curve_index','curve_cell'))
+                                    'encode_digits','decode_digits','add_saturate','add_carries','multiply_nonary','dot_nits','curve_index','curve_cell','wave_steps','wave_sweeps','wave_rows','wave_int_steps'))
 def test_threads_change_nothing(kernel):
     one = results(kernel, LEVELS[-1], (3,3,700))
     for threads in 2,5,16: assert results(kernel, LEVELS[-1], (3,3,700), threads)==one, threads
@@ -517,6 +609,15 @@ def apart_of(mod, kernel, levels=(-1,0,1)):
         unpack_events=(dict(data=u(40), events=o(8,2), state=o(2)), 'events state', ''),
         curve_index=(dict(x=i(8,3), bits=2, hilbert=1, h=o(8), num_threads=1), 'h', ''),
         curve_cell=(dict(h=o(8), bits=2, hilbert=1, x=i(8,3), num_threads=1), 'x', ''),
+        wave_steps=(dict(u=f(2,1,8), v=f(1,8), c=f(8), e=f(8), f=f(16), shape=np.array([2,2]), cells=o(1), src=f(3,1,2), law=(.1,0.,0.), steps=3, num_threads=1, top=8), 'u v', ''),
+        wave_sweeps=(dict(u=f(1,1,8), v=f(1,8), c=f(8), e=f(8), shape=np.array([2,2]), cells=o(1), src=f(3,1,2), law=(.1,0.,0.), steps=3, num_threads=1, depth=2), 'u v', ''),
+        wave_rows=(dict(u=f(2,8), v=f(8), c=f(8), e=f(8), near=i(4,4), f=f(16), cells=o(1), src=f(3,2), law=(.1,0.,0.), steps=3, num_threads=1, top=8), 'u v', ''),
+        wave_int_steps=(dict(u=i(2,1,8), v=i(1,8), kick=i(8), decay=i(8), shape=np.array([4]), cells=o(1), src=i(3,1,2), law=(4,0,False), steps=3, num_threads=1), 'v u', ''),
+        scan_digits=(dict(planes=u(1,4,32), q=l(8), out=i(32), num_threads=1), 'out', ''),
+        scan_bounds=(dict(dots=i(32), heads=np.zeros((1,2,32), np.int16), qh=f(2), per=f(5,32), law=f(5), est=f(32), bound=f(32), room=f(32), num_threads=1), 'est bound room', ''),
+        largest=(dict(est=f(8), n=8, at=o(4)), 'at', ''),
+        dots_of=(dict(x=f(4,8), at=o(3), q=d(8), out=d(3)), 'out', ''),
+        low_digits=(dict(rows=u(4,8), at=o(3), q=l(16), out=i(3)), 'out', ''),
         pack_rows=(dict(weight=l(4,10), words=np.zeros((4,2), np.uint16)), 'words', ''),
         packed_event_products=(dict(spk=u(4,8), words=np.zeros((8,2), np.uint16), out=i(4,10)), 'out', ''),
         nearest_level=(dict(x=f(8), levels=table, bounds=np.float32([-.5,.5]), table=table.copy(), out=f(8), clipped=o(3), rate=1., cells=i(0), num_threads=1), 'out clipped', ''),
@@ -565,6 +666,10 @@ def test_what_is_written_is_apart(kernel, level):
 OUTSIDE = dict(
     bin_events=[dict(splits=[1,4,8]), dict(splits=[0,9,8]), dict(splits=[0,4,9]), dict(splits=[0,8]), dict(b=1), dict(b=-1), dict(height=0), dict(width=0), dict(num_threads=0)],
     curve_index=[dict(bits=0), dict(bits=22), dict(num_threads=0), dict(h=[0]*7)], curve_cell=[dict(bits=0), dict(bits=22), dict(num_threads=0), dict(h=[0]*7)],
+    wave_int_steps=[dict(shape=[1]), dict(shape=[4,0]), dict(cells=[4]), dict(cells=[-1]), dict(kick=[65537]*8), dict(kick=[0]*3), dict(decay=[-1]*8), dict(decay=[0]*9), dict(src=[[[0,0]]]), dict(src=[[[0]]]*3), dict(law=(17,0,False)), dict(law=(-1,0,False)), dict(law=(4,2**30,True)), dict(law=(0,-1,False)), dict(steps=0), dict(num_threads=0)],
+    scan_digits=[dict(q=[0]*7), dict(out=[0]*31), dict(num_threads=0)], scan_bounds=[dict(qh=[0]*3), dict(law=[0]*4), dict(est=[0]*31), dict(num_threads=0)],
+    largest=[dict(n=9), dict(n=-1), dict(at=[0]*9)], dots_of=[dict(at=[0,4,0]), dict(at=[-1,0,0]), dict(q=[0]*7), dict(out=[0]*2)],
+    low_digits=[dict(at=[0,4,0]), dict(at=[-1,0,0]), dict(q=[0]*7), dict(out=[0]*2)],
     split_events=[dict(splits=[0]*7)], unpack_events=[dict(state=[9,0]), dict(state=[-1,0]), dict(state=[0]), dict(data=[0]*9)],
     fused_network=[dict(layers=l) for l in ([[8,32,31,0],[32,32,0,3]], [[8,32,0,4],[32,32,0,3]], [[8,32,0,0],[31,32,0,3]], [[7,32,0,0],[32,32,0,3]], [[8,0,0,0],[0,32,0,3]])]+[dict(classes=33), dict(classes=-1), dict(least=0), dict(steps=-1)],
     lif_int_forward=[dict(m=[65537]*8), dict(m=[-1]*8)],
@@ -576,6 +681,9 @@ OUTSIDE = dict(
     listed_gradient=[dict(rows=[0,4]), dict(rows=[-1,0]), dict(back=[0,2,1,2]), dict(back=[0,1,2]), dict(gb=[0]*7), dict(num_threads=0)],
     readout_backward=[dict(slope=np.inf), dict(surrogate=5), dict(detach_reset=2)],
     nearest_level=[dict(levels=[0,-1,1]), dict(levels=[-1,0,np.nan]), dict(bounds=[.5,-.5]), dict(bounds=[-.5,np.nan]), dict(rate=2.), dict(rate=np.nan), dict(rate=-1.)],
+    wave_steps=[dict(shape=[1,4]), dict(shape=[4,1]), dict(cells=[4]), dict(cells=[-1]), dict(c=[0]*3), dict(e=[0]*3), dict(f=[0]*8), dict(steps=0), dict(steps=-1), dict(num_threads=0), dict(top=4)],
+    wave_sweeps=[dict(shape=[1,4]), dict(shape=[2,2,1]), dict(cells=[4]), dict(cells=[-1]), dict(c=[0]*3), dict(e=[0]*3), dict(steps=0), dict(num_threads=0), dict(depth=0), dict(depth=65)],
+    wave_rows=[dict(near=[[0,0,0,4]]*4), dict(near=[[0,0,0,-1]]*4), dict(near=[[0,0,0]]*4), dict(cells=[4]), dict(cells=[-1]), dict(c=[0]*3), dict(e=[0]*3), dict(f=[0]*8), dict(steps=0), dict(num_threads=0), dict(top=4)],
     quantize_nonary=[dict(edges=[.5,1.5,1,3.5]), dict(edges=[0,1,2,3]), dict(edges=[.5,1.5,2.5,np.nan])],
     **{k: [dict(half=h) for h in (0,-4,-364,1,363,365,2**63-1)] for k in ('add_saturate','add_carries')})
 

@@ -401,10 +401,12 @@ def test_whatever_is_in_many_files(monkeypatch, tmp_path): mutations(monkeypatch
 
 # The command
 
-def test_the_command_writes_proves_and_says(tmp_path):
+def test_the_command_writes_proves_and_says(tmp_path, monkeypatch, capsys):
+    "The first in a process of its own, where simulators are imported; the others here, where they were"
     import json
     import subprocess
     import sys
+    from quarantion.cli import main
     net = replace(two_layers('ternary'), steps=10)
     net.save(tmp_path/'net.safetensors')
     soft = replace(net, layers=tuple(replace(l, reset='subtract') for l in net.layers))
@@ -413,9 +415,14 @@ def test_the_command_writes_proves_and_says(tmp_path):
     said = json.loads(export('net.safetensors', '--to', 'nir').stdout)
     assert said['proved'] and said['target']=='nir' and set(said['mismatches'])=={'quarantion',*HERE} and said==json.loads((tmp_path/'net-nir/proof.json').read_text())|dict(folder='net-nir')
     assert from_nir(tmp_path/'net-nir/net.nir').digest==net.digest
-    got = export('soft.safetensors', '--to', 'nir')
-    assert got.returncode==2 and '--reset zero' in got.stderr and not (tmp_path/'soft-nir').exists()
-    assert json.loads(export('soft.safetensors', '--to', 'nir-soft').stdout)['proved']
+    monkeypatch.chdir(tmp_path)
+    def here(to):
+        with pytest.raises(SystemExit) as e: main(['export', 'soft.safetensors', '--to', to, '--json'])
+        return e.value.code,*capsys.readouterr()
+    code,_,err = here('nir')
+    assert code==2 and '--reset zero' in err and not (tmp_path/'soft-nir').exists()
+    code,out,_ = here('nir-soft')
+    assert not code and json.loads(out)['proved']
 
 
 def test_what_the_page_shows():

@@ -1,6 +1,8 @@
 "Graphs of NIR that others wrote: read, run in float64 as those that wrote them run them, and made networks of."
 import contextlib
+import hashlib
 import io
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -179,6 +181,80 @@ def test_a_convolutional_network_by_sinabs():
             h = nn.functional.avg_pool2d(fired('6', nn.functional.conv2d(h, v['5'], padding=1)), 2)*4
             out.append(fired('12', fired('10', h.flatten(1)@v['9'].T)@v['11'].T).numpy())
         assert (got==np.stack(out)).all() and got.sum()>0
+
+
+# Files that rockpool and lava-dl wrote, whose own runs are stored as digests (how: stored/nir/made.md)
+
+DRIVE = (np.random.default_rng(0).random((1000,60,12))<.4).transpose(1,0,2).astype(float) # [T, B, N]
+
+
+def others(name, spk):
+    "Samples in which the tool that wrote a file fired otherwise"
+    made = json.loads((STORED/'made.json').read_text())[name]
+    each = [hashlib.blake2b(np.ascontiguousarray(s, np.uint8).tobytes(), digest_size=4).hexdigest() for s in spk.swapaxes(0, 1)]
+    return sum(a!=b for a,b in zip(each, made['each'].split(), strict=True)),made['spikes']
+
+
+def rockpool(p, x):
+    "Neurons as rockpool runs them, from what its file says of τ and θ: its r stands for 1"
+    a,b = (np.exp(-1e-3/p[k]) if k in p else 0. for k in ('tau_mem','tau_syn'))
+    if 'tau' in p: a = np.exp(-1e-3/p['tau'])
+    i = v = np.zeros(x[0].shape)
+    out = []
+    for now in x:
+        i = b*(i+now) if 'tau_syn' in p else now
+        v = a*v+i
+        s = np.maximum(np.floor(v/p['v_threshold']), 0)
+        v = v-s*p['v_threshold']
+        out.append(s)
+    return np.array(out)
+
+
+def test_rockpool_wrote():
+    "Fires as a plain loop of float64 does; rockpool itself runs in float32"
+    g = read_nir(STORED/'rockpool.nir')
+    got,h = NirRun(g, 'rockpool')(DRIVE[:,:,None]),DRIVE # its shapes have an axis of samples
+    for n in NirRun(g).order:
+        v = g.nodes[n].values
+        if 'weight' in v: h = h@v['weight'].T
+        elif 'v_threshold' in v: h = rockpool(v, h)
+    assert (got[:,:,0]==h).all()
+    differ,spikes = others('rockpool.nir', got[:,:,0])
+    assert differ<=10 and abs(got.sum()-spikes)<=20 and spikes>600_000, differ
+    one = replace(RULES['rockpool'], many=False)
+    net,want = network_from_nir(STORED/'rockpool.nir', one),NirRun(g, one).record(DRIVE[:,:20,None])
+    assert all((a.spk==b.spk.detach().numpy()).all() for a,b in zip(want, net.double().record(torch.tensor(DRIVE[:,:20,None]))))
+
+
+def lava(p, w, x):
+    "Neurons as lava-dl runs them, in whole numbers of 12 bits, whose leaks are cut towards 0"
+    leak = [4096-round(4096*1e-4/p[k][0]) for k in ('tau_syn','tau_mem')]
+    cut = lambda n: np.sign(n)*(np.abs(n)>>12)
+    i = v = np.zeros((x.shape[1],len(w)), np.int64)
+    out = []
+    for now in x:
+        i = cut(i*leak[0])+np.trunc(4096*(now@w.T)).astype(np.int64)
+        v = cut(v*leak[1])+i
+        s = v>4096*p['v_threshold']
+        v = v*~s
+        out.append(s*1.)
+    return np.array(out)
+
+
+def test_lava_dl_wrote():
+    "The file in float64 is a plain loop; lava-dl rounds states, and gives what a layer fires a step later"
+    g,h,f = read_nir(STORED/'lava.nir'),DRIVE,DRIVE
+    for w,n in ('0','1'),('2','3'):
+        w,p = g.nodes[w].values['weight'],g.nodes[n].values
+        h = lava(p, w, h)
+        units = [cuba({k:v[0] for k,v in p.items()}, RULES['lava'], c) for c in (f[:,:4]@w.T).reshape(len(f), -1).T]
+        f = np.array([[s for s,_ in u] for u in units]).T.reshape(len(f), 4, -1)
+    got = NirRun(g, 'lava')(DRIVE)
+    assert (got[:,:4]==f).all() and f.any()
+    late = lambda s: np.concatenate([np.zeros((2,*s.shape[1:])),s[:-2]])
+    assert others('lava.nir', late(h))[0]==0 and others('lava.nir', late(got))[0]<150 and others('lava.nir', got)[0]>900
+    net = network_from_nir(STORED/'lava.nir', 'lava').double()
+    assert (net(torch.tensor(DRIVE[:,:20]))[0].detach().numpy()==got[:,:20]).all()
 
 
 # Files that others write now

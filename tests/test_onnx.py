@@ -69,9 +69,36 @@ def test_other_numbers_of_steps(programs):
     assert prove_onnx(prog, to_onnx(prog), x).proved
     with pytest.raises(CheckError, match='12 steps, as were unrolled'): prove_onnx(prog, to_onnx(prog, form='unrolled'), x)
 
-def test_weights_take_half_a_byte(programs):
+def opset(f): return onnx.load_model_from_string(f.data).opset_import[0].version
+
+def test_weights_take_half_a_byte_or_a_quarter(programs):
+    assert {p:opset(to_onnx(prog)) for p,prog in programs[0].items()}==dict(int8=21, int4=21, nonary=21, ternary=25)
     sizes = {p:{t.name:len(t.raw_data) for t in onnx.load_model_from_string(to_onnx(prog).data).graph.initializer} for p,prog in programs[0].items()}
-    assert sizes['int8']['0.weight']==64*32 and all(sizes[p]['0.weight']==32*32 for p in ('int4','nonary','ternary'))
+    assert sizes['int8']['0.weight']==64*32 and all(sizes[p]['0.weight']==32*32 for p in ('int4','nonary')) and sizes['ternary']['0.weight']==32*16
+
+def ternary(net):
+    sign = lambda l: {k:np.sign(w) for k in ('weight','recurrent') if (w := getattr(l, k)).ndim>1 and w.size}
+    return replace(net, layers=tuple(replace(l, **sign(l)) for l in net.layers))
+
+def test_two_bits_of_every_kind(tmp_path):
+    "INT2 runs to the bit in onnxruntime: dense, convolutions and recurrent weights, in both forms; and comes back"
+    seen = collections.Counter()
+    for seed,net,x in drawn(range(24)):
+        try: net = ternary(net)
+        except CheckError: continue # thresholds or sums that codes of ±1 do not have
+        seen.update(networks.kinds([net]))
+        for form in FORMS:
+            f = to_onnx(net, form=form)
+            assert opset(f)==25 and not any(prove_onnx(net, f, x).mismatches.values()), (seed, form)
+            f.save(tmp_path)
+            assert from_onnx(tmp_path/'net.onnx').digest==net.digest
+    assert seen['recurrent 2'] and seen['recurrent 4'] and seen['sum']
+
+def test_ternary_files_of_opset_21_are_read(programs, tmp_path):
+    "As they were written before"
+    from quarantion.export import onnx as page
+    (tmp_path/'old.onnx').write_bytes(page._model(programs[0]['ternary'], 'scan', '', 21).SerializeToString())
+    assert from_onnx(tmp_path/'old.onnx').digest==programs[0]['ternary'].digest
 
 def test_nothing_saturates():
     "The largest pixels and weights, of which two products do not fit in 16 bits"
@@ -121,7 +148,7 @@ CHANGES = dict(
     cut=lambda m: setattr(initializer(m, '0.theta'), 'raw_data', b'123'), kind=lambda m: setattr(initializer(m, '0.theta'), 'data_type', 10), unknown=lambda m: setattr(initializer(m, '0.theta'), 'data_type', 999),
     gone=lambda m: m.graph.initializer.remove(initializer(m, '0.theta')), theta=lambda m: setattr(initializer(m, '0.theta'), 'raw_data', bytes(128)),
     more=lambda m: m.graph.node.add(op_type='Identity', input=['codes'], output=['more']), op=lambda m: setattr(m.graph.node[-1], 'op_type', 'ArgMin'),
-    order=lambda m: m.graph.node.reverse(), output=lambda m: m.graph.output.pop(), domain=lambda m: m.opset_import.add(domain='evil', version=1), function=lambda m: m.functions.add(name='f'),
+    order=lambda m: m.graph.node.reverse(), output=lambda m: m.graph.output.pop(), opset=lambda m: setattr(m.opset_import[0], 'version', 22), domain=lambda m: m.opset_import.add(domain='evil', version=1), function=lambda m: m.functions.add(name='f'),
     title=meta(lambda s: s.update(title=3)), form=meta(lambda s: s.update(form='x')), version=meta(lambda s: s.update(version=2)), no_layers=meta(lambda s: s.update(layers=[])),
     layers=meta(lambda s: s['layers'].append(3)), header=meta(lambda s: s['header'].update(steps=10**30)), in_shape=meta(lambda s: s['header'].update(in_shape=[2**31])), unit=meta(lambda s: s['arrays'][0].update(unit=['x']*32)),
     worth=meta(lambda s: s['arrays'][0]['unit'].__setitem__(0, .125)), no_seal=meta(lambda s: s.pop('seal')),
@@ -166,6 +193,15 @@ def test_bytes_that_were_changed(programs, tmp_path_factory, edits, share):
     try: net = from_onnx(path)
     except CheckError as e: assert '\n' not in str(e)
     else: assert net.digest==programs[0]['ternary'].digest
+
+def test_a_proof_makes_one_session(programs, monkeypatch):
+    import onnxruntime
+    from quarantion.export import onnx as page
+    made,begin = [],onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, 'InferenceSession', lambda *a, **k: made.append(1) or begin(*a, **k))
+    monkeypatch.setattr(page, '_AT_ONCE', 5000)
+    prog = programs[0]['int8']
+    assert prove_onnx(prog, to_onnx(prog), programs[1].x_test.numpy()).proved and len(made)==1
 
 def test_a_model_that_onnxruntime_refuses():
     with pytest.raises(CheckError, match='onnxruntime: model: expected one that it takes'): run_onnx(b'no model', np.zeros((1,1,3), int))

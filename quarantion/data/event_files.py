@@ -222,8 +222,10 @@ def read_npz(
     "A recording as arrays `t`, `x`, `y` and `p`; raises `CheckError`"
     data,where,shape = read_bytes(path),str(path),check_sensor(shape)
     arrays = dict(npz_arrays(data, where, 'txyp'))
+    del data # before there is anything more of its size
     try: e = make_events(**arrays)
     except CheckError as why: fail('arrays', where, found=str(why))
+    del arrays
     return whole_recording(e, shape, where, sort, empty)
 
 # %% ../../nbs/data/event_files.ipynb #d6d22a3c

@@ -15,10 +15,11 @@ from .parts.rules import LARGEST, Rules, shape_after, stepped
 from ..runtime.layer import Record
 
 # %% ../../nbs/export/graphs.ipynb #7ba04e13
-RULES = dict(nir=Rules(), snntorch=Rules(seconds=False, rest=True), spikingjelly=Rules(ties=True),
+RULES = dict(nir=Rules(), lava=Rules(), snntorch=Rules(seconds=False, rest=True), spikingjelly=Rules(ties=True),
              norse=Rules(dt=1e-3, seconds=False), # and files that Norse 1.1.0 writes, whose τ are dt times too short:
              norse_110=Rules(dt=1e-6, seconds=False), # and sinabs, whose time is in steps
-             sinabs=Rules(dt=1., reset='subtract', ties=True, decay='exp', whole=True, seconds=False, many=True))
+             sinabs=Rules(dt=1., reset='subtract', ties=True, decay='exp', whole=True, seconds=False, many=True),
+             rockpool=Rules(dt=1e-3, reset='subtract', ties=True, decay='exp', many=True, kept=True))
 
 # %% ../../nbs/export/graphs.ipynb #2c5b15b1
 def rules_of(

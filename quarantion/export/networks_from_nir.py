@@ -6,13 +6,14 @@
 __all__ = ['network_from_nir']
 
 # %% ../../nbs/export/networks_from_nir.ipynb #261bcd81
+from functools import partial
 import numpy as np
 import torch
 from torch import nn
 from ..checks import check_range, fail, typed
 from .graphs import NirRun
 from .parts.graph import NEURONS, NirGraph, read_nir
-from .parts.rules import Rules
+from .parts.rules import Rules, current_gain, gain_of, share_of
 from ..spikes.network import Network
 from ..spikes.synaptic import neurons_with
 
@@ -43,19 +44,15 @@ def _pooling(p, where):
     return nn.AvgPool2d(kernel, pair('stride'), border)
 
 # %% ../../nbs/export/networks_from_nir.ipynb #fe3d2dd7
-def _share(tau, rules): return rules.dt/tau if rules.decay=='euler' else 1-np.exp(-rules.dt/tau)
-
-def _gain(share, rules): return 1. if rules.whole else share
-
-_LEAK = dict(LIF=lambda p,r: (_share(p['tau'], r),p['r']*_gain(_share(p['tau'], r), r)),
+_LEAK = dict(LIF=lambda p,r: (share_of(p['tau'], r),p['r']*gain_of(p['tau'], r)),
              IF=lambda p,r: (0.,p['r']*(r.dt if r.seconds else 1.)),
-             CubaLIF=lambda p,r: (_share(p['tau_mem'], r),p['r']*_gain(_share(p['tau_mem'], r), r)))
+             CubaLIF=lambda p,r: (share_of(p['tau_mem'], r),p['r']*gain_of(p['tau_mem'], r)))
 _LEAK |= dict(LI=_LEAK['LIF'], I=_LEAK['IF']) # the share that leaks, and what input is multiplied by
 
-def _one(v):
-    "A number, where all are the same"
+def _one(v, shape):
+    "A number, where all are the same; else one for each neuron"
     v = np.asarray(v, dtype=float)
-    return float(v.flat[0]) if (v==v.flat[0]).all() else _tensor(v)
+    return float(v.flat[0]) if (v==v.flat[0]).all() else _tensor(np.broadcast_to(v, shape))
 
 def _below(top):
     "The next smaller thresholds in the dtype of the network, which is not that of the graph"
@@ -68,15 +65,15 @@ def _zero(p, k, where):
 # %% ../../nbs/export/networks_from_nir.ipynb #1dfd35ab
 _OTHERS = "rules= has dt, such as 'norse_110' for files that Norse 1.1.0 wrote"
 
-def _neurons(node, rules, factor, back, where):
-    "Neurons of one node"
-    p,fires = node.values,'v_threshold' in node.values
+def _neurons(node, rules, factor, back, where, shape):
+    "Neurons of one node, of a shape"
+    p,fires,one = node.values,'v_threshold' in node.values,partial(_one, shape=shape)
     for k in ('v_leak','v_reset'): _zero(p, k, where)
     leak,gain = _LEAK[node.kind](p, rules)
     alpha,own = None,leak
     if node.kind=='CubaLIF':
-        syn = _share(p['tau_syn'], rules)
-        alpha,gain = _one(1-syn),gain*p.get('w_in', 1.)*_gain(syn, rules)
+        syn = share_of(p['tau_syn'], rules)
+        alpha,gain = one(1-syn),gain*p.get('w_in', 1.)*current_gain(p['tau_syn'], rules)
         leak = np.maximum(leak, syn)
     with np.errstate(divide='ignore', invalid='ignore'): top = p['v_threshold']/gain/factor if fires else np.ones(1)
     right = np.all((top>0)&(top<np.inf)) and np.all((leak>=0)&(leak<=1))
@@ -84,7 +81,7 @@ def _neurons(node, rules, factor, back, where):
         found = ', '.join(f'{k} from {np.min(p[k]):.3g} s' for k in p if k.startswith('tau'))
         fail('`r`, `tau`', where, f'a threshold above 0, τ ≥ dt ({_OTHERS})', f'{found or "others"}; dt {rules.dt:g} s')
     if rules.ties: top = _below(top)
-    new = neurons_with(alpha, back, beta=_one(1-own), threshold=_one(top), reset=rules.reset if fires else 'none')
+    new = neurons_with(alpha, back, beta=one(1-own), threshold=one(top), reset=rules.reset if fires else 'none')
     return new.double(),1. if fires else gain*factor
 
 # %% ../../nbs/export/networks_from_nir.ipynb #1c8aeb8a
@@ -155,7 +152,8 @@ def _layers(run):
     for n in names:
         node = run.nodes[n]
         _check_place(run, names, n)
-        if node.kind in NEURONS: new,factor = _neurons(node, run.rules, factor, _way_back(run, n), f'node {n}')
+        if node.kind in NEURONS:
+            new,factor = _neurons(node, run.rules, factor, _way_back(run, n), f'node {n}', run.shapes[n])
         else: new,factor = _plain(node, factor, f'node {n}')
         if node.kind in ('I','LI'): factor = _readout(out[-1] if out else None, factor, f'node {n}')
         if new is not None: out.append(new)

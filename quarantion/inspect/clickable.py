@@ -10,6 +10,7 @@ import base64, json, zlib
 from dataclasses import dataclass
 import numpy as np
 from ..checks import fail, typed
+from .parts.alone import GROUND, MODEL
 from .raster_canvas import DARK_INK, LIGHT_INK, RASTER, raster_kinds
 from .recordings import record_programs
 
@@ -36,20 +37,8 @@ def _data(layers, labels, sample):
 _PAGE = r'''
 const bytes = s => Uint8Array.from(atob(s), c => c.charCodeAt(0));
 const floats = s => new Float32Array(bytes(s).buffer);
-function modelOf(d, ink) {
-  const kept = {data: bytes(d.kinds), shape: d.shape, names: [], colours: ink, label: 'Spikes of a layer',
-                margins: [0, 0], neuron: d.neuron, step: d.step}, hears = {};
-  return { get: k => kept[k], save_changes() {}, off() {},
-    on(name, f) { (hears[name] ||= []).push(f); },
-    set(k, v) { if (kept[k] !== v) { kept[k] = v; for (const f of hears['change:'+k] || []) f(); } } };
-}
-function isDark(el) {                                     // the first ground that is not transparent
-  for (let e = el; e; e = e.parentElement) {
-    const [r, g, b, a=1] = getComputedStyle(e).backgroundColor.match(/[\d.]+/g).map(Number);
-    if (a > 0) return r+g+b < 382;
-  }
-  return matchMedia('(prefers-color-scheme: dark)').matches;
-}
+const keptOf = (d, ink) => ({data: bytes(d.kinds), shape: d.shape, names: [], colours: ink, label: 'Spikes of a layer',
+  margins: [0, 0], neuron: d.neuron, step: d.step});
 function legend(model, el, d) {                           // what the colours of the spikes are
   const draw = () => {
     el.textContent = '';
@@ -117,7 +106,7 @@ _POINTED = r'''
 # %% ../../nbs/inspect/clickable.ipynb #c1ab000f
 _START = """
 const el = document.getElementById(%(name)s), d = %(data)s, inks = [%(light)s, %(dark)s];
-const model = modelOf(d, inks[+isDark(el)]);
+const model = modelOf(keptOf(d, inks[+isDark(el)]));
 el.textContent = '';
 for (const part of [e => legend(model, e, d), e => render({model, el: e}), e => trace(model, e, d)]) {
   const box = document.createElement('div');
@@ -146,7 +135,7 @@ class Clickable:
         start = _START%dict(name=js(self.name), data=js(self.data), light=js(LIGHT_INK), dark=js(DARK_INK))
         none = 'Spikes and membranes are drawn here where JavaScript runs.'
         return (f'<div id="{self.name}" class="quarantion-clickable" style="max-width:960px">{none}</div>\n'
-                f'<script type="module">{RASTER}{_PAGE}{_TRACE}{_POINTED}{start}</script>')
+                f'<script type="module">{RASTER}{MODEL}{GROUND}{_PAGE}{_TRACE}{_POINTED}{start}</script>')
 
     def _repr_html_(self): return self.to_html()
 

@@ -5,17 +5,18 @@
 # %% auto #0
 __all__ = ['scan_digits', 'scan_bounds', 'largest', 'dots_of', 'low_digits']
 
-# %% ../../nbs/kernels/scan.ipynb #f4ed3a6d
+# %% ../../nbs/kernels/scan.ipynb #217521d9
 import cython
 import numpy as np
 from cython.parallel import prange
 from ..checks import fail
-from .parts.shapes import Held, check_apart, check_between, check_length, held1, held3
+from .parts.shapes import Held, check_apart, check_between, check_length, held1, held2, held3
 
-# %% ../../nbs/kernels/scan.ipynb #13b34aa2
+# %% ../../nbs/kernels/scan.ipynb #9501bb30
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+@cython.locals(a=cython.short, b=cython.short, j=cython.Py_ssize_t, k=cython.Py_ssize_t, v=cython.Py_ssize_t)
 def _thirty_two(
     p:cython.const[cython.uchar][:, :, ::1], g:cython.Py_ssize_t, q:cython.const[cython.schar][::1], less:cython.int,
     out:cython.int[::1]
@@ -23,11 +24,6 @@ def _thirty_two(
     "Products of 32 vectors"
     few: cython.short[32] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
     whole: cython.int[32] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
-    a: cython.short
-    b: cython.short
-    j: cython.Py_ssize_t
-    k: cython.Py_ssize_t
-    v: cython.Py_ssize_t
     n: cython.Py_ssize_t = p.shape[1]
     for v in range(32): whole[v] = -less
     for k in range(0, n, 16):
@@ -40,7 +36,7 @@ def _thirty_two(
         for v in range(32): whole[v] = whole[v]+few[v]
     for v in range(32): out[32*g+v] = whole[v]
 
-# %% ../../nbs/kernels/scan.ipynb #cf1ed434
+# %% ../../nbs/kernels/scan.ipynb #3577e7a7
 def scan_digits(
     planes:cython.const[cython.uchar][:, :, ::1], # Digits +4, two a byte, 32 vectors side by side `[N/32, n/2, 32]`
     q:cython.const[cython.schar][::1], # The question `[n]`
@@ -61,11 +57,12 @@ def scan_digits(
     for g in prange(planes.shape[0], nogil=True, schedule='static', num_threads=num_threads):
         _thirty_two(planes, g, q, less, out)
 
-# %% ../../nbs/kernels/scan.ipynb #4d3c7d5c
+# %% ../../nbs/kernels/scan.ipynb #7a46deb5
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 @cython.cdivision(True)
+@cython.locals(a=cython.float, r=cython.float, j=cython.Py_ssize_t, v=cython.Py_ssize_t)
 def _bounds(
     dots:cython.const[cython.int][::1], heads:cython.const[cython.short][:, :, ::1], qh:cython.const[cython.float][::1],
     per:cython.const[cython.float][:, ::1], law:cython.const[cython.float][::1], g:cython.Py_ssize_t,
@@ -73,24 +70,20 @@ def _bounds(
 )->cython.void:
     "Of 32 vectors"
     top: cython.float[32] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
-    a: cython.float
-    r: cython.float
-    j: cython.Py_ssize_t
-    v: cython.Py_ssize_t
     o: cython.Py_ssize_t = 32*g
     for v in range(32): top[v] = 0
     for j in range(heads.shape[1]):
         a = qh[j]
         for v in range(32): top[v] = top[v] + a*heads[g,j,v]
     for v in range(32):
-        a = law[0]*dots[o+v]
+        a = law[0]*cython.cast(cython.float, dots[o+v])
         est[o+v] = top[v]+per[0,o+v]*a
         a = a*per[2,o+v]
         r = law[1]-a*a
         room[o+v] = per[1,o+v]*per[1,o+v]*(r if r>0 else 0)
         bound[o+v] = est[o+v]+law[2]*per[3,o+v]+law[3]*per[4,o+v]+law[4]
 
-# %% ../../nbs/kernels/scan.ipynb #15857dea
+# %% ../../nbs/kernels/scan.ipynb #37abed82
 def scan_bounds(
     dots:cython.const[cython.int][::1], # What `scan_digits` found `[N]`
     heads:cython.const[cython.short][:, :, ::1], # First numbers, 32 vectors side by side `[N/32, h, 32]`
@@ -109,11 +102,14 @@ def scan_bounds(
     for name,n in (('heads',32*heads.shape[0]),('per',per.shape[1]),('est',est.shape[0])): check_length(name, n, N, N)
     for name,n in (('bound',bound.shape[0]),('room',room.shape[0])): check_length(name, n, N, N)
     check_length('qh', qh.shape[0], heads.shape[1], heads.shape[1]); check_length('law', law.shape[0], 5, 5)
+    lies: Held[8] = [held1(dots), held3(heads), held1(qh), held2(per), held1(law), held1(est), held1(bound),
+                     held1(room)]
+    check_apart(('dots','heads','qh','per','law','est','bound','room'), lies, 5, 8, 0)
     g: cython.Py_ssize_t
     for g in prange(N//32, nogil=True, schedule='static', num_threads=num_threads):
         _bounds(dots, heads, qh, per, law, g, est, bound, room)
 
-# %% ../../nbs/kernels/scan.ipynb #901e1a02
+# %% ../../nbs/kernels/scan.ipynb #4db8ee6a
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -131,20 +127,18 @@ def _sink(
         i = j
     at[i] = x
 
-# %% ../../nbs/kernels/scan.ipynb #8a1a46f1
+# %% ../../nbs/kernels/scan.ipynb #80b992e0
+@cython.locals(i=cython.Py_ssize_t, j=cython.Py_ssize_t, stop=cython.Py_ssize_t, more=cython.int, bar=cython.float)
 def largest(
     est:cython.const[cython.float][::1], # Numbers `[N]`, none of them NaN
     n:cython.Py_ssize_t, # Of them, from the first one on
     at:cython.longlong[::1] # Out: where the largest stand, in no order `[k]`, k ≤ n
 ):
     "Places of the largest numbers; of equal ones the first stay. Raises `CheckError`"
-    check_between('n', n, 0, est.shape[0]); check_between('k', at.shape[0], 0, n)
+    check_between('n', n, 0, est.shape[0]); check_length('at', at.shape[0], at.shape[0] if at.shape[0]<n else n, n)
+    lies: Held[2] = [held1(est), held1(at)]
+    check_apart(('est','at'), lies, 1, 2, 0)
     k: cython.Py_ssize_t = at.shape[0]
-    i: cython.Py_ssize_t
-    j: cython.Py_ssize_t
-    stop: cython.Py_ssize_t
-    more: cython.int
-    bar: cython.float
     for i in range(k): at[i] = i
     for i in range(k//2-1, -1, -1): _sink(at, est, i, k)
     i = k
@@ -159,7 +153,8 @@ def largest(
                 _sink(at, est, 0, k)
         i = stop
 
-# %% ../../nbs/kernels/scan.ipynb #f417d5ba
+# %% ../../nbs/kernels/scan.ipynb #7a58aa7b
+@cython.locals(i=cython.Py_ssize_t, j=cython.Py_ssize_t, v=cython.Py_ssize_t, r=cython.Py_ssize_t)
 def dots_of(
     x:cython.const[cython.float][:, ::1], # Vectors `[N, D]`
     at:cython.const[cython.longlong][::1], # Which `[M]`
@@ -170,11 +165,9 @@ def dots_of(
     M: cython.Py_ssize_t = at.shape[0]
     D: cython.Py_ssize_t = x.shape[1]
     check_length('out', out.shape[0], M, M); check_length('q', q.shape[0], D, D)
+    lies: Held[4] = [held2(x), held1(at), held1(q), held1(out)]
+    check_apart(('x','at','q','out'), lies, 3, 4, 0)
     part: cython.double[16] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
-    i: cython.Py_ssize_t
-    j: cython.Py_ssize_t
-    v: cython.Py_ssize_t
-    r: cython.Py_ssize_t
     for i in range(M):
         r = at[i]
         check_between('at', r, 0, x.shape[0]-1)
@@ -185,7 +178,8 @@ def dots_of(
         for v in range(1, 16): part[0] = part[0]+part[v]
         out[i] = part[0]
 
-# %% ../../nbs/kernels/scan.ipynb #ba8d047b
+# %% ../../nbs/kernels/scan.ipynb #7005b5e6
+@cython.locals(i=cython.Py_ssize_t, j=cython.Py_ssize_t, r=cython.Py_ssize_t, s=cython.int)
 def low_digits(
     rows:cython.const[cython.uchar][:, ::1], # Lower digits +4, two a byte `[N, n/2]`
     at:cython.const[cython.longlong][::1], # Which `[M]`
@@ -197,10 +191,8 @@ def low_digits(
     n: cython.Py_ssize_t = rows.shape[1]
     check_length('out', out.shape[0], M, M); check_length('q', q.shape[0], 2*n, 2*n)
     check_between('n', n, 0, 2**17)
-    i: cython.Py_ssize_t
-    j: cython.Py_ssize_t
-    r: cython.Py_ssize_t
-    s: cython.int
+    lies: Held[4] = [held2(rows), held1(at), held1(q), held1(out)]
+    check_apart(('rows','at','q','out'), lies, 3, 4, 0)
     for i in range(M):
         r = at[i]
         check_between('at', r, 0, rows.shape[0]-1)

@@ -11,6 +11,8 @@ import numpy as np
 from cython.parallel import prange
 from ..checks import fail
 from .parts.around import add_inner, add_pair, sums_around
+from .parts.blocks import Block, block_at, block_of, blocks_in, check_fields
+from .parts.blocks import each_of, edge_of, line_of, mode_of
 from .parts.kick import Wave, force_of, kicks
 from .parts.shapes import Held, check_apart, check_between, check_length, held1, held2, held3
 
@@ -19,58 +21,18 @@ _real = cython.fused_type(cython.float, cython.double)
 
 # %% ../../nbs/kernels/wave.ipynb #b57fc7a4
 @cython.cfunc
-def _block(shape, top):
-    "Numbers of a block: the last axes that have at most `top`, or a piece of the last one"
-    m = 2
-    for n in list(shape)[::-1]:
-        if m*n>top: break
-        m = m*n
-    return m if m>2 else top//2*2
-
-@cython.cfunc
-def _each(v, m, size): # what is the same everywhere, for each number of a block
-    return v if len(v)==size else np.full(m, v[0], v.dtype)
-
-@cython.cfunc
 def _law(B, size, E, sides, law)->Wave:
     return Wave(size=size, batch=B, sources=E, sides=sides, dt=law[0], kerr=law[1], saturation=law[2])
-
-@cython.cfunc
-def _flat(a): return np.asarray(a).reshape(-1)
 
 # %% ../../nbs/kernels/wave.ipynb #ce64a786
 @cython.cfunc
 def _check(u, v, c, e, f, shape, cells, src, steps, num_threads, top):
     size = u.shape[2]
-    check_between('K', u.shape[0], 2, 0); check_between('steps', steps, 1, 0)
-    check_between('num_threads', num_threads, 1, 1024); check_between('top', top, 8, 0)
-    for i in range(len(shape)): check_between(f'shape[{i}]', shape[i], 2, 0)
-    if not len(shape) or 2*int(np.prod(np.asarray(shape)))!=size:
-        fail('`u`', expected=f'two numbers for each cell of {[*map(int, shape)]}', found=size)
-    if (v.shape[0],v.shape[1])!=(u.shape[1],size):
-        fail('`v`', expected=f'shape {(u.shape[1], size)}', found=(v.shape[0], v.shape[1]))
+    check_fields(u.shape, v.shape, src.shape, shape, cells, steps, num_threads)
+    check_between('top', top, 8, 0)
     check_length('c', c.shape[0], size, 1); check_length('e', e.shape[0], size, 1)
     check_length('f', f.shape[0], 0, len(shape)*size)
-    if (src.shape[1],src.shape[2])!=(u.shape[1],2*len(cells)):
-        found = src.shape[0],src.shape[1],src.shape[2]
-        fail('`src`', expected=f'shape (T, {u.shape[1]}, {2*len(cells)})', found=found)
-    if len(cells): check_length('src', src.shape[0], steps, steps)
-    for i in range(len(cells)): check_between(f'cells[{i}]', cells[i], cells[i-1]+1 if i else 0, size//2-1)
-    return _block(shape, top)
-
-# %% ../../nbs/kernels/wave.ipynb #a42268c3
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _edge(n:cython.Py_ssize_t, k:cython.Py_ssize_t, of:cython.Py_ssize_t)->cython.Py_ssize_t:
-    "Where the share of thread `k` begins"
-    return n*k//of
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _mode(t:cython.Py_ssize_t, steps:cython.Py_ssize_t)->cython.int: # the first, one in between, or behind the last
-    return 0 if t==0 else 2 if t==steps else 1
+    return block_of(shape, top)
 
 # %% ../../nbs/kernels/wave.ipynb #597b4e13
 @cython.cfunc
@@ -85,23 +47,17 @@ def _blocks(
 )->cython.void:
     "A step `t` of the blocks that thread `k` of `of` has"
     last: cython.Py_ssize_t = 2*shape[shape.shape[0]-1]
-    line: cython.Py_ssize_t = m if m>last else last # a block, or what is cut into pieces
-    each: cython.Py_ssize_t = (line+m-1)//m
-    n: cython.Py_ssize_t = q.size//line*each
+    n: cython.Py_ssize_t = q.batch*blocks_in(q.size, last, m)
     i: cython.Py_ssize_t
-    b: cython.Py_ssize_t
-    x: cython.Py_ssize_t
-    l: cython.Py_ssize_t
     base: cython.Py_ssize_t
-    for i in range(_edge(q.batch*n, k, of), _edge(q.batch*n, k+1, of)):
-        b = i//n
-        x = i%n//each*line + i%n%each*m
-        l = min(m, line-i%n%each*m)
-        base = (t%K*q.batch+b)*q.size
-        sums_around(w, k*m, u, base, x, l, f, shape, q.size)
-        force_of(w, k*m, u, base+x, c, x if c.shape[0]==q.size else 0, l, q.sides, q.kerr, q.saturation)
-        kicks(w, k*m, u, base+x, ((t+1)%K*q.batch+b)*q.size+x, v, b*q.size+x, b*q.size+x,
-              e, x, l, q, cells, src, t, b, mode)
+    at: Block
+    for i in range(edge_of(n, k, of), edge_of(n, k+1, of)):
+        at = block_at(i, q.size, last, m)
+        base = (t%K*q.batch+at.row)*q.size
+        sums_around(w, k*m, u, base, at.x, at.m, f, shape, q.size)
+        force_of(w, k*m, u, base+at.x, c, at.x if c.shape[0]==q.size else 0, at.m, q.sides, q.kerr, q.saturation)
+        kicks(w, k*m, u, base+at.x, ((t+1)%K*q.batch+at.row)*q.size+at.x, v, at.row*q.size+at.x, at.row*q.size+at.x,
+              e, at.x, at.m, q, cells, src, t, at.row, mode)
 
 # %% ../../nbs/kernels/wave.ipynb #ea1db0dc
 def wave_steps(
@@ -120,20 +76,20 @@ def wave_steps(
 ):
     "Run fields over time; raises `CheckError` for arrays that do not fit"
     m: cython.Py_ssize_t = _check(u, v, c, e, f, shape, cells, src, steps, num_threads, top)
-    lies: Held[6] = [held1(c), held1(e), held1(f), held3(src), held2(v), held3(u)]
-    check_apart(('c','e','f','src','v','u'), lies, 4, 6, 0)
+    lies: Held[8] = [held1(c), held1(e), held1(f), held1(shape), held1(cells), held3(src), held2(v), held3(u)]
+    check_apart(('c','e','f','shape','cells','src','v','u'), lies, 6, 8, 0)
     q: Wave = _law(u.shape[1], u.shape[2], cells.shape[0], 0 if f.shape[0] else 2*shape.shape[0], law)
-    us: _real[::1] = _flat(u)
-    vs: _real[::1] = _flat(v)
-    xs: cython.const[_real][::1] = _flat(src)
-    cs: cython.const[_real][::1] = _each(np.asarray(c), m, u.shape[2])
-    es: cython.const[_real][::1] = _each(np.asarray(e), m, u.shape[2])
+    us: _real[::1] = line_of(u)
+    vs: _real[::1] = line_of(v)
+    xs: cython.const[_real][::1] = line_of(src)
+    cs: cython.const[_real][::1] = each_of(np.asarray(c), m, u.shape[2])
+    es: cython.const[_real][::1] = each_of(np.asarray(e), m, u.shape[2])
     w: _real[::1] = np.empty(num_threads*m, np.asarray(u).dtype)
     t: cython.Py_ssize_t
     i: cython.Py_ssize_t
     for t in range(steps+1):
         for i in prange(num_threads, nogil=True, schedule='static', num_threads=num_threads):
-            _blocks(w, m, i, num_threads, us, vs, cs, es, f, shape, cells, xs, q, t, u.shape[0], _mode(t, steps))
+            _blocks(w, m, i, num_threads, us, vs, cs, es, f, shape, cells, xs, q, t, u.shape[0], mode_of(t, steps))
 
 # %% ../../nbs/kernels/wave.ipynb #5166e688
 @cython.cfunc
@@ -245,10 +201,10 @@ def _sweeps(
         d = min(depth, steps-t)
         for b in range(q.batch):
             for i in prange(num_threads, nogil=True, schedule='static', num_threads=num_threads):
-                _around_rows(w, i*o, u, v, b*q.size, _edge(n, i, num_threads), _edge(n, i+1, num_threads), n, m, d)
+                _around_rows(w, i*o, u, v, b*q.size, edge_of(n, i, num_threads), edge_of(n, i+1, num_threads), n, m, d)
             for i in prange(num_threads, nogil=True, schedule='static', num_threads=num_threads):
-                _sweep(w, i*o, u, v, c, e, f, cells, src, q, b, _edge(n, i, num_threads),
-                       _edge(n, i+1, num_threads)-_edge(n, i, num_threads), n, d, t)
+                _sweep(w, i*o, u, v, c, e, f, cells, src, q, b, edge_of(n, i, num_threads),
+                       edge_of(n, i+1, num_threads)-edge_of(n, i, num_threads), n, d, t)
         t += d
     for i in prange(num_threads, nogil=True, schedule='static', num_threads=num_threads):
         _blocks(w, m, i, num_threads, u, v, c, e, f, shape, cells, src, q, steps, 1, 2)
@@ -278,14 +234,14 @@ def wave_sweeps(
 ):
     "`wave_steps` of a sheet, several steps in one sweep; raises `CheckError` for arrays that do not fit"
     m: cython.Py_ssize_t = _check_sheet(u, v, c, e, shape, cells, src, steps, num_threads, depth)
-    lies: Held[5] = [held1(c), held1(e), held3(src), held2(v), held3(u)]
-    check_apart(('c','e','src','v','u'), lies, 3, 5, 0)
+    lies: Held[7] = [held1(c), held1(e), held1(shape), held1(cells), held3(src), held2(v), held3(u)]
+    check_apart(('c','e','shape','cells','src','v','u'), lies, 5, 7, 0)
     q: Wave = _law(u.shape[1], u.shape[2], cells.shape[0], 4, law)
-    us: _real[::1] = _flat(u)
-    vs: _real[::1] = _flat(v)
-    xs: cython.const[_real][::1] = _flat(src)
-    cs: cython.const[_real][::1] = _each(np.asarray(c), m, u.shape[2])
-    es: cython.const[_real][::1] = _each(np.asarray(e), m, u.shape[2])
+    us: _real[::1] = line_of(u)
+    vs: _real[::1] = line_of(v)
+    xs: cython.const[_real][::1] = line_of(src)
+    cs: cython.const[_real][::1] = each_of(np.asarray(c), m, u.shape[2])
+    es: cython.const[_real][::1] = each_of(np.asarray(e), m, u.shape[2])
     d: cython.Py_ssize_t = depth if depth<shape[0] else shape[0]
     w: _real[::1] = np.empty(num_threads*(9*d+3)*m, np.asarray(u).dtype)
     _sweeps(w, us, vs, cs, es, cs[:0], shape, cells, xs, q, steps, d, num_threads)

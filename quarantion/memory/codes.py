@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['TOPS', 'unit_rows', 'new_axes', 'best_code', 'encode_rows']
 
-# %% ../../nbs/memory/codes.ipynb #72bf8f4c
+# %% ../../nbs/memory/codes.ipynb #fa778082
 import numpy as np
 from typing import NamedTuple
 from ..checks import as_array, check_range, fail, typed
 
-# %% ../../nbs/memory/codes.ipynb #5170b4b6
+# %% ../../nbs/memory/codes.ipynb #eb6e7cfa
 @typed
 def unit_rows(
     x, # Vectors `[N, D]`, real, D ≥ 2
@@ -29,7 +29,7 @@ def unit_rows(
     a /= most[:,None] # so that squares neither vanish nor overflow
     return (a/np.sqrt((a*a).sum(1, keepdims=True))).astype(np.float32)
 
-# %% ../../nbs/memory/codes.ipynb #1843eec5
+# %% ../../nbs/memory/codes.ipynb #d7802b1d
 @typed
 def new_axes(
     x, # Vectors of length 1 `[N, D]`, or some of them
@@ -52,7 +52,7 @@ def new_axes(
     q,r = np.linalg.qr(some)
     return np.ascontiguousarray((q*np.where(np.diag(r)<0, -1., 1.)).T)
 
-# %% ../../nbs/memory/codes.ipynb #c2d56302
+# %% ../../nbs/memory/codes.ipynb #02bffcd5
 TOPS = dict(ternary=1, nonary=4, int4=7) # largest level
 
 def _best(y, steps, top):
@@ -80,7 +80,7 @@ def best_code(
     steps = np.concatenate([turns*(1-1e-12),turns*(1+1e-12)])[::-1] # the shorter code comes first
     return _best(y[None], np.sort(steps)[::-1][None], top)[0][0]
 
-# %% ../../nbs/memory/codes.ipynb #014e0d00
+# %% ../../nbs/memory/codes.ipynb #dd8079c3
 class Codes(NamedTuple):
     "Vectors in few levels, and what they leave out"
     digit:np.ndarray # Upper digits c `[N, n]`, int8
@@ -91,7 +91,7 @@ class Codes(NamedTuple):
     e2:np.ndarray # With what that leaves, rounded up
     size:np.ndarray # ‖y‖, rounded up
 
-# %% ../../nbs/memory/codes.ipynb #a180a57b
+# %% ../../nbs/memory/codes.ipynb #ee710443
 def _up(v): # to float32, never below
     return np.nextafter(v.astype(np.float32), np.float32(np.inf))
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ask', 'read_all', 'Index', 'load_index']
 
-# %% ../../nbs/memory/exact.ipynb #f6384102
+# %% ../../nbs/memory/exact.ipynb #6354a17b
 import math
 import numpy as np
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from .codes import new_axes, unit_rows
 from .table import ROW, Table, encoded, two_a_byte
 from ..nonary.nits import pack, unpack
 
-# %% ../../nbs/memory/exact.ipynb #0c7ee3f1
+# %% ../../nbs/memory/exact.ipynb #6f8293e1
 class Asked(NamedTuple):
     "A question as the kernels have it"
     q:np.ndarray # Its numbers `[D]`, float64, length 1
@@ -24,7 +24,7 @@ class Asked(NamedTuple):
     ints:np.ndarray # The rest in eight bits `[n]`, int8
     law:np.ndarray # δ, ‖δq₈‖², ‖ε‖, ‖q_h‖ and the slack `[5]`, float32
 
-# %% ../../nbs/memory/exact.ipynb #af98b836
+# %% ../../nbs/memory/exact.ipynb #0eecd2ca
 def ask(
     q:np.ndarray, # A question of length 1 `[D]`, float64
     axes:np.ndarray, # As `new_axes` makes them
@@ -42,7 +42,7 @@ def ask(
     up = [law[0],*(np.nextafter(np.float32(v), np.float32(9)) for v in law[1:])]
     return Asked(q, (z[:h]*worth).astype(np.float32), ints.astype(np.int8), np.array(up, np.float32))
 
-# %% ../../nbs/memory/exact.ipynb #06221c0b
+# %% ../../nbs/memory/exact.ipynb #cca69f9b
 class Proof(NamedTuple):
     "Why nothing that was left out can be among the nearest"
     tau:np.ndarray # The score that one had to reach `[B]`
@@ -55,7 +55,7 @@ class Hits(NamedTuple):
     scores:np.ndarray # Cosines `[B, k]`, float64
     proof:Proof
 
-# %% ../../nbs/memory/exact.ipynb #3fad5342
+# %% ../../nbs/memory/exact.ipynb #2780f59c
 def read_all(
     t:Table, # Columns
     a:Asked, # A question
@@ -75,7 +75,7 @@ def _exact(t, a, at): # products of some, float64
     dots_of(t.rows['x'], at, a.q, out)
     return out
 
-# %% ../../nbs/memory/exact.ipynb #277b7132
+# %% ../../nbs/memory/exact.ipynb #e218dd89
 def _second(t, a, cand, dots, est):
     "What products can be at most by both digits, float64"
     d2,per,per2 = np.empty(len(cand), np.int32),t.rows['per'][cand],t.rows['per2'][cand].astype(np.float64)
@@ -85,7 +85,7 @@ def _second(t, a, cand, dots, est):
     both = 9*dots[cand].astype(np.float64)+d2
     return head+per2[:,0]*delta*both+per2[:,1]*math.sqrt(len2)+eps*per[:,3]+qh*per[:,4]+2*slack
 
-# %% ../../nbs/memory/exact.ipynb #791710d3
+# %% ../../nbs/memory/exact.ipynb #04ab2375
 def _one(t, a, k, threads):
     "Places and scores of the nearest, and the proof, of one question"
     dots,est,bound = read_all(t, a, threads)
@@ -104,7 +104,7 @@ def _one(t, a, k, threads):
     order = np.lexsort((t.rows['ids'][at], -score))[:k]
     return at[order],score[order],(score[order[-1]],left,(t.n,len(twice),len(at)))
 
-# %% ../../nbs/memory/exact.ipynb #d8870050
+# %% ../../nbs/memory/exact.ipynb #1ad4f377
 def _counted(ids, n): # given, or counted; raises `CheckError`
     if ids is None: return None
     ids = as_array(ids, 'ids')
@@ -118,7 +118,7 @@ def _not_taken(table, ids): # all names, old and new; raises `CheckError`
     if (times>1).any(): fail('`ids`', 'Index', 'names that are not taken', int(taken[times.argmax()]))
     return both
 
-# %% ../../nbs/memory/exact.ipynb #f0bf36c1
+# %% ../../nbs/memory/exact.ipynb #93f2c93b
 class _Kept:
     "Vectors that are added to and removed from"
     @typed
@@ -128,8 +128,7 @@ class _Kept:
         head:int=16, # Axes that are kept in 16 bits; fewer where D is smaller
         seed:int=0 # Of the turn of all others
     ):
-        x = unit_rows(x)
-        if not len(x): fail('`x`', 'Index', 'at least one vector', 'none')
+        if not len(x := unit_rows(x)): fail('`x`', 'Index', 'at least one vector', 'none')
         check_range(head, 0, 4096, 'head')
         self.axes = new_axes(x, min(head, x.shape[1]-2), seed)
         h = min(head, x.shape[1]-2)
@@ -138,7 +137,6 @@ class _Kept:
         self.add(x, ids)
 
     def __len__(self): return self.table.n
-
     @typed
     def add(self,
         x, # Vectors `[M, D]`
@@ -153,7 +151,7 @@ class _Kept:
         self.next = max(self.next, int(both.max(initial=-1))+1)
         return ids
 
-# %% ../../nbs/memory/exact.ipynb #b9c61601
+# %% ../../nbs/memory/exact.ipynb #d43d0d65
 class _Found(_Kept):
     "Vectors that are searched"
     @typed
@@ -173,7 +171,7 @@ class _Found(_Kept):
         tau,left,looked = (np.array([f[2][i] for f in found]) for i in range(3))
         return Hits(self.table.rows['ids'][at], score, Proof(tau, left, looked.reshape(-1, 3)))
 
-# %% ../../nbs/memory/exact.ipynb #2bcbc56f
+# %% ../../nbs/memory/exact.ipynb #0225c5e1
 class Index(_Found):
     "Vectors that are searched, with a proof"
     @typed
@@ -198,7 +196,7 @@ class Index(_Found):
         head = dict(format=_FORMAT, version=_VERSION, next=self.next, digest='')
         save_tensors(path, rows|packed|dict(axes=self.axes, worth=self.worth), head)
 
-# %% ../../nbs/memory/exact.ipynb #bf93251e
+# %% ../../nbs/memory/exact.ipynb #9884cd77
 _FORMAT,_VERSION = 'quarantion.index',1
 
 def _nits(two): # digits out of bytes, `[N, n]`

@@ -5,25 +5,25 @@
 # %% auto #0
 __all__ = ['ROW', 'two_a_byte', 'encoded', 'Table']
 
-# %% ../../nbs/memory/table.ipynb #57e67f13
+# %% ../../nbs/memory/table.ipynb #dde24baa
 import numpy as np
 from .codes import encode_rows, new_axes, unit_rows
 
-# %% ../../nbs/memory/table.ipynb #197980f8
+# %% ../../nbs/memory/table.ipynb #4353b6de
 def _lanes(a): # rows `[N, n]` as 32 side by side `[N/32, n, 32]`; N is a multiple of 32
-    return np.ascontiguousarray(a.reshape(-1, 32, a.shape[1]).transpose(0, 2, 1))
+    return np.ascontiguousarray(a.reshape(len(a)//32, 32, a.shape[1]).transpose(0, 2, 1))
 
 def two_a_byte(d): # digits `[N, n]`, n even
     return ((d[:,::2]+4)|(d[:,1::2]+4)<<4).astype(np.uint8)
 
-# %% ../../nbs/memory/table.ipynb #4b3ad695
+# %% ../../nbs/memory/table.ipynb #2d4df146
 def _head(z, worth):
     "First numbers in 16 bits, and how far each row is off, rounded up"
     ints = np.clip(np.rint(z/worth), -32767, 32767)
     off = np.sqrt(((z-ints*worth)**2).sum(1)).astype(np.float32)
     return ints.astype(np.int16),np.nextafter(off, np.float32(9))
 
-# %% ../../nbs/memory/table.ipynb #54c20889
+# %% ../../nbs/memory/table.ipynb #37e5cfe5
 ROW = dict(x=np.float32, ids=np.int64, digits=np.uint8, low=np.uint8, heads=np.int16, per=np.float32,
            per2=np.float32) # columns of an index: per are s, e, 1/‖c‖, ‖y‖ and the error of the head, per2 s2 and e2
 
@@ -42,9 +42,10 @@ def encoded(
     n = np.sqrt((c.digit.astype(np.float64)**2).sum(1))
     inv = np.divide(1, n, out=np.zeros_like(n), where=n>0).astype(np.float32)
     per = np.stack([c.s,c.e,inv,c.size,eh], 1)
-    return dict(x=x, digits=two_a_byte(c.digit), low=two_a_byte(c.low), heads=heads, per=per, per2=np.stack([c.s2,c.e2], 1))
+    digits,low = two_a_byte(c.digit),two_a_byte(c.low)
+    return dict(x=x, digits=digits, low=low, heads=heads, per=per, per2=np.stack([c.s2,c.e2], 1))
 
-# %% ../../nbs/memory/table.ipynb #65d23449
+# %% ../../nbs/memory/table.ipynb #928af983
 class Table:
     "Columns that grow, and lose rows by a swap with the last one; some also lie 32 side by side"
     def __init__(self): self.n,self.rows,self.planes,self.heads,self.per = 0,{},None,None,None

@@ -285,7 +285,9 @@ def row_sums(
 )->np.ndarray: # Σ |w| of each row, int64 `[C]`
     "The most that inputs of ±1 can give"
     if not w.ndim: fail('`w`', expected='a row for each channel', found='shape ()')
-    return np.abs(w.astype(np.int16)).reshape(len(w), math.prod(w.shape[1:])).sum(1, dtype=np.int64)
+    rows,few = w.reshape(len(w), math.prod(w.shape[1:])),max(1, 2**16//max(1, len(w)))
+    parts = (rows[:,at:at+few].astype(np.int16) for at in range(0, rows.shape[1], few)) # a part takes little memory
+    return sum((np.abs(p).sum(1, dtype=np.int64) for p in parts), np.zeros(len(w), np.int64))
 
 def _largest_sum(l, max_in):
     "Largest |A| of each channel"

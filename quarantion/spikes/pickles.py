@@ -6,7 +6,7 @@
 __all__ = ['read_state']
 
 # %% ../../nbs/spikes/pickles.ipynb #cedf2acb
-import re
+import re, zipfile
 from collections.abc import Mapping
 from pathlib import Path
 import numpy as np
@@ -52,8 +52,17 @@ def _tensors(state):
 # %% ../../nbs/spikes/pickles.ipynb #16700b90
 _WITHIN = 'state_dict','model_state_dict','model','net'
 
+def _check_stored(path):
+    "torch.save packs nothing; what is packed could unpack to more than there is memory for"
+    if not zipfile.is_zipfile(path): return # older files of torch
+    try:
+        with zipfile.ZipFile(path) as z: packed = [i for i in z.infolist() if i.compress_type]
+    except (zipfile.BadZipFile, ValueError, OSError) as e: fail('contents', path, 'a whole file of torch.save', str(e))
+    for i in packed[:1]: fail(f'`{i.filename[-60:]}`', path, 'data that are not packed', f'{i.file_size} bytes packed')
+
 def _pickled(path): # in the other process
     "Pieces of a file of `torch.save`"
+    _check_stored(path)
     try: state = torch.load(path, map_location='cpu', weights_only=True)
     except MemoryError: raise
     except Exception as e: # of any class
@@ -72,12 +81,15 @@ class NoOrder(dict):
 
 def _read_state(path):
     "Names and tensors of a file"
-    data,where = read_bytes(path),str(path)
-    if not data: fail('contents', where, 'names and tensors', 'an empty file')
-    if data[8:9]!=b'{': # as safetensors begin
-        got = read_apart('quarantion.spikes.pickles:_pickled', path, memory=max(3*len(data), 2**28))
+    where = str(path)
+    try:
+        with open(path, 'rb') as f: size,head = path.stat().st_size,f.read(9)
+    except OSError as e: fail('file', where, 'a file that can be read', e.strerror)
+    if not head: fail('contents', where, 'names and tensors', 'an empty file')
+    if head[8:]!=b'{': # as safetensors begin
+        got = read_apart('quarantion.spikes.pickles:_pickled', path, memory=max(3*size, 2**28))
         return {k:torch.from_numpy(np.array(v)) for k,v in got.items()}
-    try: got = load_safetensors(data)
+    try: got = load_safetensors(read_bytes(path))
     except (SafetensorError, ValueError, KeyError, AttributeError, TypeError) as e:
         fail('contents', where, 'safetensors', str(e))
     return NoOrder(_tensors(got))

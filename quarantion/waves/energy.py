@@ -11,6 +11,12 @@ from ..checks import typed
 from .law import Medium, check_medium, diagonal, faces_of, speed2
 from .torus import Field, Torus, check_field, new_field
 
+# %% ../../nbs/waves/energy.ipynb #feda02a1
+def in_cells(psi, v, medium):
+    "What moves, and what the cubic term holds, for c = 1"
+    q,b,k = np.abs(psi)**2,medium.kerr,medium.saturation
+    return np.abs(v)**2/2-(b*q**2/4 if not k else b/2/k*(q-np.log1p(k*q)/k))
+
 # %% ../../nbs/waves/energy.ipynb #f9ce1621
 @typed
 def energy(
@@ -23,8 +29,6 @@ def energy(
     axes,psi,v = tuple(range(-n, 0)),field.psi.astype(complex),field.velocity.astype(complex)
     g = diagonal(field)
     a,w = faces_of(g) if len(g) else (np.ones(n),1.)
-    q,b,k = np.abs(psi)**2,medium.kerr,medium.saturation
-    held = b*q**2/4 if not k else b/2/k*(q-np.log1p(k*q)/k)
-    cells = (w*(np.abs(v)**2/2-held)/c2).sum(axes)
+    cells = (w*in_cells(psi, v, medium)/c2).sum(axes)
     turns = [d for d in axes if field.torus.shape[d]>1]
     return cells+sum((a[d]*np.abs(np.roll(psi, -1, d)-psi)**2).sum(axes) for d in turns)/2

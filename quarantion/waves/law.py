@@ -65,14 +65,20 @@ def faces_of(
     a = w/g
     return np.stack([(a[d]+np.roll(a[d], -1, d))/2 for d in range(len(g))]),w
 
+def is_medium(medium):
+    if not isinstance(medium, Medium): fail('`medium`', expected='a Medium', found=type(medium).__name__)
+
 def speed2(field, medium): return (medium.speed/(1+as_array(field.s).astype(np.float64)))**2 # c², for each cell
+
+def grid_rate(torus): # the largest eigenvalue of its Laplacian
+    return sum(0 if n==1 else 4 if n%2==0 else 4*math.cos(math.pi/2/n)**2 for n in torus.shape)
 
 # %% ../../nbs/waves/law.ipynb #c2bdc973
 def check_medium(
     medium:Medium # What is the same everywhere
 )->Medium: # The same
     "That it can be run; raises `CheckError`"
-    if not isinstance(medium, Medium): fail('`medium`', expected='a Medium', found=type(medium).__name__)
+    is_medium(medium)
     check_range(medium.speed, 0, 1e6, 'speed', above=True); check_range(medium.damping, 0, 1e6, 'damping')
     check_range(medium.kerr, -1e6, 1e6, 'kerr'); check_range(medium.saturation, 0, 1e6, 'saturation')
     if medium.kerr>0 and medium.saturation==0:
@@ -89,7 +95,7 @@ def step_limit(
     if len(g):
         a,w = faces_of(g)
         rate = (c2*2*sum(a[d]+np.roll(a[d], 1, d) for d in range(len(g)) if g.shape[d+1]>1)/w).max()
-    else: rate = c2.max()*sum(0 if n==1 else 4 if n%2==0 else 4*math.cos(math.pi/2/n)**2 for n in field.torus.shape)
+    else: rate = c2.max()*grid_rate(field.torus)
     return 2/math.sqrt(rate) if rate else math.inf
 
 # %% ../../nbs/waves/law.ipynb #7045eff1
@@ -119,6 +125,7 @@ def driving(field, sources, steps):
     "Places in a flat field, rising `[E]`, and what is added there `[T, B, E]`; two at one place become one"
     B = len(field.rows[0])
     if sources is None: return np.zeros(0, np.int64),np.zeros((steps,B,0), field.psi.dtype)
+    if not isinstance(sources, Sources): fail('`sources`', expected='Sources', found=type(sources).__name__)
     at,x = cell_index(field.torus, sources.cells),check_finite(as_array(sources.x, 'x'), 'x', 'Sources')
     if x.shape not in ((steps,len(at)),(steps,B,len(at))) or x.dtype.kind not in 'fciu':
         want = f'numbers [{steps}, {len(at)}] or [{steps}, {B}, {len(at)}]'
@@ -143,6 +150,7 @@ def wave_loop(
     dt:float=.1 # Length of a step; nobody asks here whether it is stable
 )->Field: # Where it ends
     "The definition: a loop of numpy, in the precision of the field"
+    check_field(field); is_medium(medium); check_range(steps, 0, 2**40, 'steps')
     force,e,(cells,x) = _force(field, medium),decay(field, medium, dt),driving(field, sources, steps)
     psi,v = field.psi,field.velocity
     def driven(t): # the force of now, with what drives it in step t
@@ -163,7 +171,7 @@ def grid_omega(
     speed:float=1. # c
 )->np.ndarray: # Angular frequencies `[...]`, radians a unit of time
     "The frequency of a plane wave on a grid"
-    w = speed*np.sqrt(4*(np.sin(as_array(k, 'k')/2)**2).sum(-1))
+    w = speed*np.sqrt(4*(np.sin(check_range(as_array(k, 'k'), name='k')/2)**2).sum(-1))
     if not dt: return w
     if (dt*w>2).any(): fail('`dt`', expected=f'at most {2/w.max():g}, half a circle of the fastest wave', found=dt)
     return 2/dt*np.arcsin(dt/2*w)

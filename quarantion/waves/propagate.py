@@ -17,17 +17,19 @@ from .law import tones
 from .torus import Field, Torus, check_field, new_field
 
 # %% ../../nbs/waves/propagate.ipynb #7ad97c5f
-def _threads(n): # by default as many as there are, for fields that are worth it
-    return (os.cpu_count() or 1) if n is None else int(check_range(n, 1, 1024, 'threads'))
+def threads_for(n, size): # by default as many as there are, for fields that are worth it
+    if n is None: return (os.cpu_count() or 1) if size>=2**14 else 1
+    return int(check_range(n, 1, 1024, 'threads'))
 
-def _step(dt, field, medium):
-    "A length of a step that is stable; raises `CheckError`"
-    most = step_limit(field, medium)
+def step_length(dt, field, medium): return step_within(dt, step_limit(field, medium))
+
+def step_within(dt, most):
+    "A length of a step that is stable, below a limit; raises `CheckError`"
     if isinstance(dt, str):
-        if dt!='auto': fail('`dt`', expected='a number, or auto', found=dt)
+        if dt!='auto': fail('`dt`', 'propagation', 'a number, or auto', dt)
         if math.isinf(most): fail('`dt`', 'propagation', 'a number: on one cell nothing limits a step', dt)
         return most/2
-    check_range(dt, 0, name='dt', above=True)
+    if not dt>0: fail('`dt`', 'propagation', '> 0', dt)
     if not dt<most: fail('`dt`', 'propagation', f'below {most:.6g}, the limit of this field', dt)
     return float(dt)
 
@@ -47,7 +49,9 @@ class _Run:
         self.c,self.e = each(speed2(field, medium)/w),each(decay(field, medium, dt))
         self.faces = np.concatenate([each(a[d]) for d in turns]) if len(g) else np.zeros(0, self.real)
         self.law = dt,medium.kerr,medium.saturation
-        self.threads = 1 if threads is None and field.psi.size<2**14 else _threads(threads)
+        self.threads = threads_for(threads, field.psi.size)
+
+    def cell(self, i): return [int(n) for n in np.unravel_index(i, self.torus.shape)]
 
     def __call__(self, u, v, cells, x, steps):
         "Run fields `u[0]` of `u` `[2, B, 2·cells]` and velocities `v` in place; a large sheet several steps at once"
@@ -57,38 +61,40 @@ class _Run:
         wave_steps(u, v, self.c, self.e, self.faces, self.shape, cells, src, self.law, steps, self.threads)
         if steps%2: u[0] = u[1]
 
-def _lines(a, real): # complex `[B, cells]` as real numbers, a copy
+def lines_of(a, real): # complex `[B, cells]` as real numbers, a copy
     return np.array(a, order='C').view(real)
 
 # %% ../../nbs/waves/propagate.ipynb #c8f36fc5
+_PIECE = 64 # steps between two looks
+
 def _well(u, v): # a sum is no number where one of them is none
-    quick = math.isfinite(u.sum()) and math.isfinite(v.sum())
+    with np.errstate(all='ignore'): quick = math.isfinite(u.sum()) and math.isfinite(v.sum())
     return quick or bool(np.isfinite(u).all() and np.isfinite(v).all())
 
 def _broken(run, u, v, cells, x, at):
     "Say where it broke: in which step, which cell, and how far it had come; raises `CheckError`"
     for t in range(len(x)):
-        old = u[0].copy()
+        with np.errstate(all='ignore'): most = np.hypot(u[0][:,::2], u[0][:,1::2]).max()
         run(u, v, cells, x[t:t+1], 1)
-        bad = ~np.isfinite(u[0])
-        if bad.any():
+        for name,a in (('ψ',u[0]),('velocity',v)):
+            if not (bad := ~np.isfinite(a)).any(): continue
             b,i = np.unravel_index(bad.argmax(), bad.shape)
-            most = np.hypot(old[:,::2], old[:,1::2]).max()
-            cell = [int(n) for n in np.unravel_index(i//2, run.torus.shape)]
-            fail('ψ', f'step {at+t}', 'finite amplitudes', f'{u[0][b,i]} in cell {cell}, after up to {most:.3g}')
-    fail('velocity', f'step {at+len(x)}', 'finite numbers', 'one that is not')
+            found = f'{a[b,i]} in cell {run.cell(i//2)}, after up to {most:.3g}'
+            fail(name, f'step {at+t}', 'finite amplitudes', found)
 
 # %% ../../nbs/waves/propagate.ipynb #4c805058
-_PIECE = 64 # steps between two looks
-
-def _pieces(field, steps, medium, sources, dt, threads, every):
-    "Buffers after each piece of at most `every` steps; raises `CheckError` where the field breaks"
+def pieces(field, steps, medium, sources, dt, threads, every):
+    "Buffers of a field after each piece of at most `every` steps"
     check_field(field); check_medium(medium); check_range(steps, 0, 2**40, 'steps')
-    dt = _step(dt, field, medium)
+    dt = step_length(dt, field, medium)
     if field.torus.size==1: fail('`shape`', 'propagation', 'two cells along some axis', list(field.torus.shape))
     cells,x = driving(field, sources, steps)
     run = _Run(field, medium, dt, threads)
-    psi,v = (_lines(a, run.real) for a in field.rows)
+    psi,v = (lines_of(a, run.real) for a in field.rows)
+    yield from in_pieces(run, psi, v, cells, x, steps, every)
+
+def in_pieces(run, psi, v, cells, x, steps, every=_PIECE):
+    "Buffers after each piece of at most `every` steps; raises `CheckError` where they break"
     u = np.zeros((2,*psi.shape), run.real)
     u[0] = psi
     for t in range(0, steps, every):
@@ -100,7 +106,7 @@ def _pieces(field, steps, medium, sources, dt, threads, every):
             _broken(run, u, v, cells, x[t:t+n], t)
         yield t+n,u[0],v
 
-def _as_field(field, u, v):
+def as_field(field, u, v):
     psi,velocity = (a.view(field.psi.dtype).reshape(field.psi.shape).copy() for a in (u,v))
     return field._replace(psi=psi, velocity=velocity)
 
@@ -115,9 +121,9 @@ def propagate(
     threads:int|None=None # That share the work; does not change a bit of the result
 )->Field: # Where it ends
     "A field some steps later; raises `CheckError` for a step that is too long, and for a field that breaks"
-    u,v = (_lines(a, field.psi.real.dtype) for a in check_field(field).rows)
-    for _,u,v in _pieces(field, steps, medium, sources, dt, threads, _PIECE): pass
-    return _as_field(field, u, v)
+    u,v = (lines_of(a, field.psi.real.dtype) for a in check_field(field).rows)
+    for _,u,v in pieces(field, steps, medium, sources, dt, threads, _PIECE): pass
+    return as_field(field, u, v)
 
 # %% ../../nbs/waves/propagate.ipynb #4946bea2
 class Watched(NamedTuple):
@@ -141,9 +147,9 @@ def watch(
     "As `propagate`, and what was seen on the way"
     check_range(every, 1, 2**31, 'every')
     seen,e,at,end = [],[],[],field
-    length = _step(dt, check_field(field), check_medium(medium))
-    for t,u,v in _pieces(field, steps, medium, sources, dt, threads, every):
-        end = _as_field(field, u, v)
+    length = step_length(dt, check_field(field), check_medium(medium))
+    for t,u,v in pieces(field, steps, medium, sources, dt, threads, every):
+        end = as_field(field, u, v)
         seen.append(end.psi); e.append(energy(end, medium)); at.append(t*length)
     psi = np.array(seen).reshape(len(seen), *field.psi.shape).astype(field.psi.dtype)
     return Watched(psi, np.array(e), np.array(at), end)

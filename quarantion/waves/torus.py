@@ -32,7 +32,7 @@ class Torus:
     @property
     def size(self): return math.prod(self.shape) # cells
 
-# %% ../../nbs/waves/torus.ipynb #18e05eed
+# %% ../../nbs/waves/torus.ipynb #970754c3
 def _whole(cells, torus, name='cells'):
     "Cells as whole numbers `[N, axes]`; raises `CheckError`"
     a = as_array(cells, name)
@@ -41,18 +41,23 @@ def _whole(cells, torus, name='cells'):
         fail(f'`{name}`', expected=f'cells [N, {torus.rank}]', found=f'shape {list(a.shape)}')
     return a.astype(np.int64)
 
+def check_cells(torus, cells):
+    "Coordinates `[N, axes]`, int64; raises `CheckError` for one outside the grid"
+    a = _whole(cells, torus)
+    bad = ((a<0)|(a>=torus.shape)).any(1)
+    if bad.any():
+        found = f'{a[bad][0].tolist()}, cell {bad.argmax()}'
+        fail('`cells`', f'Torus({list(torus.shape)})', 'coordinates inside', found)
+    return a
+
+# %% ../../nbs/waves/torus.ipynb #18e05eed
 @typed
 def cell_index(
     torus:Torus, # The grid
     cells # Coordinates `[N, axes]`, whole numbers, each inside the grid
 )->np.ndarray: # Places in a flat field `[N]`, int64
     "Where cells lie in memory; raises `CheckError` for one outside the grid"
-    a = _whole(cells, torus)
-    bad = ((a<0)|(a>=torus.shape)).any(1)
-    if bad.any():
-        found = f'{a[bad][0].tolist()}, cell {bad.argmax()}'
-        fail('`cells`', expected=f'coordinates inside {list(torus.shape)}', found=found)
-    return np.ravel_multi_index(a.T, torus.shape).astype(np.int64)
+    return np.ravel_multi_index(check_cells(torus, cells).T, torus.shape).astype(np.int64)
 
 @typed
 def wrap(
@@ -98,17 +103,20 @@ def new_field(
     if n: g[on_diagonal(torus.rank) if metric=='full' else slice(None)] = 1
     return Field(torus, psi, psi.copy(), np.float32(0), np.float32(0), g)
 
+@typed
 def on_diagonal(
-    axes:int # Of the grid
+    axes:int # Of the grid, 1 to 9
 )->list: # Places in a packed upper triangle, row by row
-    "Where the diagonal of a metric stands"
+    "Where the diagonal of a metric stands; raises `CheckError`"
+    check_range(axes, 1, 9, 'axes')
     return [i*axes-i*(i+1)//2+i for i in range(axes)]
 
 # %% ../../nbs/waves/torus.ipynb #64933c19
 def _scalar(v, name, shape, lo, hi):
     a = as_array(v, name)
     if a.shape not in ((),shape): fail(f'`{name}`', 'field', f'one number, or shape {shape}', f'shape {a.shape}')
-    return check_range(a, lo, hi, f'{name}') if a.size else a
+    try: return check_range(a, lo, hi, f'{name}') if a.size else a
+    except ValueError as e: fail(str(e), 'field')
 
 @typed
 def check_field(

@@ -9,22 +9,16 @@ __all__ = []
 import math
 from typing import NamedTuple
 import numpy as np
-from ...checks import fail
+from .onnx_constants import constant, few_bits, largest, need_onnx
 from ...runtime.layer import ONE, leak
-
-# %% ../../../nbs/export/parts/onnx_nodes.ipynb #78caf7c5
-def need_onnx():
-    "The package; raises `CheckError` that says what to install"
-    try: import onnx
-    except ImportError: fail('onnx', 'export', 'it to be installed (pip install onnx onnxruntime)', 'no such module')
-    return onnx
 
 # %% ../../../nbs/export/parts/onnx_nodes.ipynb #ff529179
 class Nodes:
     "Nodes of a graph, and the constants that it shares with the graphs in it"
-    def __init__(self, outside=None, prefix=''):
+    def __init__(self, outside=None, prefix='', opset=21, constant=constant):
         self.onnx,self.held = (outside.onnx,outside.held) if outside else (need_onnx(),{})
         self.nodes,self.prefix = [],prefix
+        self.opset,self.constant = (outside.opset,outside.constant) if outside else (opset,constant)
 
     def __call__(self, op, *ins, to='', **attrs)->str: # Name of its output
         "Put down a node of one output"
@@ -34,8 +28,7 @@ class Nodes:
 
     def keep(self, name, v, dtype='int64')->str: # Its name
         "A constant"
-        if name not in self.held:
-            self.held[name] = self.onnx.numpy_helper.from_array(np.asarray(v, dtype, order='C'), name)
+        if name not in self.held: self.held[name] = self.constant(name, np.asarray(v, dtype, order='C'))
         return name
 
     def number(self, v, dtype='int64')->str: return self.keep(f'{dtype}_{v}', v, dtype) # One for all
@@ -80,15 +73,12 @@ def _parts(g, x):
     high = Codes(g('Div', g('Sub', wide, low), byte), x.lo>>8, x.hi>>8, x.shape)
     return [(g.cast(low, 'uint8'),0,1),*((n,z,256*w) for n,z,w in _parts(g, high))]
 
-def _in_halves(w): # 4 bits each, the first one low
-    v = np.append(w.ravel(), np.zeros(w.size%2, np.int8)).astype(np.uint8)&15
-    return (v[::2]|v[1::2]<<4).tobytes()
-
 # %% ../../../nbs/export/parts/onnx_nodes.ipynb #cd1dec34
 def weight_nodes(g, name, w, linear):
     "Weights as uint8 around 128, so that no product saturates; of a linear layer inputs first"
-    if np.abs(w.astype(int)).max(initial=0)>7: g.keep(name, w, 'int8')
-    else: g.held[name] = g.onnx.helper.make_tensor(name, g.onnx.TensorProto.INT4, w.shape, _in_halves(w), raw=True)
+    bits = few_bits(largest(w), g.opset)
+    if not bits: g.keep(name, w, 'int8')
+    else: g.held[name] = g.constant(name, w, bits)
     wide = g('Add', g.cast(name, 'int32'), g.number(128, 'int32'))
     out = g.cast(wide, 'uint8')
     return g('Transpose', out, perm=[1,0]) if linear else out

@@ -24,6 +24,7 @@ class Rules:
     seconds:bool=True # Do `IF` and `I` add dt·r of what comes, and not r?
     many:bool=False # Do neurons fire as often in a step as the threshold fits into the membrane?
     rest:bool=False # Edges back give, in the first step, what silence gives (a bias); else nothing
+    kept:bool=False # Does r = τ/dt·e^(−dt/τ) stand for 1, and a current leak in the step in which it comes?
 
     def __post_init__(self):
         check_range(self.dt, 0, name='dt', above=True)
@@ -33,11 +34,21 @@ class Rules:
 Rules.__init__ = typed(Rules.__init__)
 
 # %% ../../../nbs/export/parts/rules.ipynb #5880136f
-def _share(tau, rules): return rules.dt/tau if rules.decay=='euler' else 1-np.exp(-rules.dt/tau)
+def share_of(tau, rules):
+    "Which share of its way a membrane goes in a step"
+    return rules.dt/tau if rules.decay=='euler' else 1-np.exp(-rules.dt/tau)
 
-def _leaky(v, x, tau, rest, r, rules):
-    share = _share(tau, rules)
-    return v+share*(rest-v)+(1. if rules.whole else share)*r*x
+def gain_of(tau, rules):
+    "What input is multiplied by, besides r"
+    if rules.kept: return rules.dt/tau*np.exp(rules.dt/tau)
+    return 1. if rules.whole else share_of(tau, rules)
+
+def current_gain(tau, rules):
+    "What input is multiplied by on its way into a current, besides `w_in`"
+    return 1-share_of(tau, rules) if rules.kept else gain_of(tau, rules)
+
+# %% ../../../nbs/export/parts/rules.ipynb #c7f1bb2f
+def _leaky(v, x, tau, rest, gain, rules): return v+share_of(tau, rules)*(rest-v)+gain*x
 
 _RESET = dict(zero=lambda v,s,top,low: np.where(s>0, low, v), subtract=lambda v,s,top,low: v-s*top)
 
@@ -51,11 +62,11 @@ def _fired(p, v, rules):
     return s,_RESET[rules.reset](v, s, top, p.get('v_reset', 0.))
 
 def _li(p, x, state, rules):
-    v = _leaky(state[0], x, p['tau'], p['v_leak'], p['r'], rules)
+    v = _leaky(state[0], x, p['tau'], p['v_leak'], p['r']*gain_of(p['tau'], rules), rules)
     return v,(v,)
 
 def _lif(p, x, state, rules):
-    s,v = _fired(p, _leaky(state[0], x, p['tau'], p['v_leak'], p['r'], rules), rules)
+    s,v = _fired(p, _li(p, x, state, rules)[0], rules)
     return s,(v,)
 
 # %% ../../../nbs/export/parts/rules.ipynb #2edde686
@@ -68,8 +79,9 @@ def _if(p, x, state, rules):
     return s,(v,)
 
 def _cuba(p, x, state, rules):
-    i = _leaky(state[1], x, p['tau_syn'], 0., p.get('w_in', 1.), rules)
-    s,v = _fired(p, _leaky(state[0], i, p['tau_mem'], p['v_leak'], p['r'], rules), rules)
+    syn,tau = p['tau_syn'],p['tau_mem']
+    i = _leaky(state[1], x, syn, 0., p.get('w_in', 1.)*current_gain(syn, rules), rules)
+    s,v = _fired(p, _leaky(state[0], i, tau, p['v_leak'], p['r']*gain_of(tau, rules), rules), rules)
     return s,(v,i)
 
 def _threshold(p, x, state, rules):

@@ -9,7 +9,7 @@ __all__ = ['add_pair', 'add_inner', 'sums_around']
 import cython
 
 # %% ../../../nbs/kernels/parts/around.ipynb #efbbcf26
-_near = cython.fused_type(cython.float, cython.double)
+_near = cython.fused_type(cython.float, cython.double, cython.int)
 
 # %% ../../../nbs/kernels/parts/around.ipynb #dc63ba72
 @cython.cfunc

@@ -7,6 +7,7 @@ __all__ = ['Wave', 'force_of', 'kicks']
 
 # %% ../../../nbs/kernels/parts/kick.ipynb #c407a4dd
 import cython
+from .blocks import first_of
 
 # %% ../../../nbs/kernels/parts/kick.ipynb #bbabab95
 _kicked = cython.fused_type(cython.float, cython.double)
@@ -79,21 +80,6 @@ def _driven(
     v[b] = x
     if mode<2: u[to] = u[at] + dt*x
 
-# %% ../../../nbs/kernels/parts/kick.ipynb #2d59d27b
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _first(cells:cython.const[cython.longlong][::1], x:cython.Py_ssize_t)->cython.Py_ssize_t:
-    "How many of the sources, which rise, stand before number `x`"
-    lo: cython.Py_ssize_t = 0
-    hi: cython.Py_ssize_t = cells.shape[0]
-    mid: cython.Py_ssize_t
-    while lo<hi:
-        mid = (lo+hi)>>1
-        if 2*cells[mid]<x: lo = mid+1
-        else: hi = mid
-    return lo
-
 # %% ../../../nbs/kernels/parts/kick.ipynb #e9206106
 @cython.cfunc
 @cython.nogil
@@ -113,7 +99,7 @@ def kicks(
     h: _kicked = q.dt/2
     before: _kicked
     now: _kicked
-    for i in range(_first(cells, x), _first(cells, x+m)):
+    for i in range(first_of(cells, x), first_of(cells, x+m)):
         p = 2*cells[i]-x
         _kick(w, o+j, u, at+j, to+j, v, a+j, b+j, e, oe+j, p-j, q.dt, mode)
         for j in range(p, p+2):
