@@ -788,7 +788,7 @@ def _bench(
 
 # %% ../nbs/cli.ipynb #37d8bcc0
 _CORPUS = 'Texts: python (docstrings of its library), installed (those of installed packages), or a file or a folder.'
-_EMBED = 'How texts are compared: fused (by words and by LSA), tfidf (words), lsa, or minilm (extra text).'
+_EMBED = 'How texts are compared: fused (words and LSA), tfidf (words), lsa, minilm, or fused-minilm (extra text).'
 _INDEX = "Folder that keeps texts and index; default: one in the user's cache folder."
 PLANS = 'exact', # How an index is searched
 
@@ -796,8 +796,10 @@ def _found(answers):
     "What was found as a table"
     from rich.text import Text
     rows = [[Text(w) for w in (a.title, f'{a.score:.3f}', a.line)] for a in answers.found]
-    return _columns(f'{answers.question} (by {answers.embed})', ['title','score','first line'], rows)
+    return _columns(f'{answers.question} (by {" and ".join(answers.lists)})', ['title','score','first line'], rows)
 
+
+# %% ../nbs/cli.ipynb #63bd74f4
 @app.command('search', help='Find texts, by words and by what they go with, with a proof.')
 def _search(
     question:Annotated[str, typer.Argument(help='What to look for, in words.')],
@@ -816,8 +818,10 @@ def _search(
     lib = open_library(corpus, index, embed, seed, _say)
     found = lib.search(question, min(10, len(lib)) if k is None else k)
     if as_json:
-        said = dict(question=question, corpus=lib.corpus.source, texts=len(lib), files=len(lib.corpus.files), embed=embed, plan=plan)
-        return print(json.dumps(said|dict(found=[a._asdict() for a in found.found], proof=found.proof)))
+        c = lib.corpus
+        said = dict(question=question, corpus=c.source, texts=len(c), files=len(c.files), embed=embed)
+        texts = [a._asdict() for a in found.found]
+        return print(json.dumps(said|dict(lists=found.lists, plan=plan, found=texts, proof=found.proof)))
     if found.found: _show(_found(found))
     else: _say('no text has a word of the question')
     print(*found.said(), sep='\n')

@@ -679,7 +679,7 @@ SAID = ['open a file','close a file','read lines','a picture of lines']
 def lsa(): return fit_lsa(SAID, 2)
 def few_texts(): return Corpus('x', ['a','b'], ['A file is opened. It has to be closed again, in the end, by hand.','b'], ['f'], np.zeros((2,3), int), {})
 def postings(): return Postings(lsa().words.rows(SAID))
-def tiny_library(): return Library(few_texts(), 'tfidf', Parts(fit_words(few_texts().texts), Postings(fit_words(few_texts().texts).rows(few_texts().texts)), None))
+def tiny_library(): return Library(few_texts(), 'tfidf', Parts(fit_words(few_texts().texts), Postings(fit_words(few_texts().texts).rows(few_texts().texts)), None, None))
 @cache
 def tiny_bert():
     from test_memory_corpus import write_bert
@@ -721,9 +721,9 @@ CALLS |= { # texts and what is nearest
     'memory.relevance.first_sentences': lambda: dict(corpus=few_texts()),
     'memory.relevance.relevance': lambda: dict(lists=[[1,2]], answers=[2]),
     'memory.relevance.ranked': lambda: dict(task=Task(SAID, ['file'], np.zeros(1, int)), seed=0, dims=2, others={}),
-    'memory.library.Parts': lambda: dict(embedder=None, postings=None, index=None),
+    'memory.library.Parts': lambda: dict(words=None, postings=None, embedder=None, index=None),
     'memory.library.Answer': lambda: dict(title='a', score=1., line='a', file='f', lines=[1,2], ranks={}),
-    'memory.library.Answers': lambda: dict(question='a', embed='LSA', found=[], proof={}),
+    'memory.library.Answers': lambda: dict(question='a', lists=('LSA',), found=[], proof={}),
     'memory.library.Answers.said': lambda: dict(self=tiny_library().search('file', 1)),
     'memory.library.check_question': lambda: dict(question='a'),
     'memory.library.Library': lambda: dict(corpus=few_texts(), embed='tfidf', parts=tiny_library().parts),
@@ -1119,9 +1119,9 @@ memory.words.Rows:starts memory.words.Rows:at memory.words.Rows:values memory.wo
 memory.words.Near:ids memory.words.Near:scores memory.words.Near:read
 memory.relevance.Task:documents memory.relevance.Task:questions memory.relevance.Task:answers
 memory.relevance.Found:mrr memory.relevance.Found:first10 memory.relevance.Found:questions
-memory.library.Parts:embedder memory.library.Parts:postings memory.library.Parts:index
+memory.library.Parts:words memory.library.Parts:embedder memory.library.Parts:postings memory.library.Parts:index
 memory.library.Answer:score memory.library.Answer:lines memory.library.Answer:ranks
-memory.library.Answers:found memory.library.Answers:proof
+memory.library.Answers:lists memory.library.Answers:found memory.library.Answers:proof
 waves.torus.load_field:path waves.sparse.load_sparse:path waves.sparse.add_cells:psi waves.sparse.add_cells:velocity waves.echo.remember:wave waves.echo.mix_echo:wave waves.traps.target_of:cells
 inspect.waves.plot_field:psi inspect.waves.measure_omega:psi inspect.waves.plot_dispersion:psi inspect.parts.wave_law.on_levels:psi
 export.targets.Need:found export.targets.Need:layer export.targets.Compared:found export.targets.Compared:most export.card.is_number:v

@@ -285,12 +285,14 @@ def test_vectors_are_kept_by_text(folder, tmp_path, monkeypatch):
     class Counted(minilm.MiniLM):
         def __init__(self): super().__init__(tmp_path/'model')
         def __call__(self, texts): asked.extend(texts); return super().__call__(texts)
-    monkeypatch.setattr(minilm, 'MiniLM', Counted)
+    monkeypatch.setattr('quarantion.memory.library.MiniLM', Counted)
     first = open_library(folder, tmp_path/'kept', 'minilm').search('a line', 4)
-    assert len(asked)==5 and first.embed=='MiniLM'
+    assert len(asked)==5 and first.lists==('MiniLM',)
     (folder/'read.txt').write_text('new words')
     open_library(folder, tmp_path/'kept', 'minilm')
     assert len(asked)==6
+    both = open_library(folder, tmp_path/'both', 'fused-minilm').search('a line', 4)
+    assert set(both.proof)=={'TF-IDF','MiniLM'} and both==open_library(folder, tmp_path/'both', 'fused-minilm').search('a line', 4)
     path = tmp_path/'model/model.safetensors'
     data = bytearray(path.read_bytes()); data[-1] ^= 1; path.write_bytes(data)
     with pytest.raises(CheckError, match='the weights of this library'): open_library(folder, tmp_path/'kept', 'minilm')

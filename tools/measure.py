@@ -258,7 +258,7 @@ def where_it_runs(path):
 
 
 def search(path, seed=0):
-    "First sentences of Python's docstrings as questions; every second one chose how lists are made one, and is not counted"
+    "First sentences of Python's docstrings as questions, every second one"
     from quarantion.checks import CheckError
     from quarantion.memory.corpus import read_corpus
     from quarantion.memory.minilm import MiniLM

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MOST_BYTES', 'docstrings', 'paragraphs', 'Corpus', 'read_corpus']
 
-# %% ../../nbs/memory/corpus.ipynb #7412520a
+# %% ../../nbs/memory/corpus.ipynb #b311ac12
 import ast, hashlib, os, stat, sysconfig, time, warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +14,7 @@ import numpy as np
 from ..checks import CheckError, check_range, fail, typed
 from ..files import as_path, is_there, load_tensors, save_tensors
 
-# %% ../../nbs/memory/corpus.ipynb #e8f15651
+# %% ../../nbs/memory/corpus.ipynb #14419c83
 _PARTS = 'body','orelse','finalbody','handlers'
 _HOLDS = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
 _NESTS = ast.If, ast.Try, ast.With, ast.For, ast.While, ast.ExceptHandler
@@ -45,7 +45,7 @@ def docstrings(
         except (SyntaxError,ValueError,LookupError,RecursionError,MemoryError) as e:
             raise ValueError(f'does not parse: {str(e).splitlines()[0] if str(e) else type(e).__name__}') from None
 
-# %% ../../nbs/memory/corpus.ipynb #44f772c7
+# %% ../../nbs/memory/corpus.ipynb #31747945
 _SHORT,_LONG = 60,2000 # letters of a paragraph
 
 def _decoded(data):
@@ -75,7 +75,7 @@ def paragraphs(
     end()
     return out
 
-# %% ../../nbs/memory/corpus.ipynb #55fab0b0
+# %% ../../nbs/memory/corpus.ipynb #58cac7cc
 MOST_BYTES = 2**23 # Of one file
 _APART = {'__pycache__','site-packages','dist-packages','test','tests','idle_test','node_modules'}
 _PYTHON = '.py','.pyi'
@@ -104,7 +104,7 @@ def _files(source): # (path, name) of each
     for root in _roots(source):
         for path in [root] if os.path.isfile(root) else _walk(root, python): yield path,_named(path, root)
 
-# %% ../../nbs/memory/corpus.ipynb #d431375b
+# %% ../../nbs/memory/corpus.ipynb #d7c75aec
 def _clean(text): return text.replace('\0', ' ').encode(errors='replace').decode()
 
 def _stamp(path): # size and time of a plain file; raises `ValueError` for anything else
@@ -124,7 +124,7 @@ def _texts(path, name, data): # of one file
     found = docstrings(data, name) if path.endswith(_PYTHON) else paragraphs(_decoded(data), name)
     return [(_clean(t),a,b,_clean(s)) for t,a,b,s in found if s.strip()]
 
-# %% ../../nbs/memory/corpus.ipynb #654dd3d4
+# %% ../../nbs/memory/corpus.ipynb #f3b263b7
 @dataclass(frozen=True)
 class Corpus:
     "Texts, and where each stands"
@@ -135,37 +135,31 @@ class Corpus:
     where:np.ndarray # Number of its file, first and last line of each text, `[N, 3]`
     out:dict # Files that were left out, and why
     read:int=0 # Files that were read for it; the others had not changed
-
     def __len__(self): return len(self.texts)
-
     def __repr__(self):
-        left = f', {len(self.out):,} left out' if self.out else ''
-        return f'Corpus of {self.source}: {len(self):,} texts from {len(self.files):,} files{left}'
+        said = f'Corpus of {self.source}: {len(self):,} texts from {len(self.files):,} files'
+        return said+f', {len(self.out):,} left out'*bool(self.out)
 
     @cached_property
-    def digest(self): # SHA-256 of titles and texts
-        return hashlib.sha256('\0'.join([*self.titles,'',*self.texts]).encode()).hexdigest()
-
+    def digest(self): return hashlib.sha256('\0'.join([*self.titles,'',*self.texts]).encode()).hexdigest()
     @typed
     def first_line(self,
         i:int # Number of a text
     )->str:
         "The first line of a text that says anything"
-        check_range(i, 0, len(self)-1, 'i')
-        return self.texts[i].strip().split('\n')[0].strip()
+        return self.texts[check_range(i, 0, len(self)-1, 'i')].strip().split('\n')[0].strip()
 
     @typed
     def place(self,
         i:int # Number of a text
     )->dict: # Its file, and its first and last line
         "Where a text stands"
-        check_range(i, 0, len(self)-1, 'i')
-        f,a,b = map(int, self.where[i])
+        f,a,b = map(int, self.where[check_range(i, 0, len(self)-1, 'i')])
         return dict(file=self.files[f], lines=[a,b])
 
 Corpus.__init__ = typed(Corpus.__init__)
 
-# %% ../../nbs/memory/corpus.ipynb #b62fa7e3
+# %% ../../nbs/memory/corpus.ipynb #2dfc54e6
 _KEPT,_VERSION = 'quarantion corpus',1
 
 def _blob(strings): return np.frombuffer('\0'.join(strings).encode(), np.uint8)
@@ -190,10 +184,11 @@ def _kept(path, source):
     n,names = head['texts'],[os.fsdecode(p.encode('latin-1')) for p,_,_ in head['files']]
     out = {p:(*map(int, s),sha,why,[]) for p,s,(_,sha,why) in zip(names, d['stamps'], head['files'])}
     those = [v[-1] for v in out.values()]
-    for t,(i,a,b),s in zip(_unblob(d['titles'], n), d['where'].tolist(), _unblob(d['texts'], n)): those[i].append((t,a,b,s))
+    for t,(i,a,b),s in zip(_unblob(d['titles'], n), d['where'].tolist(), _unblob(d['texts'], n)):
+        those[i].append((t,a,b,s))
     return out
 
-# %% ../../nbs/memory/corpus.ipynb #7bb907a2
+# %% ../../nbs/memory/corpus.ipynb #c3a6f54b
 _TICK = 2*10**9 # nanoseconds
 
 def _one(path, name, known, now):
@@ -222,7 +217,7 @@ def read_corpus(
         read += was_read
     return _corpus(source, new, read, keep if new!=old else None)
 
-# %% ../../nbs/memory/corpus.ipynb #02f3b243
+# %% ../../nbs/memory/corpus.ipynb #a06f9ab0
 def _corpus(source, known, read, keep):
     out = {p:k[4] for p,k in known.items() if k[4]}
     if not any(k[-1] for k in known.values()):

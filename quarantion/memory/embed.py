@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['RANK', 'WEIGHT', 'LSA', 'fit_lsa', 'fuse', 'save_embedder', 'load_embedder']
 
-# %% ../../nbs/memory/embed.ipynb #1b445243
+# %% ../../nbs/memory/embed.ipynb #7d500bb2
 import numpy as np
 from ..checks import check_range, fail, typed
 from ..files import load_tensors, save_tensors
 from .words import Postings, Rows, Words, fit_words, texts_of
 
-# %% ../../nbs/memory/embed.ipynb #bc0afe75
+# %% ../../nbs/memory/embed.ipynb #382c5778
 class LSA:
     "Texts to few axes: words that go together lie together; a callable"
     @typed
@@ -19,7 +19,8 @@ class LSA:
         words:Words, # What words weigh
         axes:np.ndarray # Where each word lies `[words, D]`
     ):
-        if axes.ndim!=2 or len(axes)!=len(words): fail('`axes`', 'LSA', f'a row for each of {len(words)} words', f'shape {axes.shape}')
+        if axes.ndim!=2 or len(axes)!=len(words):
+            fail('`axes`', 'LSA', f'a row for each of {len(words)} words', f'shape {axes.shape}')
         self.words,self.axes = words,np.asarray(axes, np.float32)
 
     def __repr__(self): return f'LSA: {len(self.words):,} words, {self.axes.shape[1]} dimensions'
@@ -35,6 +36,7 @@ class LSA:
 
     def __call__(self, texts): return self.of_rows(self.words.rows(texts))
 
+# %% ../../nbs/memory/embed.ipynb #be1826b8
 @typed
 def fit_lsa(
     texts:list, # Strings, at least 3
@@ -52,7 +54,7 @@ def fit_lsa(
     x = csr_matrix((r.values,r.at,r.starts), shape=(len(texts),len(words)))
     return LSA(words, TruncatedSVD(D, n_iter=3, random_state=seed).fit(x).components_.T)
 
-# %% ../../nbs/memory/embed.ipynb #22c72594
+# %% ../../nbs/memory/embed.ipynb #0af73655
 RANK,WEIGHT = 5,.3 # c, and what a list by LSA weighs beside one by words
 
 @typed
@@ -63,7 +65,8 @@ def fuse(
 )->tuple: # Ids, the best one first, and their scores
     "Make ranked lists one, by reciprocal rank; raises `CheckError`"
     check_range(c, 0, name='c')
-    if len(lists)!=len(weights) or not lists: fail('`weights`', 'fuse', f'{len(lists)}, one for each list, at least one', len(weights))
+    if len(lists)!=len(weights) or not lists:
+        fail('`weights`', 'fuse', f'{len(lists)}, one for each list, at least one', len(weights))
     check_range(list(weights), 0, name='weights', above=True)
     total = {}
     for ids,w in zip(lists, weights):
@@ -71,7 +74,7 @@ def fuse(
     ids = sorted(total, key=lambda i: (-total[i],i))
     return np.array(ids, np.int64),np.array([total[i] for i in ids])
 
-# %% ../../nbs/memory/embed.ipynb #378de429
+# %% ../../nbs/memory/embed.ipynb #79f1caac
 _FORMAT,_VERSION = 'quarantion embedder',1
 
 @typed
@@ -85,7 +88,8 @@ def save_embedder(
     out = dict(terms=np.frombuffer('\n'.join(words.terms).encode(), np.uint8), idf=words.idf)
     if isinstance(embedder, LSA): out['axes'] = embedder.axes
     if postings is not None: out |= dict(starts=postings.starts, texts=postings.texts, values=postings.values)
-    head = dict(format=_FORMAT, version=_VERSION, kind=type(embedder).__name__, texts=len(postings) if postings else 0, digest='')
+    texts = len(postings) if postings else 0
+    head = dict(format=_FORMAT, version=_VERSION, kind=type(embedder).__name__, texts=texts, digest='')
     save_tensors(path, out, head)
 
 @typed
@@ -97,7 +101,8 @@ def load_embedder(
     kinds = dict(Words={'terms','idf'}, LSA={'terms','idf','axes'})
     want = kinds.get(head.get('kind'))
     if want is None: fail('header field `kind`', str(path), ' or '.join(kinds), head.get('kind'))
-    if d.keys() not in (want, want|{'starts','texts','values'}): fail('tensors', str(path), ', '.join(sorted(want)), ', '.join(sorted(d)))
+    if d.keys() not in (want, want|{'starts','texts','values'}):
+        fail('tensors', str(path), ', '.join(sorted(want)), ', '.join(sorted(d)))
     words = Words(d['terms'].tobytes().decode().split('\n'), d['idf'])
     if 'starts' in d and len(d['starts'])!=len(words)+1: fail('`starts`', str(path), len(words)+1, len(d['starts']))
     postings = Postings.of(d['starts'], d['texts'], d['values'], head['texts']) if 'starts' in d else None

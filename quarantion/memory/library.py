@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EMBEDS', 'DEPTH', 'Parts', 'Answer', 'Answers', 'check_question', 'Library', 'open_library']
 
-# %% ../../nbs/memory/library.ipynb #feac70d3
+# %% ../../nbs/memory/library.ipynb #6b204949
 import hashlib, json, os
 from pathlib import Path
 from typing import NamedTuple
@@ -15,10 +15,22 @@ from ..files import Lock, as_path, hash_json, is_there, load_tensors, read_recor
 from .corpus import Corpus, read_corpus
 from .embed import fit_lsa, fuse, load_embedder, save_embedder
 from .exact import Index, load_index
-from .words import Postings, fit_words
+from .minilm import MiniLM
+from .words import Postings, Words, fit_words
 
-# %% ../../nbs/memory/library.ipynb #b0b699b4
-EMBEDS = dict(fused='TF-IDF and LSA, one by ranks', lsa='LSA', tfidf='TF-IDF', minilm='MiniLM')
+# %% ../../nbs/memory/library.ipynb #3ad0671f
+EMBEDS = {'fused':('TF-IDF','LSA'), 'tfidf':('TF-IDF',), 'lsa':('LSA',), 'minilm':('MiniLM',),
+          'fused-minilm':('TF-IDF','MiniLM')}
+_RANKS = {'fused':{}, 'fused-minilm':dict(weights=(1,1), c=60)} # what `fuse` is told
+
+class Parts(NamedTuple):
+    "What a question is asked of; None where an embedder does without"
+    words:Words # For a list by words
+    postings:Postings # For each word its texts
+    embedder:object # `LSA` or `MiniLM`
+    index:Index # Its vectors; ids are numbers of texts
+
+# %% ../../nbs/memory/library.ipynb #f1e15d86
 _STEP = 512 # texts between two times of saving
 
 def _mark(text): return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), 'little', signed=True)
@@ -29,7 +41,7 @@ def _vectors(path, net, texts, say):
     marks,known = [_mark(t) for t in texts],{}
     if is_there(path):
         d,h = load_tensors(path, head['format'], head['version'])
-        if h['embedder']==head['embedder'] and h['most']==head['most']: known = dict(zip(d['marks'].tolist(), d['x']))
+        if all(h.get(k)==head[k] for k in ('embedder','most')): known = dict(zip(d['marks'].tolist(), d['x']))
     new = [i for i,m in enumerate(marks) if m not in known]
     new.sort(key=lambda i: len(texts[i])) # texts of about one length are embedded together
     for a in range(0, len(new), _STEP):
@@ -39,86 +51,81 @@ def _vectors(path, net, texts, say):
         save_tensors(path, dict(marks=np.array([*known]), x=np.stack([*known.values()])), head)
     return np.stack([known[m] for m in marks])
 
-# %% ../../nbs/memory/library.ipynb #dfae175c
+# %% ../../nbs/memory/library.ipynb #dacc997e
 _FORMAT,_VERSION,_SAYS = 'quarantion library',1,'library.json'
-_FILES = dict(words='words.safetensors', index='index.safetensors')
-
-class Parts(NamedTuple):
-    "What a question is asked of; None where an embedder does without"
-    embedder:object # `Words`, `LSA` or `MiniLM`
-    postings:Postings # For each word its texts
-    index:Index # Vectors; ids are numbers of texts
+_WORDS,_INDEX = 'words.safetensors','index.safetensors'
 
 def _indexed(x): # texts without a known word have no direction
     some = np.flatnonzero(np.abs(x).max(1)>0)
     return Index(x[some], some)
 
-def _minilm():
-    from quarantion.memory.minilm import MiniLM
-    return MiniLM()
+def _files(lists): # that a library has
+    return [_WORDS]*('MiniLM' not in lists or 'TF-IDF' in lists)+[_INDEX]*(lists!=('TF-IDF',))
 
-def _build(folder, texts, embed, seed, say):
+def _build(folder, texts, lists, seed, say):
     "Fit and write; returns the parts"
-    at = {n:folder/f for n,f in _FILES.items()}
-    if embed=='minilm':
-        net = _minilm()
+    by = net = ix = words = postings = None
+    if 'MiniLM' in lists:
+        net = MiniLM()
         ix = _indexed(_vectors(folder/'vectors.safetensors', net, texts, say))
-        ix.save(at['index'])
-        return Parts(net, None, ix)
-    words = fit_words(texts)
-    rows = words.rows(texts)
-    if embed!='tfidf' and len(texts)<3: fail('`embed`', 'open_library', 'tfidf for fewer than 3 texts', embed)
-    e = words if embed=='tfidf' else fit_lsa(texts, seed=seed, words=words)
-    postings = None if embed=='lsa' else Postings(rows)
-    ix = None if embed=='tfidf' else _indexed(e.of_rows(rows))
-    save_embedder(at['words'], e, postings)
-    if ix is not None: ix.save(at['index'])
-    return Parts(e, postings, ix)
+    if _WORDS in _files(lists):
+        words = fit_words(texts)
+        rows = words.rows(texts)
+        if 'TF-IDF' in lists: postings = Postings(rows)
+        if 'LSA' in lists:
+            by = fit_lsa(texts, seed=seed, words=words)
+            ix = _indexed(by.of_rows(rows))
+        save_embedder(folder/_WORDS, by or words, postings)
+    if ix is not None: ix.save(folder/_INDEX)
+    return Parts(words, postings, net or by, ix)
 
-def _load(folder, embed):
-    e,postings = (_minilm(),None) if embed=='minilm' else load_embedder(folder/_FILES['words'])
-    return Parts(e, postings, None if embed=='tfidf' else load_index(folder/_FILES['index']))
+def _load(folder, lists):
+    "Read the parts"
+    by,postings = load_embedder(folder/_WORDS) if _WORDS in _files(lists) else (None,None)
+    net = MiniLM() if 'MiniLM' in lists else by if 'LSA' in lists else None
+    ix = load_index(folder/_INDEX) if _INDEX in _files(lists) else None
+    return Parts(getattr(by, 'words', by), postings, net, ix)
 
-# %% ../../nbs/memory/library.ipynb #2d0e55eb
-def _width(parts): # of vectors of the embedder, and of the index
-    e = parts.embedder
-    have = e.config['hidden_size'] if hasattr(e, 'config') else e.axes.shape[1]
-    return have,len(parts.index.axes)
-
+# %% ../../nbs/memory/library.ipynb #cc785ab0
 def _check_same(folder, parts, head):
     "Raises `CheckError` unless the files belong together"
+    where = str(folder)
     for f,want in head['files'].items():
-        if (found := sha256(folder/f))!=want: fail(f'`{f}`', str(folder), f'that of this library, {want[:16]}…', f'{found[:16]}…')
-    if parts.index is not None:
-        have,want = _width(parts)
-        if have!=want: fail('embedder', str(folder), f'one of {want} dimensions, as the index has', have)
-    if hasattr(parts.embedder, 'digest') and parts.embedder.digest!=head['embedder']:
-        fail('embedder', str(folder), f'the weights of this library, {head["embedder"][:16]}…', f'{parts.embedder.digest[:16]}…')
+        if (found := sha256(folder/f))!=want:
+            fail(f'`{f}`', where, f'that of this library, {want[:16]}…', f'{found[:16]}…')
+    e = parts.embedder
+    if e is None: return
+    have,want = e.config['hidden_size'] if hasattr(e, 'config') else e.axes.shape[1],len(parts.index.axes)
+    if have!=want: fail('embedder', where, f'one of {want} dimensions, as the index has', have)
+    if (found := getattr(e, 'digest', ''))!=head.get('embedder'):
+        fail('embedder', where, f'the weights of this library, {str(head.get("embedder"))[:16]}…', f'{found[:16]}…')
 
 def _said(folder, want):
     "What a finished library says of itself; None if there is none; raises `CheckError` if it is another one"
     if not is_there(folder/_SAYS): return None
-    head = read_record(folder/_SAYS)
+    head,files = read_record(folder/_SAYS),sorted(_files(EMBEDS[want['embed']]))
     for k,v in dict(format=_FORMAT, version=_VERSION, **want).items():
         if head.get(k)!=v: fail(f'`{k}`', str(folder), f'{head.get(k)}, as this library has', v)
-    if not isinstance(head.get('files'), dict) or not {*head['files']}<={*_FILES.values()}:
-        fail('`files`', str(folder/_SAYS), ', '.join(_FILES.values()), head.get('files'))
+    if not isinstance(head.get('files'), dict) or sorted(head['files'])!=files:
+        fail('`files`', str(folder/_SAYS), ', '.join(files), head.get('files'))
     return head
 
+# %% ../../nbs/memory/library.ipynb #b6606e23
 def _renew(folder, corpus, want, say):
     "Build, and say so last"
+    lists = EMBEDS[want['embed']]
+    if len(corpus)<3 and 'LSA' in lists: fail('`embed`', corpus.source, 'tfidf for fewer than 3 texts', want['embed'])
     with Lock(folder):
         (folder/_SAYS).unlink(missing_ok=True)
         say(f'{len(corpus):,} texts from {len(corpus.files):,} files')
-        parts = _build(folder, [f'{t}\n{s}' for t,s in zip(corpus.titles, corpus.texts)], want['embed'], want['seed'], say)
-        files = {f:sha256(folder/f) for n,f in _FILES.items() if n!=('words' if want['embed']=='minilm' else 'index' if parts.index is None else '')}
-        head = dict(format=_FORMAT, version=_VERSION, **want, corpus=corpus.digest, files=files, embedder=getattr(parts.embedder, 'digest', ''))
+        parts = _build(folder, [f'{t}\n{s}' for t,s in zip(corpus.titles, corpus.texts)], lists, want['seed'], say)
+        files = {f:sha256(folder/f) for f in _files(lists)}
+        head = dict(format=_FORMAT, version=_VERSION, **want, corpus=corpus.digest, files=files,
+                    embedder=getattr(parts.embedder, 'digest', ''))
         write_atomic(folder/_SAYS, json.dumps(head, indent=1).encode())
     return parts
 
-# %% ../../nbs/memory/library.ipynb #6eab34c1
-DEPTH = 100 # Of each list that is made one with another
-
+# %% ../../nbs/memory/library.ipynb #4a38fd39
 class Answer(NamedTuple):
     "A text that was found"
     title:str
@@ -128,23 +135,24 @@ class Answer(NamedTuple):
     lines:list # First and last
     ranks:dict # In each list that has it, from 1
 
+_BY_WORDS = "{}: exact: all {read:,} weights of the question's words were read, of {texts:,} texts"
+_BY_VECTORS = ('{}: exact: {twice:,} of {vectors:,} vectors were looked at twice, {whole:,} number by number; '
+               'what was left out is at most {left_out:.4f}, the last that counts has {tau:.4f}')
+
 class Answers(NamedTuple):
     "What was found, and why nothing else"
     question:str
-    embed:str # Which embedder was used
+    lists:tuple # Which embedders were used
     found:list # `Answer`, the best one first
     proof:dict # List -> what was read for it
 
     def said(self):
         "The proof, in sentences"
-        out = []
-        for n,p in self.proof.items():
-            if 'vectors' not in p: out.append(f'{n}: exact: all {p["read"]:,} weights of the question\'s words were read, of {p["texts"]:,} texts')
-            else: out.append(f'{n}: exact: {p["twice"]:,} of {p["vectors"]:,} vectors were looked at twice, {p["whole"]:,} number by number; '
-                             f'what was left out is at most {p["left_out"]:.4f}, below {p["tau"]:.4f}')
-        return out
+        return [(_BY_VECTORS if 'vectors' in p else _BY_WORDS).format(n, **p) for n,p in self.proof.items()]
 
-# %% ../../nbs/memory/library.ipynb #7722ea35
+# %% ../../nbs/memory/library.ipynb #c06bda93
+DEPTH = 100 # Of each list that is made one with another
+
 @typed
 def check_question(
     question:str # In words
@@ -152,6 +160,18 @@ def check_question(
     "Raises `CheckError` for one without a word"
     if not question.strip(): fail('`question`', 'search', 'words', 'none')
 
+def _by_words(parts, question, k):
+    near = parts.postings.search(parts.words.rows([question]), k)
+    return near.ids,near.scores,dict(texts=len(parts.postings), read=near.read)
+
+def _by_vectors(parts, question, k): # none for a question without a direction
+    q = parts.embedder([question])[0]
+    if not q.any(): return [],[],dict(texts=len(parts.index), read=0)
+    hit = parts.index.search(q, min(k, len(parts.index)))
+    looked = dict(zip(('vectors','twice','whole'), map(int, hit.proof.looked[0])))
+    return hit.ids[0],hit.scores[0],looked|dict(tau=float(hit.proof.tau[0]), left_out=float(hit.proof.left_out[0]))
+
+# %% ../../nbs/memory/library.ipynb #60eda794
 class Library:
     "Texts that answer questions"
     @typed
@@ -159,25 +179,10 @@ class Library:
         corpus:Corpus, # Texts
         embed:str, # One of `EMBEDS`
         parts:Parts # What is asked
-    ):
-        self.corpus,self.embed,self.parts = corpus,check_in(embed, EMBEDS, 'embed'),parts
+    ): self.corpus,self.embed,self.parts = corpus,check_in(embed, EMBEDS, 'embed'),parts
 
     def __len__(self): return len(self.corpus)
-    def __repr__(self): return f'Library by {EMBEDS[self.embed]}: {self.corpus!r}'
-
-    def _lists(self, question, k):
-        "Ids and scores of each list, and its proof"
-        p,out = self.parts,{}
-        words = p.embedder if self.embed=='tfidf' else getattr(p.embedder, 'words', None)
-        if p.postings is not None:
-            near = p.postings.search(words.rows([question]), k)
-            out['TF-IDF'] = near.ids,near.scores,dict(texts=len(p.postings), read=near.read)
-        if p.index is not None and (q := p.embedder([question])[0]).any():
-            hit = p.index.search(q, min(k, len(p.index)))
-            looked = dict(zip(('vectors','twice','whole'), map(int, hit.proof.looked[0])))
-            looked |= dict(tau=float(hit.proof.tau[0]), left_out=float(hit.proof.left_out[0]))
-            out['MiniLM' if self.embed=='minilm' else 'LSA'] = hit.ids[0],hit.scores[0],looked
-        return out
+    def __repr__(self): return f'Library by {" and ".join(EMBEDS[self.embed])}: {self.corpus!r}'
 
     @typed
     def search(self,
@@ -187,17 +192,17 @@ class Library:
         "The texts that are nearest; fewer where only few share a word with it; raises `CheckError`"
         check_question(question)
         if not 1<=k<=len(self): fail('`k`', 'search', f'1 to {len(self)}, the texts there are', k)
-        lists = self._lists(question, max(k, DEPTH) if self.embed=='fused' else k)
-        both = [i for i,*_ in lists.values()]
-        if len(lists)>1: ids,scores = fuse(both)
-        else: ids,scores = next(iter(lists.values()))[:2] if lists else ([],[])
-        at = {n:{int(i):r for r,i in enumerate(ids, 1)} for n,(ids,*_) in lists.items()}
-        c = self.corpus
-        found = [Answer(c.titles[i], float(s), c.first_line(i), **c.place(i), ranks={n:r[i] for n,r in at.items() if i in r})
+        names,c = EMBEDS[self.embed],self.corpus
+        most = k if len(names)<2 else max(k, DEPTH)
+        lists = {n:(_by_words if n=='TF-IDF' else _by_vectors)(self.parts, question, most) for n in names}
+        ids,scores = lists[names[0]][:2] if len(names)<2 else fuse([l[0] for l in lists.values()], **_RANKS[self.embed])
+        at = {n:{int(i):r for r,i in enumerate(l[0], 1)} for n,l in lists.items()}
+        ranks = lambda i: {n:r[i] for n,r in at.items() if i in r}
+        found = [Answer(c.titles[i], float(s), c.first_line(i), **c.place(i), ranks=ranks(i))
                  for i,s in zip(map(int, ids[:k]), scores[:k])]
-        return Answers(question, EMBEDS[self.embed], found, {n:p for n,(*_,p) in lists.items()})
+        return Answers(question, names, found, {n:l[2] for n,l in lists.items()})
 
-# %% ../../nbs/memory/library.ipynb #35079499
+# %% ../../nbs/memory/library.ipynb #fcb9af24
 def _quiet(said): pass
 
 def _default(want): # in the user's cache folder
@@ -220,7 +225,8 @@ def open_library(
     folder = as_path(folder) if folder is not None else _default(dict(want, python=os.__file__))
     head = _said(folder, want)
     corpus = read_corpus(source, folder/'corpus.safetensors')
-    if head is None or head.get('corpus')!=corpus.digest: return Library(corpus, embed, _renew(folder, corpus, want, say))
-    parts = _load(folder, embed)
+    if head is None or head.get('corpus')!=corpus.digest:
+        return Library(corpus, embed, _renew(folder, corpus, want, say))
+    parts = _load(folder, EMBEDS[embed])
     _check_same(folder, parts, head)
     return Library(corpus, embed, parts)

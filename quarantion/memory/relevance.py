@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DEPTH', 'Task', 'first_sentences', 'Found', 'relevance', 'ranked']
 
-# %% ../../nbs/memory/relevance.ipynb #9451a708
+# %% ../../nbs/memory/relevance.ipynb #32d9bce7
 import re
 from typing import NamedTuple
 import numpy as np
@@ -15,7 +15,7 @@ from .embed import fit_lsa, fuse
 from .exact import Index
 from .words import Postings, fit_words
 
-# %% ../../nbs/memory/relevance.ipynb #c65e3f7c
+# %% ../../nbs/memory/relevance.ipynb #b06bece5
 class Task(NamedTuple):
     "Questions, and for each the document that answers it"
     documents:list # Strings, one for each text of a corpus
@@ -35,11 +35,14 @@ def first_sentences(
         first,*rest = _END.split(text.strip(), 1)
         asks = rest and len(rest[0])>=_REST and len(first.split())>=_WORDS
         documents.append(f'{title}\n{rest[0] if asks else text}')
-        if asks: questions.append(first); answers.append(i)
-    if not questions: fail('`corpus`', 'first_sentences', 'a text of more than one sentence', f'none in {len(corpus)} texts')
+        if asks:
+            questions.append(first)
+            answers.append(i)
+    if not questions:
+        fail('`corpus`', 'first_sentences', 'a text of more than one sentence', f'none in {len(corpus)} texts')
     return Task(documents, questions, np.array(answers))
 
-# %% ../../nbs/memory/relevance.ipynb #c51c82b5
+# %% ../../nbs/memory/relevance.ipynb #f04dbe27
 DEPTH = 100 # Answers that are looked at
 
 class Found(NamedTuple):
@@ -55,12 +58,13 @@ def relevance(
 )->Found:
     "Mean reciprocal rank; raises `CheckError` where there are not as many answers as lists"
     answers = np.asarray(answers)
-    if answers.shape!=(len(lists),) or not len(lists): fail('`answers`', 'relevance', f'{len(lists)}, at least one', f'shape {answers.shape}')
+    if answers.shape!=(len(lists),) or not len(lists):
+        fail('`answers`', 'relevance', f'{len(lists)}, at least one', f'shape {answers.shape}')
     at = [np.flatnonzero(np.asarray(l)[:DEPTH]==a)[:1] for l,a in zip(lists, answers)]
     rank = np.array([a[0]+1 if len(a) else np.inf for a in at])
     return Found(float((1/rank).mean()), float((rank<=10).mean()), len(rank))
 
-# %% ../../nbs/memory/relevance.ipynb #0fecc4e2
+# %% ../../nbs/memory/relevance.ipynb #0519eeda
 def _by_vectors(x, q): # those of length 0 have no neighbours
     some = np.flatnonzero(np.abs(x).max(1)>0)
     ix,k = Index(x[some], some),min(DEPTH, len(some))
@@ -81,6 +85,7 @@ def ranked(
     out = {'TF-IDF':[posts.search(words.rows([q]), DEPTH).ids for q in task.questions],
            'LSA':_by_vectors(lsa.of_rows(rows), lsa(task.questions))}
     out |= {n:_by_vectors(x, q) for n,(x,q) in others.items()}
-    both = {f'TF-IDF and {n}':[fuse([a,b])[0] for a,b in zip(out['TF-IDF'], out[n])] for n in ('LSA',*others)}
-    even = {f'TF-IDF and {n}, equal weights, c = 60':[fuse([a,b], [1,1], 60)[0] for a,b in zip(out['TF-IDF'], out[n])] for n in ('LSA',*others)}
-    return out|both|even
+    ways = {'TF-IDF and {}, weights 1 and .3, c = 5':{},
+            'TF-IDF and {}, equal weights, c = 60':dict(weights=[1,1], c=60)}
+    pairs = {n:list(zip(out['TF-IDF'], out[n])) for n in ('LSA',*others)}
+    return out|{w.format(n):[fuse(p, **how)[0] for p in two] for w,how in ways.items() for n,two in pairs.items()}

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['words_of', 'texts_of', 'Rows', 'Words', 'fit_words', 'Near', 'Postings']
 
-# %% ../../nbs/memory/words.ipynb #f4d43918
+# %% ../../nbs/memory/words.ipynb #1370143b
 import math, re
 from collections import Counter
 from functools import cached_property, lru_cache
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from ..checks import check_range, fail, typed
 
-# %% ../../nbs/memory/words.ipynb #b554187b
+# %% ../../nbs/memory/words.ipynb #f92a3669
 _PARTS,_WORD = re.compile('(?<=[a-z])(?=[A-Z])'),re.compile(r'[^\W\d_]+|\d+')
 _ENDS = 'ing','ed'
 
@@ -33,12 +33,13 @@ def words_of(
     return [_stem(w) for w in _WORD.findall(_PARTS.sub(' ', text).lower()) if len(w)>1 or not w.isascii()]
 
 def texts_of(x): # a list of strings; raises `CheckError`
-    bad = next((f'{type(t).__name__} at {i}' for i,t in enumerate(x) if not isinstance(t, str)), None) \
-        if isinstance(x, (list,tuple)) and len(x) else 'none' if isinstance(x, (list,tuple)) else type(x).__name__
+    bad = '' if isinstance(x, (list,tuple)) else type(x).__name__
+    bad = bad or ('' if len(x) else 'none')
+    bad = bad or next((f'{type(t).__name__} at {i}' for i,t in enumerate(x) if not isinstance(t, str)), '')
     if bad: fail('`texts`', expected='a list of at least one string', found=bad)
     return x
 
-# %% ../../nbs/memory/words.ipynb #0e8008bd
+# %% ../../nbs/memory/words.ipynb #8eb98fbb
 class Rows(NamedTuple):
     "Numbers that are not 0, row by row"
     starts:np.ndarray # Where each row begins, and the end `[N+1]`, int64
@@ -51,6 +52,7 @@ class Rows(NamedTuple):
         x[np.repeat(np.arange(len(x)), np.diff(self.starts)),self.at] = self.values
         return x
 
+# %% ../../nbs/memory/words.ipynb #c03cb9c1
 class Words:
     "What words weigh, found in texts; a callable: texts to float32 `[N, D]`, D words"
     @typed
@@ -59,7 +61,8 @@ class Words:
         idf:np.ndarray # What each weighs `[D]`
     ):
         idf = np.atleast_1d(idf)
-        if len(terms)!=len(idf) or idf.ndim>1 or not len(idf): fail('`terms`', 'Words', f'{len(idf)} words, at least one', len(terms))
+        if len(terms)!=len(idf) or idf.ndim>1 or not len(idf):
+            fail('`terms`', 'Words', f'{len(idf)} words, at least one', len(terms))
         self.terms,self.idf = terms,check_range(np.asarray(idf, np.float32), 0, name='idf')
 
     @cached_property
@@ -70,7 +73,8 @@ class Words:
 
     def rows(self, texts)->Rows:
         "Weights of texts, without those that are 0"
-        found = [sorted((self.known[w],n) for w,n in Counter(words_of(t)).items() if w in self.known) for t in texts_of(texts)]
+        counts = [Counter(words_of(t)) for t in texts_of(texts)]
+        found = [sorted((self.known[w],n) for w,n in c.items() if w in self.known) for c in counts]
         starts = np.cumsum([0,*map(len, found)])
         at = np.array([i for f in found for i,_ in f], np.int32)
         v = (1+np.log(np.array([n for f in found for _,n in f], np.float32)))*self.idf[at]
@@ -81,7 +85,7 @@ class Words:
         check_range(len(texts_of(texts))*len(self), 0, 2**28, 'texts times words')
         return self.rows(texts).dense()
 
-# %% ../../nbs/memory/words.ipynb #ecb78e07
+# %% ../../nbs/memory/words.ipynb #2cec8220
 @typed
 def fit_words(
     texts:list, # Strings
@@ -94,23 +98,32 @@ def fit_words(
     if not terms: fail('`texts`', 'fit_words', f'a word in at least {least} of them', f'none in {len(texts)} texts')
     return Words(terms, np.array([1+math.log((1+len(texts))/(1+many[w])) for w in terms], np.float32))
 
-# %% ../../nbs/memory/words.ipynb #370ba838
+# %% ../../nbs/memory/words.ipynb #43741d0e
 class Near(NamedTuple):
     "Texts that share words with a question, the best one first; equal ones by their ids"
     ids:np.ndarray # `[≤ k]`, int64
     scores:np.ndarray # Cosines, > 0, float64
     read:int # Numbers that were read: one for each text and word of the question
 
+def _columns(rows): # where each begins, the rows that have it, and values
+    by = np.argsort(rows.at, kind='stable')
+    texts = np.repeat(np.arange(len(rows.starts)-1, dtype=np.int32), np.diff(rows.starts))
+    return np.searchsorted(rows.at[by], np.arange(rows.width+1)),texts[by],rows.values[by]
+
+def _best(score, k): # places of the largest above 0; equal ones by their places
+    bar = np.partition(score, -k)[-k] if k<len(score) else 0
+    some = np.flatnonzero((score>=bar)&(score>0))
+    return some[np.lexsort((some, -score[some]))][:k]
+
+# %% ../../nbs/memory/words.ipynb #24548308
 class Postings:
     "For each word the texts that have it"
     @typed
     def __init__(self,
         rows:Rows # Weights of the texts
     ):
-        by = np.argsort(rows.at, kind='stable')
-        self.texts = np.repeat(np.arange(len(rows.starts)-1, dtype=np.int32), np.diff(rows.starts))[by]
-        self.values,self.n = rows.values[by],len(rows.starts)-1
-        self.starts = np.searchsorted(rows.at[by], np.arange(rows.width+1))
+        self.starts,self.texts,self.values = _columns(rows)
+        self.n = len(rows.starts)-1
 
     @classmethod
     def of(cls, starts, texts, values, n): # out of a file
@@ -134,7 +147,5 @@ class Postings:
             a,b = self.starts[w:w+2]
             score[self.texts[a:b]] += np.float64(v)*self.values[a:b]
             read += int(b-a)
-        bar = np.partition(score, -k)[-k] if k<self.n else 0
-        some = np.flatnonzero((score>=bar)&(score>0))
-        some = some[np.lexsort((some, -score[some]))][:k]
+        some = _best(score, k)
         return Near(some, score[some], read)
