@@ -26,7 +26,7 @@ STOREYS = {
         export='a program in other languages, with the same spikes, proved'),
     'learning and remembering': dict(
         train='losses, and runs that survive being killed',
-        memory='vectors to the nearest ones, with a proof, in a few bits'),
+        memory='texts and vectors to what is nearest, with a proof'),
     'looking': dict(
         inspect='figures of arrays, inspectors, films and the report',
         bench='measurements side by side with peers',

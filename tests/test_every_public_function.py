@@ -47,6 +47,12 @@ from quarantion.files import save_tensors
 from quarantion.inspect.clickable import Clickable
 from quarantion.inspect.event_film import EventStage
 from quarantion.inspect.recordings import record_layers
+from quarantion.memory.corpus import Corpus
+from quarantion.memory.embed import fit_lsa
+from quarantion.memory.library import Library, Parts
+from quarantion.memory.minilm import MiniLM
+from quarantion.memory.relevance import Task
+from quarantion.memory.words import Postings, fit_words
 from quarantion.inspect.wave_film import run_emitters
 from quarantion.inspect.wave_inspector import WaveInspector
 from quarantion.paper import draw_png
@@ -70,6 +76,8 @@ from quarantion.spikes.synaptic import Synaptic
 from quarantion.tables import measured, one_a_subject
 from quarantion.train.config import Config
 from quarantion.train.trackers import Tracking
+from quarantion.memory.exact import Index
+from quarantion.waves.network import Waves
 from quarantion.waves.echo import Echoing, new_echo, remember
 from quarantion.waves.law import Medium, Sources
 from quarantion.waves.levels import Levels
@@ -667,6 +675,64 @@ CALLS |= { # what leaves the house
     'export.js.prove_js': lambda: dict(net=small_program(), text=in_javascript(), x=np.ones((1,3))),
 }
 
+SAID = ['open a file','close a file','read lines','a picture of lines']
+
+@cache
+def lsa(): return fit_lsa(SAID, 2)
+def few_texts(): return Corpus('x', ['a','b'], ['A file is opened. It has to be closed again, in the end, by hand.','b'], ['f'], np.zeros((2,3), int), {})
+def postings(): return Postings(lsa().words.rows(SAID))
+def tiny_library(): return Library(few_texts(), 'tfidf', Parts(fit_words(few_texts().texts), Postings(fit_words(few_texts().texts).rows(few_texts().texts)), None, None))
+@cache
+def tiny_bert():
+    from test_memory_corpus import write_bert
+    with tempfile.TemporaryDirectory() as d:
+        write_bert(Path(d))
+        return MiniLM(Path(d)/'model')
+
+CALLS |= { # texts and what is nearest
+    'memory.corpus.Corpus': lambda: dict(source='x', titles=['a'], texts=['b'], files=['f'], where=np.zeros((1,3), int), out={}, read=0),
+    'memory.corpus.Corpus.first_line': lambda: dict(self=few_texts(), i=0),
+    'memory.corpus.Corpus.place': lambda: dict(self=few_texts(), i=0),
+    'memory.corpus.docstrings': lambda: dict(source=b'"a"', name='m'),
+    'memory.corpus.paragraphs': lambda: dict(text='a', name='m'),
+    'memory.corpus.read_corpus': lambda: dict(source='no such file', keep='kept'),
+    'memory.words.texts_of': lambda: dict(x=['a']),
+    'memory.words.words_of': lambda: dict(text='a file'),
+    'memory.words.fit_words': lambda: dict(texts=SAID, least=1),
+    'memory.words.Words': lambda: dict(terms=['a','b'], idf=np.ones(2)),
+    'memory.words.Words.rows': lambda: dict(self=lsa().words, texts=SAID),
+    'memory.words.Words.__call__': lambda: dict(self=lsa().words, texts=SAID),
+    'memory.words.Rows': lambda: dict(starts=np.arange(2), at=np.zeros(1, int), values=np.ones(1), width=1),
+    'memory.words.Rows.dense': lambda: dict(self=lsa().words.rows(SAID)),
+    'memory.words.Near': lambda: dict(ids=np.zeros(1, int), scores=np.ones(1), read=1),
+    'memory.words.Postings': lambda: dict(rows=lsa().words.rows(SAID)),
+    'memory.words.Postings.search': lambda: dict(self=postings(), q=lsa().words.rows(['file']), k=2),
+    'memory.embed.fit_lsa': lambda: dict(texts=SAID, dims=2, seed=0, words=None),
+    'memory.embed.LSA': lambda: dict(words=lsa().words, axes=lsa().axes),
+    'memory.embed.LSA.__call__': lambda: dict(self=lsa(), texts=SAID),
+    'memory.embed.LSA.of_rows': lambda: dict(self=lsa(), r=lsa().words.rows(SAID)),
+    'memory.embed.fuse': lambda: dict(lists=[[1,2],[2]], weights=[1,2], c=5.),
+    'memory.embed.save_embedder': lambda: dict(path='x', embedder=lsa(), postings=postings()),
+    'memory.embed.load_embedder': lambda: dict(path='no such file'),
+    'memory.minilm.Pieces': lambda: dict(vocabulary=['[UNK]','[CLS]','[SEP]']),
+    'memory.minilm.Pieces.__call__': lambda: dict(self=tiny_bert().pieces, text='a file', most=9),
+    'memory.minilm.MiniLM': lambda: dict(folder='no such folder', most=9),
+    'memory.minilm.MiniLM.__call__': lambda: dict(self=tiny_bert(), texts=SAID),
+    'memory.relevance.Task': lambda: dict(documents=['a'], questions=['b'], answers=np.zeros(1, int)),
+    'memory.relevance.Found': lambda: dict(mrr=1., first10=1., questions=1),
+    'memory.relevance.first_sentences': lambda: dict(corpus=few_texts()),
+    'memory.relevance.relevance': lambda: dict(lists=[[1,2]], answers=[2]),
+    'memory.relevance.ranked': lambda: dict(task=Task(SAID, ['file'], np.zeros(1, int)), seed=0, dims=2, others={}),
+    'memory.library.Parts': lambda: dict(words=None, postings=None, embedder=None, index=None),
+    'memory.library.Answer': lambda: dict(title='a', score=1., line='a', file='f', lines=[1,2], ranks={}),
+    'memory.library.Answers': lambda: dict(question='a', lists=('LSA',), found=[], proof={}),
+    'memory.library.Answers.said': lambda: dict(self=tiny_library().search('file', 1)),
+    'memory.library.check_question': lambda: dict(question='a'),
+    'memory.library.Library': lambda: dict(corpus=few_texts(), embed='tfidf', parts=tiny_library().parts),
+    'memory.library.Library.search': lambda: dict(self=tiny_library(), question='file', k=1),
+    'memory.library.open_library': lambda: dict(source='no such file', folder='kept', embed='tfidf', seed=0),
+}
+
 def wave(): return Field(Torus((4,)), np.ones(4, complex), np.zeros(4, complex), np.float32(0), np.float32(0), np.zeros((0,4)))
 def nine(): return Levels(.25)
 
@@ -897,6 +963,19 @@ CALLS |= { # waves
     'waves.torus.load_field': lambda: dict(path=wave_file(save_field, wave_field())),
     'waves.law.tones': lambda: dict(torus=Torus((4,5)), cells=cell(), omega=np.array([.5]), steps=3, dt=.1, start=1),
     'waves.law.check_medium': lambda: dict(medium=Medium()),
+    'waves.network.Waves': lambda: dict(torus=Torus((4,4)), cells=[[0,0]], medium=Medium(), slow=0., dt=.2, learn=(), mark=4.5),
+    'waves.network.Waves.forward': lambda: dict(self=Waves(Torus((4,4)), [[0,0]]), x=torch.ones(2,1,1), state=None, steps=None),
+    'waves.network.Waves.record': lambda: dict(self=Waves(Torus((4,4)), [[0,0]]), x=torch.ones(2,1,1), state=None, steps=None),
+    'memory.codes.unit_rows': lambda: dict(x=np.ones((3,4)), name='x'),
+    'memory.codes.new_axes': lambda: dict(x=np.eye(4), head=2, seed=0),
+    'memory.codes.best_code': lambda: dict(y=np.ones(4), top=4),
+    'memory.codes.encode_rows': lambda: dict(y=np.ones((3,4))/2, levels='nonary'),
+    'memory.exact.Index': lambda: dict(x=np.eye(4), ids=None, head=1, seed=0),
+    'memory.exact.Index.add': lambda: dict(self=Index(np.eye(4)), x=np.eye(4), ids=[7,8,9,10]),
+    'memory.exact.Index.search': lambda: dict(self=Index(np.eye(4)), q=np.ones((2,4)), k=2, threads=1),
+    'memory.exact.Index.remove': lambda: dict(self=Index(np.eye(4)), ids=[1,2]),
+    'memory.exact.Index.save': lambda: dict(self=Index(np.eye(4)), path='index'),
+    'memory.exact.load_index': lambda: dict(path='no such file'),
     'waves.law.step_limit': lambda: dict(field=wave_field(), medium=Medium()),
     'waves.law.wave_loop': lambda: dict(field=wave_field(), steps=2, medium=Medium(), sources=wave_sources(), dt=.1),
     'waves.law.grid_omega': lambda: dict(k=np.array([[.1,.2]]), dt=.1, speed=1.),
@@ -1051,10 +1130,18 @@ data.quality.Raw:x_train data.quality.Raw:y_train data.quality.Raw:x_test data.q
 data.quality.Part:where data.quality.Part:x data.quality.Part:y data.quality.Part:at
 data.quality.Copies:same data.quality.Copies:near data.quality.Copies:alike
 data.quality.Survey:findings data.quality.Survey:train data.quality.Survey:test data.quality.Survey:copies data.quality.Survey:drift data.quality.Survey:neighbours
+memory.words.Rows:starts memory.words.Rows:at memory.words.Rows:values memory.words.Rows:width
+memory.words.Near:ids memory.words.Near:scores memory.words.Near:read
+memory.relevance.Task:documents memory.relevance.Task:questions memory.relevance.Task:answers
+memory.relevance.Found:mrr memory.relevance.Found:first10 memory.relevance.Found:questions
+memory.library.Parts:words memory.library.Parts:embedder memory.library.Parts:postings memory.library.Parts:index
+memory.library.Answer:score memory.library.Answer:lines memory.library.Answer:ranks
+memory.library.Answers:lists memory.library.Answers:found memory.library.Answers:proof
 waves.torus.load_field:path waves.sparse.load_sparse:path waves.sparse.add_cells:psi waves.sparse.add_cells:velocity waves.echo.remember:wave waves.echo.mix_echo:wave waves.traps.target_of:cells
 inspect.waves.plot_field:psi inspect.waves.measure_omega:psi inspect.waves.plot_dispersion:psi inspect.parts.wave_law.on_levels:psi
 export.targets.Need:found export.targets.Need:layer export.targets.Compared:found export.targets.Compared:most export.card.is_number:v
 waves.mix.add_waves:a waves.mix.add_waves:b waves.mix.add_waves_carry:a waves.mix.add_waves_carry:b waves.mix.heterodyne:a waves.mix.heterodyne:b waves.mix.hear_chord:c
+waves.network.Waves.forward:x waves.network.Waves.record:x
 '''
 
 

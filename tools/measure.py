@@ -7,6 +7,7 @@ Accuracies: each policy and seed is one `quarantion run`.
     python tools/measure.py exports --run RUN         # flash, memory and proofs of what leaves the house
     python tools/measure.py nir                       # which simulators run which programs as graphs of NIR
     python tools/measure.py where                     # every way out of the house, by policy and reset (tools/where.py)
+    python tools/measure.py search                    # how high answers stand, by words, LSA, MiniLM (extra text), both
     python tools/measure.py tutorials                 # how long each tutorial runs, on two threads
     python tools/measure.py bench                     # every benchmark, or those named after it
     python tools/measure.py break-even                # the constants by which the runtime chooses, into its notebook
@@ -254,6 +255,24 @@ def where_it_runs(path):
     for r in rows:
         if not r['proved']: print(r)
     put(path, dict(command='python tools/measure.py where', samples=where.SAMPLES, rows=rows))
+
+
+def search(path, seed=0):
+    "First sentences of Python's docstrings as questions, every second one"
+    from quarantion.checks import CheckError
+    from quarantion.memory.corpus import read_corpus
+    from quarantion.memory.minilm import MiniLM
+    from quarantion.memory.relevance import first_sentences, ranked, relevance
+    task,others = first_sentences(read_corpus('python')),{}
+    try:
+        net = MiniLM()
+        others['MiniLM'] = net(task.documents),net(task.questions)
+    except CheckError as e: print(e)
+    asked = slice(1, None, 2)
+    found = {n:relevance(l[asked], task.answers[asked]) for n,l in ranked(task, seed, others=others).items()}
+    for n,f in found.items(): print(f'{f.mrr:.3f} {f.first10:.1%} {n}')
+    put(path, dict(command='python tools/measure.py search', python=platform.python_version(), texts=len(task.documents),
+                   questions=len(task.answers[asked]), seed=seed, rows={n:f._asdict() for n,f in found.items()}))
 
 
 def train_parts(old):
@@ -796,7 +815,7 @@ def frontier(a, path):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
-                                    'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir'])
+                                    'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search'])
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')
@@ -822,6 +841,7 @@ def main():
     if a.name=='gpu': return gpu(more, a, a.out or MEASURED/'gpu.json')
     if a.name=='exports': return exports(a.run, a.out or MEASURED/'exports.json')
     if a.name=='nir': return nir(a.out or MEASURED/'nir.json')
+    if a.name=='search': return search(a.out or MEASURED/'search.json')
     if a.name=='where': return where_it_runs(a.out or MEASURED/'where.json')
     if a.name=='tutorials': return tutorials(a.out or MEASURED/'tutorials.json')
     if a.name=='bench': return bench(more, a.out or MEASURED/'bench.json')

@@ -191,6 +191,7 @@ def _sheet_rows(threads, seconds):
     return [compare(work, threads, times['ours'], 'one by one', times['plain']),
             compare(work, threads, times['ours'], 'roofline of one by one', one, 1.2)]
 
+# %% ../../nbs/bench/wave.ipynb #44036a48
 def _sparse_rows(threads, seconds):
     "A table that holds every cell of a sheet, against the sheet"
     f = new_field(Torus((512,512)))

@@ -18,7 +18,7 @@ from .torus import Field, Torus, check_field, new_field
 
 # %% ../../nbs/waves/propagate.ipynb #7ad97c5f
 def threads_for(n, size): # by default as many as there are, for fields that are worth it
-    if n is None: return (os.cpu_count() or 1) if size>=2**14 else 1
+    if n is None: return (os.cpu_count() or 1) if size>=2**18 else 1
     return int(check_range(n, 1, 1024, 'threads'))
 
 def step_length(dt, field, medium): return step_within(dt, step_limit(field, medium))
