@@ -3,6 +3,7 @@ import numpy as np, pytest, torch
 from quarantion.checks import CheckError
 from quarantion.waves.energy import field_energy
 from quarantion.waves.law import Medium, Sources, grid_omega, wave_loop
+from quarantion.waves.mix import add_waves, add_waves_carry, heterodyne
 from quarantion.waves.network import Moment, Waves
 from quarantion.waves.propagate import propagate_field, watch
 from quarantion.waves.sparse import add_cells, load_sparse, new_sparse, save_sparse
@@ -99,3 +100,21 @@ def test_what_no_layer_takes(bad):
 def test_compiles_whole():
     net,x = Waves(T, [[0,0]], Medium(kerr=-.2), np.zeros((4,5)), dt=.2, learn=('slow',)),torch.randn(5, 2, 1)
     assert torch.equal(torch.compile(net, fullgraph=True, backend='aot_eager')(x)[0], net(x)[0])
+
+
+# Mixing
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('mix', [add_waves, lambda a, b: add_waves(a, b, 1, 'wrap'), add_waves_carry, heterodyne])
+def test_what_is_beyond_all_numbers(mix):
+    for a in (1e308,np.complex64(3e38)):
+        with pytest.raises(CheckError, match='the (sum|product)`?: expected finite numbers'): mix(a, a)
+
+
+@pytest.mark.parametrize('a', [np.complex64(1e8),np.complex64(1e8j),2.**62,1e300j])
+def test_turns_are_exact_or_refused(a):
+    "100,000,000 is 9 · 11,111,111 + 1, but float32 has no 99,999,999"
+    for mix in (add_waves_carry,lambda a, b: add_waves(a, b, 1, 'wrap')):
+        with pytest.raises(CheckError, match='the sum: expected parts of at most'): mix(a, a*0)
+    low,carry = add_waves_carry(1e8, 0.)
+    assert low==1 and carry==11_111_111

@@ -26,6 +26,14 @@ class Moment(NamedTuple):
 def _lines(z): # complex `[B, …]` as real `[B, 2·cells]`
     return torch.view_as_real(z.resolve_conj().contiguous()).flatten(1)
 
+def _check_state(state, shape):
+    for name in ('psi','velocity'):
+        a = getattr(state, name, None)
+        found = f'shape {tuple(a.shape)}' if isinstance(a, Tensor) else type(a).__name__
+        if found!=f'shape {shape}': fail(f'`{name}`', 'Waves', f'a tensor of shape {shape}', found)
+    steps = getattr(state, 'steps', None)
+    if not isinstance(steps, int): fail('`steps`', 'Waves', 'a whole number', type(steps).__name__)
+
 def _wide(v, name, shape): # one number, or one for each cell
     v = torch.as_tensor(check_range(as_array(v, name), 0, name=name), dtype=torch.get_default_dtype()).clone()
     if v.ndim and v.shape!=shape: fail(f'`{name}`', 'Waves', f'one number, or shape {shape}', f'shape {tuple(v.shape)}')
@@ -72,11 +80,7 @@ class _Runs(_Driven):
         "Where it begins: what was given, if it fits, or rest"
         shape = x.shape[1],*self.torus.shape
         if state is None: return Moment(*x.new_zeros(2, *shape))
-        for name in ('psi','velocity'):
-            a = getattr(state, name, None)
-            found = f'shape {tuple(a.shape)}' if isinstance(a, Tensor) else type(a).__name__
-            if not isinstance(a, Tensor) or a.shape!=shape: fail(f'`{name}`', 'Waves', f'a tensor of shape {shape}', found)
-        if not isinstance(getattr(state, 'steps', None), int): fail('`steps`', 'Waves', 'a Moment, which counts them', type(state).__name__)
+        _check_state(state, shape)
         return Moment(state.psi.to(x), state.velocity.to(x), state.steps)
 
     def _run(self, x, state, steps):
