@@ -1,12 +1,20 @@
 "Waves at their edges: numbers that cancel, second derivatives, what does not fit, files bit for bit"
 import numpy as np, pytest, torch
 from quarantion.checks import CheckError
+from quarantion.kernels.wave import wave_steps, wave_sweeps
 from quarantion.waves.energy import field_energy
-from quarantion.waves.law import Medium, Sources, grid_omega, wave_loop
+from quarantion.waves.law import Medium, Sources, grid_omega, step_limit, wave_loop
 from quarantion.waves.mix import add_waves, add_waves_carry, heterodyne
 from quarantion.waves.network import Moment, Waves
 from quarantion.waves.propagate import propagate_field, watch
-from quarantion.waves.sparse import add_cells, load_sparse, new_sparse, save_sparse
+from quarantion.waves.sparse import add_cells, from_field, load_sparse, new_sparse, save_sparse
+from quarantion.files import load_tensors, save_tensors
+from quarantion.inspect.wave_inspector import WaveInspector
+from quarantion.waves.levels import Levels, check_levels
+from quarantion.waves.planes import pack_numbers
+from quarantion.waves.rows import sparse_limit
+from quarantion.waves.traps import Trapping, add_traps, propagate_trapped
+from quarantion.waves.whole import check_whole, load_whole, save_whole, to_whole
 from quarantion.waves.torus import Torus, cell_index, load_field, new_field, save_field, wrap
 
 T = Torus((4,5))
@@ -30,7 +38,7 @@ def test_energy_of_a_saturation_has_no_seam():
 
 @pytest.mark.parametrize('law', ['speed','damping','kerr','saturation'])
 def test_a_medium_is_the_same_everywhere(law):
-    with pytest.raises(CheckError, match=f'Medium: `{law}`: expected one number, found shape '): propagate_field(F, 1, Medium()._replace(**{law:np.ones((4,5))}))
+    with pytest.raises(CheckError, match=f'Medium: `{law}`: expected one number, found ndarray'): propagate_field(F, 1, Medium()._replace(**{law:np.ones((4,5))}))
 
 
 @pytest.mark.filterwarnings('error')
@@ -63,6 +71,38 @@ def test_files_keep_the_signs_of_zeros(tmp_path):
     save_sparse(tmp_path/'s', table)
     g = load_sparse(tmp_path/'s')
     assert g.psi.tobytes()==table.psi.tobytes() and g.velocity.tobytes()==table.velocity.tobytes()
+
+
+def test_a_wide_number_is_no_int32(tmp_path):
+    "Twenty digits hold more than 32 bits, which are not to be cut off"
+    whole = to_whole(F, .01)
+    save_whole(tmp_path/'w', whole)
+    columns,head = load_tensors(tmp_path/'w', 'quarantion.whole', 1)
+    columns['psi'] = pack_numbers(np.full((4,5,2), 2**32+5), 20)
+    save_tensors(tmp_path/'w', columns, head|dict(digest='', digits=head['digits']|dict(psi=20)))
+    with pytest.raises(CheckError, match='w: .*psi'): load_whole(tmp_path/'w')
+
+
+@pytest.mark.parametrize('bad', [[3,4],[],True,[.1]])
+def test_records_of_laws_hold_single_numbers(bad):
+    with pytest.raises(CheckError, match='`unit`: expected one number'): check_whole(to_whole(F, .01)._replace(unit=bad))
+    with pytest.raises(CheckError, match='`scale`: expected one number'): check_levels(Levels(bad))
+    with pytest.raises(CheckError, match='`base`: expected one number'): propagate_trapped(F, add_traps(T, [[0,0]]), 1, trapping=Trapping(base=bad))
+    with pytest.raises(CheckError, match='`kerr`: expected one number'): field_energy(F, Medium(kerr=bad))
+
+
+def test_missing_cells_at_zero_do_not_shorten_a_step():
+    slow = F._replace(s=np.full((4,5), 3., 'f4'))
+    assert sparse_limit(from_field(slow), Medium(), 'zero')==sparse_limit(from_field(slow))==step_limit(slow)
+
+
+@pytest.mark.filterwarnings('error')
+def test_an_inspector_keeps_its_field_where_the_next_is_too_large():
+    w = WaveInspector(F)
+    try:
+        with pytest.raises(CheckError, match='`psi`'): w.field = F._replace(psi=F.psi*1e300)
+        assert w.field.psi[1,2]==1
+    finally: w.close()
 
 
 # In torch
@@ -118,3 +158,14 @@ def test_turns_are_exact_or_refused(a):
         with pytest.raises(CheckError, match='the sum: expected parts of at most'): mix(a, a*0)
     low,carry = add_waves_carry(1e8, 0.)
     assert low==1 and carry==11_111_111
+
+
+# Kernels
+
+def test_a_law_of_one_number_is_refused():
+    "A compiled loop looks at a tuple without asking how long it is"
+    none,one = np.zeros(0),np.ones(1)
+    u,v = np.zeros((2,1,8)),np.zeros((1,8))
+    rest = np.zeros(0, np.int64),np.zeros((2,1,0)),(.1,),2
+    with pytest.raises(CheckError, match='`law`: expected length 3, found 1'): wave_steps(u, v, one, one, none, np.array([4]), *rest)
+    with pytest.raises(CheckError, match='`law`: expected length 3, found 1'): wave_sweeps(u[:1], v, one, one, np.array([2,2]), *rest)

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from typing import NamedTuple
 from ..checks import as_array, check_finite, check_range, fail, typed
-from .torus import Field, Torus, cell_index, check_field, new_field, on_diagonal
+from .torus import Field, Torus, cell_index, check_field, check_numbers, new_field, on_diagonal
 
 # %% ../../nbs/waves/law.ipynb #e0646702
 class Medium(NamedTuple):
@@ -79,8 +79,7 @@ def check_medium(
 )->Medium: # The same
     "That it can be run; raises `CheckError`"
     is_medium(medium)
-    for name,v in medium._asdict().items():
-        if np.ndim(v): fail(f'`{name}`', 'Medium', 'one number', f'shape {np.shape(v)}')
+    check_numbers('Medium', **medium._asdict())
     check_range(medium.speed, 0, 1e6, 'speed', above=True); check_range(medium.damping, 0, 1e6, 'damping')
     check_range(medium.kerr, -1e6, 1e6, 'kerr'); check_range(medium.saturation, 0, 1e6, 'saturation')
     if medium.kerr>0 and medium.saturation==0:

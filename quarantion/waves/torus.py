@@ -10,7 +10,7 @@ import math
 import numpy as np
 from dataclasses import dataclass
 from typing import NamedTuple
-from ..checks import as_array, check_finite, check_in, check_range, fail, typed
+from ..checks import as_array, check_finite, check_in, check_range, fail, shown, typed
 from ..files import load_tensors, save_tensors
 
 # %% ../../nbs/waves/torus.ipynb #681771d8
@@ -143,6 +143,10 @@ def check_field(
 # %% ../../nbs/waves/torus.ipynb #cb2bfdb7
 def from_parts(real, imag): # complex numbers, bit for bit: a sum would lose the sign of a zero
     return np.stack([real, imag], -1).view(np.result_type(real, np.complex64))[...,0]
+
+def check_numbers(where, **numbers): # each a single one
+    for name,v in numbers.items():
+        if np.ndim(v) or isinstance(v, (bool,np.bool_)): fail(f'`{name}`', where, 'one number', shown(v))
 
 # %% ../../nbs/waves/torus.ipynb #6ad539b5
 _FORMAT,_VERSION = 'quarantion.field',1
