@@ -90,8 +90,7 @@ class _Runs(_Driven):
         wide = x.dtype in (torch.float64,torch.complex128)
         x = x.to(torch.complex128 if wide else torch.complex64).expand(steps, *x.shape[1:])
         start,order = self._start(x, state),self.cells.argsort()
-        c,e = self._coefficients(torch.float64 if wide else torch.float32)
-        drive = torch.view_as_real(x[...,order]).flatten(2)
+        (c,e),drive = self._coefficients(start.psi.real.dtype),torch.view_as_real(x[...,order]).flatten(2)
         law = [float(self.dt),float(self.medium.kerr),float(self.medium.saturation)]
         rest = self.cells[order],[n for n in self.torus.shape if n>1],law
         begin = torch.stack([*map(_lines, start[:2])])
