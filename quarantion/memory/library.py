@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EMBEDS', 'DEPTH', 'Parts', 'Answer', 'Answers', 'check_question', 'Library', 'open_library']
 
-# %% ../../nbs/memory/library.ipynb #6b204949
+# %% ../../nbs/memory/library.ipynb #127ea6c2
 import hashlib, json, os
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from .exact import Index, load_index
 from .minilm import MiniLM
 from .words import Postings, Words, fit_words
 
-# %% ../../nbs/memory/library.ipynb #3ad0671f
+# %% ../../nbs/memory/library.ipynb #571c391e
 EMBEDS = {'fused':('TF-IDF','LSA'), 'tfidf':('TF-IDF',), 'lsa':('LSA',), 'minilm':('MiniLM',),
           'fused-minilm':('TF-IDF','MiniLM')}
 _RANKS = {'fused':{}, 'fused-minilm':dict(weights=(1,1), c=60)} # what `fuse` is told
@@ -30,7 +30,7 @@ class Parts(NamedTuple):
     embedder:object # `LSA` or `MiniLM`
     index:Index # Its vectors; ids are numbers of texts
 
-# %% ../../nbs/memory/library.ipynb #f1e15d86
+# %% ../../nbs/memory/library.ipynb #cd381161
 _STEP = 512 # texts between two times of saving
 
 def _mark(text): return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), 'little', signed=True)
@@ -51,7 +51,7 @@ def _vectors(path, net, texts, say):
         save_tensors(path, dict(marks=np.array([*known]), x=np.stack([*known.values()])), head)
     return np.stack([known[m] for m in marks])
 
-# %% ../../nbs/memory/library.ipynb #dacc997e
+# %% ../../nbs/memory/library.ipynb #677453c4
 _FORMAT,_VERSION,_SAYS = 'quarantion library',1,'library.json'
 _WORDS,_INDEX = 'words.safetensors','index.safetensors'
 
@@ -86,7 +86,7 @@ def _load(folder, lists):
     ix = load_index(folder/_INDEX) if _INDEX in _files(lists) else None
     return Parts(getattr(by, 'words', by), postings, net, ix)
 
-# %% ../../nbs/memory/library.ipynb #cc785ab0
+# %% ../../nbs/memory/library.ipynb #e69115d9
 def _check_same(folder, parts, head):
     "Raises `CheckError` unless the files belong together"
     where = str(folder)
@@ -110,7 +110,7 @@ def _said(folder, want):
         fail('`files`', str(folder/_SAYS), ', '.join(files), head.get('files'))
     return head
 
-# %% ../../nbs/memory/library.ipynb #b6606e23
+# %% ../../nbs/memory/library.ipynb #05241c3d
 def _renew(folder, corpus, want, say):
     "Build, and say so last"
     lists = EMBEDS[want['embed']]
@@ -125,7 +125,7 @@ def _renew(folder, corpus, want, say):
         write_atomic(folder/_SAYS, json.dumps(head, indent=1).encode())
     return parts
 
-# %% ../../nbs/memory/library.ipynb #4a38fd39
+# %% ../../nbs/memory/library.ipynb #eb944e5b
 class Answer(NamedTuple):
     "A text that was found"
     title:str
@@ -150,7 +150,7 @@ class Answers(NamedTuple):
         "The proof, in sentences"
         return [(_BY_VECTORS if 'vectors' in p else _BY_WORDS).format(n, **p) for n,p in self.proof.items()]
 
-# %% ../../nbs/memory/library.ipynb #c06bda93
+# %% ../../nbs/memory/library.ipynb #99ffede2
 DEPTH = 100 # Of each list that is made one with another
 
 @typed
@@ -171,7 +171,7 @@ def _by_vectors(parts, question, k): # none for a question without a direction
     looked = dict(zip(('vectors','twice','whole'), map(int, hit.proof.looked[0])))
     return hit.ids[0],hit.scores[0],looked|dict(tau=float(hit.proof.tau[0]), left_out=float(hit.proof.left_out[0]))
 
-# %% ../../nbs/memory/library.ipynb #60eda794
+# %% ../../nbs/memory/library.ipynb #57eea390
 class Library:
     "Texts that answer questions"
     @typed
@@ -202,7 +202,7 @@ class Library:
                  for i,s in zip(map(int, ids[:k]), scores[:k])]
         return Answers(question, names, found, {n:l[2] for n,l in lists.items()})
 
-# %% ../../nbs/memory/library.ipynb #fcb9af24
+# %% ../../nbs/memory/library.ipynb #5cde3daa
 def _quiet(said): pass
 
 def _default(want): # in the user's cache folder
