@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EMBEDS', 'DEPTH', 'Parts', 'Answer', 'Answers', 'check_question', 'Library', 'open_library']
 
-# %% ../../nbs/memory/library.ipynb #127ea6c2
+# %% ../../nbs/memory/library.ipynb #24d2b76f
 import hashlib, json, os
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from .exact import Index, load_index
 from .minilm import MiniLM
 from .words import Postings, Words, fit_words
 
-# %% ../../nbs/memory/library.ipynb #571c391e
+# %% ../../nbs/memory/library.ipynb #9eaf2f23
 EMBEDS = {'fused':('TF-IDF','LSA'), 'tfidf':('TF-IDF',), 'lsa':('LSA',), 'minilm':('MiniLM',),
           'fused-minilm':('TF-IDF','MiniLM')}
 _RANKS = {'fused':{}, 'fused-minilm':dict(weights=(1,1), c=60)} # what `fuse` is told
@@ -30,7 +30,7 @@ class Parts(NamedTuple):
     embedder:object # `LSA` or `MiniLM`
     index:Index # Its vectors; ids are numbers of texts
 
-# %% ../../nbs/memory/library.ipynb #cd381161
+# %% ../../nbs/memory/library.ipynb #da035328
 _STEP = 512 # texts between two times of saving
 
 def _mark(text): return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), 'little', signed=True)
@@ -51,7 +51,7 @@ def _vectors(path, net, texts, say):
         save_tensors(path, dict(marks=np.array([*known]), x=np.stack([*known.values()])), head)
     return np.stack([known[m] for m in marks])
 
-# %% ../../nbs/memory/library.ipynb #677453c4
+# %% ../../nbs/memory/library.ipynb #057955be
 _FORMAT,_VERSION,_SAYS = 'quarantion library',1,'library.json'
 _WORDS,_INDEX = 'words.safetensors','index.safetensors'
 
@@ -86,7 +86,7 @@ def _load(folder, lists):
     ix = load_index(folder/_INDEX) if _INDEX in _files(lists) else None
     return Parts(getattr(by, 'words', by), postings, net, ix)
 
-# %% ../../nbs/memory/library.ipynb #e69115d9
+# %% ../../nbs/memory/library.ipynb #e4a9dadd
 def _check_same(folder, parts, head):
     "Raises `CheckError` unless the files belong together"
     where = str(folder)
@@ -110,7 +110,7 @@ def _said(folder, want):
         fail('`files`', str(folder/_SAYS), ', '.join(files), head.get('files'))
     return head
 
-# %% ../../nbs/memory/library.ipynb #05241c3d
+# %% ../../nbs/memory/library.ipynb #7ea17475
 def _renew(folder, corpus, want, say):
     "Build, and say so last"
     lists = EMBEDS[want['embed']]
@@ -125,7 +125,7 @@ def _renew(folder, corpus, want, say):
         write_atomic(folder/_SAYS, json.dumps(head, indent=1).encode())
     return parts
 
-# %% ../../nbs/memory/library.ipynb #eb944e5b
+# %% ../../nbs/memory/library.ipynb #28c252b7
 class Answer(NamedTuple):
     "A text that was found"
     title:str
@@ -136,8 +136,8 @@ class Answer(NamedTuple):
     ranks:dict # In each list that has it, from 1
 
 _BY_WORDS = "{}: exact: all {read:,} weights of the question's words were read, of {texts:,} texts"
-_BY_VECTORS = ('{}: exact: {twice:,} of {vectors:,} vectors were looked at twice, {whole:,} number by number; '
-               'what was left out is at most {left_out:.4f}, the last that counts has {tau:.4f}')
+_BY_VECTORS = '{}: exact: {twice:,} of {vectors:,} vectors were looked at twice, {whole:,} number by number; '
+_LEFT = 'what was left out is at most {left_out:.4f}, the last that counts has {tau:.4f}'
 
 class Answers(NamedTuple):
     "What was found, and why nothing else"
@@ -148,9 +148,10 @@ class Answers(NamedTuple):
 
     def said(self):
         "The proof, in sentences"
-        return [(_BY_VECTORS if 'vectors' in p else _BY_WORDS).format(n, **p) for n,p in self.proof.items()]
+        left = {n:_LEFT if p.get('left_out', -1)>-1 else 'none was left out' for n,p in self.proof.items()}
+        return [(_BY_VECTORS+left[n] if 'vectors' in p else _BY_WORDS).format(n, **p) for n,p in self.proof.items()]
 
-# %% ../../nbs/memory/library.ipynb #99ffede2
+# %% ../../nbs/memory/library.ipynb #2a0c952b
 DEPTH = 100 # Of each list that is made one with another
 
 @typed
@@ -171,7 +172,7 @@ def _by_vectors(parts, question, k): # none for a question without a direction
     looked = dict(zip(('vectors','twice','whole'), map(int, hit.proof.looked[0])))
     return hit.ids[0],hit.scores[0],looked|dict(tau=float(hit.proof.tau[0]), left_out=float(hit.proof.left_out[0]))
 
-# %% ../../nbs/memory/library.ipynb #57eea390
+# %% ../../nbs/memory/library.ipynb #5657a1c5
 class Library:
     "Texts that answer questions"
     @typed
@@ -202,7 +203,7 @@ class Library:
                  for i,s in zip(map(int, ids[:k]), scores[:k])]
         return Answers(question, names, found, {n:l[2] for n,l in lists.items()})
 
-# %% ../../nbs/memory/library.ipynb #5cde3daa
+# %% ../../nbs/memory/library.ipynb #d8eb233f
 def _quiet(said): pass
 
 def _default(want): # in the user's cache folder
