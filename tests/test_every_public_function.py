@@ -76,6 +76,8 @@ from quarantion.spikes.synaptic import Synaptic
 from quarantion.tables import measured, one_a_subject
 from quarantion.train.config import Config
 from quarantion.train.trackers import Tracking
+from quarantion.memory.exact import Index
+from quarantion.waves.network import Waves
 from quarantion.waves.echo import Echoing, new_echo, remember
 from quarantion.waves.law import Medium, Sources
 from quarantion.waves.levels import Levels
@@ -961,11 +963,24 @@ CALLS |= { # waves
     'waves.torus.load_field': lambda: dict(path=wave_file(save_field, wave_field())),
     'waves.law.tones': lambda: dict(torus=Torus((4,5)), cells=cell(), omega=np.array([.5]), steps=3, dt=.1, start=1),
     'waves.law.check_medium': lambda: dict(medium=Medium()),
+    'waves.network.Waves': lambda: dict(torus=Torus((4,4)), cells=[[0,0]], medium=Medium(), slow=0., dt=.2, learn=(), mark=4.5),
+    'waves.network.Waves.forward': lambda: dict(self=Waves(Torus((4,4)), [[0,0]]), x=torch.ones(2,1,1), state=None, steps=None),
+    'waves.network.Waves.record': lambda: dict(self=Waves(Torus((4,4)), [[0,0]]), x=torch.ones(2,1,1), state=None, steps=None),
+    'memory.codes.unit_rows': lambda: dict(x=np.ones((3,4)), name='x'),
+    'memory.codes.new_axes': lambda: dict(x=np.eye(4), head=2, seed=0),
+    'memory.codes.best_code': lambda: dict(y=np.ones(4), top=4),
+    'memory.codes.encode_rows': lambda: dict(y=np.ones((3,4))/2, levels='nonary'),
+    'memory.exact.Index': lambda: dict(x=np.eye(4), ids=None, head=1, seed=0),
+    'memory.exact.Index.add': lambda: dict(self=Index(np.eye(4)), x=np.eye(4), ids=[7,8,9,10]),
+    'memory.exact.Index.search': lambda: dict(self=Index(np.eye(4)), q=np.ones((2,4)), k=2, threads=1),
+    'memory.exact.Index.remove': lambda: dict(self=Index(np.eye(4)), ids=[1,2]),
+    'memory.exact.Index.save': lambda: dict(self=Index(np.eye(4)), path='index'),
+    'memory.exact.load_index': lambda: dict(path='no such file'),
     'waves.law.step_limit': lambda: dict(field=wave_field(), medium=Medium()),
     'waves.law.wave_loop': lambda: dict(field=wave_field(), steps=2, medium=Medium(), sources=wave_sources(), dt=.1),
     'waves.law.grid_omega': lambda: dict(k=np.array([[.1,.2]]), dt=.1, speed=1.),
-    'waves.energy.energy': lambda: dict(field=wave_field(), medium=Medium()),
-    'waves.propagate.propagate': lambda: dict(field=wave_field(), steps=2, medium=Medium(), sources=wave_sources(), dt=.1, threads=1),
+    'waves.energy.field_energy': lambda: dict(field=wave_field(), medium=Medium()),
+    'waves.propagate.propagate_field': lambda: dict(field=wave_field(), steps=2, medium=Medium(), sources=wave_sources(), dt=.1, threads=1),
     'waves.propagate.watch': lambda: dict(field=wave_field(), steps=2, every=1, medium=Medium(), sources=wave_sources(), dt=.1, threads=1),
     'waves.sparse.new_sparse': lambda: dict(torus=Torus((4,5)), dtype='complex64', metric='full', most=2**20),
     'waves.sparse.activate': lambda: dict(table=wave_table(), cells=cell()),
@@ -1126,6 +1141,7 @@ waves.torus.load_field:path waves.sparse.load_sparse:path waves.sparse.add_cells
 inspect.waves.plot_field:psi inspect.waves.measure_omega:psi inspect.waves.plot_dispersion:psi inspect.parts.wave_law.on_levels:psi
 export.targets.Need:found export.targets.Need:layer export.targets.Compared:found export.targets.Compared:most export.card.is_number:v
 waves.mix.add_waves:a waves.mix.add_waves:b waves.mix.add_waves_carry:a waves.mix.add_waves_carry:b waves.mix.heterodyne:a waves.mix.heterodyne:b waves.mix.hear_chord:c
+waves.network.Waves.forward:x waves.network.Waves.record:x
 '''
 
 

@@ -4,9 +4,9 @@ import numpy as np, pytest
 from hypothesis import given, settings, strategies as st
 from quarantion.checks import CheckError
 from quarantion.kernels.wave import wave_steps, wave_sweeps
-from quarantion.waves.energy import energy
+from quarantion.waves.energy import field_energy
 from quarantion.waves.law import Medium, Sources, grid_omega, step_limit, tones, wave_loop
-from quarantion.waves.propagate import propagate, watch
+from quarantion.waves.propagate import propagate_field, watch
 from quarantion.waves.torus import Torus, load_field, new_field, save_field
 
 FREE = Medium(damping=0.)
@@ -34,7 +34,7 @@ def test_a_plane_wave_turns_as_fast_as_theory_says(shape, k, dt):
     f = new_field(Torus(shape), 'complex128')
     f = f._replace(psi=np.exp(1j*np.tensordot(k, np.indices(shape), 1)))
     w = grid_omega(k, dt)
-    for steps in (1,7,200): assert np.abs(propagate(f, steps, FREE, dt=dt).psi-f.psi*np.cos(w*dt*steps)).max()<1e-12
+    for steps in (1,7,200): assert np.abs(propagate_field(f, steps, FREE, dt=dt).psi-f.psi*np.cos(w*dt*steps)).max()<1e-12
 
 
 def test_the_golden_frequency(): assert abs(grid_omega([2*np.pi/16], .1)-.39020539888)<1e-11
@@ -45,7 +45,7 @@ def test_the_golden_frequency(): assert abs(grid_omega([2*np.pi/16], .1)-.390205
 def test_damping_is_exact(steps, r):
     f = new_field(Torus((4,6)), 'complex128')
     f = f._replace(velocity=np.ones((4,6), complex), r=np.float64(r))
-    v = propagate(f, steps, Medium(damping=.1/(1-r)), dt=10/steps if steps>20 else .5).velocity
+    v = propagate_field(f, steps, Medium(damping=.1/(1-r)), dt=10/steps if steps>20 else .5).velocity
     assert np.abs(v-math.exp(-(10 if steps>20 else 5)/10)).max()<1e-12
 
 
@@ -72,7 +72,7 @@ def test_the_limit_with_a_metric_and_slow_cells():
     rng = np.random.default_rng(1)
     f = a_field(rng, (6,5,4), metric='diagonal')
     most = step_limit(f, FREE)
-    assert np.abs(propagate(f, 2000, FREE, dt=.99*most).psi).max()<1e3
+    assert np.abs(propagate_field(f, 2000, FREE, dt=.99*most).psi).max()<1e3
     assert step_limit(f._replace(s=f.s+1))>most # larger s only relaxes it
 
 
@@ -93,7 +93,7 @@ def test_undamped_drift_of_energy(name):
     s,kerr,want = DRIFT[name]
     f,m = new_field(Torus((16,)*3), 'complex128'),Medium(damping=0., kerr=kerr)
     f = f._replace(psi=np.exp(1j*(X+2*Y))+.5*np.exp(2j*Z), s=np.random.default_rng(0).uniform(0, s, X.shape) if s else np.float64(0))
-    start = energy(f, m)
+    start = field_energy(f, m)
     worst = []
     for dt in (.2,.1,.05): worst.append(np.abs(watch(f, round(100/dt), round(1/dt), m, dt=dt).energy/start-1).max())
     assert np.allclose(worst, want, rtol=.06), worst
@@ -105,7 +105,7 @@ def test_energy_of_every_kind_of_field_is_kept():
     for kind in ('identity','diagonal'):
         for m in (FREE, Medium(damping=0., kerr=-.2), Medium(damping=0., kerr=.2, saturation=.5)):
             f = a_field(rng, (5,4,1,2), metric=kind, batch=2)
-            dt,start,scale = step_limit(f, m)/20,energy(f, m),energy(f, FREE) # with β > 0 it may be near zero
+            dt,start,scale = step_limit(f, m)/20,field_energy(f, m),field_energy(f, FREE) # with β > 0 it may be near zero
             e = [(np.abs(watch(f, n, 1, m, dt=h).energy-start)/scale).max() for n,h in ((400,dt),(800,dt/2))]
             assert (e[0]<5e-3 or m.kerr>0) and 3<e[0]/e[1]<5, (kind, m, e) # what focuses grows on the way
 
@@ -116,8 +116,8 @@ def test_damping_and_sources_change_energy_as_they_should():
     f,m,dt = a_field(rng, (6,7)),Medium(damping=.3),1e-3
     at = np.argwhere(np.ones((6,7)))[:5]
     src = Sources(at, np.repeat(noise(rng, 1, 5), 2, 0))
-    g = propagate(f, 1, m, src._replace(x=src.x[:1]), dt)
-    a,b = energy(f, m),energy(propagate(g, 1, m, src._replace(x=src.x[1:]), dt), m)
+    g = propagate_field(f, 1, m, src._replace(x=src.x[:1]), dt)
+    a,b = field_energy(f, m),field_energy(propagate_field(g, 1, m, src._replace(x=src.x[1:]), dt), m)
     v,c2 = g.velocity,1/(1+g.s)**2
     want = -(.3*(1-g.r)*np.abs(v)**2/c2).sum()+(v.conj()[tuple(at.T)]*src.x[0]/c2[tuple(at.T)]).real.sum()
     assert abs((b-a)/(2*dt)-want)<1e-4*abs(want)
@@ -135,7 +135,7 @@ def test_a_shift_by_any_vector_commutes_with_steps(data):
     moved = f._replace(**{k:np.roll(getattr(f, k), by, axes) for k in ('psi','velocity','r','s')})
     m = Medium(kerr=data.draw(st.sampled_from([0.,-.3])))
     dt = min(.1, step_limit(f, m)/2) # a strong cubic term stiffens slow cells beyond what `auto` knows
-    a,b = propagate(moved, 5, m, dt=dt),propagate(f, 5, m, dt=dt)
+    a,b = propagate_field(moved, 5, m, dt=dt),propagate_field(f, 5, m, dt=dt)
     assert np.array_equal(a.psi, np.roll(b.psi, by, axes)) and np.array_equal(a.velocity, np.roll(b.velocity, by, axes))
 
 
@@ -146,14 +146,14 @@ def test_without_a_cubic_term_waves_add(shape, seed):
     f,x = a_field(rng, shape),noise(rng, 2, 30, 2)
     g = f._replace(psi=noise(rng, *shape), velocity=noise(rng, *shape))
     at,dt = np.zeros((2,len(shape)), int),step_limit(f)/2
-    run = lambda h, x: propagate(h, 30, Medium(), Sources(at, x), dt).psi
+    run = lambda h, x: propagate_field(h, 30, Medium(), Sources(at, x), dt).psi
     both = f._replace(psi=f.psi+g.psi, velocity=f.velocity+g.velocity)
     assert np.abs(run(both, x[0]+x[1])-run(f, x[0])-run(g, x[1])).max()<1e-11
 
 
 def test_with_one_they_do_not():
     f = a_field(np.random.default_rng(4), (8,8))
-    run = lambda h: propagate(h, 30, Medium(kerr=-.5), dt=.1).psi
+    run = lambda h: propagate_field(h, 30, Medium(kerr=-.5), dt=.1).psi
     assert np.abs(run(f._replace(psi=2*f.psi, velocity=2*f.velocity))-2*run(f)).max()>.1
 
 
@@ -161,7 +161,7 @@ def test_with_one_they_do_not():
 
 def both(f, steps, m, src=None, dt=.05, **kw):
     want = wave_loop(f, steps, m, src, dt)
-    for threads in (1,2,3,4): assert same(propagate(f, steps, m, src, dt, threads=threads), want), (f.torus, threads, kw)
+    for threads in (1,2,3,4): assert same(propagate_field(f, steps, m, src, dt, threads=threads), want), (f.torus, threads, kw)
 
 
 def sources(rng, shape, steps, batch=0):
@@ -217,12 +217,12 @@ def test_sweeps_are_steps(rows, columns, steps, depth, threads, real):
 def test_pieces_of_a_run_are_the_run():
     rng = np.random.default_rng(7)
     f,src = a_field(rng, (6,9)),sources(rng, (6,9), 130)
-    want = propagate(f, 130, Medium(), src)
+    want = propagate_field(f, 130, Medium(), src)
     for n in (1,64,65,129):
-        a = propagate(f, n, Medium(), src._replace(x=src.x[:n]))
-        assert same(propagate(a, 130-n, Medium(), src._replace(x=src.x[n:])), want)
+        a = propagate_field(f, n, Medium(), src._replace(x=src.x[:n]))
+        assert same(propagate_field(a, 130-n, Medium(), src._replace(x=src.x[n:])), want)
     assert same(watch(f, 130, 7, Medium(), src).field, want)
-    assert same(propagate(f, 0), f)
+    assert same(propagate_field(f, 0), f)
 
 
 # What is refused
@@ -246,14 +246,14 @@ PLACELESS = 'steps below zero','no threads','a metric of zero' # an argument its
 def test_bad_input_is_one_error(name):
     "What, where, what was expected and what was found"
     bad,said = BAD[name]
-    with pytest.raises(CheckError, match=said) as e: propagate(**dict(field=F, steps=4)|bad)
+    with pytest.raises(CheckError, match=said) as e: propagate_field(**dict(field=F, steps=4)|bad)
     assert ': expected ' in str(e.value) and ', found ' in str(e.value) and '\n' not in str(e.value)
     if name not in PLACELESS: assert str(e.value).index('`')>0, e.value
 
 
 def test_a_field_that_breaks_says_where_and_when():
     strong = F._replace(psi=put(F.psi, (3,5), 30.))
-    with pytest.raises(CheckError, match=r'step \d+: (ψ|velocity): expected finite amplitudes, found .* in cell \[\d, \d\], after up to '): propagate(strong, 400, Medium(kerr=-10.))
+    with pytest.raises(CheckError, match=r'step \d+: (ψ|velocity): expected finite amplitudes, found .* in cell \[\d, \d\], after up to '): propagate_field(strong, 400, Medium(kerr=-10.))
 
 
 def test_a_field_too_large_says_its_bytes():

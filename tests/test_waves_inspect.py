@@ -1,6 +1,7 @@
 "Figures, films and the inspector of waves: what they show, what they measure, what they write and refuse; the command `waves`"
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -20,7 +21,8 @@ from quarantion.inspect.wave_film import emitter_tones, film_of, gif_of, hear, m
 from quarantion.inspect.wave_inspector import WaveInspector
 from quarantion.inspect.waves import measure_omega, plot_dispersion, plot_energy, plot_field, plot_locality
 from quarantion.paper import new_axes, png
-from quarantion.waves.energy import energy
+from quarantion.waves.energy import field_energy
+from quarantion.waves.levels import Levels, propagate_levels, to_levels
 from quarantion.waves.law import Medium, grid_omega, wave_loop
 from quarantion.waves.propagate import watch
 from quarantion.waves.torus import Torus, load_field, new_field
@@ -101,7 +103,7 @@ def test_javascript_is_the_law(seed):
              f'setMedium(w, {medium.damping}); run(w, 30, {levels}, 1.5)', '[[...w.u], [...w.v], energyOf(w)]')
     want = run_on_levels(f, 30, medium, None, .3, levels, 1.5)
     assert np.array_equal(np.float32(got[0]), want.psi.view('f4').ravel()) and np.array_equal(np.float32(got[1]), want.velocity.view('f4').ravel())
-    assert got[2]==pytest.approx(energy(want, medium), rel=1e-6)
+    assert got[2]==pytest.approx(field_energy(want, medium), rel=1e-6)
     if not levels: assert np.array_equal(want.psi, wave_loop(f, 30, medium, dt=.3).psi)
 
 
@@ -122,6 +124,17 @@ def test_on_levels_is_the_nearest(levels):
     got = on_levels(x, levels)
     assert np.abs(got.real-x.real.clip(-1, 1)).max()<=1/(levels-1)+1e-12 and np.isin(got.real.round(12), table.round(12)).all()
     assert (on_levels(got, levels)==got).all() and (on_levels(-x, levels)==-got).all()
+
+
+@pytest.mark.parametrize('digits', [1,2])
+def test_levels_are_those_of_a_nonary_field(digits):
+    "9 and 81 levels, as `waves.levels` rounds to them"
+    side = (9**digits-1)//2
+    scale = 2.**-math.ceil(math.log2(side)) # exact in float32
+    f = to_levels(noise((12,17), kind='complex64'), Levels(scale, digits))
+    want = propagate_levels(f, 20, Levels(scale, digits), Medium(), None, .3)
+    got = run_on_levels(f, 20, Medium(), None, .3, 9**digits, side*scale)
+    assert np.array_equal(got.psi, want.psi) and np.array_equal(got.velocity, want.velocity)
 
 
 # the inspector, without a browser
@@ -259,13 +272,13 @@ def test_command(here, tmp_path, monkeypatch): # noqa: F811
     assert code==0 and err=='' and '48 × 40 cells, 400 steps of' in out and re.search(r'[0-3] of 3 tones heard', out) and 'waves: film.' in out
     assert {p.name for p in (tmp_path/'waves').iterdir()}>={'waves.png','field.safetensors'}
 
-def test_command_as_json_is_one_object_alone(tmp_path):
+def test_command_as_json_is_one_object_alone(here, tmp_path): # noqa: F811
     code,out,err = command(*SMALL, '--json', '--seed', 5, '--levels', 17, '--out', tmp_path/'a')
     said = json.loads(out)
     assert (code,err,out.count('\n'))==(0,'',1) and said['shape']==[48,40] and (said['steps'],said['levels'],said['seed'])==(400,17,5)
     assert [len(said['emitters']),said['folder']]==[3,str(tmp_path/'a')] and said['files'][1:]==['waves.png','field.safetensors']
     assert {'cell','omega','wavelength','heard','power'}==set(said['emitters'][0]) and said['seconds']>0
-    again = json.loads(command(*SMALL, '--json', '--seed', 5, '--levels', 17, '--out', tmp_path/'a')[1])
+    again = json.loads(here(*SMALL, '--json', '--seed', 5, '--levels', 17, '--out', tmp_path/'a')[1])
     assert again|dict(seconds=0)==said|dict(seconds=0) # over what is there
 
 @pytest.mark.parametrize('words,said', [('--shape 4xx', 'such as 256x256'), ('--shape 1', 'two cells or more'), ('--shape 0x4', 'from 1'), ('--shape 2x2x2x2x2x2x2x2x2x2', 'nine axes'),

@@ -6,12 +6,12 @@ from quarantion.checks import CheckError
 from quarantion.nonary.arithmetic import add, add_carry, product_gate, span
 from quarantion.nonary.companding import encode_complex
 from quarantion.nonary.nits import ROUNDINGS, quantize_nits
-from quarantion.waves.energy import energy
+from quarantion.waves.energy import field_energy
 from quarantion.waves.law import Medium, Sources
 from quarantion.waves.levels import Levels, digit_planes, load_levels, nit_view, propagate_levels, save_levels, to_levels
 from quarantion.waves.mix import CHORD, add_waves, add_waves_carry, chord, hear_chord, heterodyne
 from quarantion.waves.planes import digits_for, pack_numbers, unpack_numbers
-from quarantion.waves.propagate import propagate
+from quarantion.waves.propagate import propagate_field
 from quarantion.waves.torus import Torus, new_field
 from quarantion.waves.whole import from_whole, load_whole, propagate_whole, save_whole, to_whole, whole_bound, whole_loop
 
@@ -123,7 +123,7 @@ def test_levels_are_a_step_and_a_rounding(shape, dtype, batch, D, rounding, over
     src = Sources(rng.integers(0, shape, (2,len(shape))), rng.normal(size=(4,2)))
     want = to_levels(f, levels)
     same(to_levels(want, levels), want)
-    for t in range(4): want = to_levels(propagate(want, 1, Medium(kerr=-.3), src._replace(x=src.x[t:t+1]), dt=.2), levels)
+    for t in range(4): want = to_levels(propagate_field(want, 1, Medium(kerr=-.3), src._replace(x=src.x[t:t+1]), dt=.2), levels)
     got = propagate_levels(f, 4, levels, Medium(kerr=-.3), src, .2, threads=1+seed%4)
     same(got, want)
     planes = digit_planes(got, levels)
@@ -146,10 +146,10 @@ def test_one_digit_is_a_nit(x, scale, rounding):
 def test_more_digits_are_more_exact():
     x = np.arange(48)-24
     f = new_field(Torus((48,48)), 'complex128')._replace(psi=np.exp(-(x[:,None]**2+x**2)/40)+0j)
-    ref = propagate(f, 60, Medium(damping=0.))
+    ref = propagate_field(f, 60, Medium(damping=0.))
     errors = [np.linalg.norm(propagate_levels(f, 60, Levels(1.2/span(D), D), Medium(damping=0.)).psi-ref.psi)/np.linalg.norm(ref.psi) for D in range(1, 7)]
     assert all(a>3*b for a,b in zip(errors, errors[1:])) and errors[-1]<1e-4
-    assert energy(propagate_levels(f, 60, Levels(.3), Medium(damping=0.)))>2*energy(f)
+    assert field_energy(propagate_levels(f, 60, Levels(.3), Medium(damping=0.)))>2*field_energy(f)
 
 def test_an_overflow_names_step_and_cell():
     f = new_field(Torus((5,4)), 'complex64')
@@ -321,4 +321,4 @@ def test_whole_numbers_come_near_the_float_field():
     f = new_field(Torus((48,48)), 'complex128')._replace(psi=np.exp(-(x[:,None]**2+x**2)/40)+0j)
     for unit in (1e-2,1e-3,1e-4):
         w = to_whole(f, unit, Medium(damping=.05), dt=.3)
-        assert np.abs(from_whole(propagate_whole(w, 100)).psi-propagate(f, 100, Medium(damping=.05), dt=.3).psi).max()<20*unit+1e-3
+        assert np.abs(from_whole(propagate_whole(w, 100)).psi-propagate_field(f, 100, Medium(damping=.05), dt=.3).psi).max()<20*unit+1e-3

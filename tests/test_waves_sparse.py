@@ -3,9 +3,9 @@ import time
 import numpy as np, pytest
 from hypothesis import given, settings, strategies as st
 from quarantion.checks import CheckError
-from quarantion.waves.energy import energy
+from quarantion.waves.energy import field_energy
 from quarantion.waves.law import Medium, Sources, step_limit
-from quarantion.waves.propagate import propagate
+from quarantion.waves.propagate import propagate_field
 from quarantion.waves.rows import propagate_sparse, sparse_energy, sparse_limit
 from quarantion.waves.sparse import activate, add_cells, find_cells, from_field, load_sparse, neighbours, new_sparse, ready, remove_cells, save_sparse, to_field
 from quarantion.waves.torus import Torus
@@ -85,7 +85,7 @@ def test_a_table_of_all_cells_is_the_torus_bit_for_bit(data):
     m,steps = Medium(pick(1.,.7), pick(0.,.4), *pick((0.,0.),(-.3,0.),(.3,.2))),pick(1,2,7)
     src = pick(None, Sources(np.stack([rng.integers(0, n, 4) for n in shape], 1), noise(rng, steps, 4)))
     dt = min(.05, step_limit(f, m)/2)
-    want = propagate(f, steps, m, src, dt)
+    want = propagate_field(f, steps, m, src, dt)
     t = from_field(f)
     order = rng.permutation(len(t)) # in any order of rows
     u = new_sparse(f.torus, str(f.psi.dtype), metric)
@@ -96,7 +96,7 @@ def test_a_table_of_all_cells_is_the_torus_bit_for_bit(data):
             again = from_field(to_field(table))
             got = to_field(propagate_sparse(again, steps, m, src, dt, missing, threads=pick(1,2,3)))
             assert np.array_equal(got.psi, want.psi) and np.array_equal(got.velocity, want.velocity)
-    assert np.isclose(sparse_energy(t, m), energy(f, m), rtol=1e-9, atol=1e-9)
+    assert np.isclose(sparse_energy(t, m), field_energy(f, m), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize('missing', ['mirror','zero'])
@@ -175,7 +175,7 @@ def test_a_sheet_in_rows_takes_at_most_six_times_as_long():
     t,ratio = from_field(f),[]
     neighbours(t)
     for _ in range(7):
-        a = time.process_time(); propagate(f, 64, threads=1)
+        a = time.process_time(); propagate_field(f, 64, threads=1)
         b = time.process_time(); propagate_sparse(t, 64, threads=1)
         ratio.append((time.process_time()-b)/(b-a))
     print(f'sparse / dense: {sorted(ratio)[3]:.2f}')

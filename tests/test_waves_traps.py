@@ -6,7 +6,7 @@ from quarantion.checks import CheckError
 from quarantion.waves import traps as page
 from quarantion.waves.echo import Echoing, echo_of, echo_weights, mix_echo, new_echo, remember
 from quarantion.waves.law import Medium, Sources, step_limit
-from quarantion.waves.propagate import propagate, watch
+from quarantion.waves.propagate import propagate_field, watch
 from quarantion.waves.rows import propagate_sparse
 from quarantion.waves.sparse import from_field, to_field
 from quarantion.waves.torus import Torus, new_field
@@ -121,21 +121,21 @@ def test_a_pulse_is_late_by_the_integral_of_s(strength, width):
 
 def test_a_step_is_traps_speed_field_bound_look(monkeypatch):
     seen = []
-    for name in ('fade','slow','propagate','bounded'):
+    for name in ('fade','slow','propagate_field','bounded'):
         monkeypatch.setattr(page, name, lambda *a, _f=getattr(page, name), _n=name: (seen.append(_n), _f(*a))[1])
     f = a_field(np.random.default_rng(2), (6,6))
     t = add_traps(f.torus, [[1,1]])
     monkeypatch.setattr(page, 'check_field', lambda f, _f=page.check_field: (seen.append('look'), _f(f))[1])
     propagate_trapped(f, t, 3)
     inner = [n for i,n in enumerate(seen) if n!='look' or seen[i-1]=='bounded'] # `slow` looks as well
-    assert inner[inner.index('fade'):]==['fade','slow','propagate','bounded','look']*3
+    assert inner[inner.index('fade'):]==['fade','slow','propagate_field','bounded','look']*3
 
 
 def test_any_other_order_gives_another_result():
     f,how,m = a_field(np.random.default_rng(3), (6,6)),Trapping(.1, boundary='clip', bound=1.5),Medium()
     t = add_traps(f.torus, [[1,1],[4,2]], [.011,.5])._replace(loss=np.array([.2,.1])) # the first is gone in the first step
     dt = step_limit(f._replace(s=np.float64(.1)), m)/2
-    stages = dict(traps=lambda f, t: (f,fade(t, how)), speed=lambda f, t: (slow(f, t, how),t), field=lambda f, t: (propagate(f, 1, m, None, dt),t),
+    stages = dict(traps=lambda f, t: (f,fade(t, how)), speed=lambda f, t: (slow(f, t, how),t), field=lambda f, t: (propagate_field(f, 1, m, None, dt),t),
                   bound=lambda f, t: (bounded(f, how)[0],t))
     got = propagate_trapped(f, t, 2, m, dt=dt, trapping=how)
     equal = []
@@ -216,6 +216,6 @@ def test_an_echo_in_a_field_keeps_its_bound():
     f = a_field(np.random.default_rng(7), (8,8))
     e,src = new_echo((8,8), 16),Sources(np.array([[0,0]]), np.full((10,1), 3.))
     for t in range(30):
-        f = f._replace(psi=mix_echo(propagate(f, 10, Medium(), src).psi, e, t%5/4))
+        f = f._replace(psi=mix_echo(propagate_field(f, 10, Medium(), src).psi, e, t%5/4))
         e = remember(e, f.psi, .5)
         assert np.abs(f.psi).max()<=4.5*(1+1e-12)

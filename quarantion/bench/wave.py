@@ -14,6 +14,10 @@ from .measure import compare, interleaved, race, torch_threads
 from ..geometry.order import to_curve
 from ..kernels.stream import stream
 from ..kernels.wave import wave_steps, wave_sweeps
+from ..waves.propagate import propagate_field
+from ..waves.rows import propagate_sparse
+from ..waves.sparse import from_field
+from ..waves.torus import Torus, new_field
 
 # %% ../../nbs/bench/wave.ipynb #46b18473
 _C,_E,_DT,_STEPS = .5,.99,.1,8
@@ -187,6 +191,15 @@ def _sheet_rows(threads, seconds):
     return [compare(work, threads, times['ours'], 'one by one', times['plain']),
             compare(work, threads, times['ours'], 'roofline of one by one', one, 1.2)]
 
+# %% ../../nbs/bench/wave.ipynb #44036a48
+def _sparse_rows(threads, seconds):
+    "A table that holds every cell of a sheet, against the sheet"
+    f = new_field(Torus((512,512)))
+    table = from_field(f._replace(psi=f.psi+1))
+    ours = lambda: propagate_sparse(table, 16, threads=threads)
+    dense = lambda: propagate_field(f, 16, threads=threads)
+    return race('16 steps of 512^2, a table of cells', threads, ours, {'the field, dense':(dense,1/6)}, seconds)
+
 def _hilbert(x, bits): # vectorized, with numpy
     x,n = x.T.astype(np.int64).copy(),x.shape[1]
     for q in (1<<b for b in range(bits-1, 0, -1)):
@@ -223,5 +236,5 @@ def bench_wave(
     with torch_threads(threads), warnings.catch_warnings():
         warnings.simplefilter('ignore')
         rows = [r for s in shapes for r in _grid_rows(s, threads, seconds)]
-        rows += _sheet_rows(threads, seconds) if len(shapes)==len(_GOALS) else []
+        if len(shapes)==len(_GOALS): rows += _sheet_rows(threads, seconds)+_sparse_rows(threads, seconds)
         return rows+_order_rows(threads, seconds, 10**5 if quick else 10**6)

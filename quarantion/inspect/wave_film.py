@@ -17,7 +17,7 @@ from ..files import as_path, write_atomic
 from .parts.wave_law import check_levels, run_on_levels
 from .waves import plot_energy, plot_field
 from ..paper import BLUE, RED, SIGNED, label_axes, map_colours, png, style_axes
-from ..waves.energy import energy
+from ..waves.energy import field_energy
 from ..waves.law import Medium, check_medium, grid_omega, step_limit, tones
 from ..waves.torus import Field, Torus, new_field, save_field
 
@@ -91,7 +91,7 @@ def run_emitters(
         n = min(every, steps-t)
         src = tones(field.torus, cells, omega, n, dt, t)
         field = run_on_levels(field, n, medium, src, dt, levels, threads=threads)
-        when.append((t+n)*dt); e.append(energy(field, medium))
+        when.append((t+n)*dt); e.append(field_energy(field, medium))
         heard.append(field.psi.ravel()[at])
         if t%apart==0 or t+n==steps: frames.append(_plane(field.psi, cells[0]))
     return WaveRun(cells, omega, dt, every, *map(np.array, (when,e,frames,heard)), field)

@@ -17,7 +17,7 @@ from .parts.wave_law import check_levels, disc, pulse, run_on_levels
 from .parts.wave_view import WAVE_VIEW
 from .waves import plot_field
 from ..paper import draw_png
-from ..waves.energy import energy
+from ..waves.energy import field_energy
 from ..waves.law import Medium, check_medium, step_limit
 from ..waves.torus import Field, Torus, check_field, new_field
 
@@ -172,7 +172,7 @@ class _Pictured(_Touched): # As words, as a picture, and as a page
         "What one sees"
         f,(h,w) = self.field,self.shape
         now = f'{h} × {w} cells after {self.step:,} steps of {self.dt:.3g}'
-        return f'{now}: largest |ψ| {np.abs(f.psi).max():.3g}, energy {energy(f, self.medium):.4g}.'
+        return f'{now}: largest |ψ| {np.abs(f.psi).max():.3g}, energy {field_energy(f, self.medium):.4g}.'
 
     def _paint(self, fig):
         f = self.field

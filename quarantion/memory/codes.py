@@ -8,7 +8,7 @@ __all__ = ['TOPS', 'unit_rows', 'new_axes', 'best_code', 'encode_rows']
 # %% ../../nbs/memory/codes.ipynb #fa778082
 import numpy as np
 from typing import NamedTuple
-from ..checks import as_array, check_range, fail, typed
+from ..checks import as_array, check_array, check_in, check_range, fail, typed
 
 # %% ../../nbs/memory/codes.ipynb #eb6e7cfa
 @typed
@@ -37,8 +37,9 @@ def new_axes(
     seed:int=0 # Of the turn of all others
 )->np.ndarray: # Orthogonal rows `[D, D]`, float64
     "Axes: the mean direction, those along which vectors differ most, and the rest at random"
-    x = as_array(x)[:20_000].astype(np.float64)
+    x = check_array(x, 'n d', 'x')[:20_000].astype(np.float64)
     D = x.shape[1]
+    check_range(seed, 0, name='seed')
     if not 0<=head<D: fail('`head`', expected=f'0 to {D-1}, for vectors of {D} numbers', found=head)
     first = []
     if head:
@@ -70,10 +71,11 @@ def _best(y, steps, top):
 @typed
 def best_code(
     y, # A short vector `[n]`
-    top:int=4 # Largest level
+    top:int=4 # Largest level, 1 to 127
 )->np.ndarray: # `[n]`, int8
     "The code at the smallest angle, by trying all"
-    y = as_array(y, 'y').astype(np.float64)
+    y = check_array(y, 'n', 'y').astype(np.float64)
+    check_range(top, 1, 127, 'top')
     size = np.abs(y[y!=0])
     if not len(size): return np.zeros(len(y), np.int8)
     turns = np.unique(size[:,None]/(np.arange(top)+.5))
@@ -107,8 +109,8 @@ def encode_rows(
     levels:str='nonary' # One of `TOPS`
 )->Codes: # Of a vector of zeros: all zero
     "Codes of vectors, at the best of seven steps"
-    y = as_array(y, 'y').astype(np.float64)
-    top = TOPS[levels]
+    y = check_array(y, 'n d', 'y').astype(np.float64)
+    top = TOPS[check_in(levels, TOPS, 'levels')]
     size = np.sqrt((y*y).sum(1))
     per = np.maximum(size/np.sqrt(max(y.shape[1], 1)), 1e-30)
     _,step = _best(y, per[:,None]*np.linspace(.42, .66, 7)*4/top, top)

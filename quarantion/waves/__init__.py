@@ -3,7 +3,7 @@ from quarantion import _room
 
 __all__ = _room(__name__, torus='Torus new_field cell_index wrap save_field load_field',
                 law='Medium Sources tones step_limit grid_omega wave_loop',
-                propagate='watch', mix='add_waves heterodyne chord hear_chord',
+                energy='field_energy', propagate='propagate_field watch', mix='add_waves heterodyne chord hear_chord',
                 levels='Levels to_levels propagate_levels nit_view save_levels load_levels',
                 whole='to_whole from_whole propagate_whole whole_bound save_whole load_whole',
                 sparse='new_sparse add_cells activate ready find_cells remove_cells neighbours from_field to_field '

@@ -15,7 +15,7 @@ from ..nonary.companding import encode_complex
 from ..nonary.nits import ROUNDINGS, quantize_nits
 from .law import Medium, Sources, tones
 from .planes import pack_numbers, unpack_numbers
-from .propagate import as_field, pieces, propagate
+from .propagate import as_field, pieces, propagate_field
 from .torus import Field, Torus, check_field, new_field
 
 # %% ../../nbs/waves/levels.ipynb #58eab123
@@ -121,10 +121,10 @@ def propagate_levels(
     levels:Levels, # Where numbers go after each step
     medium=Medium(), # What is the same everywhere
     sources=None, # `Sources`, or nothing
-    dt:float|str='auto', # Length of a step, as for `propagate`
-    threads:int|None=None # As for `propagate`
+    dt:float|str='auto', # Length of a step, as for `propagate_field`
+    threads:int|None=None # As for `propagate_field`
 )->Field: # Where it ends, on its levels
-    "As `propagate`, in few levels; raises `CheckError` as it does, and for what does not fit if it is to"
+    "As `propagate_field`, in few levels; raises `CheckError` as it does, and for what does not fit if it is to"
     field = to_levels(field, levels)
     u,v = _lines(field)
     for t,u,v in pieces(field, steps, medium, sources, dt, threads, 1):

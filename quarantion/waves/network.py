@@ -9,7 +9,7 @@ __all__ = ['Waves']
 import torch
 from torch import Tensor, nn
 from typing import NamedTuple
-from ..checks import as_array, check_in, check_range, check_shape, check_time, fail, typed
+from ..checks import as_array, check_in, check_range, check_shape, check_time, fail, shown, typed
 from ..runtime.layer import Record
 from .law import Medium, check_medium, diagonal, faces_of, step_limit
 from .operators import waves_over_time
@@ -47,8 +47,8 @@ class _Driven(nn.Module):
         super().__init__()
         for name in learn: check_in(name, ('slow','damping'), 'learn')
         self.torus,self.medium,self.mark = torus,check_medium(medium),check_range(mark, 0, name='mark')
-        self.in_shape,self.turns = (len(cells),),[n for n in torus.shape if n>1]
         self.register_buffer('cells', torch.from_numpy(cell_index(torus, cells)))
+        self.in_shape = (len(self.cells),)
         if len(self.cells.unique())<len(self.cells): fail('`cells`', 'Waves', 'each once', as_array(cells).tolist())
         most = step_limit(new_field(torus), medium)
         self.dt = most/2 if dt=='auto' else check_range(dt, 0, name='dt', above=True)
@@ -61,7 +61,7 @@ class _Driven(nn.Module):
 # %% ../../nbs/waves/network.ipynb #6943b627
 class _Runs(_Driven):
     "What it does over time"
-    def coefficients(self, kind):
+    def _coefficients(self, kind):
         "Of the Laplacian, and the decay of half a step, as the kernel has them"
         c = ((self.medium.speed/(1+self.slow.clamp(min=0)))**2).to(kind).reshape(-1)
         e = torch.exp(-self.damping.clamp(min=0)*self.dt/2).to(kind).reshape(-1)
@@ -78,13 +78,13 @@ class _Runs(_Driven):
         return Moment(state.psi.to(x), state.velocity.to(x), state.steps)
 
     def _run(self, x, state, steps):
+        if not isinstance(x, Tensor) or x.dtype==torch.bool: fail('`x`', 'Waves', 'a tensor of numbers', shown(x))
         x,steps = check_time(x, self.in_shape, steps)
-        if steps is None: fail('`steps`', 'Waves', 'how many, for constant input', None)
+        if steps is None or steps<1: fail('`steps`', 'Waves', 'how many, for constant input', steps)
         wide = x.dtype in (torch.float64,torch.complex128)
         x = x.to(torch.complex128 if wide else torch.complex64).expand(steps, *x.shape[1:])
         start,order = self._start(x, state),self.cells.argsort()
-        c,e = self.coefficients(torch.float64 if wide else torch.float32)
-        drive = torch.view_as_real(x[...,order]).flatten(2)
+        (c,e),drive = self._coefficients(start.psi.real.dtype),torch.view_as_real(x[...,order]).flatten(2)
         law = [float(self.dt),float(self.medium.kerr),float(self.medium.saturation)]
         rest = self.cells[order],[n for n in self.torus.shape if n>1],law
         begin = torch.stack([*map(_lines, start[:2])])

@@ -106,7 +106,7 @@ def propagate_sparse(
     missing:str='mirror', # As for `neighbours`
     threads:int|None=None # That share the work; does not change a bit of the result
 )->SparseField: # The same table
-    "Cells some steps later, in place; raises `CheckError` as `propagate` does"
+    "Cells some steps later, in place; raises `CheckError` as `propagate_field` does"
     check_medium(medium); check_range(steps, 0, 2**40, 'steps')
     rows = _Rows(table, medium, missing)
     if not rows.near.shape[1]: fail('`shape`', 'propagation', 'two cells along some axis', list(table.torus.shape))

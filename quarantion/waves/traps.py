@@ -11,7 +11,7 @@ import numpy as np
 from typing import NamedTuple
 from ..checks import as_array, check_broadcast, check_in, check_range, fail, typed
 from .law import Medium, Sources, check_medium, step_limit
-from .propagate import propagate, step_within
+from .propagate import propagate_field, step_within
 from .torus import Field, Torus, check_cells, check_field, new_field
 
 # %% ../../nbs/waves/traps.ipynb #5ec08980
@@ -241,7 +241,7 @@ def propagate_trapped(
         now = None if sources is None else sources._replace(x=sources.x[t:t+1])
         traps = fade(traps, trapping)
         field = slow(field, traps, trapping)
-        try: field = propagate(field, 1, medium, now, dt)
+        try: field = propagate_field(field, 1, medium, now, dt)
         except ValueError as e: fail(str(e).partition('step 0: ')[2] or str(e), f'step {t}')
         field,over[t] = bounded(field, trapping)
         check_field(field)

@@ -9,7 +9,7 @@ __all__ = ['WAVE_LAW', 'check_levels', 'on_levels', 'run_on_levels', 'disc', 'pu
 import numpy as np
 from ...checks import as_array, check_range, fail, typed
 from ...waves.law import Medium
-from ...waves.propagate import propagate
+from ...waves.propagate import propagate_field
 from ...waves.torus import Field, Torus, cell_index
 
 # %% ../../../nbs/inspect/parts/wave_law.ipynb #4ea23b87
@@ -98,10 +98,10 @@ def run_on_levels(
 )->Field: # Where it ends
     "As `propagate`, on few levels; raises `CheckError`"
     check_levels(levels); check_range(top, 0, name='top', above=True)
-    if not levels: return propagate(field, steps, medium, sources, dt, threads)
+    if not levels: return propagate_field(field, steps, medium, sources, dt, threads)
     for t in range(steps):
         now = None if sources is None else sources._replace(x=sources.x[t:t+1])
-        field = propagate(field, 1, medium, now, dt, threads)
+        field = propagate_field(field, 1, medium, now, dt, threads)
         field = field._replace(psi=on_levels(field.psi, levels, top))
     return field
 
