@@ -9,7 +9,7 @@ __all__ = ['WaveInspector']
 import base64, json, zlib
 import anywidget, traitlets
 import numpy as np
-from ..checks import check_range, fail, typed
+from ..checks import check_finite, check_range, fail, typed
 from ..files import write_atomic
 from .pages import whole_page
 from .parts.alone import MODEL
@@ -82,9 +82,11 @@ class _Waves(_WaveTraits): # A field of its own, in Python
         if list(_shape(check_field(field), None).torus.shape)!=self.shape:
             fail('`field`', 'WaveInspector', f'shape {self.shape}', list(field.torus.shape))
         if field.metric.size: fail('`metric`', 'WaveInspector', 'the identity', f'shape {list(field.metric.shape)}')
+        with np.errstate(over='ignore'): state = np.stack([field.psi,field.velocity]).astype(np.complex64)
+        check_finite(state, 'psi', 'WaveInspector')
         with self.hold_sync(): # one message
             self.slow,self.kept = (np.asarray(a, np.float32).tobytes() for a in (field.s,field.r))
-            self.state = np.stack([field.psi,field.velocity]).astype(np.complex64).tobytes()
+            self.state = state.tobytes()
 
     @property
     def medium(self)->Medium: # What is the same everywhere, with the damping of now

@@ -22,6 +22,7 @@ _real = cython.fused_type(cython.float, cython.double)
 # %% ../../nbs/kernels/wave.ipynb #b57fc7a4
 @cython.cfunc
 def _law(B, size, E, sides, law)->Wave:
+    check_length('law', len(law), 3, 3)
     return Wave(size=size, batch=B, sources=E, sides=sides, dt=law[0], kerr=law[1], saturation=law[2])
 
 # %% ../../nbs/kernels/wave.ipynb #ce64a786

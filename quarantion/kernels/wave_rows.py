@@ -83,6 +83,7 @@ def _whole(a): return np.asarray(a).reshape(-1)
 
 @cython.cfunc
 def _rows_law(size, E, sides, law)->Wave:
+    check_length('law', len(law), 3, 3)
     return Wave(size=size, batch=1, sources=E, sides=sides, dt=law[0], kerr=law[1], saturation=law[2])
 
 # %% ../../nbs/kernels/wave_rows.ipynb #398a321f

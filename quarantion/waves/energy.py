@@ -15,7 +15,13 @@ from .torus import Field, Torus, check_field, new_field
 def in_cells(psi, v, medium):
     "What moves, and what the cubic term holds, for c = 1"
     q,b,k = np.abs(psi)**2,medium.kerr,medium.saturation
-    return np.abs(v)**2/2-(b*q**2/4 if not k else b/2/k*(q-np.log1p(k*q)/k))
+    return np.abs(v)**2/2-b*q**2/4*_levelled(k*q)
+
+def _levelled(x):
+    "2(x−log(1+x))/x²: 1 at 0, near which its first terms are used, as differences lose all digits there"
+    near,far = np.minimum(x, .01),np.maximum(x, .01)
+    first = sum(2*(-near)**n/(n+2) for n in range(8))
+    return np.where(x<.01, first, 2*(far-np.log1p(far))/far**2)
 
 # %% ../../nbs/waves/energy.ipynb #f9ce1621
 @typed

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from typing import NamedTuple
 from ..checks import as_array, check_finite, check_range, fail, typed
-from .torus import Field, Torus, cell_index, check_field, new_field, on_diagonal
+from .torus import Field, Torus, cell_index, check_field, check_numbers, new_field, on_diagonal
 
 # %% ../../nbs/waves/law.ipynb #e0646702
 class Medium(NamedTuple):
@@ -54,7 +54,7 @@ def diagonal(
         off = np.delete(g, on, 0)
         if off.any(): fail('`metric`', 'propagation', 'a diagonal one', f'off the diagonal up to {np.abs(off).max():g}')
         g = g[on]
-    if len(g): check_range(g, 0, name='metric', above=True)
+    if len(g) and g.size: check_range(g, 1e-6, 1e6, 'metric')
     return g.astype(np.float64)
 
 def faces_of(
@@ -79,6 +79,7 @@ def check_medium(
 )->Medium: # The same
     "That it can be run; raises `CheckError`"
     is_medium(medium)
+    check_numbers('Medium', **medium._asdict())
     check_range(medium.speed, 0, 1e6, 'speed', above=True); check_range(medium.damping, 0, 1e6, 'damping')
     check_range(medium.kerr, -1e6, 1e6, 'kerr'); check_range(medium.saturation, 0, 1e6, 'saturation')
     if medium.kerr>0 and medium.saturation==0:
@@ -133,7 +134,8 @@ def driving(field, sources, steps):
     x = np.broadcast_to(x if x.ndim==3 else x[:,None], (steps,B,len(at)))
     cells,to = np.unique(at, return_inverse=True)
     out = np.zeros((steps,B,len(cells)), field.psi.dtype)
-    for i,k in enumerate(to): out[...,k] += x[...,i].astype(out.dtype)
+    with np.errstate(over='ignore'): x = check_finite(x.astype(out.dtype), 'x', f'Sources in {out.dtype}')
+    for i,k in enumerate(to): out[...,k] += x[...,i]
     return cells,out
 
 def decay(field, medium, dt): # of velocities, in half a step
@@ -171,6 +173,7 @@ def grid_omega(
     speed:float=1. # c
 )->np.ndarray: # Angular frequencies `[...]`, radians a unit of time
     "The frequency of a plane wave on a grid"
+    check_range(dt, 0, name='dt'); check_range(speed, 0, name='speed')
     w = speed*np.sqrt(4*(np.sin(check_range(as_array(k, 'k'), name='k')/2)**2).sum(-1))
     if not dt: return w
     if (dt*w>2).any(): fail('`dt`', expected=f'at most {2/w.max():g}, half a circle of the fastest wave', found=dt)

@@ -16,7 +16,7 @@ from ..nonary.nits import ROUNDINGS, quantize_nits
 from .law import Medium, Sources, tones
 from .planes import pack_numbers, unpack_numbers
 from .propagate import as_field, pieces, propagate_field
-from .torus import Field, Torus, check_field, new_field
+from .torus import Field, Torus, check_field, check_numbers, new_field
 
 # %% ../../nbs/waves/levels.ipynb #58eab123
 class Levels(NamedTuple):
@@ -36,6 +36,7 @@ def check_levels(
 )->Levels: # The same
     "That a field can have them; raises `CheckError`"
     if not isinstance(levels, Levels): fail('`levels`', expected='Levels', found=type(levels).__name__)
+    check_numbers('Levels', scale=levels.scale, velocity=levels.velocity, digits=levels.digits)
     check_range(levels.scale, 0, 1e30, 'scale', above=True); check_range(levels.velocity, 0, 1e30, 'velocity')
     check_in(levels.digits, range(1, _DIGITS[check_in(str(dtype), _DIGITS, 'dtype')]+1), 'digits')
     check_in(levels.rounding, ROUNDINGS, 'rounding'); check_in(levels.overflow, OVERFLOWS, 'overflow')

@@ -23,10 +23,14 @@ def _wave(x, name):
 def _sum(a, b):
     a,b = _wave(a, 'a'),_wave(b, 'b')
     check_broadcast(a=a, b=b)
-    return a+b
+    with np.errstate(over='ignore', invalid='ignore'): return check_finite(a+b, 'the sum')
 
-def _turns(psi, D): # of 9ᴰ in both parts
-    return np.rint(psi.real/9**D)+1j*np.rint(psi.imag/9**D)
+def _turns(psi, D):
+    "Of 9ᴰ in both parts; raises `CheckError` where their digits are not exact any more"
+    n,most = np.rint(psi.real/9**D)+1j*np.rint(psi.imag/9**D),2./np.finfo(psi.dtype).eps
+    far = np.maximum(np.abs(psi.real), np.abs(psi.imag))[n!=0].max(initial=0)
+    if far>most: fail('the sum', expected=f'parts of at most {most:g}, exact in {psi.dtype}', found=f'{far:g}')
+    return n
 
 # %% ../../nbs/waves/mix.ipynb #dfb7cc2a
 @typed
@@ -74,7 +78,8 @@ def heterodyne(
     check_range(np.array(omega), name='omega')
     if gain is not None: check_range(gain, name='gain')
     a,b = (z*np.exp(1j*w*t) if w else z for z,w in zip((a,b), omega))
-    return (1. if gain is None else 2*chi*gain)*a*b.real
+    with np.errstate(over='ignore', invalid='ignore'): out = (1. if gain is None else 2*chi*gain)*a*b.real
+    return check_finite(out, 'the product')
 
 # %% ../../nbs/waves/mix.ipynb #c2cc865c
 CHORD = tuple(((1+5**.5)/2)**n for n in range(1, 10)) # tones of nine nits, radians a unit of time

@@ -24,7 +24,15 @@ class Moment(NamedTuple):
 
 # %% ../../nbs/waves/network.ipynb #5572a93c
 def _lines(z): # complex `[B, …]` as real `[B, 2·cells]`
-    return torch.view_as_real(z.contiguous()).reshape(len(z), -1)
+    return torch.view_as_real(z.resolve_conj().contiguous()).flatten(1)
+
+def _check_state(state, shape):
+    for name in ('psi','velocity'):
+        a = getattr(state, name, None)
+        found = f'shape {tuple(a.shape)}' if isinstance(a, Tensor) else type(a).__name__
+        if found!=f'shape {shape}': fail(f'`{name}`', 'Waves', f'a tensor of shape {shape}', found)
+    steps = getattr(state, 'steps', None)
+    if not isinstance(steps, int): fail('`steps`', 'Waves', 'a whole number', type(steps).__name__)
 
 def _wide(v, name, shape): # one number, or one for each cell
     v = torch.as_tensor(check_range(as_array(v, name), 0, name=name), dtype=torch.get_default_dtype()).clone()
@@ -46,6 +54,7 @@ class _Driven(nn.Module):
     ):
         super().__init__()
         for name in learn: check_in(name, ('slow','damping'), 'learn')
+        if torus.size==1: fail('`torus`', 'Waves', 'two cells along some axis', list(torus.shape))
         self.torus,self.medium,self.mark = torus,check_medium(medium),check_range(mark, 0, name='mark')
         self.register_buffer('cells', torch.from_numpy(cell_index(torus, cells)))
         self.in_shape = (len(self.cells),)
@@ -71,10 +80,7 @@ class _Runs(_Driven):
         "Where it begins: what was given, if it fits, or rest"
         shape = x.shape[1],*self.torus.shape
         if state is None: return Moment(*x.new_zeros(2, *shape))
-        for name in ('psi','velocity'):
-            a = getattr(state, name, None)
-            found = f'shape {tuple(a.shape)}' if hasattr(a, 'shape') else type(a).__name__
-            if getattr(a, 'shape', None)!=shape: fail(f'`{name}`', 'Waves', f'shape {shape}', found)
+        _check_state(state, shape)
         return Moment(state.psi.to(x), state.velocity.to(x), state.steps)
 
     def _run(self, x, state, steps):

@@ -70,11 +70,14 @@ def _again(ctx, gout, gv):
     *inputs,cells = ctx.saved_tensors
     wants = ctx.needs_input_grad[:5]
     if gout is None and gv is None or not any(wants): return (None,)*8
+    twice = torch.is_grad_enabled() # gradients are asked to have gradients
     with torch.enable_grad():
-        inputs = [t.detach().requires_grad_(w) for t,w in zip(inputs, wants)]
+        own = lambda t, w: t.view_as(t) if twice and t.requires_grad else t.detach().requires_grad_(w)
+        inputs = [own(t, w) for t,w in zip(inputs, wants)]
         ends = [(o,g) for o,g in zip(wave_twin(*inputs, cells, ctx.shape, ctx.law), (gout,gv)) if g is not None]
         asked = [t for t,w in zip(inputs, wants) if w]
-        got = iter(torch.autograd.grad([o for o,_ in ends], asked, [g for _,g in ends], allow_unused=True))
+        outs,gs = zip(*ends)
+        got = iter(torch.autograd.grad(outs, asked, gs, create_graph=twice, allow_unused=True))
     return *(next(got) if w else None for w in wants), *(None,)*3
 
 wave_op.register_autograd(_again, setup_context=_keep)

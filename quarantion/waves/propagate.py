@@ -152,4 +152,5 @@ def watch(
         end = as_field(field, u, v)
         seen.append(end.psi); e.append(field_energy(end, medium)); at.append(t*length)
     psi = np.array(seen).reshape(len(seen), *field.psi.shape).astype(field.psi.dtype)
-    return Watched(psi, np.array(e), np.array(at), end)
+    e = np.array(e).reshape(len(e), *field.psi.shape[:field.psi.ndim-field.torus.rank])
+    return Watched(psi, e, np.array(at), end)

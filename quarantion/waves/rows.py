@@ -27,7 +27,7 @@ class _Rows:
         end = lambda a, v=0: np.concatenate([a, np.full((*a.shape[:-1],more), v, a.dtype)], -1)
         f = Field(table.torus, table.psi, table.velocity, table.r, table.s, table.metric.T)
         g = end(diagonal(f), 1) # which asks for one that is positive
-        self.field = f = f._replace(psi=end(f.psi), velocity=end(f.velocity), r=end(f.r), s=end(f.s))
+        self.field = f = f._replace(psi=end(f.psi), velocity=end(f.velocity), r=end(f.r), s=end(f.s, f.s.max()))
         self.table,self.real,self.c2 = table,f.psi.real.dtype,speed2(f, medium)
         self.w,self.faces = 1.,None
         if not len(g): return

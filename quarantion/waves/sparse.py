@@ -13,7 +13,7 @@ from itertools import repeat
 from ..checks import as_array, check_finite, check_in, check_range, fail, typed
 from ..files import load_tensors, save_tensors
 from ..nonary.nits import quantize_nits
-from .torus import METRICS, Field, Torus, cell_index, check_cells, check_field, new_field, on_diagonal
+from .torus import METRICS, Field, Torus, cell_index, check_cells, check_field, from_parts, new_field, on_diagonal
 
 # %% ../../nbs/waves/sparse.ipynb #9303e205
 def check_sparse(table, seen=True):
@@ -288,7 +288,7 @@ def load_sparse(
         table = new_sparse(Torus(tuple(head.get('shape', ()))), kind, head.get('metric'), most)
         names = {f'{n}_{p}' for n in _COLUMNS[:2] for p in ('real','imag')}|{*_COLUMNS[2:]}
         if a.keys()!=names: fail('columns', expected=', '.join(sorted(names)), found=', '.join(sorted(a)))
-        for n in ('psi','velocity'): a[n] = np.array(a.pop(f'{n}_real')+1j*a.pop(f'{n}_imag'))
+        for n in ('psi','velocity'): a[n] = from_parts(a.pop(f'{n}_real'), a.pop(f'{n}_imag'))
         for n,v in a.items():
             have,want = v.dtype,table.columns[n].dtype
             if have!=want or v.shape!=(len(a['cells']),*table.columns[n].shape[1:]):

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from dataclasses import dataclass
 from typing import NamedTuple
-from ..checks import as_array, check_finite, check_in, check_range, fail, typed
+from ..checks import as_array, check_finite, check_in, check_range, fail, shown, typed
 from ..files import load_tensors, save_tensors
 
 # %% ../../nbs/waves/torus.ipynb #681771d8
@@ -39,6 +39,7 @@ def _whole(cells, torus, name='cells'):
     if a.dtype.kind not in 'iu': fail(f'`{name}`', expected='whole numbers', found=a.dtype)
     if a.ndim!=2 or a.shape[1]!=torus.rank:
         fail(f'`{name}`', expected=f'cells [N, {torus.rank}]', found=f'shape {list(a.shape)}')
+    if a.dtype==np.uint64 and a.size: check_range(a, 0, 2**62, name)
     return a.astype(np.int64)
 
 def check_cells(torus, cells):
@@ -123,6 +124,7 @@ def check_field(
     field:Field # Anything called one
 )->Field: # The same
     "That its columns fit to its grid, and are numbers; raises `CheckError`"
+    if not isinstance(field.torus, Torus): fail('`torus`', 'field', 'a Torus', type(field.torus).__name__)
     shape,kind = field.torus.shape,str(getattr(field.psi, 'dtype', type(field.psi).__name__))
     if kind not in _BYTES: fail('`psi`', 'field', ' or '.join(_BYTES), kind)
     for name in ('psi','velocity'):
@@ -137,6 +139,14 @@ def check_field(
     if g.shape[1:]!=shape or len(g) not in (n(len(shape)) for n in METRICS.values()):
         fail('`metric`', 'field', f'[0, {len(shape)} or {METRICS["full"](len(shape))}, *{shape}]', f'shape {g.shape}')
     return field
+
+# %% ../../nbs/waves/torus.ipynb #cb2bfdb7
+def from_parts(real, imag): # complex numbers, bit for bit: a sum would lose the sign of a zero
+    return np.stack([real, imag], -1).view(np.result_type(real, np.complex64))[...,0]
+
+def check_numbers(where, **numbers): # each a single one
+    for name,v in numbers.items():
+        if np.ndim(v) or isinstance(v, (bool,np.bool_)): fail(f'`{name}`', where, 'one number', shown(v))
 
 # %% ../../nbs/waves/torus.ipynb #6ad539b5
 _FORMAT,_VERSION = 'quarantion.field',1
@@ -167,6 +177,6 @@ def load_field(
     if kind is None or len({(v.dtype,v.shape) for n,v in a.items() if '_' in n})>1:
         found = {n:f'{v.dtype} {v.shape}' for n,v in a.items()}
         fail('columns', where, 'real and imaginary parts of one kind and shape', found)
-    psi,velocity = ((a[f'{n}_real']+1j*a[f'{n}_imag']).astype(kind) for n in ('psi','velocity'))
+    psi,velocity = (from_parts(a[f'{n}_real'], a[f'{n}_imag']) for n in ('psi','velocity'))
     try: return check_field(Field(torus, psi, velocity, a['r'], a['s'], a['metric']))
     except ValueError as e: fail(str(e), where)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ..checks import as_array, check_broadcast, check_in, check_range, fail, typed
 from .law import Medium, Sources, check_medium, step_limit
 from .propagate import propagate_field, step_within
-from .torus import Field, Torus, check_cells, check_field, new_field
+from .torus import Field, Torus, check_cells, check_field, check_numbers, new_field
 
 # %% ../../nbs/waves/traps.ipynb #5ec08980
 class Traps(NamedTuple):
@@ -36,6 +36,7 @@ class Trapping(NamedTuple):
 # %% ../../nbs/waves/traps.ipynb #bba21229
 def check_trapping(t):
     if not isinstance(t, Trapping): fail('`trapping`', expected='a Trapping', found=type(t).__name__)
+    check_numbers('Trapping', **{k:v for k,v in t._asdict().items() if k!='boundary'})
     check_range(t.base, 0, 1e6, 'base'); check_range(t.rate, 0, 1, 'rate', above=True)
     check_range(t.radius, 0, 1e3, 'radius'); check_range(t.width, 0, 1e6, 'width', above=True)
     check_range(t.floor, 0, 1e6, 'floor', above=True); check_range(t.bound, 0, 1e30, 'bound', above=True)

@@ -15,7 +15,7 @@ from ..kernels.wave_int import wave_int_steps
 from .law import Medium, Sources, check_medium, decay, diagonal, driving, speed2
 from .planes import digits_for, pack_numbers, unpack_numbers
 from .propagate import step_length, threads_for
-from .torus import Field, Torus, check_field, new_field
+from .torus import Field, Torus, check_field, check_numbers, new_field
 
 # %% ../../nbs/waves/whole.ipynb #4dd7d556
 class WholeField(NamedTuple):
@@ -55,6 +55,7 @@ def _numbers(x, name, shape, lo, hi): # int32 of a shape, in a range
     if x.size: check_range(np.array([x.min(), x.max()]), lo, hi, name)
 
 def _settings(whole):
+    check_numbers('WholeField', **{n:getattr(whole, n) for n in ('unit','dt','guard','top')})
     for name,hi in (('guard',16),('top',_MOST)):
         v = getattr(whole, name)
         if not isinstance(v, (int,np.integer)): fail(f'`{name}`', 'WholeField', 'a whole number', type(v).__name__)
@@ -275,6 +276,8 @@ def save_whole(
     save_tensors(path, words|dict(kick=whole.kick, decay=whole.decay), head)
 
 # %% ../../nbs/waves/whole.ipynb #d7e5a6df
+def _narrow(x, name): return check_range(x, -_MOST, _MOST, name).astype(np.int32)
+
 @typed
 def load_whole(
     path # A file that `save_whole` wrote
@@ -286,7 +289,7 @@ def load_whole(
     try:
         torus,B = Torus(tuple(head['shape'])),head['batch']
         shape = (*([] if B is None else [B]),*torus.shape,2)
-        columns = [unpack_numbers(a[n], head['digits'][n], shape).astype(np.int32) for n in names[:2]]
+        columns = [_narrow(unpack_numbers(a[n], head['digits'][n], shape), n) for n in names[:2]]
         rest = (head[n] for n in WholeField._fields[5:])
         return check_whole(WholeField(torus, *columns, a['kick'], a['decay'], *rest))
     except (ValueError, TypeError, KeyError) as e: fail(str(e), where)

@@ -94,9 +94,9 @@ def run_on_levels(
     dt:float=.1, # Length of a step
     levels:int=0, # Levels that ψ is put on after each step, 0 or odd
     top:float=1., # The outermost level, > 0
-    threads:int|None=None # As for `propagate`; does not change a bit of the result
+    threads:int|None=None # As for `propagate_field`; does not change a bit of the result
 )->Field: # Where it ends
-    "As `propagate`, on few levels; raises `CheckError`"
+    "As `propagate_field`, on few levels; raises `CheckError`"
     check_levels(levels); check_range(top, 0, name='top', above=True)
     if not levels: return propagate_field(field, steps, medium, sources, dt, threads)
     for t in range(steps):
@@ -174,13 +174,20 @@ def pulse(
 
 # %% ../../../nbs/inspect/parts/wave_law.ipynb #159061de
 _ENERGY = r'''
+const levelled = x => { // 2(x - log(1+x))/x^2, near 0 by its first terms
+    if (x >= .01) return 2*(x - Math.log1p(x))/x**2
+    let sum = 0
+    for (let n = 7; n >= 0; n--) sum = 2/(n+2) - x*sum
+    return sum
+}
+
 const energyOf = w => {
     const {H, W, u, v, c, law: {kerr: b, saturation: k}} = w, row = 2*W
     let sum = 0
     for (let y = 0; y < H; y++) for (let x = 0; x < row; x += 2) {
         const i = y*row + x, up = (y+1)%H*row + x, right = y*row + (x+2)%row
         for (const p of [0, 1]) sum += ((u[up+p]-u[i+p])**2 + (u[right+p]-u[i+p])**2) / 2
-        const q = u[i]**2 + u[i+1]**2, held = !b ? 0 : k ? b/2/k * (q - Math.log1p(k*q)/k) : b*q*q/4
+        const q = u[i]**2 + u[i+1]**2, held = b*q*q/4 * levelled(k*q)
         sum += ((v[i]**2 + v[i+1]**2) / 2 - held) / c[i>>1]
     }
     return sum
