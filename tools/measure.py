@@ -257,6 +257,20 @@ def where_it_runs(path):
     put(path, dict(command='python tools/measure.py where', samples=where.SAMPLES, rows=rows))
 
 
+def search_times():
+    "Seconds of `quarantion search` as a whole process, first and again, and those of the processor"
+    import resource
+    out = []
+    with tempfile.TemporaryDirectory() as cache:
+        for _ in range(4):
+            began,held = time.perf_counter(),resource.getrusage(resource.RUSAGE_CHILDREN)
+            quarantion('search', 'read lines from a compressed file', check=True, capture_output=True,
+                       env=os.environ|dict(XDG_CACHE_HOME=cache))
+            now = resource.getrusage(resource.RUSAGE_CHILDREN)
+            out.append((time.perf_counter()-began, now.ru_utime+now.ru_stime-held.ru_utime-held.ru_stime))
+    return dict(first=out[0], again=min(out[1:]), machine=f'{cpu()}, {os.cpu_count()} cores')
+
+
 def search(path, seed=0):
     "First sentences of Python's docstrings as questions, every second one"
     from quarantion.checks import CheckError
@@ -272,7 +286,7 @@ def search(path, seed=0):
     found = {n:relevance(l[asked], task.answers[asked]) for n,l in ranked(task, seed, others=others).items()}
     for n,f in found.items(): print(f'{f.mrr:.3f} {f.first10:.1%} {n}')
     put(path, dict(command='python tools/measure.py search', python=platform.python_version(), texts=len(task.documents),
-                   questions=len(task.answers[asked]), seed=seed, rows={n:f._asdict() for n,f in found.items()}))
+                   questions=len(task.answers[asked]), seed=seed, times=search_times(), rows={n:f._asdict() for n,f in found.items()}))
 
 
 def train_parts(old):

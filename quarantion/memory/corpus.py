@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['MOST_BYTES', 'docstrings', 'paragraphs', 'Corpus', 'read_corpus']
 
-# %% ../../nbs/memory/corpus.ipynb #b311ac12
-import ast, hashlib, os, stat, sysconfig, time, warnings
+# %% ../../nbs/memory/corpus.ipynb #7e48c124
+import ast, gc, hashlib, os, stat, sysconfig, time, warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from ..checks import CheckError, check_range, fail, typed
 from ..files import as_path, is_there, load_tensors, save_tensors
 
-# %% ../../nbs/memory/corpus.ipynb #14419c83
+# %% ../../nbs/memory/corpus.ipynb #41683275
 _PARTS = 'body','orelse','finalbody','handlers'
 _HOLDS = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
 _NESTS = ast.If, ast.Try, ast.With, ast.For, ast.While, ast.ExceptHandler
@@ -45,7 +46,7 @@ def docstrings(
         except (SyntaxError,ValueError,LookupError,RecursionError,MemoryError) as e:
             raise ValueError(f'does not parse: {str(e).splitlines()[0] if str(e) else type(e).__name__}') from None
 
-# %% ../../nbs/memory/corpus.ipynb #31747945
+# %% ../../nbs/memory/corpus.ipynb #4a7ce680
 _SHORT,_LONG = 60,2000 # letters of a paragraph
 
 def _decoded(data):
@@ -75,7 +76,7 @@ def paragraphs(
     end()
     return out
 
-# %% ../../nbs/memory/corpus.ipynb #58cac7cc
+# %% ../../nbs/memory/corpus.ipynb #d190499f
 MOST_BYTES = 2**23 # Of one file
 _APART = {'__pycache__','site-packages','dist-packages','test','tests','idle_test','node_modules'}
 _PYTHON = '.py','.pyi'
@@ -104,7 +105,7 @@ def _files(source): # (path, name) of each
     for root in _roots(source):
         for path in [root] if os.path.isfile(root) else _walk(root, python): yield path,_named(path, root)
 
-# %% ../../nbs/memory/corpus.ipynb #d7c75aec
+# %% ../../nbs/memory/corpus.ipynb #9fbf5c7f
 def _clean(text): return text.replace('\0', ' ').encode(errors='replace').decode()
 
 def _stamp(path): # size and time of a plain file; raises `ValueError` for anything else
@@ -124,7 +125,7 @@ def _texts(path, name, data): # of one file
     found = docstrings(data, name) if path.endswith(_PYTHON) else paragraphs(_decoded(data), name)
     return [(_clean(t),a,b,_clean(s)) for t,a,b,s in found if s.strip()]
 
-# %% ../../nbs/memory/corpus.ipynb #f3b263b7
+# %% ../../nbs/memory/corpus.ipynb #7ee8aae0
 @dataclass(frozen=True)
 class Corpus:
     "Texts, and where each stands"
@@ -159,7 +160,7 @@ class Corpus:
 
 Corpus.__init__ = typed(Corpus.__init__)
 
-# %% ../../nbs/memory/corpus.ipynb #2dfc54e6
+# %% ../../nbs/memory/corpus.ipynb #b1c80c3e
 _KEPT,_VERSION = 'quarantion corpus',1
 
 def _blob(strings): return np.frombuffer('\0'.join(strings).encode(), np.uint8)
@@ -188,7 +189,7 @@ def _kept(path, source):
         those[i].append((t,a,b,s))
     return out
 
-# %% ../../nbs/memory/corpus.ipynb #c3a6f54b
+# %% ../../nbs/memory/corpus.ipynb #f4c983b9
 _TICK = 2*10**9 # nanoseconds
 
 def _one(path, name, known, now):
@@ -203,6 +204,15 @@ def _one(path, name, known, now):
         return (size,when,now,sha,'',_texts(path, name, data)),True
     except ValueError as e: return (size,when,now,sha,str(e),[]),bool(sha)
 
+@contextmanager
+def _no_search_for_cycles(): # a tree has none, and many nodes
+    on = gc.isenabled()
+    gc.disable()
+    try: yield
+    finally:
+        if on: gc.enable()
+
+# %% ../../nbs/memory/corpus.ipynb #bcbc3195
 @typed
 def read_corpus(
     source:str|Path='python', # `python`, `installed`, or the path of a file or a folder
@@ -212,12 +222,13 @@ def read_corpus(
     source = source if source in ('python','installed') else os.path.realpath(as_path(source))
     old,now = _kept(keep, source),time.time_ns()
     new,read = {},0
-    for path,name in _files(source):
-        new[path],was_read = _one(path, name, old.get(path), now)
-        read += was_read
+    with _no_search_for_cycles():
+        for path,name in _files(source):
+            new[path],was_read = _one(path, name, old.get(path), now)
+            read += was_read
     return _corpus(source, new, read, keep if new!=old else None)
 
-# %% ../../nbs/memory/corpus.ipynb #a06f9ab0
+# %% ../../nbs/memory/corpus.ipynb #e9b5bae0
 def _corpus(source, known, read, keep):
     out = {p:k[4] for p,k in known.items() if k[4]}
     if not any(k[-1] for k in known.values()):

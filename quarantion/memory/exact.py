@@ -206,7 +206,7 @@ def _not(what, where, want, found): fail(what, str(where), want, found)
 
 @typed
 def load_index(
-    path # A file that `Index.save` wrote
+    path # A file that an index was saved to
 )->Index:
     "Read an index; raises `CheckError` that names the file and what is wrong with it"
     a,head = load_tensors(path, _FORMAT, _VERSION)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EMBEDS', 'DEPTH', 'Parts', 'Answer', 'Answers', 'check_question', 'Library', 'open_library']
 
-# %% ../../nbs/memory/library.ipynb #6b204949
+# %% ../../nbs/memory/library.ipynb #a998db2d
 import hashlib, json, os
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from .exact import Index, load_index
 from .minilm import MiniLM
 from .words import Postings, Words, fit_words
 
-# %% ../../nbs/memory/library.ipynb #3ad0671f
+# %% ../../nbs/memory/library.ipynb #c64251db
 EMBEDS = {'fused':('TF-IDF','LSA'), 'tfidf':('TF-IDF',), 'lsa':('LSA',), 'minilm':('MiniLM',),
           'fused-minilm':('TF-IDF','MiniLM')}
 _RANKS = {'fused':{}, 'fused-minilm':dict(weights=(1,1), c=60)} # what `fuse` is told
@@ -30,7 +30,7 @@ class Parts(NamedTuple):
     embedder:object # `LSA` or `MiniLM`
     index:Index # Its vectors; ids are numbers of texts
 
-# %% ../../nbs/memory/library.ipynb #f1e15d86
+# %% ../../nbs/memory/library.ipynb #7a8c08dd
 _STEP = 512 # texts between two times of saving
 
 def _mark(text): return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), 'little', signed=True)
@@ -51,7 +51,7 @@ def _vectors(path, net, texts, say):
         save_tensors(path, dict(marks=np.array([*known]), x=np.stack([*known.values()])), head)
     return np.stack([known[m] for m in marks])
 
-# %% ../../nbs/memory/library.ipynb #dacc997e
+# %% ../../nbs/memory/library.ipynb #bb116c40
 _FORMAT,_VERSION,_SAYS = 'quarantion library',1,'library.json'
 _WORDS,_INDEX = 'words.safetensors','index.safetensors'
 
@@ -62,12 +62,10 @@ def _indexed(x): # texts without a known word have no direction
 def _files(lists): # that a library has
     return [_WORDS]*('MiniLM' not in lists or 'TF-IDF' in lists)+[_INDEX]*(lists!=('TF-IDF',))
 
-def _build(folder, texts, lists, seed, say):
+def _build(folder, texts, lists, seed, say, net=None):
     "Fit and write; returns the parts"
-    by = net = ix = words = postings = None
-    if 'MiniLM' in lists:
-        net = MiniLM()
-        ix = _indexed(_vectors(folder/'vectors.safetensors', net, texts, say))
+    by = ix = words = postings = None
+    if net is not None: ix = _indexed(_vectors(folder/'vectors.safetensors', net, texts, say))
     if _WORDS in _files(lists):
         words = fit_words(texts)
         rows = words.rows(texts)
@@ -79,14 +77,13 @@ def _build(folder, texts, lists, seed, say):
     if ix is not None: ix.save(folder/_INDEX)
     return Parts(words, postings, net or by, ix)
 
-def _load(folder, lists):
+def _load(folder, lists, net=None):
     "Read the parts"
     by,postings = load_embedder(folder/_WORDS) if _WORDS in _files(lists) else (None,None)
-    net = MiniLM() if 'MiniLM' in lists else by if 'LSA' in lists else None
     ix = load_index(folder/_INDEX) if _INDEX in _files(lists) else None
-    return Parts(getattr(by, 'words', by), postings, net, ix)
+    return Parts(getattr(by, 'words', by), postings, net or (by if 'LSA' in lists else None), ix)
 
-# %% ../../nbs/memory/library.ipynb #cc785ab0
+# %% ../../nbs/memory/library.ipynb #bdd037e5
 def _check_same(folder, parts, head):
     "Raises `CheckError` unless the files belong together"
     where = str(folder)
@@ -110,22 +107,23 @@ def _said(folder, want):
         fail('`files`', str(folder/_SAYS), ', '.join(files), head.get('files'))
     return head
 
-# %% ../../nbs/memory/library.ipynb #b6606e23
-def _renew(folder, corpus, want, say):
+# %% ../../nbs/memory/library.ipynb #d1a04f6c
+def _renew(folder, corpus, want, say, net=None):
     "Build, and say so last"
     lists = EMBEDS[want['embed']]
     if len(corpus)<3 and 'LSA' in lists: fail('`embed`', corpus.source, 'tfidf for fewer than 3 texts', want['embed'])
     with Lock(folder):
         (folder/_SAYS).unlink(missing_ok=True)
         say(f'{len(corpus):,} texts from {len(corpus.files):,} files')
-        parts = _build(folder, [f'{t}\n{s}' for t,s in zip(corpus.titles, corpus.texts)], lists, want['seed'], say)
+        texts = [f'{t}\n{s}' for t,s in zip(corpus.titles, corpus.texts)]
+        parts = _build(folder, texts, lists, want['seed'], say, net)
         files = {f:sha256(folder/f) for f in _files(lists)}
         head = dict(format=_FORMAT, version=_VERSION, **want, corpus=corpus.digest, files=files,
                     embedder=getattr(parts.embedder, 'digest', ''))
         write_atomic(folder/_SAYS, json.dumps(head, indent=1).encode())
     return parts
 
-# %% ../../nbs/memory/library.ipynb #4a38fd39
+# %% ../../nbs/memory/library.ipynb #94d0247d
 class Answer(NamedTuple):
     "A text that was found"
     title:str
@@ -136,8 +134,8 @@ class Answer(NamedTuple):
     ranks:dict # In each list that has it, from 1
 
 _BY_WORDS = "{}: exact: all {read:,} weights of the question's words were read, of {texts:,} texts"
-_BY_VECTORS = ('{}: exact: {twice:,} of {vectors:,} vectors were looked at twice, {whole:,} number by number; '
-               'what was left out is at most {left_out:.4f}, the last that counts has {tau:.4f}')
+_BY_VECTORS = '{}: exact: {twice:,} of {vectors:,} vectors were looked at twice, {whole:,} number by number; '
+_LEFT = 'what was left out is at most {left_out:.4f}, the last that counts has {tau:.4f}'
 
 class Answers(NamedTuple):
     "What was found, and why nothing else"
@@ -148,9 +146,10 @@ class Answers(NamedTuple):
 
     def said(self):
         "The proof, in sentences"
-        return [(_BY_VECTORS if 'vectors' in p else _BY_WORDS).format(n, **p) for n,p in self.proof.items()]
+        left = {n:_LEFT if p.get('left_out', -1)>-1 else 'none was left out' for n,p in self.proof.items()}
+        return [(_BY_VECTORS+left[n] if 'vectors' in p else _BY_WORDS).format(n, **p) for n,p in self.proof.items()]
 
-# %% ../../nbs/memory/library.ipynb #c06bda93
+# %% ../../nbs/memory/library.ipynb #e7b09ab4
 DEPTH = 100 # Of each list that is made one with another
 
 @typed
@@ -171,7 +170,7 @@ def _by_vectors(parts, question, k): # none for a question without a direction
     looked = dict(zip(('vectors','twice','whole'), map(int, hit.proof.looked[0])))
     return hit.ids[0],hit.scores[0],looked|dict(tau=float(hit.proof.tau[0]), left_out=float(hit.proof.left_out[0]))
 
-# %% ../../nbs/memory/library.ipynb #60eda794
+# %% ../../nbs/memory/library.ipynb #c9c4ff9a
 class Library:
     "Texts that answer questions"
     @typed
@@ -202,7 +201,7 @@ class Library:
                  for i,s in zip(map(int, ids[:k]), scores[:k])]
         return Answers(question, names, found, {n:l[2] for n,l in lists.items()})
 
-# %% ../../nbs/memory/library.ipynb #fcb9af24
+# %% ../../nbs/memory/library.ipynb #16d56b40
 def _quiet(said): pass
 
 def _default(want): # in the user's cache folder
@@ -223,10 +222,10 @@ def open_library(
     source = str(source) if source in ('python','installed') else os.path.realpath(as_path(source))
     want = dict(source=source, embed=embed, seed=seed)
     folder = as_path(folder) if folder is not None else _default(dict(want, python=os.__file__))
-    head = _said(folder, want)
+    head,net = _said(folder, want),MiniLM() if 'MiniLM' in EMBEDS[embed] else None
     corpus = read_corpus(source, folder/'corpus.safetensors')
     if head is None or head.get('corpus')!=corpus.digest:
-        return Library(corpus, embed, _renew(folder, corpus, want, say))
-    parts = _load(folder, EMBEDS[embed])
+        return Library(corpus, embed, _renew(folder, corpus, want, say, net))
+    parts = _load(folder, EMBEDS[embed], net)
     _check_same(folder, parts, head)
     return Library(corpus, embed, parts)

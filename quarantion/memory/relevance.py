@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DEPTH', 'Task', 'first_sentences', 'Found', 'relevance', 'ranked']
 
-# %% ../../nbs/memory/relevance.ipynb #32d9bce7
+# %% ../../nbs/memory/relevance.ipynb #e8e0e849
 import re
 from typing import NamedTuple
 import numpy as np
@@ -15,7 +15,7 @@ from .embed import fit_lsa, fuse
 from .exact import Index
 from .words import Postings, fit_words
 
-# %% ../../nbs/memory/relevance.ipynb #b06bece5
+# %% ../../nbs/memory/relevance.ipynb #4be6daa1
 class Task(NamedTuple):
     "Questions, and for each the document that answers it"
     documents:list # Strings, one for each text of a corpus
@@ -42,7 +42,7 @@ def first_sentences(
         fail('`corpus`', 'first_sentences', 'a text of more than one sentence', f'none in {len(corpus)} texts')
     return Task(documents, questions, np.array(answers))
 
-# %% ../../nbs/memory/relevance.ipynb #f04dbe27
+# %% ../../nbs/memory/relevance.ipynb #749b59c6
 DEPTH = 100 # Answers that are looked at
 
 class Found(NamedTuple):
@@ -64,7 +64,7 @@ def relevance(
     rank = np.array([a[0]+1 if len(a) else np.inf for a in at])
     return Found(float((1/rank).mean()), float((rank<=10).mean()), len(rank))
 
-# %% ../../nbs/memory/relevance.ipynb #0519eeda
+# %% ../../nbs/memory/relevance.ipynb #3bead828
 def _by_vectors(x, q): # those of length 0 have no neighbours
     some = np.flatnonzero(np.abs(x).max(1)>0)
     ix,k = Index(x[some], some),min(DEPTH, len(some))
