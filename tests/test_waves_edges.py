@@ -2,6 +2,7 @@
 import numpy as np, pytest, torch
 from quarantion.checks import CheckError
 from quarantion.kernels.wave import wave_steps, wave_sweeps
+from quarantion.kernels.wave_rows import wave_rows
 from quarantion.waves.energy import field_energy
 from quarantion.waves.law import Medium, Sources, grid_omega, step_limit, wave_loop
 from quarantion.waves.mix import add_waves, add_waves_carry, heterodyne
@@ -169,3 +170,5 @@ def test_a_law_of_one_number_is_refused():
     rest = np.zeros(0, np.int64),np.zeros((2,1,0)),(.1,),2
     with pytest.raises(CheckError, match='`law`: expected length 3, found 1'): wave_steps(u, v, one, one, none, np.array([4]), *rest)
     with pytest.raises(CheckError, match='`law`: expected length 3, found 1'): wave_sweeps(u[:1], v, one, one, np.array([2,2]), *rest)
+    near = np.zeros((4,2), np.int32)
+    with pytest.raises(CheckError, match='`law`: expected length 3, found 1'): wave_rows(u[:,0], v[0], one, one, near, none, rest[0], rest[1][:,0], *rest[2:])
