@@ -13,7 +13,7 @@ from ..checks import fail
 from .parts.around import add_inner, add_pair, sums_around
 from .parts.blocks import Block, block_at, block_of, blocks_in, check_fields
 from .parts.blocks import each_of, edge_of, line_of, mode_of
-from .parts.kick import Wave, force_of, kicks
+from .parts.kick import Wave, moved
 from .parts.shapes import Held, check_apart, check_between, check_length, held1, held2, held3
 
 # %% ../../nbs/kernels/wave.ipynb #28458941
@@ -56,9 +56,8 @@ def _blocks(
         at = block_at(i, q.size, last, m)
         base = (t%K*q.batch+at.row)*q.size
         sums_around(w, k*m, u, base, at.x, at.m, f, shape, q.size)
-        force_of(w, k*m, u, base+at.x, c, at.x if c.shape[0]==q.size else 0, at.m, q.sides, q.kerr, q.saturation)
-        kicks(w, k*m, u, base+at.x, ((t+1)%K*q.batch+at.row)*q.size+at.x, v, at.row*q.size+at.x, at.row*q.size+at.x,
-              e, at.x, at.m, q, cells, src, t, at.row, mode)
+        moved(w, k*m, u, base+at.x, ((t+1)%K*q.batch+at.row)*q.size+at.x, v, at.row*q.size+at.x, at.row*q.size+at.x,
+              c, e, at.x, at.m, q, cells, src, t, at.row, mode)
 
 # %% ../../nbs/kernels/wave.ipynb #ea1db0dc
 def wave_steps(
@@ -154,8 +153,7 @@ def _later(
     to: cython.Py_ssize_t = mid+3*m if l<d-1 else s+m
     add_pair(w, s, w, mid, rows+(r+1)%3*m, rows+(r+2)%3*m, m, f, 0, True)
     add_inner(w, s, w, mid, m, 2, m//2, f, 0, False)
-    force_of(w, s, w, mid, c, x if c.shape[0]==q.size else 0, m, q.sides, q.kerr, q.saturation)
-    kicks(w, s, w, mid, to, w, a, a+2*m if l<d-1 else s+2*m, e, x, m, q, cells, src, t, b, 1 if t else 0)
+    moved(w, s, w, mid, to, w, a, a+2*m if l<d-1 else s+2*m, c, e, x, m, q, cells, src, t, b, 1 if t else 0)
 
 # %% ../../nbs/kernels/wave.ipynb #3111a039
 @cython.cfunc

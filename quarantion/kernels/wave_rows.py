@@ -10,7 +10,7 @@ import cython
 import numpy as np
 from cython.parallel import prange
 from ..checks import fail
-from .parts.kick import Wave, force_of, kicks
+from .parts.kick import Wave, moved
 from .parts.shapes import Held, check_apart, check_between, check_length, held1, held2
 
 # %% ../../nbs/kernels/wave_rows.ipynb #4e92e331
@@ -108,8 +108,7 @@ def _pieces(
         x = i*m
         l = min(m, q.size-x)
         _gather(w, k*m, u, t%K*q.size, x, l, near, f, s)
-        force_of(w, k*m, u, t%K*q.size+x, c, x if c.shape[0]==q.size else 0, l, q.sides, q.kerr, q.saturation)
-        kicks(w, k*m, u, t%K*q.size+x, (t+1)%K*q.size+x, v, x, x, e, x, l, q, cells, src, t, 0, mode)
+        moved(w, k*m, u, t%K*q.size+x, (t+1)%K*q.size+x, v, x, x, c, e, x, l, q, cells, src, t, 0, mode)
 
 # %% ../../nbs/kernels/wave_rows.ipynb #4f2d354e
 def wave_rows(
