@@ -56,8 +56,8 @@ def _blocks(
         at = block_at(i, q.size, last, m)
         base = (t%K*q.batch+at.row)*q.size
         sums_around(w, k*m, u, base, at.x, at.m, f, shape, q.size)
-        moved(w, k*m, u, base+at.x, ((t+1)%K*q.batch+at.row)*q.size+at.x, v, at.row*q.size+at.x, at.row*q.size+at.x,
-              c, e, at.x, at.m, q, cells, src, t, at.row, mode)
+        moved(w, k*m, u, base+at.x, ((t+1)%K*q.batch+at.row)*q.size+at.x,
+              v, at.row*q.size+at.x, at.row*q.size+at.x, c, e, at.x, at.m, q, cells, src, t, at.row, mode)
 
 # %% ../../nbs/kernels/wave.ipynb #ea1db0dc
 def wave_steps(
