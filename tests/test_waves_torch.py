@@ -118,3 +118,18 @@ def test_what_does_not_fit(bad):
     net = Waves(Torus((4,4)), [[0,0]])
     x = torch.randn(3, 2, 1)
     with pytest.raises(CheckError): net(*bad(x, net(x)[1]))
+
+
+@pytest.mark.filterwarnings('ignore:.torch.jit.script. is deprecated')
+def test_forward_mode():
+    "Tangents are those of the loop, by dual numbers and by torch.func, through the layer as well"
+    args = some((3,4), T=9, law=(.1,0.,0.))
+    run = lambda start: waves_over_time(start, args[1], args[2], args[3], args[4], tuple(args[5:]))[0][-1]
+    want = run(args[0]+1)-run(args[0]) # the law is linear, but for rounding
+    torch.testing.assert_close(torch.func.jvp(run, (args[0],), (torch.ones_like(args[0]),))[1], want, rtol=1e-9, atol=1e-9)
+    net = Waves(Torus((8,)), [[3]], dt=.5)
+    x = torch.randn(4, 1, 1, dtype=torch.double)
+    with torch.autograd.forward_ad.dual_level():
+        psi,_ = net(torch.autograd.forward_ad.make_dual(x, torch.ones_like(x)))
+        ahead = torch.autograd.forward_ad.unpack_dual(psi).tangent
+    torch.testing.assert_close(ahead, net(torch.ones_like(x))[0])

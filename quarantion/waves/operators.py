@@ -9,6 +9,7 @@ __all__ = ['wave_op']
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from ..checks import as_array
 from ..kernels.wave import wave_steps
 from ..spikes.operators import as_operator, on_gpu
@@ -83,6 +84,10 @@ def _again(ctx, gout, gv):
 wave_op.register_autograd(_again, setup_context=_keep)
 
 # %% ../../nbs/waves/operators.ipynb #f451c24d
+def _is_forward(*tensors): # mode of gradients, which an operator does not know: tangents would be lost
+    if torch.compiler.is_compiling(): return False
+    return any(forward_ad.unpack_dual(t).tangent is not None for t in tensors)
+
 def waves_over_time(
     start:Tensor, # Fields and velocities `[2, B, 2·cells]`
     c:Tensor, e:Tensor, faces:Tensor, # Coefficients, as `wave_steps` has them; faces `[axes, 2·cells]`, or of no rows
@@ -90,7 +95,8 @@ def waves_over_time(
     rest:tuple, # Their cells (int64), cells along each axis (> 1), and dt, strength and saturation of the cubic term
     piece:int=16 # Steps that are run again together on the way back
 )->tuple: # Fields after each step `[T, B, 2·cells]`, and the last velocities
-    "The kernel over time, with gradients of all but `rest`"
+    "The kernel over time, with gradients of all but `rest`; in forward mode the loop"
+    if _is_forward(start, c, e, faces, x): return wave_twin(start, c, e, faces, x, *rest)
     out = []
     for some in x.split(piece):
         fields,v = wave_op(start, c, e, faces, some, *rest)
