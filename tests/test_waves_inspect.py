@@ -297,3 +297,10 @@ def test_a_folder_that_cannot_be_written(here, tmp_path): # noqa: F811
 def test_a_sealed_run_stays_as_it_was(here, tmp_path): # noqa: F811
     for name in 'manifest.json','config.toml': (tmp_path/name).write_text('{}')
     refused(here(*SMALL, '--out', tmp_path/'waves'), 'outside of runs')
+
+
+def test_a_peak_is_one_tones():
+    "In a few steps eight tones are one peak: one of them is heard, not eight"
+    from quarantion.inspect.wave_film import hear, run_emitters
+    heard,power = hear(run_emitters(shape=(32,32), steps=16))
+    assert np.isfinite(heard).sum()<=1 and (power>0).sum()<=1

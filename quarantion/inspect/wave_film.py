@@ -117,7 +117,8 @@ def hear(
     if not len(top): return np.full(len(run.omega), np.nan),np.zeros(len(run.omega))
     near = top[np.abs(w[top][:,None]-run.omega).argmin(0)]
     around = np.array([np.quantile(p[np.abs(w-w[i])<8*one], .25) for i in near])
-    found = (np.abs(w[near]-run.omega)<one)&(p[near]>5*around)
+    nearest = np.abs(w[near][:,None]-run.omega).argmin(1)==np.arange(len(near)) # a peak is one tone's, not two
+    found = (np.abs(w[near]-run.omega)<one)&(p[near]>5*around)&nearest
     return np.where(found, w[near], np.nan),np.where(found, p[near], 0.)
 
 # %% ../../nbs/inspect/wave_film.ipynb #ad585f8b
