@@ -787,7 +787,7 @@ def _bench(
     if check and (bad or not rows): raise typer.Exit(1)
 
 # %% ../nbs/cli.ipynb #37d8bcc0
-_CORPUS = 'Texts: python (docstrings of its library), installed (those of installed packages), or a file or a folder.'
+_CORPUS = 'Texts: python (docstrings of its library, none in C), installed (those of packages), or a file or a folder.'
 _EMBED = 'How texts are compared: fused (words and LSA), tfidf (words), lsa, minilm, or fused-minilm (extra text).'
 _INDEX = "Folder that keeps texts and index; default: one in the user's cache folder."
 PLANS = 'exact', # How an index is searched
