@@ -169,3 +169,8 @@ def test_digits_hold_together():
         assert (np.sqrt((rest**2).sum(1))<=e).all() and (np.abs((rest*d).sum(1))<1e-4).all()
     a = new_axes(unit_rows(y), 5)
     assert np.allclose(a@a.T, np.eye(30), atol=1e-12)
+
+
+def test_vectors_are_made_unit_once():
+    x = some('noise', 500, 5, 4)
+    assert np.array_equal(Index(x).table.rows['x'][:500], unit_rows(x))

@@ -128,10 +128,10 @@ class _Kept:
         head:int=16, # Axes that are kept in 16 bits; fewer where D is smaller
         seed:int=0 # Of the turn of all others
     ):
-        if not len(x := unit_rows(x)): fail('`x`', 'Index', 'at least one vector', 'none')
+        if not len(unit := unit_rows(x)): fail('`x`', 'Index', 'at least one vector', 'none')
         check_range(head, 0, 4096, 'head')
-        self.axes = new_axes(x, min(head, x.shape[1]-2), seed)
-        h = min(head, x.shape[1]-2)
+        h = min(head, unit.shape[1]-2)
+        self.axes = new_axes(unit, h, seed)
         self.worth = np.full(h, 1/32767) # a number of a head is at most 1
         self.table,self.next = Table(),0
         self.add(x, ids)
