@@ -6,6 +6,7 @@ from hypothesis import given, settings, strategies as st
 from quarantion.checks import CheckError
 from quarantion.memory.codes import TOPS, best_code, encode_rows, new_axes, unit_rows
 from quarantion.memory.exact import Index, ask, load_index, read_all
+from quarantion.memory.table import Table
 
 KINDS = 'noise','alike','groups','few','sparse','equal','tiny'
 
@@ -60,15 +61,17 @@ def test_a_bound_is_never_below_the_truth(kind, D, seed):
 
 
 def test_a_bound_meets_the_truth():
-    "A vector that a code describes exactly, asked for in numbers that eight bits hold, has no room left"
-    c = np.array([4,-2,1,3,0,-4,2,1])
-    ix = Index(np.concatenate([c[None],np.eye(8)])*1., head=0)
-    u = ix.axes.T@(c*31.)
-    a = ask(unit_rows(u[None])[0].astype(float), ix.axes, ix.worth, 8)
-    y = Index(u[None], head=0)
-    assert y.table.rows['per'][0,1]<1e-5 # e
-    y.axes = ix.axes
-    assert np.isfinite(a.law).all()
+    "A vector that a code describes exactly, asked for in numbers that eight bits hold, has no room left but the slack"
+    x = np.array([[4.,-4,0,4,0,-4,4,4],[1,2,3,4,4,3,2,1]])
+    ix = Index(x, head=0)
+    ix.axes,ix.table = np.eye(8),Table()
+    ix.add(x, [0,1])
+    u = unit_rows(x[:1])[0].astype(float)
+    a = ask(u, ix.axes, ix.worth, 8)
+    assert (a.ints==127*np.sign(x[0])).all() and ix.table.rows['per'][0,1]<1e-6 # e
+    bound = read_all(ix.table, a)[2][:2]
+    true = ix.table.rows['x'][:2].astype(float)@u
+    assert true[0]<=bound[0]<true[0]+1e-5 and bound[1]>true[1]+1e-3
 
 
 @pytest.mark.parametrize('column,by', [(1,.5), (3,.5)])
@@ -174,3 +177,14 @@ def test_digits_hold_together():
 def test_vectors_are_made_unit_once():
     x = some('noise', 500, 5, 4)
     assert np.array_equal(Index(x).table.rows['x'][:500], unit_rows(x))
+
+
+@pytest.mark.parametrize('bad', [dict(worth=np.float64(1)), dict(ids=np.zeros(3)), dict(x=np.zeros((3,4), np.float32)), dict(seal=False)])
+def test_files_that_lie(tmp_path, bad):
+    "Columns of another shape or kind, and a file that nobody sealed: one error that names the file"
+    from quarantion.files import load_tensors, save_tensors
+    Index(some('noise', 20, 9, 0)).save(p := tmp_path/'a.safetensors')
+    a,head = load_tensors(p, 'quarantion.index', 1)
+    if not bad.get('seal', True): head.pop('digest')
+    save_tensors(p, a|{k:v for k,v in bad.items() if k!='seal'}, head)
+    with pytest.raises(CheckError, match='a.safetensors'): load_index(p)

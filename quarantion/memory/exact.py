@@ -9,7 +9,7 @@ __all__ = ['Index', 'load_index']
 import math
 import numpy as np
 from typing import NamedTuple
-from ..checks import as_array, check_in, check_range, fail, typed
+from ..checks import as_array, check_range, fail, typed
 from ..files import load_tensors, save_tensors
 from ..kernels.scan import dots_of, largest, low_digits, scan_bounds, scan_digits
 from .codes import new_axes, unit_rows
@@ -213,7 +213,8 @@ def load_index(
     names = {*ROW,'axes','worth'}
     if a.keys()!=names: _not('columns', path, ', '.join(sorted(names)), ', '.join(sorted(a)))
     N,D = a['x'].shape if a['x'].ndim==2 else (0,0)
-    h = len(a['worth'])
+    h = a['worth'].size
+    if 'digest' not in head: _not('header field `digest`', path, 'one', 'none') # bounds stand on these bytes
     n = D-h+(D-h)%2
     like = dict(x=(N,D), ids=(N,), heads=(N,h), per=(N,5), per2=(N,2), axes=(D,D), worth=(h,))
     kinds = dict(ROW, digits=np.uint16, low=np.uint16, axes=np.float64, worth=np.float64)
