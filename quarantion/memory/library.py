@@ -35,7 +35,7 @@ _STEP = 512 # texts between two times of saving
 
 def _mark(text): return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), 'little', signed=True)
 
-def _vectors(path, net, texts, say):
+def kept_vectors(path, net, texts, say):
     "Vectors of all texts, of which those that are known are read"
     head = dict(format='quarantion vectors', version=1, embedder=net.digest, most=net.most, digest='')
     marks,known = [_mark(t) for t in texts],{}
@@ -65,7 +65,7 @@ def _files(lists): # that a library has
 def _build(folder, texts, lists, seed, say, net=None):
     "Fit and write; returns the parts"
     by = ix = words = postings = None
-    if net is not None: ix = _indexed(_vectors(folder/'vectors.safetensors', net, texts, say))
+    if net is not None: ix = _indexed(kept_vectors(folder/'vectors.safetensors', net, texts, say))
     if _WORDS in _files(lists):
         words = fit_words(texts)
         rows = words.rows(texts)
