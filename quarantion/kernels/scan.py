@@ -119,8 +119,8 @@ def scan_bounds(
     check_between('num_threads', num_threads, 1, 1024)
     if heads.shape[2]!=32 or per.shape[1]!=3 or per.shape[2]!=32:
         fail('`heads` and `per`', expected='[N/32, h, 32] and [N/32, 3, 32]')
-    for name,n in (('heads',32*heads.shape[0]),('per',32*per.shape[0]),('est',est.shape[0])): check_length(name, n, N, N)
-    for name,n in (('bound',bound.shape[0]),('room',room.shape[0])): check_length(name, n, N, N)
+    for name,n in (('heads',32*heads.shape[0]),('per',32*per.shape[0]),('est',est.shape[0]),('bound',bound.shape[0]),
+                   ('room',room.shape[0])): check_length(name, n, N, N)
     check_length('qh', qh.shape[0], heads.shape[1], heads.shape[1]); check_length('law', law.shape[0], 6, 6)
     lies: Held[8] = [held1(dots), held3(heads), held1(qh), held3(per), held1(law), held1(est), held1(bound),
                      held1(room)]

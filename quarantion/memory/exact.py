@@ -50,7 +50,7 @@ def ask(
 class Proof(NamedTuple):
     "Why nothing that was left out can be among the nearest"
     tau:np.ndarray # The score that one had to reach `[B]`
-    left_out:np.ndarray # The largest that any vector left out can have, below `tau` `[B]`; if none was left out −1, or −∞ by `ip`
+    left_out:np.ndarray # The largest that any vector left out can have, below `tau`; −1, or by `ip` −∞, for none `[B]`
     looked:np.ndarray # Vectors read in the first digits, in both, and number by number `[B, 3]`
 
 # %% ../../nbs/memory/exact.ipynb #2780f59c
@@ -185,8 +185,8 @@ def unpacked(
 )->np.ndarray: # Digits `[N, n]`, int8; raises `CheckError` for what are no digits
     "And back"
     if levels in ('ternary','nonary'): return (unpack_trits if levels=='ternary' else unpack)(a, (N,n))
-    d = a if levels=='int8' else digits_of(a, levels)[:,:n]
-    if (d==(-128 if levels=='int8' else -8)).any(): fail('digits', expected=f'-{TOPS[levels]} to {TOPS[levels]}', found=d.min())
+    d,top = a if levels=='int8' else digits_of(a, levels)[:,:n],TOPS[levels]
+    if (d<-top).any(): fail('digits', expected=f'{-top} to {top}', found=d.min())
     return d
 
 # %% ../../nbs/memory/exact.ipynb #09d312f5
@@ -230,7 +230,7 @@ class Exact(_Searched):
         out = cls.__new__(cls)
         out.levels,out.seed,out.metric = levels,int(a['says'][1]),('cosine','ip')[a['says'][2]]
         out.first,out.axes,out.off,out.table = a['first'],all_axes(a['first'], out.seed),float(a['off'][0]),Table()
-        if np.abs(out.axes[-1]-a['last']).max()>1e-9: fail('`last`', where, 'the axis that the seed makes here', 'another')
+        if np.abs(out.axes[-1]-a['last']).max()>1e-9: fail('`last`', where, 'the axis that the seed makes', 'another')
         digits,low = unpacked(a['digits'], N, D-h, levels),unpacked(a['low'], N, D-h, 'nonary')
         wide = lambda d, levels: bytes_of(np.pad(d, ((0,0),(0,(h-D)%8))), levels)
         per = np.concatenate([a['per'],norms(digits)[:,None]], 1)

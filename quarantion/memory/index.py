@@ -29,9 +29,8 @@ def _counted(ids, n): # whole numbers of 64 bits, or none; raises `CheckError`
 class _Names:
     "Names by places; new ones are counted on, or given"
     def __init__(self): self.room,self.n,self.next = np.empty(0, np.int64),0,0
-
     @property
-    def all(self): return self.room[:self.n]
+    def all(self): return self.room[:self.n] # int64 `[N]`
 
     def new(self, ids, m): # names for m vectors, checked; nothing is kept yet
         ids = _counted(ids, m)
@@ -53,10 +52,9 @@ class _Names:
     def places(self, ids): # rising; raises `CheckError` for a name that is not there
         ids = as_array(ids, 'ids')
         if ids.dtype.kind not in 'iu' and ids.size: fail('`ids`', 'Index', 'whole numbers', ids.dtype)
-        at = np.flatnonzero(np.isin(self.all, ids))
         lost = np.setdiff1d(ids, self.all)
         if len(lost): fail('`ids`', 'Index', 'names that are there', int(lost[0]))
-        return at
+        return np.flatnonzero(np.isin(self.all, ids))
 
     def remove(self, at):
         holes,tail = moves(self.n, at)
@@ -103,7 +101,9 @@ def _rows(x, metric, name): # as they are kept, a copy; raises `CheckError` for 
     with np.errstate(over='ignore', under='ignore'): out = as_array(x, name).astype(np.float32)
     most = np.abs(out).max(1, initial=0)
     bad = ~np.isfinite(most)|(most==0)
-    if bad.any(): fail(f'row {bad.argmax()} of `{name}`', expected='1.4e-45 to 3.4e38', found=f'{np.abs(as_array(x)[bad][0]).max():g}')
+    if bad.any():
+        found = f'{np.abs(as_array(x)[bad][0]).max():g}'
+        fail(f'row {bad.argmax()} of `{name}`', expected='1.4e-45 to 3.4e38', found=found)
     return out
 
 def _asked(q, metric, dims): # questions `[B, D]`, float64
@@ -144,7 +144,8 @@ class _Kept:
 class _Changed(_Kept):
     "And that change"
     def _own(self): # raises `CheckError` where vectors are only read
-        if self.mapped: fail('vectors', 'Index', 'some in memory: load_index(path, floats, mapped=False)', f'those of {self.mapped}')
+        want = 'some in memory: load_index(path, floats, mapped=False)'
+        if self.mapped: fail('vectors', 'Index', want, f'those of {self.mapped}')
 
     @typed
     def add(self,
@@ -198,7 +199,8 @@ def _floats(path, floats, said, mapped): # the vectors that an index has apart; 
     if bool(said)!=(floats is not None):
         fail('`floats`', str(path), 'the file of its vectors' if said else 'none, as it has its vectors', shown(floats))
     if not said: return {}
-    if (found := sha256(floats))!=said: fail('digest', str(floats), f'{said[:16]}…, which {path} knows', f'{found[:16]}…')
+    if (found := sha256(floats))!=said:
+        fail('digest', str(floats), f'{said[:16]}…, which {path} knows', f'{found[:16]}…')
     return dict(x=_map(floats) if mapped else load_tensors(floats, _FLOATS, 1)[0]['x'])
 
 # %% ../../nbs/memory/index.ipynb #7943889b
