@@ -74,14 +74,14 @@ def recall_by_bits(
             rows.append(_row(kind, dims, size(dims)+2, code(y).astype(np.float32), asked, true))
     return rows+_by_products(x, q, true)
 
-# %% ../../nbs/bench/bits.ipynb #012e7e87
+# %% ../../nbs/bench/bits.ipynb #8dcbace9
 def _by_products(x, q, true):
     "Product quantization of faiss, 8 bits a part, where it is installed"
     if not find_spec('faiss') or len(x)<256: return []
     import faiss
     faiss.omp_set_num_threads(1)
     rows = []
-    for parts in (p for p in (24,48,96,192) if x.shape[1]%p==0):
+    for parts in (p for p in (48,96,192) if x.shape[1]%p==0):
         pq = faiss.IndexPQ(x.shape[1], parts, 8, faiss.METRIC_INNER_PRODUCT)
         pq.pq.cp.min_points_per_centroid = 1 # no warning on small sets
         pq.train(x)

@@ -17,7 +17,7 @@ from ..memory.embed import fit_lsa
 from ..memory.library import kept_vectors
 from ..memory.minilm import MiniLM
 
-# %% ../../nbs/bench/docstrings.ipynb #745a8afb
+# %% ../../nbs/bench/docstrings.ipynb #e69b3e7e
 class Found(NamedTuple):
     "Vectors and questions"
     x:np.ndarray # Vectors of length 1 `[N, D]`, float32
@@ -28,9 +28,10 @@ def _texts(n, m, source):
     "Distinct texts to find, and to ask with"
     own = dict.fromkeys(read_corpus('python').texts) if source=='installed' else {}
     rest = [t for t in dict.fromkeys(read_corpus(source).texts) if t not in own]
-    all = [*own,*sorted(rest, key=lambda t: hashlib.blake2b(t.encode()).digest())]
-    n = min(n, len(all)-min(m, len(all)//4))
-    return all[:n],all[n:n+m]
+    all = [*own,*sorted(rest, key=lambda t: hashlib.blake2b(t.encode()).digest())][:n+m]
+    n = len(all)-min(m, len(all)//4)
+    all = [all[i] for i in np.random.default_rng(0).permutation(len(all))]
+    return all[:n],all[n:]
 
 def _cache():
     return Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')/'quarantion'/'bench'
