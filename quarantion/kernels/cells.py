@@ -10,7 +10,7 @@ import cython
 from cython.parallel import prange
 from ..checks import fail
 from .parts.heap import heap_of, sink, sort_heap
-from .parts.shapes import Held, check_apart, check_between, check_bn, check_length, held1, held2
+from .parts.shapes import Held, check_apart, check_between, check_bn, check_length, held1, held2, held3
 
 # %% ../../nbs/kernels/cells.ipynb #15708510
 @cython.cfunc
@@ -104,20 +104,21 @@ def take_from_cells(
 @cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
-@cython.locals(a=cython.float, most=cython.float, big=cython.float, j=cython.Py_ssize_t)
+@cython.locals(a=cython.float, most=cython.float, big=cython.float, top=cython.float, j=cython.Py_ssize_t)
 def _ask(
     z:cython.const[cython.float][:, ::1], b:cython.Py_ssize_t, ints:cython.short[:, :, ::1], t:cython.Py_ssize_t
 )->cython.float:
     "Round a question; what a whole number of it is worth"
-    big = 12582912
+    big = 12582912 # adding and taking it rounds, half to even
+    top = 127
     most = z[b,0]*0
     for j in range(z.shape[1]):
         a = z[b,j] if z[b,j]>0 else -z[b,j]
         most = a if a>most else most
     if not most>0: most = most+1
     for j in range(ints.shape[2]):
-        ints[t,0,j] = cython.cast(cython.int, (z[b,2*j]*127/most+big)-big)
-        ints[t,1,j] = cython.cast(cython.int, (z[b,2*j+1]*127/most+big)-big)
+        ints[t,0,j] = cython.cast(cython.int, (z[b,2*j]*top/most+big)-big)
+        ints[t,1,j] = cython.cast(cython.int, (z[b,2*j+1]*top/most+big)-big)
     return most/127
 
 # %% ../../nbs/kernels/cells.ipynb #a4ed3c6a
@@ -371,6 +372,11 @@ def search_cells(
     check_bn('at', at.shape[0], at.shape[1], B, at.shape[1], False)
     check_between('probes', probes, 1, 0); check_between('some', some, at.shape[1], depth)
     _check_sizes(first, size, codes.shape[0], at.shape[1])
+    lies: Held[21] = [held2(z), held2(q), held2(hubs), held1(worth), held2(centre), held2(codes), held1(per), held1(row),
+                      held1(after), held1(first), held1(size), held2(low), held1(both), held2(x), held1(ids), held3(f), held3(g),
+                      held3(ints), held2(at), held2(score), held2(read)]
+    check_apart(('z','q','hubs','worth','centre','codes','per','row','after','first','size','low','both','x','ids','f','g',
+                 'ints','at','score','read'), lies, 15, 21, 0)
     for t in prange(T, nogil=True, schedule='static', num_threads=T):
         for b in range(t*B//T, (t+1)*B//T):
             delta = _ask(z, b, ints, t)

@@ -91,7 +91,8 @@ def _fits(
 def _both(y:cython.float, inv:cython.float)->cython.int:
     "Two digits of a number, 9·digit+low, and 40"
     big: cython.float = 12582912
-    v: cython.int = cython.cast(cython.int, (y*9*inv+big)-big)
+    nine: cython.float = 9 # a number alone would make it a double
+    v: cython.int = cython.cast(cython.int, (y*nine*inv+big)-big)
     return 80 if v>40 else 0 if v<-40 else v+40
 
 @cython.cfunc

@@ -41,7 +41,7 @@ def centres(
     x:np.ndarray, # Vectors of length 1 `[N, D]`, float32
     K:int, # How many, at most N
     rng:np.random.Generator, # Draws the first centres
-    rounds:int=6 # Over the vectors
+    rounds:int=4 # Over the vectors
 )->np.ndarray: # Of length 1 `[K, D]`, float32
     "Centres by spherical k-means"
     unit = x[np.sort(rng.permutation(len(x))[:K])].copy()
@@ -161,15 +161,16 @@ def lift(t, at):
 # %% ../../nbs/memory/cells.ipynb #885df924
 def place(
     t:Cells, # A table
-    x:np.ndarray # Vectors of length 1 `[M, D]`, float32
+    x:np.ndarray, # Vectors of length 1 `[M, D]`, float32
+    at:np.ndarray=None # The cells that they belong to, if known
 ):
     "Append vectors, each into the cell that it belongs to; cells that grow too large are cut"
     n,m = len(t),len(x)
     if n+m>len(t.rows['x']): t.rows = {k:grown(v, max(n+m, n*5//4)) for k,v in t.rows.items()}
     t.rows['x'][n:n+m] = x
     while t.capacity and n+m>t.capacity*len(t.unit): cut(t, int(t.size.argmax()))
-    room = None if t.capacity is None else t.capacity-t.size
-    t.rows['cell'][n:n+m] = nearest(x, t.unit)[0] if room is None else with_room(x, t.unit, room)
+    if at is None: at = with_room(x, t.unit, t.capacity-t.size) if t.capacity else nearest(x, t.unit)[0]
+    t.rows['cell'][n:n+m] = at
     t.n = n+m
     lay(t, np.arange(n, n+m))
     while t.size.max()>max(2*t.mean(), 32): cut(t, int(t.size.argmax()))
@@ -201,10 +202,11 @@ def cells_of(
     "Vectors in cells"
     rng,own = np.random.default_rng(seed),held(len(x), seed)
     some = np.delete(np.arange(len(x)), own) if K+len(own)<=len(x) else np.arange(len(x))
-    unit = centres(x[np.sort(rng.permutation(some)[:40*K])], K, rng)
-    _,reach,_ = means(x, nearest(x, unit)[0], K)
+    unit = centres(x[np.sort(rng.permutation(some)[:16*K])], K, rng)
+    at = with_room(x, unit, np.full(K, capacity)) if capacity else nearest(x, unit)[0]
+    _,reach,_ = means(x, at, K)
     t = Cells(unit, reach.astype(np.float32), rng.choice(np.float32([-1,1]), (4,x.shape[1])), capacity)
-    place(t, x)
+    place(t, x, at)
     return t
 
 # %% ../../nbs/memory/cells.ipynb #0cbe1c37

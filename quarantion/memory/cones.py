@@ -147,13 +147,13 @@ class _Measured:
         x, # Vectors `[N, D]`, float32, of length 1
         recall:float=.95, # The share of the ten nearest to find, above 0 and below 1
         cells:int=None, # Cells to begin with, 1 to N; default: 4·√N, of 8 vectors or more
-        seed:int=0, # Of centres, the turn, and the questions that are held out
+        seed:int=0, # Of centres, the turn, and the questions that are held out; 0 to 2⁵³
         capacity:int=None, # Vectors that a cell may hold; default: any number, and large cells are cut
         questions=None # Vectors that are like the questions to come `[n, D]`; default: vectors of x
     ):
         x = check_array(x, 'n d', 'x')
         N,D = x.shape
-        check_range(seed, 0, 2**63-1, 'seed')
+        check_range(seed, 0, 2**53, 'seed')
         if not 0<recall<1: fail('`recall`', 'Cones', 'above 0 and below 1', recall)
         if cells is not None: check_range(cells, 1, N, 'cells')
         K = cells or max(1, min(N//8, round(4*N**.5)))
