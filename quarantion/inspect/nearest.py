@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Seen', 'plot_proof', 'plot_frontier']
 
-# %% ../../nbs/inspect/nearest.ipynb #4ec3ec45
+# %% ../../nbs/inspect/nearest.ipynb #b9ad12fc
 import numpy as np
 from typing import NamedTuple
 from ..checks import as_array, check_range, fail, typed
@@ -14,7 +14,7 @@ from ..kernels.scan import low_digits
 from ..memory.exact import ask, read_all
 from ..paper import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, ink, label_axes, style_axes
 
-# %% ../../nbs/inspect/nearest.ipynb #f0e664df
+# %% ../../nbs/inspect/nearest.ipynb #fdc2d2f8
 class Seen(NamedTuple):
     "What a search knows of all vectors, the largest bound first"
     ids:np.ndarray # Names `[N]`
@@ -29,7 +29,7 @@ class Seen(NamedTuple):
     @property
     def left(self): return float(self.most[self.twice:].max(initial=-1)) # the largest bound of all others
 
-# %% ../../nbs/inspect/nearest.ipynb #2ae928df
+# %% ../../nbs/inspect/nearest.ipynb #5622b1de
 def unit_of(q): # `[D]`, float64; raises `CheckError`
     q = as_array(q, 'q')
     if q.ndim!=1: fail('`q`', expected='one question [D]', found=f'shape {list(q.shape)}')
@@ -59,10 +59,10 @@ def see_bounds(
     score[known] = vectors_of(ix)[at[known]].astype(np.float64)@unit
     return Seen(ids, at, about[at], most[at], score, found, float(hit.proof.tau[0]), twice)
 
-# %% ../../nbs/inspect/nearest.ipynb #a9eda5ba
+# %% ../../nbs/inspect/nearest.ipynb #d95a1bf1
 def in_both(ix, q, seen): # the same, with what both digits say of those that were looked at twice
     (a,dots,about,_),at,t = _first(ix, unit_of(q)),seen.at[:seen.twice],ix.plan.table
-    low,per,per2 = np.empty(len(at), np.int32),t.rows['per'][at].astype(np.float64),t.rows['per2'][at].astype(np.float64)
+    low,(per,per2) = np.empty(len(at), np.int32),(t.rows[k][at].astype(np.float64) for k in ('per','per2'))
     low_digits(t.rows['low'], at, a.ints, low)
     delta,len2,eps,head,slack = a.law.astype(np.float64)
     both = about[at]+delta*(per2[:,0]*(9.*dots[at]+low)-per[:,0]*dots[at])
@@ -70,7 +70,7 @@ def in_both(ix, q, seen): # the same, with what both digits say of those that we
     by = [np.concatenate([v,w[seen.twice:]]) for v,w in ((both,seen.about),(both+off,seen.most))]
     return seen._replace(about=by[0], most=by[1])
 
-# %% ../../nbs/inspect/nearest.ipynb #be30baf9
+# %% ../../nbs/inspect/nearest.ipynb #21ad366b
 _BARS,_COLUMNS,_DOTS = 32,240,4000 # bars that are drawn one by one; columns of a band; dots at most
 
 def _draw_bars(ax, seen, n):
@@ -92,7 +92,7 @@ def _draw_band(ax, seen, a, b, colour):
     for y,alpha in ((np.minimum.reduceat(about, at),.35),(mean,.4)):
         ax.fill_between(x, [*y,y[-1]], most, step='post', color=colour, alpha=alpha, lw=0)
 
-# %% ../../nbs/inspect/nearest.ipynb #a1c2eaf2
+# %% ../../nbs/inspect/nearest.ipynb #d98ec4da
 def _draw_dots(ax, seen):
     "What cosines are where they are known; those that were found are larger"
     read,found = np.flatnonzero(~np.isnan(seen.score)&~seen.found)[:_DOTS],np.flatnonzero(seen.found)
@@ -108,11 +108,12 @@ def name_parts(ax, found, more, tau, left): # words for dots of both kinds, the 
     from matplotlib.patches import Patch
     dot = lambda **kw: Line2D([], [], ls='', marker='o', **kw)
     hollow = dict(mfc=ax.get_facecolor(), mec=ink(ax), mew=.8)
-    looks = dot(ms=6, color=BLUE),dot(ms=3.4, **hollow),Line2D([], [], color=RED, lw=1.2),Patch(color=GREY, alpha=.6, lw=0)
+    line,band = Line2D([], [], color=RED, lw=1.2),Patch(color=GREY, alpha=.6, lw=0)
+    looks = dot(ms=6, color=BLUE),dot(ms=3.4, **hollow),line,band
     parts = [p for p,words in zip(looks, (found,more,tau,left)) if words and not p.set_label(words)]
     ax.legend(handles=parts, loc='upper right', frameon=False, fontsize=8.5, borderaxespad=0, labelspacing=.6)
 
-# %% ../../nbs/inspect/nearest.ipynb #13c8a098
+# %% ../../nbs/inspect/nearest.ipynb #62e474c2
 def draw_seen(ax, seen): # Vectors by rank, on a logarithmic axis
     n,b = len(seen.ids),min(len(seen.ids), _BARS)
     lit = max(b, seen.twice)
@@ -127,9 +128,12 @@ def draw_seen(ax, seen): # Vectors by rank, on a logarithmic axis
     ticks = [10**i for i in range(10) if 10**i<n/1.6]+[n]
     ax.set_xticks(ticks, [f'{t:,}' for t in ticks])
     ax.minorticks_off()
+    low,top = ax.get_ylim()
+    high = [t for t in ax.get_yticks() if low<=t<=top]
+    ax.set_yticks(high, [f'{t:.4g}'.replace('-', '−').rjust(5, ' ') for t in high]) # as wide for all questions
     label_axes(ax, 'vectors, the largest bound first', 'cosine, from the estimate to the bound')
 
-# %% ../../nbs/inspect/nearest.ipynb #17d12fae
+# %% ../../nbs/inspect/nearest.ipynb #91149cdb
 @typed
 def plot_proof(
     ix, # `Index` of the plan `exact`
@@ -142,11 +146,11 @@ def plot_proof(
     ax = style_axes(ax, (7.2,4))
     draw_seen(ax, seen)
     more,n = seen.twice-int(seen.found[:seen.twice].sum()),len(seen.ids)-seen.twice
-    name_parts(ax, f'the {k:,} nearest' if k>1 else 'the nearest', f'{more:,} more that had to be looked at twice'*(more>0),
-               f'one has to reach {seen.tau:.4f}', f'{n:,} left out: at most {seen.left:.4f}'*(n>0))
+    twice,left = f'{more:,} more that had to be looked at twice'*(more>0),f'{n:,} left out: at most {seen.left:.4f}'*(n>0)
+    name_parts(ax, f'the {k:,} nearest' if k>1 else 'the nearest', twice, f'one has to reach {seen.tau:.4f}', left)
     return ax
 
-# %% ../../nbs/inspect/nearest.ipynb #d0245456
+# %% ../../nbs/inspect/nearest.ipynb #a42db768
 _OURS = 'exact','cones','resonance'
 
 def _checked(rows):
@@ -168,7 +172,7 @@ def _apart(y, least): # heights of labels, moved up or down until none touch
             if (near := least-(y[b]-y[a]))>0: y[a],y[b] = y[a]-near/2,y[b]+near/2
     return y
 
-# %% ../../nbs/inspect/nearest.ipynb #11fe226f
+# %% ../../nbs/inspect/nearest.ipynb #8bd93244
 def _look(name, peers): # Ours are wide, others thin, each in an ink and a kind of line
     if name in _OURS: return dict(color=(BLUE,RED,GREEN)[_OURS.index(name)], lw=2.2, zorder=4)
     row,i = divmod(peers.index(name), 4)
@@ -198,7 +202,7 @@ def _name_lines(ax, ends, looks):
                     fontsize=8.5, weight='bold' if n in _OURS else 'normal', annotation_clip=False,
                     arrowprops=dict(arrowstyle='-', color=c, lw=.5, alpha=.6, shrinkA=0, shrinkB=3))
 
-# %% ../../nbs/inspect/nearest.ipynb #420ac947
+# %% ../../nbs/inspect/nearest.ipynb #06bbd2d3
 @typed
 def plot_frontier(
     rows, # Mappings with `name`, `recall` in [0, 1], `qps` > 0 (questions a second) and `bytes` > 0 (a vector)
