@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BITS', 'Shown', 'see_answer', 'SearchExplorer']
 
-# %% ../../nbs/inspect/search_explorer.ipynb #c8c2aaf7
+# %% ../../nbs/inspect/search_explorer.ipynb #e85f7a9c
 import html
 import numpy as np
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from ..memory.index import PLANS, Index
 from ..memory.library import Library
 from ..paper import BLUE, GREY, RED, bare_axes, draw_png, ink, style_axes
 
-# %% ../../nbs/inspect/search_explorer.ipynb #1ce55da2
+# %% ../../nbs/inspect/search_explorer.ipynb #a4e0ae80
 BITS = 'first digits','both digits','numbers' # What an answer is found by
 
 class Shown(NamedTuple):
@@ -27,7 +27,7 @@ class Shown(NamedTuple):
     right:np.ndarray # Are they among the nearest? `[k]`, bool
     doubt:int # How many others may be among the nearest, for all that is known
 
-# %% ../../nbs/inspect/search_explorer.ipynb #e18ddb99
+# %% ../../nbs/inspect/search_explorer.ipynb #c46bfd99
 def _ranked(seen, by, n, k): # the k best of the first n by estimates, and what that leaves open
     top = np.lexsort((seen.ids[:n], -by[:n]))[:k]
     score,found = np.full(len(seen.ids), np.nan),np.zeros(len(seen.ids), bool)
@@ -57,7 +57,7 @@ def see_answer(
     if bits==BITS[0]: doubt = seen.twice-int(seen.found[:seen.twice].sum())
     return Shown(seen, seen.ids[top], seen.score[top], np.isin(seen.ids[top], true), doubt)
 
-# %% ../../nbs/inspect/search_explorer.ipynb #24531344
+# %% ../../nbs/inspect/search_explorer.ipynb #6d5bc50a
 class _Source(NamedTuple):
     ix:Index
     title:object # name of a vector -> a few words
@@ -86,11 +86,11 @@ def _sourced(source, texts, embedder): # raises `CheckError`
     if s.ix.planned!='exact': fail('`source`', 'SearchExplorer', 'an index of the plan exact', s.ix.planned)
     return s
 
-def _plans(): # those that are there
+def _plans(ix): # those that are there
     from importlib.util import find_spec
-    return [p for p in PLANS if find_spec(f'quarantion.memory.{p}')]
+    return [p for p in PLANS if p=='exact' or ix.plan.metric=='cosine' and find_spec(f'quarantion.memory.{p}')]
 
-# %% ../../nbs/inspect/search_explorer.ipynb #249994db
+# %% ../../nbs/inspect/search_explorer.ipynb #50c1b89e
 def of_hits(seen, ids, scores): # as another plan found them
     ids,scores = ids[ids>=0],scores[ids>=0]
     place = dict(zip(seen.ids.tolist(), range(len(seen.ids))))
@@ -98,7 +98,7 @@ def of_hits(seen, ids, scores): # as another plan found them
     score[at],found = scores,np.isin(seen.ids, ids)
     return Shown(seen._replace(found=found, score=score), ids, scores, np.isin(ids, true), 0)
 
-# %% ../../nbs/inspect/search_explorer.ipynb #4634ea07
+# %% ../../nbs/inspect/search_explorer.ipynb #ca630895
 def _by(e): # what the answer was found by
     return e.bits.value if e.plan.value=='exact' else e.plan.value
 
@@ -125,7 +125,7 @@ def _left(a, by): # what was left out, in a sentence
     if by in BITS: return f'{a.doubt:,} others may be among the nearest, for all that {by} say.'
     return 'The picture is that of the exact plan.'
 
-# %% ../../nbs/inspect/search_explorer.ipynb #e1c8095e
+# %% ../../nbs/inspect/search_explorer.ipynb #44703111
 def _look(name, wide, label):
     import ipywidgets as W
     return dict(description=name, style=dict(description_width=label), layout=W.Layout(width=wide))
@@ -138,11 +138,11 @@ def _controls(s):
     else: question = slider(W.IntSlider, 0, 0, len(s.ix)-1, 'vector', '22em', '4.2em')
     most = min(20, len(s.ix))
     return dict(question=question, k=slider(W.IntSlider, min(10, most), 1, most, 'k', '16em', '1.5em'),
-                plan=W.Dropdown(options=_plans(), value='exact', **_look('plan', '12em', '3em')),
+                plan=W.Dropdown(options=_plans(s.ix), value='exact', **_look('plan', '12em', '3em')),
                 bits=W.Dropdown(options=BITS, value=BITS[2], **_look('bits', '13em', '3em')),
                 noise=slider(W.FloatSlider, 0, 0, 2, 'noise', '18em', '3.4em', step=.1))
 
-# %% ../../nbs/inspect/search_explorer.ipynb #7e949d5f
+# %% ../../nbs/inspect/search_explorer.ipynb #603124c7
 _ROW = '<tr{look}><td style="color:{ink}"><b>{n}</b></td><td>{score:.3f}</td><td><b>{title}</b><br>{line}</td></tr>'
 
 def _table(s, a): # of what was found; what is not among the nearest is crossed
@@ -168,7 +168,7 @@ def _draw_hits(ax, s, a): # the same
     bare_axes(ax, (-.02,1), (.5-max(len(a.ids), 8),.6))
     ax.set_title(_verdict(a), fontsize=9, loc='left', color=ink(ax) if a.right.all() else RED)
 
-# %% ../../nbs/inspect/search_explorer.ipynb #4129f374
+# %% ../../nbs/inspect/search_explorer.ipynb #e04b4ea1
 class _Asking(Inspector): # By `controls`
     def __init__(self, source):
         import ipywidgets as W
@@ -205,7 +205,7 @@ class _Asking(Inspector): # By `controls`
         true,hit = see_answer(ix, q, k),self._other(plan).search(q, k)
         return of_hits(true.seen, hit.ids[0], hit.scores[0])
 
-# %% ../../nbs/inspect/search_explorer.ipynb #8bc60f3d
+# %% ../../nbs/inspect/search_explorer.ipynb #331bf4b6
 class SearchExplorer(_Asking):
     "A question, what is nearest, why nothing else is, and what fewer bits or another plan would find"
     title,size = 'A search, and what it left out',(7.2,4.6)
@@ -225,7 +225,7 @@ class SearchExplorer(_Asking):
         return f'Asked for {asked}{noisy}, by {_by(self)}. {_verdict(a)} {_left(a, _by(self))} Found: {found}.'
 
     def _draw_proof(self, ax):
-        draw_seen(style_axes(ax), self.answer().seen)
+        draw_seen(style_axes(ax), self.answer().seen, 'product' if self._source.ix.plan.metric=='ip' else 'cosine')
         name_parts(ax, *_words(self.answer(), _by(self)))
 
     def paint(self, fig): self._draw_proof(fig.add_subplot())
