@@ -110,16 +110,19 @@ def _one(t, a, dots, k, ids, threads):
     largest(rank, t.n, best)
     score = _exact(t, a, best)
     tau = np.partition(score, len(score)-k)[len(score)-k]
-    twice = np.flatnonzero(bound>=(tau if w is not None else np.float32(tau)-np.float32(1e-7)))
-    bound[best] = bound[twice] = lowest
-    left,rest = float(bound.max()),np.setdiff1d(twice, best)
+    reach = tau if w is not None else np.float32(tau)-np.float32(1e-7)
+    among = np.count_nonzero(bound[best]>=reach)
+    bound[best] = lowest
+    rest = np.flatnonzero(bound>=reach)
+    bound[rest] = lowest
+    left = float(bound.max())
     by = _second(t, a, rest, dots, est)
     if w is not None: by = (by+1e-9)*w[rest]
     more = rest[by>=tau]
     left = max(left, by[by<tau].max(initial=lowest))
     at,score = np.concatenate([best,more]),np.concatenate([score,_exact(t, a, more)])
     order = np.lexsort((ids[at], -score))[:k]
-    return at[order],score[order],Proof(score[order[-1]], left, (t.n,len(twice),len(at)))
+    return at[order],score[order],Proof(score[order[-1]], left, (t.n,among+len(rest),len(at)))
 
 # %% ../../nbs/memory/exact.ipynb #80c5ad30
 class _Coded:
