@@ -212,8 +212,9 @@ def _end(result, as_json):
     for p in problems or (): _say(p if p.startswith('gate ') else f'NOT PROVED: {p}')
     if problems: raise typer.Exit(1)
 
+_HELP = dict(help_option_names=['-h','--help'])
 app = typer.Typer(cls=_QuickGroup, add_completion=False, no_args_is_help=True, rich_markup_mode=None,
-                  pretty_exceptions_enable=False, help='Low-bit spiking networks that you can see into and trust.')
+                  context_settings=_HELP, pretty_exceptions_enable=False, help='Low-bit spiking networks that you can see into and trust.')
 
 def _print_version(asked):
     if not asked: return
@@ -236,7 +237,7 @@ def _run(
 ):
     "Encode, train, quantize, lower to integers, and prove that every spike is the same"
     from quarantion.train.config import Config
-    run = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    run = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, context_settings=_HELP)
     run.command(help=_RUN)(with_options(_run_with, Config))
     raise typer.Exit(run(ctx.args, prog_name=ctx.command_path, standalone_mode=False) or 0)
 
@@ -787,7 +788,7 @@ def _bench(
     if check and (bad or not rows): raise typer.Exit(1)
 
 # %% ../nbs/cli.ipynb #37d8bcc0
-_CORPUS = 'Texts: python (docstrings of its library, none in C), installed (those of packages), or a file or a folder.'
+_CORPUS = 'Texts: python (public docstrings of its library, none in C), installed (of packages), or a file or a folder.'
 _EMBED = 'How texts are compared: fused (words and LSA), tfidf (words), lsa, minilm, or fused-minilm (extra text).'
 _INDEX = "Folder that keeps texts and index; default: one in the user's cache folder."
 PLANS = 'exact', # How an index is searched
@@ -795,8 +796,9 @@ PLANS = 'exact', # How an index is searched
 def _found(answers):
     "What was found as a table"
     from rich.text import Text
-    rows = [[Text(w) for w in (a.title, f'{a.score:.3f}', a.line[:200])] for a in answers.found]
-    return _columns(f'{answers.question} (by {" and ".join(answers.lists)})', ['title','score','first line'], rows)
+    where = lambda a: f'{"/".join(Path(a.file).parts[-2:])}:{a.lines[0]}'
+    rows = [[Text(w) for w in (a.title, f'{a.score:.3f}', a.line[:200], where(a))] for a in answers.found]
+    return _columns(f'{answers.question} (by {" and ".join(answers.lists)})', ['title','score','first line','where'], rows)
 
 
 # %% ../nbs/cli.ipynb #63bd74f4
