@@ -53,6 +53,13 @@ class Proof(NamedTuple):
     left_out:np.ndarray # The largest that any vector left out can have, below `tau`; −1, or by `ip` −∞, for none `[B]`
     looked:np.ndarray # Vectors read in the first digits, in both, and number by number `[B, 3]`
 
+    def said(self, i:int=0): # Question
+        "It in a sentence"
+        one,two,whole = map(int, self.looked[i])
+        end = f'is at most {self.left_out[i]:.4f}, the last that counts has {self.tau[i]:.4f}'
+        left = f'what was left out {end}' if self.left_out[i] not in (-1,-np.inf) else 'none was left out'
+        return f'exact: {two:,} of {one:,} vectors were looked at twice, {whole:,} number by number; {left}'
+
 # %% ../../nbs/memory/exact.ipynb #2780f59c
 def read_all(
     t:Table, # Columns
