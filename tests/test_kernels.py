@@ -446,7 +446,7 @@ def run_scan_bounds(mod, rng, T, B, N, threads):
     f = lambda *s: rng.normal(size=s).astype(np.float32)
     dots,heads = rng.integers(-9999, 9999, 32*T).astype(np.int32),rng.integers(-32767, 32767, (T,B,32)).astype(np.int16)
     out = [np.full(32*T, 7, np.float32) for _ in range(3)]
-    mod.scan_bounds(dots, heads, f(B)*1e-4, f(5,32*T), f(5)*1e-4, *out, threads)
+    mod.scan_bounds(dots, heads, f(B)*1e-4, f(T,3,32), f(6)*1e-4, *out, threads)
     return out
 
 
@@ -634,7 +634,7 @@ def apart_of(mod, kernel, levels=(-1,0,1)):
         wave_int_steps=(dict(u=i(2,1,8), v=i(1,8), kick=i(8), decay=i(8), shape=np.array([4]), cells=o(1), src=i(3,1,2), law=(4,0,False), steps=3, num_threads=1), 'v u', ''),
         scan_digits=(dict(planes=np.zeros((1,2,64), np.uint16), q=l(2,16), out=i(2,32), bias=4, num_threads=1), 'out', ''),
         scan_bytes=(dict(planes=np.zeros((1,2,64), np.uint16), q=l(2,8), out=i(2,32), num_threads=1), 'out', ''),
-        scan_bounds=(dict(dots=i(32), heads=np.zeros((1,2,32), np.int16), qh=f(2), per=f(5,32), law=f(5), est=f(32), bound=f(32), room=f(32), num_threads=1), 'est bound room', ''),
+        scan_bounds=(dict(dots=i(32), heads=np.zeros((1,2,32), np.int16), qh=f(2), per=f(1,3,32), law=f(6), est=f(32), bound=f(32), room=f(32), num_threads=1), 'est bound room', ''),
         largest=(dict(est=f(8), n=8, at=o(4)), 'at', ''),
         dots_of=(dict(x=f(4,8), at=o(3), q=d(8), out=d(3)), 'out', ''),
         low_digits=(dict(rows=u(4,8), at=o(3), q=l(16), out=i(3)), 'out', ''),

@@ -96,10 +96,11 @@ def scan_bytes(
 @cython.nogil
 @cython.exceptval(check=False)
 @cython.cdivision(True)
-@cython.locals(a=cython.float, r=cython.float, j=cython.Py_ssize_t, v=cython.Py_ssize_t)
+@cython.locals(a=cython.float, r=cython.float, e=cython.float, m=cython.float, d=cython.float, j=cython.Py_ssize_t,
+               v=cython.Py_ssize_t)
 def _bounds(
     dots:cython.const[cython.int][::1], heads:cython.const[cython.short][:, :, ::1], qh:cython.const[cython.float][::1],
-    per:cython.const[cython.float][:, ::1], law:cython.const[cython.float][::1], g:cython.Py_ssize_t,
+    per:cython.const[cython.float][:, :, ::1], law:cython.const[cython.float][::1], g:cython.Py_ssize_t,
     est:cython.float[::1], bound:cython.float[::1], room:cython.float[::1]
 )->cython.void:
     "Of 32 vectors"
@@ -110,20 +111,23 @@ def _bounds(
         a = qh[j]
         for v in range(32): top[v] = top[v] + a*heads[g,j,v]
     for v in range(32):
+        e = per[g,1,v]
+        m = per[g,0,v]*per[g,2,v]
         a = law[0]*cython.cast(cython.float, dots[o+v])
-        est[o+v] = top[v]+per[0,o+v]*a
-        a = a*per[2,o+v]
-        r = law[1]-a*a
-        room[o+v] = per[1,o+v]*per[1,o+v]*(r if r>0 else 0)
-        bound[o+v] = est[o+v]+law[2]*per[3,o+v]+law[3]*per[4,o+v]+law[4]
+        est[o+v] = top[v]+per[g,0,v]*a
+        a = a/(per[g,2,v] if per[g,2,v]>1 else 1)
+        r = law[1]-a*a*law[4]
+        room[o+v] = e*e*(r if r>0 else 0)
+        d = m+m if m+m>e else e
+        bound[o+v] = est[o+v]+law[2]*(m+e*e/(d if d>law[5] else 1))+law[3]
 
 # %% ../../nbs/kernels/scan.ipynb #37abed82
 def scan_bounds(
     dots:cython.const[cython.int][::1], # What `scan_digits` found `[N]`
     heads:cython.const[cython.short][:, :, ::1], # First numbers, 32 vectors side by side `[N/32, h, 32]`
     qh:cython.const[cython.float][::1], # Those of the question, times what one whole number is worth `[h]`
-    per:cython.const[cython.float][:, ::1], # s, e, 1/‖c‖, ‖y‖ and the error of the head `[5, N]`
-    law:cython.const[cython.float][::1], # δ, ‖δq₈‖², ‖ε‖, ‖q_h‖ and a slack `[5]`
+    per:cython.const[cython.float][:, :, ::1], # s, e and ‖c‖, 32 vectors side by side `[N/32, 3, 32]`
+    law:cython.const[cython.float][::1], # δ, ‖δq₈‖², ‖ε‖, what is added to all, just below 1, just above 0 `[6]`
     est:cython.float[::1], # Out: products, about `[N]`
     bound:cython.float[::1], # Out: products, at most, less √room `[N]`
     room:cython.float[::1], # Out: the square of what the digits leave open `[N]`
@@ -132,11 +136,12 @@ def scan_bounds(
     "What products are and can be at most; raises `CheckError` for arrays that do not fit"
     N: cython.Py_ssize_t = dots.shape[0]
     check_between('num_threads', num_threads, 1, 1024)
-    if heads.shape[2]!=32 or per.shape[0]!=5: fail('`heads` and `per`', expected='[N/32, h, 32] and [5, N]')
-    for name,n in (('heads',32*heads.shape[0]),('per',per.shape[1]),('est',est.shape[0])): check_length(name, n, N, N)
-    for name,n in (('bound',bound.shape[0]),('room',room.shape[0])): check_length(name, n, N, N)
-    check_length('qh', qh.shape[0], heads.shape[1], heads.shape[1]); check_length('law', law.shape[0], 5, 5)
-    lies: Held[8] = [held1(dots), held3(heads), held1(qh), held2(per), held1(law), held1(est), held1(bound),
+    if heads.shape[2]!=32 or per.shape[1]!=3 or per.shape[2]!=32:
+        fail('`heads` and `per`', expected='[N/32, h, 32] and [N/32, 3, 32]')
+    for name,n in (('heads',32*heads.shape[0]),('per',32*per.shape[0]),('est',est.shape[0]),('bound',bound.shape[0]),
+                   ('room',room.shape[0])): check_length(name, n, N, N)
+    check_length('qh', qh.shape[0], heads.shape[1], heads.shape[1]); check_length('law', law.shape[0], 6, 6)
+    lies: Held[8] = [held1(dots), held3(heads), held1(qh), held3(per), held1(law), held1(est), held1(bound),
                      held1(room)]
     check_apart(('dots','heads','qh','per','law','est','bound','room'), lies, 5, 8, 0)
     g: cython.Py_ssize_t
