@@ -36,8 +36,8 @@ def _head(z): # `[N, h]`
 
 # %% ../../nbs/memory/table.ipynb #97e00db3
 def norms(d): # of digits `[N, n]`, float32
-    d = d.astype(np.float32)
-    return np.sqrt(np.einsum('ij,ij->i', d, d)) # a sum below 2**24 is exact
+    d = d.astype(np.int32)
+    return np.sqrt(np.einsum('ij,ij->i', d, d)).astype(np.float32)
 
 # %% ../../nbs/memory/table.ipynb #ef1b31d3
 def _encoded(x, axes, h, levels, lengths):
