@@ -730,6 +730,16 @@ def test_leaks_of_the_fused_loop(level):
 def child(code, isa): return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env={**os.environ, 'QUARANTION_ISA':isa})
 
 
+@pytest.mark.parametrize('level', levels_of('scan'))
+def test_codes_of_any_size(level):
+    "Sums that end anywhere in what 16 bits hold, more questions than go together, several blocks of vectors: as numpy has them"
+    for i in range(60):
+        rng = np.random.default_rng(i)
+        option = [(1,1),(4,4),(8,7),(15,15),(128,127)][i%5]
+        run_scan(load('scan', level), rng, i%4, [1,3,0,70][i//5%4], int(rng.integers(0, 70)), 1+i%3, *option, (i%7==0)-(i%7==1))
+    for option in (4,4,0),(128,127,0): run_scan(load('scan', level), np.random.default_rng(0), 40, 2, 130, 2, *option)
+
+
 @pytest.mark.parametrize('level', LEVELS)
 def test_level_by_environment(level):
     out = child('from quarantion import kernels; import quarantion.kernels.lif as l; print(kernels.level(), l.__name__, l.__file__)', level).stdout.split()
