@@ -24,7 +24,7 @@ def _counted(ids, n): # whole numbers of 64 bits, or none; raises `CheckError`
     return ids.astype(np.int64)
 
 # %% ../../nbs/memory/index.ipynb #43c162bb
-class _Names:
+class Names:
     "Names by places; new ones are counted on, or given"
     def __init__(self): self.room,self.n,self.next = np.empty(0, np.int64),0,0
 
@@ -106,7 +106,7 @@ class _Kept:
     ):
         if not len(unit := unit_rows(x)): fail('`x`', 'Index', 'at least one vector', 'none')
         options = _options(plan, options, 'cosine')
-        self.names,self.dims,self.planned = _Names(),unit.shape[1],plan
+        self.names,self.dims,self.planned = Names(),unit.shape[1],plan
         ids = self.names.new(ids, len(unit))
         self.plan = _plan(plan)(unit, **options)
         self.names.add(ids)
@@ -175,7 +175,7 @@ def load_index(
     for k,kind in dict(plan=str, dims=int, next=int).items():
         if not isinstance(head.get(k), kind): fail(f'header field `{k}`', str(path), f'a {kind.__name__}', head.get(k))
     out = Index.__new__(Index)
-    out.names,out.dims,out.planned = _Names(),head['dims'],head['plan']
+    out.names,out.dims,out.planned = Names(),head['dims'],head['plan']
     ids = a.pop('ids', np.empty(0))
     out.plan = _plan(out.planned).of_columns(a, str(path))
     N = len(out.plan)
