@@ -4,18 +4,20 @@
 
 # %% auto #0
 __all__ = ['PASSES', 'Filling', 'nearest_shell', 'prominence', 'lateral', 'osmotic', 'Ended', 'wrong_order', 'fill_shells',
-           'tier_recall', 'some_scores', 'bench_shells']
+           'tier_recall', 'some_scores', 'again', 'bench_shells', 'time_shells']
 
-# %% ../../nbs/bench/shells.ipynb #ffdd2497
+# %% ../../nbs/bench/shells.ipynb #cce26d18
 import time
+from statistics import median
 from typing import NamedTuple
 import numpy as np
+from .measure import interleaved
 from ..checks import check_array, check_range
 from ..memory.codes import unit_rows
 from ..memory.index import Index
-from ..memory.shells import assign_shells, local_density, shell_capacities, shell_radii
+from ..memory.shells import Shells, assign_shells, local_density, shell_capacities, shell_radii
 
-# %% ../../nbs/bench/shells.ipynb #221809de
+# %% ../../nbs/bench/shells.ipynb #b7b5a705
 class Filling(NamedTuple):
     "Vectors that shells are filled with"
     score:np.ndarray # `[N]`, float64
@@ -36,7 +38,7 @@ def _filling(score, radii, x):
     w = (radii/radii[-1])**2
     return Filling(score, radii, len(x)*w/w.sum(), np.arccos(np.clip(x@x.T, -1, 1)))
 
-# %% ../../nbs/bench/shells.ipynb #375c42fd
+# %% ../../nbs/bench/shells.ipynb #02e8f54a
 def _excess(f, k, count): # of a score over 1.93 times the mean of the others in its shell
     total = np.bincount(k, f.score, len(count))
     mean = np.where(count[k]>1, (total[k]-f.score)/np.maximum(count[k]-1, 1), f.score)
@@ -53,7 +55,7 @@ def prominence(
     r = r+2*width*over*(1+10*_excess(f, k, count))-.5*width*np.maximum(0, -over)
     return np.clip(r, f.radii[0], f.radii[-1])
 
-# %% ../../nbs/bench/shells.ipynb #41f59413
+# %% ../../nbs/bench/shells.ipynb #40c1b881
 def lateral(
     f:Filling, # What shells are filled with
     r:np.ndarray, # Radii of vectors `[N]`
@@ -67,7 +69,7 @@ def lateral(
     up = (f.score-mean[k]>std[k]+.1)&(np.random.default_rng(0).random(len(k))>=.3)
     return f.radii[np.minimum(k+up, S-1)]*(1-.02*np.tanh((count-f.wanted)/(f.wanted+1)))[k]
 
-# %% ../../nbs/bench/shells.ipynb #0e86baa1
+# %% ../../nbs/bench/shells.ipynb #1647a327
 def osmotic(
     f:Filling, # What shells are filled with
     r:np.ndarray, # Radii of vectors `[N]`
@@ -86,16 +88,16 @@ def osmotic(
     rate = .1*open_*np.abs(np.tanh(2*p))
     return (1-rate)*r+rate*f.radii[to]
 
-# %% ../../nbs/bench/shells.ipynb #53cb356d
+# %% ../../nbs/bench/shells.ipynb #12f9f1c0
 class Ended(NamedTuple):
     "What a way of filling shells ends at"
     way:str
     passes:int
     settled:bool # By its own rule
     surplus:float # Share of vectors that their shell has no room for
-    empty:int # Shells without any
+    empty:int # Shells without any, of those that should hold some
     order:float # Share of pairs in the wrong order: a lower score further out
-    cost:float # Mean squared distance of radii from scores
+    cost:float # Of transport, in that order, as a multiple of the least
     seconds:float # Of the processor
 
 def wrong_order(
@@ -108,23 +110,40 @@ def wrong_order(
     further = before.sum(1, keepdims=True)-np.cumsum(before, 1)
     return float((one*further).sum()/(len(shell)*(len(shell)-1)/2))
 
-# %% ../../nbs/bench/shells.ipynb #48165838
+# %% ../../nbs/bench/shells.ipynb #d8b572a2
 PASSES = dict( # name -> one pass, the most there are, where the first radii end, and when it is enough
-    prominence=(prominence, 12, .8, lambda over, moved: over<5), lateral=(lateral, 25, .8, lambda over, moved: over<=8 or moved<1e-3),
+    prominence=(prominence, 12, .8, lambda over, moved: over<5),
+    lateral=(lateral, 25, .8, lambda over, moved: over<=8 or moved<1e-3),
     osmotic=(osmotic, 50, 1., lambda over, moved: moved<.01))
 
 def _run(f, way):
-    "Shells after the passes of one way, how many, and whether its own rule ended it"
+    "Radii after the passes of one way, how many, and whether its own rule ended it"
     step,most,far,enough = PASSES[way]
     lo,hi = f.score.min(),f.score.max()
     r = f.radii[0]+(f.score-lo)/(hi-lo)*(far*f.radii[-1]-f.radii[0])
     for i in range(1, most+1):
         new = step(f, r, nearest_shell(r, f.radii))
         r,moved = new,np.abs(new-r).mean()
-        k = nearest_shell(r, f.radii)
-        if enough(np.abs(np.bincount(k, minlength=len(f.radii))-f.wanted).mean(), moved): return k,i,True
-    return k,most,False
+        over = np.bincount(nearest_shell(r, f.radii), minlength=len(f.radii))-f.wanted
+        if enough(np.abs(over).mean(), moved): return r,i,True
+    return r,most,False
 
+def _ended(f, cap, way):
+    began = time.process_time()
+    if way in PASSES:
+        r,passes,settled = _run(f, way)
+        k = nearest_shell(r, f.radii)
+    else: r,passes,settled,k = f.score,1,True,assign_shells(f.score, cap)
+    took,count = time.process_time()-began,np.bincount(k, minlength=len(cap))
+    filled = np.empty_like(k)
+    filled[np.argsort(r, kind='stable')] = np.repeat(np.arange(len(cap)), cap)
+    at = np.interp(f.score, [f.score.min(),f.score.max()], f.radii[[0,-1]])
+    cost = float(((at-f.radii[filled])**2).mean())
+    surplus = float(np.maximum(count-cap, 0).sum()/len(k))
+    empty = int(((count==0)&(cap>0)).sum())
+    return Ended(way, passes, settled, surplus, empty, wrong_order(f.score, k), cost, took)
+
+# %% ../../nbs/bench/shells.ipynb #f02102fd
 def fill_shells(
     score, # What each vector is worth `[N]`, not all the same
     x, # Vectors `[N, D]`
@@ -132,17 +151,10 @@ def fill_shells(
 )->list: # An `Ended` for each way
     "Fill shells by the passes of the texts, and by one sort"
     f = _filling(score, shell_radii(shells), x)
-    cap,out = shell_capacities(f.radii, len(x)),[]
-    at = np.interp(f.score, [f.score.min(),f.score.max()], f.radii[[0,-1]])
-    for way in (*PASSES,'one sort'):
-        began = time.process_time()
-        k,passes,settled = _run(f, way) if way in PASSES else (assign_shells(score, cap),1,True)
-        took,count = time.process_time()-began,np.bincount(k, minlength=shells)
-        said = np.maximum(count-cap, 0).sum()/len(x),int((count==0).sum()),wrong_order(f.score, k),((at-f.radii[k])**2).mean()
-        out.append(Ended(way, passes, settled, *map(float, said), took))
-    return out
+    out = [_ended(f, shell_capacities(f.radii, len(x)), way) for way in (*PASSES,'one sort')]
+    return [e._replace(cost=e.cost/out[-1].cost) for e in out]
 
-# %% ../../nbs/bench/shells.ipynb #a6b71269
+# %% ../../nbs/bench/shells.ipynb #354a7f63
 def tier_recall(
     x, # Vectors `[N, D]`
     q, # Questions `[B, D]`
@@ -154,47 +166,79 @@ def tier_recall(
     check_range(k, 1, len(x), 'k')
     near,cap,out = Index(x).search(q, k).ids,shell_capacities(shell_radii(shells), len(x)),{}
     for name,score in scores.items():
-        k = assign_shells(-np.asarray(score), cap)
-        found = np.bincount(k[near].ravel(), minlength=shells)
+        found = np.bincount(assign_shells(-np.asarray(score), cap)[near].ravel(), minlength=shells)
         out[name] = np.stack([np.cumsum(cap)/len(x), np.cumsum(found)/near.size], 1)
     return out
 
-# %% ../../nbs/bench/shells.ipynb #c1861541
+# %% ../../nbs/bench/shells.ipynb #15795ec2
 def some_scores(
     x, # Vectors `[N, D]`, as long as their embedder leaves them
-    asked, # Other questions `[B, D]`
+    before, # Questions that were asked `[B, D]`
     seed:int=0 # Of chance
 )->dict: # Name -> `[N]`
     "What vectors may be worth"
     ix,rng = Index(x),np.random.default_rng(seed)
     dense = local_density(ix, x, 10, np.arange(len(x)))
-    often = np.bincount(ix.search(asked, 10).ids.ravel(), minlength=len(x))
+    often = np.bincount(ix.search(before, 10).ids.ravel(), minlength=len(x))
     return dict(dense=dense, sparse=-dense, asked=often+1e-3*dense, long=np.sqrt((np.asarray(x, float)**2).sum(1)),
                 chance=rng.random(len(x)))
 
-# %% ../../nbs/bench/shells.ipynb #1d2ef078
+# %% ../../nbs/bench/shells.ipynb #cb6c3227
+def again(
+    q, # Questions `[B, D]`
+    n:int, # How many to draw
+    rng:np.random.Generator # Draws
+)->np.ndarray: # `[n, D]`
+    "Questions, some of which are asked often"
+    w = 1/np.arange(1, len(q)+1)
+    some = unit_rows(q)[rng.choice(len(q), n, p=w/w.sum())]
+    return some+.3*unit_rows(rng.normal(size=some.shape))
+
+# %% ../../nbs/bench/shells.ipynb #94d53ce0
 def _drawn(rng, n): # three of five short, one of middle length, one long
     return rng.normal(size=(n,64))*rng.choice([.8,2.,3.5], n, p=[.6,.2,.2])[:,None]
+
+# %% ../../nbs/bench/shells.ipynb #34f763d2
+def _filled(scores, rest, rng, n, seed):
+    v,out = _drawn(rng, n),[]
+    for S in (8,64):
+        for kind,s,some in (('texts',scores['dense'][:n],rest[:n]), ('drawn',np.sqrt((v**2).sum(1)),v)):
+            out += [dict(kind=kind, shells=S, seed=seed, **e._asdict()) for e in fill_shells(s, some, S)]
+    return out
 
 def bench_shells(
     x, # Embeddings of texts `[N, D]`, as long as their embedder leaves them
     letters, # Length of each text `[N]`
     seeds:int=5, # How many times, with other vectors
-    n:int=2000, # Vectors that shells are filled with, at most N
-    questions:int=1000 # Of the N, which are not in shells; half of them are the other questions
+    n:int=2000, # Vectors that shells are filled with, at most those left
+    questions:int=1000 # Of the N, which are not in shells: half of them are asked before, and half then
 )->dict: # Rows of `passes`, `tiers` and `norms`
     "Fill shells by all ways, search tiers by all scores, and see what the length of an embedding says"
-    x,letters,out = check_array(x, 'n d', 'x'),check_array(letters, 'n', 'letters', n=len(x)),dict(passes=[], tiers=[], norms=[])
+    x,letters = check_array(x, 'n d', 'x'),check_array(letters, 'n', 'letters', n=len(x)).astype(np.float64)
+    out = dict(passes=[], tiers=[], norms=[])
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
         order = rng.permutation(len(x))
-        q,rest = x[order[:questions]],x[order[questions:]]
-        scores = some_scores(rest, q[::2], seed)
-        some,drawn = rest[:n],_drawn(rng, n)
-        for S in (8,64):
-            for kind,s,v in (('texts',scores['dense'][:n],some), ('drawn',np.sqrt((drawn**2).sum(1)),drawn)):
-                out['passes'] += [dict(kind=kind, shells=S, seed=seed, **e._asdict()) for e in fill_shells(s, v, S)]
-        for name,t in tier_recall(rest, q[1::2], scores).items(): out['tiers'].append(dict(score=name, seed=seed, found=t.tolist()))
-        with_ = dict(letters=np.log(letters[order[questions:]]), density=scores['dense'], asked=scores['asked'])
-        out['norms'].append({k:float(np.corrcoef(scores['long'], v)[0,1]) for k,v in with_.items()})
+        q,rest,long = x[order[:questions]],x[order[questions:]],letters[order[questions:]]
+        more = again(q, questions, rng),again(q, questions//2, rng)
+        for kind,(a,b) in dict(once=(q[::2],q[1::2]), again=more).items():
+            scores = some_scores(rest, a, seed)
+            found = tier_recall(rest, b, scores).items()
+            out['tiers'] += [dict(questions=kind, score=s, seed=seed, found=t.tolist()) for s,t in found]
+        out['passes'] += _filled(scores, rest, rng, n, seed)
+        said = dict(letters=long, log=np.log(long), density=scores['dense'])
+        out['norms'].append({k:float(np.corrcoef(scores['long'], v)[0,1]) for k,v in said.items()})
     return out
+
+# %% ../../nbs/bench/shells.ipynb #0f29afdf
+def time_shells(
+    x, # Vectors `[N, D]`
+    q, # Questions `[B, D]`
+    repeats:int=5 # Times that each is timed, ≥ 3
+)->dict: # Name -> milliseconds a question, the median
+    "How long a search takes, of one index, of all shells and of the first"
+    ix,some = Index(x),Shells(x)
+    work = {'one index':lambda: ix.search(q, 10), 'all shells':lambda: some.search(q, 10)}
+    work |= {f'shells 0 to {j}':lambda j=j: some.search(q, 10, slice(0, j+1)) for j in (6,5,4)}
+    times = interleaved(work, repeats)
+    return {n:1e3*median(t)/len(q) for n,t in times.items()}

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['plot_shells']
 
-# %% ../../nbs/inspect/shells.ipynb #f879829f
+# %% ../../nbs/inspect/shells.ipynb #90ac0cbe
 import numpy as np
 from ..checks import check_array, check_finite, check_range, fail, typed
 from ..paper import BLUE, ORANGE, add_legend, ink, label_axes, style_axes
 
-# %% ../../nbs/inspect/shells.ipynb #d2a3e2b3
+# %% ../../nbs/inspect/shells.ipynb #cf245085
 def _angles(x): # in the plane of the two axes along which vectors differ most
     y = x-x.mean(0)
     axes = np.linalg.eigh(y.T@y)[1][:,:-3:-1]
@@ -21,7 +21,7 @@ def _angles(x): # in the plane of the two axes along which vectors differ most
 def _spread(n): # by the golden angle, evenly
     return np.arange(n)*np.pi*(3-5**.5)
 
-# %% ../../nbs/inspect/shells.ipynb #1677eee5
+# %% ../../nbs/inspect/shells.ipynb #f612153f
 def _rings(ax, radii, shell, angle, lit):
     "Dots in rings, which end halfway between two radii"
     ends = np.concatenate([[0],(radii[1:]+radii[:-1])/2,[radii[-1]+(radii[-1]-radii[-2])/2]])
@@ -30,7 +30,8 @@ def _rings(ax, radii, shell, angle, lit):
     within = (np.arange(len(shell))*(5**.5-1)/2)%1 # spread over the width of a ring
     lo,hi = ends[shell],ends[shell+1]
     r = np.sqrt(lo**2+(.08+.84*within)*(hi**2-lo**2))
-    for some,how in ((~lit,dict(s=max(1, 9-len(shell)**.25), color=BLUE, alpha=.45)), (lit,dict(s=16, color=ORANGE, zorder=3))):
+    plain = dict(s=max(1, 9-len(shell)**.25), color=BLUE, alpha=.45)
+    for some,how in ((~lit,plain), (lit,dict(s=16, color=ORANGE, zorder=3))):
         ax.scatter((r*np.cos(angle))[some], (r*np.sin(angle))[some], lw=0, **how)
     ax.set(aspect='equal', xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
@@ -46,7 +47,7 @@ def _scores(ax, shell, score, lit):
     label_axes(ax, 'vectors, by shell', 'score')
     add_legend(ax)
 
-# %% ../../nbs/inspect/shells.ipynb #ecbe8795
+# %% ../../nbs/inspect/shells.ipynb #023e3b79
 @typed
 def plot_shells(
     radii, # Of shells, rising `[S]`
