@@ -421,9 +421,15 @@ def run_wave_int(mod, rng, T, B, N, threads, axes, guard, top, wraps, each):
 
 
 def run_scan_digits(mod, rng, T, B, N, threads):
-    planes,q = rng.integers(0, 9, (T,N,32)).astype(np.uint8)*17,rng.integers(-127, 128, 2*N).astype(np.int8)
-    q[:N] = 127 # sums as large as they can be
-    mod.scan_digits(planes, q, out := np.full(32*T, 7, np.int32), threads)
+    planes,q = rng.integers(0, 9, (T,N,64)).astype(np.uint16)*0x1111,rng.integers(-127, 128, (2,8*N)).astype(np.int8)
+    q[:,:N] = 127 # sums as large as they can be
+    mod.scan_digits(planes, q, out := np.full((2,32*T), 7, np.int32), 4, threads)
+    return out,
+
+
+def run_scan_bytes(mod, rng, T, B, N, threads):
+    planes,q = rng.integers(0, 2**16, (T,N,64)).astype(np.uint16),rng.integers(-127, 128, (2,4*N)).astype(np.int8)
+    mod.scan_bytes(planes, q, out := np.full((2,32*T), 7, np.int32), threads)
     return out,
 
 
@@ -431,7 +437,7 @@ def run_scan_bounds(mod, rng, T, B, N, threads):
     f = lambda *s: rng.normal(size=s).astype(np.float32)
     dots,heads = rng.integers(-9999, 9999, 32*T).astype(np.int32),rng.integers(-32767, 32767, (T,B,32)).astype(np.int16)
     out = [np.full(32*T, 7, np.float32) for _ in range(3)]
-    mod.scan_bounds(dots, heads, f(B)*1e-4, f(5,32*T), f(5)*1e-4, *out, threads)
+    mod.scan_bounds(dots, heads, f(B)*1e-4, f(T,3,32), f(6)*1e-4, *out, threads)
     return out
 
 
@@ -492,7 +498,7 @@ CASES = dict(
     is_recording=('binning', run_is_recording, [(0,0),(0,-1),(0,2**53),(0,999),(0,2**63-1),(1,9),(1,5<<16),(1,2<<32)]),
     unpack_events=('binning', run_unpack_events, [()]),
     curve_index=('order', run_curve_index, CURVES),
-    **{k: ('scan', f, [()]) for k,f in dict(scan_digits=run_scan_digits, scan_bounds=run_scan_bounds, largest=run_largest,
+    **{k: ('scan', f, [()]) for k,f in dict(scan_digits=run_scan_digits, scan_bytes=run_scan_bytes, scan_bounds=run_scan_bounds, largest=run_largest,
                                             dots_of=run_dots_of, low_digits=run_low_digits).items()},
     curve_cell=('order', run_curve_cell, CURVES),
     wave_steps=('wave', run_wave_steps, [(d,g,f,*o) for d,g,f in itertools.product(REAL, WAVES, (0,1)) for o in WAVE[f::2]]),
@@ -613,8 +619,9 @@ def apart_of(mod, kernel, levels=(-1,0,1)):
         wave_sweeps=(dict(u=f(1,1,8), v=f(1,8), c=f(8), e=f(8), shape=np.array([2,2]), cells=o(1), src=f(3,1,2), law=(.1,0.,0.), steps=3, num_threads=1, depth=2), 'u v', ''),
         wave_rows=(dict(u=f(2,8), v=f(8), c=f(8), e=f(8), near=i(4,4), f=f(16), cells=o(1), src=f(3,2), law=(.1,0.,0.), steps=3, num_threads=1, top=8), 'u v', ''),
         wave_int_steps=(dict(u=i(2,1,8), v=i(1,8), kick=i(8), decay=i(8), shape=np.array([4]), cells=o(1), src=i(3,1,2), law=(4,0,False), steps=3, num_threads=1), 'v u', ''),
-        scan_digits=(dict(planes=u(1,4,32), q=l(8), out=i(32), num_threads=1), 'out', ''),
-        scan_bounds=(dict(dots=i(32), heads=np.zeros((1,2,32), np.int16), qh=f(2), per=f(5,32), law=f(5), est=f(32), bound=f(32), room=f(32), num_threads=1), 'est bound room', ''),
+        scan_digits=(dict(planes=np.zeros((1,2,64), np.uint16), q=l(2,16), out=i(2,32), bias=4, num_threads=1), 'out', ''),
+        scan_bytes=(dict(planes=np.zeros((1,2,64), np.uint16), q=l(2,8), out=i(2,32), num_threads=1), 'out', ''),
+        scan_bounds=(dict(dots=i(32), heads=np.zeros((1,2,32), np.int16), qh=f(2), per=f(1,3,32), law=f(6), est=f(32), bound=f(32), room=f(32), num_threads=1), 'est bound room', ''),
         largest=(dict(est=f(8), n=8, at=o(4)), 'at', ''),
         dots_of=(dict(x=f(4,8), at=o(3), q=d(8), out=d(3)), 'out', ''),
         low_digits=(dict(rows=u(4,8), at=o(3), q=l(16), out=i(3)), 'out', ''),
@@ -667,7 +674,7 @@ OUTSIDE = dict(
     bin_events=[dict(splits=[1,4,8]), dict(splits=[0,9,8]), dict(splits=[0,4,9]), dict(splits=[0,8]), dict(b=1), dict(b=-1), dict(height=0), dict(width=0), dict(num_threads=0)],
     curve_index=[dict(bits=0), dict(bits=22), dict(num_threads=0), dict(h=[0]*7)], curve_cell=[dict(bits=0), dict(bits=22), dict(num_threads=0), dict(h=[0]*7)],
     wave_int_steps=[dict(shape=[1]), dict(shape=[4,0]), dict(cells=[4]), dict(cells=[-1]), dict(kick=[65537]*8), dict(kick=[0]*3), dict(decay=[-1]*8), dict(decay=[0]*9), dict(src=[[[0,0]]]), dict(src=[[[0]]]*3), dict(law=(17,0,False)), dict(law=(-1,0,False)), dict(law=(4,2**30,True)), dict(law=(0,-1,False)), dict(steps=0), dict(num_threads=0)],
-    scan_digits=[dict(q=[0]*7), dict(out=[0]*31), dict(num_threads=0)], scan_bounds=[dict(qh=[0]*3), dict(law=[0]*4), dict(est=[0]*31), dict(num_threads=0)],
+    scan_digits=[dict(q=[[0]*15]*2), dict(out=[[0]*31]*2), dict(num_threads=0)], scan_bytes=[dict(q=[[0]*16]*2), dict(num_threads=0)], scan_bounds=[dict(qh=[0]*3), dict(law=[0]*4), dict(est=[0]*31), dict(num_threads=0)],
     largest=[dict(n=9), dict(n=-1), dict(at=[0]*9)], dots_of=[dict(at=[0,4,0]), dict(at=[-1,0,0]), dict(q=[0]*7), dict(out=[0]*2)],
     low_digits=[dict(at=[0,4,0]), dict(at=[-1,0,0]), dict(q=[0]*7), dict(out=[0]*2)],
     split_events=[dict(splits=[0]*7)], unpack_events=[dict(state=[9,0]), dict(state=[-1,0]), dict(state=[0]), dict(data=[0]*9)],

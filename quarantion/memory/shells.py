@@ -5,16 +5,15 @@
 # %% auto #0
 __all__ = ['shell_radii', 'shell_capacities', 'assign_shells', 'local_density', 'Covered', 'Shells', 'load_shells']
 
-# %% ../../nbs/memory/shells.ipynb #7d6c2ef9
+# %% ../../nbs/memory/shells.ipynb #5390f4f0
 import re
 from typing import NamedTuple
 import numpy as np
 from ..checks import as_array, check_array, check_in, check_range, fail, typed, warn
 from ..files import as_path, load_tensors, save_tensors, sha256
-from .codes import unit_rows
-from .index import Hits, Index, Names, load_index
+from .index import Hits, Index, Names, kept_rows, load_index
 
-# %% ../../nbs/memory/shells.ipynb #6ffb380f
+# %% ../../nbs/memory/shells.ipynb #fc478431
 _RADII = dict(geometric=lambda t, R: R**t, sqrt=lambda t, R: 1+(R-1)*np.sqrt(t),
               quadratic=lambda t, R: 1+(R-1)*t*t, linear=lambda t, R: 1+(R-1)*t)
 
@@ -29,7 +28,7 @@ def shell_radii(
     R = check_range(float(shells) if outer is None else outer, 1, 1e9, 'outer', above=True)
     return _RADII[check_in(kind, _RADII, 'kind')](np.arange(shells)/(shells-1), R)
 
-# %% ../../nbs/memory/shells.ipynb #3b8e2d64
+# %% ../../nbs/memory/shells.ipynb #a1335fb9
 @typed
 def shell_capacities(
     radii, # Radii, rising and above 0 `[S]`, S ≥ 2
@@ -44,7 +43,7 @@ def shell_capacities(
     w = np.cumsum((r/r[-1])**check_range(exponent, 0, 64, 'exponent'))
     return np.diff(np.rint(n*(w/w[-1])).astype(np.int64), prepend=0)
 
-# %% ../../nbs/memory/shells.ipynb #be3a1ce7
+# %% ../../nbs/memory/shells.ipynb #607c6921
 @typed
 def assign_shells(
     score, # What each vector is worth `[N]`, real; not all the same
@@ -62,14 +61,14 @@ def assign_shells(
     out[np.lexsort((names, s))] = np.repeat(np.arange(len(c)), c)
     return out
 
-# %% ../../nbs/memory/shells.ipynb #d8f734c6
+# %% ../../nbs/memory/shells.ipynb #49cc1a93
 @typed
 def local_density(
     ix, # An `Index`, or `Shells`
     x, # Around which `[M, D]`
     k:int=10, # Nearest that count, ≥ 1; fewer where there are fewer
     ids=None # Their names, if they are in the index themselves: they do not count
-)->np.ndarray: # Mean cosine `[M]`, float64
+)->np.ndarray: # Mean of their scores, cosines by default `[M]`, float64
     "How near the nearest are; raises `CheckError`"
     check_range(k, 1, name='k')
     own = ids is not None
@@ -81,7 +80,7 @@ def local_density(
     me[~me.any(1),-1] = True # of many equal vectors one is as good as another
     return hit.scores[~me].reshape(-1, k).mean(1)
 
-# %% ../../nbs/memory/shells.ipynb #03998b84
+# %% ../../nbs/memory/shells.ipynb #260e8e4a
 class Covered(NamedTuple):
     "What a search of some shells proves, and about which vectors"
     shells:tuple # Numbers of those that were read
@@ -94,14 +93,14 @@ def _merged(hits, k): # of indexes that have different vectors: names and scores
     order = np.lexsort((ids, -scores))[:,:k]
     return np.take_along_axis(ids, order, 1),np.take_along_axis(scores, order, 1)
 
-# %% ../../nbs/memory/shells.ipynb #3c311623
+# %% ../../nbs/memory/shells.ipynb #47544da3
 _NEAR = 10 # vectors that density is measured by
 
-def _scored(score, x):
+def _scored(score, x, metric):
     "What vectors are worth that are not in shells yet"
     if isinstance(score, str):
         check_in(score, ('dense','norm'), 'score')
-        if score=='dense': return local_density(Index(x), x, _NEAR, np.arange(len(x)))
+        if score=='dense': return local_density(Index(x, metric=metric), x, _NEAR, np.arange(len(x)))
         warn("score='norm': of embeddings of texts, the length mostly tells how long a text is")
         score = np.sqrt((check_array(x, 'n d', 'x').astype(np.float64)**2).sum(1))
         if np.ptp(score)<=1e-6*score.max(): fail('`x`', 'norm', 'vectors of different lengths', f'{score[0]:.6g}')
@@ -114,7 +113,7 @@ def _numbers(shells, S): # of a slice, a number or several, rising
     if not len(some): fail('`shells`', 'Shells', f'some of 0 to {S-1}', shells)
     return tuple(sorted({int(i) for i in some}))
 
-# %% ../../nbs/memory/shells.ipynb #21bf385d
+# %% ../../nbs/memory/shells.ipynb #4e55d8cd
 def _named(all, next): # the names there are
     n = Names()
     n.room,n.n,n.next = all,len(all),next
@@ -122,12 +121,12 @@ def _named(all, next): # the names there are
 
 def _vectors(tier, ids): # of rising names
     at = tier.names.places(ids)
-    return tier.plan.table.rows['x'][at[np.argsort(tier.names.all[at])]]
+    return tier.plan.table.rows('x', at[np.argsort(tier.names.all[at])])
 
 class _Tiers:
     "Tiers of vectors, by rising names"
-    def __init__(self, radii, width, **index):
-        self.radii,self.width,self.how,self.tiers = radii,width,index,[None]*len(radii)
+    def __init__(self, radii, width, metric, how):
+        self.radii,self.width,self.metric,self.how,self.tiers = radii,width,metric,how,[None]*len(radii)
         self.names,self.score,self.shell = np.zeros(0, np.int64),np.zeros(0),np.zeros(0, np.int64)
         self.next = self.moved = 0
 
@@ -148,7 +147,7 @@ class _Tiers:
         if len(ids)==len(self.tier(k)): self.tiers[k] = None
         else: self.tiers[k].remove(ids)
 
-# %% ../../nbs/memory/shells.ipynb #c121138a
+# %% ../../nbs/memory/shells.ipynb #06bb227b
 class _Settled(_Tiers):
     "Vectors in the shells where they belong"
     exponent,inside,by = 2.,'high','given'
@@ -168,15 +167,15 @@ class _Settled(_Tiers):
             for k in np.unique(to): self._put(k, rows[to==k], ids[to==k])
         self.names,self.score,self.shell,self.moved = names,score,shell,int(moved.sum())
 
-    def _enter(self, unit, ids, score): # rows of length 1; returns their names
-        ids = _named(self.names, self.next).new(ids, len(unit))
+    def _enter(self, x, ids, score): # rows as an index keeps them; returns their names
+        ids = _named(self.names, self.next).new(ids, len(x))
         both,by = np.concatenate([self.names,ids]),np.argsort(ids)
         order = np.argsort(both)
-        self._settle(both[order], np.concatenate([self.score,score])[order], ids[by], unit[by])
+        self._settle(both[order], np.concatenate([self.score,score])[order], ids[by], x[by])
         self.next = max(self.next, int(ids.max(initial=-1))+1)
         return ids
 
-# %% ../../nbs/memory/shells.ipynb #3445e89b
+# %% ../../nbs/memory/shells.ipynb #62f40134
 class _Searched(_Settled):
     @typed
     def search(self,
@@ -202,7 +201,7 @@ class _Searched(_Settled):
         keep[_named(self.names, 0).places(ids)] = False
         self._settle(self.names[keep], self.score[keep])
 
-# %% ../../nbs/memory/shells.ipynb #78381dc8
+# %% ../../nbs/memory/shells.ipynb #9f718d6a
 class _Scored(_Searched):
     @typed
     def rescore(self,
@@ -223,7 +222,7 @@ class _Scored(_Searched):
             out[self.shell==k] = local_density(self, _vectors(self.tier(k), ids), _NEAR, ids)
         return out
 
-# %% ../../nbs/memory/shells.ipynb #81e20414
+# %% ../../nbs/memory/shells.ipynb #0a8bc188
 class _Made(_Scored):
     @typed
     def __init__(self,
@@ -236,13 +235,14 @@ class _Made(_Scored):
         **index # What an `Index` takes, such as `plan`
     ):
         radii = shell_radii(shells) if np.ndim(shells)==0 else check_array(shells, 's', 'radii').astype(np.float64)
-        unit = unit_rows(x)
-        super().__init__(radii, unit.shape[1], **index)
+        metric = check_in(index.get('metric', 'cosine'), ('cosine','ip'), 'metric')
+        rows = kept_rows(x, metric, 'x')
+        super().__init__(radii, rows.shape[1], metric, index)
         self.exponent,self.inside = exponent,check_in(inside, ('high','low'), 'inside')
         self.by = score if isinstance(score, str) else 'given'
-        self._enter(unit, ids, _scored(score, as_array(x, 'x')))
+        self._enter(rows, ids, _scored(score, as_array(x, 'x'), metric))
 
-# %% ../../nbs/memory/shells.ipynb #fca4d96b
+# %% ../../nbs/memory/shells.ipynb #0e625f50
 class Shells(_Made):
     "Vectors in tiers by what they are worth, each an index of its own"
     @typed
@@ -252,13 +252,13 @@ class Shells(_Made):
         ids=None # Their names; counted on if absent
     )->np.ndarray: # Their names `[M]`
         "More vectors; those that have to, change their shell; raises `CheckError`"
-        unit = unit_rows(x)
-        if unit.shape[1]!=self.width: fail('`x`', 'Shells', f'vectors of {self.width} numbers', unit.shape[1])
-        if not len(unit): return np.zeros(0, np.int64)
+        x = kept_rows(x, self.metric, 'x')
+        if x.shape[1]!=self.width: fail('`x`', 'Shells', f'vectors of {self.width} numbers', x.shape[1])
+        if not len(x): return np.zeros(0, np.int64)
         if score is None:
-            self._by_density(len(unit))
-            score = local_density(self, unit, _NEAR)
-        return self._enter(unit, ids, check_array(score, 'n', 'score', n=len(unit)).astype(np.float64))
+            self._by_density(len(x))
+            score = local_density(self, x, _NEAR)
+        return self._enter(x, ids, check_array(score, 'n', 'score', n=len(x)).astype(np.float64))
 
     @typed
     def save(self,
@@ -274,10 +274,10 @@ class Shells(_Made):
         save_tensors(to/_HEAD, arrays, dict(head, format=_FORMAT, version=_VERSION, digest='', files=files))
         _clear(to, {f[0] for f in files if f})
 
-# %% ../../nbs/memory/shells.ipynb #058be805
+# %% ../../nbs/memory/shells.ipynb #f76310da
 _FORMAT,_VERSION,_HEAD = 'quarantion.shells',1,'shells.safetensors'
 _NAME = re.compile(r'\d+-[0-9a-f]{16}\.safetensors')
-_SAID = dict(exponent=float, inside=str, by=str, how=dict, width=int, next=int, files=list)
+_SAID = dict(exponent=float, inside=str, by=str, how=dict, metric=str, width=int, next=int, files=list)
 
 def _read(path, digest, ids): # a shell; raises `CheckError`
     if not path.exists(): fail('file', str(path), 'the shell that was saved', 'none')
@@ -297,7 +297,7 @@ def _clear(folder, kept): # files of shells that were before
     for old in folder.iterdir():
         if _NAME.fullmatch(old.name) and old.name not in kept: old.unlink()
 
-# %% ../../nbs/memory/shells.ipynb #501f6b93
+# %% ../../nbs/memory/shells.ipynb #43dcb882
 def _is_file(f, n): # as `save` says it of a shell of n vectors
     return f is None and not n or n and isinstance(f, list) and [*map(type, f)]==[str,str] and _NAME.fullmatch(f[0])
 
@@ -315,7 +315,7 @@ def _check(a, files, where):
     if len(files)!=S or not all(map(_is_file, files, sizes.tolist())):
         fail('header field `files`', where, 'a name and a SHA-256 for each shell that holds some', files)
 
-# %% ../../nbs/memory/shells.ipynb #cdac68e4
+# %% ../../nbs/memory/shells.ipynb #ea11a429
 @typed
 def load_shells(
     folder # That shells were saved to
