@@ -128,6 +128,17 @@ def test_density_is_that_of_brute_force_and_does_not_count_oneself():
     assert (s.score!=before).any() and np.array_equal(s.score, Shells(x).score) and np.array_equal(s.shell, Shells(x).shell)
 
 
+def test_products_keep_lengths():
+    x,q = some(90)*10.**np.random.default_rng(1).integers(-3, 4, (90,1)),some(3, seed=1)
+    s,ix = Shells(x, metric='ip', shells=4),Index(x, metric='ip')
+    assert np.array_equal(s.score, local_density(ix, x, 10, np.arange(90)))
+    s.add(x[:5]*2, np.arange(5.))
+    ix.add(x[:5]*2)
+    s.rescore(np.arange(95.))
+    for a,b in zip(s.search(q, 9)[:2], ix.search(q, 9)[:2]): assert np.array_equal(a, b)
+    with pytest.raises(CheckError, match='metric'): Shells(x, metric='l2')
+
+
 def test_the_tier_alone_is_read_from_its_file(tmp_path):
     x = some(200)
     s = Shells(x, x[:,0], exponent=1., head=4)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['shell_radii', 'shell_capacities', 'assign_shells', 'local_density', 'Covered', 'Shells', 'load_shells']
 
-# %% ../../nbs/memory/shells.ipynb #5390f4f0
+# %% ../../nbs/memory/shells.ipynb #a5aad2f0
 import re
 from typing import NamedTuple
 import numpy as np
@@ -13,7 +13,7 @@ from ..checks import as_array, check_array, check_in, check_range, fail, typed, 
 from ..files import as_path, load_tensors, save_tensors, sha256
 from .index import Hits, Index, Names, kept_rows, load_index
 
-# %% ../../nbs/memory/shells.ipynb #fc478431
+# %% ../../nbs/memory/shells.ipynb #e80b3fd6
 _RADII = dict(geometric=lambda t, R: R**t, sqrt=lambda t, R: 1+(R-1)*np.sqrt(t),
               quadratic=lambda t, R: 1+(R-1)*t*t, linear=lambda t, R: 1+(R-1)*t)
 
@@ -28,7 +28,7 @@ def shell_radii(
     R = check_range(float(shells) if outer is None else outer, 1, 1e9, 'outer', above=True)
     return _RADII[check_in(kind, _RADII, 'kind')](np.arange(shells)/(shells-1), R)
 
-# %% ../../nbs/memory/shells.ipynb #a1335fb9
+# %% ../../nbs/memory/shells.ipynb #afdb3bff
 @typed
 def shell_capacities(
     radii, # Radii, rising and above 0 `[S]`, S ≥ 2
@@ -43,7 +43,7 @@ def shell_capacities(
     w = np.cumsum((r/r[-1])**check_range(exponent, 0, 64, 'exponent'))
     return np.diff(np.rint(n*(w/w[-1])).astype(np.int64), prepend=0)
 
-# %% ../../nbs/memory/shells.ipynb #607c6921
+# %% ../../nbs/memory/shells.ipynb #6384d86b
 @typed
 def assign_shells(
     score, # What each vector is worth `[N]`, real; not all the same
@@ -61,7 +61,7 @@ def assign_shells(
     out[np.lexsort((names, s))] = np.repeat(np.arange(len(c)), c)
     return out
 
-# %% ../../nbs/memory/shells.ipynb #49cc1a93
+# %% ../../nbs/memory/shells.ipynb #b7b7b427
 @typed
 def local_density(
     ix, # An `Index`, or `Shells`
@@ -80,7 +80,7 @@ def local_density(
     me[~me.any(1),-1] = True # of many equal vectors one is as good as another
     return hit.scores[~me].reshape(-1, k).mean(1)
 
-# %% ../../nbs/memory/shells.ipynb #260e8e4a
+# %% ../../nbs/memory/shells.ipynb #292e3bfb
 class Covered(NamedTuple):
     "What a search of some shells proves, and about which vectors"
     shells:tuple # Numbers of those that were read
@@ -93,7 +93,7 @@ def _merged(hits, k): # of indexes that have different vectors: names and scores
     order = np.lexsort((ids, -scores))[:,:k]
     return np.take_along_axis(ids, order, 1),np.take_along_axis(scores, order, 1)
 
-# %% ../../nbs/memory/shells.ipynb #47544da3
+# %% ../../nbs/memory/shells.ipynb #52fdeab7
 _NEAR = 10 # vectors that density is measured by
 
 def _scored(score, x, metric):
@@ -113,7 +113,7 @@ def _numbers(shells, S): # of a slice, a number or several, rising
     if not len(some): fail('`shells`', 'Shells', f'some of 0 to {S-1}', shells)
     return tuple(sorted({int(i) for i in some}))
 
-# %% ../../nbs/memory/shells.ipynb #4e55d8cd
+# %% ../../nbs/memory/shells.ipynb #5f3851f0
 def _named(all, next): # the names there are
     n = Names()
     n.room,n.n,n.next = all,len(all),next
@@ -121,7 +121,8 @@ def _named(all, next): # the names there are
 
 def _vectors(tier, ids): # of rising names
     at = tier.names.places(ids)
-    return tier.plan.table.rows('x', at[np.argsort(tier.names.all[at])])
+    at = at[np.argsort(tier.names.all[at])]
+    return tier.plan.vectors(at) if hasattr(tier.plan, 'vectors') else tier.plan.columns()['x'][at]
 
 class _Tiers:
     "Tiers of vectors, by rising names"
@@ -147,7 +148,7 @@ class _Tiers:
         if len(ids)==len(self.tier(k)): self.tiers[k] = None
         else: self.tiers[k].remove(ids)
 
-# %% ../../nbs/memory/shells.ipynb #06bb227b
+# %% ../../nbs/memory/shells.ipynb #24f9578f
 class _Settled(_Tiers):
     "Vectors in the shells where they belong"
     exponent,inside,by = 2.,'high','given'
@@ -175,7 +176,7 @@ class _Settled(_Tiers):
         self.next = max(self.next, int(ids.max(initial=-1))+1)
         return ids
 
-# %% ../../nbs/memory/shells.ipynb #62f40134
+# %% ../../nbs/memory/shells.ipynb #3e977832
 class _Searched(_Settled):
     @typed
     def search(self,
@@ -201,7 +202,7 @@ class _Searched(_Settled):
         keep[_named(self.names, 0).places(ids)] = False
         self._settle(self.names[keep], self.score[keep])
 
-# %% ../../nbs/memory/shells.ipynb #9f718d6a
+# %% ../../nbs/memory/shells.ipynb #9b0a5b94
 class _Scored(_Searched):
     @typed
     def rescore(self,
@@ -222,7 +223,7 @@ class _Scored(_Searched):
             out[self.shell==k] = local_density(self, _vectors(self.tier(k), ids), _NEAR, ids)
         return out
 
-# %% ../../nbs/memory/shells.ipynb #0a8bc188
+# %% ../../nbs/memory/shells.ipynb #6f46579d
 class _Made(_Scored):
     @typed
     def __init__(self,
@@ -242,7 +243,7 @@ class _Made(_Scored):
         self.by = score if isinstance(score, str) else 'given'
         self._enter(rows, ids, _scored(score, as_array(x, 'x'), metric))
 
-# %% ../../nbs/memory/shells.ipynb #0e625f50
+# %% ../../nbs/memory/shells.ipynb #3b1353db
 class Shells(_Made):
     "Vectors in tiers by what they are worth, each an index of its own"
     @typed
@@ -274,7 +275,7 @@ class Shells(_Made):
         save_tensors(to/_HEAD, arrays, dict(head, format=_FORMAT, version=_VERSION, digest='', files=files))
         _clear(to, {f[0] for f in files if f})
 
-# %% ../../nbs/memory/shells.ipynb #f76310da
+# %% ../../nbs/memory/shells.ipynb #9733c677
 _FORMAT,_VERSION,_HEAD = 'quarantion.shells',1,'shells.safetensors'
 _NAME = re.compile(r'\d+-[0-9a-f]{16}\.safetensors')
 _SAID = dict(exponent=float, inside=str, by=str, how=dict, metric=str, width=int, next=int, files=list)
@@ -297,7 +298,7 @@ def _clear(folder, kept): # files of shells that were before
     for old in folder.iterdir():
         if _NAME.fullmatch(old.name) and old.name not in kept: old.unlink()
 
-# %% ../../nbs/memory/shells.ipynb #43dcb882
+# %% ../../nbs/memory/shells.ipynb #f6ffd5a7
 def _is_file(f, n): # as `save` says it of a shell of n vectors
     return f is None and not n or n and isinstance(f, list) and [*map(type, f)]==[str,str] and _NAME.fullmatch(f[0])
 
@@ -315,7 +316,7 @@ def _check(a, files, where):
     if len(files)!=S or not all(map(_is_file, files, sizes.tolist())):
         fail('header field `files`', where, 'a name and a SHA-256 for each shell that holds some', files)
 
-# %% ../../nbs/memory/shells.ipynb #ea11a429
+# %% ../../nbs/memory/shells.ipynb #ad6a1367
 @typed
 def load_shells(
     folder # That shells were saved to
