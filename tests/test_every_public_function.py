@@ -47,7 +47,6 @@ from quarantion.files import save_tensors
 from quarantion.inspect.clickable import Clickable
 from quarantion.inspect.event_film import EventStage
 from quarantion.inspect.recordings import record_layers
-from quarantion.bench.shells import Filling
 from quarantion.memory.corpus import Corpus
 from quarantion.memory.embed import fit_lsa
 from quarantion.memory.library import Library, Parts
@@ -684,7 +683,6 @@ def lsa(): return fit_lsa(SAID, 2)
 def few_texts(): return Corpus('x', ['a','b'], ['A file is opened. It has to be closed again, in the end, by hand.','b'], ['f'], np.zeros((2,3), int), {})
 def postings(): return Postings(lsa().words.rows(SAID))
 def two_shells(): return Shells(a(6,4), np.arange(6.), 2)
-def filling(): return Filling(np.arange(1., 7), np.array([1.,2.]), np.array([2.,4.]), a(6,6))
 def tiny_library(): return Library(few_texts(), 'tfidf', Parts(fit_words(few_texts().texts), Postings(fit_words(few_texts().texts).rows(few_texts().texts)), None, None))
 @cache
 def tiny_bert():
@@ -734,22 +732,12 @@ CALLS |= { # texts and what is nearest
     'memory.shells.Covered': lambda: dict(shells=(0,), vectors=1, of=2, each=()),
     'memory.shells.Shells': lambda: dict(x=a(6,4), score=np.arange(6.), shells=2, ids=np.arange(6), exponent=1., inside='low'),
     'memory.shells.Shells.add': lambda: dict(self=two_shells(), x=a(2,4), score=np.arange(2.), ids=np.arange(7, 9)),
-    'memory.shells.Shells.save': lambda: dict(self=two_shells(), folder='x'),
+    'memory.shells.Shells.save': lambda: dict(self=two_shells(), folder='of shells'),
+    'memory.shells.Shells.search': lambda: dict(self=two_shells(), q=a(1,4), k=2, shells=1, threads=1),
+    'memory.shells.Shells.remove': lambda: dict(self=two_shells(), ids=np.arange(2)),
+    'memory.shells.Shells.rescore': lambda: dict(self=two_shells(), score=np.arange(6.)[::-1].copy()),
     'memory.shells.load_shells': lambda: dict(folder='no such folder'),
     'inspect.shells.plot_shells': lambda: dict(radii=np.array([1.,2.]), shell=np.array([0,1]), score=np.arange(2.), x=a(2,3), lit=[0], ax=None),
-    'bench.shells.Filling': lambda: dict(zip('score radii wanted angle'.split(), filling())),
-    'bench.shells.nearest_shell': lambda: dict(r=a(3), radii=np.array([1.,2.])),
-    'bench.shells.prominence': lambda: dict(f=filling(), r=1+a(6), k=np.array([0,0,0,1,1,1])),
-    'bench.shells.lateral': lambda: dict(f=filling(), r=1+a(6), k=np.array([0,0,0,1,1,1])),
-    'bench.shells.osmotic': lambda: dict(f=filling(), r=1+a(6), k=np.array([0,0,0,1,1,1])),
-    'bench.shells.Ended': lambda: dict(way='one sort', passes=1, settled=True, surplus=0., empty=0, order=0., cost=1., seconds=0.),
-    'bench.shells.wrong_order': lambda: dict(score=a(3), shell=np.array([0,1,1])),
-    'bench.shells.fill_shells': lambda: dict(score=np.arange(6.), x=a(6,4), shells=2),
-    'bench.shells.tier_recall': lambda: dict(x=a(9,4), q=a(2,4), scores=dict(a=np.arange(9.)), shells=2, k=3),
-    'bench.shells.some_scores': lambda: dict(x=a(12,4), before=a(12,4), seed=0),
-    'bench.shells.again': lambda: dict(q=a(3,4), n=2, rng=np.random.default_rng(0)),
-    'bench.shells.bench_shells': lambda: dict(x=a(99,4)-.5, letters=np.arange(1, 100), seeds=1, n=70, questions=20),
-    'bench.shells.time_shells': lambda: dict(x=a(40,4)-.5, q=a(1,4), repeats=3),
     'memory.library.Parts': lambda: dict(words=None, postings=None, embedder=None, index=None),
     'memory.library.Answer': lambda: dict(title='a', score=1., line='a', file='f', lines=[1,2], ranks={}),
     'memory.library.Answers': lambda: dict(question='a', lists=('LSA',), found=[], proof={}),
@@ -1159,6 +1147,7 @@ data.quality.Copies:same data.quality.Copies:near data.quality.Copies:alike
 data.quality.Survey:findings data.quality.Survey:train data.quality.Survey:test data.quality.Survey:copies data.quality.Survey:drift data.quality.Survey:neighbours
 memory.words.Rows:starts memory.words.Rows:at memory.words.Rows:values memory.words.Rows:width
 memory.words.Near:ids memory.words.Near:scores memory.words.Near:read
+memory.shells.Covered:shells memory.shells.Covered:vectors memory.shells.Covered:of memory.shells.Covered:each
 memory.relevance.Task:documents memory.relevance.Task:questions memory.relevance.Task:answers
 memory.relevance.Found:mrr memory.relevance.Found:first10 memory.relevance.Found:questions
 memory.library.Parts:words memory.library.Parts:embedder memory.library.Parts:postings memory.library.Parts:index

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['plot_shells']
 
-# %% ../../nbs/inspect/shells.ipynb #90ac0cbe
+# %% ../../nbs/inspect/shells.ipynb #6cfdebd3
 import numpy as np
-from ..checks import check_array, check_finite, check_range, fail, typed
+from ..checks import check_array, check_range, fail, typed
 from ..paper import BLUE, ORANGE, add_legend, ink, label_axes, style_axes
 
-# %% ../../nbs/inspect/shells.ipynb #cf245085
+# %% ../../nbs/inspect/shells.ipynb #aefc1640
 def _angles(x): # in the plane of the two axes along which vectors differ most
     y = x-x.mean(0)
     axes = np.linalg.eigh(y.T@y)[1][:,:-3:-1]
@@ -21,7 +21,7 @@ def _angles(x): # in the plane of the two axes along which vectors differ most
 def _spread(n): # by the golden angle, evenly
     return np.arange(n)*np.pi*(3-5**.5)
 
-# %% ../../nbs/inspect/shells.ipynb #f612153f
+# %% ../../nbs/inspect/shells.ipynb #c5f717bb
 def _rings(ax, radii, shell, angle, lit):
     "Dots in rings, which end halfway between two radii"
     ends = np.concatenate([[0],(radii[1:]+radii[:-1])/2,[radii[-1]+(radii[-1]-radii[-2])/2]])
@@ -47,7 +47,7 @@ def _scores(ax, shell, score, lit):
     label_axes(ax, 'vectors, by shell', 'score')
     add_legend(ax)
 
-# %% ../../nbs/inspect/shells.ipynb #023e3b79
+# %% ../../nbs/inspect/shells.ipynb #55663fdb
 @typed
 def plot_shells(
     radii, # Of shells, rising `[S]`
@@ -61,8 +61,8 @@ def plot_shells(
     r,k = check_array(radii, 's', 'radii'),check_array(shell, 'n', 'shell')
     if len(r)<2 or not (np.diff(r)>0).all(): fail('`radii`', expected='two or more, rising', found=r.tolist())
     check_range(k, 0, len(r)-1, 'shell')
-    score,on = check_array(score, 'n', 'score', n=len(k)),np.zeros(len(k), bool)
-    if lit is not None: on[check_range(np.asarray(lit, int), 0, len(k)-1, 'lit')] = True
+    score,on = check_array(score, 'n', 'score', n=len(k)).astype(np.float64),np.zeros(len(k), bool)
+    if lit is not None: on[check_range(check_array(lit, 'm', 'lit'), 0, len(k)-1, 'lit').astype(int)] = True
     angle = _spread(len(k)) if x is None else _angles(check_array(x, 'n d', 'x', n=len(k)).astype(np.float64))
     if ax is None:
         import matplotlib.pyplot as plt

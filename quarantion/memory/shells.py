@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['shell_radii', 'shell_capacities', 'assign_shells', 'local_density', 'Covered', 'Shells', 'load_shells']
 
-# %% ../../nbs/memory/shells.ipynb #a5aad2f0
+# %% ../../nbs/memory/shells.ipynb #e5990daa
 import re
 from typing import NamedTuple
 import numpy as np
@@ -13,7 +13,7 @@ from ..checks import as_array, check_array, check_in, check_range, fail, typed, 
 from ..files import as_path, load_tensors, save_tensors, sha256
 from .index import Hits, Index, Names, kept_rows, load_index
 
-# %% ../../nbs/memory/shells.ipynb #e80b3fd6
+# %% ../../nbs/memory/shells.ipynb #a7eb9149
 _RADII = dict(geometric=lambda t, R: R**t, sqrt=lambda t, R: 1+(R-1)*np.sqrt(t),
               quadratic=lambda t, R: 1+(R-1)*t*t, linear=lambda t, R: 1+(R-1)*t)
 
@@ -28,7 +28,7 @@ def shell_radii(
     R = check_range(float(shells) if outer is None else outer, 1, 1e9, 'outer', above=True)
     return _RADII[check_in(kind, _RADII, 'kind')](np.arange(shells)/(shells-1), R)
 
-# %% ../../nbs/memory/shells.ipynb #afdb3bff
+# %% ../../nbs/memory/shells.ipynb #c3732589
 @typed
 def shell_capacities(
     radii, # Radii, rising and above 0 `[S]`, S ≥ 2
@@ -43,7 +43,7 @@ def shell_capacities(
     w = np.cumsum((r/r[-1])**check_range(exponent, 0, 64, 'exponent'))
     return np.diff(np.rint(n*(w/w[-1])).astype(np.int64), prepend=0)
 
-# %% ../../nbs/memory/shells.ipynb #6384d86b
+# %% ../../nbs/memory/shells.ipynb #7c6d4513
 @typed
 def assign_shells(
     score, # What each vector is worth `[N]`, real; not all the same
@@ -61,7 +61,7 @@ def assign_shells(
     out[np.lexsort((names, s))] = np.repeat(np.arange(len(c)), c)
     return out
 
-# %% ../../nbs/memory/shells.ipynb #b7b7b427
+# %% ../../nbs/memory/shells.ipynb #00de976e
 @typed
 def local_density(
     ix, # An `Index`, or `Shells`
@@ -71,6 +71,7 @@ def local_density(
 )->np.ndarray: # Mean of their scores, cosines by default `[M]`, float64
     "How near the nearest are; raises `CheckError`"
     check_range(k, 1, name='k')
+    if not hasattr(ix, 'search'): fail('`ix`', 'local_density', 'an Index, or Shells', ix)
     own = ids is not None
     k = min(k, len(ix)-own)
     if k<1: fail('`ix`', 'local_density', 'other vectors', 'none')
@@ -80,7 +81,7 @@ def local_density(
     me[~me.any(1),-1] = True # of many equal vectors one is as good as another
     return hit.scores[~me].reshape(-1, k).mean(1)
 
-# %% ../../nbs/memory/shells.ipynb #292e3bfb
+# %% ../../nbs/memory/shells.ipynb #f1791f08
 class Covered(NamedTuple):
     "What a search of some shells proves, and about which vectors"
     shells:tuple # Numbers of those that were read
@@ -93,7 +94,7 @@ def _merged(hits, k): # of indexes that have different vectors: names and scores
     order = np.lexsort((ids, -scores))[:,:k]
     return np.take_along_axis(ids, order, 1),np.take_along_axis(scores, order, 1)
 
-# %% ../../nbs/memory/shells.ipynb #52fdeab7
+# %% ../../nbs/memory/shells.ipynb #07c7cbca
 _NEAR = 10 # vectors that density is measured by
 
 def _scored(score, x, metric):
@@ -113,7 +114,7 @@ def _numbers(shells, S): # of a slice, a number or several, rising
     if not len(some): fail('`shells`', 'Shells', f'some of 0 to {S-1}', shells)
     return tuple(sorted({int(i) for i in some}))
 
-# %% ../../nbs/memory/shells.ipynb #5f3851f0
+# %% ../../nbs/memory/shells.ipynb #0153ebeb
 def _named(all, next): # the names there are
     n = Names()
     n.room,n.n,n.next = all,len(all),next
@@ -136,19 +137,19 @@ class _Tiers:
     @property
     def sizes(self): return np.bincount(self.shell, minlength=len(self.radii)) # vectors of each shell `[S]`
 
-    def tier(self, k): # its index, read from its file when it is first asked for; None where it is empty
+    def _tier(self, k): # its index, read from its file when it is first asked for; None where it is empty
         if isinstance(self.tiers[k], tuple): self.tiers[k] = _read(*self.tiers[k])
         return self.tiers[k]
 
     def _put(self, k, x, ids):
-        if self.tier(k) is None: self.tiers[k] = Index(x, ids, **self.how)
+        if self._tier(k) is None: self.tiers[k] = Index(x, ids, **self.how)
         else: self.tiers[k].add(x, ids)
 
     def _drop(self, k, ids):
-        if len(ids)==len(self.tier(k)): self.tiers[k] = None
+        if len(ids)==len(self._tier(k)): self.tiers[k] = None
         else: self.tiers[k].remove(ids)
 
-# %% ../../nbs/memory/shells.ipynb #24f9578f
+# %% ../../nbs/memory/shells.ipynb #87d50953
 class _Settled(_Tiers):
     "Vectors in the shells where they belong"
     exponent,inside,by = 2.,'high','given'
@@ -160,7 +161,7 @@ class _Settled(_Tiers):
         stay,old = np.isin(names, self.names),np.full(len(names), -1)
         old[stay] = self.shell[np.searchsorted(self.names, names[stay])]
         moved = stay&(old!=shell)
-        come = [(i := names[moved&(old==k)],_vectors(self.tier(k), i)) for k in np.unique(old[moved])]
+        come = [(i := names[moved&(old==k)],_vectors(self._tier(k), i)) for k in np.unique(old[moved])]
         gone = ~np.isin(self.names, names[stay&~moved])
         for k in np.unique(self.shell[gone]): self._drop(k, self.names[gone&(self.shell==k)])
         for ids,rows in come+[(new,x)]*(len(new)>0):
@@ -176,7 +177,7 @@ class _Settled(_Tiers):
         self.next = max(self.next, int(ids.max(initial=-1))+1)
         return ids
 
-# %% ../../nbs/memory/shells.ipynb #3e977832
+# %% ../../nbs/memory/shells.ipynb #434a270a
 class _Searched(_Settled):
     @typed
     def search(self,
@@ -187,7 +188,7 @@ class _Searched(_Settled):
     )->Hits: # With `Covered` as its proof
         "The nearest in some shells, of which alone the bytes are read; raises `CheckError`"
         which = _numbers(shells, len(self.radii))
-        tiers = [t for i in which if (t := self.tier(i)) is not None]
+        tiers = [t for i in which if (t := self._tier(i)) is not None]
         n = sum(map(len, tiers))
         if not 1<=k<=n: fail('`k`', 'Shells', f'1 to {n}, which shells {[*which]} hold', k)
         hits = [t.search(q, min(k, len(t)), threads=threads) for t in tiers]
@@ -202,7 +203,7 @@ class _Searched(_Settled):
         keep[_named(self.names, 0).places(ids)] = False
         self._settle(self.names[keep], self.score[keep])
 
-# %% ../../nbs/memory/shells.ipynb #9b0a5b94
+# %% ../../nbs/memory/shells.ipynb #3b57697d
 class _Scored(_Searched):
     @typed
     def rescore(self,
@@ -220,10 +221,10 @@ class _Scored(_Searched):
         out = np.empty(len(self))
         for k in np.unique(self.shell):
             ids = self.names[self.shell==k]
-            out[self.shell==k] = local_density(self, _vectors(self.tier(k), ids), _NEAR, ids)
+            out[self.shell==k] = local_density(self, _vectors(self._tier(k), ids), _NEAR, ids)
         return out
 
-# %% ../../nbs/memory/shells.ipynb #6f46579d
+# %% ../../nbs/memory/shells.ipynb #f2917f23
 class _Made(_Scored):
     @typed
     def __init__(self,
@@ -243,7 +244,7 @@ class _Made(_Scored):
         self.by = score if isinstance(score, str) else 'given'
         self._enter(rows, ids, _scored(score, as_array(x, 'x'), metric))
 
-# %% ../../nbs/memory/shells.ipynb #3b1353db
+# %% ../../nbs/memory/shells.ipynb #c483948e
 class Shells(_Made):
     "Vectors in tiers by what they are worth, each an index of its own"
     @typed
@@ -269,13 +270,13 @@ class Shells(_Made):
         to = as_path(folder)
         try: to.mkdir(parents=True, exist_ok=True)
         except OSError as e: fail('folder', str(to), 'a folder, or a place for one', e.strerror)
-        files = [None if self.tier(k) is None else _write(to, k, self.tier(k)) for k in range(len(self.radii))]
+        files = [None if self._tier(k) is None else _write(to, k, self._tier(k)) for k in range(len(self.radii))]
         head = {k:getattr(self, k) for k in _SAID if k!='files'}
         arrays = {k:getattr(self, k) for k in ('radii','names','score','shell')}
         save_tensors(to/_HEAD, arrays, dict(head, format=_FORMAT, version=_VERSION, digest='', files=files))
         _clear(to, {f[0] for f in files if f})
 
-# %% ../../nbs/memory/shells.ipynb #9733c677
+# %% ../../nbs/memory/shells.ipynb #c7d90947
 _FORMAT,_VERSION,_HEAD = 'quarantion.shells',1,'shells.safetensors'
 _NAME = re.compile(r'\d+-[0-9a-f]{16}\.safetensors')
 _SAID = dict(exponent=float, inside=str, by=str, how=dict, metric=str, width=int, next=int, files=list)
@@ -298,7 +299,7 @@ def _clear(folder, kept): # files of shells that were before
     for old in folder.iterdir():
         if _NAME.fullmatch(old.name) and old.name not in kept: old.unlink()
 
-# %% ../../nbs/memory/shells.ipynb #f6ffd5a7
+# %% ../../nbs/memory/shells.ipynb #cb2e3f99
 def _is_file(f, n): # as `save` says it of a shell of n vectors
     return f is None and not n or n and isinstance(f, list) and [*map(type, f)]==[str,str] and _NAME.fullmatch(f[0])
 
@@ -316,7 +317,7 @@ def _check(a, files, where):
     if len(files)!=S or not all(map(_is_file, files, sizes.tolist())):
         fail('header field `files`', where, 'a name and a SHA-256 for each shell that holds some', files)
 
-# %% ../../nbs/memory/shells.ipynb #ad6a1367
+# %% ../../nbs/memory/shells.ipynb #e03d0425
 @typed
 def load_shells(
     folder # That shells were saved to
