@@ -730,6 +730,7 @@ CALLS |= { # texts and what is nearest
     'memory.shells.assign_shells': lambda: dict(score=np.arange(3.), capacities=np.array([1,2]), ids=np.arange(3)),
     'memory.shells.local_density': lambda: dict(ix=Index(a(6,4)), x=a(2,4), k=2, ids=np.arange(2)),
     'memory.shells.Covered': lambda: dict(shells=(0,), vectors=1, of=2, each=()),
+    'memory.shells.Covered.said': lambda: dict(self=two_shells().search(a(1,4), 1, 0).proof, i=0),
     'memory.shells.Shells': lambda: dict(x=a(6,4), score=np.arange(6.), shells=2, ids=np.arange(6), exponent=1., inside='low'),
     'memory.shells.Shells.add': lambda: dict(self=two_shells(), x=a(2,4), score=np.arange(2.), ids=np.arange(7, 9)),
     'memory.shells.Shells.save': lambda: dict(self=two_shells(), folder='of shells'),

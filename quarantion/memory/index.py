@@ -95,7 +95,7 @@ def _hits(found, ids, k): # of places, scores and proof of each question
     return Hits(out, scores, type(proofs[0])(*map(np.array, zip(*proofs))))
 
 # %% ../../nbs/memory/index.ipynb #11a450a5
-def kept_rows(x, metric, name): # as they are kept, a copy; raises `CheckError` for one without a direction, with its row
+def kept_rows(x, metric, name): # as they are kept, a copy; raises `CheckError` that names the row
     unit = unit_rows(x, name)
     if metric=='cosine': return unit
     with np.errstate(over='ignore', under='ignore'): out = as_array(x, name).astype(np.float32)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['shell_radii', 'shell_capacities', 'assign_shells', 'local_density', 'Covered', 'Shells', 'load_shells']
 
-# %% ../../nbs/memory/shells.ipynb #e5990daa
+# %% ../../nbs/memory/shells.ipynb #9cd70691
 import re
 from typing import NamedTuple
 import numpy as np
@@ -13,7 +13,7 @@ from ..checks import as_array, check_array, check_in, check_range, fail, typed, 
 from ..files import as_path, load_tensors, save_tensors, sha256
 from .index import Hits, Index, Names, kept_rows, load_index
 
-# %% ../../nbs/memory/shells.ipynb #a7eb9149
+# %% ../../nbs/memory/shells.ipynb #6f690243
 _RADII = dict(geometric=lambda t, R: R**t, sqrt=lambda t, R: 1+(R-1)*np.sqrt(t),
               quadratic=lambda t, R: 1+(R-1)*t*t, linear=lambda t, R: 1+(R-1)*t)
 
@@ -28,7 +28,7 @@ def shell_radii(
     R = check_range(float(shells) if outer is None else outer, 1, 1e9, 'outer', above=True)
     return _RADII[check_in(kind, _RADII, 'kind')](np.arange(shells)/(shells-1), R)
 
-# %% ../../nbs/memory/shells.ipynb #c3732589
+# %% ../../nbs/memory/shells.ipynb #f1e5d6c3
 @typed
 def shell_capacities(
     radii, # Radii, rising and above 0 `[S]`, S ≥ 2
@@ -43,7 +43,7 @@ def shell_capacities(
     w = np.cumsum((r/r[-1])**check_range(exponent, 0, 64, 'exponent'))
     return np.diff(np.rint(n*(w/w[-1])).astype(np.int64), prepend=0)
 
-# %% ../../nbs/memory/shells.ipynb #7c6d4513
+# %% ../../nbs/memory/shells.ipynb #12879fba
 @typed
 def assign_shells(
     score, # What each vector is worth `[N]`, real; not all the same
@@ -61,7 +61,7 @@ def assign_shells(
     out[np.lexsort((names, s))] = np.repeat(np.arange(len(c)), c)
     return out
 
-# %% ../../nbs/memory/shells.ipynb #00de976e
+# %% ../../nbs/memory/shells.ipynb #8a6ee526
 @typed
 def local_density(
     ix, # An `Index`, or `Shells`
@@ -81,7 +81,7 @@ def local_density(
     me[~me.any(1),-1] = True # of many equal vectors one is as good as another
     return hit.scores[~me].reshape(-1, k).mean(1)
 
-# %% ../../nbs/memory/shells.ipynb #f1791f08
+# %% ../../nbs/memory/shells.ipynb #3e9784f3
 class Covered(NamedTuple):
     "What a search of some shells proves, and about which vectors"
     shells:tuple # Numbers of those that were read
@@ -89,12 +89,19 @@ class Covered(NamedTuple):
     of:int # Vectors in all shells
     each:tuple # Proof of each shell that was read and holds some
 
+    @typed
+    def said(self, i:int=0): # Question; the same for all
+        "It in a sentence"
+        if self.vectors==self.of: return f'nearest of all {self.of:,} vectors'
+        where = ', '.join(map(str, self.shells))
+        return f'nearest of the {self.vectors:,} vectors in shells {where}; {self.of:,} in all'
+
 def _merged(hits, k): # of indexes that have different vectors: names and scores of the best
     ids,scores = (np.concatenate([h[i] for h in hits], 1) for i in (0,1))
     order = np.lexsort((ids, -scores))[:,:k]
     return np.take_along_axis(ids, order, 1),np.take_along_axis(scores, order, 1)
 
-# %% ../../nbs/memory/shells.ipynb #07c7cbca
+# %% ../../nbs/memory/shells.ipynb #c5c90f8f
 _NEAR = 10 # vectors that density is measured by
 
 def _scored(score, x, metric):
@@ -114,7 +121,7 @@ def _numbers(shells, S): # of a slice, a number or several, rising
     if not len(some): fail('`shells`', 'Shells', f'some of 0 to {S-1}', shells)
     return tuple(sorted({int(i) for i in some}))
 
-# %% ../../nbs/memory/shells.ipynb #0153ebeb
+# %% ../../nbs/memory/shells.ipynb #0c761cbe
 def _named(all, next): # the names there are
     n = Names()
     n.room,n.n,n.next = all,len(all),next
@@ -149,7 +156,7 @@ class _Tiers:
         if len(ids)==len(self._tier(k)): self.tiers[k] = None
         else: self.tiers[k].remove(ids)
 
-# %% ../../nbs/memory/shells.ipynb #87d50953
+# %% ../../nbs/memory/shells.ipynb #46456962
 class _Settled(_Tiers):
     "Vectors in the shells where they belong"
     exponent,inside,by = 2.,'high','given'
@@ -177,7 +184,7 @@ class _Settled(_Tiers):
         self.next = max(self.next, int(ids.max(initial=-1))+1)
         return ids
 
-# %% ../../nbs/memory/shells.ipynb #434a270a
+# %% ../../nbs/memory/shells.ipynb #e46c3511
 class _Searched(_Settled):
     @typed
     def search(self,
@@ -203,7 +210,7 @@ class _Searched(_Settled):
         keep[_named(self.names, 0).places(ids)] = False
         self._settle(self.names[keep], self.score[keep])
 
-# %% ../../nbs/memory/shells.ipynb #3b57697d
+# %% ../../nbs/memory/shells.ipynb #3f9ff6cf
 class _Scored(_Searched):
     @typed
     def rescore(self,
@@ -224,7 +231,7 @@ class _Scored(_Searched):
             out[self.shell==k] = local_density(self, _vectors(self._tier(k), ids), _NEAR, ids)
         return out
 
-# %% ../../nbs/memory/shells.ipynb #f2917f23
+# %% ../../nbs/memory/shells.ipynb #d053d12d
 class _Made(_Scored):
     @typed
     def __init__(self,
@@ -244,7 +251,7 @@ class _Made(_Scored):
         self.by = score if isinstance(score, str) else 'given'
         self._enter(rows, ids, _scored(score, as_array(x, 'x'), metric))
 
-# %% ../../nbs/memory/shells.ipynb #c483948e
+# %% ../../nbs/memory/shells.ipynb #c3ae39d7
 class Shells(_Made):
     "Vectors in tiers by what they are worth, each an index of its own"
     @typed
@@ -276,7 +283,7 @@ class Shells(_Made):
         save_tensors(to/_HEAD, arrays, dict(head, format=_FORMAT, version=_VERSION, digest='', files=files))
         _clear(to, {f[0] for f in files if f})
 
-# %% ../../nbs/memory/shells.ipynb #c7d90947
+# %% ../../nbs/memory/shells.ipynb #14e4787c
 _FORMAT,_VERSION,_HEAD = 'quarantion.shells',1,'shells.safetensors'
 _NAME = re.compile(r'\d+-[0-9a-f]{16}\.safetensors')
 _SAID = dict(exponent=float, inside=str, by=str, how=dict, metric=str, width=int, next=int, files=list)
@@ -299,7 +306,7 @@ def _clear(folder, kept): # files of shells that were before
     for old in folder.iterdir():
         if _NAME.fullmatch(old.name) and old.name not in kept: old.unlink()
 
-# %% ../../nbs/memory/shells.ipynb #cb2e3f99
+# %% ../../nbs/memory/shells.ipynb #e6216fd3
 def _is_file(f, n): # as `save` says it of a shell of n vectors
     return f is None and not n or n and isinstance(f, list) and [*map(type, f)]==[str,str] and _NAME.fullmatch(f[0])
 
@@ -317,7 +324,7 @@ def _check(a, files, where):
     if len(files)!=S or not all(map(_is_file, files, sizes.tolist())):
         fail('header field `files`', where, 'a name and a SHA-256 for each shell that holds some', files)
 
-# %% ../../nbs/memory/shells.ipynb #e03d0425
+# %% ../../nbs/memory/shells.ipynb #13ab9fb3
 @typed
 def load_shells(
     folder # That shells were saved to
