@@ -52,6 +52,7 @@ from quarantion.memory.embed import fit_lsa
 from quarantion.memory.library import Library, Parts
 from quarantion.memory.minilm import MiniLM
 from quarantion.memory.relevance import Task
+from quarantion.memory.shells import Shells
 from quarantion.memory.words import Postings, fit_words
 from quarantion.inspect.wave_film import run_emitters
 from quarantion.inspect.wave_inspector import WaveInspector
@@ -681,6 +682,7 @@ SAID = ['open a file','close a file','read lines','a picture of lines']
 def lsa(): return fit_lsa(SAID, 2)
 def few_texts(): return Corpus('x', ['a','b'], ['A file is opened. It has to be closed again, in the end, by hand.','b'], ['f'], np.zeros((2,3), int), {})
 def postings(): return Postings(lsa().words.rows(SAID))
+def two_shells(): return Shells(a(6,4), np.arange(6.), 2)
 def tiny_library(): return Library(few_texts(), 'tfidf', Parts(fit_words(few_texts().texts), Postings(fit_words(few_texts().texts).rows(few_texts().texts)), None, None))
 @cache
 def tiny_bert():
@@ -723,6 +725,20 @@ CALLS |= { # texts and what is nearest
     'memory.relevance.first_sentences': lambda: dict(corpus=few_texts()),
     'memory.relevance.relevance': lambda: dict(lists=[[1,2]], answers=[2]),
     'memory.relevance.ranked': lambda: dict(task=Task(SAID, ['file'], np.zeros(1, int)), seed=0, dims=2, others={}),
+    'memory.shells.shell_radii': lambda: dict(shells=4, outer=9., kind='sqrt'),
+    'memory.shells.shell_capacities': lambda: dict(radii=np.array([1.,2.]), n=9, exponent=1.),
+    'memory.shells.assign_shells': lambda: dict(score=np.arange(3.), capacities=np.array([1,2]), ids=np.arange(3)),
+    'memory.shells.local_density': lambda: dict(ix=Index(a(6,4)), x=a(2,4), k=2, ids=np.arange(2)),
+    'memory.shells.Covered': lambda: dict(shells=(0,), vectors=1, of=2, each=()),
+    'memory.shells.Covered.said': lambda: dict(self=two_shells().search(a(1,4), 1, 0).proof, i=0),
+    'memory.shells.Shells': lambda: dict(x=a(6,4), score=np.arange(6.), shells=2, ids=np.arange(6), exponent=1., inside='low'),
+    'memory.shells.Shells.add': lambda: dict(self=two_shells(), x=a(2,4), score=np.arange(2.), ids=np.arange(7, 9)),
+    'memory.shells.Shells.save': lambda: dict(self=two_shells(), folder='of shells'),
+    'memory.shells.Shells.search': lambda: dict(self=two_shells(), q=a(1,4), k=2, shells=1, threads=1),
+    'memory.shells.Shells.remove': lambda: dict(self=two_shells(), ids=np.arange(2)),
+    'memory.shells.Shells.rescore': lambda: dict(self=two_shells(), score=np.arange(6.)[::-1].copy()),
+    'memory.shells.load_shells': lambda: dict(folder='no such folder'),
+    'inspect.shells.plot_shells': lambda: dict(radii=np.array([1.,2.]), shell=np.array([0,1]), score=np.arange(2.), x=a(2,3), lit=[0], ax=None),
     'memory.library.Parts': lambda: dict(words=None, postings=None, embedder=None, index=None),
     'memory.library.Answer': lambda: dict(title='a', score=1., line='a', file='f', lines=[1,2], ranks={}),
     'memory.library.Answers': lambda: dict(question='a', lists=('LSA',), found=[], proof={}),
@@ -1132,6 +1148,7 @@ data.quality.Copies:same data.quality.Copies:near data.quality.Copies:alike
 data.quality.Survey:findings data.quality.Survey:train data.quality.Survey:test data.quality.Survey:copies data.quality.Survey:drift data.quality.Survey:neighbours
 memory.words.Rows:starts memory.words.Rows:at memory.words.Rows:values memory.words.Rows:width
 memory.words.Near:ids memory.words.Near:scores memory.words.Near:read
+memory.shells.Covered:shells memory.shells.Covered:vectors memory.shells.Covered:of memory.shells.Covered:each
 memory.relevance.Task:documents memory.relevance.Task:questions memory.relevance.Task:answers
 memory.relevance.Found:mrr memory.relevance.Found:first10 memory.relevance.Found:questions
 memory.library.Parts:words memory.library.Parts:embedder memory.library.Parts:postings memory.library.Parts:index

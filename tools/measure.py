@@ -8,6 +8,7 @@ Accuracies: each policy and seed is one `quarantion run`.
     python tools/measure.py nir                       # which simulators run which programs as graphs of NIR
     python tools/measure.py where                     # every way out of the house, by policy and reset (tools/where.py)
     python tools/measure.py search                    # how high answers stand, by words, LSA, MiniLM (extra text), both
+    python tools/measure.py shells                    # ways to fill shells, and what tiers find, by MiniLM (extra text)
     python tools/measure.py tutorials                 # how long each tutorial runs, on two threads
     python tools/measure.py bench                     # every benchmark, or those named after it
     python tools/measure.py break-even                # the constants by which the runtime chooses, into its notebook
@@ -287,6 +288,20 @@ def search(path, seed=0):
     for n,f in found.items(): print(f'{f.mrr:.3f} {f.first10:.1%} {n}')
     put(path, dict(command='python tools/measure.py search', python=platform.python_version(), texts=len(task.documents),
                    questions=len(task.answers[asked]), seed=seed, times=search_times(), rows={n:f._asdict() for n,f in found.items()}))
+
+
+def shells(seeds, path, texts=4000):
+    "Ways to fill shells, and what tiers find, of embeddings that MiniLM (extra text) makes of Python's docstrings"
+    import numpy as np
+    from quarantion.bench.shells import bench_shells, time_shells
+    from quarantion.memory.corpus import read_corpus
+    from quarantion.memory.minilm import MiniLM
+    all = list(dict.fromkeys(read_corpus('python').texts))
+    some = [all[i] for i in np.sort(np.random.default_rng(0).permutation(len(all))[:texts])]
+    x = MiniLM(unit=False)(some)
+    rows = bench_shells(x, [len(t) for t in some], seeds)
+    put(path, dict(command='python tools/measure.py shells', python=platform.python_version(), texts=len(x), seeds=seeds, n=2000,
+                   machine=f'{cpu()}, {os.cpu_count()} cores', times=time_shells(x[200:], x[:200]), **rows))
 
 
 def train_parts(old):
@@ -829,7 +844,7 @@ def frontier(a, path):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
-                                    'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search'])
+                                    'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells'])
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')
@@ -856,6 +871,7 @@ def main():
     if a.name=='exports': return exports(a.run, a.out or MEASURED/'exports.json')
     if a.name=='nir': return nir(a.out or MEASURED/'nir.json')
     if a.name=='search': return search(a.out or MEASURED/'search.json')
+    if a.name=='shells': return shells(a.seeds, a.out or MEASURED/'shells.json')
     if a.name=='where': return where_it_runs(a.out or MEASURED/'where.json')
     if a.name=='tutorials': return tutorials(a.out or MEASURED/'tutorials.json')
     if a.name=='bench': return bench(more, a.out or MEASURED/'bench.json')
