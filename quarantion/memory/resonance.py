@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['KINDS', 'EDGES', 'signature', 'coherence']
 
-# %% ../../nbs/memory/resonance.ipynb #71d02b3b
+# %% ../../nbs/memory/resonance.ipynb #8580055a
 import numpy as np
 from typing import NamedTuple
-from ..checks import as_array, check_array, check_in, check_range, fail, typed
+from ..checks import as_array, check_array, check_finite, check_in, check_range, fail, typed
 from ..kernels.scan import dots_of
 from ..nonary.nits import quantize_nits
 
-# %% ../../nbs/memory/resonance.ipynb #89ffdff5
+# %% ../../nbs/memory/resonance.ipynb #88b140b9
 KINDS = dict(magnitude=(0,4), signed=(-4,4)) # least and largest digit
 EDGES = np.expm1(np.arange(1, 5)/2) # |z| from which on a magnitude is 1, 2, 3 and 4
 
@@ -24,13 +24,14 @@ def signature(
     "Complex numbers to digits; raises `CheckError`"
     check_in(kind, KINDS, 'kind')
     z = as_array(z, 'z')
-    if z.ndim<1 or z.dtype.kind not in 'cfiu': fail('`z`', 'signature', 'complex numbers [..., n]', f'{z.dtype} of shape {z.shape}')
+    if z.ndim<1 or z.dtype.kind not in 'cfiu':
+        fail('`z`', 'signature', 'complex numbers [..., n]', f'{z.dtype} of shape {z.shape}')
     parts = check_range(np.concatenate([z.real,z.imag], -1).astype(np.float64), name='z')
     if kind=='signed': return quantize_nits(parts, 1., 'half_to_zero')
     a,b = np.split(parts, 2, -1)
     with np.errstate(over='ignore'): return np.searchsorted(EDGES**2, a*a+b*b, side='right').astype(np.int8)
 
-# %% ../../nbs/memory/resonance.ipynb #13e63e20
+# %% ../../nbs/memory/resonance.ipynb #589a9384
 @typed
 def coherence(
     q, # Complex numbers of a question `[n]`
@@ -41,10 +42,11 @@ def coherence(
     for name,a,n in (('q',q,1),('z',z,2)):
         if a.ndim!=n or a.dtype.kind not in 'cfiu' or a.shape[-1]!=q.shape[-1]:
             fail(f'`{name}`', 'coherence', 'complex numbers, [n] and [M, n]', f'{a.dtype} of shape {a.shape}')
+        check_finite(a, name)
     size = np.linalg.norm(q)*np.linalg.norm(z, axis=1).astype(np.float64)
     return np.divide(np.abs(z@q.conj()), size, out=np.zeros(len(z)), where=size>0)
 
-# %% ../../nbs/memory/resonance.ipynb #037e77f6
+# %% ../../nbs/memory/resonance.ipynb #b2934bb5
 SPREAD = 64 # Axes along which vectors differ most
 
 def _turn(x, rows, seed):
@@ -58,7 +60,7 @@ def _turn(x, rows, seed):
     axes = (axes/np.where(size>1e-9, size, 1)[:,None]).astype(np.float32)
     return axes,axes.astype(np.float64)@middle
 
-# %% ../../nbs/memory/resonance.ipynb #b4fc5f8a
+# %% ../../nbs/memory/resonance.ipynb #1957fc0e
 def _around(n, reach):
     "Steps to the buckets around one `[P, n]`, itself first"
     one = np.concatenate([np.zeros((1,n)),np.eye(n),-np.eye(n)]).astype(np.int8)
@@ -72,14 +74,14 @@ def _names(digits):
     nine = np.uint64(9)**np.arange(n+1, dtype=np.uint64)
     return (digits+4).astype(np.uint64)@nine[:n]+np.arange(tables, dtype=np.uint64)*nine[n]
 
-# %% ../../nbs/memory/resonance.ipynb #d3ef75fd
+# %% ../../nbs/memory/resonance.ipynb #5ec6a81c
 class Probed(NamedTuple):
     "What was read for a question; no proof that nothing nearer was left out"
     buckets:np.ndarray # That were asked `[B]`
     candidates:np.ndarray # Vectors that are in them `[B]`
     read:np.ndarray # Vectors compared number by number `[B]`; all of them where the buckets held fewer than k
 
-# %% ../../nbs/memory/resonance.ipynb #949051ba
+# %% ../../nbs/memory/resonance.ipynb #ca276fc9
 class _Rows:
     "Vectors, their complex numbers, and their buckets"
     @typed
@@ -89,7 +91,7 @@ class _Rows:
         values:int=3, # Complex numbers that make a bucket, 1 to 9
         reach:int=1, # Steps to buckets that are asked, 0 to 2
         tables:int=16, # Each vector is in one bucket of each, 1 to 64
-        read:int=0, # Candidates that are compared number by number, the most coherent ones, or k if that is more; 0: all
+        read:int=0, # Candidates compared number by number: so many (at least k) of the most coherent; 0: all
         fallback:bool=True, # Read all where there are fewer than k candidates
         seed:int=0 # Of the axes
     ):
@@ -108,15 +110,15 @@ class _Rows:
         self.x,self.z = np.zeros((0,axes.shape[1]), np.float32),np.zeros((0,len(axes)//2), np.complex64)
         self.sorted = None
 
-# %% ../../nbs/memory/resonance.ipynb #16d553d2
+# %% ../../nbs/memory/resonance.ipynb #50b7fdab
 class _Kept(_Rows):
     "That are added to and removed from"
     def __len__(self): return len(self.x)
 
-    def along(self, x): # complex numbers of vectors `[M, D]`, float32; the same bits for each, whatever stands beside it
-        out,at = np.empty((len(self.axes),len(x))),np.arange(len(x))
-        for a,o in zip(self.axes.astype(np.float64), out): dots_of(x, at, a, o)
-        return np.ascontiguousarray((out-self.middle[:,None]).T.astype(np.float32)).view(np.complex64)
+    def along(self, x): # complex numbers of vectors `[M, D]`, the same bits whatever stands beside one
+        out,at = np.empty((len(x),len(self.axes))),np.arange(len(self.axes))
+        for v,o in zip(x.astype(np.float64), out): dots_of(self.axes, at, v, o)
+        return (out-self.middle).astype(np.float32).view(np.complex64)
 
     def digits(self, z): return signature(z.reshape(-1, self.tables, self.values), self.kind)
 
@@ -135,7 +137,7 @@ class _Kept(_Rows):
         self.x[at] = x
         self.z[at],self.sorted = self.along(self.x[at]),None
 
-# %% ../../nbs/memory/resonance.ipynb #e4e3e40d
+# %% ../../nbs/memory/resonance.ipynb #535cfcc6
 class _Asked(_Kept):
     "That questions are asked of"
     def _sort(self):
@@ -167,7 +169,7 @@ class _Asked(_Kept):
         best = np.lexsort((ids[at], -score))[:k]
         return at[best],score[best],Probed(asked, n, len(at))
 
-# %% ../../nbs/memory/resonance.ipynb #5fdc78dc
+# %% ../../nbs/memory/resonance.ipynb #9cced929
 class Resonance(_Asked):
     "Vectors in buckets, and written to a file"
     def columns(self): # name -> array, for a file; complex numbers and buckets follow from them, bit for bit
@@ -185,9 +187,8 @@ class Resonance(_Asked):
         D = a['x'].shape[-1] if a['x'].ndim==2 else 0
         like = dict(x=(np.float32,(len(a['x']),D)), axes=(np.float32,(rows,D)), middle=(np.float64,(rows,)))
         for k,(kind,shape) in like.items():
-            if a[k].dtype!=kind or a[k].shape!=shape:
-                fail(f'`{k}`', where, f'{np.dtype(kind)} {shape}', f'{a[k].dtype} {a[k].shape}')
-            check_range(a[k], name=k)
+            found = f'{a[k].dtype} {a[k].shape}'
+            if a[k].dtype!=kind or a[k].shape!=shape: fail(f'`{k}`', where, f'{np.dtype(kind)} {shape}', found)
         out = cls.__new__(cls)
         out._begin(a['axes'], a['middle'], law)
         out.add(a['x'])

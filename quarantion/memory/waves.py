@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Recalled', 'WaveMemory', 'recall']
 
-# %% ../../nbs/memory/waves.ipynb #58f06401
+# %% ../../nbs/memory/waves.ipynb #c0cbcb5a
 import numpy as np
 from typing import NamedTuple
 from ..checks import check_array, check_range, fail, typed
@@ -14,9 +14,9 @@ from ..nonary.companding import compand
 from ..waves.propagate import propagate_field
 from ..waves.torus import Torus, cell_index, new_field
 
-# %% ../../nbs/memory/waves.ipynb #9126675b
+# %% ../../nbs/memory/waves.ipynb #15f4940d
 class _Places:
-    "Vectors to nits, and nits to cells"
+    "Texts, and where they stand"
     @typed
     def __init__(self,
         x, # Vectors as they will come, to find the axes `[N, D]`
@@ -38,13 +38,17 @@ class _Places:
 
     def __len__(self): return len(self.payloads)
 
+# %% ../../nbs/memory/waves.ipynb #f9ef061c
+class _Cells(_Places):
+    "Vectors to nits, and nits to cells"
     @typed
     def nits(self,
         x # Vectors `[B, D]`
     )->np.ndarray: # −4 … 4 `[B, n]`, int8; n is 128, or D if that is less
         "Their digits; raises `CheckError`"
         unit = unit_rows(x)
-        if unit.shape[1]!=len(self.middle): fail('`x`', 'nits', f'vectors of {len(self.middle)} numbers', unit.shape[1])
+        D = len(self.middle)
+        if unit.shape[1]!=D: fail('`x`', 'nits', f'vectors of {D} numbers', unit.shape[1])
         return compand((unit-self.middle)@self.axes.T)
 
     @typed
@@ -52,10 +56,10 @@ class _Places:
         x # Vectors `[B, D]`
     )->np.ndarray: # Coordinates `[B, 9]`, int64
         "Where they belong; raises `CheckError`"
-        turns = np.angle(self.nits(x)@self.projections.T)/(2*np.pi)
-        return np.rint(turns*self.torus.shape[0]).astype(np.int64)%self.torus.shape[0]
+        side,turns = self.torus.shape[0],np.angle(self.nits(x)@self.projections.T)/(2*np.pi)
+        return np.rint(turns*side).astype(np.int64)%side
 
-# %% ../../nbs/memory/waves.ipynb #d9a863e0
+# %% ../../nbs/memory/waves.ipynb #f129490a
 class Recalled(NamedTuple):
     "What stands where waves arrived"
     payloads:list # Of each question; None where no peak reached the bar
@@ -63,8 +67,8 @@ class Recalled(NamedTuple):
     heights:np.ndarray # r|ψ|² of the peak `[B]`, where the kick was 1
     texts:np.ndarray # That stand in the cells of the peak `[B]`
 
-# %% ../../nbs/memory/waves.ipynb #65630932
-class WaveMemory(_Places):
+# %% ../../nbs/memory/waves.ipynb #537607a9
+class WaveMemory(_Cells):
     "Texts on a torus, found again by waves"
     @typed
     def store(self,
@@ -95,7 +99,7 @@ class WaveMemory(_Places):
             out.append(r*(psi.real**2+psi.imag**2))
         return np.concatenate(out)
 
-# %% ../../nbs/memory/waves.ipynb #92629e02
+# %% ../../nbs/memory/waves.ipynb #2ee246bb
 def _heard(memory, height, nits, bar):
     "Number of a text, the height of its peak, and how many stand there"
     here = height[memory.at]
