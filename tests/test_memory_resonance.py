@@ -125,6 +125,10 @@ def test_as_a_plan_of_an_index(tmp_path):
     for a,b in zip(ix.search(x, 5)[:2], back.search(x, 5)[:2]): assert np.array_equal(a, b)
     back.save(q := tmp_path/'b.safetensors')
     assert p.read_bytes()==q.read_bytes()
+    for i in (back,ix):
+        i.remove([150,153,names[3]])
+        i.plan.update([7], x[:1])
+    assert np.array_equal(ix.search(x, 5).ids, back.search(x, 5).ids)
     a,head = load_tensors(p, 'quarantion.index', head_of(p))
     for k,v in dict(law=np.array([0,0,1,4,0,1]), axes=a['axes'][:-1], middle=a['middle'].astype(np.float32), x=a['x'][:,:-1]).items():
         save_tensors(q, dict(a, **{k:v}), head)
@@ -208,3 +212,12 @@ def test_a_wave_goes_a_cell_a_step(memory):
         heard = m.heights(x[:20])[:,m.at]>0
         assert np.array_equal(heard, far[:20]<=steps)
     m.steps = 5
+
+
+def test_vectors_apart_stay_where_they_are(tmp_path):
+    x = vectors(90, 12)
+    ix = Index(x, plan='resonance', tables=4)
+    ix.save(p := tmp_path/'a.safetensors', floats=tmp_path/'x.safetensors')
+    back = load_index(p, floats=tmp_path/'x.safetensors')
+    assert not back.plan.x.flags.writeable
+    for a,b in zip(ix.search(x, 5)[:2], back.search(x, 5)[:2]): assert np.array_equal(a, b)

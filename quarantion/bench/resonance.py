@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WAYS', 'Searched', 'hashing', 'Remembered', 'remembered', 'bars']
 
-# %% ../../nbs/bench/resonance.ipynb #5bc14e98
+# %% ../../nbs/bench/resonance.ipynb #377e5f61
 import numpy as np
 from statistics import median
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from ..memory.codes import unit_rows
 from ..memory.index import Index
 from ..memory.waves import WaveMemory, recall
 
-# %% ../../nbs/bench/resonance.ipynb #0c6832f4
+# %% ../../nbs/bench/resonance.ipynb #852fa123
 _OF_SOURCES = dict(kind='magnitude', values=9, tables=1)
 WAYS = {"the sources' index":_OF_SOURCES, "the sources', by coherence alone":_OF_SOURCES|dict(read=10),
         "the sources', two steps":_OF_SOURCES|dict(reach=2),
@@ -34,7 +34,7 @@ class Searched(NamedTuple):
     short:float # Share of questions with fewer than ten answers
     seconds:float # A question, median of rounds in turn, one thread
 
-# %% ../../nbs/bench/resonance.ipynb #24994ff5
+# %% ../../nbs/bench/resonance.ipynb #5c1e18bd
 def _brute(x, q): # places of the ten nearest, a question at a time, as numpy does it
     out = np.empty((len(q),10), np.int64)
     for v,o in zip(q, out):
@@ -48,7 +48,7 @@ def _said(what, ids, near, seen, read, times, n):
     short = (ids<0).any(1).mean()
     return Searched(what, float(seen), float(read), float(np.mean(right)/10), float(short), median(times)/n)
 
-# %% ../../nbs/bench/resonance.ipynb #e86e4dae
+# %% ../../nbs/bench/resonance.ipynb #7293220b
 @typed
 def hashing(
     x, # Vectors `[N, D]`, N ≥ 10
@@ -73,7 +73,7 @@ def hashing(
         rows.append(_said(n, hit.ids, truth, seen, read.mean()/N, times[n], len(q)))
     return rows
 
-# %% ../../nbs/bench/resonance.ipynb #7e78e48c
+# %% ../../nbs/bench/resonance.ipynb #5147aff5
 class Remembered(NamedTuple):
     "What was found, of as many questions"
     stored:int # Texts on the torus
@@ -98,7 +98,7 @@ def _counted(memory, q): # the nearest cells by steps of the torus, then nits
         out.append(there[(codes[there]@n/np.linalg.norm(codes[there], axis=1)).argmax()])
     return np.array(out)
 
-# %% ../../nbs/bench/resonance.ipynb #a55ea90f
+# %% ../../nbs/bench/resonance.ipynb #e64ee741
 def _asked(memory, x, q): # way -> places that it gives
     codes = memory.codes.astype(np.float64)
     codes /= np.linalg.norm(codes, axis=1, keepdims=True)
@@ -110,7 +110,7 @@ def _asked(memory, x, q): # way -> places that it gives
     return ways|{'cells, counted':_counted(memory, q), 'nits':(memory.nits(q)@codes.T).argmax(1),
                  'vectors':(q@x.T).argmax(1)}
 
-# %% ../../nbs/bench/resonance.ipynb #8a7250f3
+# %% ../../nbs/bench/resonance.ipynb #3feeda70
 def _seconds(memory, x, q): # a question, both ways
     few = q.astype(np.float32)
     took = interleaved(dict(wave=lambda: recall(memory, q), vectors=lambda: [(x@v).argmax() for v in few]), 3, 1)
@@ -139,7 +139,7 @@ def remembered(
             out.append(Remembered(n, float(s), found, *heard, _seconds(memory, short, q[:9])))
     return out
 
-# %% ../../nbs/bench/resonance.ipynb #d4c64185
+# %% ../../nbs/bench/resonance.ipynb #bf7f17c7
 @typed
 def bars(
     x, # Vectors of texts `[N, D]`

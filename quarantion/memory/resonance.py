@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['KINDS', 'EDGES', 'signature', 'coherence']
 
-# %% ../../nbs/memory/resonance.ipynb #8580055a
+# %% ../../nbs/memory/resonance.ipynb #e9cfe14a
 import numpy as np
 from typing import NamedTuple
 from ..checks import as_array, check_array, check_finite, check_in, check_range, fail, typed
 from ..kernels.scan import dots_of
+from .table import moves
 from ..nonary.nits import quantize_nits
 
-# %% ../../nbs/memory/resonance.ipynb #88b140b9
+# %% ../../nbs/memory/resonance.ipynb #a9d8c2d4
 KINDS = dict(magnitude=(0,4), signed=(-4,4)) # least and largest digit
 EDGES = np.expm1(np.arange(1, 5)/2) # |z| from which on a magnitude is 1, 2, 3 and 4
 
@@ -31,7 +32,7 @@ def signature(
     a,b = np.split(parts, 2, -1)
     with np.errstate(over='ignore'): return np.searchsorted(EDGES**2, a*a+b*b, side='right').astype(np.int8)
 
-# %% ../../nbs/memory/resonance.ipynb #589a9384
+# %% ../../nbs/memory/resonance.ipynb #dbccc4c2
 @typed
 def coherence(
     q, # Complex numbers of a question `[n]`
@@ -46,7 +47,7 @@ def coherence(
     size = np.linalg.norm(q)*np.linalg.norm(z, axis=1).astype(np.float64)
     return np.divide(np.abs(z@q.conj()), size, out=np.zeros(len(z)), where=size>0)
 
-# %% ../../nbs/memory/resonance.ipynb #b2934bb5
+# %% ../../nbs/memory/resonance.ipynb #c1ac9c26
 SPREAD = 64 # Axes along which vectors differ most
 
 def _turn(x, rows, seed):
@@ -60,7 +61,7 @@ def _turn(x, rows, seed):
     axes = (axes/np.where(size>1e-9, size, 1)[:,None]).astype(np.float32)
     return axes,axes.astype(np.float64)@middle
 
-# %% ../../nbs/memory/resonance.ipynb #1957fc0e
+# %% ../../nbs/memory/resonance.ipynb #85e9cc60
 def _around(n, reach):
     "Steps to the buckets around one `[P, n]`, itself first"
     one = np.concatenate([np.zeros((1,n)),np.eye(n),-np.eye(n)]).astype(np.int8)
@@ -74,14 +75,14 @@ def _names(digits):
     nine = np.uint64(9)**np.arange(n+1, dtype=np.uint64)
     return (digits+4).astype(np.uint64)@nine[:n]+np.arange(tables, dtype=np.uint64)*nine[n]
 
-# %% ../../nbs/memory/resonance.ipynb #5ec6a81c
+# %% ../../nbs/memory/resonance.ipynb #59fbd94c
 class Probed(NamedTuple):
     "What was read for a question; no proof that nothing nearer was left out"
     buckets:np.ndarray # That were asked `[B]`
     candidates:np.ndarray # Vectors that are in them `[B]`
     read:np.ndarray # Vectors compared number by number `[B]`; all of them where the buckets held fewer than k
 
-# %% ../../nbs/memory/resonance.ipynb #ca276fc9
+# %% ../../nbs/memory/resonance.ipynb #eb3dfe03
 class _Rows:
     "Vectors, their complex numbers, and their buckets"
     @typed
@@ -110,14 +111,14 @@ class _Rows:
         self.x,self.z = np.zeros((0,axes.shape[1]), np.float32),np.zeros((0,len(axes)//2), np.complex64)
         self.sorted = None
 
-# %% ../../nbs/memory/resonance.ipynb #50b7fdab
+# %% ../../nbs/memory/resonance.ipynb #d3e8d250
 class _Kept(_Rows):
     "That are added to and removed from"
     def __len__(self): return len(self.x)
 
     def along(self, x): # complex numbers of vectors `[M, D]`, the same bits whatever stands beside one
         out,at = np.empty((len(x),len(self.axes))),np.arange(len(self.axes))
-        for v,o in zip(x.astype(np.float64), out): dots_of(self.axes, at, v, o)
+        for v,o in zip(x, out): dots_of(self.axes, at, v.astype(np.float64), o)
         return (out-self.middle).astype(np.float32).view(np.complex64)
 
     def digits(self, z): return signature(z.reshape(-1, self.tables, self.values), self.kind)
@@ -128,8 +129,7 @@ class _Kept(_Rows):
         self.sorted = None
 
     def remove(self, at): # rising places; the last ones come into the holes
-        keep = len(self)-len(at)
-        holes,tail = at[at<keep],np.setdiff1d(np.arange(keep, len(self)), at)
+        keep,(holes,tail) = len(self)-len(at),moves(len(self), at)
         for v in (self.x,self.z): v[holes] = v[tail]
         self.x,self.z,self.sorted = self.x[:keep].copy(),self.z[:keep].copy(),None
 
@@ -137,7 +137,7 @@ class _Kept(_Rows):
         self.x[at] = x
         self.z[at],self.sorted = self.along(self.x[at]),None
 
-# %% ../../nbs/memory/resonance.ipynb #535cfcc6
+# %% ../../nbs/memory/resonance.ipynb #9c6ea566
 class _Asked(_Kept):
     "That questions are asked of"
     def _sort(self):
@@ -169,7 +169,7 @@ class _Asked(_Kept):
         best = np.lexsort((ids[at], -score))[:k]
         return at[best],score[best],Probed(asked, n, len(at))
 
-# %% ../../nbs/memory/resonance.ipynb #9cced929
+# %% ../../nbs/memory/resonance.ipynb #8ee20442
 class Resonance(_Asked):
     "Vectors in buckets, and written to a file"
     def columns(self): # name -> array, for a file; complex numbers and buckets follow from them, bit for bit
@@ -191,5 +191,5 @@ class Resonance(_Asked):
             if a[k].dtype!=kind or a[k].shape!=shape: fail(f'`{k}`', where, f'{np.dtype(kind)} {shape}', found)
         out = cls.__new__(cls)
         out._begin(a['axes'], a['middle'], law)
-        out.add(a['x'])
+        out.x,out.z = a['x'],out.along(a['x']) # no copy: they may be mapped
         return out
