@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['WAYS', 'Searched', 'hashing', 'Remembered', 'remembered', 'bars']
 
-# %% ../../nbs/bench/resonance.ipynb #377e5f61
+# %% ../../nbs/bench/resonance.ipynb #2204647b
 import numpy as np
+from importlib.util import find_spec
 from statistics import median
 from typing import NamedTuple
 from .measure import interleaved
@@ -15,7 +16,7 @@ from ..memory.codes import unit_rows
 from ..memory.index import Index
 from ..memory.waves import WaveMemory, recall
 
-# %% ../../nbs/bench/resonance.ipynb #852fa123
+# %% ../../nbs/bench/resonance.ipynb #c85c1101
 _OF_SOURCES = dict(kind='magnitude', values=9, tables=1)
 WAYS = {"the sources' index":_OF_SOURCES, "the sources', by coherence alone":_OF_SOURCES|dict(read=10),
         "the sources', two steps":_OF_SOURCES|dict(reach=2),
@@ -34,7 +35,7 @@ class Searched(NamedTuple):
     short:float # Share of questions with fewer than ten answers
     seconds:float # A question, median of rounds in turn, one thread
 
-# %% ../../nbs/bench/resonance.ipynb #5c1e18bd
+# %% ../../nbs/bench/resonance.ipynb #15332bd4
 def _brute(x, q): # places of the ten nearest, a question at a time, as numpy does it
     out = np.empty((len(q),10), np.int64)
     for v,o in zip(q, out):
@@ -48,14 +49,38 @@ def _said(what, ids, near, seen, read, times, n):
     short = (ids<0).any(1).mean()
     return Searched(what, float(seen), float(read), float(np.mean(right)/10), float(short), median(times)/n)
 
-# %% ../../nbs/bench/resonance.ipynb #7293220b
+# %% ../../nbs/bench/resonance.ipynb #b8cff71a
+class _Signs:
+    "Buckets of faiss"
+    def __init__(self, x, tables=32, bits=12):
+        import faiss
+        self.x,self.middle,self.stats = x,x.mean(0),faiss.cvar.indexBinaryHash_stats
+        self.turn = np.random.default_rng(0).normal(size=(x.shape[1],tables*bits)).astype(np.float32)
+        self.index = faiss.IndexBinaryMultiHash(tables*bits, tables, bits)
+        self.index.nflip = 1
+        self.index.add(self.codes(x))
+
+    def codes(self, x): return np.packbits((x-self.middle)@self.turn>0, axis=1)
+    def search(self, q): # places `[B, 10]`, and the share of vectors whose codes were compared
+        out = np.full((len(q),10), -1)
+        self.stats.reset()
+        for v,o in zip(q, out):
+            at = self.index.search(self.codes(v[None]), min(200, len(self.x)))[1][0]
+            at = at[at>=0]
+            at = at[np.argsort(-(self.x[at]@v))[:10]]
+            o[:len(at)] = at
+        return out,self.stats.ndis/len(q)/len(self.x)
+
+    def read(self): return min(200, len(self.x))/len(self.x)
+
+# %% ../../nbs/bench/resonance.ipynb #23b7137f
 @typed
 def hashing(
     x, # Vectors `[N, D]`, N ≥ 10
     q, # Questions `[B, D]`
     ways:dict=WAYS, # Name -> options of the plan
     repeats:int=5 # Rounds, ≥ 3
-)->list: # `Searched`: brute force, exact search, and each way
+)->list: # `Searched`: brute force, faiss if it is there, exact search, and each way
     "Search for the ten nearest; raises `CheckError`"
     x,q = unit_rows(x),unit_rows(q, 'q')
     if len(x)<10: fail('`x`', 'hashing', 'at least ten vectors', len(x))
@@ -63,9 +88,15 @@ def hashing(
     made = {'exact search':Index(x)}|made
     ask = lambda ix: [ix.search(v, 10) for v in q]
     work = {'brute force':lambda: _brute(x, q)}|{n:lambda ix=ix: ask(ix) for n,ix in made.items()}
+    signs = _Signs(x) if find_spec('faiss') else None
+    if signs: work['faiss, signs, 32 tables'] = lambda: signs.search(q)
     times = interleaved(work, repeats, 1)
     truth,N = q.astype(np.float64)@x.T.astype(np.float64),len(x)
     rows = [_said('brute force', _brute(x, q), truth, 1, 1, times['brute force'], len(q))]
+    if signs:
+        ids,seen = signs.search(q)
+        n = 'faiss, signs, 32 tables'
+        rows.append(_said(n, ids, truth, seen, signs.read(), times[n], len(q)))
     for n,ix in made.items():
         hit = ix.search(q, 10)
         p = hit.proof
@@ -73,7 +104,7 @@ def hashing(
         rows.append(_said(n, hit.ids, truth, seen, read.mean()/N, times[n], len(q)))
     return rows
 
-# %% ../../nbs/bench/resonance.ipynb #5147aff5
+# %% ../../nbs/bench/resonance.ipynb #4e5b0d29
 class Remembered(NamedTuple):
     "What was found, of as many questions"
     stored:int # Texts on the torus
@@ -98,7 +129,7 @@ def _counted(memory, q): # the nearest cells by steps of the torus, then nits
         out.append(there[(codes[there]@n/np.linalg.norm(codes[there], axis=1)).argmax()])
     return np.array(out)
 
-# %% ../../nbs/bench/resonance.ipynb #e64ee741
+# %% ../../nbs/bench/resonance.ipynb #3e2db90f
 def _asked(memory, x, q): # way -> places that it gives
     codes = memory.codes.astype(np.float64)
     codes /= np.linalg.norm(codes, axis=1, keepdims=True)
@@ -110,7 +141,7 @@ def _asked(memory, x, q): # way -> places that it gives
     return ways|{'cells, counted':_counted(memory, q), 'nits':(memory.nits(q)@codes.T).argmax(1),
                  'vectors':(q@x.T).argmax(1)}
 
-# %% ../../nbs/bench/resonance.ipynb #3feeda70
+# %% ../../nbs/bench/resonance.ipynb #77e16889
 def _seconds(memory, x, q): # a question, both ways
     few = q.astype(np.float32)
     took = interleaved(dict(wave=lambda: recall(memory, q), vectors=lambda: [(x@v).argmax() for v in few]), 3, 1)
@@ -139,7 +170,7 @@ def remembered(
             out.append(Remembered(n, float(s), found, *heard, _seconds(memory, short, q[:9])))
     return out
 
-# %% ../../nbs/bench/resonance.ipynb #bf7f17c7
+# %% ../../nbs/bench/resonance.ipynb #464a26f4
 @typed
 def bars(
     x, # Vectors of texts `[N, D]`

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KINDS', 'EDGES', 'signature', 'coherence']
 
-# %% ../../nbs/memory/resonance.ipynb #e9cfe14a
+# %% ../../nbs/memory/resonance.ipynb #a4bab7e5
 import numpy as np
 from typing import NamedTuple
 from ..checks import as_array, check_array, check_finite, check_in, check_range, fail, typed
@@ -13,7 +13,7 @@ from ..kernels.scan import dots_of
 from .table import moves
 from ..nonary.nits import quantize_nits
 
-# %% ../../nbs/memory/resonance.ipynb #a9d8c2d4
+# %% ../../nbs/memory/resonance.ipynb #21474b5b
 KINDS = dict(magnitude=(0,4), signed=(-4,4)) # least and largest digit
 EDGES = np.expm1(np.arange(1, 5)/2) # |z| from which on a magnitude is 1, 2, 3 and 4
 
@@ -32,7 +32,7 @@ def signature(
     a,b = np.split(parts, 2, -1)
     with np.errstate(over='ignore'): return np.searchsorted(EDGES**2, a*a+b*b, side='right').astype(np.int8)
 
-# %% ../../nbs/memory/resonance.ipynb #dbccc4c2
+# %% ../../nbs/memory/resonance.ipynb #2dfdc57d
 @typed
 def coherence(
     q, # Complex numbers of a question `[n]`
@@ -47,7 +47,7 @@ def coherence(
     size = np.linalg.norm(q)*np.linalg.norm(z, axis=1).astype(np.float64)
     return np.divide(np.abs(z@q.conj()), size, out=np.zeros(len(z)), where=size>0)
 
-# %% ../../nbs/memory/resonance.ipynb #c1ac9c26
+# %% ../../nbs/memory/resonance.ipynb #c3859600
 SPREAD = 64 # Axes along which vectors differ most
 
 def _turn(x, rows, seed):
@@ -61,7 +61,7 @@ def _turn(x, rows, seed):
     axes = (axes/np.where(size>1e-9, size, 1)[:,None]).astype(np.float32)
     return axes,axes.astype(np.float64)@middle
 
-# %% ../../nbs/memory/resonance.ipynb #85e9cc60
+# %% ../../nbs/memory/resonance.ipynb #86fe9e0b
 def _around(n, reach):
     "Steps to the buckets around one `[P, n]`, itself first"
     one = np.concatenate([np.zeros((1,n)),np.eye(n),-np.eye(n)]).astype(np.int8)
@@ -75,14 +75,14 @@ def _names(digits):
     nine = np.uint64(9)**np.arange(n+1, dtype=np.uint64)
     return (digits+4).astype(np.uint64)@nine[:n]+np.arange(tables, dtype=np.uint64)*nine[n]
 
-# %% ../../nbs/memory/resonance.ipynb #59fbd94c
+# %% ../../nbs/memory/resonance.ipynb #02c47a27
 class Probed(NamedTuple):
     "What was read for a question; no proof that nothing nearer was left out"
     buckets:np.ndarray # That were asked `[B]`
     candidates:np.ndarray # Vectors that are in them `[B]`
     read:np.ndarray # Vectors compared number by number `[B]`; all of them where the buckets held fewer than k
 
-# %% ../../nbs/memory/resonance.ipynb #eb3dfe03
+# %% ../../nbs/memory/resonance.ipynb #fd75e7a2
 class _Rows:
     "Vectors, their complex numbers, and their buckets"
     @typed
@@ -111,7 +111,7 @@ class _Rows:
         self.x,self.z = np.zeros((0,axes.shape[1]), np.float32),np.zeros((0,len(axes)//2), np.complex64)
         self.sorted = None
 
-# %% ../../nbs/memory/resonance.ipynb #d3e8d250
+# %% ../../nbs/memory/resonance.ipynb #1c0a7621
 class _Kept(_Rows):
     "That are added to and removed from"
     def __len__(self): return len(self.x)
@@ -137,7 +137,7 @@ class _Kept(_Rows):
         self.x[at] = x
         self.z[at],self.sorted = self.along(self.x[at]),None
 
-# %% ../../nbs/memory/resonance.ipynb #9c6ea566
+# %% ../../nbs/memory/resonance.ipynb #a8f50382
 class _Asked(_Kept):
     "That questions are asked of"
     def _sort(self):
@@ -169,7 +169,7 @@ class _Asked(_Kept):
         best = np.lexsort((ids[at], -score))[:k]
         return at[best],score[best],Probed(asked, n, len(at))
 
-# %% ../../nbs/memory/resonance.ipynb #8ee20442
+# %% ../../nbs/memory/resonance.ipynb #76c302f4
 class Resonance(_Asked):
     "Vectors in buckets, and written to a file"
     def columns(self): # name -> array, for a file; complex numbers and buckets follow from them, bit for bit
