@@ -53,6 +53,13 @@ class Proof(NamedTuple):
     left_out:np.ndarray # The largest that any vector left out can have, below `tau`; −1, or by `ip` −∞, for none `[B]`
     looked:np.ndarray # Vectors read in the first digits, in both, and number by number `[B, 3]`
 
+    def said(self, i:int=0): # Question
+        "It in a sentence"
+        one,two,whole = map(int, self.looked[i])
+        end = f'is at most {self.left_out[i]:.4f}, the last that counts has {self.tau[i]:.4f}'
+        left = f'what was left out {end}' if self.left_out[i] not in (-1,-np.inf) else 'none was left out'
+        return f'exact: {two:,} of {one:,} vectors were looked at twice, {whole:,} number by number; {left}'
+
 # %% ../../nbs/memory/exact.ipynb #2780f59c
 def read_all(
     t:Table, # Columns
@@ -110,16 +117,19 @@ def _one(t, a, dots, k, ids, threads):
     largest(rank, t.n, best)
     score = _exact(t, a, best)
     tau = np.partition(score, len(score)-k)[len(score)-k]
-    twice = np.flatnonzero(bound>=(tau if w is not None else np.float32(tau)-np.float32(1e-7)))
-    bound[best] = bound[twice] = lowest
-    left,rest = float(bound.max()),np.setdiff1d(twice, best)
+    reach = tau if w is not None else np.float32(tau)-np.float32(1e-7)
+    among = np.count_nonzero(bound[best]>=reach)
+    bound[best] = lowest
+    rest = np.flatnonzero(bound>=reach)
+    bound[rest] = lowest
+    left = float(bound.max())
     by = _second(t, a, rest, dots, est)
     if w is not None: by = (by+1e-9)*w[rest]
     more = rest[by>=tau]
     left = max(left, by[by<tau].max(initial=lowest))
     at,score = np.concatenate([best,more]),np.concatenate([score,_exact(t, a, more)])
     order = np.lexsort((ids[at], -score))[:k]
-    return at[order],score[order],Proof(score[order[-1]], left, (t.n,len(twice),len(at)))
+    return at[order],score[order],Proof(score[order[-1]], left, (t.n,among+len(rest),len(at)))
 
 # %% ../../nbs/memory/exact.ipynb #80c5ad30
 class _Coded:

@@ -36,8 +36,8 @@ def _head(z): # `[N, h]`
 
 # %% ../../nbs/memory/table.ipynb #97e00db3
 def norms(d): # of digits `[N, n]`, float32
-    d = d.astype(np.float32)
-    return np.sqrt(np.einsum('ij,ij->i', d, d)) # a sum below 2**24 is exact
+    d = d.astype(np.int32)
+    return np.sqrt(np.einsum('ij,ij->i', d, d)).astype(np.float32)
 
 # %% ../../nbs/memory/table.ipynb #ef1b31d3
 def _encoded(x, axes, h, levels, lengths):
@@ -77,8 +77,14 @@ def moves(
     keep = n-len(at)
     return at[at<keep],np.setdiff1d(np.arange(keep, n), at)
 
+def _aligned(shape, dtype): # zeros from a multiple of 64 bytes on: a read of 64 bytes is one of a line of the cache
+    size = int(np.prod(shape))*dtype.itemsize
+    raw = np.zeros(size+64, np.uint8)
+    o = -raw.ctypes.data%64
+    return raw[o:o+size].view(dtype).reshape(shape)
+
 def _grown(old, like, n, side): # with room for n rows like those; what is not written to yet takes no memory
-    new = np.zeros((-(-n//32),like.shape[1],32) if side else (n,*like.shape[1:]), like.dtype)
+    new = _aligned((-(-n//32),like.shape[1],32), like.dtype) if side else np.zeros((n,*like.shape[1:]), like.dtype)
     if old is not None: new[:len(old)] = old
     return new
 
