@@ -53,6 +53,7 @@ from quarantion.memory.library import Library, Parts
 from quarantion.memory.minilm import MiniLM
 from quarantion.memory.relevance import Task
 from quarantion.memory.shells import Shells
+from quarantion.memory.waves import WaveMemory
 from quarantion.memory.words import Postings, fit_words
 from quarantion.inspect.wave_film import run_emitters
 from quarantion.inspect.wave_inspector import WaveInspector
@@ -992,6 +993,15 @@ CALLS |= { # waves
     'memory.index.Index.remove': lambda: dict(self=Index(np.eye(4)), ids=[1,2]),
     'memory.index.Index.save': lambda: dict(self=Index(np.eye(4)), path='index'),
     'memory.index.load_index': lambda: dict(path='no such file'),
+    'memory.resonance.signature': lambda: dict(z=np.ones((2,3)), kind='signed'),
+    'memory.resonance.coherence': lambda: dict(q=np.ones(3), z=np.ones((2,3))),
+    'memory.waves.Recalled': lambda: dict(payloads=['a'], places=np.zeros(1, int), heights=np.ones(1), texts=np.ones(1, int)),
+    'memory.waves.WaveMemory': lambda: dict(x=np.eye(4), side=2, steps=1, seed=0),
+    'memory.waves.WaveMemory.store': lambda: dict(self=WaveMemory(np.eye(4), 2), x=np.eye(4), payloads=['a','b','c','d']),
+    'memory.waves.WaveMemory.heights': lambda: dict(self=WaveMemory(np.eye(4), 2), x=np.eye(4), inject=True),
+    'memory.waves.WaveMemory.nits': lambda: dict(self=WaveMemory(np.eye(4), 2), x=np.eye(4)),
+    'memory.waves.WaveMemory.cells': lambda: dict(self=WaveMemory(np.eye(4), 2), x=np.eye(4)),
+    'memory.waves.recall': lambda: dict(memory=WaveMemory(np.eye(4), 2), x=np.eye(4), bar=.1, inject=True),
     'waves.law.step_limit': lambda: dict(field=wave_field(), medium=Medium()),
     'waves.law.wave_loop': lambda: dict(field=wave_field(), steps=2, medium=Medium(), sources=wave_sources(), dt=.1),
     'waves.law.grid_omega': lambda: dict(k=np.array([[.1,.2]]), dt=.1, speed=1.),
@@ -1159,6 +1169,7 @@ inspect.waves.plot_field:psi inspect.waves.measure_omega:psi inspect.waves.plot_
 export.targets.Need:found export.targets.Need:layer export.targets.Compared:found export.targets.Compared:most export.card.is_number:v
 waves.mix.add_waves:a waves.mix.add_waves:b waves.mix.add_waves_carry:a waves.mix.add_waves_carry:b waves.mix.heterodyne:a waves.mix.heterodyne:b waves.mix.hear_chord:c
 waves.network.Waves.forward:x waves.network.Waves.record:x
+memory.resonance.signature:z memory.resonance.coherence:q memory.resonance.coherence:z memory.waves.Recalled:payloads memory.waves.Recalled:places memory.waves.Recalled:heights memory.waves.Recalled:texts
 '''
 
 
