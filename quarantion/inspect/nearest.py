@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Seen', 'see_bounds', 'plot_proof', 'plot_frontier']
 
-# %% ../../nbs/inspect/nearest.ipynb #471389da
+# %% ../../nbs/inspect/nearest.ipynb #7b7287f7
 import numpy as np
 from typing import NamedTuple
 from ..checks import as_array, check_range, fail, typed
@@ -14,7 +14,7 @@ from ..kernels.scan import low_digits
 from ..memory.exact import ask, read_all, read_digits
 from ..paper import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, ink, label_axes, style_axes
 
-# %% ../../nbs/inspect/nearest.ipynb #ee67c891
+# %% ../../nbs/inspect/nearest.ipynb #7e09f6a6
 class Seen(NamedTuple):
     "What a search knows of all vectors, the largest bound first"
     ids:np.ndarray # Names `[N]`
@@ -29,7 +29,7 @@ class Seen(NamedTuple):
     @property
     def left(self): return float(self.most[self.twice:].max(initial=-np.inf)) # the largest bound of all others
 
-# %% ../../nbs/inspect/nearest.ipynb #6c1c561c
+# %% ../../nbs/inspect/nearest.ipynb #8f766603
 def question_of(ix, q): # `[D]`, float64, of length 1 where cosines count; raises `CheckError`
     q = as_array(q, 'q')
     if q.ndim!=1: fail('`q`', expected='one question [D]', found=f'shape {list(q.shape)}')
@@ -41,9 +41,11 @@ def _first(ix, q): # the question as kernels have it, products of digits, and wh
     dots = read_digits(p.table, a.ints[None], p.levels)[0]
     return a,dots,*read_all(p.table, a, dots),p.table.cols['size'][:len(ix)]*a.length if p.metric=='ip' else 1.
 
+def score_word(ix): return 'product' if ix.plan.metric=='ip' else 'cosine'
+
 def vectors_of(ix): return ix.plan.table.cols['x'][:len(ix)] # by places
 
-# %% ../../nbs/inspect/nearest.ipynb #7a0aabd7
+# %% ../../nbs/inspect/nearest.ipynb #77eaf5cf
 @typed
 def see_bounds(
     ix, # `Index` of the plan `exact`
@@ -62,7 +64,7 @@ def see_bounds(
     score[known] = vectors_of(ix)[at[known]].astype(np.float64)@q
     return Seen(ids, at, about[at], most[at], score, found, float(hit.proof.tau[0]), twice)
 
-# %% ../../nbs/inspect/nearest.ipynb #4fe2242e
+# %% ../../nbs/inspect/nearest.ipynb #47da96fe
 def in_both(ix, q, seen): # the same, with what both digits say of those that were looked at twice
     (a,dots,about,_,size),at,t = _first(ix, question_of(ix, q)),seen.at[:seen.twice],ix.plan.table
     low,(s,e,n) = np.empty(len(at), np.int32),t.rows('per', at).T.astype(np.float64)
@@ -75,7 +77,7 @@ def in_both(ix, q, seen): # the same, with what both digits say of those that we
     return seen._replace(**{k:np.concatenate([v*size,getattr(seen, k)[seen.twice:]])
                             for k,v in (('about',both),('most',both+off))})
 
-# %% ../../nbs/inspect/nearest.ipynb #9d6b3b88
+# %% ../../nbs/inspect/nearest.ipynb #b6c67f1f
 _BARS,_COLUMNS,_DOTS = 32,240,4000 # bars that are drawn one by one; columns of a band; dots at most
 
 def _draw_bars(ax, seen, n):
@@ -97,7 +99,7 @@ def _draw_band(ax, seen, a, b, colour):
     for y,alpha in ((np.minimum.reduceat(about, at),.35),(mean,.4)):
         ax.fill_between(x, [*y,y[-1]], most, step='post', color=colour, alpha=alpha, lw=0)
 
-# %% ../../nbs/inspect/nearest.ipynb #48fd4d1a
+# %% ../../nbs/inspect/nearest.ipynb #e86640e0
 def _draw_dots(ax, seen):
     "What cosines are where they are known; those that were found are larger"
     read,found = np.flatnonzero(~np.isnan(seen.score)&~seen.found)[:_DOTS],np.flatnonzero(seen.found)
@@ -108,6 +110,7 @@ def _draw_dots(ax, seen):
     ax.plot(near+1, seen.score[near], 'o', ms=3.4, **hollow)
     ax.plot(found+1, seen.score[found], 'o', ms=6, color=BLUE, mec=ax.get_facecolor(), mew=.6, zorder=4)
 
+# %% ../../nbs/inspect/nearest.ipynb #f61420e3
 def name_parts(ax, found, more, tau, left): # words for dots of both kinds, the line and the band; '' where there is none
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -118,7 +121,7 @@ def name_parts(ax, found, more, tau, left): # words for dots of both kinds, the 
     parts = [p for p,words in zip(looks, (found,more,tau,left)) if words and not p.set_label(words)]
     ax.legend(handles=parts, loc='upper right', frameon=False, fontsize=8.5, borderaxespad=0, labelspacing=.6)
 
-# %% ../../nbs/inspect/nearest.ipynb #998b2ec8
+# %% ../../nbs/inspect/nearest.ipynb #597ec220
 def draw_seen(ax, seen, what='cosine'): # Vectors by rank, on a logarithmic axis
     n,b = len(seen.ids),min(len(seen.ids), _BARS)
     lit = max(b, seen.twice)
@@ -138,7 +141,7 @@ def draw_seen(ax, seen, what='cosine'): # Vectors by rank, on a logarithmic axis
     ax.set_yticks(high, [f'{t:.4g}'.replace('-', '−').rjust(5, ' ') for t in high]) # as wide for all questions
     label_axes(ax, 'vectors, the largest bound first', f'{what}, from the estimate to the bound')
 
-# %% ../../nbs/inspect/nearest.ipynb #e7b7fea2
+# %% ../../nbs/inspect/nearest.ipynb #067b203b
 @typed
 def plot_proof(
     ix, # `Index` of the plan `exact`
@@ -149,13 +152,14 @@ def plot_proof(
     "All vectors by what they can be at most, the line that one has to reach, and the few that cross it"
     seen = see_bounds(ix, q, k)
     ax = style_axes(ax, (7.2,4))
-    draw_seen(ax, seen, 'product' if ix.plan.metric=='ip' else 'cosine')
+    draw_seen(ax, seen, score_word(ix))
     more,n = seen.twice-int(seen.found[:seen.twice].sum()),len(seen.ids)-seen.twice
-    twice,left = f'{more:,} more that had to be looked at twice'*(more>0),f'{n:,} left out: at most {seen.left:.4f}'*(n>0)
+    twice = f'{more:,} more that had to be looked at twice'*(more>0)
+    left = f'{n:,} left out: at most {seen.left:.4f}'*(n>0)
     name_parts(ax, f'the {k:,} nearest' if k>1 else 'the nearest', twice, f'one has to reach {seen.tau:.4f}', left)
     return ax
 
-# %% ../../nbs/inspect/nearest.ipynb #5e37ae9d
+# %% ../../nbs/inspect/nearest.ipynb #80edb54a
 _OURS = 'exact','cones','resonance'
 
 def _checked(rows):
@@ -177,7 +181,7 @@ def _apart(y, least): # heights of labels, moved up or down until none touch
             if (near := least-(y[b]-y[a]))>0: y[a],y[b] = y[a]-near/2,y[b]+near/2
     return y
 
-# %% ../../nbs/inspect/nearest.ipynb #b2f27115
+# %% ../../nbs/inspect/nearest.ipynb #3ab96cb3
 def _look(name, peers): # Ours are wide, others thin, each in an ink and a kind of line
     if name in _OURS: return dict(color=(BLUE,RED,GREEN)[_OURS.index(name)], lw=2.2, zorder=4)
     row,i = divmod(peers.index(name), 4)
@@ -197,6 +201,7 @@ def _name_sizes(ax, points): # What marks of two sizes stand for
         ax.scatter([], [], s=b/8, color=GREY, alpha=.55, lw=0, label=f'{b:,.0f} bytes a vector')
     ax.legend(loc='lower left', frameon=False, fontsize=8, handletextpad=.8, labelspacing=1)
 
+# %% ../../nbs/inspect/nearest.ipynb #966612d5
 def _name_lines(ax, ends, looks):
     "Names beside the right edge, each with a thin line from its last point"
     low,top = np.log10(ax.get_ylim())
@@ -207,7 +212,7 @@ def _name_lines(ax, ends, looks):
                     fontsize=8.5, weight='bold' if n in _OURS else 'normal', annotation_clip=False,
                     arrowprops=dict(arrowstyle='-', color=c, lw=.5, alpha=.6, shrinkA=0, shrinkB=3))
 
-# %% ../../nbs/inspect/nearest.ipynb #86ff4777
+# %% ../../nbs/inspect/nearest.ipynb #79c1f698
 @typed
 def plot_frontier(
     rows, # Mappings with `name`, `recall` in [0, 1], `qps` > 0 (questions a second) and `bytes` > 0 (a vector)

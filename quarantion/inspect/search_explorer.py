@@ -5,18 +5,18 @@
 # %% auto #0
 __all__ = ['BITS', 'Shown', 'see_answer', 'SearchExplorer']
 
-# %% ../../nbs/inspect/search_explorer.ipynb #e85f7a9c
+# %% ../../nbs/inspect/search_explorer.ipynb #a50abc95
 import html
 import numpy as np
 from typing import NamedTuple
 from ..checks import check_in, fail, shown, typed
-from .nearest import Seen, draw_seen, in_both, name_parts, see_bounds, vectors_of
+from .nearest import Seen, draw_seen, in_both, name_parts, score_word, see_bounds, vectors_of
 from .widget import Inspector
 from ..memory.index import PLANS, Index
 from ..memory.library import Library
 from ..paper import BLUE, GREY, RED, bare_axes, draw_png, ink, style_axes
 
-# %% ../../nbs/inspect/search_explorer.ipynb #a4e0ae80
+# %% ../../nbs/inspect/search_explorer.ipynb #1268c017
 BITS = 'first digits','both digits','numbers' # What an answer is found by
 
 class Shown(NamedTuple):
@@ -26,8 +26,9 @@ class Shown(NamedTuple):
     scores:np.ndarray # What is known of their cosines `[k]`
     right:np.ndarray # Are they among the nearest? `[k]`, bool
     doubt:int # How many others may be among the nearest, for all that is known
+    proof:str='' # What another plan says of its answer
 
-# %% ../../nbs/inspect/search_explorer.ipynb #c46bfd99
+# %% ../../nbs/inspect/search_explorer.ipynb #1c3cf0ff
 def _ranked(seen, by, n, k): # the k best of the first n by estimates, and what that leaves open
     top = np.lexsort((seen.ids[:n], -by[:n]))[:k]
     score,found = np.full(len(seen.ids), np.nan),np.zeros(len(seen.ids), bool)
@@ -35,6 +36,7 @@ def _ranked(seen, by, n, k): # the k best of the first n by estimates, and what 
     tau = float(by[top[-1]])
     return seen._replace(score=score, found=found, tau=tau, twice=int((seen.most>=tau).sum())),top
 
+# %% ../../nbs/inspect/search_explorer.ipynb #fda98cbe
 def see_answer(
     ix, # `Index` of the plan `exact`
     q, # A question `[D]`
@@ -57,7 +59,7 @@ def see_answer(
     if bits==BITS[0]: doubt = seen.twice-int(seen.found[:seen.twice].sum())
     return Shown(seen, seen.ids[top], seen.score[top], np.isin(seen.ids[top], true), doubt)
 
-# %% ../../nbs/inspect/search_explorer.ipynb #6d5bc50a
+# %% ../../nbs/inspect/search_explorer.ipynb #0975bdc6
 class _Source(NamedTuple):
     ix:Index
     title:object # name of a vector -> a few words
@@ -86,19 +88,21 @@ def _sourced(source, texts, embedder): # raises `CheckError`
     if s.ix.planned!='exact': fail('`source`', 'SearchExplorer', 'an index of the plan exact', s.ix.planned)
     return s
 
+# %% ../../nbs/inspect/search_explorer.ipynb #4b6cebeb
 def _plans(ix): # those that are there
     from importlib.util import find_spec
     return [p for p in PLANS if p=='exact' or ix.plan.metric=='cosine' and find_spec(f'quarantion.memory.{p}')]
 
-# %% ../../nbs/inspect/search_explorer.ipynb #50c1b89e
-def of_hits(seen, ids, scores): # as another plan found them
-    ids,scores = ids[ids>=0],scores[ids>=0]
+# %% ../../nbs/inspect/search_explorer.ipynb #d1470104
+def of_hits(seen, hit): # as another plan found them
+    some,said = hit.ids[0]>=0,hit.proof.said() if hasattr(hit.proof, 'said') else ''
+    ids,scores = hit.ids[0][some],hit.scores[0][some]
     place = dict(zip(seen.ids.tolist(), range(len(seen.ids))))
     at,true,score = np.array([place[i] for i in ids.tolist()]),seen.ids[seen.found],seen.score.copy()
     score[at],found = scores,np.isin(seen.ids, ids)
-    return Shown(seen._replace(found=found, score=score), ids, scores, np.isin(ids, true), 0)
+    return Shown(seen._replace(found=found, score=score), ids, scores, np.isin(ids, true), 0, said)
 
-# %% ../../nbs/inspect/search_explorer.ipynb #ca630895
+# %% ../../nbs/inspect/search_explorer.ipynb #28e939b4
 def _by(e): # what the answer was found by
     return e.bits.value if e.plan.value=='exact' else e.plan.value
 
@@ -123,9 +127,9 @@ def _left(a, by): # what was left out, in a sentence
         return (f'{s.twice:,} of {len(s.ids):,} vectors were looked at twice; '
                 f'what was left out is at most {s.left:.4f}, where one has to reach {s.tau:.4f}.')
     if by in BITS: return f'{a.doubt:,} others may be among the nearest, for all that {by} say.'
-    return 'The picture is that of the exact plan.'
+    return f'The picture is that of the exact plan. {a.proof}'.strip()
 
-# %% ../../nbs/inspect/search_explorer.ipynb #44703111
+# %% ../../nbs/inspect/search_explorer.ipynb #b8758e73
 def _look(name, wide, label):
     import ipywidgets as W
     return dict(description=name, style=dict(description_width=label), layout=W.Layout(width=wide))
@@ -142,14 +146,15 @@ def _controls(s):
                 bits=W.Dropdown(options=BITS, value=BITS[2], **_look('bits', '13em', '3em')),
                 noise=slider(W.FloatSlider, 0, 0, 2, 'noise', '18em', '3.4em', step=.1))
 
-# %% ../../nbs/inspect/search_explorer.ipynb #603124c7
+# %% ../../nbs/inspect/search_explorer.ipynb #fc4f301e
 _ROW = '<tr{look}><td style="color:{ink}"><b>{n}</b></td><td>{score:.3f}</td><td><b>{title}</b><br>{line}</td></tr>'
 
 def _table(s, a): # of what was found; what is not among the nearest is crossed
     def row(n, i, score, right):
         title,line = (html.escape(f(i)) for f in (s.title,s.line))
         look = '' if right else f' style="color:{RED}" title="not among the nearest"'
-        return _ROW.format(look=look, ink=BLUE if right else RED, n=n if right else '×', score=score, title=title, line=line)
+        n,ink = (n,BLUE) if right else ('×',RED)
+        return _ROW.format(look=look, ink=ink, n=n, score=score, title=title, line=line)
     rows = ''.join(row(n, *r) for n,r in enumerate(zip(a.ids.tolist(), a.scores, a.right), 1))
     said = f'<caption style="text-align:left">{_verdict(a)}</caption>'
     return f'<table style="line-height:1.25;border-spacing:.5em .25em;overflow-wrap:anywhere">{said}{rows}</table>'
@@ -168,7 +173,7 @@ def _draw_hits(ax, s, a): # the same
     bare_axes(ax, (-.02,1), (.5-max(len(a.ids), 8),.6))
     ax.set_title(_verdict(a), fontsize=9, loc='left', color=ink(ax) if a.right.all() else RED)
 
-# %% ../../nbs/inspect/search_explorer.ipynb #e04b4ea1
+# %% ../../nbs/inspect/search_explorer.ipynb #5e6e52ed
 class _Asking(Inspector): # By `controls`
     def __init__(self, source):
         import ipywidgets as W
@@ -203,9 +208,9 @@ class _Asking(Inspector): # By `controls`
         ix,q,k,plan = self._source.ix,self.asked(),self.k.value,self.plan.value
         if plan=='exact': return see_answer(ix, q, k, self.bits.value)
         true,hit = see_answer(ix, q, k),self._other(plan).search(q, k)
-        return of_hits(true.seen, hit.ids[0], hit.scores[0])
+        return of_hits(true.seen, hit)
 
-# %% ../../nbs/inspect/search_explorer.ipynb #331bf4b6
+# %% ../../nbs/inspect/search_explorer.ipynb #4d5df18e
 class SearchExplorer(_Asking):
     "A question, what is nearest, why nothing else is, and what fewer bits or another plan would find"
     title,size = 'A search, and what it left out',(7.2,4.6)
@@ -225,7 +230,7 @@ class SearchExplorer(_Asking):
         return f'Asked for {asked}{noisy}, by {_by(self)}. {_verdict(a)} {_left(a, _by(self))} Found: {found}.'
 
     def _draw_proof(self, ax):
-        draw_seen(style_axes(ax), self.answer().seen, 'product' if self._source.ix.plan.metric=='ip' else 'cosine')
+        draw_seen(style_axes(ax), self.answer().seen, score_word(self._source.ix))
         name_parts(ax, *_words(self.answer(), _by(self)))
 
     def paint(self, fig): self._draw_proof(fig.add_subplot())
