@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Seen', 'see_bounds', 'plot_proof', 'plot_frontier']
 
-# %% ../../nbs/inspect/nearest.ipynb #7b7287f7
+# %% ../../nbs/inspect/nearest.ipynb #f8affe70
 import numpy as np
 from typing import NamedTuple
 from ..checks import as_array, check_range, fail, typed
@@ -14,7 +14,7 @@ from ..kernels.scan import low_digits
 from ..memory.exact import ask, read_all, read_digits
 from ..paper import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, ink, label_axes, style_axes
 
-# %% ../../nbs/inspect/nearest.ipynb #7e09f6a6
+# %% ../../nbs/inspect/nearest.ipynb #65f8fe30
 class Seen(NamedTuple):
     "What a search knows of all vectors, the largest bound first"
     ids:np.ndarray # Names `[N]`
@@ -29,7 +29,7 @@ class Seen(NamedTuple):
     @property
     def left(self): return float(self.most[self.twice:].max(initial=-np.inf)) # the largest bound of all others
 
-# %% ../../nbs/inspect/nearest.ipynb #8f766603
+# %% ../../nbs/inspect/nearest.ipynb #7152d3c1
 def question_of(ix, q): # `[D]`, float64, of length 1 where cosines count; raises `CheckError`
     q = as_array(q, 'q')
     if q.ndim!=1: fail('`q`', expected='one question [D]', found=f'shape {list(q.shape)}')
@@ -45,7 +45,7 @@ def score_word(ix): return 'product' if ix.plan.metric=='ip' else 'cosine'
 
 def vectors_of(ix): return ix.plan.table.cols['x'][:len(ix)] # by places
 
-# %% ../../nbs/inspect/nearest.ipynb #77eaf5cf
+# %% ../../nbs/inspect/nearest.ipynb #be1cd730
 @typed
 def see_bounds(
     ix, # `Index` of the plan `exact`
@@ -64,7 +64,7 @@ def see_bounds(
     score[known] = vectors_of(ix)[at[known]].astype(np.float64)@q
     return Seen(ids, at, about[at], most[at], score, found, float(hit.proof.tau[0]), twice)
 
-# %% ../../nbs/inspect/nearest.ipynb #47da96fe
+# %% ../../nbs/inspect/nearest.ipynb #9d414923
 def in_both(ix, q, seen): # the same, with what both digits say of those that were looked at twice
     (a,dots,about,_,size),at,t = _first(ix, question_of(ix, q)),seen.at[:seen.twice],ix.plan.table
     low,(s,e,n) = np.empty(len(at), np.int32),t.rows('per', at).T.astype(np.float64)
@@ -77,7 +77,7 @@ def in_both(ix, q, seen): # the same, with what both digits say of those that we
     return seen._replace(**{k:np.concatenate([v*size,getattr(seen, k)[seen.twice:]])
                             for k,v in (('about',both),('most',both+off))})
 
-# %% ../../nbs/inspect/nearest.ipynb #b6c67f1f
+# %% ../../nbs/inspect/nearest.ipynb #113d7c6f
 _BARS,_COLUMNS,_DOTS = 32,240,4000 # bars that are drawn one by one; columns of a band; dots at most
 
 def _draw_bars(ax, seen, n):
@@ -99,7 +99,7 @@ def _draw_band(ax, seen, a, b, colour):
     for y,alpha in ((np.minimum.reduceat(about, at),.35),(mean,.4)):
         ax.fill_between(x, [*y,y[-1]], most, step='post', color=colour, alpha=alpha, lw=0)
 
-# %% ../../nbs/inspect/nearest.ipynb #e86640e0
+# %% ../../nbs/inspect/nearest.ipynb #1b51ae3a
 def _draw_dots(ax, seen):
     "What cosines are where they are known; those that were found are larger"
     read,found = np.flatnonzero(~np.isnan(seen.score)&~seen.found)[:_DOTS],np.flatnonzero(seen.found)
@@ -110,8 +110,8 @@ def _draw_dots(ax, seen):
     ax.plot(near+1, seen.score[near], 'o', ms=3.4, **hollow)
     ax.plot(found+1, seen.score[found], 'o', ms=6, color=BLUE, mec=ax.get_facecolor(), mew=.6, zorder=4)
 
-# %% ../../nbs/inspect/nearest.ipynb #f61420e3
-def name_parts(ax, found, more, tau, left): # words for dots of both kinds, the line and the band; '' where there is none
+# %% ../../nbs/inspect/nearest.ipynb #52442170
+def name_parts(ax, found, more, tau, left): # words for dots of both kinds, line and band; '' where there is none
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
     dot = lambda **kw: Line2D([], [], ls='', marker='o', **kw)
@@ -121,7 +121,7 @@ def name_parts(ax, found, more, tau, left): # words for dots of both kinds, the 
     parts = [p for p,words in zip(looks, (found,more,tau,left)) if words and not p.set_label(words)]
     ax.legend(handles=parts, loc='upper right', frameon=False, fontsize=8.5, borderaxespad=0, labelspacing=.6)
 
-# %% ../../nbs/inspect/nearest.ipynb #597ec220
+# %% ../../nbs/inspect/nearest.ipynb #38a758d5
 def draw_seen(ax, seen, what='cosine'): # Vectors by rank, on a logarithmic axis
     n,b = len(seen.ids),min(len(seen.ids), _BARS)
     lit = max(b, seen.twice)
@@ -131,8 +131,9 @@ def draw_seen(ax, seen, what='cosine'): # Vectors by rank, on a logarithmic axis
     ax.axhline(seen.tau, color=RED, lw=1.2)
     _draw_dots(ax, seen)
     low,top = min(np.percentile(seen.about, 1), seen.tau),max(float(seen.most[0]), np.nanmax(seen.score))
-    named = float(seen.most[int(n**.5)])+.45*(top-low) # the bounds fall below the names of the parts
-    ax.set(xscale='log', xlim=(.72,1.12*n+.2), ylim=(low-.04*(top-low),max(top+.05*(top-low), named)))
+    tall = max(top-low, 1e-3*abs(top)+1e-300)
+    named = float(seen.most[int(n**.5)-1])+.45*tall # the bounds fall below the names of the parts
+    ax.set(xscale='log', xlim=(.72,1.12*n+.2), ylim=(low-.04*tall,max(top+.05*tall, named)))
     ticks = [10**i for i in range(10) if 10**i<n/1.6]+[n]
     ax.set_xticks(ticks, [f'{t:,}' for t in ticks])
     ax.minorticks_off()
@@ -141,7 +142,7 @@ def draw_seen(ax, seen, what='cosine'): # Vectors by rank, on a logarithmic axis
     ax.set_yticks(high, [f'{t:.4g}'.replace('-', '−').rjust(5, ' ') for t in high]) # as wide for all questions
     label_axes(ax, 'vectors, the largest bound first', f'{what}, from the estimate to the bound')
 
-# %% ../../nbs/inspect/nearest.ipynb #067b203b
+# %% ../../nbs/inspect/nearest.ipynb #724f6549
 @typed
 def plot_proof(
     ix, # `Index` of the plan `exact`
@@ -159,7 +160,7 @@ def plot_proof(
     name_parts(ax, f'the {k:,} nearest' if k>1 else 'the nearest', twice, f'one has to reach {seen.tau:.4f}', left)
     return ax
 
-# %% ../../nbs/inspect/nearest.ipynb #80edb54a
+# %% ../../nbs/inspect/nearest.ipynb #d22b30de
 _OURS = 'exact','cones','resonance'
 
 def _checked(rows):
@@ -174,14 +175,18 @@ def _checked(rows):
         names.setdefault(str(r['name']), []).append((r['recall'],r['qps'],r['bytes']))
     return {n:np.array(sorted(p), float) for n,p in names.items()}
 
-def _apart(y, least): # heights of labels, moved up or down until none touch
-    y,order = np.array(y, float),np.argsort(y)
-    for _ in range(200):
-        for a,b in zip(order, order[1:]):
-            if (near := least-(y[b]-y[a]))>0: y[a],y[b] = y[a]-near/2,y[b]+near/2
-    return y
+def _apart(y, least): # heights of labels, moved as little as it takes that none touch
+    order,blocks = np.argsort(y, kind='stable'),[]
+    for v in np.asarray(y, float)[order]-least*np.arange(len(y)):
+        blocks.append((v,1))
+        while len(blocks)>1 and blocks[-2][0]>blocks[-1][0]: # in the mean of both
+            (a,m),(b,n) = blocks.pop(),blocks.pop()
+            blocks.append(((a*m+b*n)/(m+n),m+n))
+    out = np.empty(len(y))
+    out[order] = np.repeat(*zip(*blocks))+least*np.arange(len(y))
+    return out
 
-# %% ../../nbs/inspect/nearest.ipynb #3ab96cb3
+# %% ../../nbs/inspect/nearest.ipynb #bb2814f7
 def _look(name, peers): # Ours are wide, others thin, each in an ink and a kind of line
     if name in _OURS: return dict(color=(BLUE,RED,GREEN)[_OURS.index(name)], lw=2.2, zorder=4)
     row,i = divmod(peers.index(name), 4)
@@ -201,7 +206,7 @@ def _name_sizes(ax, points): # What marks of two sizes stand for
         ax.scatter([], [], s=b/8, color=GREY, alpha=.55, lw=0, label=f'{b:,.0f} bytes a vector')
     ax.legend(loc='lower left', frameon=False, fontsize=8, handletextpad=.8, labelspacing=1)
 
-# %% ../../nbs/inspect/nearest.ipynb #966612d5
+# %% ../../nbs/inspect/nearest.ipynb #a1c1a2bd
 def _name_lines(ax, ends, looks):
     "Names beside the right edge, each with a thin line from its last point"
     low,top = np.log10(ax.get_ylim())
@@ -212,7 +217,7 @@ def _name_lines(ax, ends, looks):
                     fontsize=8.5, weight='bold' if n in _OURS else 'normal', annotation_clip=False,
                     arrowprops=dict(arrowstyle='-', color=c, lw=.5, alpha=.6, shrinkA=0, shrinkB=3))
 
-# %% ../../nbs/inspect/nearest.ipynb #79c1f698
+# %% ../../nbs/inspect/nearest.ipynb #3daf9c2a
 @typed
 def plot_frontier(
     rows, # Mappings with `name`, `recall` in [0, 1], `qps` > 0 (questions a second) and `bytes` > 0 (a vector)

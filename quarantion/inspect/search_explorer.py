@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BITS', 'Shown', 'see_answer', 'SearchExplorer']
 
-# %% ../../nbs/inspect/search_explorer.ipynb #a50abc95
+# %% ../../nbs/inspect/search_explorer.ipynb #8c5a62a7
 import html
 import numpy as np
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from ..memory.index import PLANS, Index
 from ..memory.library import Library
 from ..paper import BLUE, GREY, RED, bare_axes, draw_png, ink, style_axes
 
-# %% ../../nbs/inspect/search_explorer.ipynb #1268c017
+# %% ../../nbs/inspect/search_explorer.ipynb #347d9b30
 BITS = 'first digits','both digits','numbers' # What an answer is found by
 
 class Shown(NamedTuple):
@@ -28,7 +28,7 @@ class Shown(NamedTuple):
     doubt:int # How many others may be among the nearest, for all that is known
     proof:str='' # What another plan says of its answer
 
-# %% ../../nbs/inspect/search_explorer.ipynb #1c3cf0ff
+# %% ../../nbs/inspect/search_explorer.ipynb #0ab5457e
 def _ranked(seen, by, n, k): # the k best of the first n by estimates, and what that leaves open
     top = np.lexsort((seen.ids[:n], -by[:n]))[:k]
     score,found = np.full(len(seen.ids), np.nan),np.zeros(len(seen.ids), bool)
@@ -36,7 +36,7 @@ def _ranked(seen, by, n, k): # the k best of the first n by estimates, and what 
     tau = float(by[top[-1]])
     return seen._replace(score=score, found=found, tau=tau, twice=int((seen.most>=tau).sum())),top
 
-# %% ../../nbs/inspect/search_explorer.ipynb #fda98cbe
+# %% ../../nbs/inspect/search_explorer.ipynb #b253f9cc
 def see_answer(
     ix, # `Index` of the plan `exact`
     q, # A question `[D]`
@@ -59,7 +59,7 @@ def see_answer(
     if bits==BITS[0]: doubt = seen.twice-int(seen.found[:seen.twice].sum())
     return Shown(seen, seen.ids[top], seen.score[top], np.isin(seen.ids[top], true), doubt)
 
-# %% ../../nbs/inspect/search_explorer.ipynb #0975bdc6
+# %% ../../nbs/inspect/search_explorer.ipynb #4c65f78e
 class _Source(NamedTuple):
     ix:Index
     title:object # name of a vector -> a few words
@@ -78,7 +78,7 @@ def _of_index(ix, texts, embedder):
     names = ix.names.all
     if texts is not None and not all(0<=i<len(texts) for i in (names.min(),names.max())):
         fail('`texts`', 'SearchExplorer', f'one for each name, up to {names.max()}', len(texts))
-    line = (lambda i: texts[i].partition('\\n')[0]) if texts is not None else lambda i: ''
+    line = (lambda i: texts[i].partition('\n')[0]) if texts is not None else lambda i: ''
     return _Source(ix, lambda i: f'vector {i:,}', line, embedder, line(int(names[0])))
 
 def _sourced(source, texts, embedder): # raises `CheckError`
@@ -88,12 +88,12 @@ def _sourced(source, texts, embedder): # raises `CheckError`
     if s.ix.planned!='exact': fail('`source`', 'SearchExplorer', 'an index of the plan exact', s.ix.planned)
     return s
 
-# %% ../../nbs/inspect/search_explorer.ipynb #4b6cebeb
+# %% ../../nbs/inspect/search_explorer.ipynb #90304616
 def _plans(ix): # those that are there
     from importlib.util import find_spec
     return [p for p in PLANS if p=='exact' or ix.plan.metric=='cosine' and find_spec(f'quarantion.memory.{p}')]
 
-# %% ../../nbs/inspect/search_explorer.ipynb #d1470104
+# %% ../../nbs/inspect/search_explorer.ipynb #6850fe10
 def of_hits(seen, hit): # as another plan found them
     some,said = hit.ids[0]>=0,hit.proof.said() if hasattr(hit.proof, 'said') else ''
     ids,scores = hit.ids[0][some],hit.scores[0][some]
@@ -102,7 +102,7 @@ def of_hits(seen, hit): # as another plan found them
     score[at],found = scores,np.isin(seen.ids, ids)
     return Shown(seen._replace(found=found, score=score), ids, scores, np.isin(ids, true), 0, said)
 
-# %% ../../nbs/inspect/search_explorer.ipynb #28e939b4
+# %% ../../nbs/inspect/search_explorer.ipynb #436b9f65
 def _by(e): # what the answer was found by
     return e.bits.value if e.plan.value=='exact' else e.plan.value
 
@@ -129,7 +129,7 @@ def _left(a, by): # what was left out, in a sentence
     if by in BITS: return f'{a.doubt:,} others may be among the nearest, for all that {by} say.'
     return f'The picture is that of the exact plan. {a.proof}'.strip()
 
-# %% ../../nbs/inspect/search_explorer.ipynb #b8758e73
+# %% ../../nbs/inspect/search_explorer.ipynb #ae889bd6
 def _look(name, wide, label):
     import ipywidgets as W
     return dict(description=name, style=dict(description_width=label), layout=W.Layout(width=wide))
@@ -146,7 +146,7 @@ def _controls(s):
                 bits=W.Dropdown(options=BITS, value=BITS[2], **_look('bits', '13em', '3em')),
                 noise=slider(W.FloatSlider, 0, 0, 2, 'noise', '18em', '3.4em', step=.1))
 
-# %% ../../nbs/inspect/search_explorer.ipynb #fc4f301e
+# %% ../../nbs/inspect/search_explorer.ipynb #53bf4465
 _ROW = '<tr{look}><td style="color:{ink}"><b>{n}</b></td><td>{score:.3f}</td><td><b>{title}</b><br>{line}</td></tr>'
 
 def _table(s, a): # of what was found; what is not among the nearest is crossed
@@ -165,7 +165,8 @@ def _draw_hits(ax, s, a): # the same
     size = 8.5 if len(a.ids)<=12 else 6.6
     for i,(name,score,right) in enumerate(zip(a.ids.tolist(), a.scores, a.right)):
         c,line = ink(ax) if right else RED,_cut(s.line(name), 66)
-        def put(x, up, text, colour=c, **kw): ax.text(x, up-i, text, color=colour, va='center', **dict(fontsize=size)|kw)
+        def put(x, up, text, colour=c, **kw):
+            ax.text(x, up-i, text, color=colour, va='center', **dict(fontsize=size)|kw)
         put(.02, 0, f'{i+1}' if right else '×', BLUE if right else RED, ha='right', weight='bold')
         put(.05, 0, f'{score:.3f}')
         put(.16, .2 if line else 0, _cut(s.title(name), 48), weight='bold')
@@ -173,7 +174,7 @@ def _draw_hits(ax, s, a): # the same
     bare_axes(ax, (-.02,1), (.5-max(len(a.ids), 8),.6))
     ax.set_title(_verdict(a), fontsize=9, loc='left', color=ink(ax) if a.right.all() else RED)
 
-# %% ../../nbs/inspect/search_explorer.ipynb #5e6e52ed
+# %% ../../nbs/inspect/search_explorer.ipynb #4435696b
 class _Asking(Inspector): # By `controls`
     def __init__(self, source):
         import ipywidgets as W
@@ -210,7 +211,7 @@ class _Asking(Inspector): # By `controls`
         true,hit = see_answer(ix, q, k),self._other(plan).search(q, k)
         return of_hits(true.seen, hit)
 
-# %% ../../nbs/inspect/search_explorer.ipynb #4d5df18e
+# %% ../../nbs/inspect/search_explorer.ipynb #6200e379
 class SearchExplorer(_Asking):
     "A question, what is nearest, why nothing else is, and what fewer bits or another plan would find"
     title,size = 'A search, and what it left out',(7.2,4.6)
