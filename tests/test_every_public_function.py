@@ -56,6 +56,8 @@ from quarantion.memory.shells import Shells
 from quarantion.memory.waves import WaveMemory
 from quarantion.memory.words import Postings, fit_words
 from quarantion.inspect.wave_film import run_emitters
+from quarantion.inspect.nearest import see_bounds
+from quarantion.inspect.search_explorer import SearchExplorer, see_answer
 from quarantion.inspect.wave_inspector import WaveInspector
 from quarantion.paper import draw_png
 from quarantion.quant.elsewhere import Codes
@@ -853,7 +855,7 @@ files.Lock files.parse_json files.parse_toml inspect.figures.plot_curve inspect.
 inspect.membrane_inspector.MembraneInspector.chosen inspect.membrane_inspector.MembraneInspector.close
 inspect.membrane_inspector.MembraneInspector.draw inspect.membrane_inspector.MembraneInspector.paint
 inspect.membrane_inspector.MembraneInspector.paint_all inspect.membrane_inspector.MembraneInspector.record
-inspect.membrane_inspector.MembraneInspector.say inspect.membrane_inspector.MembraneInspector.to_html
+inspect.membrane_inspector.MembraneInspector.say
 inspect.membrane_inspector.MembraneInspector.traces inspect.membrane_traces.detail_words inspect.membrane_traces.levels_of
 inspect.membrane_inspector.membrane_controls inspect.membrane_traces.plot_details inspect.membrane_traces.Trace inspect.membrane_traces.plot_traces
 inspect.nonary_explorer.NonaryExplorer inspect.nonary_explorer.NonaryExplorer.paint inspect.nonary_explorer.NonaryExplorer.say
@@ -1084,6 +1086,18 @@ CALLS |= { # waves, looked at
     'inspect.wave_inspector.WaveInspector.alone': lambda: dict(self=WaveInspector(shape=(4,4))),
     'inspect.wave_inspector.WaveInspector.to_html': lambda: dict(self=WaveInspector(shape=(4,4))),
     'inspect.wave_inspector.WaveInspector.close': lambda: dict(self=WaveInspector(shape=(4,4))),
+    'inspect.nearest.Seen': lambda: see_bounds(Index(np.eye(4)), np.ones(4), 2)._asdict(),
+    'inspect.nearest.see_bounds': lambda: dict(ix=Index(np.eye(4)), q=np.ones(4), k=2),
+    'inspect.nearest.plot_proof': lambda: dict(ix=Index(np.eye(4)), q=np.ones(4), k=2),
+    'inspect.nearest.plot_frontier': lambda: dict(rows=[dict(name='a', recall=.5, qps=10., bytes=8)], k=10),
+    'inspect.search_explorer.Shown': lambda: see_answer(Index(np.eye(4)), np.ones(4), 2)._asdict(),
+    'inspect.search_explorer.see_answer': lambda: dict(ix=Index(np.eye(4)), q=np.ones(4), k=2, bits='first digits'),
+    'inspect.search_explorer.SearchExplorer': lambda: dict(source=Index(np.eye(4)), texts=['a','b','c','d'], embedder=len),
+    'inspect.search_explorer.SearchExplorer.asked': lambda: dict(self=SearchExplorer(Index(np.eye(4)))),
+    'inspect.search_explorer.SearchExplorer.answer': lambda: dict(self=SearchExplorer(Index(np.eye(4)))),
+    'inspect.search_explorer.SearchExplorer.say': lambda: dict(self=SearchExplorer(Index(np.eye(4)))),
+    'inspect.search_explorer.SearchExplorer.draw': lambda: dict(self=SearchExplorer(Index(np.eye(4)))),
+    'inspect.search_explorer.SearchExplorer.paint': lambda: dict(self=SearchExplorer(Index(np.eye(4))), fig=quarantion.paper.new_axes().figure),
 }
 
 
