@@ -76,7 +76,7 @@ from quarantion.spikes.synaptic import Synaptic
 from quarantion.tables import measured, one_a_subject
 from quarantion.train.config import Config
 from quarantion.train.trackers import Tracking
-from quarantion.memory.exact import Index
+from quarantion.memory.index import Index
 from quarantion.waves.network import Waves
 from quarantion.waves.echo import Echoing, new_echo, remember
 from quarantion.waves.law import Medium, Sources
@@ -970,12 +970,12 @@ CALLS |= { # waves
     'memory.codes.new_axes': lambda: dict(x=np.eye(4), head=2, seed=0),
     'memory.codes.best_code': lambda: dict(y=np.ones(4), top=4),
     'memory.codes.encode_rows': lambda: dict(y=np.ones((3,4))/2, levels='nonary'),
-    'memory.exact.Index': lambda: dict(x=np.eye(4), ids=None, head=1, seed=0),
-    'memory.exact.Index.add': lambda: dict(self=Index(np.eye(4)), x=np.eye(4), ids=[7,8,9,10]),
-    'memory.exact.Index.search': lambda: dict(self=Index(np.eye(4)), q=np.ones((2,4)), k=2, threads=1),
-    'memory.exact.Index.remove': lambda: dict(self=Index(np.eye(4)), ids=[1,2]),
-    'memory.exact.Index.save': lambda: dict(self=Index(np.eye(4)), path='index'),
-    'memory.exact.load_index': lambda: dict(path='no such file'),
+    'memory.index.Index': lambda: dict(x=np.eye(4), ids=None, plan='exact'),
+    'memory.index.Index.add': lambda: dict(self=Index(np.eye(4)), x=np.eye(4), ids=[7,8,9,10]),
+    'memory.index.Index.search': lambda: dict(self=Index(np.eye(4)), q=np.ones((2,4)), k=2, threads=1),
+    'memory.index.Index.remove': lambda: dict(self=Index(np.eye(4)), ids=[1,2]),
+    'memory.index.Index.save': lambda: dict(self=Index(np.eye(4)), path='index'),
+    'memory.index.load_index': lambda: dict(path='no such file'),
     'waves.law.step_limit': lambda: dict(field=wave_field(), medium=Medium()),
     'waves.law.wave_loop': lambda: dict(field=wave_field(), steps=2, medium=Medium(), sources=wave_sources(), dt=.1),
     'waves.law.grid_omega': lambda: dict(k=np.array([[.1,.2]]), dt=.1, speed=1.),

@@ -15,7 +15,7 @@ from quarantion.checks import CheckError
 from quarantion.memory import corpus as C
 from quarantion.memory.corpus import docstrings, paragraphs, read_corpus
 from quarantion.memory.embed import fit_lsa, fuse, load_embedder, save_embedder
-from quarantion.memory.exact import Index
+from quarantion.memory.index import Index
 from quarantion.memory.library import open_library
 from quarantion.memory.minilm import MiniLM, Pieces
 from quarantion.memory.words import Postings, fit_words, words_of

@@ -1,6 +1,6 @@
 "Texts and vectors to what is nearest, with a proof"
 from quarantion import _room
 
-__all__ = _room(__name__, codes='unit_rows new_axes best_code encode_rows', exact='Index load_index',
+__all__ = _room(__name__, codes='unit_rows new_axes best_code encode_rows', index='Index load_index',
                 corpus='Corpus read_corpus', words='words_of Words fit_words', embed='LSA fit_lsa fuse',
                 minilm='MiniLM', library='open_library')

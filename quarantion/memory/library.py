@@ -14,7 +14,7 @@ from ..checks import check_in, check_range, fail, typed
 from ..files import Lock, as_path, hash_json, is_there, load_tensors, read_record, save_tensors, sha256, write_atomic
 from .corpus import Corpus, read_corpus
 from .embed import fit_lsa, fuse, load_embedder, save_embedder
-from .exact import Index, load_index
+from .index import Index, load_index
 from .minilm import MiniLM
 from .words import Postings, Words, fit_words
 
@@ -92,7 +92,7 @@ def _check_same(folder, parts, head):
             fail(f'`{f}`', where, f'that of this library, {want[:16]}…', f'{found[:16]}…')
     e = parts.embedder
     if e is None: return
-    have,want = e.config['hidden_size'] if hasattr(e, 'config') else e.axes.shape[1],len(parts.index.axes)
+    have,want = e.config['hidden_size'] if hasattr(e, 'config') else e.axes.shape[1],parts.index.dims
     if have!=want: fail('embedder', where, f'one of {want} dimensions, as the index has', have)
     if (found := getattr(e, 'digest', ''))!=head.get('embedder'):
         fail('embedder', where, f'the weights of this library, {str(head.get("embedder"))[:16]}…', f'{found[:16]}…')

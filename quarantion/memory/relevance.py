@@ -12,7 +12,7 @@ import numpy as np
 from ..checks import check_range, fail, typed
 from .corpus import Corpus
 from .embed import fit_lsa, fuse
-from .exact import Index
+from .index import Index
 from .words import Postings, fit_words
 
 # %% ../../nbs/memory/relevance.ipynb #4be6daa1

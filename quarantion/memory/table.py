@@ -24,7 +24,7 @@ def _head(z, worth):
     return ints.astype(np.int16),np.nextafter(off, np.float32(9))
 
 # %% ../../nbs/memory/table.ipynb #37e5cfe5
-ROW = dict(x=np.float32, ids=np.int64, digits=np.uint8, low=np.uint8, heads=np.int16, per=np.float32,
+ROW = dict(x=np.float32, digits=np.uint8, low=np.uint8, heads=np.int16, per=np.float32,
            per2=np.float32) # columns of an index: per are s, e, 1/‖c‖, ‖y‖ and the error of the head, per2 s2 and e2
 
 def encoded(
