@@ -5,25 +5,28 @@
 # %% auto #0
 __all__ = ['Matches', 'Store', 'open_store']
 
-# %% ../../nbs/memory/blocks.ipynb #f2218498
+# %% ../../nbs/memory/blocks.ipynb #daaedac2
 import hashlib, os, sqlite3, threading
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import reduce
+from operator import xor
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 from ..checks import as_array, check_range, fail, shown, typed
 from ..files import as_path, is_there, kind_of, sha256
 from .codes import unit_rows
-from .exact import Index, load_index
+from .index import Index, load_index
 
-# %% ../../nbs/memory/blocks.ipynb #cfa92d40
+# %% ../../nbs/memory/blocks.ipynb #6a640401
 _MADE = (
     'CREATE TABLE items(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, payload BLOB NOT NULL, '
     'x BLOB NOT NULL, mark INTEGER NOT NULL)',
     'CREATE TABLE about(dims INTEGER NOT NULL, identity TEXT NOT NULL, marks INTEGER NOT NULL, kept TEXT NOT NULL)')
 _KIND,_VERSION = 0x716e6974,1 # what the first page says: a store, and of which version
-_SET = 'PRAGMA trusted_schema=OFF','PRAGMA locking_mode=EXCLUSIVE','PRAGMA synchronous=EXTRA','PRAGMA cell_size_check=ON'
+_SET = [f'PRAGMA {s}' for s in
+        ('trusted_schema=OFF','locking_mode=EXCLUSIVE','synchronous=EXTRA','cell_size_check=ON')]
 
 @contextmanager
 def _in_one_line(path, want):
@@ -39,7 +42,7 @@ def _connect(path, how='rw'): # never makes a file
     for s in _SET: con.execute(s)
     return con
 
-# %% ../../nbs/memory/blocks.ipynb #c62e8910
+# %% ../../nbs/memory/blocks.ipynb #83d46c27
 def _new(path, dims, identity):
     "A store without items"
     part = path.with_name(f'.{path.name[:50]}.{os.urandom(8).hex()}.tmp')
@@ -56,15 +59,14 @@ def _new(path, dims, identity):
     except FileExistsError: pass
     except OSError as e: fail('store', str(path), 'a folder that can be written to', e.strerror)
     finally:
-        for f in (part,Path(f'{part}-journal')): f.unlink(missing_ok=True)
+        for f in (part,Path(f'{part}-journal')):
+            with suppress(OSError): f.unlink()
 
-# %% ../../nbs/memory/blocks.ipynb #c790c048
+# %% ../../nbs/memory/blocks.ipynb #80fbefaa
 def _mark(i, name, payload, x):
     "64 bits of the hash of a row"
-    h = hashlib.blake2b(f'{i} {len(name)} {len(payload)} '.encode()+name.encode(), digest_size=8)
-    h.update(payload)
-    h.update(x)
-    return int.from_bytes(h.digest(), 'little', signed=True)
+    what = b'\0'.join((f'{i} {len(payload)}'.encode(),payload,x,name.encode()))
+    return int.from_bytes(hashlib.blake2b(what, digest_size=8).digest(), 'little', signed=True)
 
 def _sound(row): # of a file that may hold anything
     i,name,payload,x,mark = row
@@ -76,36 +78,41 @@ def _about(con, path):
         found,version = (con.execute(f'PRAGMA {k}').fetchone()[0] for k in ('application_id','user_version'))
         if found!=_KIND: fail('kind of file', str(path), 'a store', f'another one, {found:#x}')
         if version!=_VERSION: fail('version', str(path), _VERSION, version)
-        made = [s for s, in con.execute('SELECT sql FROM sqlite_master WHERE sql NOT NULL AND name!=?', ('sqlite_sequence',))]
+        made = [s for s, in con.execute("SELECT sql FROM sqlite_master WHERE sql NOT NULL AND name!='sqlite_sequence'")]
         if made!=[*_MADE]: fail('tables', str(path), 'items and about', f'{len(made)} others')
         rows = con.execute('SELECT * FROM about').fetchall()
-    if [[*map(type, r)] for r in rows]!=[[int,str,int,str]]: fail('`about`', str(path), 'one row', f'{len(rows)}, {shown(rows[:1])}')
+    if [[*map(type, r)] for r in rows]!=[[int,str,int,str]]:
+        fail('`about`', str(path), 'one row of numbers and texts', f'{len(rows)}, {shown(rows[:1])}')
     return rows[0]
 
-# %% ../../nbs/memory/blocks.ipynb #614cffba
+# %% ../../nbs/memory/blocks.ipynb #c9566c45
 def _checked(con, path, dims, marks):
     "How many rows there are; each is read and compared with its mark; raises `CheckError`"
     n,all_marks = 0,0
     with _in_one_line(path, 'a whole store'):
         said = con.execute('PRAGMA integrity_check(1)').fetchone()[0]
+        want,size = (con.execute(f'PRAGMA {k}').fetchone()[0] for k in ('page_count','page_size'))
+        if said=='ok' and want*size!=os.path.getsize(path): said = f'{os.path.getsize(path)} bytes, not {want*size}'
         if said!='ok': fail('store', str(path), 'a whole one', said.split('\n')[-1])
         for row in con.execute('SELECT id, name, payload, x, mark FROM items ORDER BY id'):
-            if not _sound(row) or len(row[3])!=4*dims: fail(f'item {row[0]}', str(path), 'its mark', 'another one')
+            if not _sound(row) or len(row[3])!=4*dims:
+                fail(f'item {row[0]}', str(path), 'its mark', 'another one')
             n += 1
             all_marks ^= row[4]
     if all_marks!=marks: fail('items', str(path), 'those that were added', f'{n}, of other marks')
     return n
 
-# %% ../../nbs/memory/blocks.ipynb #4e9160a4
-class _Rows:
-    "Items of a file, and changes of them"
+# %% ../../nbs/memory/blocks.ipynb #5eec8594
+class _File:
+    "A file that is open, and changes of it"
     def __init__(self, path, dims, identity):
         self.path,self.con = path,None
         with _in_one_line(path, 'a file that can be opened'): self.con = _connect(path)
         try:
             with self.change(): self.dims,self.identity,marks,self.kept = _about(self.con, path)
             for k,have,want in (('dims',self.dims,dims), ('identity',self.identity,identity)):
-                if want is not None and have!=want: fail(f'`{k}`', str(path), f'{shown(have)}, as this store has', shown(want))
+                if want is not None and have!=want:
+                    fail(f'`{k}`', str(path), f'{shown(have)}, as this store has', shown(want))
             self.n = _checked(self.con, path, self.dims, marks)
         except BaseException:
             self.con.close()
@@ -125,6 +132,9 @@ class _Rows:
     def tell(self, sql, *values):
         with _in_one_line(self.path, 'a whole store'): return self.con.execute(sql, values).fetchall()
 
+# %% ../../nbs/memory/blocks.ipynb #f3583973
+class _Rows(_File):
+    "Items of a file"
     def vectors(self):
         "Numbers and vectors of all items"
         rows = self.tell('SELECT id, x FROM items ORDER BY id')
@@ -134,35 +144,31 @@ class _Rows:
     def get(self, i):
         "Name and bytes of a number; raises `CheckError`"
         row = self.tell('SELECT id, name, payload, x, mark FROM items WHERE id=?', int(i))
-        if not row or not _sound(row[0]): fail(f'item {i}', str(self.path), 'its mark', 'another one' if row else 'no item')
+        if not row or not _sound(row[0]):
+            fail(f'item {i}', str(self.path), 'its mark', 'another one' if row else 'no item')
         return row[0][1:3]
 
-# %% ../../nbs/memory/blocks.ipynb #477fc8bd
+# %% ../../nbs/memory/blocks.ipynb #085820e6
 def _marks(con): return con.execute('SELECT marks FROM about').fetchone()[0]
 
 def _put(con, names, payloads, x):
     "Add rows; returns their numbers, which follow the largest that was ever given"
     last = con.execute("SELECT seq FROM sqlite_sequence WHERE name='items'").fetchone() or (0,)
-    ids,marks,new = range(last[0]+1, last[0]+1+len(names)),_marks(con),[]
-    for i,n,p,v in zip(ids, names, payloads, x):
-        new.append((i,n,p,v.tobytes(),_mark(i, n, p, v.tobytes())))
-        marks ^= new[-1][-1]
+    ids = range(last[0]+1, last[0]+1+len(names))
+    new = [(*row,_mark(*row)) for row in zip(ids, names, payloads, (v.tobytes() for v in x))]
     con.executemany('INSERT INTO items VALUES(?,?,?,?,?)', new)
-    con.execute('UPDATE about SET marks=?', (marks,))
+    con.execute('UPDATE about SET marks=?', (reduce(xor, (row[-1] for row in new), _marks(con)),))
     return np.array(ids, np.int64)
 
 def _take(con, names):
     "Delete rows; returns their numbers"
-    ids,marks = [],_marks(con)
-    for n in names:
-        i,m = con.execute('SELECT id, mark FROM items WHERE name=?', (n,)).fetchone()
-        ids.append(i)
-        marks ^= m
+    found = [con.execute('SELECT id, mark FROM items WHERE name=?', (n,)).fetchone() for n in names]
+    marks,ids = reduce(xor, (m for _,m in found), _marks(con)),[i for i,_ in found]
     con.executemany('DELETE FROM items WHERE id=?', [(i,) for i in ids])
     con.execute('UPDATE about SET marks=?', (marks,))
     return np.array(ids, np.int64)
 
-# %% ../../nbs/memory/blocks.ipynb #f0479ee4
+# %% ../../nbs/memory/blocks.ipynb #76544b02
 class Matches(NamedTuple):
     "Items that are near, the nearest one first; equal ones by the order in which they were added"
     names:list # Strings `[k]`
@@ -182,31 +188,33 @@ def _items(names, payloads, x, dims):
     if x.shape[1]!=dims: fail('`x`', 'Store', f'vectors of {dims} numbers', x.shape[1])
     for k,v,kind in (('names',names,str), ('payloads',payloads,bytes)):
         if len(v)!=len(x): fail(f'`{k}`', 'Store', f'{len(x)}, one for each vector', len(v))
-        if other := [n for n in v if type(n) is not kind]: fail(f'`{k}`', 'Store', f'each of type {kind.__name__}', shown(other[0]))
+        if other := [n for n in v if type(n) is not kind]:
+            fail(f'`{k}`', 'Store', f'each of type {kind.__name__}', shown(other[0]))
     _each_once(names)
     return x
 
-# %% ../../nbs/memory/blocks.ipynb #335277ed
+# %% ../../nbs/memory/blocks.ipynb #ab1223be
 def _caught_up(ix, ids, x):
     "An index of earlier rows, brought up to those of today; None where it would be mostly new"
-    have = ix.table.rows['ids'][:len(ix)]
+    have = ix.names.all
     gone,new = np.setdiff1d(have, ids),~np.isin(ids, have)
     if 2*len(gone)>len(have) or new.sum()>len(have): return None
     if new.any(): ix.add(x[new], ids[new])
     if len(gone): ix.remove(gone)
     return ix
 
-# %% ../../nbs/memory/blocks.ipynb #45522ef1
+# %% ../../nbs/memory/blocks.ipynb #c3c96838
 class _Followed:
     "Rows, and an index in memory that follows them"
-    def __init__(self, path, rows):
-        self.path,self._rows,self._turn = path,rows,threading.RLock()
+    def __init__(self, path, rows, how):
+        self.path,self._rows,self._turn,self._how = path,rows,threading.RLock(),how
         self.dims,self.identity = rows.dims,rows.identity
         self._beside,self._index,self._made,self._n = Path(f'{path}.index'),None,0,rows.n
-        self._old = bool(rows.kept) and is_there(self._beside) # is there an index to begin with?
+        digest,_,was = rows.kept.partition(' ')
+        self._old = was==f'{how}' and is_there(self._beside) # is there an index to begin with?
         self._changed = 0 if self._old else self._n # items, since an index was kept
-        if self._old and (found := sha256(self._beside))!=rows.kept:
-            fail('index', str(self._beside), f'that of this store, {rows.kept[:16]}…, or none', f'{found[:16]}…')
+        if self._old and (found := sha256(self._beside))!=digest:
+            fail('index', str(self._beside), f'that of this store, {digest[:16]}…, or none', f'{found[:16]}…')
 
     def __len__(self):
         if self._n is None: self._n = self._rows.tell('SELECT count(*) FROM items')[0][0]
@@ -218,9 +226,12 @@ class _Followed:
             if self._index is None and len(self):
                 ids,x = self._rows.vectors()
                 ix = _caught_up(load_index(self._beside), ids, x) if self._old else None
-                self._old,self._index,self._made = False,ix or Index(x, ids),len(ids)
+                self._old,self._index,self._made = False,ix or Index(x, ids, **self._how),len(ids)
             return self._index
 
+# %% ../../nbs/memory/blocks.ipynb #3ddd0925
+class _Changed(_Followed):
+    "Rows that change, and the index with them"
     def _change(self, gone, names=(), payloads=(), x=()):
         "One transaction, and the index after it; whatever fails, the index is made anew from the rows"
         with self._turn:
@@ -233,8 +244,8 @@ class _Followed:
             if len(old): ix.remove(old)
             self._index = ix
 
-# %% ../../nbs/memory/blocks.ipynb #b9da58f2
-class _Named(_Followed):
+# %% ../../nbs/memory/blocks.ipynb #c7844421
+class _Named(_Changed):
     "Items by their names"
     def __contains__(self, name):
         with self._turn: return type(name) is str and bool(self._rows.tell('SELECT 1 FROM items WHERE name=?', name))
@@ -251,20 +262,62 @@ class _Named(_Followed):
         end:str=None # Where to end, without it; default: after the last
     )->list:
         "Names in the order of their letters, all or from one to another"
-        below = '' if end is None else ' AND name<?'
-        with self._turn:
-            rows = self._rows.tell(f'SELECT name FROM items WHERE name>=?{below} ORDER BY name', first, *[end]*bool(below))
-        return [n for n, in rows]
+        asks = 'SELECT name FROM items WHERE name>=?1 AND (?2 IS NULL OR name<?2) ORDER BY name'
+        with self._turn: return [n for n, in self._rows.tell(asks, first, end)]
 
     def __iter__(self): return iter(self.names())
 
-# %% ../../nbs/memory/blocks.ipynb #290a954f
-class Store(_Named):
-    "Names to bytes and vectors, in one file; found by name and by what is near. Made by `open_store`"
+# %% ../../nbs/memory/blocks.ipynb #5680ba3d
+class _Kept(_Named):
+    "Items, and an index that is kept beside them"
     def __repr__(self): return f'Store of {len(self):,} items with vectors of {self.dims} numbers'
     def __enter__(self): return self
     def __exit__(self, *args): self.close()
 
+    def keep(self):
+        "Save the index beside the file, so that it need not be made when the store is opened"
+        with self._turn:
+            self._say_kept('') # never one that the file does not know
+            if self.index is not None:
+                self.index.save(self._beside)
+                self._say_kept(f'{sha256(self._beside)} {self._how}')
+            self._changed = 0
+
+    def _say_kept(self, said):
+        with self._rows.change() as con: con.execute('UPDATE about SET kept=?', (said,))
+
+    def pack(self):
+        "Give the room of what was removed back to the disk, and lay rows side by side again"
+        with self._turn: self._rows.tell('VACUUM')
+
+    def close(self):
+        "Keep the index, if there is one and an eighth of the items is new, and close the file"
+        with self._turn:
+            try:
+                if self._index is not None and 8*self._changed>len(self): self.keep()
+            finally: self._rows.con.close()
+
+# %% ../../nbs/memory/blocks.ipynb #12d42fa0
+class _Near(_Kept):
+    "Items by what is near"
+    @typed
+    def search(self,
+        q, # A question `[D]`
+        k:int=10 # How many of the nearest, 1 to all
+    )->Matches:
+        "The items of the largest cosine; raises `CheckError`"
+        q = as_array(q, 'q')
+        if q.shape!=(self.dims,): fail('`q`', 'Store', f'one question of {self.dims} numbers', f'shape {list(q.shape)}')
+        with self._turn:
+            if not 1<=k<=len(self): fail('`k`', str(self.path), f'1 to {len(self)}, which it holds', k)
+            hit = self.index.search(q, k)
+            found = [self._rows.get(i) for i in hit.ids[0] if i>=0] # a plan may find fewer than k
+        names,payloads = ([f[i] for f in found] for i in (0,1))
+        return Matches(names, payloads, hit.scores[0][:len(found)], hit.proof)
+
+# %% ../../nbs/memory/blocks.ipynb #234239c5
+class Store(_Near):
+    "Names to bytes and vectors, in one file; found by name and by what is near. Made by `open_store`"
     @typed
     def add(self,
         names:list, # Strings `[M]`
@@ -272,7 +325,7 @@ class Store(_Named):
         x, # Vectors `[M, D]`, of any length > 0: cosines count
         replace:bool=False # Put them in the place of items that have these names
     ):
-        "Add items in one transaction: when this returns, they are on the disk. Raises `CheckError` for a name that is taken"
+        "Add items in one transaction; they are on the disk then. Raises `CheckError` for a name that is taken"
         x = _items(names, payloads, x, self.dims)
         with self._turn:
             old = [n for n in names if n in self]
@@ -290,51 +343,13 @@ class Store(_Named):
             if lost: fail('`names`', str(self.path), 'names that are there', shown(lost[0]))
             self._change(names)
 
-    @typed
-    def search(self,
-        q, # A question `[D]`
-        k:int=10 # How many of the nearest, 1 to all
-    )->Matches:
-        "The items of the largest cosine; raises `CheckError`"
-        q = as_array(q, 'q')
-        if q.shape!=(self.dims,): fail('`q`', 'Store', f'one question of {self.dims} numbers', f'shape {list(q.shape)}')
-        with self._turn:
-            if not 1<=k<=len(self): fail('`k`', str(self.path), f'1 to {len(self)}, which it holds', k)
-            hit = self.index.search(q, k)
-            found = [self._rows.get(i) for i in hit.ids[0]]
-        return Matches([n for n,_ in found], [p for _,p in found], hit.scores[0], hit.proof)
-
-    def keep(self):
-        "Save the index beside the file, so that it need not be made when the store is opened"
-        with self._turn:
-            self._say_kept('') # never one that the file does not know
-            if self.index is not None: self._say_kept(self._saved())
-            self._changed = 0
-
-    def _say_kept(self, digest):
-        with self._rows.change() as con: con.execute('UPDATE about SET kept=?', (digest,))
-
-    def _saved(self):
-        self.index.save(self._beside)
-        return sha256(self._beside)
-
-    def pack(self):
-        "Give the room of what was removed back to the disk, and lay rows side by side again"
-        with self._turn: self._rows.tell('VACUUM')
-
-    def close(self):
-        "Keep the index, if there is one and an eighth of the items is new, and close the file"
-        with self._turn:
-            try:
-                if self._index is not None and 8*self._changed>len(self): self.keep()
-            finally: self._rows.con.close()
-
-# %% ../../nbs/memory/blocks.ipynb #7438d0c5
+# %% ../../nbs/memory/blocks.ipynb #a48ee5d7
 @typed
 def open_store(
     path:str|Path, # Of the file; made if need be
     dims:int=None, # Numbers of a vector, at least 2; only a new store has to be told
-    identity:str=None # Whose vectors they are, such as the digest of an embedder; default: any, and '' for a new store
+    identity:str=None, # Whose vectors they are, such as the digest of an embedder; default: any, and '' for a new store
+    **how # Of the [index](index.ipynb): `plan`, and its options
 )->Store:
     "A store that is there, or a new one; raises `CheckError` for one of other vectors, and for a file that was damaged"
     path = as_path(path)
@@ -342,4 +357,8 @@ def open_store(
         if dims is None: fail('`dims`', str(path), 'how long vectors of a new store are', 'none')
         _new(path, check_range(dims, 2, 2**16, 'dims'), identity or '')
     if (kind := kind_of(path))!='file': fail('store', str(path), 'a file, or none yet', f'a {kind}')
-    return Store(path, _Rows(path, dims, identity))
+    rows = _Rows(path, dims, identity)
+    try: return Store(path, rows, how)
+    except BaseException:
+        rows.con.close()
+        raise
