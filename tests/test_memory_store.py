@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings, strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from quarantion.checks import CheckError
 from quarantion.memory.blocks import open_store
 from quarantion.memory.index import Index
+from quarantion.memory.loop import Gate, Loop, fit_gate, judge_bar
 from store_driver import D, add, held, payload, vector
 
 @contextmanager
@@ -296,3 +297,114 @@ def test_bad_items_are_refused_and_nothing_is_stored(tmp_path, bad, words):
         store.remove(['there'])
         with refused('k'): store.search(vector('a'), 1)
         store.keep()
+
+
+# The loop
+
+WORDS = 'open close read write file book lamp shop number picture'.split()
+
+
+def by_words(texts): return np.array([[t.lower().count(w) for w in WORDS] for t in texts], np.float32)
+
+
+class Tool:
+    def __init__(self, says=lambda q: f'about {q}'): self.says,self.asked = says,[]
+
+    def __call__(self, question):
+        self.asked.append(question)
+        return self.says(question)
+
+
+@pytest.fixture
+def store(tmp_path):
+    with open_store(tmp_path/'answers', len(WORDS)) as s: yield s
+
+
+def test_a_gate_is_lowered_by_arousal():
+    assert [round(Gate().bar(a), 12) for a in (1, .8, .5, .2, 0)]==[.3, .36, .45, .54, .6]
+    assert Gate(.2).bar(1)==.1 and Gate(.97).bar()==.97 and Gate(.5).bar(.5)==.35
+    assert not Gate().passes('open it', .99) and Gate(least=0).passes('open it', .99) and not Gate().passes('x'*9+' '*9, 1.)
+    for bad in dict(arousal=-.1), dict(arousal=1.1), dict(arousal=float('nan')):
+        with pytest.raises(CheckError): Gate().bar(**bad)
+    for bad in dict(base=2), dict(sensitivity=-1), dict(least=-1):
+        with pytest.raises(CheckError): Gate(**bad)
+
+
+def test_a_near_question_is_a_hit_and_a_far_one_goes_to_the_tool(store):
+    tool = Tool()
+    loop = Loop(store, by_words, tool, Gate(.9))
+    a = loop('open the file and read it')
+    assert not a.hit and a.text=='about open the file and read it' and store[a.name]==a.answer
+    b = loop('please read what the file has: open it')
+    assert b.hit and b.answer==a.answer and b.name==a.name and b.score>.99 and len(tool.asked)==1
+    c = loop('close the book in the shop')
+    assert not c.hit and c.score==0 and len(tool.asked)==2
+    d = loop('read the file in the shop')
+    assert not d.hit and a.score<d.score<.9 and len(store)==3
+    assert loop('write to the file, read and open it', arousal=1.).hit and not loop('write to the file, read and open it').hit
+
+
+def test_its_own_words_are_a_hit_whatever_the_bar(store):
+    loop = Loop(store, by_words, Tool(), Gate(1.))
+    assert not loop('open?').hit
+    assert loop('open?').hit and loop('open?').score==1 and len(loop.tool.asked)==1
+    assert not loop('open!').hit # too short to be near
+
+
+def test_without_a_direction_nothing_is_compared_or_kept(store):
+    loop = Loop(store, by_words, Tool(lambda q: b'\xff'))
+    for _ in range(2): assert loop('what is the meaning of this')[:3]==(b'\xff',False,0.)
+    assert len(store)==0 and len(loop.tool.asked)==2 and loop('what is the meaning of this').name==''
+
+
+@pytest.mark.parametrize('embed', [lambda t: np.ones((1,9)), lambda t: np.ones((2,10)), lambda t: np.ones(10), lambda t: None, lambda t: [['a']*10],
+                                   lambda t: np.full((1,10), np.nan), lambda t: 1/0, lambda t: np.ones((1,10), complex)])
+def test_an_embedder_that_does_not_fit_is_refused(store, embed):
+    tool = Tool()
+    with pytest.raises(CheckError, match='embedder') as e: Loop(store, embed, tool)('open the file')
+    assert '\n' not in str(e.value) and not tool.asked and len(store)==0
+
+
+@pytest.mark.parametrize('says', [lambda q: None, lambda q: 1, lambda q: 1/0, lambda q: ['text'], lambda q: '\udc80', lambda q: bytearray(b'x')])
+def test_a_tool_that_fails_stores_nothing(store, says):
+    with refused('tool'): Loop(store, by_words, Tool(says))('open the file')
+    assert len(store)==0 and store.names()==[]
+    assert Loop(store, by_words, Tool())('open the file').text=='about open the file'
+
+
+def test_a_store_of_another_embedder_is_refused(tmp_path):
+    def embed(texts): return by_words(texts)
+    embed.digest = 'one'
+    with open_store(tmp_path/'s', len(WORDS), 'another') as s:
+        with refused('embedder', 'another'): Loop(s, embed, str.upper)
+    for bad in dict(embed=None, tool=str), dict(embed=str, tool=1):
+        with open_store(tmp_path/'s') as s, refused('a callable'): Loop(s, **bad)
+
+
+def test_a_stop_in_the_tool_passes_through_and_stores_nothing(store):
+    def stop(q): raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt): Loop(store, by_words, stop)('open the file')
+    assert len(store)==0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 20), st.booleans()), min_size=1, max_size=300), st.sampled_from([.3,.5,.8,.9]))
+def test_a_fitted_bar_is_the_lowest_that_keeps_to_its_precision(asked, precision):
+    scores,right = np.array([s/20 for s,_ in asked]),np.array([r for _,r in asked])
+    def sure(bar): # Wilson's interval, two standard errors, as it stands in books
+        n,p = (scores>=bar).sum(),right[scores>=bar].mean()
+        return (p+4/(2*n)-2*np.sqrt((p*(1-p)+4/(4*n))/n))/(1+4/n)
+    good = [b for b in np.unique(scores) if sure(b)>=precision+1e-9]
+    try: bar = fit_gate(scores, right, precision).base
+    except CheckError: assert not good
+    else:
+        assert sure(bar)>=precision-1e-9 and (not good or bar<=good[0])
+        j = judge_bar(bar, scores, right, np.ones(len(scores), bool))
+        assert j.precision>=precision and np.isnan(j.miss_recall) and j.questions==len(scores)
+
+
+def test_bars_of_nothing_are_refused():
+    for bad in dict(scores=[], right=[]), dict(scores=[.5], right=[1]), dict(scores=[.5], right=[True,False]), dict(scores=[np.nan], right=[True]), \
+               dict(scores=[[.5]], right=[[True]]), dict(scores=[.5], right=[False]), dict(scores=[.5], right=[True], precision=0), dict(scores=[.5], right=[True], precision=2):
+        with pytest.raises(CheckError): fit_gate(**bad)
+    with pytest.raises(CheckError, match='none is there'): judge_bar(.5, [.5], [True], [False])
