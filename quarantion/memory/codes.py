@@ -29,6 +29,33 @@ def unit_rows(
     a /= most[:,None] # so that squares neither vanish nor overflow
     return (a/np.sqrt((a*a).sum(1, keepdims=True))).astype(np.float32)
 
+# %% ../../nbs/memory/codes.ipynb #42320bd9
+def first_axes(
+    x:np.ndarray, # Vectors of length 1 `[N, D]`, float32
+    head:int # How many axes
+)->np.ndarray: # `[head, D]`, float64
+    "The mean direction, and those along which vectors differ most"
+    x = x[:20_000].astype(np.float64)
+    if not head: return np.zeros((0,x.shape[1]))
+    mean = x.mean(0)
+    length = np.sqrt(mean@mean)
+    mean = mean/length if length>1e-6 else np.eye(x.shape[1])[0]
+    rest = x-(x@mean)[:,None]*mean
+    return np.array([mean,*np.linalg.eigh(rest.T@rest)[1].T[::-1][:head-1]])
+
+# %% ../../nbs/memory/codes.ipynb #bc46aa41
+def all_axes(
+    first:np.ndarray, # Axes `[h, D]`, float64
+    seed:int # Of all others
+)->np.ndarray: # Orthogonal rows `[D, D]`, the first ones first
+    "Axes made orthogonal, and the rest at random, out of the bits that a seed gives everywhere"
+    D = first.shape[1]
+    u,v = (np.random.PCG64(seed).random_raw(2*D*D).reshape(2, D, D)>>np.uint64(11))*2.**-53+2.**-54
+    some = np.sqrt(-2*np.log(u))*np.cos(2*np.pi*v)
+    some[:,:len(first)] = first.T
+    q,r = np.linalg.qr(some)
+    return np.ascontiguousarray((q*np.where(np.diag(r)<0, -1., 1.)).T)
+
 # %% ../../nbs/memory/codes.ipynb #d7802b1d
 @typed
 def new_axes(
@@ -37,36 +64,27 @@ def new_axes(
     seed:int=0 # Of the turn of all others
 )->np.ndarray: # Orthogonal rows `[D, D]`, float64
     "Axes: the mean direction, those along which vectors differ most, and the rest at random"
-    x = check_array(x, 'n d', 'x')[:20_000].astype(np.float64)
-    D = x.shape[1]
+    x = check_array(x, 'n d', 'x')
     check_range(seed, 0, name='seed')
+    D = x.shape[1]
     if not 0<=head<D: fail('`head`', expected=f'0 to {D-1}, for vectors of {D} numbers', found=head)
-    first = []
-    if head:
-        mean = x.mean(0)
-        length = np.sqrt(mean@mean)
-        mean = mean/length if length>1e-6 else np.eye(D)[0]
-        rest = x-(x@mean)[:,None]*mean
-        first = [mean,*np.linalg.eigh(rest.T@rest)[1].T[::-1][:head-1]]
-    some = np.random.default_rng(seed).normal(size=(D,D))
-    some[:,:len(first)] = np.array(first).reshape(-1, D).T
-    q,r = np.linalg.qr(some)
-    return np.ascontiguousarray((q*np.where(np.diag(r)<0, -1., 1.)).T)
+    return all_axes(first_axes(x, head), seed)
 
 # %% ../../nbs/memory/codes.ipynb #02bffcd5
-TOPS = dict(ternary=1, nonary=4, int4=7) # largest level
+TOPS = dict(ternary=1, nonary=4, int4=7, int8=127) # largest level
 
 def _best(y, steps, top):
     "Digits of each row by the step that fits it best, and that step"
-    best,out,by = np.full(len(y), -1.),np.zeros(y.shape, np.int8),np.ones(len(y))
-    for d in steps.T:
-        c = np.clip(np.rint(y/d[:,None]), -top, top)
-        n = np.sqrt((c*c).sum(1))
-        fit = np.where(n>0, (y*c).sum(1)/np.maximum(n, 1), -1.)
+    best,at = np.full(len(y), -1.),np.zeros(len(y), np.int64)
+    code = lambda d: np.clip(np.rint(y/d[:,None]), -top, top)
+    for i,d in enumerate(steps.T):
+        c = code(d)
+        n = np.sqrt(np.einsum('ij,ij->i', c, c))
+        fit = np.where(n>0, np.einsum('ij,ij->i', y, c)/np.maximum(n, 1), -1.)
         better = fit>best*(1+1e-12)
-        best[better],by[better] = fit[better],d[better]
-        out[better] = c[better]
-    return out,by
+        best[better],at[better] = fit[better],i
+    by = steps[np.arange(len(y)),at]
+    return code(by).astype(np.int8),by
 
 @typed
 def best_code(
@@ -103,6 +121,8 @@ def _fit(y, c):
     s = ((y*c).sum(1)/n).astype(np.float32)
     return s,_up(np.sqrt(((y-s.astype(np.float64)[:,None]*c)**2).sum(1)))
 
+_STEPS = dict(ternary=(.9,1.6), nonary=(.42,.66), int4=(.24,.44), int8=(.016,.042)) # between which a step lies, in rms
+
 @typed
 def encode_rows(
     y, # Turned vectors `[N, n]`, at most of length 1
@@ -113,7 +133,7 @@ def encode_rows(
     top = TOPS[check_in(levels, TOPS, 'levels')]
     size = np.sqrt((y*y).sum(1))
     per = np.maximum(size/np.sqrt(max(y.shape[1], 1)), 1e-30)
-    _,step = _best(y, per[:,None]*np.linspace(.42, .66, 7)*4/top, top)
+    _,step = _best(y, per[:,None]*np.linspace(*_STEPS[levels], 7), top)
     v = np.clip(np.rint(y*9/step[:,None]), -9*top-4, 9*top+4)
     digit = np.rint(v/9)
     return Codes(digit.astype(np.int8), (v-9*digit).astype(np.int8), *_fit(y, digit), *_fit(y, v), _up(size))

@@ -9,147 +9,241 @@ __all__ = []
 import math
 import numpy as np
 from typing import NamedTuple
-from ..checks import check_array, check_range, fail, typed
-from ..kernels.scan import dots_of, largest, low_digits, scan_bounds, scan_digits
-from .codes import new_axes, unit_rows
-from .table import ROW, Table, encoded, two_a_byte
-from ..nonary.nits import pack, unpack
+from ..checks import check_array, check_in, check_range, fail, typed
+from ..kernels.scan import dots_of, largest, low_digits, scan_bounds, scan_bytes, scan_digits
+from .codes import TOPS, all_axes, first_axes, new_axes, unit_rows
+from .table import BIAS, Table, bytes_of, digits_of, encoded, norms
+from ..nonary.nits import pack, pack_trits, unpack, unpack_trits
 
 # %% ../../nbs/memory/exact.ipynb #6f8293e1
 class Asked(NamedTuple):
     "A question as the kernels have it"
-    q:np.ndarray # Its numbers `[D]`, float64, length 1
-    head:np.ndarray # Those of its head, times what a whole number of a head is worth `[h]`, float32
-    ints:np.ndarray # The rest in eight bits `[n]`, int8
-    law:np.ndarray # δ, ‖δq₈‖², ‖ε‖, ‖q_h‖ and the slack `[5]`, float32
+    q:np.ndarray # Its numbers `[D]`, float64
+    length:float # Its length; what follows is of the question of length 1
+    head:np.ndarray # The numbers of its head, times what a whole number of a head is worth `[h]`, float32
+    ints:np.ndarray # The rest in eight bits `[n]`, int8, n a multiple of 8
+    law:np.ndarray # δ, ‖δq₈‖², ‖ε‖, ‖q_h‖·e_h and the slack, just below 1, just above 0 `[6]`, float32
 
 # %% ../../nbs/memory/exact.ipynb #0eecd2ca
 def ask(
-    q:np.ndarray, # A question of length 1 `[D]`, float64
+    q:np.ndarray, # A question `[D]`, float64
     axes:np.ndarray, # As `new_axes` makes them
-    worth:np.ndarray, # What a whole number of a head is worth `[h]`
-    n:int # Numbers that have codes, D−h or one more
+    h:int, # Numbers of a head
+    off:float=0. # How far heads are off at most
 )->Asked:
     "Turn a question, and round what is no head to eight bits"
-    z,h = axes@q,len(worth)
-    rest = np.zeros(n)
+    length = math.sqrt(q@q)
+    z = axes@(q/length)
+    rest = np.zeros(len(z)-h+(h-len(z))%8)
     rest[:len(z)-h] = z[h:]
-    delta = np.abs(rest).max()/127 or 1.
+    delta = float(np.nextafter(np.float32(np.abs(rest).max()/127), np.float32(1))) # a float32 already
     ints = np.rint(rest/delta)
     eps = rest-delta*ints
-    law = delta,delta*delta*(ints@ints),math.sqrt(eps@eps),math.sqrt(z[:h]@z[:h]),(h+24)*2.**-23
-    up = [law[0],*(np.nextafter(np.float32(v), np.float32(9)) for v in law[1:])]
-    return Asked(q, (z[:h]*worth).astype(np.float32), ints.astype(np.int8), np.array(up, np.float32))
+    len2 = delta*delta*(ints@ints)
+    more = math.sqrt(z[:h]@z[:h])*off+(h+32)*2.**-23*max(1, math.sqrt(len2))
+    law = len2*(1+2.**-18),math.sqrt(eps@eps),more
+    up = [np.nextafter(np.float32(v), np.float32(9)) for v in law]
+    law = np.array([delta,*up,1-2.**-18,1e-30], np.float32)
+    return Asked(q, length, (z[:h]/32767).astype(np.float32), ints.astype(np.int8), law)
 
 # %% ../../nbs/memory/exact.ipynb #cca69f9b
 class Proof(NamedTuple):
     "Why nothing that was left out can be among the nearest"
     tau:np.ndarray # The score that one had to reach `[B]`
-    left_out:np.ndarray # The largest that any vector left out can have, below `tau` `[B]`; −1 if none was left out
+    left_out:np.ndarray # The largest that any vector left out can have, below `tau`; −1, or by `ip` −∞, for none `[B]`
     looked:np.ndarray # Vectors read in the first digits, in both, and number by number `[B, 3]`
+
+    def said(self, i:int=0): # Question
+        "It in a sentence"
+        one,two,whole = map(int, self.looked[i])
+        end = f'is at most {self.left_out[i]:.4f}, the last that counts has {self.tau[i]:.4f}'
+        left = f'what was left out {end}' if self.left_out[i] not in (-1,-np.inf) else 'none was left out'
+        return f'exact: {two:,} of {one:,} vectors were looked at twice, {whole:,} number by number; {left}'
 
 # %% ../../nbs/memory/exact.ipynb #2780f59c
 def read_all(
     t:Table, # Columns
     a:Asked, # A question
+    dots:np.ndarray, # Its products with all codes `[N]`, int32
     threads:int=1 # That share the vectors
-)->tuple: # Products of digits (int32), products about, and products at most (float32), `[N]`, N a multiple of 32
-    "The first stage: all vectors by their first digits and heads"
-    planes,heads,per = t.laid()
-    N = 32*len(planes)
-    dots,(est,bound,room) = np.empty(N, np.int32),np.empty((3,N), np.float32)
-    scan_digits(planes, a.ints, dots, threads)
-    scan_bounds(dots, heads, a.head, per, a.law, est, bound, room, threads)
-    bound += np.sqrt(room)
-    return dots,est,bound
+)->tuple: # Products about, and at most, for a vector of length 1; float32 `[N]`
+    "The first stage, after digits: heads, and bounds"
+    est,bound,room = np.empty((3,len(dots)), np.float32)
+    scan_bounds(dots, t.side('heads'), a.head, t.side('per'), a.law, est, bound, room, threads)
+    np.sqrt(room, out=room)
+    bound += room
+    return est[:t.n],bound[:t.n]
 
-def _exact(t, a, at): # products of some, float64
-    out = np.empty(len(at))
-    dots_of(t.rows['x'], at, a.q, out)
-    return out
+def read_digits(
+    t:Table, # Columns
+    ints:np.ndarray, # Questions in eight bits `[B, n]`, int8
+    levels:str, # One of `BIAS`
+    threads:int=1 # That share the vectors
+)->np.ndarray: # Products of digits `[B, N]`, int32, N a multiple of 32
+    "The first stage: all vectors by their first digits"
+    planes = t.side('digits')
+    dots = np.empty((len(ints),32*len(planes)), np.int32)
+    if levels=='int8': scan_bytes(planes.view(np.uint16), ints, dots, threads)
+    else: scan_digits(planes.view(np.uint16), ints, dots, BIAS[levels], threads)
+    return dots
 
 # %% ../../nbs/memory/exact.ipynb #e218dd89
+def _exact(t, a, at): # products of some, float64
+    out = np.empty(len(at))
+    dots_of(t.cols['x'], at, a.q, out)
+    return out
+
 def _second(t, a, cand, dots, est):
-    "What products can be at most by both digits, float64"
-    d2,per,per2 = np.empty(len(cand), np.int32),t.rows['per'][cand],t.rows['per2'][cand].astype(np.float64)
-    low_digits(t.rows['low'], cand, a.ints, d2)
-    delta,len2,eps,qh,slack = a.law.astype(np.float64)
-    head = est[cand].astype(np.float64)-per[:,0]*delta*dots[cand]
+    "What products can be at most by both digits, float64, for vectors of length 1"
+    d2,(s,e,n) = np.empty(len(cand), np.int32),t.rows('per', cand).T.astype(np.float64)
+    s2,e2 = t.cols['per2'][cand].T.astype(np.float64)
+    low_digits(t.cols['low'], cand, a.ints, d2)
+    delta,len2,eps,more = a.law[:4].astype(np.float64)
     both = 9*dots[cand].astype(np.float64)+d2
-    return head+per2[:,0]*delta*both+per2[:,1]*math.sqrt(len2)+eps*per[:,3]+qh*per[:,4]+2*slack
+    size = np.sqrt(e*e+s*n*s*n)*(1+2.**-20)
+    return est[cand]-s*delta*dots[cand]+s2*delta*both+e2*math.sqrt(len2)+eps*size+more
 
 # %% ../../nbs/memory/exact.ipynb #04ab2375
-def _one(t, a, k, ids, threads):
+def _lengths(t, a, est, bound): # for vectors of any length: scaled, outward, in float64
+    w = t.cols['size'][:t.n]*a.length
+    return (est*(w/w.max())).astype(np.float32),(bound.astype(np.float64)+1e-9)*w,w
+
+def _one(t, a, dots, k, ids, threads):
     "Places and scores of the nearest, and the proof, of one question"
-    dots,est,bound = read_all(t, a, threads)
+    est,bound = read_all(t, a, dots, threads)
+    rank,lowest,w = est,-1.,None
+    if 'size' in t.cols: (rank,bound,w),lowest = _lengths(t, a, est, bound),-np.inf
     best = np.empty(min(t.n, max(64, 2*k)), np.int64)
-    largest(est, t.n, best)
+    largest(rank, t.n, best)
     score = _exact(t, a, best)
     tau = np.partition(score, len(score)-k)[len(score)-k]
-    twice = np.flatnonzero(bound[:t.n]>=np.float32(tau)-np.float32(1e-7))
-    bound[best] = bound[twice] = -1
-    left = float(bound[:t.n].max())
-    rest = np.setdiff1d(twice, best)
+    reach = tau if w is not None else np.float32(tau)-np.float32(1e-7)
+    among = np.count_nonzero(bound[best]>=reach)
+    bound[best] = lowest
+    rest = np.flatnonzero(bound>=reach)
+    bound[rest] = lowest
+    left = float(bound.max())
     by = _second(t, a, rest, dots, est)
+    if w is not None: by = (by+1e-9)*w[rest]
     more = rest[by>=tau]
-    left = max(left, by[by<tau].max(initial=-1))
+    left = max(left, by[by<tau].max(initial=lowest))
     at,score = np.concatenate([best,more]),np.concatenate([score,_exact(t, a, more)])
     order = np.lexsort((ids[at], -score))[:k]
-    return at[order],score[order],Proof(score[order[-1]], left, (t.n,len(twice),len(at)))
+    return at[order],score[order],Proof(score[order[-1]], left, (t.n,among+len(rest),len(at)))
 
 # %% ../../nbs/memory/exact.ipynb #80c5ad30
 class _Coded:
     "Vectors that are searched with a proof"
     @typed
     def __init__(self,
-        x, # Vectors of length 1 `[N, D]`, float32
+        x, # Vectors `[N, D]`, float32, of length 1 unless `metric` is `ip`
         head:int=None, # Axes that are kept in 16 bits, 0 to D−1, at most N; default: 16, or as many as there can be
-        seed:int=0 # Of the turn of all others
+        levels:str='nonary', # Of first digits, one of `TOPS`
+        seed:int=0, # Of the turn of all other axes
+        metric:str='cosine' # Or `ip`: products of vectors of any length > 0
     ):
         N,D = check_array(x, 'n d', 'x').shape
         if head is None: head = max(min(16, D-2, N), 0)
-        check_range(head, 0, min(D-1, N), 'head')
-        self.axes = new_axes(x, head, seed)
-        self.worth = np.full(head, 1/32767) # a number of a head is at most 1
-        self.table = Table()
+        check_range(head, 0, min(D-1, N), 'head'); check_range(seed, 0, 2**63-1, 'seed')
+        self.levels,self.seed = check_in(levels, TOPS, 'levels'),seed
+        self.metric = check_in(metric, ('cosine','ip'), 'metric')
+        self.first = first_axes(unit_rows(x) if metric=='ip' else x, head)
+        self.axes,self.off,self.table = all_axes(self.first, seed),0.,Table()
         self.add(x)
 
     def __len__(self): return self.table.n
 
-    def add(self, x): self.table.add(encoded(x, self.axes, self.worth)) # `[M, D]` as above, to the places N … N+M−1
+    def add(self, x): # `[M, D]`, as above, to the places N … N+M−1
+        cols,off = encoded(x, self.axes, len(self.first), self.levels, self.metric=='ip')
+        self.table.add(cols)
+        self.off = max(self.off, off)
 
     def remove(self, at): self.table.remove(at) # rising places
 
+# %% ../../nbs/memory/exact.ipynb #2afd8702
+_BATCH = 8 # questions that are compared with a code while it is at hand
+
+class _Searched(_Coded):
+    "And their search"
     def find(self, q, k, ids, threads): # q float64 `[D]`, names by places: places, scores and `Proof`
-        a = ask(q, self.axes, self.worth, 2*self.table.rows['digits'].shape[1])
-        return _one(self.table, a, k, ids, threads)
+        return self.find_all(q[None], k, ids, threads)[0]
+
+    def find_all(self, q, k, ids, threads): # q `[B, D]`: that of each
+        asked = [ask(v, self.axes, len(self.first), self.off) for v in q]
+        out = []
+        for i in range(0, len(q), _BATCH):
+            some = asked[i:i+_BATCH]
+            dots = read_digits(self.table, np.stack([a.ints for a in some]), self.levels, threads)
+            out += [_one(self.table, a, d, k, ids, threads) for a,d in zip(some, dots)]
+        return out
 
 # %% ../../nbs/memory/exact.ipynb #67bcde52
-def _nits(two): # digits out of bytes, `[N, n]`
-    return np.stack([two&15,two>>4], 2).reshape(len(two), -1).astype(np.int8)-4
+def packed(
+    d:np.ndarray, # Digits `[N, n]`, int8
+    levels:str # One of `TOPS`
+)->np.ndarray: # Words uint16 `[⌈N·n/5⌉]`, for trits `[⌈N·n/10⌉]`; bytes uint8 `[N, ⌈n/2⌉]` for int4; int8 as they are
+    "Digits for a file"
+    if levels=='int8': return d
+    if levels=='int4': return bytes_of(np.pad(d, ((0,0),(0,d.shape[1]%2))), levels)
+    return (pack_trits if levels=='ternary' else pack)(d)
 
-class Exact(_Coded):
+def unpacked(
+    a:np.ndarray, # What `packed` gave
+    N:int, # Vectors
+    n:int, # Their digits
+    levels:str # One of `TOPS`
+)->np.ndarray: # Digits `[N, n]`, int8; raises `CheckError` for what are no digits
+    "And back"
+    if levels in ('ternary','nonary'): return (unpack_trits if levels=='ternary' else unpack)(a, (N,n))
+    d,top = a if levels=='int8' else digits_of(a, levels)[:,:n],TOPS[levels]
+    if (d<-top).any(): fail('digits', expected=f'{-top} to {top}', found=d.min())
+    return d
+
+# %% ../../nbs/memory/exact.ipynb #09d312f5
+def _check_columns(a, where): # N, D, h and levels; raises `CheckError`
+    need = {'digits','low','heads','per','per2','first','last','says','off','x'}
+    if a.keys()-{'size'}!=need: fail('columns', where, ', '.join(sorted(need)), ', '.join(sorted(a)))
+    (N,D),says = a['x'].shape if a['x'].ndim==2 else (0,0),a['says']
+    tops = {v:k for k,v in TOPS.items()}
+    if says.shape!=(3,) or says.dtype!=np.int64 or says[0] not in tops or says[1]<0 or says[2] not in (0,1):
+        fail('`says`', where, 'levels, seed and metric', says)
+    h,levels,two = len(a['first']) if a['first'].ndim else 0,tops[says[0]],np.float64
+    n = N*(D-h)
+    digits = dict(ternary=((-(-n//10),),np.uint16), nonary=((-(-n//5),),np.uint16),
+                  int4=((N,-(-(D-h)//2)),np.uint8), int8=((N,D-h),np.int8))
+    like = dict(x=((N,D),np.float32), heads=((N,h),np.int16), per=((N,2),np.float32), per2=((N,2),np.float32),
+                first=((h,D),two), last=((D,),two), off=((1,),two), digits=digits[levels], low=digits['nonary'])
+    if says[2]: like['size'] = (N,),two
+    for k,(shape,kind) in like.items():
+        want,have = (f'{np.dtype(t)} {s}' for s,t in ((shape,kind),(a[k].shape,a[k].dtype) if k in a else ((),'V')))
+        if want!=have: fail(f'`{k}`', where, want, have)
+    for k in ('off','per','per2','size'):
+        if k in a and (a[k]<0).any(): fail(f'`{k}`', where, '>= 0', a[k].min())
+    return N,D,h,levels
+
+# %% ../../nbs/memory/exact.ipynb #7f7a63b7
+class Exact(_Searched):
     "Vectors that are searched with a proof, and written to a file"
     def columns(self): # name -> array, for a file
-        rows = {k:v[:len(self)] for k,v in self.table.rows.items()}
-        packed = {k:pack(_nits(rows.pop(k)).ravel()) for k in ('digits','low')}
-        return rows|packed|dict(axes=self.axes, worth=self.worth)
+        t,h,D,every = self.table,len(self.first),len(self.axes),np.arange(len(self))
+        digits = digits_of(t.rows('digits', every).view(np.uint8), self.levels)[:,:D-h]
+        low = digits_of(t.cols['low'][every])[:,:D-h]
+        says = np.array([TOPS[self.levels],self.seed,self.metric=='ip'])
+        out = dict(digits=packed(digits, self.levels), low=packed(low, 'nonary'), heads=t.rows('heads', every),
+                   per=t.rows('per', every)[:,:2], per2=t.cols['per2'][every], first=self.first, last=self.axes[-1],
+                   says=says, off=np.array([self.off]), x=t.cols['x'][:len(self)])
+        return out|({'size':t.cols['size'][every]} if 'size' in t.cols else {})
 
     @classmethod
     def of_columns(cls, a, where): # what `columns` gave, and the file, for errors
-        names = {*ROW,'axes','worth'}
-        if a.keys()!=names: fail('columns', where, ', '.join(sorted(names)), ', '.join(sorted(a)))
-        N,D = a['x'].shape if a['x'].ndim==2 else (0,0)
-        h = a['worth'].size
-        n = D-h+(D-h)%2
-        like = dict(x=(N,D), heads=(N,h), per=(N,5), per2=(N,2), axes=(D,D), worth=(h,))
-        kinds = dict(ROW, digits=np.uint16, low=np.uint16, axes=np.float64, worth=np.float64)
-        for k,v in a.items():
-            want = like.get(k, (-(-N*n//5),))
-            if v.shape!=want or v.dtype!=kinds[k]:
-                fail(f'`{k}`', where, f'{np.dtype(kinds[k])} {want}', f'{v.dtype} {v.shape}')
+        N,D,h,levels = _check_columns(a, where)
         out = cls.__new__(cls)
-        out.axes,out.worth,out.table = a.pop('axes'),a.pop('worth'),Table()
-        for k in ('digits','low'): a[k] = two_a_byte(unpack(a[k], N*n).reshape(N, n))
-        out.table.add(a)
+        out.levels,out.seed,out.metric = levels,int(a['says'][1]),('cosine','ip')[a['says'][2]]
+        out.first,out.axes,out.off,out.table = a['first'],all_axes(a['first'], out.seed),float(a['off'][0]),Table()
+        if np.abs(out.axes[-1]-a['last']).max()>1e-9: fail('`last`', where, 'the axis that the seed makes', 'another')
+        digits,low = unpacked(a['digits'], N, D-h, levels),unpacked(a['low'], N, D-h, 'nonary')
+        wide = lambda d, levels: bytes_of(np.pad(d, ((0,0),(0,(h-D)%8))), levels)
+        per = np.concatenate([a['per'],norms(digits)[:,None]], 1)
+        cols = dict(digits=wide(digits, levels).view(np.uint32), low=wide(low, 'nonary'), per=per)
+        out.table.add(cols|{k:a[k] for k in ('heads','per2','x','size') if k in a})
         return out

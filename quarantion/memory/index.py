@@ -6,13 +6,15 @@
 __all__ = ['PLANS', 'Index', 'load_index']
 
 # %% ../../nbs/memory/index.ipynb #cb8379d9
+import json
 import numpy as np
 from importlib import import_module
 from inspect import signature
 from typing import NamedTuple
-from ..checks import as_array, check_in, fail, shown, typed
-from ..files import load_tensors, save_tensors
+from ..checks import as_array, check_in, check_range, fail, shown, typed
+from ..files import as_path, load_tensors, save_tensors, sha256
 from .codes import unit_rows
+from .table import moves
 
 # %% ../../nbs/memory/index.ipynb #25e76e12
 def _counted(ids, n): # whole numbers of 64 bits, or none; raises `CheckError`
@@ -27,9 +29,8 @@ def _counted(ids, n): # whole numbers of 64 bits, or none; raises `CheckError`
 class _Names:
     "Names by places; new ones are counted on, or given"
     def __init__(self): self.room,self.n,self.next = np.empty(0, np.int64),0,0
-
     @property
-    def all(self): return self.room[:self.n]
+    def all(self): return self.room[:self.n] # int64 `[N]`
 
     def new(self, ids, m): # names for m vectors, checked; nothing is kept yet
         ids = _counted(ids, m)
@@ -51,15 +52,14 @@ class _Names:
     def places(self, ids): # rising; raises `CheckError` for a name that is not there
         ids = as_array(ids, 'ids')
         if ids.dtype.kind not in 'iu' and ids.size: fail('`ids`', 'Index', 'whole numbers', ids.dtype)
-        at = np.flatnonzero(np.isin(self.all, ids))
         lost = np.setdiff1d(ids, self.all)
         if len(lost): fail('`ids`', 'Index', 'names that are there', int(lost[0]))
-        return at
+        return np.flatnonzero(np.isin(self.all, ids))
 
     def remove(self, at):
-        keep = self.n-len(at)
-        holes = at[at<keep]
-        self.room[holes],self.n = self.room[np.setdiff1d(np.arange(keep, self.n), at)],keep
+        holes,tail = moves(self.n, at)
+        self.room[holes] = self.room[tail]
+        self.n -= len(at)
 
 # %% ../../nbs/memory/index.ipynb #a2ce85bc
 PLANS = dict(exact='Exact', cones='Cones', resonance='Resonance') # name of a plan, and of its module -> the class
@@ -77,7 +77,7 @@ def _options(name, given, metric): # for the class of a plan; raises `CheckError
     own = [k for k in takes if k!='metric']
     for k in given:
         if k not in own: fail(f'`{k}`', 'Index', f'an option of plan {name}, {" or ".join(own)}', shown(given[k]))
-    if metric=='cosine': return given
+    if check_in(metric, ('cosine','ip'), 'metric')=='cosine': return given
     if 'metric' not in takes: fail('`metric`', 'Index', f'cosine, the one that plan {name} has', metric)
     return dict(given, metric=metric)
 
@@ -94,92 +94,159 @@ def _hits(found, ids, k): # of places, scores and proof of each question
     proofs = [f[2] for f in found]
     return Hits(out, scores, type(proofs[0])(*map(np.array, zip(*proofs))))
 
+# %% ../../nbs/memory/index.ipynb #11a450a5
+def _rows(x, metric, name): # as they are kept, a copy; raises `CheckError` for one without a direction, with its row
+    unit = unit_rows(x, name)
+    if metric=='cosine': return unit
+    with np.errstate(over='ignore', under='ignore'): out = as_array(x, name).astype(np.float32)
+    most = np.abs(out).max(1, initial=0)
+    bad = ~np.isfinite(most)|(most==0)
+    if bad.any():
+        found = f'{np.abs(as_array(x)[bad][0]).max():g}'
+        fail(f'row {bad.argmax()} of `{name}`', expected='1.4e-45 to 3.4e38', found=found)
+    return out
+
+def _asked(q, metric, dims): # questions `[B, D]`, float64
+    q = as_array(q, 'q')
+    q = q[None] if q.ndim==1 else q
+    unit = unit_rows(q, 'q').astype(np.float64)
+    if q.shape[1]!=dims: fail('`q`', 'Index', f'questions of {dims} numbers', q.shape[1])
+    if not len(q): fail('`q`', 'Index', 'at least one question', 'none')
+    if metric=='cosine': return unit
+    q = q.astype(np.float64)
+    most = np.abs(q).max(1)
+    bad = (most<1e-100)|(most>1e100)
+    if bad.any(): fail(f'row {bad.argmax()} of `q`', 'Index', '1e-100 to 1e100', f'{most[bad][0]:g}')
+    return q
+
 # %% ../../nbs/memory/index.ipynb #1f7ad336
 class _Kept:
-    "Vectors that are added to and removed from"
+    "Vectors that are added to"
     @typed
     def __init__(self,
-        x, # Vectors `[N, D]`, of any length > 0: cosines count
+        x, # Vectors `[N, D]`, of any length > 0
         ids=None, # Their names, whole numbers `[N]`; 0 … N−1 if absent
         plan:str='exact', # How they lie: one of `PLANS`
+        metric:str='cosine', # What makes vectors near: `cosine`, or `ip`, the product
         **options # Of the plan
     ):
-        if not len(unit := unit_rows(x)): fail('`x`', 'Index', 'at least one vector', 'none')
-        options = _options(plan, options, 'cosine')
-        self.names,self.dims,self.planned = _Names(),unit.shape[1],plan
-        ids = self.names.new(ids, len(unit))
-        self.plan = _plan(plan)(unit, **options)
+        options = _options(plan, options, metric)
+        if not len(x := _rows(x, metric, 'x')): fail('`x`', 'Index', 'at least one vector', 'none')
+        self.names,self.dims,self.metric,self.planned,self.mapped = _Names(),x.shape[1],metric,plan,None
+        ids = self.names.new(ids, len(x))
+        self.plan = _plan(plan)(x, **options)
         self.names.add(ids)
 
     def __len__(self): return self.names.n
+    def __repr__(self): return f'Index of {len(self):,} vectors of {self.dims} numbers, {self.metric}, {self.planned}'
+
+# %% ../../nbs/memory/index.ipynb #e9133f1f
+class _Changed(_Kept):
+    "And that change"
+    def _own(self): # raises `CheckError` where vectors are only read
+        want = 'some in memory: load_index(path, floats, mapped=False)'
+        if self.mapped: fail('vectors', 'Index', want, f'those of {self.mapped}')
+
     @typed
     def add(self,
         x, # Vectors `[M, D]`
         ids=None # Their names; counted on if absent
     )->np.ndarray: # Their names `[M]`
         "Append vectors; raises `CheckError` for a name that is taken"
-        x = unit_rows(x)
+        self._own()
+        x = _rows(x, self.metric, 'x')
         if x.shape[1]!=self.dims: fail('`x`', 'Index', f'vectors of {self.dims} numbers', x.shape[1])
         ids = self.names.new(ids, len(x))
         if len(x): self.plan.add(x)
-        self.names.add(ids); return ids
+        self.names.add(ids)
+        return ids
 
-# %% ../../nbs/memory/index.ipynb #cf340267
-class _Found(_Kept):
-    "Vectors that are searched"
     @typed
     def remove(self,
         ids # Names `[M]`, each of one that is there
     ):
         "Forget vectors; raises `CheckError` for a name that is not there"
+        self._own()
         if len(at := self.names.places(ids)): self.plan.remove(at)
         self.names.remove(at)
 
+# %% ../../nbs/memory/index.ipynb #cf340267
+class _Found(_Changed):
+    "And are searched"
     @typed
     def search(self,
         q, # Questions `[B, D]`, or one `[D]`
         k:int=10, # How many of the nearest, 1 to N
         threads:int=1 # That share the vectors; does not change the result
     )->Hits:
-        "The `k` vectors of the largest cosine, as the plan finds them; raises `CheckError`"
-        q = as_array(q, 'q')
-        q = unit_rows(q[None] if q.ndim==1 else q, 'q').astype(np.float64)
-        if q.shape[1]!=self.dims: fail('`q`', 'Index', f'questions of {self.dims} numbers', q.shape[1])
-        if not len(q): fail('`q`', 'Index', 'at least one question', 'none')
+        "The `k` nearest vectors, as the plan finds them; raises `CheckError`"
+        q = _asked(q, self.metric, self.dims)
         if not 1<=k<=len(self): fail('`k`', 'Index', f'1 to {len(self)}, which it holds', k)
+        check_range(threads, 1, 1024, 'threads')
         ids = self.names.all
         if hasattr(self.plan, 'find_all'): return _hits(self.plan.find_all(q, k, ids, threads), ids, k)
         return _hits([self.plan.find(v, k, ids, threads) for v in q], ids, k)
 
+# %% ../../nbs/memory/index.ipynb #f224fe8e
+def _map(path): # the vectors of a file, as they lie there
+    data = np.memmap(path, np.uint8, 'r')
+    n = 8+int.from_bytes(data[:8].tobytes(), 'little')
+    about = json.loads(data[8:n].tobytes())['x']
+    return data[n+about['data_offsets'][0]:n+about['data_offsets'][1]].view(np.float32).reshape(about['shape'])
+
+def _floats(path, floats, said, mapped): # the vectors that an index has apart; raises `CheckError`
+    if not isinstance(said, str): fail('header field `floats`', str(path), 'a digest', said)
+    if bool(said)!=(floats is not None):
+        fail('`floats`', str(path), 'the file of its vectors' if said else 'none, as it has its vectors', shown(floats))
+    if not said: return {}
+    if (found := sha256(floats))!=said:
+        fail('digest', str(floats), f'{said[:16]}…, which {path} knows', f'{found[:16]}…')
+    return dict(x=_map(floats) if mapped else load_tensors(floats, _FLOATS, 1)[0]['x'])
+
 # %% ../../nbs/memory/index.ipynb #7943889b
-_FORMAT,_VERSION = 'quarantion.index',2
+_FORMAT,_VERSION,_FLOATS = 'quarantion.index',2,'quarantion.floats'
 
 class Index(_Found):
     "Vectors under names, which are searched"
     @typed
     def save(self,
-        path # File to write
+        path, # File to write
+        floats=None # Another one, for the vectors themselves; default: all in one
     ):
-        "Write it to a safetensors file, atomically"
-        head = dict(plan=self.planned, dims=self.dims, next=self.names.next, digest='')
-        save_tensors(path, dict(self.plan.columns(), ids=self.names.all), head|dict(format=_FORMAT, version=_VERSION))
+        "Write it to a safetensors file, or two, each atomically"
+        a = self.plan.columns()
+        if floats is not None:
+            if as_path(floats).absolute()==as_path(path).absolute(): fail('`floats`', 'Index', 'another file', floats)
+            if 'x' not in a: fail('`floats`', 'Index', f'none, as plan {self.planned} keeps no vectors', floats)
+            save_tensors(floats, dict(x=a.pop('x')), dict(format=_FLOATS, version=1, digest=''))
+        if not np.array_equal(self.names.all, np.arange(len(self))): a['ids'] = self.names.all
+        head = {k:getattr(self, k) for k in ('planned','metric','dims')}
+        head |= dict(next=self.names.next, floats=sha256(floats) if floats is not None else '', digest='')
+        save_tensors(path, a, head|dict(format=_FORMAT, version=_VERSION))
 
 # %% ../../nbs/memory/index.ipynb #915a0b2f
 @typed
 def load_index(
-    path # A file that an index was saved to
+    path, # A file that an index was saved to
+    floats=None, # That of its vectors, if they are apart
+    mapped:bool=True # Leave them there? Such an index is searched, and does not change
 )->Index:
     "Read an index; raises `CheckError` that names the file and what is wrong with it"
     a,head = load_tensors(path, _FORMAT, _VERSION)
-    if 'digest' not in head: fail('header field `digest`', str(path), 'one', 'none') # bounds stand on these bytes
-    for k,kind in dict(plan=str, dims=int, next=int).items():
-        if not isinstance(head.get(k), kind): fail(f'header field `{k}`', str(path), f'a {kind.__name__}', head.get(k))
+    where = str(path)
+    if 'digest' not in head: fail('header field `digest`', where, 'one', 'none') # bounds stand on these bytes
+    for k,kind in dict(planned=str, metric=str, dims=int, next=int).items():
+        if not isinstance(head.get(k), kind): fail(f'header field `{k}`', where, f'a {kind.__name__}', head.get(k))
+    a |= _floats(path, floats, head.get('floats'), mapped)
     out = Index.__new__(Index)
-    out.names,out.dims,out.planned = _Names(),head['dims'],head['plan']
-    ids = a.pop('ids', np.empty(0))
-    out.plan = _plan(out.planned).of_columns(a, str(path))
+    out.names,out.dims,out.metric,out.planned = _Names(),head['dims'],head['metric'],head['planned']
+    out.mapped = str(floats) if floats is not None and mapped else None
+    ids = a.pop('ids', None)
+    out.plan = _plan(out.planned).of_columns(a, where)
     N = len(out.plan)
-    if ids.shape!=(N,) or ids.dtype!=np.int64: fail('`ids`', str(path), f'int64 ({N},)', f'{ids.dtype} {ids.shape}')
+    if ids is None: ids = np.arange(N)
+    if ids.shape!=(N,) or ids.dtype!=np.int64: fail('`ids`', where, f'int64 ({N},)', f'{ids.dtype} {ids.shape}')
     out.names.add(ids)
+    if not out.names.next<=head['next']<=2**63: fail('`next`', where, f'{out.names.next} or more', head['next'])
     out.names.next = head['next']
     return out

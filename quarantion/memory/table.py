@@ -7,74 +7,113 @@ __all__ = []
 
 # %% ../../nbs/memory/table.ipynb #dde24baa
 import numpy as np
-from .codes import encode_rows, new_axes, unit_rows
+from .codes import TOPS, encode_rows, new_axes, unit_rows
 
 # %% ../../nbs/memory/table.ipynb #4353b6de
-def _lanes(a): # rows `[N, n]` as 32 side by side `[N/32, n, 32]`; N is a multiple of 32
-    return np.ascontiguousarray(a.reshape(len(a)//32, 32, a.shape[1]).transpose(0, 2, 1))
+BIAS = dict(ternary=4, nonary=4, int4=8, int8=128) # what is added to a digit, so that it is none below 0
 
-def two_a_byte(d): # digits `[N, n]`, n even
-    return ((d[:,::2]+4)|(d[:,1::2]+4)<<4).astype(np.uint8)
+def bytes_of(
+    d:np.ndarray, # Digits `[N, n]`, n a multiple of 8
+    levels:str='nonary' # One of `BIAS`
+)->np.ndarray: # Two a byte, or one of int8, uint8 `[N, n/2 or n]`
+    "Digits to bytes"
+    u = (d.astype(np.int16)+BIAS[levels]).astype(np.uint8)
+    return u if levels=='int8' else u[:,::2]|u[:,1::2]<<4
+
+def digits_of(
+    b:np.ndarray, # Bytes, uint8 `[N, m]`
+    levels:str='nonary' # One of `BIAS`
+)->np.ndarray: # `[N, 2m or m]`, int8
+    "And back"
+    u = b if levels=='int8' else np.stack([b&15,b>>4], 2).reshape(len(b), -1)
+    return (u.astype(np.int16)-BIAS[levels]).astype(np.int8)
 
 # %% ../../nbs/memory/table.ipynb #2d4df146
-def _head(z, worth):
-    "First numbers in 16 bits, and how far each row is off, rounded up"
-    ints = np.clip(np.rint(z/worth), -32767, 32767)
-    off = np.sqrt(((z-ints*worth)**2).sum(1)).astype(np.float32)
-    return ints.astype(np.int16),np.nextafter(off, np.float32(9))
+def _head(z): # `[N, h]`
+    "First numbers, of at most 1, in 16 bits, and how far a row is off"
+    ints = np.clip(np.rint(z*32767), -32767, 32767)
+    return ints.astype(np.int16),np.sqrt(((z-ints/32767)**2).sum(1))
 
-# %% ../../nbs/memory/table.ipynb #37e5cfe5
-ROW = dict(x=np.float32, digits=np.uint8, low=np.uint8, heads=np.int16, per=np.float32,
-           per2=np.float32) # columns of an index: per are s, e, 1/‖c‖, ‖y‖ and the error of the head, per2 s2 and e2
+# %% ../../nbs/memory/table.ipynb #97e00db3
+def norms(d): # of digits `[N, n]`, float32
+    d = d.astype(np.int32)
+    return np.sqrt(np.einsum('ij,ij->i', d, d)).astype(np.float32)
 
+# %% ../../nbs/memory/table.ipynb #ef1b31d3
+def _encoded(x, axes, h, levels, lengths):
+    x = x.astype(np.float64)
+    size = np.sqrt((x*x).sum(1))
+    z = (x/size[:,None] if lengths else x)@axes.T
+    c = encode_rows(z[:,h:], levels)
+    pad = ((0,0),(0,-c.digit.shape[1]%8))
+    rows = lambda d, levels: bytes_of(np.pad(d, pad), levels)
+    heads,off = _head(z[:,:h])
+    per = np.stack([c.s,c.e,norms(c.digit)], 1)
+    out = dict(digits=rows(c.digit, levels).view(np.uint32), low=rows(c.low, 'nonary'), heads=heads, per=per,
+               per2=np.stack([c.s2,c.e2], 1))
+    return out|(dict(size=size) if lengths else {}),float(off.max())
+
+# %% ../../nbs/memory/table.ipynb #b1f50789
 def encoded(
-    x:np.ndarray, # Vectors of length 1 `[N, D]`, float32
+    x:np.ndarray, # Vectors `[N, D]`, float32
     axes:np.ndarray, # As `new_axes` makes them `[D, D]`
-    worth:np.ndarray # What a whole number of a head is worth `[h]`
-)->dict: # Arrays of N rows, by names
+    h:int, # Numbers of a head
+    levels:str='nonary', # One of `TOPS`
+    lengths:bool=False # Are they of any length, which is kept? Else they are of length 1
+)->tuple: # Columns by names, arrays of N rows; how far a head is off at most
     "Columns of vectors"
-    z = x.astype(np.float64)@axes.T
-    h = len(worth)
-    y = np.zeros((len(x),z.shape[1]-h+(z.shape[1]-h)%2))
-    y[:,:z.shape[1]-h] = z[:,h:]
-    c = encode_rows(y)
-    heads,eh = _head(z[:,:h], worth)
-    n = np.sqrt((c.digit.astype(np.float64)**2).sum(1))
-    inv = np.divide(1, n, out=np.zeros_like(n), where=n>0).astype(np.float32)
-    per = np.stack([c.s,c.e,inv,c.size,eh], 1)
-    digits,low = two_a_byte(c.digit),two_a_byte(c.low)
-    return dict(x=x, digits=digits, low=low, heads=heads, per=per, per2=np.stack([c.s2,c.e2], 1))
+    parts = [_encoded(x[i:i+512], axes, h, levels, lengths) for i in range(0, len(x), 512)]
+    cols = {k:np.concatenate([p[0][k] for p in parts]) for k in parts[0][0]}
+    return dict(cols, x=x),max(p[1] for p in parts)
 
 # %% ../../nbs/memory/table.ipynb #928af983
+SIDE = 'digits','heads','per' # lie side by side, `[N/32, width, 32]`
+
+def moves(
+    n:int, # Rows that there are
+    at:np.ndarray # Rising places, of those that go
+)->tuple: # Places where holes are, and those of the rows that come into them
+    "How rows at places go: the last ones come into the holes"
+    keep = n-len(at)
+    return at[at<keep],np.setdiff1d(np.arange(keep, n), at)
+
+def _aligned(shape, dtype): # zeros from a multiple of 64 bytes on: a read of 64 bytes is one of a line of the cache
+    size = int(np.prod(shape))*dtype.itemsize
+    raw = np.zeros(size+64, np.uint8)
+    o = -raw.ctypes.data%64
+    return raw[o:o+size].view(dtype).reshape(shape)
+
+def _grown(old, like, n, side): # with room for n rows like those; what is not written to yet takes no memory
+    new = _aligned((-(-n//32),like.shape[1],32), like.dtype) if side else np.zeros((n,*like.shape[1:]), like.dtype)
+    if old is not None: new[:len(old)] = old
+    return new
+
+# %% ../../nbs/memory/table.ipynb #f481a1b4
 class Table:
-    "Columns that grow, and lose rows by a swap with the last one; some also lie 32 side by side"
-    def __init__(self): self.n,self.rows,self.planes,self.heads,self.per = 0,{},None,None,None
+    "Columns that grow, and lose rows by a swap with the last ones"
+    def __init__(self): self.n,self.cols = 0,{}
 
     def add(self, new):
+        "Rows, by the names of columns; those of a first call may be kept as they are"
         n,m = self.n,len(new['x'])
-        if not self.rows: self.rows = {k:np.zeros((0,*v.shape[1:]), v.dtype) for k,v in new.items()}
-        if n+m>len(self.rows['x']):
-            room = -(-max(n+m, 2*n*(n>0))//32)*32
-            more = {k:np.zeros((room-n,*v.shape[1:]), v.dtype) for k,v in self.rows.items()}
-            self.rows = {k:np.concatenate([v[:n],more[k]]) for k,v in self.rows.items()}
-        for k,v in new.items(): self.rows[k][n:n+m] = v
+        for k,v in new.items():
+            old,side,at = self.cols.get(k),k in SIDE,np.arange(n, n+m)
+            if old is None and not side:
+                self.cols[k] = np.ascontiguousarray(v)
+                continue
+            if old is None or len(old)*(32 if side else 1)<n+m:
+                old = self.cols[k] = _grown(old, v, max(n+m, n+n//2), side)
+            if side: old[at//32,:,at%32] = v
+            else: old[n:n+m] = v
         self.n = n+m
-        self.planes = None
 
     def remove(self, at):
-        "Rows at rising places; the last ones come into the holes"
-        keep = self.n-len(at)
-        holes = at[at<keep]
-        tail = np.setdiff1d(np.arange(keep, self.n), at)
-        for v in self.rows.values(): v[holes] = v[tail]
-        self.n,self.planes = keep,None
+        "Rows at rising places"
+        holes,tail = moves(self.n, at)
+        for k,v in self.cols.items():
+            if k in SIDE: v[holes//32,:,holes%32] = v[tail//32,:,tail%32]
+            else: v[holes] = v[tail]
+        self.n -= len(at)
 
-    def laid(self):
-        "Side by side, as the kernel reads them"
-        if self.planes is None:
-            n = -(-max(self.n, 1)//32)*32
-            cut = {k:np.array(self.rows[k][:n]) for k in ('digits','heads','per')}
-            for v in cut.values(): v[self.n:] = 0
-            self.planes,self.heads = _lanes(cut['digits']),_lanes(cut['heads'])
-            self.per = np.ascontiguousarray(cut['per'].T)
-        return self.planes,self.heads,self.per
+    def side(self, k): return self.cols[k][:-(-self.n//32)] # of groups of 32 that there are
+    def rows(self, k, at): return self.cols[k][at//32,:,at%32] if k in SIDE else self.cols[k][at]
