@@ -326,7 +326,7 @@ def test_a_gate_is_lowered_by_arousal():
     assert not Gate().passes('open it', .99) and Gate(least=0).passes('open it', .99) and not Gate().passes('x'*9+' '*9, 1.)
     for bad in dict(arousal=-.1), dict(arousal=1.1), dict(arousal=float('nan')):
         with pytest.raises(CheckError): Gate().bar(**bad)
-    for bad in dict(base=2), dict(sensitivity=-1), dict(least=-1):
+    for bad in dict(base=-2), dict(sensitivity=-1), dict(least=-1), dict(lead=-1.), dict(base='.6'):
         with pytest.raises(CheckError): Gate(**bad)
 
 
@@ -342,6 +342,19 @@ def test_a_near_question_is_a_hit_and_a_far_one_goes_to_the_tool(store):
     d = loop('read the file in the shop')
     assert not d.hit and a.score<d.score<.9 and len(store)==3
     assert loop('write to the file, read and open it', arousal=1.).hit and not loop('write to the file, read and open it').hit
+
+
+def test_a_lead_is_over_the_next_that_says_something_else(store):
+    texts = 'open the file and read it', 'read and open a file', 'open and read the book'
+    store.add([*texts], [b'one',b'one',b'two'], by_words(texts))
+    loop,q = Loop(store, by_words, Tool(), Gate(1.1, lead=1.)),'file: how to read, how to open?'
+    a,b = loop(q, 1.),by_words([q])[0]
+    cos = sorted(((x@b)/np.sqrt(x@x*(b@b)) for x in by_words(texts)), reverse=True)
+    assert a.hit and abs(a.score-(2*cos[0]-cos[2]))<1e-6 and cos[0]-cos[1]<1e-6
+    equal = loop('how do I open and read it')
+    assert a.answer==b'one' and not equal.hit and abs(equal.score-np.sqrt(2/3))<1e-6 # as near to all: none is meant
+    store.remove([texts[2],equal.name])
+    assert abs(loop(q, .9).score-cos[0])<1e-6 # nothing else to be ahead of
 
 
 def test_its_own_words_are_a_hit_whatever_the_bar(store):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-BARS = np.arange(.3, .96, .025).round(3)
+BARS = np.arange(.4, 1.21, .025).round(3)
 ASKED = .5,.7,.8,.9
+LEADS = 0.,1.
 
 
 def tasks():
@@ -33,12 +34,12 @@ def halves(n, seed):
 
 
 def nearest(x, q, known):
-    "Cosine of what is nearest, and whether that is the answer; a question without a direction is near nothing"
+    "Cosines of the two that are nearest, and whether the first is the answer; a question without a direction is near nothing"
     from quarantion.memory.index import Index
     there,asks = np.flatnonzero(known&np.abs(x).max(1).astype(bool)),np.abs(q).max(1)>0
-    ix,score,right = Index(x[there], there),np.zeros(len(q)),np.zeros(len(q), bool)
-    hit = ix.search(q[asks], 1)
-    score[asks],right[asks] = hit.scores[:,0],hit.ids[:,0]==np.flatnonzero(asks)
+    ix,score,right = Index(x[there], there),np.zeros((len(q),2)),np.zeros(len(q), bool)
+    hit = ix.search(q[asks], 2)
+    score[asks],right[asks] = hit.scores,hit.ids[:,0]==np.flatnonzero(asks)
     return score,right
 
 
@@ -50,7 +51,7 @@ def spread(rows): # mean and standard deviation of each column; None where a see
 def loop(seeds=5):
     from quarantion.checks import CheckError
     from quarantion.memory.embed import fit_lsa
-    from quarantion.memory.loop import fit_gate, judge_bar
+    from quarantion.memory.loop import Gate, fit_gate, judge_bar
     from quarantion.memory.minilm import MiniLM
     asked = tasks()
     texts = sorted({t for pair in asked.values() for half in pair for t in half}, key=len)
@@ -59,22 +60,23 @@ def loop(seeds=5):
     rows,curves = [],{}
     for kind,(questions,answers) in asked.items():
         for name in ['LSA']+['MiniLM']*bool(net):
-            found,line,top = {p:[] for p in ASKED},[],[]
+            found,line,top = {(l,p):[] for l in LEADS for p in ASKED},[],[]
             for seed in range(seeds):
                 known,held = halves(len(questions), seed)
                 if name=='LSA': by = fit_lsa([a for a,k in zip(answers, known) if k], seed=seed)
                 else: by = lambda strings: np.stack([net[s] for s in strings])
-                score,right = nearest(by(answers), by(questions), known)
+                cosines,right = nearest(by(answers), by(questions), known)
                 top.append(right[known].mean())
-                judged = lambda bar: judge_bar(float(bar), score[held], right[held], known[held])[:4]
-                line.append([judged(b) for b in BARS])
-                for p in ASKED:
+                for lead,p in found:
+                    score = Gate(lead=lead).score(*cosines.T)
+                    judged = lambda bar: judge_bar(float(bar), score[held], right[held], known[held])[:4]
+                    if (lead,p)==(LEADS[-1],ASKED[0]): line.append([judged(b) for b in BARS])
                     try: bar = fit_gate(score[~held], right[~held], p).base
                     except CheckError: continue
-                    found[p].append((bar,*judged(bar)))
+                    found[lead,p].append((bar,*judged(bar)))
             keys = 'bar','precision','recall','miss_precision','miss_recall'
-            for p,f in found.items():
-                rows.append(dict(kind=kind, embedder=name, asked=p, top=float(np.mean(top)), reached=len(f),
+            for (lead,p),f in found.items():
+                rows.append(dict(kind=kind, embedder=name, lead=lead, asked=p, top=float(np.mean(top)), reached=len(f),
                                  **dict(zip(keys, spread(f) if f else [None]*5))))
                 print(rows[-1])
             line = np.array(line, float)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Gate', 'fit_gate', 'Judged', 'judge_bar', 'Reply', 'Loop']
 
-# %% ../../nbs/memory/loop.ipynb #d091705c
+# %% ../../nbs/memory/loop.ipynb #fbd476e4
 from dataclasses import dataclass
 from typing import NamedTuple
 import numpy as np
@@ -13,32 +13,40 @@ from ..checks import as_array, check_array, check_finite, check_range, fail, sho
 from .blocks import Store
 from .library import check_question
 
-# %% ../../nbs/memory/loop.ipynb #939d2db8
-_LOW,_HIGH = .1,.95 # of a bar, as long as `base` is not above
+# %% ../../nbs/memory/loop.ipynb #513af0b7
+_LOW,_HIGH,_MOST = .1,.95,99. # of a bar, as long as `base` is not above; and of a base
 
 @dataclass(frozen=True)
 class Gate:
     "How near is near enough"
-    base:float=.6 # Cosine that is enough, at rest
+    base:float=.6 # Score that is enough, at rest
     sensitivity:float=.3 # What full arousal takes off it
     least:int=10 # Letters of a question that can be near another
+    lead:float=0. # What being ahead of the next one counts, beside the cosine
 
     def __post_init__(self):
-        check_range(self.base, -1, 1.001, 'base')
-        check_range([self.sensitivity,self.least], 0, name='sensitivity, least')
+        check_range(self.base, -1, _MOST, 'base')
+        check_range([self.sensitivity,self.least,self.lead], 0, name='sensitivity, least, lead')
 
     @typed
     def bar(self,
         arousal:float=0. # 0 (at rest) to 1
     )->float:
-        "The cosine that is enough; raises `CheckError`"
+        "The score that is enough; raises `CheckError`"
         check_range(arousal, 0, 1, 'arousal')
         return float(np.clip(self.base-self.sensitivity*arousal, _LOW, max(_HIGH, self.base)))
+
+    def score(self,
+        first, # Cosine of what is nearest, or an array of them
+        second # That of the next one that says something else
+    ):
+        "How near the first is, and how far ahead"
+        return first+self.lead*(first-second)
 
     @typed
     def passes(self,
         question:str, # Its text
-        score:float, # Cosine of what is nearest
+        score:float, # Of what is nearest
         arousal:float=0. # 0 to 1
     )->bool:
         "Is it near enough?"
@@ -46,7 +54,7 @@ class Gate:
 
 Gate.__init__ = typed(Gate.__init__)
 
-# %% ../../nbs/memory/loop.ipynb #cc9a61e5
+# %% ../../nbs/memory/loop.ipynb #4c3669c9
 def _surely(right, n): # lower end of Wilson's interval of two standard errors
     p = right/n
     return (p+2/n-2*np.sqrt(p*(1-p)/n+1/n**2))/(1+4/n)
@@ -61,9 +69,10 @@ def _asked(scores, **others): # as arrays of one length; raises `CheckError`
 
 @typed
 def fit_gate(
-    scores, # Cosine of what is nearest to each question `[N]`
+    scores, # Of what is nearest to each question `[N]`, as `Gate.score` has them
     right, # Is it the answer? `[N]`, bool
-    precision:float=.9 # Share of right answers among those that pass, in (0, 1)
+    precision:float=.9, # Share of right answers among those that pass, in (0, 1]
+    lead:float=0. # That of these scores
 )->Gate:
     "The lowest bar that keeps to a precision; raises `CheckError` where none does"
     check_range(precision, 0, 1, 'precision', above=True)
@@ -75,9 +84,9 @@ def fit_gate(
     if not len(kept):
         found = f'{sure[last].max():.3f} at best, of {len(by)} questions'
         fail('`precision`', 'fit_gate', f'one that some bar surely has, such as {precision}', found)
-    return Gate(float(scores[by][kept[-1]]))
+    return Gate(float(scores[by][kept[-1]]), lead=lead)
 
-# %% ../../nbs/memory/loop.ipynb #0cefba47
+# %% ../../nbs/memory/loop.ipynb #41fac675
 class Judged(NamedTuple):
     "What a bar does with questions; NaN for a share of none"
     precision:float # Of the answers that it gives, those that are right
@@ -90,8 +99,8 @@ def _share(a, of): return float(a.sum()/of.sum()) if of.any() else float('nan')
 
 @typed
 def judge_bar(
-    bar:float, # Cosine that is enough
-    scores, # Cosine of what is nearest to each question `[N]`
+    bar:float, # Score that is enough
+    scores, # Of what is nearest to each question `[N]`
     right, # Is it the answer? `[N]`, bool
     known # Is the answer in the store? `[N]`, bool
 )->Judged:
@@ -103,19 +112,19 @@ def judge_bar(
     return Judged(_share(passed&right, passed), _share(passed&right, known), _share(~passed&~known, ~passed),
                   _share(~passed&~known, ~known), len(scores))
 
-# %% ../../nbs/memory/loop.ipynb #f6fd692c
+# %% ../../nbs/memory/loop.ipynb #b8894974
 class Reply(NamedTuple):
     "An answer, and where it came from"
     answer:bytes # Of the store, or of the tool; its text in UTF-8
     hit:bool # Was it in the store?
-    score:float # Cosine of what was nearest; 0 where nothing was compared
+    score:float # Of what was nearest, by the gate; 0 where nothing was compared
     bar:float # That it had to reach
     name:str # The question that has this answer in the store; '' if it was not kept
 
     @property
     def text(self): return self.answer.decode('utf-8')
 
-# %% ../../nbs/memory/loop.ipynb #181381cb
+# %% ../../nbs/memory/loop.ipynb #744cc911
 def _vector(embed, question, dims):
     "Of one question; raises `CheckError`"
     try: x = as_array(embed([question]), 'vector')
@@ -130,6 +139,11 @@ def _check_same(embed, store):
     if digest and store.identity and digest!=store.identity:
         fail('embedder', 'Loop', f'the one of this store, {shown(store.identity)}', shown(digest))
 
+_LOOK = 8 # items, of which the first and the next that says something else count
+
+def _next(near): # its cosine; without any, nothing is ahead
+    return next((s for s,p in zip(near.scores, near.payloads) if p!=near.payloads[0]), near.scores[0])
+
 def _told(tool, question):
     "Bytes that the tool returns; raises `CheckError`"
     try: said = tool(question)
@@ -139,7 +153,7 @@ def _told(tool, question):
     except UnicodeError as e: fail('tool', 'Loop', 'text that UTF-8 can hold', str(e))
     fail('tool', 'Loop', 'bytes or text', type(said).__name__)
 
-# %% ../../nbs/memory/loop.ipynb #7518723f
+# %% ../../nbs/memory/loop.ipynb #649c60e7
 class Loop:
     "Questions to answers, of a store or of a tool; a callable"
     @typed
@@ -165,8 +179,8 @@ class Loop:
         if question in store: return Reply(store[question], True, 1., bar, question)
         x = _vector(self.embed, question, store.dims)
         if x.any() and len(store):
-            near = store.search(x[0], 1)
-            score = float(near.scores[0])
+            near = store.search(x[0], min(_LOOK, len(store)))
+            score = float(self.gate.score(near.scores[0], _next(near)))
             if self.gate.passes(question, score, arousal):
                 return Reply(near.payloads[0], True, score, bar, near.names[0])
         said = _told(self.tool, question)
