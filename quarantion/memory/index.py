@@ -52,9 +52,9 @@ class _Names:
     def places(self, ids): # rising; raises `CheckError` for a name that is not there
         ids = as_array(ids, 'ids')
         if ids.dtype.kind not in 'iu' and ids.size: fail('`ids`', 'Index', 'whole numbers', ids.dtype)
-        lost = np.setdiff1d(ids, self.all)
-        if len(lost): fail('`ids`', 'Index', 'names that are there', int(lost[0]))
-        return np.flatnonzero(np.isin(self.all, ids))
+        at = np.flatnonzero(np.isin(self.all, ids))
+        if len(at)==len(own := np.unique(ids)): return at
+        fail('`ids`', 'Index', 'names that are there', int(np.setdiff1d(own, self.all[at])[0]))
 
     def remove(self, at):
         holes,tail = moves(self.n, at)
