@@ -10,6 +10,8 @@ Accuracies: each policy and seed is one `quarantion run`.
     python tools/measure.py search                    # how high answers stand, by words, LSA, MiniLM (extra text), both
     python tools/measure.py shells                    # ways to fill shells, and what tiers find, by MiniLM (extra text)
     python tools/measure.py resonance                 # buckets and waves as memory, on docstrings; --from NPY: MiniLM's vectors
+    python tools/measure.py loop                      # the bar of memory.loop on questions held out, 5 seeds (tools/store.py)
+    python tools/measure.py store                     # rows of a file in several orders, and what a transaction costs
     python tools/measure.py tutorials                 # how long each tutorial runs, on two threads
     python tools/measure.py bench                     # every benchmark, or those named after it
     python tools/measure.py break-even                # the constants by which the runtime chooses, into its notebook
@@ -867,7 +869,7 @@ def frontier(a, path):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
-                                    'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance'])
+                                    'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'loop', 'store'])
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')
@@ -896,6 +898,9 @@ def main():
     if a.name=='search': return search(a.out or MEASURED/'search.json')
     if a.name=='shells': return shells(a.seeds, a.out or MEASURED/'shells.json')
     if a.name=='resonance': return resonance(a.out or MEASURED/'resonance.json', a.from_)
+    if a.name in ('loop','store'):
+        import store
+        return put(a.out or MEASURED/f'{a.name}.json', getattr(store, a.name)()|dict(machine=f'{cpu()}, {os.cpu_count()} cores'))
     if a.name=='where': return where_it_runs(a.out or MEASURED/'where.json')
     if a.name=='tutorials': return tutorials(a.out or MEASURED/'tutorials.json')
     if a.name=='bench': return bench(more, a.out or MEASURED/'bench.json')
