@@ -731,7 +731,7 @@ def child(code, isa): return subprocess.run([sys.executable, '-c', code], captur
 
 
 @pytest.mark.parametrize('level', levels_of('scan'))
-def test_codes_of_any_size(level):
+def test_scan_digits_and_scan_bytes_of_any_size(level):
     "Sums that end anywhere in what 16 bits hold, more questions than go together, several blocks of vectors: as numpy has them"
     for i in range(60):
         rng = np.random.default_rng(i)
