@@ -10,7 +10,7 @@ import cython
 import numpy as np
 from cython.parallel import prange
 from ..checks import fail
-from .parts.dots import form_question, form_size, pieces, thirty_two
+from .parts.dots import form_question, new_forms, pieces, thirty_two
 from .parts.shapes import Held, check_apart, check_between, check_length, held1, held2, held3
 
 # %% ../../nbs/kernels/scan.ipynb #202c77ea
@@ -39,7 +39,7 @@ def _scan(
     h: cython.Py_ssize_t = 4 if every else 2
     step = 1+2048//(planes.shape[1]+1) # vectors of 256 KiB
     B: cython.Py_ssize_t = q.shape[0] if q.shape[0]<64 else 64
-    form: cython.short[:, ::1] = np.empty((B,form_size(planes.shape[1], h)), np.int16)
+    form: cython.short[:, ::1] = new_forms(B, planes.shape[1], h)
     less: cython.int[::1] = np.empty(B, np.int32)
     for b in range(0, q.shape[0], 64):
         to: cython.int[:, ::1] = out[b:b+64]
