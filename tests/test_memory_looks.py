@@ -219,7 +219,7 @@ def test_words_of_strangers_stay_words():
     w.close()
 
 
-@pytest.mark.parametrize('given,why', [(dict(source=3), 'a Library, or an Index'), (dict(source=Index(np.eye(4)), texts=['a']), 'one for each name'),
+@pytest.mark.parametrize('given,why', [(dict(source=3), 'a Library, or an Index'), (dict(source=Index(np.eye(4)), texts=['a']), 'with one for each name'),
     (dict(source=Index(np.eye(4)), embedder=3), 'a function of a list of strings')])
 def test_sources_refused(given, why):
     with pytest.raises(CheckError, match=why): SearchExplorer(**given)
