@@ -17,7 +17,7 @@ ROOT = Path(kernels.__file__).parent
 NAMES = sorted(p.stem for p in ROOT.glob('[!_]*.py') if p.stem!='isa')
 LEVELS = kernels.available()
 FOLDERS = {'baseline':ROOT, 'x86-64-v3':ROOT/'_x86_64_v3', 'x86-64-v4':ROOT/'_x86_64_v4', 'x86-64-v4-vnni':ROOT/'_x86_64_v4_vnni'}
-VNNI = {'scan'} # kernels that are compiled for that level
+VNNI = {n for n in NAMES if 'from .parts.dots import' in (ROOT/f'{n}.py').read_text('utf8')} # kernels that are compiled for that level
 
 
 def levels_of(name): return [l for l in LEVELS if l!='x86-64-v4-vnni' or name in VNNI]
@@ -728,6 +728,16 @@ def test_leaks_of_the_fused_loop(level):
 
 
 def child(code, isa): return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env={**os.environ, 'QUARANTION_ISA':isa})
+
+
+@pytest.mark.parametrize('level', levels_of('scan'))
+def test_codes_of_any_size(level):
+    "Sums that end anywhere in what 16 bits hold, more questions than go together, several blocks of vectors: as numpy has them"
+    for i in range(60):
+        rng = np.random.default_rng(i)
+        option = [(1,1),(4,4),(8,7),(15,15),(128,127)][i%5]
+        run_scan(load('scan', level), rng, i%4, [1,3,0,70][i//5%4], int(rng.integers(0, 70)), 1+i%3, *option, (i%7==0)-(i%7==1))
+    for option in (4,4,0),(128,127,0): run_scan(load('scan', level), np.random.default_rng(0), 40, 2, 130, 2, *option)
 
 
 @pytest.mark.parametrize('level', LEVELS)

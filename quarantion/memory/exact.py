@@ -162,6 +162,7 @@ class _Coded:
         return cols
 
     def remove(self, at): self.table.remove(at) # rising places
+    def vectors(self, at): return self.table.rows('x', at) # at places `[n, D]`
 
 # %% ../../nbs/memory/exact.ipynb #2afd8702
 _BATCH = 8 # questions that are compared with a code while it is at hand
