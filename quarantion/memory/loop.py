@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Gate', 'fit_gate', 'Judged', 'judge_bar', 'Reply', 'Loop']
 
-# %% ../../nbs/memory/loop.ipynb #fbd476e4
+# %% ../../nbs/memory/loop.ipynb #e85e0564
 from dataclasses import dataclass
 from typing import NamedTuple
 import numpy as np
@@ -13,8 +13,8 @@ from ..checks import as_array, check_array, check_finite, check_range, fail, sho
 from .blocks import Store
 from .library import check_question
 
-# %% ../../nbs/memory/loop.ipynb #513af0b7
-_LOW,_HIGH,_MOST = .1,.95,99. # of a bar, as long as `base` is not above; and of a base
+# %% ../../nbs/memory/loop.ipynb #dc1cd682
+_LOW,_HIGH = .1,.95 # of a bar, as long as `base` is not above
 
 @dataclass(frozen=True)
 class Gate:
@@ -25,8 +25,7 @@ class Gate:
     lead:float=0. # What being ahead of the next one counts, beside the cosine
 
     def __post_init__(self):
-        check_range(self.base, -1, _MOST, 'base')
-        check_range([self.sensitivity,self.least,self.lead], 0, name='sensitivity, least, lead')
+        check_range([self.base+1,self.sensitivity,self.least,self.lead], 0, name='base+1, sensitivity, least, lead')
 
     @typed
     def bar(self,
@@ -36,11 +35,7 @@ class Gate:
         check_range(arousal, 0, 1, 'arousal')
         return float(np.clip(self.base-self.sensitivity*arousal, _LOW, max(_HIGH, self.base)))
 
-    def score(self,
-        first, # Cosine of what is nearest, or an array of them
-        second # That of the next one that says something else
-    ):
-        "How near the first is, and how far ahead"
+    def score(self, first, second): # cosines of the nearest, and of the next that says something else
         return first+self.lead*(first-second)
 
     @typed
@@ -54,7 +49,7 @@ class Gate:
 
 Gate.__init__ = typed(Gate.__init__)
 
-# %% ../../nbs/memory/loop.ipynb #4c3669c9
+# %% ../../nbs/memory/loop.ipynb #ea8b6a2d
 def _surely(right, n): # lower end of Wilson's interval of two standard errors
     p = right/n
     return (p+2/n-2*np.sqrt(p*(1-p)/n+1/n**2))/(1+4/n)
@@ -64,7 +59,8 @@ def _asked(scores, **others): # as arrays of one length; raises `CheckError`
     others = {k:as_array(v, k) for k,v in others.items()}
     for k,v in others.items():
         if v.shape!=scores.shape or v.dtype!=bool:
-            fail(f'`{k}`', expected=f'True or False for each of {scores.size} scores', found=f'{v.dtype} of shape {v.shape}')
+            want = f'True or False for each of {scores.size} scores'
+            fail(f'`{k}`', expected=want, found=f'{v.dtype} of shape {v.shape}')
     return scores,*others.values()
 
 @typed
@@ -86,7 +82,7 @@ def fit_gate(
         fail('`precision`', 'fit_gate', f'one that some bar surely has, such as {precision}', found)
     return Gate(float(scores[by][kept[-1]]), lead=lead)
 
-# %% ../../nbs/memory/loop.ipynb #41fac675
+# %% ../../nbs/memory/loop.ipynb #6affff45
 class Judged(NamedTuple):
     "What a bar does with questions; NaN for a share of none"
     precision:float # Of the answers that it gives, those that are right
@@ -112,7 +108,7 @@ def judge_bar(
     return Judged(_share(passed&right, passed), _share(passed&right, known), _share(~passed&~known, ~passed),
                   _share(~passed&~known, ~known), len(scores))
 
-# %% ../../nbs/memory/loop.ipynb #b8894974
+# %% ../../nbs/memory/loop.ipynb #914e3147
 class Reply(NamedTuple):
     "An answer, and where it came from"
     answer:bytes # Of the store, or of the tool; its text in UTF-8
@@ -124,7 +120,7 @@ class Reply(NamedTuple):
     @property
     def text(self): return self.answer.decode('utf-8')
 
-# %% ../../nbs/memory/loop.ipynb #744cc911
+# %% ../../nbs/memory/loop.ipynb #592897e0
 def _vector(embed, question, dims):
     "Of one question; raises `CheckError`"
     try: x = as_array(embed([question]), 'vector')
@@ -133,8 +129,10 @@ def _vector(embed, question, dims):
         fail('embedder', 'Loop', f'one of width {dims}, as the store has', f'{x.dtype} of shape {list(x.shape)}')
     return check_finite(x, 'vector', 'embedder')
 
-def _check_same(embed, store):
-    "Raises `CheckError` where an embedder and a store say that they belong to others"
+def _check_parts(embed, tool, store):
+    "Raises `CheckError` for what cannot be called, and where an embedder and a store say that they belong to others"
+    for k,f in (('embed',embed), ('tool',tool)):
+        if not callable(f): fail(f'`{k}`', 'Loop', 'a callable', type(f).__name__)
     digest = getattr(embed, 'digest', None)
     if digest and store.identity and digest!=store.identity:
         fail('embedder', 'Loop', f'the one of this store, {shown(store.identity)}', shown(digest))
@@ -153,7 +151,7 @@ def _told(tool, question):
     except UnicodeError as e: fail('tool', 'Loop', 'text that UTF-8 can hold', str(e))
     fail('tool', 'Loop', 'bytes or text', type(said).__name__)
 
-# %% ../../nbs/memory/loop.ipynb #649c60e7
+# %% ../../nbs/memory/loop.ipynb #a3775815
 class Loop:
     "Questions to answers, of a store or of a tool; a callable"
     @typed
@@ -163,9 +161,7 @@ class Loop:
         tool, # Callable: a question to its answer, text or bytes
         gate:Gate=Gate() # How near is near enough; `fit_gate` finds it
     ):
-        for k,f in (('embed',embed), ('tool',tool)):
-            if not callable(f): fail(f'`{k}`', 'Loop', 'a callable', type(f).__name__)
-        _check_same(embed, store)
+        _check_parts(embed, tool, store)
         self.store,self.embed,self.tool,self.gate = store,embed,tool,gate
 
     @typed
