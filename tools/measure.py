@@ -8,6 +8,10 @@ Accuracies: each policy and seed is one `quarantion run`.
     python tools/measure.py nir                       # which simulators run which programs as graphs of NIR
     python tools/measure.py where                     # every way out of the house, by policy and reset (tools/where.py)
     python tools/measure.py search                    # how high answers stand, by words, LSA, MiniLM (extra text), both
+    python tools/measure.py shells                    # ways to fill shells, and what tiers find, by MiniLM (extra text)
+    python tools/measure.py resonance                 # buckets and waves as memory, on docstrings; --from NPY: MiniLM's vectors
+    python tools/measure.py loop                      # the bar of memory.loop on questions held out, 5 seeds (tools/store.py)
+    python tools/measure.py store                     # rows of a file in several orders, and what a transaction costs
     python tools/measure.py nearest                   # neighbours beside other libraries, and what bits are worth, on one thread
         --from DIR                                    # of the vectors in its x.npy and q.npy
     python tools/measure.py tutorials                 # how long each tutorial runs, on two threads
@@ -289,6 +293,42 @@ def search(path, seed=0):
     for n,f in found.items(): print(f'{f.mrr:.3f} {f.first10:.1%} {n}')
     put(path, dict(command='python tools/measure.py search', python=platform.python_version(), texts=len(task.documents),
                    questions=len(task.answers[asked]), seed=seed, times=search_times(), rows={n:f._asdict() for n,f in found.items()}))
+
+
+def shells(seeds, path, texts=4000):
+    "Ways to fill shells, and what tiers find, of embeddings that MiniLM (extra text) makes of Python's docstrings"
+    import numpy as np
+    from quarantion.bench.shells import bench_shells, time_shells
+    from quarantion.memory.corpus import read_corpus
+    from quarantion.memory.minilm import MiniLM
+    all = list(dict.fromkeys(read_corpus('python').texts))
+    some = [all[i] for i in np.sort(np.random.default_rng(0).permutation(len(all))[:texts])]
+    x = MiniLM(unit=False)(some)
+    rows = bench_shells(x, [len(t) for t in some], seeds)
+    put(path, dict(command='python tools/measure.py shells', python=platform.python_version(), texts=len(x), seeds=seeds, n=2000,
+                   machine=f'{cpu()}, {os.cpu_count()} cores', times=time_shells(x[200:], x[:200]), **rows))
+
+
+def resonance(path, vectors=None):
+    "Vectors of Python's docstrings, by MiniLM (those of a file, if they were made before) and by LSA"
+    import numpy as np
+    from quarantion.bench.measure import machine
+    from quarantion.bench.resonance import bars, hashing, remembered
+    from quarantion.memory.corpus import read_corpus
+    from quarantion.memory.embed import fit_lsa
+    from quarantion.memory.minilm import MiniLM
+    texts = list(dict.fromkeys(read_corpus('python').texts))
+    lsa = fit_lsa(texts)(texts)
+    sets = {'MiniLM':np.load(vectors) if vectors else MiniLM(most=64)(texts), 'LSA':lsa[np.abs(lsa).max(1)>0]}
+    out = dict(command='python tools/measure.py resonance'+' --from NPY'*bool(vectors), machine=machine(), python=platform.python_version(), hashing=[])
+    for name,x in sets.items():
+        x = sets[name] = x[np.random.default_rng(0).permutation(len(x))]
+        about = f'{name}, {len(x)-300:,} docstrings, {x.shape[1]} numbers each, 300 other docstrings as questions'
+        out['hashing'].append(dict(name=name, about=about, rows=[r._asdict() for r in hashing(x[300:], x[:300])]))
+    x = sets['MiniLM']
+    out |= dict(waves_of=f'MiniLM, docstrings, {x.shape[1]} numbers each', bars_stored=1000, bars_noise=.2,
+                waves=[r._asdict() for r in remembered(x, [100,1000,8000])], bars=bars(x, 1000))
+    put(path, out)
 
 
 INDEXES = 'faiss-cpu','hnswlib','usearch','scann','turbovec','rabitqlib','numpy'
@@ -851,7 +891,8 @@ def frontier(a, path):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
-                                    'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'nearest'])
+                                    'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'loop', 'store',
+                                    'nearest'])
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')
@@ -864,7 +905,7 @@ def main():
     f.add_argument('--data-dir', default='', help='with the files of MNIST')
     f.add_argument('--device', default='cpu')
     f.add_argument('--save', type=Path, help='folder: train only; gpu: also keep the codes of mnist')
-    f.add_argument('--from', dest='from_', type=Path, help='folder: what was trained; gpu: prove mnist; nearest: vectors')
+    f.add_argument('--from', dest='from_', type=Path, help='folder: what was trained; gpu: prove mnist; nearest: vectors; resonance: a file')
     a,more = p.parse_known_args()
     more = [m for m in more if m!='--']
     if a.name=='break-even': return break_even(MEASURED.parent/'runtime'/'products.ipynb')
@@ -879,6 +920,11 @@ def main():
     if a.name=='nir': return nir(a.out or MEASURED/'nir.json')
     if a.name=='nearest': return nearest(a, a.out or MEASURED/'nearest.json')
     if a.name=='search': return search(a.out or MEASURED/'search.json')
+    if a.name=='shells': return shells(a.seeds, a.out or MEASURED/'shells.json')
+    if a.name=='resonance': return resonance(a.out or MEASURED/'resonance.json', a.from_)
+    if a.name in ('loop','store'):
+        import store
+        return put(a.out or MEASURED/f'{a.name}.json', getattr(store, a.name)()|dict(machine=f'{cpu()}, {os.cpu_count()} cores'))
     if a.name=='where': return where_it_runs(a.out or MEASURED/'where.json')
     if a.name=='tutorials': return tutorials(a.out or MEASURED/'tutorials.json')
     if a.name=='bench': return bench(more, a.out or MEASURED/'bench.json')

@@ -5,16 +5,17 @@
 # %% auto #0
 __all__ = ['Seen', 'see_bounds', 'plot_proof', 'plot_frontier']
 
-# %% ../../nbs/inspect/nearest.ipynb #471389da
+# %% ../../nbs/inspect/nearest.ipynb #9f778333
 import numpy as np
 from typing import NamedTuple
 from ..checks import as_array, check_range, fail, typed
 from ..memory.codes import unit_rows
 from ..kernels.scan import low_digits
 from ..memory.exact import ask, read_all, read_digits
+from ..memory.index import Index
 from ..paper import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, ink, label_axes, style_axes
 
-# %% ../../nbs/inspect/nearest.ipynb #ee67c891
+# %% ../../nbs/inspect/nearest.ipynb #c2338d18
 class Seen(NamedTuple):
     "What a search knows of all vectors, the largest bound first"
     ids:np.ndarray # Names `[N]`
@@ -29,7 +30,7 @@ class Seen(NamedTuple):
     @property
     def left(self): return float(self.most[self.twice:].max(initial=-np.inf)) # the largest bound of all others
 
-# %% ../../nbs/inspect/nearest.ipynb #6c1c561c
+# %% ../../nbs/inspect/nearest.ipynb #7addb58f
 def question_of(ix, q): # `[D]`, float64, of length 1 where cosines count; raises `CheckError`
     q = as_array(q, 'q')
     if q.ndim!=1: fail('`q`', expected='one question [D]', found=f'shape {list(q.shape)}')
@@ -41,12 +42,14 @@ def _first(ix, q): # the question as kernels have it, products of digits, and wh
     dots = read_digits(p.table, a.ints[None], p.levels)[0]
     return a,dots,*read_all(p.table, a, dots),p.table.cols['size'][:len(ix)]*a.length if p.metric=='ip' else 1.
 
+def score_word(ix): return 'product' if ix.plan.metric=='ip' else 'cosine'
+
 def vectors_of(ix): return ix.plan.table.cols['x'][:len(ix)] # by places
 
-# %% ../../nbs/inspect/nearest.ipynb #7a0aabd7
+# %% ../../nbs/inspect/nearest.ipynb #ea8cd9ea
 @typed
 def see_bounds(
-    ix, # `Index` of the plan `exact`
+    ix:Index, # Of the plan `exact`
     q, # A question `[D]`
     k:int=10 # How many of the nearest
 )->Seen:
@@ -62,7 +65,7 @@ def see_bounds(
     score[known] = vectors_of(ix)[at[known]].astype(np.float64)@q
     return Seen(ids, at, about[at], most[at], score, found, float(hit.proof.tau[0]), twice)
 
-# %% ../../nbs/inspect/nearest.ipynb #4fe2242e
+# %% ../../nbs/inspect/nearest.ipynb #fa82a301
 def in_both(ix, q, seen): # the same, with what both digits say of those that were looked at twice
     (a,dots,about,_,size),at,t = _first(ix, question_of(ix, q)),seen.at[:seen.twice],ix.plan.table
     low,(s,e,n) = np.empty(len(at), np.int32),t.rows('per', at).T.astype(np.float64)
@@ -75,7 +78,7 @@ def in_both(ix, q, seen): # the same, with what both digits say of those that we
     return seen._replace(**{k:np.concatenate([v*size,getattr(seen, k)[seen.twice:]])
                             for k,v in (('about',both),('most',both+off))})
 
-# %% ../../nbs/inspect/nearest.ipynb #9d6b3b88
+# %% ../../nbs/inspect/nearest.ipynb #af5d1ef5
 _BARS,_COLUMNS,_DOTS = 32,240,4000 # bars that are drawn one by one; columns of a band; dots at most
 
 def _draw_bars(ax, seen, n):
@@ -97,7 +100,7 @@ def _draw_band(ax, seen, a, b, colour):
     for y,alpha in ((np.minimum.reduceat(about, at),.35),(mean,.4)):
         ax.fill_between(x, [*y,y[-1]], most, step='post', color=colour, alpha=alpha, lw=0)
 
-# %% ../../nbs/inspect/nearest.ipynb #48fd4d1a
+# %% ../../nbs/inspect/nearest.ipynb #84d558eb
 def _draw_dots(ax, seen):
     "What cosines are where they are known; those that were found are larger"
     read,found = np.flatnonzero(~np.isnan(seen.score)&~seen.found)[:_DOTS],np.flatnonzero(seen.found)
@@ -108,7 +111,8 @@ def _draw_dots(ax, seen):
     ax.plot(near+1, seen.score[near], 'o', ms=3.4, **hollow)
     ax.plot(found+1, seen.score[found], 'o', ms=6, color=BLUE, mec=ax.get_facecolor(), mew=.6, zorder=4)
 
-def name_parts(ax, found, more, tau, left): # words for dots of both kinds, the line and the band; '' where there is none
+# %% ../../nbs/inspect/nearest.ipynb #e177870a
+def name_parts(ax, found, more, tau, left): # words for dots of both kinds, line and band; '' where there is none
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
     dot = lambda **kw: Line2D([], [], ls='', marker='o', **kw)
@@ -118,7 +122,7 @@ def name_parts(ax, found, more, tau, left): # words for dots of both kinds, the 
     parts = [p for p,words in zip(looks, (found,more,tau,left)) if words and not p.set_label(words)]
     ax.legend(handles=parts, loc='upper right', frameon=False, fontsize=8.5, borderaxespad=0, labelspacing=.6)
 
-# %% ../../nbs/inspect/nearest.ipynb #998b2ec8
+# %% ../../nbs/inspect/nearest.ipynb #347b0a21
 def draw_seen(ax, seen, what='cosine'): # Vectors by rank, on a logarithmic axis
     n,b = len(seen.ids),min(len(seen.ids), _BARS)
     lit = max(b, seen.twice)
@@ -128,8 +132,9 @@ def draw_seen(ax, seen, what='cosine'): # Vectors by rank, on a logarithmic axis
     ax.axhline(seen.tau, color=RED, lw=1.2)
     _draw_dots(ax, seen)
     low,top = min(np.percentile(seen.about, 1), seen.tau),max(float(seen.most[0]), np.nanmax(seen.score))
-    named = float(seen.most[int(n**.5)])+.45*(top-low) # the bounds fall below the names of the parts
-    ax.set(xscale='log', xlim=(.72,1.12*n+.2), ylim=(low-.04*(top-low),max(top+.05*(top-low), named)))
+    tall = max(top-low, 1e-3*abs(top)+1e-300)
+    named = float(seen.most[int(n**.5)-1])+.45*tall # the bounds fall below the names of the parts
+    ax.set(xscale='log', xlim=(.72,1.12*n+.2), ylim=(low-.04*tall,max(top+.05*tall, named)))
     ticks = [10**i for i in range(10) if 10**i<n/1.6]+[n]
     ax.set_xticks(ticks, [f'{t:,}' for t in ticks])
     ax.minorticks_off()
@@ -138,10 +143,10 @@ def draw_seen(ax, seen, what='cosine'): # Vectors by rank, on a logarithmic axis
     ax.set_yticks(high, [f'{t:.4g}'.replace('-', '−').rjust(5, ' ') for t in high]) # as wide for all questions
     label_axes(ax, 'vectors, the largest bound first', f'{what}, from the estimate to the bound')
 
-# %% ../../nbs/inspect/nearest.ipynb #e7b7fea2
+# %% ../../nbs/inspect/nearest.ipynb #0f6cc38c
 @typed
 def plot_proof(
-    ix, # `Index` of the plan `exact`
+    ix:Index, # Of the plan `exact`
     q, # A question `[D]`
     k:int=10, # How many of the nearest
     ax=None # Where to draw; new axes by default
@@ -149,13 +154,14 @@ def plot_proof(
     "All vectors by what they can be at most, the line that one has to reach, and the few that cross it"
     seen = see_bounds(ix, q, k)
     ax = style_axes(ax, (7.2,4))
-    draw_seen(ax, seen, 'product' if ix.plan.metric=='ip' else 'cosine')
+    draw_seen(ax, seen, score_word(ix))
     more,n = seen.twice-int(seen.found[:seen.twice].sum()),len(seen.ids)-seen.twice
-    twice,left = f'{more:,} more that had to be looked at twice'*(more>0),f'{n:,} left out: at most {seen.left:.4f}'*(n>0)
+    twice = f'{more:,} more that had to be looked at twice'*(more>0)
+    left = f'{n:,} left out: at most {seen.left:.4f}'*(n>0)
     name_parts(ax, f'the {k:,} nearest' if k>1 else 'the nearest', twice, f'one has to reach {seen.tau:.4f}', left)
     return ax
 
-# %% ../../nbs/inspect/nearest.ipynb #5e37ae9d
+# %% ../../nbs/inspect/nearest.ipynb #c85998fe
 _OURS = 'exact','cones','resonance'
 
 def _checked(rows):
@@ -170,14 +176,18 @@ def _checked(rows):
         names.setdefault(str(r['name']), []).append((r['recall'],r['qps'],r['bytes']))
     return {n:np.array(sorted(p), float) for n,p in names.items()}
 
-def _apart(y, least): # heights of labels, moved up or down until none touch
-    y,order = np.array(y, float),np.argsort(y)
-    for _ in range(200):
-        for a,b in zip(order, order[1:]):
-            if (near := least-(y[b]-y[a]))>0: y[a],y[b] = y[a]-near/2,y[b]+near/2
-    return y
+def _apart(y, least): # heights of labels, moved as little as it takes that none touch
+    order,blocks = np.argsort(y, kind='stable'),[]
+    for v in np.asarray(y, float)[order]-least*np.arange(len(y)):
+        blocks.append((v,1))
+        while len(blocks)>1 and blocks[-2][0]>blocks[-1][0]: # in the mean of both
+            (a,m),(b,n) = blocks.pop(),blocks.pop()
+            blocks.append(((a*m+b*n)/(m+n),m+n))
+    out = np.empty(len(y))
+    out[order] = np.repeat(*zip(*blocks))+least*np.arange(len(y))
+    return out
 
-# %% ../../nbs/inspect/nearest.ipynb #b2f27115
+# %% ../../nbs/inspect/nearest.ipynb #abf2c842
 def _look(name, peers): # Ours are wide, others thin, each in an ink and a kind of line
     if name in _OURS: return dict(color=(BLUE,RED,GREEN)[_OURS.index(name)], lw=2.2, zorder=4)
     row,i = divmod(peers.index(name), 4)
@@ -197,6 +207,7 @@ def _name_sizes(ax, points): # What marks of two sizes stand for
         ax.scatter([], [], s=b/8, color=GREY, alpha=.55, lw=0, label=f'{b:,.0f} bytes a vector')
     ax.legend(loc='lower left', frameon=False, fontsize=8, handletextpad=.8, labelspacing=1)
 
+# %% ../../nbs/inspect/nearest.ipynb #e96f770b
 def _name_lines(ax, ends, looks):
     "Names beside the right edge, each with a thin line from its last point"
     low,top = np.log10(ax.get_ylim())
@@ -207,10 +218,10 @@ def _name_lines(ax, ends, looks):
                     fontsize=8.5, weight='bold' if n in _OURS else 'normal', annotation_clip=False,
                     arrowprops=dict(arrowstyle='-', color=c, lw=.5, alpha=.6, shrinkA=0, shrinkB=3))
 
-# %% ../../nbs/inspect/nearest.ipynb #86ff4777
+# %% ../../nbs/inspect/nearest.ipynb #5867ac1a
 @typed
 def plot_frontier(
-    rows, # Mappings with `name`, `recall` in [0, 1], `qps` > 0 (questions a second) and `bytes` > 0 (a vector)
+    rows:list, # Mappings with `name`, `recall` in [0, 1], `qps` > 0 (questions a second) and `bytes` > 0 (a vector)
     k:int=10, # Of how many nearest the recall is
     ax=None # Where to draw; new axes by default
 ): # The `Axes`

@@ -5,18 +5,18 @@
 # %% auto #0
 __all__ = ['BITS', 'Shown', 'see_answer', 'SearchExplorer']
 
-# %% ../../nbs/inspect/search_explorer.ipynb #e85f7a9c
+# %% ../../nbs/inspect/search_explorer.ipynb #2cc04fad
 import html
 import numpy as np
 from typing import NamedTuple
 from ..checks import check_in, fail, shown, typed
-from .nearest import Seen, draw_seen, in_both, name_parts, see_bounds, vectors_of
+from .nearest import Seen, draw_seen, in_both, name_parts, score_word, see_bounds, vectors_of
 from .widget import Inspector
 from ..memory.index import PLANS, Index
 from ..memory.library import Library
 from ..paper import BLUE, GREY, RED, bare_axes, draw_png, ink, style_axes
 
-# %% ../../nbs/inspect/search_explorer.ipynb #a4e0ae80
+# %% ../../nbs/inspect/search_explorer.ipynb #0ddd96de
 BITS = 'first digits','both digits','numbers' # What an answer is found by
 
 class Shown(NamedTuple):
@@ -26,8 +26,9 @@ class Shown(NamedTuple):
     scores:np.ndarray # What is known of their cosines `[k]`
     right:np.ndarray # Are they among the nearest? `[k]`, bool
     doubt:int # How many others may be among the nearest, for all that is known
+    proof:str='' # What another plan says of its answer
 
-# %% ../../nbs/inspect/search_explorer.ipynb #c46bfd99
+# %% ../../nbs/inspect/search_explorer.ipynb #f1c29579
 def _ranked(seen, by, n, k): # the k best of the first n by estimates, and what that leaves open
     top = np.lexsort((seen.ids[:n], -by[:n]))[:k]
     score,found = np.full(len(seen.ids), np.nan),np.zeros(len(seen.ids), bool)
@@ -35,8 +36,10 @@ def _ranked(seen, by, n, k): # the k best of the first n by estimates, and what 
     tau = float(by[top[-1]])
     return seen._replace(score=score, found=found, tau=tau, twice=int((seen.most>=tau).sum())),top
 
+# %% ../../nbs/inspect/search_explorer.ipynb #71a1145b
+@typed
 def see_answer(
-    ix, # `Index` of the plan `exact`
+    ix:Index, # Of the plan `exact`
     q, # A question `[D]`
     k:int=10, # How many of the nearest
     bits:str='numbers' # One of `BITS`: what it is found by
@@ -57,7 +60,7 @@ def see_answer(
     if bits==BITS[0]: doubt = seen.twice-int(seen.found[:seen.twice].sum())
     return Shown(seen, seen.ids[top], seen.score[top], np.isin(seen.ids[top], true), doubt)
 
-# %% ../../nbs/inspect/search_explorer.ipynb #6d5bc50a
+# %% ../../nbs/inspect/search_explorer.ipynb #01ec6a9b
 class _Source(NamedTuple):
     ix:Index
     title:object # name of a vector -> a few words
@@ -74,9 +77,9 @@ def _of_index(ix, texts, embedder):
     if embedder is not None and not callable(embedder):
         fail('`embedder`', 'SearchExplorer', 'a function of a list of strings', type(embedder).__name__)
     names = ix.names.all
-    if texts is not None and not all(0<=i<len(texts) for i in (names.min(),names.max())):
-        fail('`texts`', 'SearchExplorer', f'one for each name, up to {names.max()}', len(texts))
-    line = (lambda i: texts[i].partition('\\n')[0]) if texts is not None else lambda i: ''
+    if isinstance(texts, str) or texts is not None and not all(0<=i<len(texts) for i in (names.min(),names.max())):
+        fail('`texts`', 'SearchExplorer', f'a list, with one for each name, up to {names.max()}', len(texts))
+    line = (lambda i: texts[i].strip().partition('\n')[0]) if texts is not None else lambda i: ''
     return _Source(ix, lambda i: f'vector {i:,}', line, embedder, line(int(names[0])))
 
 def _sourced(source, texts, embedder): # raises `CheckError`
@@ -86,19 +89,21 @@ def _sourced(source, texts, embedder): # raises `CheckError`
     if s.ix.planned!='exact': fail('`source`', 'SearchExplorer', 'an index of the plan exact', s.ix.planned)
     return s
 
+# %% ../../nbs/inspect/search_explorer.ipynb #f5bd86a2
 def _plans(ix): # those that are there
     from importlib.util import find_spec
     return [p for p in PLANS if p=='exact' or ix.plan.metric=='cosine' and find_spec(f'quarantion.memory.{p}')]
 
-# %% ../../nbs/inspect/search_explorer.ipynb #50c1b89e
-def of_hits(seen, ids, scores): # as another plan found them
-    ids,scores = ids[ids>=0],scores[ids>=0]
+# %% ../../nbs/inspect/search_explorer.ipynb #d4a3bc24
+def of_hits(seen, hit): # as another plan found them
+    some,said = hit.ids[0]>=0,hit.proof.said() if hasattr(hit.proof, 'said') else ''
+    ids,scores = hit.ids[0][some],hit.scores[0][some]
     place = dict(zip(seen.ids.tolist(), range(len(seen.ids))))
     at,true,score = np.array([place[i] for i in ids.tolist()]),seen.ids[seen.found],seen.score.copy()
     score[at],found = scores,np.isin(seen.ids, ids)
-    return Shown(seen._replace(found=found, score=score), ids, scores, np.isin(ids, true), 0)
+    return Shown(seen._replace(found=found, score=score), ids, scores, np.isin(ids, true), 0, said)
 
-# %% ../../nbs/inspect/search_explorer.ipynb #ca630895
+# %% ../../nbs/inspect/search_explorer.ipynb #eae8909c
 def _by(e): # what the answer was found by
     return e.bits.value if e.plan.value=='exact' else e.plan.value
 
@@ -123,9 +128,9 @@ def _left(a, by): # what was left out, in a sentence
         return (f'{s.twice:,} of {len(s.ids):,} vectors were looked at twice; '
                 f'what was left out is at most {s.left:.4f}, where one has to reach {s.tau:.4f}.')
     if by in BITS: return f'{a.doubt:,} others may be among the nearest, for all that {by} say.'
-    return 'The picture is that of the exact plan.'
+    return f'The picture is that of the exact plan. {a.proof}'.strip()
 
-# %% ../../nbs/inspect/search_explorer.ipynb #44703111
+# %% ../../nbs/inspect/search_explorer.ipynb #22c13bf2
 def _look(name, wide, label):
     import ipywidgets as W
     return dict(description=name, style=dict(description_width=label), layout=W.Layout(width=wide))
@@ -134,7 +139,7 @@ def _controls(s):
     import ipywidgets as W
     def slider(kind, value, low, high, *look, **kw):
         return kind(value, min=low, max=high, continuous_update=False, **_look(*look), **kw)
-    if s.embed: question = W.Text(s.start, continuous_update=False, **_look('question', '38em', '4.2em'))
+    if s.embed: question = W.Text(s.start, continuous_update=False, **_look('question', '38em', '5em'))
     else: question = slider(W.IntSlider, 0, 0, len(s.ix)-1, 'vector', '22em', '4.2em')
     most = min(20, len(s.ix))
     return dict(question=question, k=slider(W.IntSlider, min(10, most), 1, most, 'k', '16em', '1.5em'),
@@ -142,17 +147,19 @@ def _controls(s):
                 bits=W.Dropdown(options=BITS, value=BITS[2], **_look('bits', '13em', '3em')),
                 noise=slider(W.FloatSlider, 0, 0, 2, 'noise', '18em', '3.4em', step=.1))
 
-# %% ../../nbs/inspect/search_explorer.ipynb #603124c7
-_ROW = '<tr{look}><td style="color:{ink}"><b>{n}</b></td><td>{score:.3f}</td><td><b>{title}</b><br>{line}</td></tr>'
+# %% ../../nbs/inspect/search_explorer.ipynb #76391532
+_ROW = ('<tr{look}><td style="color:{ink}"><b>{n}</b></td><td>{score:.3f}</td>'
+        '<td style="overflow-wrap:anywhere"><b>{title}</b><br>{line}</td></tr>')
 
 def _table(s, a): # of what was found; what is not among the nearest is crossed
     def row(n, i, score, right):
         title,line = (html.escape(f(i)) for f in (s.title,s.line))
         look = '' if right else f' style="color:{RED}" title="not among the nearest"'
-        return _ROW.format(look=look, ink=BLUE if right else RED, n=n if right else '×', score=score, title=title, line=line)
+        n,ink = (n,BLUE) if right else ('×',RED)
+        return _ROW.format(look=look, ink=ink, n=n, score=score, title=title, line=line)
     rows = ''.join(row(n, *r) for n,r in enumerate(zip(a.ids.tolist(), a.scores, a.right), 1))
     said = f'<caption style="text-align:left">{_verdict(a)}</caption>'
-    return f'<table style="line-height:1.25;border-spacing:.5em .25em;overflow-wrap:anywhere">{said}{rows}</table>'
+    return f'<table style="line-height:1.25;border-spacing:.5em .25em">{said}{rows}</table>'
 
 def _cut(s, n): return s if len(s)<=n else s[:n-1]+'…'
 
@@ -160,7 +167,8 @@ def _draw_hits(ax, s, a): # the same
     size = 8.5 if len(a.ids)<=12 else 6.6
     for i,(name,score,right) in enumerate(zip(a.ids.tolist(), a.scores, a.right)):
         c,line = ink(ax) if right else RED,_cut(s.line(name), 66)
-        def put(x, up, text, colour=c, **kw): ax.text(x, up-i, text, color=colour, va='center', **dict(fontsize=size)|kw)
+        def put(x, up, text, colour=c, **kw):
+            ax.text(x, up-i, text, color=colour, va='center', **dict(fontsize=size)|kw)
         put(.02, 0, f'{i+1}' if right else '×', BLUE if right else RED, ha='right', weight='bold')
         put(.05, 0, f'{score:.3f}')
         put(.16, .2 if line else 0, _cut(s.title(name), 48), weight='bold')
@@ -168,7 +176,7 @@ def _draw_hits(ax, s, a): # the same
     bare_axes(ax, (-.02,1), (.5-max(len(a.ids), 8),.6))
     ax.set_title(_verdict(a), fontsize=9, loc='left', color=ink(ax) if a.right.all() else RED)
 
-# %% ../../nbs/inspect/search_explorer.ipynb #e04b4ea1
+# %% ../../nbs/inspect/search_explorer.ipynb #77e47d8c
 class _Asking(Inspector): # By `controls`
     def __init__(self, source):
         import ipywidgets as W
@@ -203,9 +211,9 @@ class _Asking(Inspector): # By `controls`
         ix,q,k,plan = self._source.ix,self.asked(),self.k.value,self.plan.value
         if plan=='exact': return see_answer(ix, q, k, self.bits.value)
         true,hit = see_answer(ix, q, k),self._other(plan).search(q, k)
-        return of_hits(true.seen, hit.ids[0], hit.scores[0])
+        return of_hits(true.seen, hit)
 
-# %% ../../nbs/inspect/search_explorer.ipynb #331bf4b6
+# %% ../../nbs/inspect/search_explorer.ipynb #4cbba283
 class SearchExplorer(_Asking):
     "A question, what is nearest, why nothing else is, and what fewer bits or another plan would find"
     title,size = 'A search, and what it left out',(7.2,4.6)
@@ -225,10 +233,12 @@ class SearchExplorer(_Asking):
         return f'Asked for {asked}{noisy}, by {_by(self)}. {_verdict(a)} {_left(a, _by(self))} Found: {found}.'
 
     def _draw_proof(self, ax):
-        draw_seen(style_axes(ax), self.answer().seen, 'product' if self._source.ix.plan.metric=='ip' else 'cosine')
+        draw_seen(style_axes(ax), self.answer().seen, score_word(self._source.ix))
         name_parts(ax, *_words(self.answer(), _by(self)))
 
-    def paint(self, fig): self._draw_proof(fig.add_subplot())
+    def paint(self, fig):
+        if not hasattr(fig, 'add_subplot'): fail('`fig`', 'SearchExplorer', 'a `Figure`', type(fig).__name__)
+        self._draw_proof(fig.add_subplot())
 
     def _paint_all(self, fig): # with the answer
         left,right = fig.subplots(1, 2, width_ratios=(1.25,1))

@@ -137,7 +137,8 @@ def _worth(
     worth[r,1] = sums[2,0]/sums[3,0] if sums[3,0]>0 else 0
 
 # %% ../../nbs/kernels/encode.ipynb #8555c0fd
-@cython.locals(i=cython.Py_ssize_t, k=cython.Py_ssize_t, inv=cython.float, best=cython.float, fit=cython.float, by=cython.float, yc=cython.float)
+@cython.locals(i=cython.Py_ssize_t, k=cython.Py_ssize_t, inv=cython.float, best=cython.float, fit=cython.float,
+               by=cython.float)
 def two_digits(
     y:cython.const[cython.float][:, ::1], # Turned vectors `[N, n]`, n a multiple of 16
     per:cython.const[cython.float][::1], # Their typical number, > 0 `[N]`
@@ -152,7 +153,8 @@ def two_digits(
     n: cython.Py_ssize_t = y.shape[1]
     if n%16 or not steps.shape[0]: fail('`y` and `steps`', expected='rows of 16, 32, …, and a step', found=n)
     check_length('per', per.shape[0], N, N); check_bn('digits', digits.shape[0], digits.shape[1], N, n//2, False)
-    check_bn('low', low.shape[0], low.shape[1], N, n//2, False); check_bn('worth', worth.shape[0], worth.shape[1], N, 2, False)
+    check_bn('low', low.shape[0], low.shape[1], N, n//2, False)
+    check_bn('worth', worth.shape[0], worth.shape[1], N, 2, False)
     check_bn('sums', sums.shape[0], sums.shape[1], 4, 16, False)
     lies: Held[7] = [held2(y), held1(per), held1(steps), held2(digits), held2(low), held2(worth), held2(sums)]
     check_apart(('y','per','steps','digits','low','worth','sums'), lies, 3, 7, 0)

@@ -24,11 +24,16 @@ def _hubs(t):
     "What a search reads of centres: their digits, what those are worth, and what cells took from their vectors"
     if t.hubs is None:
         y = t.turn(t.unit)
-        digits,_,worth = digits_of(y)
+        digits,_,worth = digits_of(y, t.turn.D)
         t.hubs = digits,worth[:,0].copy(),y*t.reach[:,None]
     return t.hubs
 
-# %% ../../nbs/memory/cones.ipynb #3fa0d0de
+# %% ../../nbs/memory/cones.ipynb #84a1539e
+def _law(turn): # what `search_cells` reads of all vectors
+    share = min(2*turn.part/turn.D, 1)
+    return np.array([1/share,2.5*1.85*np.sqrt((1-share)/share)], np.float32)
+
+# %% ../../nbs/memory/cones.ipynb #5c9309b0
 def read_cells(
     t, # A table of `memory.cells`
     q:np.ndarray, # Questions of length 1 `[B, D]`, float64
@@ -40,14 +45,14 @@ def read_cells(
     "The nearest vectors in the nearest cells"
     B,T = len(q),max(1, min(threads, len(q)))
     hubs = _hubs(t)
-    wide = max(len(t.unit), how.depth)
+    wide = max(len(t.unit), how.depth, 2)
     out = np.empty((B,k), np.int64),np.empty((B,k)),np.empty((B,4), np.int64)
-    room = np.empty((T,2,wide), np.float32),np.empty((T,4,wide), np.int64),np.empty((T,2,t.turn.n//2), np.int16)
+    room = np.empty((T,2,wide), np.float32),np.empty((T,5,wide), np.int64),np.empty((T,2,t.turn.n//2), np.int16)
     search_cells(t.turn(q.astype(np.float32)), q, *hubs, *t.blocks, t.after, t.first, t.size,
-                 t['low'], t['both'], t['x'], ids, *how, *room, *out)
+                 t['low'], t['both'], t['x'], ids, *how, _law(t.turn), *room, *out)
     return out
 
-# %% ../../nbs/memory/cones.ipynb #7c11599c
+# %% ../../nbs/memory/cones.ipynb #e759aa96
 class Held(NamedTuple):
     "Questions whose neighbours are known"
     q:np.ndarray # Questions `[n, D]`, float64
@@ -55,7 +60,7 @@ class Held(NamedTuple):
     tau:np.ndarray # The score of the k-th of its neighbours `[n]`
     k:int
 
-# %% ../../nbs/memory/cones.ipynb #2053e230
+# %% ../../nbs/memory/cones.ipynb #8309ada7
 def held_out(
     x:np.ndarray, # Vectors `[N, D]`
     seed:int, # Which of them are questions
@@ -73,7 +78,7 @@ def held_out(
         best = np.partition(np.concatenate([best,s], 1), -k, 1)[:,-k:]
     return Held(q.astype(np.float64), own, best.min(1), k)
 
-# %% ../../nbs/memory/cones.ipynb #e759aa96
+# %% ../../nbs/memory/cones.ipynb #c49376f9
 def recalls(
     t, # A table
     known:Held, # Questions
@@ -85,7 +90,7 @@ def recalls(
     hit = (score>=known.tau[:,None]-1e-6)&(at!=known.own[:,None])
     return np.minimum(hit.sum(1)/known.k, 1)
 
-# %% ../../nbs/memory/cones.ipynb #a321f48d
+# %% ../../nbs/memory/cones.ipynb #220ec2ca
 def _reach(t, p, depth): return Reach(p, min(depth, len(t)), min(max(20, depth//4), len(t)))
 
 def _first(ok, lo, hi): # that is, where `hi` is
@@ -94,7 +99,7 @@ def _first(ok, lo, hi): # that is, where `hi` is
         lo,hi = (lo,mid) if ok(mid) else (mid+1,hi)
     return hi
 
-# %% ../../nbs/memory/cones.ipynb #65f83145
+# %% ../../nbs/memory/cones.ipynb #8586e56f
 def least_reading(
     t, # A table
     known:Held, # Questions
@@ -119,7 +124,7 @@ def least_reading(
     shallow = [d for d in (20,40) if d<deep and recalls(t, known, _reach(t, p, d)).mean()>=recall]
     return _reach(t, p, min([*shallow,deep]))
 
-# %% ../../nbs/memory/cones.ipynb #bd321023
+# %% ../../nbs/memory/cones.ipynb #b0461aa6
 class Reading(NamedTuple):
     "What was read for an answer, and what such a reading found when it was measured. This is no proof"
     read:np.ndarray # Cells, and vectors by first digits, by both, and number by number `[B, 4]`
@@ -130,7 +135,7 @@ class Reading(NamedTuple):
     questions:np.ndarray # How many they were; 0 where all is read
     changed:np.ndarray # Vectors that came or went since, for each that there was
 
-# %% ../../nbs/memory/cones.ipynb #6975cb49
+# %% ../../nbs/memory/cones.ipynb #420d943e
 _LEAST = 256 # vectors; of fewer, all are read
 
 def _interval(r, seed):
@@ -139,7 +144,17 @@ def _interval(r, seed):
     means = [r[rng.integers(0, len(r), len(r))].mean() for _ in range(500)]
     return np.quantile(means, [.025,.975])
 
-# %% ../../nbs/memory/cones.ipynb #420d943e
+# %% ../../nbs/memory/cones.ipynb #57949d8b
+def _cells(N, cells, capacity): # how many to begin with; raises `CheckError`
+    if cells is not None: check_range(cells, 1, N, 'cells')
+    K = cells or max(1, min(N//8, round(4*N**.5)))
+    if capacity is None: return K
+    check_range(capacity, 1, name='capacity')
+    if cells is None: K = min(N, max(K, -(-N*10//(9*capacity))))
+    if K*capacity<N: fail('`capacity`', 'Cones', f'{-(-N//K)} or more, for {N} vectors in {K} cells', capacity)
+    return K
+
+# %% ../../nbs/memory/cones.ipynb #f2d025e7
 class _Measured:
     "Vectors in cells, of which as many are read as find enough"
     @typed
@@ -155,14 +170,10 @@ class _Measured:
         N,D = x.shape
         check_range(seed, 0, 2**53, 'seed')
         if not 0<recall<1: fail('`recall`', 'Cones', 'above 0 and below 1', recall)
-        if cells is not None: check_range(cells, 1, N, 'cells')
-        K = cells or max(1, min(N//8, round(4*N**.5)))
-        if capacity is not None:
-            check_range(capacity, 1, name='capacity')
-            if cells is None: K = min(N, max(K, -(-N*10//(9*capacity))))
-            if K*capacity<N: fail('`capacity`', 'Cones', f'{-(-N//K)} or more, for {N} vectors in {K} cells', capacity)
+        K = _cells(N, cells, capacity)
         self.asked = None if questions is None else unit_rows(questions, 'questions')
-        if questions is not None and self.asked.shape[1]!=D: fail('`questions`', 'Cones', f'vectors of {D} numbers', self.asked.shape[1])
+        if questions is not None and self.asked.shape[1]!=D:
+            fail('`questions`', 'Cones', f'vectors of {D} numbers', self.asked.shape[1])
         self.recall,self.seed,self.table = recall,seed,cells_of(x, K, seed, capacity)
         self.measure()
 
@@ -180,7 +191,7 @@ class _Measured:
         self.share,self.depth,self.some = how.probes/len(t.unit),how.depth,how.some
         self.found,(self.low,self.high),self.questions = r.mean(),_interval(r, self.seed),len(r)
 
-# %% ../../nbs/memory/cones.ipynb #9e6ba5fd
+# %% ../../nbs/memory/cones.ipynb #a887166a
 class _Searched(_Measured):
     "And searched"
     def reach(self, k): # how much is read for k neighbours
@@ -206,30 +217,34 @@ class _Searched(_Measured):
         found = read_cells(self.table, q, k, ids, self.reach(k), threads)
         return [(at,score,Reading(read, *said)) for at,score,read in zip(*found)]
 
-# %% ../../nbs/memory/cones.ipynb #78b24d68
+# %% ../../nbs/memory/cones.ipynb #8b39ba50
 _SAYS = 'recall seed capacity changed counted share depth some found low high questions'.split()
 
 def _check_columns(a, where): # raises `CheckError`
-    (N,D),K = a['x'].shape if 'x' in a and a['x'].ndim==2 else (0,0),len(a['reach']) if 'reach' in a and a['reach'].ndim else 0
+    shape = lambda k, n: a[k].shape if k in a and a[k].ndim==n else (0,)*n
+    (N,D),(K,) = shape('x', 2),shape('reach', 1)
     m,f = -(-D//128)*64,np.float32
     like = dict(x=((N,D),f), cell=((N,),np.int32), order=((N,),np.int64), digits=((N,m),np.uint8), low=((N,m),np.uint8),
-                worth=((N,),f), both=((N,),f), unit=((K,D),f), reach=((K,),f), signs=((4,D),f), says=((len(_SAYS),),np.float64))
-    if 'asked' in a: like['asked'] = (len(a['asked']) if a['asked'].ndim else 0,D),f
+                worth=((N,),f), both=((N,),f), unit=((K,D),f), reach=((K,),f), signs=((4,D),f),
+                says=((len(_SAYS),),np.float64))
+    if 'asked' in a: like['asked'] = (shape('asked', 2)[0],D),f
     if a.keys()!=like.keys(): fail('columns', where, ', '.join(sorted(like)), ', '.join(sorted(a)))
     for k,(shape,kind) in like.items():
         want,have = f'{np.dtype(kind)} {shape}',f'{a[k].dtype} {a[k].shape}'
         if want!=have: fail(f'`{k}`', where, want, have)
     if N and not 0<=a['cell'].min()<=a['cell'].max()<K: fail('`cell`', where, f'0 to {K-1}', a['cell'].max())
     if not np.array_equal(np.sort(a['order']), np.arange(N)): fail('`order`', where, 'all rows once', a['order'])
-    if not (np.isin(a['signs'], (-1,1)).all() and np.isfinite(a['says']).all()): fail('`signs` and `says`', where, '-1 or 1, and numbers')
+    if not (np.isin(a['signs'], (-1,1)).all() and np.isfinite(a['says']).all()):
+        fail('`signs` and `says`', where, '-1 or 1, and numbers', 'others')
 
-# %% ../../nbs/memory/cones.ipynb #f2d025e7
+# %% ../../nbs/memory/cones.ipynb #33854783
 class Cones(_Searched):
     "Most of the nearest vectors, from the cells around a question"
     def columns(self): # name -> array, for a file
         says = dict(vars(self), capacity=self.table.capacity or 0)
         more = {} if self.asked is None else dict(asked=self.asked)
-        return dict(cells_to_columns(self.table), x=self.table['x'], says=np.array([says[k] for k in _SAYS], float), **more)
+        more['says'] = np.array([says[k] for k in _SAYS], float)
+        return dict(cells_to_columns(self.table), x=self.table['x'], **more)
 
     @classmethod
     def of_columns(cls, a, where): # what `columns` gave, and the file, for errors
