@@ -207,7 +207,7 @@ def bench_nearest(
     "Exact search and cones beside other libraries, as ratios"
     return [Row(**r) for r in measure_nearest(threads, quick)['rows']]
 
-# %% ../../nbs/bench/nearest.ipynb #114f94bb
+# %% ../../nbs/bench/nearest.ipynb #9e1be354
 def _line(*cells): return '| '+' | '.join(map(str, cells))+' |'
 
 def frontier_table(
@@ -221,6 +221,7 @@ def frontier_table(
         out.append(_line(p['name'], p['said'], f"{p['recall']:.3f}", speed, f"{p['together']:,.0f}"))
     return '\n'.join(out)
 
+# %% ../../nbs/bench/nearest.ipynb #c6ec8915
 def facts_table(
     d:dict # Of `measure_nearest`
 )->str: # Markdown
