@@ -776,6 +776,7 @@ CALLS |= { # names, bytes and answers
     'memory.blocks.Store.close': lambda: dict(self=new_store()),
     'memory.loop.Gate': lambda: dict(base=.6, sensitivity=.3, least=10),
     'memory.loop.Gate.bar': lambda: dict(self=Gate(), arousal=.5),
+    'memory.loop.Gate.score': lambda: dict(self=Gate(lead=1.), first=np.ones(2), second=np.zeros(2)),
     'memory.loop.Gate.passes': lambda: dict(self=Gate(), question='what is open?', score=.5, arousal=.5),
     'memory.loop.fit_gate': lambda: dict(scores=np.linspace(0, 1, 20), right=np.arange(20)>9, precision=.6, lead=0.),
     'memory.loop.judge_bar': lambda: dict(bar=.5, scores=np.linspace(0, 1, 4), right=np.arange(4)>2, known=np.arange(4)>1),
