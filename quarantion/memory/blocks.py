@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Matches', 'Store', 'open_store']
 
-# %% ../../nbs/memory/blocks.ipynb #da7844d8
+# %% ../../nbs/memory/blocks.ipynb #091e5e3c
 import hashlib, os, sqlite3, threading
 from collections import Counter
 from contextlib import contextmanager, suppress
@@ -19,14 +19,13 @@ from ..files import as_path, is_there, kind_of, sha256
 from .codes import unit_rows
 from .index import Index, load_index
 
-# %% ../../nbs/memory/blocks.ipynb #8a911013
+# %% ../../nbs/memory/blocks.ipynb #d746517c
 _MADE = (
     'CREATE TABLE items(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, payload BLOB NOT NULL, '
     'x BLOB NOT NULL, mark INTEGER NOT NULL)',
     'CREATE TABLE about(dims INTEGER NOT NULL, identity TEXT NOT NULL, marks INTEGER NOT NULL, kept TEXT NOT NULL)')
 _KIND,_VERSION = 0x716e6974,1 # what the first page says: a store, and of which version
-_SET = [f'PRAGMA {s}' for s in
-        ('trusted_schema=OFF','locking_mode=EXCLUSIVE','synchronous=EXTRA','cell_size_check=ON')]
+_SET = 'trusted_schema=OFF','locking_mode=EXCLUSIVE','synchronous=EXTRA','cell_size_check=ON'
 
 @contextmanager
 def _in_one_line(path, want):
@@ -39,10 +38,10 @@ def _in_one_line(path, want):
 def _connect(path, how='rw'): # never makes a file
     uri = f'file:{"".join(f"%{b:02x}" for b in os.fsencode(os.path.abspath(path)))}?mode={how}'
     con = sqlite3.connect(uri, timeout=0, isolation_level=None, check_same_thread=False, uri=True)
-    for s in _SET: con.execute(s)
+    for s in _SET: con.execute(f'PRAGMA {s}')
     return con
 
-# %% ../../nbs/memory/blocks.ipynb #11b76aac
+# %% ../../nbs/memory/blocks.ipynb #c99bf297
 def _new(path, dims, identity):
     "A store without items"
     part = path.with_name(f'.{path.name[:50]}.{os.urandom(8).hex()}.tmp')
@@ -62,7 +61,7 @@ def _new(path, dims, identity):
         for f in (part,Path(f'{part}-journal')):
             with suppress(OSError): f.unlink()
 
-# %% ../../nbs/memory/blocks.ipynb #32c5acc5
+# %% ../../nbs/memory/blocks.ipynb #effe9062
 def _mark(i, name, payload, x):
     "64 bits of the hash of a row"
     what = b'\0'.join((f'{i} {len(payload)}'.encode(),payload,x,name.encode()))
@@ -85,7 +84,7 @@ def _about(con, path):
         fail('`about`', str(path), 'one row of numbers and texts', f'{len(rows)}, {shown(rows[:1])}')
     return rows[0]
 
-# %% ../../nbs/memory/blocks.ipynb #ead1ee26
+# %% ../../nbs/memory/blocks.ipynb #3800d659
 def _checked(con, path, dims, marks):
     "How many rows there are; each is read and compared with its mark; raises `CheckError`"
     n,all_marks = 0,0
@@ -101,7 +100,7 @@ def _checked(con, path, dims, marks):
     if all_marks!=marks: fail('items', str(path), 'those that were added', f'{n}, of other marks')
     return n
 
-# %% ../../nbs/memory/blocks.ipynb #ea552d37
+# %% ../../nbs/memory/blocks.ipynb #0deda0f3
 class _File:
     "A file that is open, and changes of it"
     def __init__(self, path, dims, identity):
@@ -131,7 +130,7 @@ class _File:
     def tell(self, sql, *values):
         with _in_one_line(self.path, 'a whole store'): return self.con.execute(sql, values).fetchall()
 
-# %% ../../nbs/memory/blocks.ipynb #3474f796
+# %% ../../nbs/memory/blocks.ipynb #169acd34
 class _Rows(_File):
     "Items of a file"
     def vectors(self):
@@ -147,7 +146,7 @@ class _Rows(_File):
             fail(f'item {i}', str(self.path), 'its mark', 'another one' if row else 'no item')
         return row[0][1:3]
 
-# %% ../../nbs/memory/blocks.ipynb #a139ace6
+# %% ../../nbs/memory/blocks.ipynb #a58cca50
 def _marks(con): return con.execute('SELECT marks FROM about').fetchone()[0]
 
 def _put(con, names, payloads, x):
@@ -167,7 +166,7 @@ def _take(con, names):
     con.execute('UPDATE about SET marks=?', (marks,))
     return np.array(ids, np.int64)
 
-# %% ../../nbs/memory/blocks.ipynb #0d7753c6
+# %% ../../nbs/memory/blocks.ipynb #e3552226
 class Matches(NamedTuple):
     "Items that are near, the nearest one first; equal ones by the order in which they were added"
     names:list # Strings `[k]`
@@ -192,7 +191,7 @@ def _items(names, payloads, x, dims):
     _each_once(names)
     return x
 
-# %% ../../nbs/memory/blocks.ipynb #b86fdd1f
+# %% ../../nbs/memory/blocks.ipynb #1123a78b
 def _caught_up(ix, ids, x):
     "An index of earlier rows, brought up to those of today; None where it would be mostly new"
     have = ix.names.all
@@ -202,10 +201,11 @@ def _caught_up(ix, ids, x):
     if len(gone): ix.remove(gone)
     return ix
 
-# %% ../../nbs/memory/blocks.ipynb #43848238
+# %% ../../nbs/memory/blocks.ipynb #5651cff1
 class _Followed:
     "Rows, and an index in memory that follows them"
-    def __init__(self, path, rows, how):
+    @typed
+    def __init__(self, path:Path, rows:_Rows, how:dict):
         self.path,self._rows,self._turn,self._how = path,rows,threading.RLock(),how
         self.dims,self.identity = rows.dims,rows.identity
         self._beside,self._index,self._made,self._n = Path(f'{path}.index'),None,0,rows.n
@@ -228,7 +228,7 @@ class _Followed:
                 self._old,self._index,self._made = False,ix or Index(x, ids, **self._how),len(ids)
             return self._index
 
-# %% ../../nbs/memory/blocks.ipynb #0acffd58
+# %% ../../nbs/memory/blocks.ipynb #7a399d62
 class _Changed(_Followed):
     "Rows that change, and the index with them"
     def _change(self, gone, names=(), payloads=(), x=()):
@@ -243,7 +243,7 @@ class _Changed(_Followed):
             if len(old): ix.remove(old)
             self._index = ix
 
-# %% ../../nbs/memory/blocks.ipynb #a61825d2
+# %% ../../nbs/memory/blocks.ipynb #83ba5420
 class _Named(_Changed):
     "Items by their names"
     def __contains__(self, name):
@@ -266,7 +266,7 @@ class _Named(_Changed):
 
     def __iter__(self): return iter(self.names())
 
-# %% ../../nbs/memory/blocks.ipynb #6f542a2d
+# %% ../../nbs/memory/blocks.ipynb #99313e80
 class _Kept(_Named):
     "Items, and an index that is kept beside them"
     def __repr__(self): return f'Store of {len(self):,} items with vectors of {self.dims} numbers'
@@ -296,7 +296,7 @@ class _Kept(_Named):
                 if self._index is not None and 8*self._changed>len(self): self.keep()
             finally: self._rows.con.close()
 
-# %% ../../nbs/memory/blocks.ipynb #8cf08f62
+# %% ../../nbs/memory/blocks.ipynb #533aca83
 class _Near(_Kept):
     "Items by what is near"
     @typed
@@ -313,7 +313,7 @@ class _Near(_Kept):
             found = [self._rows.get(i) for i in hit.ids[0] if i>=0] # a plan may find fewer than k
         return Matches([n for n,_ in found], [p for _,p in found], hit.scores[0][:len(found)], hit.proof)
 
-# %% ../../nbs/memory/blocks.ipynb #e21fbf8a
+# %% ../../nbs/memory/blocks.ipynb #a3347e08
 class Store(_Near):
     "Names to bytes and vectors, in one file; found by name and by what is near. Made by `open_store`"
     @typed
@@ -341,7 +341,7 @@ class Store(_Near):
             if lost: fail('`names`', str(self.path), 'names that are there', shown(lost[0]))
             self._change(names)
 
-# %% ../../nbs/memory/blocks.ipynb #04ebcce9
+# %% ../../nbs/memory/blocks.ipynb #8b519d43
 @typed
 def open_store(
     path:str|Path, # Of the file; made if need be

@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['Gate', 'fit_gate', 'Judged', 'judge_bar', 'Reply', 'Loop']
 
-# %% ../../nbs/memory/loop.ipynb #e85e0564
+# %% ../../nbs/memory/loop.ipynb #8c5ef905
 from dataclasses import dataclass
 from typing import NamedTuple
 import numpy as np
-from ..checks import as_array, check_array, check_finite, check_range, fail, shown, typed
+from ..checks import as_array, check_array, check_broadcast, check_finite, check_range, fail, shown, typed
 from .blocks import Store
 from .library import check_question
 
-# %% ../../nbs/memory/loop.ipynb #dc1cd682
+# %% ../../nbs/memory/loop.ipynb #83ff1772
 _LOW,_HIGH = .1,.95 # of a bar, as long as `base` is not above
 
 @dataclass(frozen=True)
@@ -35,7 +35,9 @@ class Gate:
         check_range(arousal, 0, 1, 'arousal')
         return float(np.clip(self.base-self.sensitivity*arousal, _LOW, max(_HIGH, self.base)))
 
-    def score(self, first, second): # cosines of the nearest, and of the next that says something else
+    @typed
+    def score(self, first:np.ndarray|float, second:np.ndarray|float): # cosines of the nearest, and of the next
+        check_broadcast(first=first, second=second)
         return first+self.lead*(first-second)
 
     @typed
@@ -49,7 +51,7 @@ class Gate:
 
 Gate.__init__ = typed(Gate.__init__)
 
-# %% ../../nbs/memory/loop.ipynb #ea8b6a2d
+# %% ../../nbs/memory/loop.ipynb #5c89fa25
 def _surely(right, n): # lower end of Wilson's interval of two standard errors
     p = right/n
     return (p+2/n-2*np.sqrt(p*(1-p)/n+1/n**2))/(1+4/n)
@@ -82,7 +84,7 @@ def fit_gate(
         fail('`precision`', 'fit_gate', f'one that some bar surely has, such as {precision}', found)
     return Gate(float(scores[by][kept[-1]]), lead=lead)
 
-# %% ../../nbs/memory/loop.ipynb #6affff45
+# %% ../../nbs/memory/loop.ipynb #9ef21cc5
 class Judged(NamedTuple):
     "What a bar does with questions; NaN for a share of none"
     precision:float # Of the answers that it gives, those that are right
@@ -108,7 +110,7 @@ def judge_bar(
     return Judged(_share(passed&right, passed), _share(passed&right, known), _share(~passed&~known, ~passed),
                   _share(~passed&~known, ~known), len(scores))
 
-# %% ../../nbs/memory/loop.ipynb #914e3147
+# %% ../../nbs/memory/loop.ipynb #8915f591
 class Reply(NamedTuple):
     "An answer, and where it came from"
     answer:bytes # Of the store, or of the tool; its text in UTF-8
@@ -120,7 +122,7 @@ class Reply(NamedTuple):
     @property
     def text(self): return self.answer.decode('utf-8')
 
-# %% ../../nbs/memory/loop.ipynb #592897e0
+# %% ../../nbs/memory/loop.ipynb #18687661
 def _vector(embed, question, dims):
     "Of one question; raises `CheckError`"
     try: x = as_array(embed([question]), 'vector')
@@ -151,7 +153,7 @@ def _told(tool, question):
     except UnicodeError as e: fail('tool', 'Loop', 'text that UTF-8 can hold', str(e))
     fail('tool', 'Loop', 'bytes or text', type(said).__name__)
 
-# %% ../../nbs/memory/loop.ipynb #a3775815
+# %% ../../nbs/memory/loop.ipynb #e9071f56
 class Loop:
     "Questions to answers, of a store or of a tool; a callable"
     @typed
