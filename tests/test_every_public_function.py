@@ -47,9 +47,11 @@ from quarantion.files import save_tensors
 from quarantion.inspect.clickable import Clickable
 from quarantion.inspect.event_film import EventStage
 from quarantion.inspect.recordings import record_layers
+from quarantion.memory.blocks import open_store
 from quarantion.memory.corpus import Corpus
 from quarantion.memory.embed import fit_lsa
 from quarantion.memory.library import Library, Parts
+from quarantion.memory.loop import Gate, Loop
 from quarantion.memory.minilm import MiniLM
 from quarantion.memory.relevance import Task
 from quarantion.memory.shells import Shells
@@ -752,6 +754,37 @@ CALLS |= { # texts and what is nearest
     'memory.library.open_library': lambda: dict(source='no such file', folder='kept', embed='tfidf', seed=0),
 }
 
+def new_store():
+    store = open_store(Path(tempfile.mkdtemp())/'store', 3) # below the TMPDIR of the test
+    store.add(['a','b'], [b'x',b''], np.eye(2, 3))
+    return store
+
+
+def new_loop(): return Loop(new_store(), lambda texts: np.ones((len(texts),3)), str.upper)
+
+
+CALLS |= { # names, bytes and answers
+    'memory.blocks.open_store': lambda: dict(path='no such folder/store', dims=3, identity='a'),
+    'memory.blocks.Matches': lambda: dict(names=['a'], payloads=[b'x'], scores=np.ones(1), proof=None),
+    'memory.blocks.Store.add': lambda: dict(self=new_store(), names=['c'], payloads=[b'x'], x=np.ones((1,3)), replace=False),
+    'memory.blocks.Store.remove': lambda: dict(self=new_store(), names=['a']),
+    'memory.blocks.Store.names': lambda: dict(self=new_store(), first='a', end='b'),
+    'memory.blocks.Store.search': lambda: dict(self=new_store(), q=np.ones(3), k=1),
+    'memory.blocks.Store.keep': lambda: dict(self=new_store()),
+    'memory.blocks.Store.pack': lambda: dict(self=new_store()),
+    'memory.blocks.Store.close': lambda: dict(self=new_store()),
+    'memory.loop.Gate': lambda: dict(base=.6, sensitivity=.3, least=10),
+    'memory.loop.Gate.bar': lambda: dict(self=Gate(), arousal=.5),
+    'memory.loop.Gate.passes': lambda: dict(self=Gate(), question='what is open?', score=.5, arousal=.5),
+    'memory.loop.fit_gate': lambda: dict(scores=np.linspace(0, 1, 20), right=np.arange(20)>9, precision=.8),
+    'memory.loop.judge_bar': lambda: dict(bar=.5, scores=np.linspace(0, 1, 4), right=np.arange(4)>2, known=np.arange(4)>1),
+    'memory.loop.Judged': lambda: dict(precision=1., recall=1., miss_precision=1., miss_recall=1., questions=1),
+    'memory.loop.Reply': lambda: dict(answer=b'x', hit=True, score=1., bar=.6, name='a'),
+    'memory.loop.Loop': lambda: dict(store=new_store(), embed=str.upper, tool=str.upper, gate=Gate()),
+    'memory.loop.Loop.__call__': lambda: dict(self=new_loop(), question='what is open?', arousal=.5),
+}
+
+
 def wave(): return Field(Torus((4,)), np.ones(4, complex), np.zeros(4, complex), np.float32(0), np.float32(0), np.zeros((0,4)))
 def nine(): return Levels(.25)
 
@@ -1180,6 +1213,9 @@ memory.relevance.Found:mrr memory.relevance.Found:first10 memory.relevance.Found
 memory.library.Parts:words memory.library.Parts:embedder memory.library.Parts:postings memory.library.Parts:index
 memory.library.Answer:score memory.library.Answer:lines memory.library.Answer:ranks
 memory.library.Answers:lists memory.library.Answers:found memory.library.Answers:proof
+memory.blocks.Matches:names memory.blocks.Matches:payloads memory.blocks.Matches:scores memory.blocks.Matches:proof
+memory.loop.Judged:precision memory.loop.Judged:recall memory.loop.Judged:miss_precision memory.loop.Judged:miss_recall
+memory.loop.Judged:questions memory.loop.Reply:answer memory.loop.Reply:score memory.loop.Reply:bar
 waves.torus.load_field:path waves.sparse.load_sparse:path waves.sparse.add_cells:psi waves.sparse.add_cells:velocity waves.echo.remember:wave waves.echo.mix_echo:wave waves.traps.target_of:cells
 inspect.waves.plot_field:psi inspect.waves.measure_omega:psi inspect.waves.plot_dispersion:psi inspect.parts.wave_law.on_levels:psi
 export.targets.Need:found export.targets.Need:layer export.targets.Compared:found export.targets.Compared:most export.card.is_number:v

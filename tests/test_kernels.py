@@ -468,6 +468,51 @@ def run_low_digits(mod, rng, T, B, N, threads):
     return out,
 
 
+def run_turn_rows(mod, rng, T, B, N, threads):
+    x = rng.normal(size=(T*B,max(N, 2))).astype(np.float32)
+    D = x.shape[1]
+    signs,out = rng.choice(np.float32([-1,1]), (4,D)),np.full((T*B,D+3), 7, np.float32)
+    mod.turn_rows(x, signs, 2.**(-.5*(D.bit_length()-1)), np.zeros((2,D), np.float32), out)
+    return out,
+
+
+def run_two_digits(mod, rng, T, B, N, threads):
+    n = -(-N//16)*16
+    y = rng.normal(size=(T*B,n)).astype(np.float32)*rng.integers(0, 3, (T*B,1)).astype(np.float32)
+    out = *np.zeros((2,T*B,n//2), np.uint8),np.zeros((T*B,2), np.float32)
+    mod.two_digits(y, rng.uniform(.1, 2, T*B).astype(np.float32), np.float32([.42,.5,.6]), *out, np.zeros((4,16), np.float32))
+    return out
+
+
+def vectors_in_cells(rng, M, K):
+    "Vectors that are put into cells, and room for them"
+    L = K+M//16
+    blocks = *np.zeros((2,16*L,64), np.uint8),np.zeros(16*L, np.float32),np.zeros(16*L, np.int64)
+    lies = *blocks,np.append(np.arange(1, L), [-1,0]),np.full(K, -1),np.zeros(K, np.int64),np.full(M, -1)
+    return rng.integers(0, K, M).astype(np.int32),rng.permutation(M),rng.integers(0, 256, (M,128)).astype(np.uint8),rng.random(M).astype(np.float32),lies
+
+
+def run_in_cells(mod, rng, T, B, N, threads, take):
+    M = T*min(B*N, 30)
+    *new,lies = vectors_in_cells(rng, M, B+1)
+    mod.put_in_cells(*new, *lies)
+    if take: mod.take_from_cells(new[0][::2].copy(), new[1][::2].copy(), *lies)
+    return lies
+
+
+def run_search_cells(mod, rng, T, B, N, threads):
+    M,K,f = T*min(N, 9),B+2,np.float32
+    k = min(M, 3)
+    *new,lies = vectors_in_cells(rng, M, K)
+    load('lay').put_in_cells(*new, *lies)
+    real = lambda *s: rng.normal(size=s).astype(f)
+    out = np.full((B,k), 7),np.full((B,k), 7.),np.full((B,4), 7)
+    room = np.zeros((threads,2,20), f),np.zeros((threads,5,20), np.int64),np.zeros((threads,2,128), np.int16)
+    mod.search_cells(real(B,256), rng.normal(size=(B,21)), rng.integers(0, 256, (K,128)).astype(np.uint8), real(K), real(K,256), *lies[:-1],
+                     new[2], real(M), np.round(real(M,21)), rng.permutation(M), 2, 9, 5, np.float32([2,5]), *room, *out)
+    return out
+
+
 REAL = 'float32','float64'
 WAVE = list(itertools.product((0,1), (0.,-.3,.2), (0,1))) # one for each cell, the cubic term, sources
 WANTED = 'sbmcu','s','b','m','c','u',''
@@ -511,6 +556,8 @@ CASES = dict(
     scan_bytes=('scan', run_scan, [(128,127,k) for k in (0,1,-1)]),
     **{k: ('scan', f, [()]) for k,f in dict(scan_bounds=run_scan_bounds, largest=run_largest,
                                             dots_of=run_dots_of, low_digits=run_low_digits).items()},
+    turn_rows=('encode', run_turn_rows, [()]), two_digits=('encode', run_two_digits, [()]), search_cells=('cells', run_search_cells, [()]),
+    put_in_cells=('lay', run_in_cells, [(0,)]), take_from_cells=('lay', run_in_cells, [(1,)]),
     curve_cell=('order', run_curve_cell, CURVES),
     wave_steps=('wave', run_wave_steps, [(d,g,f,*o) for d,g,f in itertools.product(REAL, WAVES, (0,1)) for o in WAVE[f::2]]),
     wave_sweeps=('wave', run_wave_sweeps, [(d,t,*o,k) for d,t,k in itertools.product(REAL, (0,1), (1,2,8)) for o in WAVE[k%2::2]]),
@@ -552,7 +599,7 @@ def test_levels_agree(kernel):
 
 
 @pytest.mark.parametrize('kernel', ('lif_forward','lif_backward','readout_forward','readout_backward','listed_products','listed_gradient','lif_int_forward','lif_states_forward','nearest_level','fake_quantize_rows','fake_quantize_back','code_rows','code_rows_back','event_products','dense_products','packed_event_products','fused_forward','fused_network','quantize_nonary','pack_nits','unpack_nits','pack_planes','unpack_planes',
-                                    'encode_digits','decode_digits','add_saturate','add_carries','multiply_nonary','dot_nits','curve_index','curve_cell','wave_steps','wave_sweeps','wave_rows','wave_int_steps'))
+                                    'encode_digits','decode_digits','add_saturate','add_carries','multiply_nonary','dot_nits','curve_index','curve_cell','wave_steps','wave_sweeps','wave_rows','wave_int_steps','search_cells'))
 def test_threads_change_nothing(kernel):
     best = levels_of(CASES[kernel][0])[-1]
     one = results(kernel, best, (3,3,700))
@@ -638,6 +685,11 @@ def apart_of(mod, kernel, levels=(-1,0,1)):
         largest=(dict(est=f(8), n=8, at=o(4)), 'at', ''),
         dots_of=(dict(x=f(4,8), at=o(3), q=d(8), out=d(3)), 'out', ''),
         low_digits=(dict(rows=u(4,8), at=o(3), q=l(16), out=i(3)), 'out', ''),
+        turn_rows=(dict(x=f(3,8), signs=f(2,8), scale=1., room=f(2,8), out=f(3,8)), 'room out', ''),
+        two_digits=(dict(y=f(3,16), per=f(3)+1, steps=f(2)+1, digits=u(3,8), low=u(3,8), worth=f(3,2), sums=f(4,16)), 'digits low worth sums', ''),
+        put_in_cells=(dict(cell=i(2), place=o(2), digits=u(2,128), worth=f(2), codes=u(32,64), rest=u(32,64), per=f(32), row=o(32), after=np.array([1,-1,0]), first=o(2)-1, size=o(2), slot=o(2)), 'codes rest per row after first size slot', ''),
+        take_from_cells=(dict(cell=i(1), place=o(1), codes=u(32,64), rest=u(32,64), per=f(32), row=o(32), after=np.array([-1,-1,1]), first=o(2), size=o(2)+5, slot=o(1)), 'codes rest per row after first size slot', ''),
+        search_cells=(dict(z=f(1,256), q=d(1,4), hubs=u(2,128), worth=f(2), centre=f(2,256), codes=u(16,64), rest=u(16,64), per=f(16), row=o(16), after=o(2)-1, first=o(2), size=np.array([3,0]), low=u(3,128), both=f(3), x=f(3,4), ids=o(3), probes=1, depth=4, some=2, law=np.float32([2,5]), f=f(1,2,4), g=o(1,5,4), ints=np.zeros((1,2,128), np.int16), at=o(1,2), score=d(1,2), read=o(1,4)), 'f g ints at score read', ''),
         pack_rows=(dict(weight=l(4,10), words=np.zeros((4,2), np.uint16)), 'words', ''),
         packed_event_products=(dict(spk=u(4,8), words=np.zeros((8,2), np.uint16), out=i(4,10)), 'out', ''),
         nearest_level=(dict(x=f(8), levels=table, bounds=np.float32([-.5,.5]), table=table.copy(), out=f(8), clipped=o(3), rate=1., cells=i(0), num_threads=1), 'out clipped', ''),
@@ -690,6 +742,10 @@ OUTSIDE = dict(
     scan_bytes=[dict(q=[[0]*16]*2), dict(q=[[-128]*8]*2), dict(out=[[0]*31]*2), dict(planes=[[[0]*32]*2]), dict(num_threads=0)], scan_bounds=[dict(qh=[0]*3), dict(law=[0]*4), dict(est=[0]*31), dict(num_threads=0)],
     largest=[dict(n=9), dict(n=-1), dict(at=[0]*9)], dots_of=[dict(at=[0,4,0]), dict(at=[-1,0,0]), dict(q=[0]*7), dict(out=[0]*2)],
     low_digits=[dict(at=[0,4,0]), dict(at=[-1,0,0]), dict(q=[0]*7), dict(out=[0]*2)],
+    turn_rows=[dict(signs=[[0]*7]), dict(room=[[0]*8]), dict(out=[[0]*8])], two_digits=[dict(y=[[0]*8]*3), dict(per=[1]), dict(steps=[]), dict(sums=[[0]*16])],
+    put_in_cells=[dict(cell=[2,0]), dict(cell=[-1,0]), dict(place=[2,0]), dict(place=[0]), dict(after=[1,-1,-1]), dict(after=[1,-1,2]), dict(codes=[[0]*64]*31), dict(size=[0]), dict(rest=[[0]*64]*16)],
+    take_from_cells=[dict(cell=[2]), dict(place=[1]), dict(slot=[-1]), dict(slot=[32]), dict(size=[0,0]), dict(first=[-1,0]), dict(first=[2,0]), dict(row=[1]*32)],
+    search_cells=[dict(probes=0), dict(some=1), dict(some=5), dict(size=[17,0]), dict(size=[-1,0]), dict(first=[1,0]), dict(worth=[0]), dict(ids=[0]), dict(f=[[[0]*3]*2]), dict(g=[[[0]*3]*5]), dict(z=[[0]*64]), dict(read=[[0]*3]), dict(law=[1]), dict(rest=[[0]*63]*16)],
     split_events=[dict(splits=[0]*7)], unpack_events=[dict(state=[9,0]), dict(state=[-1,0]), dict(state=[0]), dict(data=[0]*9)],
     fused_network=[dict(layers=l) for l in ([[8,32,31,0],[32,32,0,3]], [[8,32,0,4],[32,32,0,3]], [[8,32,0,0],[31,32,0,3]], [[7,32,0,0],[32,32,0,3]], [[8,0,0,0],[0,32,0,3]])]+[dict(classes=33), dict(classes=-1), dict(least=0), dict(steps=-1)],
     lif_int_forward=[dict(m=[65537]*8), dict(m=[-1]*8)],
@@ -731,7 +787,7 @@ def child(code, isa): return subprocess.run([sys.executable, '-c', code], captur
 
 
 @pytest.mark.parametrize('level', levels_of('scan'))
-def test_codes_of_any_size(level):
+def test_scan_digits_and_scan_bytes_of_any_size(level):
     "Sums that end anywhere in what 16 bits hold, more questions than go together, several blocks of vectors: as numpy has them"
     for i in range(60):
         rng = np.random.default_rng(i)

@@ -35,7 +35,7 @@ _STEP = 512 # texts between two times of saving
 
 def _mark(text): return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), 'little', signed=True)
 
-def _vectors(path, net, texts, say):
+def kept_vectors(path, net, texts, say):
     "Vectors of all texts, of which those that are known are read"
     head = dict(format='quarantion vectors', version=1, embedder=net.digest, most=net.most, digest='')
     marks,known = [_mark(t) for t in texts],{}
@@ -66,7 +66,7 @@ def _build(folder, texts, want, say, net=None):
     "Fit and write; returns the parts"
     by = ix = words = postings = None
     lists,how = EMBEDS[want['embed']],{k:want[k] for k in ('plan','recall') if want[k] is not None}
-    if net is not None: ix = _indexed(_vectors(folder/'vectors.safetensors', net, texts, say), how)
+    if net is not None: ix = _indexed(kept_vectors(folder/'vectors.safetensors', net, texts, say), how)
     if _WORDS in _files(lists):
         words = fit_words(texts)
         rows = words.rows(texts)
