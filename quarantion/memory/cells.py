@@ -121,7 +121,7 @@ class Cells:
                      cell=((), np.int32), slot=((), np.int64))
         self.rows = {k:np.zeros((0,*s), t) for k,(s,t) in kinds.items()}
         p = self.turn.part
-        kinds = (np.uint8,p),(np.uint8,m-p),np.float32,np.int64 # digits that come first, others, what they are worth, rows
+        kinds = (np.uint8,p),(np.uint8,m-p),np.float32,np.int64 # digits read first, others, their worth, rows
         self.blocks = [np.zeros((0,*k[1:]), k[0]) if isinstance(k, tuple) else np.zeros(0, k) for k in kinds]
         self.after,self.first,self.size,self.hubs = np.array([-1]),np.full(K, -1),np.zeros(K, np.int64),None
 
