@@ -6,7 +6,7 @@ INSTALLED := .venv/installed
 TOOLS := .venv/tools
 BUILT := build/built
 NATIVE := build/native
-KERNELS := $(wildcard quarantion/kernels/[!_]*.py quarantion/kernels/parts/[!_]*.py)
+KERNELS := $(wildcard quarantion/kernels/[!_]*.py quarantion/kernels/parts/[!_]*.p*)
 NOTEBOOKS = $$(find nbs -name '*.ipynb' -not -path '*/.*' -not -path '*/cuda/*' | sort) # those of a GPU run nowhere else
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYTHONDONTWRITEBYTECODE =
@@ -29,7 +29,8 @@ latest: build $(TOOLS) ## the tests of NIR with the newest simulators, beside th
 	@OMP_NUM_THREADS=1 $(BIN)/python tools/latest.py
 
 bench: build ## install the peers, and measure every benchmark (ARGS=--quick for less)
-	@$(BIN)/python -m pip install -qq -c requirements.lock -c requirements-dev.lock --no-build-isolation -e '.[bench]'
+	@$(BIN)/python -m pip install -qq --no-deps hnswlib==0.8.0 # compiled, by tools of its own
+	@$(BIN)/python -m pip install -qq -c requirements.lock -c requirements-dev.lock --no-build-isolation -e '.[bench,text]'
 	@$(BIN)/python -m pip install -qq --no-compile --no-deps -r requirements-peers.lock
 	@for b in $$($(BIN)/python -c 'from quarantion.cli import BENCHES; print(*BENCHES)'); do $(BIN)/quarantion bench $$b $(ARGS) || exit 1; done
 

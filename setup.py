@@ -1,4 +1,4 @@
-"Compile each module of `quarantion.kernels`, once for each level of x86-64; all else is said in `pyproject.toml`."
+"Compile each module of `quarantion.kernels`, once for each level of x86-64 that it gains from; all else is said in `pyproject.toml`."
 import os
 import platform
 import re
@@ -40,20 +40,33 @@ if sys.platform=='linux':
 cores = os.cpu_count() or 1
 omp = {'win32': ['/openmp'], 'darwin': []}.get(sys.platform, ['-fopenmp'])
 levels = {'': []}
+vnni = '_x86_64_v4_vnni.' # for kernels with a part that has lines of C for it; others do with the level below
 if sys.platform=='linux' and platform.machine()=='x86_64':
     levels['_x86_64_v3.'] = ['-march=x86-64-v3']
     levels['_x86_64_v4.'] = ['-march=x86-64-v4', '-mprefer-vector-width=512'] # gcc would use half of a v4 register
+    levels[vnni] = [*levels['_x86_64_v4.'], '-mavx512vnni']
     if os.environ.get('QUARANTION_BUILD')=='native': # the best level of this machine alone, in a third of the time
         os.environ.pop('QUARANTION_ISA', None) # what is asked of the kernels says nothing of what is built
-        best = runpy.run_path('quarantion/kernels/isa.py')['supported']()[-1]
-        best = '' if best=='baseline' else f'_{best.replace("-", "_")}.'
-        levels = {best: levels[best]}
+        best = runpy.run_path('quarantion/kernels/isa.py')['supported']()
+        best = ['' if n=='baseline' else f'_{n.replace("-", "_")}.' for n in best]
+        levels = {n: levels[n] for n in best if n==best[-1] or best[-1]==vnni and n==best[-2]}
 
 def write(path, data):
     "Write `data` to `path`, unless it is there: what did not change stays old, and is not compiled again"
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.read_bytes()!=data: path.write_bytes(data)
     return path
+
+def lines_of_c(name): return Path(f'build/source/quarantion.kernels.{name}.pxd')
+
+def with_parts(page):
+    "The source of a kernel in one piece, and beside it the lines of C of its parts, by the name that Cython looks for"
+    parts = set()
+    source = write(Path('build/source')/page.name, in_one_piece(page, parts).encode())
+    c = b''.join(p.with_suffix('.pxd').read_bytes() for p in sorted(parts) if p.with_suffix('.pxd').exists())
+    if c: write(lines_of_c(page.stem), c)
+    else: lines_of_c(page.stem).unlink(missing_ok=True)
+    return source
 
 def in_one_piece(path, seen):
     "A kernel with its parts (kernels/parts) in place of imports, once: what the compiler sees whole, it can inline"
@@ -67,15 +80,16 @@ def in_one_piece(path, seen):
         return code.replace('from ...', 'from ..')
     return re.sub(r'^from \.(\w[\w.]*) import .*$', text, path.read_text('utf8'), flags=re.M)
 
-pages = [p for p in Path('quarantion/kernels').glob('[!_]*.py') if p.stem!='isa']
-sources = [write(Path('build/source')/p.name, in_one_piece(p, set()).encode()) for p in pages]
+only = os.environ.get('QUARANTION_KERNELS', '').split(',') # some kernels alone, for tools/memcheck.py
+pages = [p for p in Path('quarantion/kernels').glob('[!_]*.py') if p.stem!='isa' and (only==[''] or p.stem in only)]
+sources = [with_parts(p) for p in pages]
 sources.sort(key=lambda p: (-p.stat().st_size, p.name)) # the largest first, so that no core ends alone with it
 # what Cython writes about arrays, once for all kernels: it is most of a small one, and no loop
 memoryviews = 'quarantion.kernels._memoryviews'
 kernels = cythonize(
     [Extension(f'quarantion.kernels.{p.stem}', [str(p)]) for p in sources] +
     [Extension(memoryviews, ['build/source/_memoryviews.c'])],
-    build_dir='build', nthreads=cores, shared_utility_qualified_name=memoryviews,
+    build_dir='build', include_path=['build/source'], nthreads=cores, shared_utility_qualified_name=memoryviews,
     compiler_directives=dict(language_level=3, boundscheck=False, wraparound=False, initializedcheck=False))
 
 def variant(kernel, level, march):
@@ -97,5 +111,6 @@ class build_changed(build_ext):
         if self.inplace or self.editable_mode: self.build_lib,self.build_temp = 'build/lib','build/temp'
 
 *loops,shared = kernels
-modules = [variant(k, level, march) for k in loops for level,march in levels.items()]
+modules = [variant(k, level, march) for k in loops for level,march in levels.items()
+           if level!=vnni or lines_of_c(k.name.split('.')[-1]).exists()]
 setup(ext_modules=[*modules, variant(shared, '', [])], cmdclass=dict(build_ext=build_changed))

@@ -47,13 +47,19 @@ from quarantion.files import save_tensors
 from quarantion.inspect.clickable import Clickable
 from quarantion.inspect.event_film import EventStage
 from quarantion.inspect.recordings import record_layers
+from quarantion.memory.blocks import open_store
 from quarantion.memory.corpus import Corpus
 from quarantion.memory.embed import fit_lsa
 from quarantion.memory.library import Library, Parts
+from quarantion.memory.loop import Gate, Loop
 from quarantion.memory.minilm import MiniLM
 from quarantion.memory.relevance import Task
+from quarantion.memory.shells import Shells
+from quarantion.memory.waves import WaveMemory
 from quarantion.memory.words import Postings, fit_words
 from quarantion.inspect.wave_film import run_emitters
+from quarantion.inspect.nearest import see_bounds
+from quarantion.inspect.search_explorer import SearchExplorer, see_answer
 from quarantion.inspect.wave_inspector import WaveInspector
 from quarantion.paper import draw_png
 from quarantion.quant.elsewhere import Codes
@@ -681,6 +687,7 @@ SAID = ['open a file','close a file','read lines','a picture of lines']
 def lsa(): return fit_lsa(SAID, 2)
 def few_texts(): return Corpus('x', ['a','b'], ['A file is opened. It has to be closed again, in the end, by hand.','b'], ['f'], np.zeros((2,3), int), {})
 def postings(): return Postings(lsa().words.rows(SAID))
+def two_shells(): return Shells(a(6,4), np.arange(6.), 2)
 def tiny_library(): return Library(few_texts(), 'tfidf', Parts(fit_words(few_texts().texts), Postings(fit_words(few_texts().texts).rows(few_texts().texts)), None, None))
 @cache
 def tiny_bert():
@@ -723,6 +730,20 @@ CALLS |= { # texts and what is nearest
     'memory.relevance.first_sentences': lambda: dict(corpus=few_texts()),
     'memory.relevance.relevance': lambda: dict(lists=[[1,2]], answers=[2]),
     'memory.relevance.ranked': lambda: dict(task=Task(SAID, ['file'], np.zeros(1, int)), seed=0, dims=2, others={}),
+    'memory.shells.shell_radii': lambda: dict(shells=4, outer=9., kind='sqrt'),
+    'memory.shells.shell_capacities': lambda: dict(radii=np.array([1.,2.]), n=9, exponent=1.),
+    'memory.shells.assign_shells': lambda: dict(score=np.arange(3.), capacities=np.array([1,2]), ids=np.arange(3)),
+    'memory.shells.local_density': lambda: dict(ix=Index(a(6,4)), x=a(2,4), k=2, ids=np.arange(2)),
+    'memory.shells.Covered': lambda: dict(shells=(0,), vectors=1, of=2, each=()),
+    'memory.shells.Covered.said': lambda: dict(self=two_shells().search(a(1,4), 1, 0).proof, i=0),
+    'memory.shells.Shells': lambda: dict(x=a(6,4), score=np.arange(6.), shells=2, ids=np.arange(6), exponent=1., inside='low'),
+    'memory.shells.Shells.add': lambda: dict(self=two_shells(), x=a(2,4), score=np.arange(2.), ids=np.arange(7, 9)),
+    'memory.shells.Shells.save': lambda: dict(self=two_shells(), folder='of shells'),
+    'memory.shells.Shells.search': lambda: dict(self=two_shells(), q=a(1,4), k=2, shells=1, threads=1),
+    'memory.shells.Shells.remove': lambda: dict(self=two_shells(), ids=np.arange(2)),
+    'memory.shells.Shells.rescore': lambda: dict(self=two_shells(), score=np.arange(6.)[::-1].copy()),
+    'memory.shells.load_shells': lambda: dict(folder='no such folder'),
+    'inspect.shells.plot_shells': lambda: dict(radii=np.array([1.,2.]), shell=np.array([0,1]), score=np.arange(2.), x=a(2,3), lit=[0], ax=None),
     'memory.library.Parts': lambda: dict(words=None, postings=None, embedder=None, index=None),
     'memory.library.Answer': lambda: dict(title='a', score=1., line='a', file='f', lines=[1,2], ranks={}),
     'memory.library.Answers': lambda: dict(question='a', lists=('LSA',), found=[], proof={}),
@@ -732,6 +753,37 @@ CALLS |= { # texts and what is nearest
     'memory.library.Library.search': lambda: dict(self=tiny_library(), question='file', k=1),
     'memory.library.open_library': lambda: dict(source='no such file', folder='kept', embed='tfidf', seed=0),
 }
+
+def new_store():
+    store = open_store(Path(tempfile.mkdtemp())/'store', 3) # below the TMPDIR of the test
+    store.add(['a','b'], [b'x',b''], np.eye(2, 3))
+    return store
+
+
+def new_loop(): return Loop(new_store(), lambda texts: np.ones((len(texts),3)), str.upper)
+
+
+CALLS |= { # names, bytes and answers
+    'memory.blocks.open_store': lambda: dict(path='no such folder/store', dims=3, identity='a'),
+    'memory.blocks.Matches': lambda: dict(names=['a'], payloads=[b'x'], scores=np.ones(1), proof=None),
+    'memory.blocks.Store.add': lambda: dict(self=new_store(), names=['c'], payloads=[b'x'], x=np.ones((1,3)), replace=False),
+    'memory.blocks.Store.remove': lambda: dict(self=new_store(), names=['a']),
+    'memory.blocks.Store.names': lambda: dict(self=new_store(), first='a', end='b'),
+    'memory.blocks.Store.search': lambda: dict(self=new_store(), q=np.ones(3), k=1),
+    'memory.blocks.Store.keep': lambda: dict(self=new_store()),
+    'memory.blocks.Store.pack': lambda: dict(self=new_store()),
+    'memory.blocks.Store.close': lambda: dict(self=new_store()),
+    'memory.loop.Gate': lambda: dict(base=.6, sensitivity=.3, least=10),
+    'memory.loop.Gate.bar': lambda: dict(self=Gate(), arousal=.5),
+    'memory.loop.Gate.passes': lambda: dict(self=Gate(), question='what is open?', score=.5, arousal=.5),
+    'memory.loop.fit_gate': lambda: dict(scores=np.linspace(0, 1, 20), right=np.arange(20)>9, precision=.8),
+    'memory.loop.judge_bar': lambda: dict(bar=.5, scores=np.linspace(0, 1, 4), right=np.arange(4)>2, known=np.arange(4)>1),
+    'memory.loop.Judged': lambda: dict(precision=1., recall=1., miss_precision=1., miss_recall=1., questions=1),
+    'memory.loop.Reply': lambda: dict(answer=b'x', hit=True, score=1., bar=.6, name='a'),
+    'memory.loop.Loop': lambda: dict(store=new_store(), embed=str.upper, tool=str.upper, gate=Gate()),
+    'memory.loop.Loop.__call__': lambda: dict(self=new_loop(), question='what is open?', arousal=.5),
+}
+
 
 def wave(): return Field(Torus((4,)), np.ones(4, complex), np.zeros(4, complex), np.float32(0), np.float32(0), np.zeros((0,4)))
 def nine(): return Levels(.25)
@@ -836,7 +888,7 @@ files.Lock files.parse_json files.parse_toml inspect.figures.plot_curve inspect.
 inspect.membrane_inspector.MembraneInspector.chosen inspect.membrane_inspector.MembraneInspector.close
 inspect.membrane_inspector.MembraneInspector.draw inspect.membrane_inspector.MembraneInspector.paint
 inspect.membrane_inspector.MembraneInspector.paint_all inspect.membrane_inspector.MembraneInspector.record
-inspect.membrane_inspector.MembraneInspector.say inspect.membrane_inspector.MembraneInspector.to_html
+inspect.membrane_inspector.MembraneInspector.say
 inspect.membrane_inspector.MembraneInspector.traces inspect.membrane_traces.detail_words inspect.membrane_traces.levels_of
 inspect.membrane_inspector.membrane_controls inspect.membrane_traces.plot_details inspect.membrane_traces.Trace inspect.membrane_traces.plot_traces
 inspect.nonary_explorer.NonaryExplorer inspect.nonary_explorer.NonaryExplorer.paint inspect.nonary_explorer.NonaryExplorer.say
@@ -976,6 +1028,15 @@ CALLS |= { # waves
     'memory.index.Index.remove': lambda: dict(self=Index(np.eye(4)), ids=[1,2]),
     'memory.index.Index.save': lambda: dict(self=Index(np.eye(4)), path='index'),
     'memory.index.load_index': lambda: dict(path='no such file'),
+    'memory.resonance.signature': lambda: dict(z=np.ones((2,3)), kind='signed'),
+    'memory.resonance.coherence': lambda: dict(q=np.ones(3), z=np.ones((2,3))),
+    'memory.waves.Recalled': lambda: dict(payloads=['a'], places=np.zeros(1, int), heights=np.ones(1), texts=np.ones(1, int)),
+    'memory.waves.WaveMemory': lambda: dict(x=np.eye(4), side=2, steps=1, seed=0),
+    'memory.waves.WaveMemory.store': lambda: dict(self=WaveMemory(np.eye(4), 2), x=np.eye(4), payloads=['a','b','c','d']),
+    'memory.waves.WaveMemory.heights': lambda: dict(self=WaveMemory(np.eye(4), 2), x=np.eye(4), inject=True),
+    'memory.waves.WaveMemory.nits': lambda: dict(self=WaveMemory(np.eye(4), 2), x=np.eye(4)),
+    'memory.waves.WaveMemory.cells': lambda: dict(self=WaveMemory(np.eye(4), 2), x=np.eye(4)),
+    'memory.waves.recall': lambda: dict(memory=WaveMemory(np.eye(4), 2), x=np.eye(4), bar=.1, inject=True),
     'waves.law.step_limit': lambda: dict(field=wave_field(), medium=Medium()),
     'waves.law.wave_loop': lambda: dict(field=wave_field(), steps=2, medium=Medium(), sources=wave_sources(), dt=.1),
     'waves.law.grid_omega': lambda: dict(k=np.array([[.1,.2]]), dt=.1, speed=1.),
@@ -1058,6 +1119,18 @@ CALLS |= { # waves, looked at
     'inspect.wave_inspector.WaveInspector.alone': lambda: dict(self=WaveInspector(shape=(4,4))),
     'inspect.wave_inspector.WaveInspector.to_html': lambda: dict(self=WaveInspector(shape=(4,4))),
     'inspect.wave_inspector.WaveInspector.close': lambda: dict(self=WaveInspector(shape=(4,4))),
+    'inspect.nearest.Seen': lambda: see_bounds(Index(np.eye(4)), np.ones(4), 2)._asdict(),
+    'inspect.nearest.see_bounds': lambda: dict(ix=Index(np.eye(4)), q=np.ones(4), k=2),
+    'inspect.nearest.plot_proof': lambda: dict(ix=Index(np.eye(4)), q=np.ones(4), k=2),
+    'inspect.nearest.plot_frontier': lambda: dict(rows=[dict(name='a', recall=.5, qps=10., bytes=8)], k=10),
+    'inspect.search_explorer.Shown': lambda: see_answer(Index(np.eye(4)), np.ones(4), 2)._asdict(),
+    'inspect.search_explorer.see_answer': lambda: dict(ix=Index(np.eye(4)), q=np.ones(4), k=2, bits='first digits'),
+    'inspect.search_explorer.SearchExplorer': lambda: dict(source=Index(np.eye(4)), texts=['a','b','c','d'], embedder=len),
+    'inspect.search_explorer.SearchExplorer.asked': lambda: dict(self=SearchExplorer(Index(np.eye(4)))),
+    'inspect.search_explorer.SearchExplorer.answer': lambda: dict(self=SearchExplorer(Index(np.eye(4)))),
+    'inspect.search_explorer.SearchExplorer.say': lambda: dict(self=SearchExplorer(Index(np.eye(4)))),
+    'inspect.search_explorer.SearchExplorer.draw': lambda: dict(self=SearchExplorer(Index(np.eye(4)))),
+    'inspect.search_explorer.SearchExplorer.paint': lambda: dict(self=SearchExplorer(Index(np.eye(4))), fig=quarantion.paper.new_axes().figure),
 }
 
 
@@ -1130,18 +1203,25 @@ data.quality.Raw:x_train data.quality.Raw:y_train data.quality.Raw:x_test data.q
 data.quality.Part:where data.quality.Part:x data.quality.Part:y data.quality.Part:at
 data.quality.Copies:same data.quality.Copies:near data.quality.Copies:alike
 data.quality.Survey:findings data.quality.Survey:train data.quality.Survey:test data.quality.Survey:copies data.quality.Survey:drift data.quality.Survey:neighbours
+inspect.nearest.Seen:ids inspect.nearest.Seen:at inspect.nearest.Seen:about inspect.nearest.Seen:most inspect.nearest.Seen:score inspect.nearest.Seen:found inspect.nearest.Seen:tau inspect.nearest.Seen:twice
+inspect.search_explorer.Shown:seen inspect.search_explorer.Shown:ids inspect.search_explorer.Shown:scores inspect.search_explorer.Shown:right inspect.search_explorer.Shown:doubt inspect.search_explorer.Shown:proof
 memory.words.Rows:starts memory.words.Rows:at memory.words.Rows:values memory.words.Rows:width
 memory.words.Near:ids memory.words.Near:scores memory.words.Near:read
+memory.shells.Covered:shells memory.shells.Covered:vectors memory.shells.Covered:of memory.shells.Covered:each
 memory.relevance.Task:documents memory.relevance.Task:questions memory.relevance.Task:answers
 memory.relevance.Found:mrr memory.relevance.Found:first10 memory.relevance.Found:questions
 memory.library.Parts:words memory.library.Parts:embedder memory.library.Parts:postings memory.library.Parts:index
 memory.library.Answer:score memory.library.Answer:lines memory.library.Answer:ranks
 memory.library.Answers:lists memory.library.Answers:found memory.library.Answers:proof
+memory.blocks.Matches:names memory.blocks.Matches:payloads memory.blocks.Matches:scores memory.blocks.Matches:proof
+memory.loop.Judged:precision memory.loop.Judged:recall memory.loop.Judged:miss_precision memory.loop.Judged:miss_recall
+memory.loop.Judged:questions memory.loop.Reply:answer memory.loop.Reply:score memory.loop.Reply:bar
 waves.torus.load_field:path waves.sparse.load_sparse:path waves.sparse.add_cells:psi waves.sparse.add_cells:velocity waves.echo.remember:wave waves.echo.mix_echo:wave waves.traps.target_of:cells
 inspect.waves.plot_field:psi inspect.waves.measure_omega:psi inspect.waves.plot_dispersion:psi inspect.parts.wave_law.on_levels:psi
 export.targets.Need:found export.targets.Need:layer export.targets.Compared:found export.targets.Compared:most export.card.is_number:v
 waves.mix.add_waves:a waves.mix.add_waves:b waves.mix.add_waves_carry:a waves.mix.add_waves_carry:b waves.mix.heterodyne:a waves.mix.heterodyne:b waves.mix.hear_chord:c
 waves.network.Waves.forward:x waves.network.Waves.record:x
+memory.resonance.signature:z memory.resonance.coherence:q memory.resonance.coherence:z memory.waves.Recalled:payloads memory.waves.Recalled:places memory.waves.Recalled:heights memory.waves.Recalled:texts
 '''
 
 

@@ -49,13 +49,20 @@ torch.manual_seed(0)
 net = Network(nn.Linear(64,1000), LIF(), nn.Linear(1000,10), LIF(reset='none'), steps=200)
 q = prepare(net, Policy('int4', membrane='levels(16)', layers={'last': dict(membrane='exact')}), d.x_train[:50])
 membranes = MembraneInspector(net, d.x_test[:3], q)
-membranes''', 'observer = ObserverInspector(q, batches(d.x_test, d.y_test, 20), batches=2)\nobserver']
+membranes''', 'observer = ObserverInspector(q, batches(d.x_test, d.y_test, 20), batches=2)\nobserver', '''import numpy as np
+from quarantion.inspect import SearchExplorer
+from quarantion.memory import Index, fit_lsa
+texts = [t for t in dict.fromkeys(getattr(np, n).__doc__ for n in dir(np)) if t]
+lsa = fit_lsa(texts, dims=64)
+search = SearchExplorer(Index(lsa(texts)), texts, lsa)
+search''']
 SLIDERS = [('SpikeExplorer','sample'), ('SpikeExplorer','steps'), ('SpikeExplorer','gain'), ('SpikeExplorer','beta'), ('SpikeExplorer','seed'), ('SpikeExplorer','pixel'),
            ('NonaryExplorer','a'), ('NonaryExplorer','b'), ('NonaryExplorer','v'), ('SurrogateExplorer','slope'), ('SurrogateExplorer','current'), ('SurrogateExplorer','beta'),
-           ('MembraneInspector','step'), ('ObserverInspector','grid'), ('ObserverInspector','constant')]
+           ('MembraneInspector','step'), ('ObserverInspector','grid'), ('ObserverInspector','constant'), ('SearchExplorer','k'), ('SearchExplorer','noise')]
 CHOICES = [('SurrogateExplorer','surrogate','atan'), ('RunCompare','curve','accuracy'), ('RunCompare','shown',None), ('SizeTree','stage','packed'), ('SizeTree','layer','layer 1'),
-           ('ObserverInspector','tensor','membrane'), ('ObserverInspector','layer','3'), ('MembraneInspector','layer','3 (10 neurons)')]
-ALL = 'SpikeExplorer', 'NonaryExplorer', 'SurrogateExplorer', 'RunCompare', 'SizeTree', 'MembraneInspector', 'ObserverInspector'
+           ('ObserverInspector','tensor','membrane'), ('ObserverInspector','layer','3'), ('MembraneInspector','layer','3 (10 neurons)'),
+           ('SearchExplorer','bits','first digits'), ('SearchExplorer','bits','both digits'), ('SearchExplorer','bits','numbers')]
+ALL = 'SpikeExplorer', 'NonaryExplorer', 'SurrogateExplorer', 'RunCompare', 'SizeTree', 'MembraneInspector', 'ObserverInspector', 'SearchExplorer'
 
 
 @contextmanager
@@ -449,6 +456,39 @@ def test_error_shows(page):
     page.wait_for_function("() => document.querySelector('.RunCompare-message').innerText.trim()===''")
 
 
+def test_search(page):
+    "A question is typed: what was found is a table of words, and what the picture says; a question without a known word is refused, and gone when there is another"
+    name,hits = 'SearchExplorer',page.locator('.SearchExplorer-hits')
+    asks = page.locator(f'.{name}-question input')
+    asks.scroll_into_view_if_needed()
+    def ask(words):
+        asks.fill(words)
+        asks.press('Enter')
+    kernel(page, "[setattr(search.noise, 'value', 0), setattr(search.k, 'value', 5)]")
+    _,now = changes(page, name, lambda: ask('random numbers from a normal distribution'))
+    settled(page)
+    assert '“random numbers from a normal distribution”' in now and hits.locator('tr').count()==5
+    assert hits.inner_text().startswith('These are the 5 nearest.')
+    assert eval(kernel(page, "[search.hits.value.count(f'{v:.3f}') for v in search._source.ix.search(lsa([search.question.value]), 5).scores[0]]")).count(0)==0
+    old = picture(page, name)
+    ask('zzzz')
+    page.wait_for_function("() => document.querySelector('.SearchExplorer-message').innerText.includes('words that the embedder knows')")
+    assert picture(page, name)==old
+    changes(page, name, lambda: ask('sort an array'))
+
+
+def test_how_long_a_search_takes(page):
+    "From a key to a new picture that is there, printed; a bound only for what is broken, as machines are busy"
+    took = page.evaluate("""async () => { const h = document.querySelector('.SearchExplorer-noise .noUi-handle'), all = [], i = () => document.querySelector('img.SearchExplorer-image');
+        for (let n = 0; n<20; n++) { const old = i().src, start = performance.now();
+            h.dispatchEvent(new KeyboardEvent('keydown', {key: n<10 ? 'ArrowRight' : 'ArrowLeft', bubbles: true}));
+            while (i().src === old) { if (performance.now()-start>10000) throw Error('nothing new'); await new Promise(r => setTimeout(r, 5)) }
+            await i().decode(); all.push(performance.now()-start) }
+        return all.sort((a, b) => a-b) }""")
+    print(f'a change: median {took[10]:.0f} ms, {took[1]:.0f} to {took[-2]:.0f}')
+    assert took[10]<2000
+
+
 def memory(page):
     "Bytes: of the kernel, and of the page's scripts after their garbage is collected"
     cdp = page.context.new_cdp_session(page)
@@ -479,7 +519,7 @@ def test_memory(page):
 
 def test_close(page):
     "Nothing is left in the page; the last test of it"
-    for x in ('spikes','nonary','surrogates','compare','tree','membranes','observer'): kernel(page, f'{x}.close()')
+    for x in ('spikes','nonary','surrogates','compare','tree','membranes','observer','search'): kernel(page, f'{x}.close()')
     page.wait_for_function("() => !document.querySelector('img.SpikeExplorer-image, img.SizeTree-image')")
     assert int(kernel(page, "len(__import__('ipywidgets').widgets.widget._instances)"))==0
 

@@ -16,7 +16,11 @@ from quarantion import kernels
 ROOT = Path(kernels.__file__).parent
 NAMES = sorted(p.stem for p in ROOT.glob('[!_]*.py') if p.stem!='isa')
 LEVELS = kernels.available()
-FOLDERS = {'baseline':ROOT, 'x86-64-v3':ROOT/'_x86_64_v3', 'x86-64-v4':ROOT/'_x86_64_v4'}
+FOLDERS = {'baseline':ROOT, 'x86-64-v3':ROOT/'_x86_64_v3', 'x86-64-v4':ROOT/'_x86_64_v4', 'x86-64-v4-vnni':ROOT/'_x86_64_v4_vnni'}
+VNNI = {n for n in NAMES if 'from .parts.dots import' in (ROOT/f'{n}.py').read_text('utf8')} # kernels that are compiled for that level
+
+
+def levels_of(name): return [l for l in LEVELS if l!='x86-64-v4-vnni' or name in VNNI]
 
 
 @cache
@@ -420,16 +424,21 @@ def run_wave_int(mod, rng, T, B, N, threads, axes, guard, top, wraps, each):
     return u,v
 
 
-def run_scan_digits(mod, rng, T, B, N, threads):
-    planes,q = rng.integers(0, 9, (T,N,64)).astype(np.uint16)*0x1111,rng.integers(-127, 128, (2,8*N)).astype(np.int8)
-    q[:,:N] = 127 # sums as large as they can be
-    mod.scan_digits(planes, q, out := np.full((2,32*T), 7, np.int32), 4, threads)
-    return out,
+def in_lanes(rows):
+    w = rows.view(np.uint16).reshape(len(rows)//32, 32, rows.shape[1]//4, 2)
+    return np.ascontiguousarray(w.transpose(0,2,1,3)).reshape(len(w), w.shape[2], 64)
 
 
-def run_scan_bytes(mod, rng, T, B, N, threads):
-    planes,q = rng.integers(0, 2**16, (T,N,64)).astype(np.uint16),rng.integers(-127, 128, (2,4*N)).astype(np.int8)
-    mod.scan_bytes(planes, q, out := np.full((2,32*T), 7, np.int32), threads)
+def run_scan(mod, rng, T, B, N, threads, bias, top, kind):
+    "Digits of −top to top, stored + bias, against whole numbers of numpy; `kind` of numbers: drawn, or as large as can be"
+    wide,d = bias==128,rng.integers(-top, top+1, (32*T,N*(4 if bias==128 else 8)))
+    q = rng.integers(-127, 128, (B,d.shape[1])).astype(np.int8)
+    if kind: d[:],q[:] = (top,127) if kind>0 else (-top,-127)
+    if not wide: d = np.clip(d, -bias, 15-bias) # four bits
+    rows,out = (d+bias).astype(np.uint8),np.full((B,32*T), 7, np.int32)
+    planes = in_lanes(rows if wide else rows[:,::2]|rows[:,1::2]<<4)
+    mod.scan_bytes(planes, q, out, threads) if wide else mod.scan_digits(planes, q, out, bias, threads)
+    assert (out==q.astype(np.int64)@d.T).all()
     return out,
 
 
@@ -543,7 +552,9 @@ CASES = dict(
     is_recording=('binning', run_is_recording, [(0,0),(0,-1),(0,2**53),(0,999),(0,2**63-1),(1,9),(1,5<<16),(1,2<<32)]),
     unpack_events=('binning', run_unpack_events, [()]),
     curve_index=('order', run_curve_index, CURVES),
-    **{k: ('scan', f, [()]) for k,f in dict(scan_digits=run_scan_digits, scan_bytes=run_scan_bytes, scan_bounds=run_scan_bounds, largest=run_largest,
+    scan_digits=('scan', run_scan, [(b,t,k) for b,t in ((1,1),(4,1),(4,4),(8,8),(15,15)) for k in (0,1,-1)]),
+    scan_bytes=('scan', run_scan, [(128,127,k) for k in (0,1,-1)]),
+    **{k: ('scan', f, [()]) for k,f in dict(scan_bounds=run_scan_bounds, largest=run_largest,
                                             dots_of=run_dots_of, low_digits=run_low_digits).items()},
     turn_rows=('encode', run_turn_rows, [()]), two_digits=('encode', run_two_digits, [()]), search_cells=('cells', run_search_cells, [()]),
     put_in_cells=('lay', run_in_cells, [(0,)]), take_from_cells=('lay', run_in_cells, [(1,)]),
@@ -565,16 +576,18 @@ def test_is_compiled():
     assert kernels.compiled()==dict.fromkeys(NAMES, True)
 
 
-@pytest.mark.parametrize('level', LEVELS)
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name,level', [(n,l) for n in NAMES for l in levels_of(n)])
 def test_same_names(name, level): assert load(name, level).__all__==load(name).__all__
+
+
+def test_what_gains_is_compiled_for_vnni():
+    if 'x86-64-v4-vnni' in LEVELS: assert {f.name.split('.')[0] for f in FOLDERS['x86-64-v4-vnni'].iterdir() if f.suffix=='.so'}==VNNI
 
 
 def test_every_kernel_has_a_case(): assert sorted(CASES)==sorted(k for n in NAMES for k in load(n).__all__)
 
 
-@pytest.mark.parametrize('level', LEVELS)
-@pytest.mark.parametrize('kernel', CASES)
+@pytest.mark.parametrize('kernel,level', [(k,l) for k in CASES for l in levels_of(CASES[k][0])])
 def test_compiled_is_the_source(kernel, level): assert results(kernel, level, (4,2,5))==results(kernel, 'source', (4,2,5))
 
 
@@ -582,19 +595,19 @@ def test_compiled_is_the_source(kernel, level): assert results(kernel, level, (4
 def test_levels_agree(kernel):
     "Over several tiles, and rows that do not fill a vector"
     first = results(kernel, LEVELS[0], (6,3,1061))
-    for level in LEVELS[1:]: assert results(kernel, level, (6,3,1061))==first, level
+    for level in levels_of(CASES[kernel][0])[1:]: assert results(kernel, level, (6,3,1061))==first, level
 
 
 @pytest.mark.parametrize('kernel', ('lif_forward','lif_backward','readout_forward','readout_backward','listed_products','listed_gradient','lif_int_forward','lif_states_forward','nearest_level','fake_quantize_rows','fake_quantize_back','code_rows','code_rows_back','event_products','dense_products','packed_event_products','fused_forward','fused_network','quantize_nonary','pack_nits','unpack_nits','pack_planes','unpack_planes',
                                     'encode_digits','decode_digits','add_saturate','add_carries','multiply_nonary','dot_nits','curve_index','curve_cell','wave_steps','wave_sweeps','wave_rows','wave_int_steps','search_cells'))
 def test_threads_change_nothing(kernel):
-    one = results(kernel, LEVELS[-1], (3,3,700))
-    for threads in 2,5,16: assert results(kernel, LEVELS[-1], (3,3,700), threads)==one, threads
+    best = levels_of(CASES[kernel][0])[-1]
+    one = results(kernel, best, (3,3,700))
+    for threads in 2,5,16: assert results(kernel, best, (3,3,700), threads)==one, threads
 
 
-@pytest.mark.parametrize('level', ['source',*LEVELS])
+@pytest.mark.parametrize('kernel,level', [(k,l) for k in CASES for l in ('source',*levels_of(CASES[k][0]))])
 @pytest.mark.parametrize('sizes', [(0,2,3), (3,0,3), (3,2,0), (0,0,0)])
-@pytest.mark.parametrize('kernel', CASES)
 def test_nothing_to_do(kernel, sizes, level): assert results(kernel, level, sizes)==results(kernel, 'source', sizes)
 
 
@@ -603,12 +616,12 @@ def test_no_steps():
     v = np.array([[1.,2.]])
     load('lif').lif_forward(np.ones((1,1,2)), np.ones(2), np.ones(2), v, *outputs(0, 1, 2, 'uint8', 'float64', 'sbmc'), 0, 0)
     assert v.tolist()==[[1,2]]
-    for mod in load('bptt'),load('bptt', LEVELS[-1]):
+    for mod in load('bptt'),load('bptt', levels_of('bptt')[-1]):
         out = run_lif_backward(mod, np.random.default_rng(0), 0, 2, 3, 1, 'float32', 'float32', 0, 0, 1, 1, 'svbt')
         assert not any(a.any() for a in out)
 
 
-@pytest.mark.parametrize('level', ['source',*LEVELS])
+@pytest.mark.parametrize('level', ['source',*levels_of('lif')])
 def test_shapes_are_checked(level):
     mod,f,i = load('lif', level),lambda *s: np.zeros(s, np.float32),lambda *s: np.zeros(s, np.int32)
     d,bptt,ints = lambda *s: np.zeros(s),load('bptt', level),load('lif_int', level)
@@ -699,8 +712,7 @@ COPIED = dict(lif_forward='beta theta', lif_int_forward='bias m theta', quantize
 ON_ARRAYS = 'level_bounds','uniform_rate','level_cells','is_recording' # of numpy, which makes new arrays, or written nowhere
 
 
-@pytest.mark.parametrize('level', ['source',*LEVELS])
-@pytest.mark.parametrize('kernel', sorted(set(CASES)-set(ON_ARRAYS)))
+@pytest.mark.parametrize('kernel,level', [(k,l) for k in sorted(set(CASES)-set(ON_ARRAYS)) for l in ('source',*levels_of(CASES[k][0]))])
 def test_what_is_written_is_apart(kernel, level):
     "An output that lies in another argument is refused, wherever it begins there; in place is allowed where it is said"
     mod = load(CASES[kernel][0], level)
@@ -726,7 +738,8 @@ OUTSIDE = dict(
     bin_events=[dict(splits=[1,4,8]), dict(splits=[0,9,8]), dict(splits=[0,4,9]), dict(splits=[0,8]), dict(b=1), dict(b=-1), dict(height=0), dict(width=0), dict(num_threads=0)],
     curve_index=[dict(bits=0), dict(bits=22), dict(num_threads=0), dict(h=[0]*7)], curve_cell=[dict(bits=0), dict(bits=22), dict(num_threads=0), dict(h=[0]*7)],
     wave_int_steps=[dict(shape=[1]), dict(shape=[4,0]), dict(cells=[4]), dict(cells=[-1]), dict(kick=[65537]*8), dict(kick=[0]*3), dict(decay=[-1]*8), dict(decay=[0]*9), dict(src=[[[0,0]]]), dict(src=[[[0]]]*3), dict(law=(17,0,False)), dict(law=(-1,0,False)), dict(law=(4,2**30,True)), dict(law=(0,-1,False)), dict(steps=0), dict(num_threads=0)],
-    scan_digits=[dict(q=[[0]*15]*2), dict(out=[[0]*31]*2), dict(num_threads=0)], scan_bytes=[dict(q=[[0]*16]*2), dict(num_threads=0)], scan_bounds=[dict(qh=[0]*3), dict(law=[0]*4), dict(est=[0]*31), dict(num_threads=0)],
+    scan_digits=[dict(q=[[0]*15]*2), dict(q=[[-128]*16]*2), dict(out=[[0]*31]*2), dict(out=[[0]*32]), dict(planes=[[[0]*32]*2]), dict(bias=0), dict(bias=16), dict(num_threads=0)],
+    scan_bytes=[dict(q=[[0]*16]*2), dict(q=[[-128]*8]*2), dict(out=[[0]*31]*2), dict(planes=[[[0]*32]*2]), dict(num_threads=0)], scan_bounds=[dict(qh=[0]*3), dict(law=[0]*4), dict(est=[0]*31), dict(num_threads=0)],
     largest=[dict(n=9), dict(n=-1), dict(at=[0]*9)], dots_of=[dict(at=[0,4,0]), dict(at=[-1,0,0]), dict(q=[0]*7), dict(out=[0]*2)],
     low_digits=[dict(at=[0,4,0]), dict(at=[-1,0,0]), dict(q=[0]*7), dict(out=[0]*2)],
     turn_rows=[dict(signs=[[0]*7]), dict(room=[[0]*8]), dict(out=[[0]*8])], two_digits=[dict(y=[[0]*8]*3), dict(per=[1]), dict(steps=[]), dict(sums=[[0]*16])],
@@ -751,8 +764,7 @@ OUTSIDE = dict(
     **{k: [dict(half=h) for h in (0,-4,-364,1,363,365,2**63-1)] for k in ('add_saturate','add_carries')})
 
 
-@pytest.mark.parametrize('level', ['source',*LEVELS])
-@pytest.mark.parametrize('kernel', OUTSIDE)
+@pytest.mark.parametrize('kernel,level', [(k,l) for k in OUTSIDE for l in ('source',*levels_of(CASES[k][0]))])
 def test_what_lies_outside_is_refused(kernel, level):
     "Numbers that a kernel has no answer for, where the check costs nothing per element"
     mod = load(CASES[kernel][0], level)
@@ -762,7 +774,7 @@ def test_what_lies_outside_is_refused(kernel, level):
         with pytest.raises(ValueError, match=f'`{next(iter(bad))}.*`: expected'): getattr(mod, kernel)(*(good|args).values())
 
 
-@pytest.mark.parametrize('level', ['source',*LEVELS])
+@pytest.mark.parametrize('level', ['source',*levels_of('fused')])
 def test_leaks_of_the_fused_loop(level):
     mod = load('fused', level)
     good,*_ = apart_of(mod, 'fused_forward')
@@ -774,11 +786,21 @@ def test_leaks_of_the_fused_loop(level):
 def child(code, isa): return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env={**os.environ, 'QUARANTION_ISA':isa})
 
 
+@pytest.mark.parametrize('level', levels_of('scan'))
+def test_scan_digits_and_scan_bytes_of_any_size(level):
+    "Sums that end anywhere in what 16 bits hold, more questions than go together, several blocks of vectors: as numpy has them"
+    for i in range(60):
+        rng = np.random.default_rng(i)
+        option = [(1,1),(4,4),(8,7),(15,15),(128,127)][i%5]
+        run_scan(load('scan', level), rng, i%4, [1,3,0,70][i//5%4], int(rng.integers(0, 70)), 1+i%3, *option, (i%7==0)-(i%7==1))
+    for option in (4,4,0),(128,127,0): run_scan(load('scan', level), np.random.default_rng(0), 40, 2, 130, 2, *option)
+
+
 @pytest.mark.parametrize('level', LEVELS)
 def test_level_by_environment(level):
     out = child('from quarantion import kernels; import quarantion.kernels.lif as l; print(kernels.level(), l.__name__, l.__file__)', level).stdout.split()
     assert out[:2]==[level,'quarantion.kernels.lif']
-    assert Path(out[2]).parent.samefile(FOLDERS[level])
+    assert Path(out[2]).parent.samefile(FOLDERS[level if level in levels_of('lif') else 'x86-64-v4'])
 
 
 def test_unknown_level():

@@ -3,7 +3,7 @@
 `requirements.lock` is for what the package and its build need, `requirements-dev.lock` for the rest.
 
 The package itself, pip, build tags (`+cpu`), what torch brings for a GPU and what
-`requirements-peers.lock` names are left out."""
+`requirements-peers.lock` and the extras `bench` and `text` name are left out."""
 import re
 import tomllib
 from importlib.metadata import PackageNotFoundError, distribution, distributions
@@ -34,6 +34,8 @@ def main():
     versions = {plain(d.name): d.version.split('+')[0] for d in distributions()}
     versions = {n: v for n, v in sorted(versions.items()) if not re.match(r'quarantion$|pip$|nvidia-|cuda-|triton', n)}
     peers = {plain(line.partition('==')[0]) for line in Path('requirements-peers.lock').read_text().splitlines()}
+    extras = said['project']['optional-dependencies']
+    peers |= {plain(Requirement(r).name) for r in (*extras['bench'], *extras['text'])}
     versions = {n: v for n, v in versions.items() if n not in peers}
     core = needed([*said['project']['dependencies'], *said['build-system']['requires'], 'wheel'], set())
     for name, inside in ('requirements.lock', True), ('requirements-dev.lock', False):

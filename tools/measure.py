@@ -8,6 +8,12 @@ Accuracies: each policy and seed is one `quarantion run`.
     python tools/measure.py nir                       # which simulators run which programs as graphs of NIR
     python tools/measure.py where                     # every way out of the house, by policy and reset (tools/where.py)
     python tools/measure.py search                    # how high answers stand, by words, LSA, MiniLM (extra text), both
+    python tools/measure.py shells                    # ways to fill shells, and what tiers find, by MiniLM (extra text)
+    python tools/measure.py resonance                 # buckets and waves as memory, on docstrings; --from NPY: MiniLM's vectors
+    python tools/measure.py loop                      # the bar of memory.loop on questions held out, 5 seeds (tools/store.py)
+    python tools/measure.py store                     # rows of a file in several orders, and what a transaction costs
+    python tools/measure.py nearest                   # neighbours beside other libraries, and what bits are worth, on one thread
+        --from DIR                                    # of the vectors in its x.npy and q.npy
     python tools/measure.py tutorials                 # how long each tutorial runs, on two threads
     python tools/measure.py bench                     # every benchmark, or those named after it
     python tools/measure.py break-even                # the constants by which the runtime chooses, into its notebook
@@ -289,6 +295,62 @@ def search(path, seed=0):
                    questions=len(task.answers[asked]), seed=seed, times=search_times(), rows={n:f._asdict() for n,f in found.items()}))
 
 
+def shells(seeds, path, texts=4000):
+    "Ways to fill shells, and what tiers find, of embeddings that MiniLM (extra text) makes of Python's docstrings"
+    import numpy as np
+    from quarantion.bench.shells import bench_shells, time_shells
+    from quarantion.memory.corpus import read_corpus
+    from quarantion.memory.minilm import MiniLM
+    all = list(dict.fromkeys(read_corpus('python').texts))
+    some = [all[i] for i in np.sort(np.random.default_rng(0).permutation(len(all))[:texts])]
+    x = MiniLM(unit=False)(some)
+    rows = bench_shells(x, [len(t) for t in some], seeds)
+    put(path, dict(command='python tools/measure.py shells', python=platform.python_version(), texts=len(x), seeds=seeds, n=2000,
+                   machine=f'{cpu()}, {os.cpu_count()} cores', times=time_shells(x[200:], x[:200]), **rows))
+
+
+def resonance(path, vectors=None):
+    "Vectors of Python's docstrings, by MiniLM (those of a file, if they were made before) and by LSA"
+    import numpy as np
+    from quarantion.bench.measure import machine
+    from quarantion.bench.resonance import bars, hashing, remembered
+    from quarantion.memory.corpus import read_corpus
+    from quarantion.memory.embed import fit_lsa
+    from quarantion.memory.minilm import MiniLM
+    texts = list(dict.fromkeys(read_corpus('python').texts))
+    lsa = fit_lsa(texts)(texts)
+    sets = {'MiniLM':np.load(vectors) if vectors else MiniLM(most=64)(texts), 'LSA':lsa[np.abs(lsa).max(1)>0]}
+    out = dict(command='python tools/measure.py resonance'+' --from NPY'*bool(vectors), machine=machine(), python=platform.python_version(), hashing=[])
+    for name,x in sets.items():
+        x = sets[name] = x[np.random.default_rng(0).permutation(len(x))]
+        about = f'{name}, {len(x)-300:,} docstrings, {x.shape[1]} numbers each, 300 other docstrings as questions'
+        out['hashing'].append(dict(name=name, about=about, rows=[r._asdict() for r in hashing(x[300:], x[:300])]))
+    x = sets['MiniLM']
+    out |= dict(waves_of=f'MiniLM, docstrings, {x.shape[1]} numbers each', bars_stored=1000, bars_noise=.2,
+                waves=[r._asdict() for r in remembered(x, [100,1000,8000])], bars=bars(x, 1000))
+    put(path, out)
+
+
+INDEXES = 'faiss-cpu','hnswlib','usearch','scann','turbovec','rabitqlib','numpy'
+
+
+def nearest(a, path):
+    "Neighbours beside other libraries, then codes alone and what is looked at twice; on one thread"
+    import numpy as np
+    from quarantion.bench.bits import looked_twice, recall_by_bits
+    from quarantion.bench.docstrings import Found, docstrings
+    from quarantion.bench.nearest import measure_nearest
+    if a.from_: found = Found(*(np.load(a.from_/f'{n}.npy') for n in 'xq'), 'docstrings by MiniLM, 64 pieces')
+    else: found = docstrings(say=print)
+    d = measure_nearest(1, found=found)
+    began = time.perf_counter()
+    d |= dict(bits=recall_by_bits(found), twice=looked_twice(found))
+    d['seconds'] += time.perf_counter()-began
+    versions = {n:version_of(n) for n in INDEXES}
+    put(path, dict(command='python tools/measure.py nearest', machine=f'{cpu()}, {os.cpu_count()} cores', versions=versions, **d))
+    print(path, f"{d['seconds']:.0f} s")
+
+
 def train_parts(old):
     "What a training step is made of, with the quantized one as it was when this was first measured"
     from quarantion.bench.train import bench_train_parts
@@ -301,7 +363,7 @@ def train_parts(old):
 def bench(names, path):
     "Rows of each benchmark, kept as soon as they are there"
     from quarantion.cli import BENCHES
-    for name in names or [b for b in BENCHES if b!='convert']: # that has a command of its own
+    for name in names or [b for b in BENCHES if b not in ('convert','nearest')]: # these have commands of their own
         how = ['bench', name, *['--threads','1']*(name=='codes')] # an encoder works on one
         r = quarantion(*how, '--json', stdout=subprocess.PIPE, text=True, check=True)
         d = json.loads(r.stdout)
@@ -829,7 +891,8 @@ def frontier(a, path):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
-                                    'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search'])
+                                    'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'loop', 'store',
+                                    'nearest'])
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')
@@ -842,7 +905,7 @@ def main():
     f.add_argument('--data-dir', default='', help='with the files of MNIST')
     f.add_argument('--device', default='cpu')
     f.add_argument('--save', type=Path, help='folder: train only; gpu: also keep the codes of mnist')
-    f.add_argument('--from', dest='from_', type=Path, help='folder: what was trained; gpu: prove mnist')
+    f.add_argument('--from', dest='from_', type=Path, help='folder: what was trained; gpu: prove mnist; nearest: vectors; resonance: a file')
     a,more = p.parse_known_args()
     more = [m for m in more if m!='--']
     if a.name=='break-even': return break_even(MEASURED.parent/'runtime'/'products.ipynb')
@@ -855,7 +918,13 @@ def main():
     if a.name=='gpu': return gpu(more, a, a.out or MEASURED/'gpu.json')
     if a.name=='exports': return exports(a.run, a.out or MEASURED/'exports.json')
     if a.name=='nir': return nir(a.out or MEASURED/'nir.json')
+    if a.name=='nearest': return nearest(a, a.out or MEASURED/'nearest.json')
     if a.name=='search': return search(a.out or MEASURED/'search.json')
+    if a.name=='shells': return shells(a.seeds, a.out or MEASURED/'shells.json')
+    if a.name=='resonance': return resonance(a.out or MEASURED/'resonance.json', a.from_)
+    if a.name in ('loop','store'):
+        import store
+        return put(a.out or MEASURED/f'{a.name}.json', getattr(store, a.name)()|dict(machine=f'{cpu()}, {os.cpu_count()} cores'))
     if a.name=='where': return where_it_runs(a.out or MEASURED/'where.json')
     if a.name=='tutorials': return tutorials(a.out or MEASURED/'tutorials.json')
     if a.name=='bench': return bench(more, a.out or MEASURED/'bench.json')

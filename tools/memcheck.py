@@ -2,11 +2,13 @@
 
 Every read and write outside of an array, and arithmetic that C does not define, ends the run.
 A copy of the package is compiled with gcc's address and undefined-behaviour sanitizers, for every level,
-and tests/test_kernels.py runs on it."""
+and tests/test_kernels.py runs on it. `--only scan,order` compiles and tests these modules alone; the rest goes to pytest."""
+import argparse
 import os
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,12 +23,17 @@ def library(name):
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser.add_argument('--only', default='', help='modules of kernels, with commas')
+    said,rest = parser.parse_known_args()
+    only = said.only.split(',') if said.only else []
+    if only: rest += ['-k', ' or '.join(k for n in only for k in import_module(f'quarantion.kernels.{n}').__all__)]
     with TemporaryDirectory() as d:
         copy = Path(d)
         shutil.copytree(ROOT/'quarantion', copy/'quarantion', ignore=shutil.ignore_patterns('*.so', '__pycache__'))
         for f in 'setup.py', 'pyproject.toml', 'README.md', 'LICENSE': shutil.copy(ROOT/f, copy)
         shutil.copytree(ROOT/'tests', copy/'tests', ignore=shutil.ignore_patterns('__pycache__'))
-        flags = dict(CFLAGS=f'-g1 {WATCH}', LDFLAGS=WATCH)
+        flags = dict(CFLAGS=f'-g1 {WATCH}', LDFLAGS=WATCH, QUARANTION_KERNELS=said.only)
         build = subprocess.run([sys.executable, 'setup.py', '-q', 'build_ext', '--inplace'], cwd=copy,
                                capture_output=True, text=True, env=os.environ|flags)
         if build.returncode: sys.exit(build.stdout+build.stderr)
@@ -34,7 +41,7 @@ def main():
         env = os.environ | dict(LD_PRELOAD=watchers, PYTHONMALLOC='malloc', PYTHONPATH=str(copy),
                                 ASAN_OPTIONS='detect_leaks=0', UBSAN_OPTIONS='print_stacktrace=1')
         # `child` tests start other processes on purpose without what these need; they read no arrays
-        test = 'pytest', '-q', '-x', '-p', 'no:cacheprovider', 'tests/test_kernels.py', *sys.argv[1:]
+        test = 'pytest', '-q', '-x', '-p', 'no:cacheprovider', 'tests/test_kernels.py', *rest
         sys.exit(subprocess.run([sys.executable, '-m', *test], cwd=copy, env=env).returncode)
 
 

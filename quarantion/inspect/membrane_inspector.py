@@ -7,7 +7,6 @@ __all__ = ['membrane_controls', 'MembraneInspector']
 
 # %% ../../nbs/inspect/membrane_inspector.ipynb #27234a97
 import html
-from contextlib import contextmanager
 from typing import NamedTuple
 import matplotlib as mpl
 import numpy as np
@@ -264,23 +263,7 @@ class _WithRaster(_Linked): # A whole picture where nothing is live
         "The whole inspector as one figure, raster included, for pages without a kernel"
         _paint_all(self._beside(), fig, self.chosen(), self._is_proof())
 
-    @contextmanager
-    def _whole_picture(self):
-        live = self.picture
-        self.picture = draw_png(self.paint_all, (self.size[0],self.size[1]+self.taller), self.dark.value)
-        try: yield
-        finally: self.picture = live
-
-    def to_html(self,
-        path=None # Where to write the page; nowhere by default
-    )->str: # A page that needs no other file
-        "The figure as it stands, raster included, with what its controls say, and its caption"
-        self._open()
-        with self._whole_picture(): return super().to_html(path)
-
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        if self.closed: return super()._repr_mimebundle_()
-        with self._whole_picture(): return super()._repr_mimebundle_()
+    def _still(self): return draw_png(self.paint_all, (self.size[0],self.size[1]+self.taller), self.dark.value)
 
 # %% ../../nbs/inspect/membrane_inspector.ipynb #0966988a
 def _step_words(traces): # A few lines for each step: what a neuron did

@@ -208,6 +208,8 @@ class Inspector(_Panel):
         self.image.value = f'<div style="overflow-x:auto">{img}</div>'
         self.words.value = words if self.explain.value else ''
 
+    def _still(self): return self.picture # PNG where nothing is live; a subclass may have more to show there
+
     def _on_change(self, change): self._guard(self.draw)
 
     def _on_theme(self, change): self.dark.value = change['new']
@@ -219,7 +221,7 @@ class Inspector(_Panel):
     )->str: # A page that needs no other file
         "The figure as it stands, with what its controls say, and its caption"
         self._open()
-        page = _page(self.title or type(self).__name__, self.picture, self.say(), self.controls)
+        page = _page(self.title or type(self).__name__, self._still(), self.say(), self.controls)
         if path is not None: Path(path).write_text(page, encoding='utf-8')
         return page
 
@@ -231,7 +233,7 @@ class Inspector(_Panel):
         d = {'text/plain': repr(self)}
         if self.closed: return d
         from comm import DummyComm
-        d['image/png'] = base64.b64encode(self.picture).decode()
+        d['image/png'] = base64.b64encode(self._still()).decode()
         if not isinstance(self.box.comm, DummyComm): # with nobody at the other end, a view could only show an error
             d |= {k:v for k,v in self.box._repr_mimebundle_().items() if 'widget-view' in k}
         return d

@@ -13,7 +13,7 @@ from pathlib import Path
 # %% ../../nbs/kernels/isa.ipynb #21d403fa
 _V3 = frozenset('avx avx2 bmi1 bmi2 f16c fma abm movbe xsave cx16 popcnt ssse3 sse4_1 sse4_2'.split())
 _V4 = _V3|{'avx512f','avx512bw','avx512cd','avx512dq','avx512vl'}
-_FEATURES = {'baseline':frozenset(), 'x86-64-v3':_V3, 'x86-64-v4':_V4}
+_FEATURES = {'baseline':frozenset(), 'x86-64-v3':_V3, 'x86-64-v4':_V4, 'x86-64-v4-vnni':_V4|{'avx512_vnni'}}
 
 # %% ../../nbs/kernels/isa.ipynb #29fc76d6
 def _cpu_flags():
@@ -27,7 +27,7 @@ def _cpu_flags():
 # %% ../../nbs/kernels/isa.ipynb #6f72e144
 def _has(name, flags): return _FEATURES[name]<=flags
 
-def supported()->list[str]: # Some of `baseline`, `x86-64-v3` and `x86-64-v4`, in this order
+def supported()->list[str]: # Some of `baseline`, `x86-64-v3`, `x86-64-v4` and `x86-64-v4-vnni`, in this order
     "The levels that this CPU has, compiled or not"
     flags = _cpu_flags()
     return [n for n in _FEATURES if _has(n, flags)]
@@ -63,7 +63,7 @@ _ROOT = Path(__file__).parent if _IN_FILE else Path()
 _LEVEL,_FOLDERS = _choose(_ROOT, os.environ.get('QUARANTION_ISA', '') if _IN_FILE else '', _cpu_flags())
 
 # %% ../../nbs/kernels/isa.ipynb #cff0c426
-def level()->str: # `baseline`, `x86-64-v3` or `x86-64-v4`; `python` when nothing is compiled
+def level()->str: # `baseline`, `x86-64-v3`, `x86-64-v4` or `x86-64-v4-vnni`; `python` when nothing is compiled
     "The level that kernels run at"
     return _LEVEL
 
@@ -71,7 +71,7 @@ def folders()->list[str]: # Paths
     "Where kernels are looked for, best first"
     return list(_FOLDERS)
 
-def available()->list[str]: # Some of `baseline`, `x86-64-v3` and `x86-64-v4`, in this order
+def available()->list[str]: # Some of `baseline`, `x86-64-v3`, `x86-64-v4` and `x86-64-v4-vnni`, in this order
     "The levels that this CPU has and that were compiled; empty when nothing was"
     return [n for n in supported() if _built(n, _ROOT)]
 

@@ -10,49 +10,65 @@ import cython
 import numpy as np
 from cython.parallel import prange
 from ..checks import fail
+from .parts.dots import form_question, new_forms, pieces, thirty_two
 from .parts.shapes import Held, check_apart, check_between, check_length, held1, held2, held3
 
-# %% ../../nbs/kernels/scan.ipynb #9501bb30
+# %% ../../nbs/kernels/scan.ipynb #202c77ea
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-@cython.locals(j=cython.Py_ssize_t, i=cython.Py_ssize_t, v=cython.Py_ssize_t, h=cython.Py_ssize_t, a=cython.int)
-def _thirty_two(
-    p:cython.const[cython.ushort][:, :, ::1], g:cython.Py_ssize_t, q:cython.const[cython.schar][:, ::1],
-    b:cython.Py_ssize_t, bits:cython.int, less:cython.int, out:cython.int[:, ::1]
+@cython.locals(t=cython.Py_ssize_t, g=cython.Py_ssize_t)
+def _block(
+    p:cython.const[cython.ushort][:, :, ::1], first:cython.Py_ssize_t, step:cython.Py_ssize_t,
+    form:cython.const[cython.short][:, ::1], every:cython.Py_ssize_t, less:cython.const[cython.int][::1],
+    out:cython.int[:, ::1]
 )->cython.void:
-    "Products of 32 vectors"
-    whole: cython.int[64] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
-    some: cython.Py_ssize_t = 16//bits
-    for v in range(64): whole[v] = 0
-    for j in range(p.shape[1]):
-        for h in range(2):
-            for i in range(some):
-                a = cython.cast(cython.int, q[b,(2*j+h)*some+i])
-                for v in range(32): whole[v] = whole[v] + a*((cython.cast(cython.int, p[g,j,2*v+h])>>(bits*i))&((1<<bits)-1))
-    for v in range(32): out[b,32*g+v] = whole[v]-less
+    "Products of `step` times 32 vectors and all questions"
+    for t in range(out.shape[0]):
+        for g in range(first, first+step if first+step<p.shape[0] else p.shape[0]):
+            thirty_two(p, g, form, t, every, less[t], out, 32*g)
 
-# %% ../../nbs/kernels/scan.ipynb #3577e7a7
+# %% ../../nbs/kernels/scan.ipynb #60789afe
 @cython.cfunc
-@cython.locals(b=cython.Py_ssize_t, j=cython.Py_ssize_t, g=cython.Py_ssize_t, less=cython.int)
+@cython.locals(b=cython.Py_ssize_t, t=cython.Py_ssize_t, g=cython.Py_ssize_t, step=cython.Py_ssize_t)
 def _scan(
     planes:cython.const[cython.ushort][:, :, ::1], q:cython.const[cython.schar][:, ::1], out:cython.int[:, ::1],
-    bias:cython.int, bits:cython.int, num_threads:cython.int
+    bias:cython.int, every:cython.Py_ssize_t, num_threads:cython.int
 ):
+    "Products of all, 64 questions at a time"
+    h: cython.Py_ssize_t = 4 if every else 2
+    step = 1+2048//(planes.shape[1]+1) # vectors of 256 KiB
+    B: cython.Py_ssize_t = q.shape[0] if q.shape[0]<64 else 64
+    form: cython.short[:, ::1] = new_forms(B, planes.shape[1], h)
+    less: cython.int[::1] = np.empty(B, np.int32)
+    for b in range(0, q.shape[0], 64):
+        to: cython.int[:, ::1] = out[b:b+64]
+        for t in range(to.shape[0]): less[t] = bias*form_question(q, b+t, form, t, h)
+        for g in prange((planes.shape[0]+step-1)//step, nogil=True, schedule='static', num_threads=num_threads):
+            _block(planes, g*step, step, form, every, less, to)
+
+# %% ../../nbs/kernels/scan.ipynb #916e7e03
+@cython.cfunc
+@cython.locals(b=cython.Py_ssize_t, j=cython.Py_ssize_t, least=cython.schar)
+def _check(
+    planes:cython.const[cython.ushort][:, :, ::1], q:cython.const[cython.schar][:, ::1], out:cython.int[:, ::1],
+    digits:cython.Py_ssize_t, num_threads:cython.int
+):
+    "That they fit"
     check_between('num_threads', num_threads, 1, 1024)
     if planes.shape[2]!=64: fail('`planes`', expected='32 vectors side by side, `[N/32, m, 64]`', found=planes.shape[2])
     check_between('n', q.shape[1], 0, 2**17)
-    check_length('q', q.shape[1], 32//bits*planes.shape[1], 32//bits*planes.shape[1])
+    check_length('q', q.shape[1], digits*planes.shape[1], digits*planes.shape[1])
     check_length('out', out.shape[0], q.shape[0], q.shape[0])
     check_length('out', out.shape[1], 32*planes.shape[0], 32*planes.shape[0])
     lies: Held[3] = [held3(planes), held2(q), held2(out)]
     check_apart(('planes','q','out'), lies, 2, 3, 0)
+    least = 0
     for b in range(q.shape[0]):
-        less = 0
-        for j in range(q.shape[1]): less = less+bias*cython.cast(cython.int, q[b,j])
-        for g in prange(planes.shape[0], nogil=True, schedule='static', num_threads=num_threads):
-            _thirty_two(planes, g, q, b, bits, less, out)
+        for j in range(q.shape[1]): least = q[b,j] if q[b,j]<least else least
+    check_between('q', least, -127, 127)
 
+# %% ../../nbs/kernels/scan.ipynb #e6ed627c
 def scan_digits(
     planes:cython.const[cython.ushort][:, :, ::1], # Digits + `bias`, 32 vectors side by side `[N/32, n/8, 64]`
     q:cython.const[cython.schar][:, ::1], # Questions, −127 to 127 `[B, n]`
@@ -61,7 +77,9 @@ def scan_digits(
     num_threads:cython.int=1 # Threads to share the vectors; does not change the result
 ):
     "Products of questions and all codes of four bits a digit; raises `CheckError` for arrays that do not fit"
-    _scan(planes, q, out, bias, 4, num_threads)
+    check_between('bias', bias, 1, 15)
+    _check(planes, q, out, 8, num_threads)
+    _scan(planes, q, out, bias, pieces(bias), num_threads)
 
 def scan_bytes(
     planes:cython.const[cython.ushort][:, :, ::1], # Digits + 128, 32 vectors side by side `[N/32, n/4, 64]`
@@ -70,7 +88,8 @@ def scan_bytes(
     num_threads:cython.int=1 # Threads to share the vectors; does not change the result
 ):
     "Products of questions and all codes of eight bits a digit; raises `CheckError` for arrays that do not fit"
-    _scan(planes, q, out, 128, 8, num_threads)
+    _check(planes, q, out, 4, num_threads)
+    _scan(planes, q, out, 128, 0, num_threads)
 
 # %% ../../nbs/kernels/scan.ipynb #7a46deb5
 @cython.cfunc

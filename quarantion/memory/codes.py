@@ -20,14 +20,19 @@ def unit_rows(
     a = as_array(x, name)
     if a.ndim!=2 or a.shape[1]<2 or a.dtype.kind not in 'fiu':
         fail(f'`{name}`', expected='real vectors [N, D], D >= 2', found=f'{a.dtype} of shape {list(a.shape)}')
-    a = a.astype(np.float64)
+    given,a = a,a.astype(np.float64)
     most = np.abs(a).max(1, initial=0)
     bad = ~np.isfinite(most)|(most==0)
     if bad.any():
         found = 'zeros alone' if most[bad][0]==0 else 'what is no number'
         fail(f'row {bad.argmax()} of `{name}`', expected='a direction', found=f'{found} ({int(bad.sum())} such rows)')
     a /= most[:,None] # so that squares neither vanish nor overflow
-    return (a/np.sqrt((a*a).sum(1, keepdims=True))).astype(np.float32)
+    size = np.sqrt((a*a).sum(1, keepdims=True))
+    out = (a/size).astype(np.float32)
+    if given.dtype==np.float32: # rows that are unit already keep their bits
+        same = np.abs(size[:,0]*most-1)<=2**-23
+        out[same] = given[same]
+    return out
 
 # %% ../../nbs/memory/codes.ipynb #42320bd9
 def first_axes(

@@ -229,6 +229,9 @@ def read_corpus(
     return _corpus(source, new, read, keep if new!=old else None)
 
 # %% ../../nbs/memory/corpus.ipynb #e9b5bae0
+def _public(title): # of a module, whatever it is called, or a name in it that does not begin with _
+    return not any(p[0]=='_' and p[-2:]!='__' for p in title.split('.')[1:] if p)
+
 def _corpus(source, known, read, keep):
     out = {p:k[4] for p,k in known.items() if k[4]}
     if not any(k[-1] for k in known.values()):
@@ -237,5 +240,6 @@ def _corpus(source, known, read, keep):
     if keep is not None: _keep(keep, source, known)
     files = {p:i for i,p in enumerate(p for p,k in known.items() if not k[4])}
     rows = [(files[p],a,b,t,s) for p,k in known.items() for t,a,b,s in k[-1]]
+    if source in ('python','installed'): rows = [r for r in rows if _public(r[3])]
     return Corpus(source, [r[3] for r in rows], [r[4] for r in rows], list(files),
                   np.array([r[:3] for r in rows], np.int64), out, read)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ..checks import check_array, check_in, check_range, fail, typed
 from ..kernels.scan import dots_of, largest, low_digits, scan_bounds, scan_bytes, scan_digits
 from .codes import TOPS, all_axes, first_axes, new_axes, unit_rows
-from .table import BIAS, Table, bytes_of, digits_of, encoded, norms
+from .table import BIAS, Table, bytes_of, columns, digits_of, encoded
 from ..nonary.nits import pack, pack_trits, unpack, unpack_trits
 
 # %% ../../nbs/memory/exact.ipynb #6f8293e1
@@ -52,6 +52,13 @@ class Proof(NamedTuple):
     tau:np.ndarray # The score that one had to reach `[B]`
     left_out:np.ndarray # The largest that any vector left out can have, below `tau`; −1, or by `ip` −∞, for none `[B]`
     looked:np.ndarray # Vectors read in the first digits, in both, and number by number `[B, 3]`
+
+    def said(self, i:int=0): # Question
+        "It in a sentence"
+        one,two,whole = map(int, self.looked[i])
+        end = f'is at most {self.left_out[i]:.4f}, the last that counts has {self.tau[i]:.4f}'
+        left = f'what was left out {end}' if self.left_out[i] not in (-1,-np.inf) else 'none was left out'
+        return f'exact: {two:,} of {one:,} vectors were looked at twice, {whole:,} number by number; {left}'
 
 # %% ../../nbs/memory/exact.ipynb #2780f59c
 def read_all(
@@ -104,22 +111,25 @@ def _lengths(t, a, est, bound): # for vectors of any length: scaled, outward, in
 def _one(t, a, dots, k, ids, threads):
     "Places and scores of the nearest, and the proof, of one question"
     est,bound = read_all(t, a, dots, threads)
-    rank,lowest,w = est,-1.,None
-    if 'size' in t.cols: (rank,bound,w),lowest = _lengths(t, a, est, bound),-np.inf
+    rank,w = est,None
+    if 'size' in t.cols: rank,bound,w = _lengths(t, a, est, bound)
     best = np.empty(min(t.n, max(64, 2*k)), np.int64)
     largest(rank, t.n, best)
     score = _exact(t, a, best)
     tau = np.partition(score, len(score)-k)[len(score)-k]
-    twice = np.flatnonzero(bound>=(tau if w is not None else np.float32(tau)-np.float32(1e-7)))
-    bound[best] = bound[twice] = lowest
-    left,rest = float(bound.max()),np.setdiff1d(twice, best)
+    reach = tau if w is not None else np.float32(tau)-np.float32(1e-7)
+    among = np.count_nonzero(bound[best]>=reach)
+    bound[best] = -np.inf
+    rest = np.flatnonzero(bound>=reach)
+    bound[rest] = -np.inf
+    left = float(bound.max())
     by = _second(t, a, rest, dots, est)
     if w is not None: by = (by+1e-9)*w[rest]
     more = rest[by>=tau]
-    left = max(left, by[by<tau].max(initial=lowest))
+    left = max(left, by[by<tau].max(initial=-np.inf), -np.inf if w is not None else -1.)
     at,score = np.concatenate([best,more]),np.concatenate([score,_exact(t, a, more)])
     order = np.lexsort((ids[at], -score))[:k]
-    return at[order],score[order],Proof(score[order[-1]], left, (t.n,len(twice),len(at)))
+    return at[order],score[order],Proof(score[order[-1]], left, (t.n,among+len(rest),len(at)))
 
 # %% ../../nbs/memory/exact.ipynb #80c5ad30
 class _Coded:
@@ -144,11 +154,15 @@ class _Coded:
     def __len__(self): return self.table.n
 
     def add(self, x): # `[M, D]`, as above, to the places N … N+M−1
+        self.table.add(x, (self._encoded(x[i:i+512]) for i in range(0, len(x), 512)))
+
+    def _encoded(self, x):
         cols,off = encoded(x, self.axes, len(self.first), self.levels, self.metric=='ip')
-        self.table.add(cols)
         self.off = max(self.off, off)
+        return cols
 
     def remove(self, at): self.table.remove(at) # rising places
+    def vectors(self, at): return self.table.rows('x', at) # at places `[n, D]`
 
 # %% ../../nbs/memory/exact.ipynb #2afd8702
 _BATCH = 8 # questions that are compared with a code while it is at hand
@@ -168,6 +182,8 @@ class _Searched(_Coded):
         return out
 
 # %% ../../nbs/memory/exact.ipynb #67bcde52
+_ROWS = 2560 # of a file that are unpacked at a time, whole words
+
 def packed(
     d:np.ndarray, # Digits `[N, n]`, int8
     levels:str # One of `TOPS`
@@ -211,18 +227,27 @@ def _check_columns(a, where): # N, D, h and levels; raises `CheckError`
         if k in a and (a[k]<0).any(): fail(f'`{k}`', where, '>= 0', a[k].min())
     return N,D,h,levels
 
+# %% ../../nbs/memory/exact.ipynb #2b9c1e35
+def _block(a, i, j, n, levels): # rows i to j of a file, as a table has them
+    word = dict(ternary=10, nonary=5).get(levels, 0) # digits in one
+    cut = lambda v, w: v[i*n//w:-(-j*n//w)] if w else v[i:j]
+    digit,low = unpacked(cut(a['digits'], word), j-i, n, levels),unpacked(cut(a['low'], 5), j-i, n, 'nonary')
+    out = columns(digit, low, a['per'][i:j], levels)
+    return out|{k:a[k][i:j] for k in ('heads','per2','size') if k in a}
+
 # %% ../../nbs/memory/exact.ipynb #7f7a63b7
 class Exact(_Searched):
     "Vectors that are searched with a proof, and written to a file"
     def columns(self): # name -> array, for a file
-        t,h,D,every = self.table,len(self.first),len(self.axes),np.arange(len(self))
-        digits = digits_of(t.rows('digits', every).view(np.uint8), self.levels)[:,:D-h]
-        low = digits_of(t.cols['low'][every])[:,:D-h]
-        says = np.array([TOPS[self.levels],self.seed,self.metric=='ip'])
-        out = dict(digits=packed(digits, self.levels), low=packed(low, 'nonary'), heads=t.rows('heads', every),
-                   per=t.rows('per', every)[:,:2], per2=t.cols['per2'][every], first=self.first, last=self.axes[-1],
-                   says=says, off=np.array([self.off]), x=t.cols['x'][:len(self)])
-        return out|({'size':t.cols['size'][every]} if 'size' in t.cols else {})
+        t,N,h,D = self.table,len(self),len(self.first),len(self.axes)
+        some = [np.arange(i, min(i+_ROWS, N)) for i in range(0, N, _ROWS)]
+        digits = [digits_of(t.rows('digits', at).view(np.uint8), self.levels)[:,:D-h] for at in some]
+        low = [packed(digits_of(t.cols['low'][at])[:,:D-h], 'nonary') for at in some]
+        heads,per = (np.concatenate([t.rows(k, at) for at in some]) for k in ('heads','per'))
+        out = dict(digits=np.concatenate([packed(d, self.levels) for d in digits]), low=np.concatenate(low),
+                   heads=heads, per=per[:,:2], first=self.first, last=self.axes[-1], off=np.array([self.off]),
+                   says=np.array([TOPS[self.levels],self.seed,self.metric=='ip']))
+        return out|{k:t.cols[k][:N] for k in ('x','per2','size') if k in t.cols}
 
     @classmethod
     def of_columns(cls, a, where): # what `columns` gave, and the file, for errors
@@ -231,9 +256,5 @@ class Exact(_Searched):
         out.levels,out.seed,out.metric = levels,int(a['says'][1]),('cosine','ip')[a['says'][2]]
         out.first,out.axes,out.off,out.table = a['first'],all_axes(a['first'], out.seed),float(a['off'][0]),Table()
         if np.abs(out.axes[-1]-a['last']).max()>1e-9: fail('`last`', where, 'the axis that the seed makes', 'another')
-        digits,low = unpacked(a['digits'], N, D-h, levels),unpacked(a['low'], N, D-h, 'nonary')
-        wide = lambda d, levels: bytes_of(np.pad(d, ((0,0),(0,(h-D)%8))), levels)
-        per = np.concatenate([a['per'],norms(digits)[:,None]], 1)
-        cols = dict(digits=wide(digits, levels).view(np.uint32), low=wide(low, 'nonary'), per=per)
-        out.table.add(cols|{k:a[k] for k in ('heads','per2','x','size') if k in a})
+        out.table.add(a['x'], (_block(a, i, min(i+_ROWS, N), D-h, levels) for i in range(0, N, _ROWS)))
         return out

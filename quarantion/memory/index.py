@@ -26,7 +26,7 @@ def _counted(ids, n): # whole numbers of 64 bits, or none; raises `CheckError`
     return ids.astype(np.int64)
 
 # %% ../../nbs/memory/index.ipynb #43c162bb
-class _Names:
+class Names:
     "Names by places; new ones are counted on, or given"
     def __init__(self): self.room,self.n,self.next = np.empty(0, np.int64),0,0
     @property
@@ -52,9 +52,9 @@ class _Names:
     def places(self, ids): # rising; raises `CheckError` for a name that is not there
         ids = as_array(ids, 'ids')
         if ids.dtype.kind not in 'iu' and ids.size: fail('`ids`', 'Index', 'whole numbers', ids.dtype)
-        lost = np.setdiff1d(ids, self.all)
-        if len(lost): fail('`ids`', 'Index', 'names that are there', int(lost[0]))
-        return np.flatnonzero(np.isin(self.all, ids))
+        at = np.flatnonzero(np.isin(self.all, ids))
+        if len(at)==len(own := np.unique(ids)): return at
+        fail('`ids`', 'Index', 'names that are there', int(np.setdiff1d(own, self.all[at])[0]))
 
     def remove(self, at):
         holes,tail = moves(self.n, at)
@@ -95,7 +95,7 @@ def _hits(found, ids, k): # of places, scores and proof of each question
     return Hits(out, scores, type(proofs[0])(*map(np.array, zip(*proofs))))
 
 # %% ../../nbs/memory/index.ipynb #11a450a5
-def _rows(x, metric, name): # as they are kept, a copy; raises `CheckError` for one without a direction, with its row
+def kept_rows(x, metric, name): # as they are kept, a copy; raises `CheckError` that names the row
     unit = unit_rows(x, name)
     if metric=='cosine': return unit
     with np.errstate(over='ignore', under='ignore'): out = as_array(x, name).astype(np.float32)
@@ -131,8 +131,8 @@ class _Kept:
         **options # Of the plan
     ):
         options = _options(plan, options, metric)
-        if not len(x := _rows(x, metric, 'x')): fail('`x`', 'Index', 'at least one vector', 'none')
-        self.names,self.dims,self.metric,self.planned,self.mapped = _Names(),x.shape[1],metric,plan,None
+        if not len(x := kept_rows(x, metric, 'x')): fail('`x`', 'Index', 'at least one vector', 'none')
+        self.names,self.dims,self.metric,self.planned,self.mapped = Names(),x.shape[1],metric,plan,None
         ids = self.names.new(ids, len(x))
         self.plan = _plan(plan)(x, **options)
         self.names.add(ids)
@@ -154,7 +154,7 @@ class _Changed(_Kept):
     )->np.ndarray: # Their names `[M]`
         "Append vectors; raises `CheckError` for a name that is taken"
         self._own()
-        x = _rows(x, self.metric, 'x')
+        x = kept_rows(x, self.metric, 'x')
         if x.shape[1]!=self.dims: fail('`x`', 'Index', f'vectors of {self.dims} numbers', x.shape[1])
         ids = self.names.new(ids, len(x))
         if len(x): self.plan.add(x)
@@ -239,7 +239,7 @@ def load_index(
         if not isinstance(head.get(k), kind): fail(f'header field `{k}`', where, f'a {kind.__name__}', head.get(k))
     a |= _floats(path, floats, head.get('floats'), mapped)
     out = Index.__new__(Index)
-    out.names,out.dims,out.metric,out.planned = _Names(),head['dims'],head['metric'],head['planned']
+    out.names,out.dims,out.metric,out.planned = Names(),head['dims'],head['metric'],head['planned']
     out.mapped = str(floats) if floats is not None and mapped else None
     ids = a.pop('ids', None)
     out.plan = _plan(out.planned).of_columns(a, where)

@@ -14,7 +14,7 @@ from ..checks import check_in, check_range, fail, typed
 from ..files import Lock, as_path, hash_json, is_there, load_tensors, read_record, save_tensors, sha256, write_atomic
 from .corpus import Corpus, read_corpus
 from .embed import fit_lsa, fuse, load_embedder, save_embedder
-from .index import Index, load_index
+from .index import PLANS, Index, load_index
 from .minilm import MiniLM
 from .words import Postings, Words, fit_words
 
@@ -35,7 +35,7 @@ _STEP = 512 # texts between two times of saving
 
 def _mark(text): return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), 'little', signed=True)
 
-def _vectors(path, net, texts, say):
+def kept_vectors(path, net, texts, say):
     "Vectors of all texts, of which those that are known are read"
     head = dict(format='quarantion vectors', version=1, embedder=net.digest, most=net.most, digest='')
     marks,known = [_mark(t) for t in texts],{}
@@ -52,27 +52,28 @@ def _vectors(path, net, texts, say):
     return np.stack([known[m] for m in marks])
 
 # %% ../../nbs/memory/library.ipynb #bb116c40
-_FORMAT,_VERSION,_SAYS = 'quarantion library',1,'library.json'
+_FORMAT,_VERSION,_SAYS = 'quarantion library',2,'library.json'
 _WORDS,_INDEX = 'words.safetensors','index.safetensors'
 
-def _indexed(x): # texts without a known word have no direction
+def _indexed(x, how): # texts without a known word have no direction
     some = np.flatnonzero(np.abs(x).max(1)>0)
-    return Index(x[some], some)
+    return Index(x[some], some, **how)
 
 def _files(lists): # that a library has
     return [_WORDS]*('MiniLM' not in lists or 'TF-IDF' in lists)+[_INDEX]*(lists!=('TF-IDF',))
 
-def _build(folder, texts, lists, seed, say, net=None):
+def _build(folder, texts, want, say, net=None):
     "Fit and write; returns the parts"
     by = ix = words = postings = None
-    if net is not None: ix = _indexed(_vectors(folder/'vectors.safetensors', net, texts, say))
+    lists,how = EMBEDS[want['embed']],{k:want[k] for k in ('plan','recall') if want[k] is not None}
+    if net is not None: ix = _indexed(kept_vectors(folder/'vectors.safetensors', net, texts, say), how)
     if _WORDS in _files(lists):
         words = fit_words(texts)
         rows = words.rows(texts)
         if 'TF-IDF' in lists: postings = Postings(rows)
         if 'LSA' in lists:
-            by = fit_lsa(texts, seed=seed, words=words)
-            ix = _indexed(by.of_rows(rows))
+            by = fit_lsa(texts, seed=want['seed'], words=words)
+            ix = _indexed(by.of_rows(rows), how)
         save_embedder(folder/_WORDS, by or words, postings)
     if ix is not None: ix.save(folder/_INDEX)
     return Parts(words, postings, net or by, ix)
@@ -116,7 +117,7 @@ def _renew(folder, corpus, want, say, net=None):
         (folder/_SAYS).unlink(missing_ok=True)
         say(f'{len(corpus):,} texts from {len(corpus.files):,} files')
         texts = [f'{t}\n{s}' for t,s in zip(corpus.titles, corpus.texts)]
-        parts = _build(folder, texts, lists, want['seed'], say, net)
+        parts = _build(folder, texts, want, say, net)
         files = {f:sha256(folder/f) for f in _files(lists)}
         head = dict(format=_FORMAT, version=_VERSION, **want, corpus=corpus.digest, files=files,
                     embedder=getattr(parts.embedder, 'digest', ''))
@@ -133,21 +134,16 @@ class Answer(NamedTuple):
     lines:list # First and last
     ranks:dict # In each list that has it, from 1
 
-_BY_WORDS = "{}: exact: all {read:,} weights of the question's words were read, of {texts:,} texts"
-_BY_VECTORS = '{}: exact: {twice:,} of {vectors:,} vectors were looked at twice, {whole:,} number by number; '
-_LEFT = 'what was left out is at most {left_out:.4f}, the last that counts has {tau:.4f}'
-
 class Answers(NamedTuple):
     "What was found, and why nothing else"
     question:str
     lists:tuple # Which embedders were used
     found:list # `Answer`, the best one first
-    proof:dict # List -> what was read for it
+    proof:dict # List -> what was read for it; `said` is a sentence
 
     def said(self):
         "The proof, in sentences"
-        left = {n:_LEFT if p.get('left_out', -1)>-1 else 'none was left out' for n,p in self.proof.items()}
-        return [(_BY_VECTORS+left[n] if 'vectors' in p else _BY_WORDS).format(n, **p) for n,p in self.proof.items()]
+        return [f'{n}: {p["said"]}' for n,p in self.proof.items()]
 
 # %% ../../nbs/memory/library.ipynb #e7b09ab4
 DEPTH = 100 # Of each list that is made one with another
@@ -161,14 +157,16 @@ def check_question(
 
 def _by_words(parts, question, k):
     near = parts.postings.search(parts.words.rows([question]), k)
-    return near.ids,near.scores,dict(texts=len(parts.postings), read=near.read)
+    n,said = len(parts.postings),f"exact: all {near.read:,} weights of the question's words were read, of"
+    return near.ids,near.scores,dict(texts=n, read=near.read, said=f'{said} {n:,} texts')
 
 def _by_vectors(parts, question, k): # none for a question without a direction
-    q = parts.embedder([question])[0]
-    if not q.any(): return [],[],dict(texts=len(parts.index), read=0)
-    hit = parts.index.search(q, min(k, len(parts.index)))
-    looked = dict(zip(('vectors','twice','whole'), map(int, hit.proof.looked[0])))
-    return hit.ids[0],hit.scores[0],looked|dict(tau=float(hit.proof.tau[0]), left_out=float(hit.proof.left_out[0]))
+    q,n = parts.embedder([question])[0],len(parts.index)
+    if not q.any(): return [],[],dict(vectors=n, said=f'no direction: none of {n:,} vectors was read')
+    hit = parts.index.search(q, min(k, n))
+    some = hit.ids[0]>=0
+    proof = {f:v[0].tolist() for f,v in hit.proof._asdict().items()}
+    return hit.ids[0][some],hit.scores[0][some],dict(proof, vectors=n, said=hit.proof.said())
 
 # %% ../../nbs/memory/library.ipynb #c9c4ff9a
 class Library:
@@ -208,19 +206,24 @@ def _default(want): # in the user's cache folder
     cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')
     return cache/'quarantion'/'search'/hash_json(want)[:16]
 
+# %% ../../nbs/memory/library.ipynb #52fbb440
 @typed
 def open_library(
     source:str|Path='python', # `python`, `installed`, or the path of a file or a folder
     folder:str|Path=None, # Where it is kept; default: one for each source, embedder and seed in the user's cache folder
     embed:str='fused', # One of `EMBEDS`
     seed:int=0, # Of LSA
-    say=_quiet # Called with sentences while it is built
+    say=_quiet, # Called with sentences while it is built
+    plan:str='exact', # How vectors are searched: one of `PLANS` of [index](index.ipynb)
+    recall:float=None # What plan `cones` has to reach; None: its default
 )->Library:
-    "A library that is there, or is built; raises `CheckError` for one of another source, embedder or seed"
-    check_in(embed, EMBEDS, 'embed'); check_range(seed, 0, 2**32-1, 'seed')
+    "A library that is there, or is built; raises `CheckError` for one of another source, embedder, seed or plan"
+    check_in(embed, EMBEDS, 'embed'); check_range(seed, 0, 2**32-1, 'seed'); check_in(plan, PLANS, 'plan')
+    if embed=='tfidf' and (plan,recall)!=('exact',None):
+        fail('`plan`', 'open_library', 'exact, without a recall, for words alone', f'{plan}, {recall}')
     if not callable(say): fail('`say`', 'open_library', 'a function of a string', type(say).__name__)
     source = str(source) if source in ('python','installed') else os.path.realpath(as_path(source))
-    want = dict(source=source, embed=embed, seed=seed)
+    want = dict(source=source, embed=embed, seed=seed, plan=plan, recall=recall)
     folder = as_path(folder) if folder is not None else _default(dict(want, python=os.__file__))
     head,net = _said(folder, want),MiniLM() if 'MiniLM' in EMBEDS[embed] else None
     corpus = read_corpus(source, folder/'corpus.safetensors')

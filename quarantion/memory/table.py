@@ -35,23 +35,17 @@ def _head(z): # `[N, h]`
     return ints.astype(np.int16),np.sqrt(((z-ints/32767)**2).sum(1))
 
 # %% ../../nbs/memory/table.ipynb #97e00db3
-def norms(d): # of digits `[N, n]`, float32
-    d = d.astype(np.float32)
-    return np.sqrt(np.einsum('ij,ij->i', d, d)) # a sum below 2**24 is exact
-
-# %% ../../nbs/memory/table.ipynb #ef1b31d3
-def _encoded(x, axes, h, levels, lengths):
-    x = x.astype(np.float64)
-    size = np.sqrt((x*x).sum(1))
-    z = (x/size[:,None] if lengths else x)@axes.T
-    c = encode_rows(z[:,h:], levels)
-    pad = ((0,0),(0,-c.digit.shape[1]%8))
+def columns(
+    digit:np.ndarray, # First digits `[N, n]`, int8
+    low:np.ndarray, # Second digits, −4 to 4 `[N, n]`, int8
+    per:np.ndarray, # s and e `[N, 2]`, float32
+    levels:str='nonary' # Of first digits, one of `BIAS`
+)->dict: # Arrays of N rows, by names
+    "As they are kept: a multiple of eight digits, and s, e and ‖c‖"
+    pad,d = ((0,0),(0,-digit.shape[1]%8)),digit.astype(np.int32)
+    norm = np.sqrt(np.einsum('ij,ij->i', d, d)).astype(np.float32)
     rows = lambda d, levels: bytes_of(np.pad(d, pad), levels)
-    heads,off = _head(z[:,:h])
-    per = np.stack([c.s,c.e,norms(c.digit)], 1)
-    out = dict(digits=rows(c.digit, levels).view(np.uint32), low=rows(c.low, 'nonary'), heads=heads, per=per,
-               per2=np.stack([c.s2,c.e2], 1))
-    return out|(dict(size=size) if lengths else {}),float(off.max())
+    return dict(digits=rows(digit, levels).view(np.uint32), low=rows(low, 'nonary'), per=np.column_stack([per,norm]))
 
 # %% ../../nbs/memory/table.ipynb #b1f50789
 def encoded(
@@ -62,9 +56,14 @@ def encoded(
     lengths:bool=False # Are they of any length, which is kept? Else they are of length 1
 )->tuple: # Columns by names, arrays of N rows; how far a head is off at most
     "Columns of vectors"
-    parts = [_encoded(x[i:i+512], axes, h, levels, lengths) for i in range(0, len(x), 512)]
-    cols = {k:np.concatenate([p[0][k] for p in parts]) for k in parts[0][0]}
-    return dict(cols, x=x),max(p[1] for p in parts)
+    x = x.astype(np.float64)
+    size = np.sqrt((x*x).sum(1))
+    z = (x/size[:,None] if lengths else x)@axes.T
+    c = encode_rows(z[:,h:], levels)
+    heads,off = _head(z[:,:h])
+    per,per2 = np.stack([c.s,c.e], 1),np.stack([c.s2,c.e2], 1)
+    out = dict(columns(c.digit, c.low, per, levels), heads=heads, per2=per2)
+    return out|(dict(size=size) if lengths else {}),float(off.max())
 
 # %% ../../nbs/memory/table.ipynb #928af983
 SIDE = 'digits','heads','per' # lie side by side, `[N/32, width, 32]`
@@ -77,8 +76,14 @@ def moves(
     keep = n-len(at)
     return at[at<keep],np.setdiff1d(np.arange(keep, n), at)
 
+def _aligned(shape, dtype): # zeros from a multiple of 64 bytes on: a read of 64 bytes is one of a line of the cache
+    size = int(np.prod(shape))*dtype.itemsize
+    raw = np.zeros(size+64, np.uint8)
+    o = -raw.ctypes.data%64
+    return raw[o:o+size].view(dtype).reshape(shape)
+
 def _grown(old, like, n, side): # with room for n rows like those; what is not written to yet takes no memory
-    new = np.zeros((-(-n//32),like.shape[1],32) if side else (n,*like.shape[1:]), like.dtype)
+    new = _aligned((-(-n//32),like.shape[1],32), like.dtype) if side else np.zeros((n,*like.shape[1:]), like.dtype)
     if old is not None: new[:len(old)] = old
     return new
 
@@ -87,19 +92,23 @@ class Table:
     "Columns that grow, and lose rows by a swap with the last ones"
     def __init__(self): self.n,self.cols = 0,{}
 
-    def add(self, new):
-        "Rows, by the names of columns; those of a first call may be kept as they are"
-        n,m = self.n,len(new['x'])
-        for k,v in new.items():
-            old,side,at = self.cols.get(k),k in SIDE,np.arange(n, n+m)
-            if old is None and not side:
-                self.cols[k] = np.ascontiguousarray(v)
-                continue
-            if old is None or len(old)*(32 if side else 1)<n+m:
-                old = self.cols[k] = _grown(old, v, max(n+m, n+n//2), side)
-            if side: old[at//32,:,at%32] = v
-            else: old[n:n+m] = v
-        self.n = n+m
+    def add(self, x, blocks):
+        "Vectors, and their columns by names, some rows after the other; vectors of a first call are kept as they are"
+        n = need = self.n
+        need += len(x)
+        for b in blocks:
+            for k,v in b.items(): self._put(k, v, n, need)
+            n += len(b['digits'])
+        if 'x' in self.cols: self._put('x', x, self.n, need)
+        else: self.cols['x'] = x
+        self.n = need
+
+    def _put(self, k, v, n, need): # rows at places from n on, with room for those that are needed
+        old,side,at = self.cols.get(k),k in SIDE,np.arange(n, n+len(v))
+        if old is None or len(old)*(32 if side else 1)<need:
+            old = self.cols[k] = _grown(old, v, max(need, self.n+self.n//2), side)
+        if side: old[at//32,:,at%32] = v
+        else: old[n:n+len(v)] = v
 
     def remove(self, at):
         "Rows at rising places"
