@@ -22,7 +22,8 @@ from .parts.shapes import held1, held2, held3
 @cython.locals(i=cython.Py_ssize_t, found=cython.longlong)
 def _near(
     hubs:cython.const[cython.uchar][:, ::1], worth:cython.const[cython.float][::1],
-    size:cython.const[cython.longlong][::1], ints:cython.const[cython.short][:, :, ::1], t:cython.Py_ssize_t, less:cython.int, p:cython.Py_ssize_t,
+    size:cython.const[cython.longlong][::1], ints:cython.const[cython.short][:, :, ::1], t:cython.Py_ssize_t,
+    less:cython.int, p:cython.Py_ssize_t,
     need:cython.Py_ssize_t, f:cython.float[:, :, ::1], g:cython.longlong[:, :, ::1]
 )->cython.Py_ssize_t:
     "How many cells are read; the nearest first"
@@ -83,7 +84,8 @@ def _keep(
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-@cython.locals(a=cython.float, s=cython.Py_ssize_t, end=cython.Py_ssize_t, dot=cython.int, less=cython.int, more=cython.int)
+@cython.locals(a=cython.float, s=cython.Py_ssize_t, end=cython.Py_ssize_t, dot=cython.int, less=cython.int,
+               more=cython.int)
 def _read(
     base:cython.float, e:cython.Py_ssize_t, left:cython.longlong, delta:cython.float,
     codes:cython.const[cython.uchar][:, ::1], rest:cython.const[cython.uchar][:, ::1],
@@ -296,17 +298,19 @@ def search_cells(
     check_blocks((codes.shape[0],codes.shape[1]), (rest.shape[0],rest.shape[1]), per.shape[0], row.shape[0],
                  after.shape[0], first.shape[0], size.shape[0])
     _check_search((B,z.shape[1]), (q.shape[0],q.shape[1]), (hubs.shape[0],hubs.shape[1]),
-        (centre.shape[0],centre.shape[1]), (low.shape[0],low.shape[1]), (x.shape[0],x.shape[1]), worth.shape[0], both.shape[0], ids.shape[0],
+        (centre.shape[0],centre.shape[1]), (low.shape[0],low.shape[1]),
+        (x.shape[0],x.shape[1]), worth.shape[0], both.shape[0], ids.shape[0],
         codes.shape[1]+rest.shape[1], size.shape[0])
     _check_room((T,f.shape[1],f.shape[2]), (g.shape[0],g.shape[1],g.shape[2]),
-        (ints.shape[0],ints.shape[1],ints.shape[2]), (at.shape[0],at.shape[1]), (score.shape[0],score.shape[1]), (read.shape[0],read.shape[1]),
+        (ints.shape[0],ints.shape[1],ints.shape[2]), (at.shape[0],at.shape[1]),
+        (score.shape[0],score.shape[1]), (read.shape[0],read.shape[1]),
         codes.shape[1]+rest.shape[1], max(size.shape[0], depth, 2), B)
     check_length('law', law.shape[0], 2, 2)
     check_between('probes', probes, 1, 0); check_between('some', some, at.shape[1], depth)
     _check_sizes(first, size, codes.shape[0], at.shape[1])
     lies: Held[23] = [held2(z), held2(q), held2(hubs), held1(worth), held2(centre), held2(codes), held2(rest),
-        held1(per), held1(row), held1(after), held1(first), held1(size), held2(low), held1(both), held2(x), held1(ids), held1(law),
-        held3(f), held3(g), held3(ints), held2(at), held2(score), held2(read)]
+        held1(per), held1(row), held1(after), held1(first), held1(size), held2(low), held1(both), held2(x),
+        held1(ids), held1(law), held3(f), held3(g), held3(ints), held2(at), held2(score), held2(read)]
     check_apart(('z','q','hubs','worth','centre','codes','rest','per','row','after','first','size','low','both','x',
                  'ids','law','f','g','ints','at','score','read'), lies, 17, 23, 0)
     for t in prange(T, nogil=True, schedule='static', num_threads=T):
