@@ -2,7 +2,8 @@
 
 Every read and write outside of an array, and arithmetic that C does not define, ends the run.
 A copy of the package is compiled with gcc's address and undefined-behaviour sanitizers, for every level,
-and tests/test_kernels.py runs on it. `--only scan,order` compiles and tests these modules alone; the rest goes to pytest."""
+and tests/test_kernels.py runs on it. `--only scan,order` compiles and tests these modules alone;
+all other arguments go to pytest."""
 import argparse
 import os
 import shutil

@@ -13,7 +13,7 @@ from .docstrings import recalls, true_neighbours
 from .neighbours import K, WAYS
 from ..memory.codes import unit_rows
 
-# %% ../../nbs/bench/holding.ipynb #9c857107
+# %% ../../nbs/bench/holding.ipynb #668740c0
 def _rss():
     "Bytes of this process that are no pages of files; none where Linux does not tell"
     try:
@@ -38,10 +38,10 @@ def held(
     small = unit_rows(np.random.default_rng(0).normal(size=(400,q.shape[1])))
     ready(lambda w: w.build(small))
     before = rss()
-    way = ready(lambda w: w.load(folder)) # held while it is counted
-    after = rss()
-    print(json.dumps(None if before is None else after-before))
+    held = ready(lambda w: w.load(folder)),rss() # the index is there while it is counted
+    print(json.dumps(None if before is None else held[1]-before))
 
+# %% ../../nbs/bench/holding.ipynb #f4734767
 def _held_apart(way, folder, q): # in a process of its own
     code = f'from quarantion.bench.holding import held; held({WAYS.index(way)}, {str(folder)!r}, {q.tolist()})'
     env = os.environ|dict(PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
@@ -68,7 +68,7 @@ def built(
     size = None if bytes is None else bytes/n
     return a,dict(name=way.name, build=seconds, bytes=size, file=sum(files.values())/n, floats=floats/n)
 
-# %% ../../nbs/bench/holding.ipynb #f9bd05aa
+# %% ../../nbs/bench/holding.ipynb #6534d70e
 def _streamed(way, x, new, out, threads):
     "Seconds to remove, and to add; the way"
     a = way(threads)
@@ -81,6 +81,7 @@ def _streamed(way, x, new, out, threads):
     t.append(time.perf_counter())
     return a,t[1]-t[0],t[2]-t[1]
 
+# %% ../../nbs/bench/holding.ipynb #dd9c9699
 def streamed(
     way, # One of `WAYS` that can add and remove
     found, # Vectors and questions
@@ -98,8 +99,8 @@ def streamed(
     true = true_neighbours(there, found.q[:m])
     def recall(w, ids):
         w.set(setting)
-        return float(recalls(np.concatenate([np.asarray(w.one(q[None])).reshape(1, -1) for q in found.q[:m]]), ids).mean())
+        return float(recalls([np.asarray(w.one(q[None])).reshape(-1) for q in found.q[:m]], ids).mean())
     after = recall(a, names[true])
     (b := way(threads)).build(there)
-    return dict(name=way.name, setting=setting, n=n, replaced=len(new), inserts=len(new)/came, removals=len(out)/gone,
-                recall=after, rebuilt=recall(b, true))
+    return dict(name=way.name, setting=setting, n=n, replaced=len(new), inserts=len(new)/came,
+                removals=len(out)/gone, recall=after, rebuilt=recall(b, true))
