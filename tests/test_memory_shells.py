@@ -229,6 +229,27 @@ def test_a_refusal_changes_nothing():
     assert s.add(np.zeros((0,8)), []).shape==(0,)
 
 
+def test_a_shell_that_cannot_be_made_loses_no_vector():
+    "A tier of too few vectors for its head is refused before anything moves"
+    refused = 0
+    for seed in range(40):
+        r = np.random.default_rng(seed)
+        n = int(r.integers(9, 25))
+        try: ours = Shells(r.normal(size=(n,6)), r.normal(size=n), [1,1.5,3], exponent=float(r.uniform(0, 2)), head=2)
+        except CheckError: continue
+        was = ours.search(np.ones(6), n)
+        try: ours.remove(r.permutation(n)[:int(r.integers(1, n-3))])
+        except CheckError:
+            refused += 1
+            assert all(np.array_equal(a, b) for a,b in zip(was[:2], ours.search(np.ones(6), n)))
+    assert refused
+
+
+def test_names_and_capacities_are_whole_numbers():
+    for c,ids,says in (([1.5,2.5],None,'`capacities`: expected whole'), ([1,2],[1.5,2,3],'3 whole numbers'), ([1,2],[5,5,5],'not taken')):
+        with pytest.raises(CheckError, match=says): assign_shells([1,2,3], c, ids)
+
+
 def test_lengths_as_a_score_come_with_a_warning():
     x = some(40)*np.arange(1, 41)[:,None]
     with pytest.warns(UserWarning, match='how long a text is'): s = Shells(x, 'norm')

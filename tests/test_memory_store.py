@@ -320,6 +320,14 @@ def store(tmp_path):
     with open_store(tmp_path/'answers', len(WORDS)) as s: yield s
 
 
+def test_names_of_other_kinds_are_not_there(tmp_path):
+    with open_store(tmp_path/'a.db', 4) as s:
+        s.add(['1'], [b''], np.eye(4)[:1])
+        for bad in ([1], [[1]], [{}], [None], ['1',[]]):
+            with pytest.raises(CheckError, match='`names`: expected names that are there'): s.remove(bad)
+        assert s.names()==['1']
+
+
 def test_a_gate_is_lowered_by_arousal():
     assert [round(Gate().bar(a), 12) for a in (1, .8, .5, .2, 0)]==[.3, .36, .45, .54, .6]
     assert Gate(.2).bar(1)==.1 and Gate(.97).bar()==.97 and Gate(.5).bar(.5)==.35

@@ -335,9 +335,10 @@ class Store(_Near):
         names:list # Each of an item that is there
     ):
         "Forget items in one transaction; raises `CheckError` for a name that is not there"
-        _each_once(names)
+        lost = [n for n in names if type(n) is not str]
+        if not lost: _each_once(names)
         with self._turn:
-            lost = [n for n in names if n not in self]
+            lost = lost or [n for n in names if n not in self]
             if lost: fail('`names`', str(self.path), 'names that are there', shown(lost[0]))
             self._change(names)
 
