@@ -343,6 +343,20 @@ def test_search_refuses_in_one_line(folder, tmp_path):
     refused(run('a', *kept, '--embed', 'tfidf', code=2), 'as this library has')
 
 
+def test_an_answer_that_cannot_be_written_is_one_line(folder, tmp_path):
+    ask = [sys.executable, '-m', 'quarantion.cli', 'search', 'read a line', '--corpus', str(folder), '--index', str(tmp_path/'kept')]
+    shell = lambda how, *words: subprocess.run(['bash', '-c', how, 'bash', *ask, *words], capture_output=True, text=True)
+    r = shell('"$@" 2>&-', '--json') # what is said while it is built is lost, and not in the answer
+    assert r.returncode==0 and json.loads(r.stdout)['texts']==4
+    for env,more in (('1','--json'), ('','--json'), ('','--k=2')):
+        r = shell(f'PYTHONUNBUFFERED={env} "$@" >/dev/full', more)
+        assert r.returncode==2 and r.stderr=='quarantion: output: expected room for what is written, found No space left on device\n'
+    r = shell('"$@" >&-')
+    assert (r.returncode,r.stdout,r.stderr)==(0,'','')
+    r = shell('PYTHONUNBUFFERED= "$@" | true; exit ${PIPESTATUS[0]}')
+    assert r.returncode in (0,1) and r.stderr==''
+
+
 def test_words_that_nobody_wrote_are_no_error(folder, tmp_path):
     r = run('qqqq', '--corpus', folder, '--index', tmp_path/'kept')
     assert 'no text has a word of the question' in r.stderr and 'exact: all 0 weights' in r.stdout

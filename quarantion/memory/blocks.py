@@ -32,8 +32,8 @@ def _in_one_line(path, want):
     "What sqlite says, as a `CheckError`"
     try: yield
     except (sqlite3.Error,OverflowError,UnicodeError) as e:
-        busy = 'no other process at work on it' if 'locked' in str(e) else want
-        fail('store', str(path), busy, str(e).split('\n')[0] or type(e).__name__)
+        known = dict(locked='no other process at work on it', closed='an open one', encode='text that UTF-8 can hold')
+        fail('store', str(path), next((w for k,w in known.items() if k in str(e)), want), str(e).split('\n')[0] or type(e).__name__)
 
 def _connect(path, how='rw'): # never makes a file
     uri = f'file:{"".join(f"%{b:02x}" for b in os.fsencode(os.path.abspath(path)))}?mode={how}'
