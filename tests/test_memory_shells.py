@@ -8,6 +8,7 @@ from hypothesis import given, settings, strategies as st
 
 from quarantion.bench.shells import bench_shells, fill_shells, tier_recall, wrong_order
 from quarantion.checks import CheckError
+from quarantion.files import Lock
 from quarantion.memory import shells as module
 from quarantion.memory.codes import unit_rows
 from quarantion.memory.index import Index
@@ -165,7 +166,7 @@ def test_files_give_back_what_was_saved_and_can_go_on(tmp_path):
     back.save(tmp_path)
     again = load_shells(tmp_path)
     for a,b in zip(again.search(x[:5], 7)[:2], s.search(x[:5], 7)[:2]): assert np.array_equal(a, b)
-    assert len([*tmp_path.iterdir()])==4 # none of what was before is left
+    assert len([*tmp_path.glob('[!.]*')])==4 # none of what was before is left
 
 
 def test_a_save_that_dies_leaves_what_was_there(tmp_path, monkeypatch):
@@ -179,6 +180,16 @@ def test_a_save_that_dies_leaves_what_was_there(tmp_path, monkeypatch):
         m.setattr(module, 'save_tensors', die)
         s.save(tmp_path)
     for a,b in zip(load_shells(tmp_path).search(x[:5], 7)[:2], want[:2]): assert np.array_equal(a, b)
+
+
+def test_one_process_saves_at_a_time_and_the_next_one_clears_up(tmp_path):
+    "Else one would take away the files that the other is about to name"
+    s = Shells(some(80), np.arange(80.), 4)
+    with Lock(tmp_path), pytest.raises(CheckError, match='no other process at work'): s.save(tmp_path)
+    assert not [*tmp_path.glob('*.safetensors')]
+    (tmp_path/'..0.new.0123456789abcdef.tmp').write_bytes(b'of one that was killed')
+    s.save(tmp_path)
+    assert {f.name for f in tmp_path.glob('.*')}=={'.lock'} and len(load_shells(tmp_path))==80
 
 
 def test_files_that_lie_are_refused(tmp_path):

@@ -203,7 +203,8 @@ class Library:
 def _quiet(said): pass
 
 def _default(want): # in the user's cache folder
-    cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')
+    cache = Path(os.environ.get('XDG_CACHE_HOME', ''))
+    if not cache.is_absolute(): cache = Path.home()/'.cache'
     return cache/'quarantion'/'search'/hash_json(want)[:16]
 
 # %% ../../nbs/memory/library.ipynb #52fbb440

@@ -10,7 +10,7 @@ import re
 from typing import NamedTuple
 import numpy as np
 from ..checks import as_array, check_array, check_in, check_range, fail, typed, warn
-from ..files import as_path, load_tensors, save_tensors, sha256
+from ..files import Lock, as_path, load_tensors, save_tensors, sha256
 from .index import Hits, Index, Names, kept_rows, load_index
 
 # %% ../../nbs/memory/shells.ipynb #6f690243
@@ -280,11 +280,12 @@ class Shells(_Made):
         to = as_path(folder)
         try: to.mkdir(parents=True, exist_ok=True)
         except OSError as e: fail('folder', str(to), 'a folder, or a place for one', e.strerror)
-        files = [None if self._tier(k) is None else _write(to, k, self._tier(k)) for k in range(len(self.radii))]
-        head = {k:getattr(self, k) for k in _SAID if k!='files'}
-        arrays = {k:getattr(self, k) for k in ('radii','names','score','shell')}
-        save_tensors(to/_HEAD, arrays, dict(head, format=_FORMAT, version=_VERSION, digest='', files=files))
-        _clear(to, {f[0] for f in files if f})
+        with Lock(to): # nobody else takes away what is written here; what a save that died left behind goes
+            files = [None if self._tier(k) is None else _write(to, k, self._tier(k)) for k in range(len(self.radii))]
+            head = {k:getattr(self, k) for k in _SAID if k!='files'}
+            arrays = {k:getattr(self, k) for k in ('radii','names','score','shell')}
+            save_tensors(to/_HEAD, arrays, dict(head, format=_FORMAT, version=_VERSION, digest='', files=files))
+            _clear(to, {f[0] for f in files if f})
 
 # %% ../../nbs/memory/shells.ipynb #14e4787c
 _FORMAT,_VERSION,_HEAD = 'quarantion.shells',1,'shells.safetensors'
