@@ -388,6 +388,14 @@ def test_floats_are_never_written_over_their_index(tmp_path, monkeypatch):
         with pytest.raises(CheckError, match='another file'): Index(np.eye(3)).save('d/a' if f!='d/../a' else 'a', f)
 
 
+def test_masked_values_are_no_numbers():
+    "What stands under a mask is never taken for a number"
+    x = np.ma.masked_array(np.eye(4), np.eye(4)>0)
+    for f in (lambda: Index(x), lambda: Index(np.eye(4)).search(x, 1), lambda: Index(np.eye(4)).add(x)):
+        with pytest.raises(CheckError, match='masked values'): f()
+    assert Index(np.ma.masked_array(np.eye(4), False)).search(np.eye(4)[2], 1).ids.tolist()==[[2]]
+
+
 def test_bytes_of_a_vector(tmp_path):
     "At D = 384, besides the axes, which are 8·D² bytes once"
     x = some('groups', 3200, 384, 0)
