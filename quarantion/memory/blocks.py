@@ -32,8 +32,9 @@ def _in_one_line(path, want):
     "What sqlite says, as a `CheckError`"
     try: yield
     except (sqlite3.Error,OverflowError,UnicodeError) as e:
-        busy = 'no other process at work on it' if 'locked' in str(e) else want
-        fail('store', str(path), busy, str(e).split('\n')[0] or type(e).__name__)
+        need = dict(locked='no other process, nor this one, at work on it', closed='one that is open')
+        want = next((v for k,v in need.items() if k in str(e)), want)
+        fail('store', str(path), want, str(e).split('\n')[0] or type(e).__name__)
 
 def _connect(path, how='rw'): # never makes a file
     uri = f'file:{"".join(f"%{b:02x}" for b in os.fsencode(os.path.abspath(path)))}?mode={how}'
@@ -352,7 +353,7 @@ def open_store(
     "A store that is there, or a new one; raises `CheckError` for one of other vectors, and for a file that was damaged"
     path = as_path(path)
     if not is_there(path):
-        if dims is None: fail('`dims`', str(path), 'how long vectors of a new store are', 'none')
+        if dims is None: fail('`dims`', str(path), 'how many numbers a vector has, as there is no store yet', 'none')
         _new(path, check_range(dims, 2, 2**16, 'dims'), identity or '')
     if (kind := kind_of(path))!='file': fail('store', str(path), 'a file, or none yet', f'a {kind}')
     rows = _Rows(path, dims, identity)

@@ -221,6 +221,8 @@ def open_library(
     check_in(embed, EMBEDS, 'embed'); check_range(seed, 0, 2**32-1, 'seed'); check_in(plan, PLANS, 'plan')
     if embed=='tfidf' and (plan,recall)!=('exact',None):
         fail('`plan`', 'open_library', 'exact, without a recall, for words alone', f'{plan}, {recall}')
+    if recall is not None and plan!='cones':
+        fail('`recall`', 'open_library', 'none, or plan cones', f'{recall}, with plan {plan}')
     if not callable(say): fail('`say`', 'open_library', 'a function of a string', type(say).__name__)
     source = str(source) if source in ('python','installed') else os.path.realpath(as_path(source))
     want = dict(source=source, embed=embed, seed=seed, plan=plan, recall=recall)
