@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Seen', 'see_bounds', 'plot_proof', 'plot_frontier']
 
-# %% ../../nbs/inspect/nearest.ipynb #9f778333
+# %% ../../nbs/inspect/nearest.ipynb #3299b781
 import numpy as np
 from typing import NamedTuple
 from ..checks import as_array, check_range, fail, typed
@@ -15,7 +15,7 @@ from ..memory.exact import ask, read_all, read_digits
 from ..memory.index import Index
 from ..paper import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, ink, label_axes, style_axes
 
-# %% ../../nbs/inspect/nearest.ipynb #c2338d18
+# %% ../../nbs/inspect/nearest.ipynb #2346679b
 class Seen(NamedTuple):
     "What a search knows of all vectors, the largest bound first"
     ids:np.ndarray # Names `[N]`
@@ -30,7 +30,7 @@ class Seen(NamedTuple):
     @property
     def left(self): return float(self.most[self.twice:].max(initial=-np.inf)) # the largest bound of all others
 
-# %% ../../nbs/inspect/nearest.ipynb #7addb58f
+# %% ../../nbs/inspect/nearest.ipynb #890719b8
 def question_of(ix, q): # `[D]`, float64, of length 1 where cosines count; raises `CheckError`
     q = as_array(q, 'q')
     if q.ndim!=1: fail('`q`', expected='one question [D]', found=f'shape {list(q.shape)}')
@@ -46,7 +46,7 @@ def score_word(ix): return 'product' if ix.plan.metric=='ip' else 'cosine'
 
 def vectors_of(ix): return ix.plan.table.cols['x'][:len(ix)] # by places
 
-# %% ../../nbs/inspect/nearest.ipynb #ea8cd9ea
+# %% ../../nbs/inspect/nearest.ipynb #cd5dec06
 @typed
 def see_bounds(
     ix:Index, # Of the plan `exact`
@@ -65,7 +65,7 @@ def see_bounds(
     score[known] = vectors_of(ix)[at[known]].astype(np.float64)@q
     return Seen(ids, at, about[at], most[at], score, found, float(hit.proof.tau[0]), twice)
 
-# %% ../../nbs/inspect/nearest.ipynb #fa82a301
+# %% ../../nbs/inspect/nearest.ipynb #4e597795
 def in_both(ix, q, seen): # the same, with what both digits say of those that were looked at twice
     (a,dots,about,_,size),at,t = _first(ix, question_of(ix, q)),seen.at[:seen.twice],ix.plan.table
     low,(s,e,n) = np.empty(len(at), np.int32),t.rows('per', at).T.astype(np.float64)
@@ -78,7 +78,7 @@ def in_both(ix, q, seen): # the same, with what both digits say of those that we
     return seen._replace(**{k:np.concatenate([v*size,getattr(seen, k)[seen.twice:]])
                             for k,v in (('about',both),('most',both+off))})
 
-# %% ../../nbs/inspect/nearest.ipynb #af5d1ef5
+# %% ../../nbs/inspect/nearest.ipynb #3e4e447e
 _BARS,_COLUMNS,_DOTS = 32,240,4000 # bars that are drawn one by one; columns of a band; dots at most
 
 def _draw_bars(ax, seen, n):
@@ -100,7 +100,7 @@ def _draw_band(ax, seen, a, b, colour):
     for y,alpha in ((np.minimum.reduceat(about, at),.35),(mean,.4)):
         ax.fill_between(x, [*y,y[-1]], most, step='post', color=colour, alpha=alpha, lw=0)
 
-# %% ../../nbs/inspect/nearest.ipynb #84d558eb
+# %% ../../nbs/inspect/nearest.ipynb #7033d1cb
 def _draw_dots(ax, seen):
     "What cosines are where they are known; those that were found are larger"
     read,found = np.flatnonzero(~np.isnan(seen.score)&~seen.found)[:_DOTS],np.flatnonzero(seen.found)
@@ -111,7 +111,7 @@ def _draw_dots(ax, seen):
     ax.plot(near+1, seen.score[near], 'o', ms=3.4, **hollow)
     ax.plot(found+1, seen.score[found], 'o', ms=6, color=BLUE, mec=ax.get_facecolor(), mew=.6, zorder=4)
 
-# %% ../../nbs/inspect/nearest.ipynb #e177870a
+# %% ../../nbs/inspect/nearest.ipynb #570e287e
 def name_parts(ax, found, more, tau, left): # words for dots of both kinds, line and band; '' where there is none
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -122,7 +122,7 @@ def name_parts(ax, found, more, tau, left): # words for dots of both kinds, line
     parts = [p for p,words in zip(looks, (found,more,tau,left)) if words and not p.set_label(words)]
     ax.legend(handles=parts, loc='upper right', frameon=False, fontsize=8.5, borderaxespad=0, labelspacing=.6)
 
-# %% ../../nbs/inspect/nearest.ipynb #347b0a21
+# %% ../../nbs/inspect/nearest.ipynb #094cbe3a
 def draw_seen(ax, seen, what='cosine'): # Vectors by rank, on a logarithmic axis
     n,b = len(seen.ids),min(len(seen.ids), _BARS)
     lit = max(b, seen.twice)
@@ -143,7 +143,7 @@ def draw_seen(ax, seen, what='cosine'): # Vectors by rank, on a logarithmic axis
     ax.set_yticks(high, [f'{t:.4g}'.replace('-', '−').rjust(5, ' ') for t in high]) # as wide for all questions
     label_axes(ax, 'vectors, the largest bound first', f'{what}, from the estimate to the bound')
 
-# %% ../../nbs/inspect/nearest.ipynb #0f6cc38c
+# %% ../../nbs/inspect/nearest.ipynb #e22ce651
 @typed
 def plot_proof(
     ix:Index, # Of the plan `exact`
@@ -161,7 +161,7 @@ def plot_proof(
     name_parts(ax, f'the {k:,} nearest' if k>1 else 'the nearest', twice, f'one has to reach {seen.tau:.4f}', left)
     return ax
 
-# %% ../../nbs/inspect/nearest.ipynb #c85998fe
+# %% ../../nbs/inspect/nearest.ipynb #fb31035f
 _OURS = 'exact','cones','resonance'
 
 def _checked(rows):
@@ -187,16 +187,17 @@ def _apart(y, least): # heights of labels, moved as little as it takes that none
     out[order] = np.repeat(*zip(*blocks))+least*np.arange(len(y))
     return out
 
-# %% ../../nbs/inspect/nearest.ipynb #abf2c842
+# %% ../../nbs/inspect/nearest.ipynb #80cc0693
 def _look(name, peers): # Ours are wide, others thin, each in an ink and a kind of line
     if name in _OURS: return dict(color=(BLUE,RED,GREEN)[_OURS.index(name)], lw=2.2, zorder=4)
     row,i = divmod(peers.index(name), 4)
     return dict(color=(ORANGE,PURPLE,SKY,GREY)[i], ls=('-','--',':')[row%3], lw=1, zorder=3)
 
-def _few_ticks(ax): # of questions a second: 1, 2 and 5, and in plain numbers
+def _few_ticks(ax): # of questions a second: 1, 2 and 5, or all; in plain numbers
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
     ax.set_yscale('log')
-    ax.yaxis.set_major_locator(LogLocator(subs=(1,2,5)))
+    low,high = ax.get_ylim()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1,2,5) if high>8*low else range(1, 10)))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda v,_: f'{v:,.0f}' if v>=1 else f'{v:g}'))
     ax.yaxis.set_minor_locator(NullLocator())
 
@@ -207,7 +208,7 @@ def _name_sizes(ax, points): # What marks of two sizes stand for
         ax.scatter([], [], s=b/8, color=GREY, alpha=.55, lw=0, label=f'{b:,.0f} bytes a vector')
     ax.legend(loc='lower left', frameon=False, fontsize=8, handletextpad=.8, labelspacing=1)
 
-# %% ../../nbs/inspect/nearest.ipynb #e96f770b
+# %% ../../nbs/inspect/nearest.ipynb #a22b5e07
 def _name_lines(ax, ends, looks):
     "Names beside the right edge, each with a thin line from its last point"
     low,top = np.log10(ax.get_ylim())
@@ -218,7 +219,7 @@ def _name_lines(ax, ends, looks):
                     fontsize=8.5, weight='bold' if n in _OURS else 'normal', annotation_clip=False,
                     arrowprops=dict(arrowstyle='-', color=c, lw=.5, alpha=.6, shrinkA=0, shrinkB=3))
 
-# %% ../../nbs/inspect/nearest.ipynb #5867ac1a
+# %% ../../nbs/inspect/nearest.ipynb #5100c60c
 @typed
 def plot_frontier(
     rows:list, # Mappings with `name`, `recall` in [0, 1], `qps` > 0 (questions a second) and `bytes` > 0 (a vector)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BITS', 'Shown', 'see_answer', 'SearchExplorer']
 
-# %% ../../nbs/inspect/search_explorer.ipynb #2cc04fad
+# %% ../../nbs/inspect/search_explorer.ipynb #2ac676de
 import html
 import numpy as np
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from ..memory.index import PLANS, Index
 from ..memory.library import Library
 from ..paper import BLUE, GREY, RED, bare_axes, draw_png, ink, style_axes
 
-# %% ../../nbs/inspect/search_explorer.ipynb #0ddd96de
+# %% ../../nbs/inspect/search_explorer.ipynb #66a15295
 BITS = 'first digits','both digits','numbers' # What an answer is found by
 
 class Shown(NamedTuple):
@@ -28,7 +28,7 @@ class Shown(NamedTuple):
     doubt:int # How many others may be among the nearest, for all that is known
     proof:str='' # What another plan says of its answer
 
-# %% ../../nbs/inspect/search_explorer.ipynb #f1c29579
+# %% ../../nbs/inspect/search_explorer.ipynb #857547c3
 def _ranked(seen, by, n, k): # the k best of the first n by estimates, and what that leaves open
     top = np.lexsort((seen.ids[:n], -by[:n]))[:k]
     score,found = np.full(len(seen.ids), np.nan),np.zeros(len(seen.ids), bool)
@@ -36,7 +36,7 @@ def _ranked(seen, by, n, k): # the k best of the first n by estimates, and what 
     tau = float(by[top[-1]])
     return seen._replace(score=score, found=found, tau=tau, twice=int((seen.most>=tau).sum())),top
 
-# %% ../../nbs/inspect/search_explorer.ipynb #71a1145b
+# %% ../../nbs/inspect/search_explorer.ipynb #6c1f70d2
 @typed
 def see_answer(
     ix:Index, # Of the plan `exact`
@@ -60,7 +60,7 @@ def see_answer(
     if bits==BITS[0]: doubt = seen.twice-int(seen.found[:seen.twice].sum())
     return Shown(seen, seen.ids[top], seen.score[top], np.isin(seen.ids[top], true), doubt)
 
-# %% ../../nbs/inspect/search_explorer.ipynb #01ec6a9b
+# %% ../../nbs/inspect/search_explorer.ipynb #cba7a427
 class _Source(NamedTuple):
     ix:Index
     title:object # name of a vector -> a few words
@@ -89,21 +89,26 @@ def _sourced(source, texts, embedder): # raises `CheckError`
     if s.ix.planned!='exact': fail('`source`', 'SearchExplorer', 'an index of the plan exact', s.ix.planned)
     return s
 
-# %% ../../nbs/inspect/search_explorer.ipynb #f5bd86a2
+# %% ../../nbs/inspect/search_explorer.ipynb #c8cfefcf
 def _plans(ix): # those that are there
     from importlib.util import find_spec
     return [p for p in PLANS if p=='exact' or ix.plan.metric=='cosine' and find_spec(f'quarantion.memory.{p}')]
 
-# %% ../../nbs/inspect/search_explorer.ipynb #d4a3bc24
+# %% ../../nbs/inspect/search_explorer.ipynb #6e64a8da
+def proof_words(p): # of any plan: its own sentence, or what its record holds
+    if hasattr(p, 'said'): return p.said()
+    told = (f'{k} {np.round(v[0], 3).tolist()}' for k,v in p._asdict().items())
+    return f'It says of its reading: {", ".join(told)}.'
+
 def of_hits(seen, hit): # as another plan found them
-    some,said = hit.ids[0]>=0,hit.proof.said() if hasattr(hit.proof, 'said') else ''
+    some,said = hit.ids[0]>=0,proof_words(hit.proof)
     ids,scores = hit.ids[0][some],hit.scores[0][some]
     place = dict(zip(seen.ids.tolist(), range(len(seen.ids))))
     at,true,score = np.array([place[i] for i in ids.tolist()]),seen.ids[seen.found],seen.score.copy()
     score[at],found = scores,np.isin(seen.ids, ids)
     return Shown(seen._replace(found=found, score=score), ids, scores, np.isin(ids, true), 0, said)
 
-# %% ../../nbs/inspect/search_explorer.ipynb #eae8909c
+# %% ../../nbs/inspect/search_explorer.ipynb #a04ac35b
 def _by(e): # what the answer was found by
     return e.bits.value if e.plan.value=='exact' else e.plan.value
 
@@ -130,7 +135,7 @@ def _left(a, by): # what was left out, in a sentence
     if by in BITS: return f'{a.doubt:,} others may be among the nearest, for all that {by} say.'
     return f'The picture is that of the exact plan. {a.proof}'.strip()
 
-# %% ../../nbs/inspect/search_explorer.ipynb #22c13bf2
+# %% ../../nbs/inspect/search_explorer.ipynb #5d89541b
 def _look(name, wide, label):
     import ipywidgets as W
     return dict(description=name, style=dict(description_width=label), layout=W.Layout(width=wide))
@@ -147,7 +152,7 @@ def _controls(s):
                 bits=W.Dropdown(options=BITS, value=BITS[2], **_look('bits', '13em', '3em')),
                 noise=slider(W.FloatSlider, 0, 0, 2, 'noise', '18em', '3.4em', step=.1))
 
-# %% ../../nbs/inspect/search_explorer.ipynb #76391532
+# %% ../../nbs/inspect/search_explorer.ipynb #24649148
 _ROW = ('<tr{look}><td style="color:{ink}"><b>{n}</b></td><td>{score:.3f}</td>'
         '<td style="overflow-wrap:anywhere"><b>{title}</b><br>{line}</td></tr>')
 
@@ -176,7 +181,7 @@ def _draw_hits(ax, s, a): # the same
     bare_axes(ax, (-.02,1), (.5-max(len(a.ids), 8),.6))
     ax.set_title(_verdict(a), fontsize=9, loc='left', color=ink(ax) if a.right.all() else RED)
 
-# %% ../../nbs/inspect/search_explorer.ipynb #77e47d8c
+# %% ../../nbs/inspect/search_explorer.ipynb #d6f1db34
 class _Asking(Inspector): # By `controls`
     def __init__(self, source):
         import ipywidgets as W
@@ -213,7 +218,7 @@ class _Asking(Inspector): # By `controls`
         true,hit = see_answer(ix, q, k),self._other(plan).search(q, k)
         return of_hits(true.seen, hit)
 
-# %% ../../nbs/inspect/search_explorer.ipynb #4cbba283
+# %% ../../nbs/inspect/search_explorer.ipynb #e0420002
 class SearchExplorer(_Asking):
     "A question, what is nearest, why nothing else is, and what fewer bits or another plan would find"
     title,size = 'A search, and what it left out',(7.2,4.6)

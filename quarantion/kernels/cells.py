@@ -9,77 +9,27 @@ __all__ = ['search_cells']
 import cython
 from cython.parallel import prange
 from ..checks import fail
+from .parts.asked import ask_in_bytes, digits_with, less_of
 from .parts.chains import check_blocks
 from .parts.heap import heap_of, sink, sort_heap
 from .parts.shapes import Held, check_apart, check_between, check_bn, check_length
 from .parts.shapes import held1, held2, held3
 
-# %% ../../nbs/kernels/cells.ipynb #15708510
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-@cython.locals(a=cython.float, most=cython.float, big=cython.float, top=cython.float, j=cython.Py_ssize_t)
-def _ask(
-    z:cython.const[cython.float][:, ::1], b:cython.Py_ssize_t, ints:cython.short[:, :, ::1], t:cython.Py_ssize_t
-)->cython.float:
-    "Round a question; what a whole number of it is worth"
-    big = 12582912 # adding and taking it rounds, half to even
-    top = 127
-    most = z[b,0]*0
-    for j in range(z.shape[1]):
-        a = z[b,j] if z[b,j]>0 else -z[b,j]
-        most = a if a>most else most
-    if not most>0: most = most+1
-    for j in range(ints.shape[2]):
-        ints[t,0,j] = cython.cast(cython.int, (z[b,2*j]*top/most+big)-big)
-        ints[t,1,j] = cython.cast(cython.int, (z[b,2*j+1]*top/most+big)-big)
-    return most/127
-
-# %% ../../nbs/kernels/cells.ipynb #51c05aad
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-@cython.locals(j=cython.Py_ssize_t, s=cython.int, u=cython.int)
-def _digits(
-    codes:cython.const[cython.uchar][:, ::1], r:cython.Py_ssize_t, ints:cython.const[cython.short][:, :, ::1],
-    t:cython.Py_ssize_t, o:cython.Py_ssize_t
-)->cython.int:
-    "The product of a row of digits +4 and a question, from byte o on"
-    s = 0
-    u = 0
-    for j in range(codes.shape[1]//64*64): # so that the compiler knows that nothing is left over
-        s = s + cython.cast(cython.int, ints[t,0,o+j])*cython.cast(cython.int, cython.cast(cython.short, codes[r,j]&15))
-        u = u + cython.cast(cython.int, ints[t,1,o+j])*cython.cast(cython.int, cython.cast(cython.short, codes[r,j]>>4))
-    return s+u
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def _less(ints:cython.const[cython.short][:, :, ::1], t:cython.Py_ssize_t, m:cython.Py_ssize_t)->cython.int:
-    "Four times the sum of a question, or of the part that meets m bytes: digits lie there +4"
-    s: cython.int = 0
-    j: cython.Py_ssize_t
-    for j in range(m):
-        s = s+cython.cast(cython.int, ints[t,0,j])+cython.cast(cython.int, ints[t,1,j])
-    return 4*s
-
-# %% ../../nbs/kernels/cells.ipynb #6f9afef2
+# %% ../../nbs/kernels/cells.ipynb #13d3fd42
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 @cython.locals(i=cython.Py_ssize_t, found=cython.longlong)
 def _near(
     hubs:cython.const[cython.uchar][:, ::1], worth:cython.const[cython.float][::1],
-    size:cython.const[cython.longlong][::1], ints:cython.const[cython.short][:, :, ::1], t:cython.Py_ssize_t, less:cython.int, p:cython.Py_ssize_t,
+    size:cython.const[cython.longlong][::1], ints:cython.const[cython.short][:, :, ::1], t:cython.Py_ssize_t,
+    less:cython.int, p:cython.Py_ssize_t,
     need:cython.Py_ssize_t, f:cython.float[:, :, ::1], g:cython.longlong[:, :, ::1]
 )->cython.Py_ssize_t:
     "How many cells are read; the nearest first"
     K: cython.Py_ssize_t = size.shape[0]
     for i in range(K):
-        f[t,0,i] = worth[i]*cython.cast(cython.float, _digits(hubs, i, ints, t, 0)-less) if size[i]>0 else -1e30
+        f[t,0,i] = worth[i]*cython.cast(cython.float, digits_with(hubs, i, ints, t, 0)-less) if size[i]>0 else -1e30
     p = p if p<K else K
     while True:
         heap_of(g[t,0], f[t,0], K, p)
@@ -90,7 +40,7 @@ def _near(
     sort_heap(g[t,0], f[t,0], p)
     return p
 
-# %% ../../nbs/kernels/cells.ipynb #a4ed3c6a
+# %% ../../nbs/kernels/cells.ipynb #6f9afef2
 @cython.cfunc
 @cython.inline
 @cython.nogil
@@ -130,11 +80,12 @@ def _keep(
     sink(g[t,1], f[t,0], 0, depth)
     return kept
 
-# %% ../../nbs/kernels/cells.ipynb #c2a5a985
+# %% ../../nbs/kernels/cells.ipynb #ea1b8ae7
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-@cython.locals(a=cython.float, s=cython.Py_ssize_t, end=cython.Py_ssize_t, dot=cython.int, less=cython.int, more=cython.int)
+@cython.locals(a=cython.float, s=cython.Py_ssize_t, end=cython.Py_ssize_t, dot=cython.int, less=cython.int,
+               more=cython.int)
 def _read(
     base:cython.float, e:cython.Py_ssize_t, left:cython.longlong, delta:cython.float,
     codes:cython.const[cython.uchar][:, ::1], rest:cython.const[cython.uchar][:, ::1],
@@ -149,12 +100,12 @@ def _read(
     while left>0:
         end = 16*e+(left-1)%16+1
         for s in range(16*e, end):
-            dot = _digits(codes, s, ints, t, 0)
+            dot = digits_with(codes, s, ints, t, 0)
             if kept==depth:
                 a = delta*cython.cast(cython.float, dot-more)
                 a = per[s]*(a*law[0]+law[1])
                 if base+a<f[t,0,g[t,1,0]]: continue
-            dot = dot+_digits(rest, s, ints, t, codes.shape[1])-less
+            dot = dot+digits_with(rest, s, ints, t, codes.shape[1])-less
             a = delta*per[s]
             a = base+a*cython.cast(cython.float, dot)
             if kept<depth or a>f[t,0,g[t,1,0]]: kept = _keep(a, base, s, dot, kept, depth, f, g, t)
@@ -162,7 +113,7 @@ def _read(
         e = after[e]
     return kept
 
-# %% ../../nbs/kernels/cells.ipynb #dbce94be
+# %% ../../nbs/kernels/cells.ipynb #ffbea8f3
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -176,11 +127,12 @@ def _again(
     "Estimates by both digits"
     for i in range(kept):
         r = row[g[t,2,i]]
-        s = _digits(low, r, ints, t, 0)-less
+        s = digits_with(low, r, ints, t, 0)-less
         a = both[r]*delta
         f[t,0,i] = f[t,1,i]+a*cython.cast(cython.float, 9*g[t,3,i]+s)
         g[t,2,i] = r
 
+# %% ../../nbs/kernels/cells.ipynb #dbce94be
 @cython.cfunc
 @cython.inline
 @cython.nogil
@@ -259,6 +211,7 @@ def _check_room(
     check_bn('score', score[0], score[1], B, at[1], False)
     check_bn('read', read[0], read[1], B, 4, False)
 
+# %% ../../nbs/kernels/cells.ipynb #421bf9b3
 @cython.cfunc
 @cython.locals(c=cython.Py_ssize_t, n=cython.longlong)
 def _check_sizes(
@@ -273,7 +226,7 @@ def _check_sizes(
         n = n+size[c]
     check_between('k', k, 0, n)
 
-# %% ../../nbs/kernels/cells.ipynb #421bf9b3
+# %% ../../nbs/kernels/cells.ipynb #36f4de5b
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -287,14 +240,15 @@ def _search(
     per:cython.const[cython.float][::1], after:cython.const[cython.longlong][::1],
     first:cython.const[cython.longlong][::1], size:cython.const[cython.longlong][::1],
     probes:cython.Py_ssize_t, depth:cython.Py_ssize_t, some:cython.Py_ssize_t, law:cython.const[cython.float][::1],
-    f:cython.float[:, :, ::1], g:cython.longlong[:, :, ::1], ints:cython.short[:, :, ::1], read:cython.longlong[:, ::1]
+    f:cython.float[:, :, ::1], g:cython.longlong[:, :, ::1], ints:cython.short[:, :, ::1],
+    read:cython.longlong[:, ::1]
 )->cython.float:
     "What is kept by first digits; what a whole number of the question is worth"
-    delta = _ask(z, b, ints, t)
-    less = _less(ints, t, ints.shape[2])
+    delta = ask_in_bytes(z, b, ints, t)
+    less = less_of(ints, t, ints.shape[2])
     p = _near(hubs, worth, size, ints, t, less, probes, some, f, g)
     g[t,4,0] = less
-    g[t,4,1] = _less(ints, t, codes.shape[1])
+    g[t,4,1] = less_of(ints, t, codes.shape[1])
     kept = 0
     n = 0
     for i in range(p):
@@ -308,7 +262,7 @@ def _search(
     read[b,3] = some if some<kept else kept
     return delta
 
-# %% ../../nbs/kernels/cells.ipynb #eec467e6
+# %% ../../nbs/kernels/cells.ipynb #d75ec97b
 @cython.locals(b=cython.Py_ssize_t, t=cython.Py_ssize_t, delta=cython.float)
 def search_cells(
     z:cython.const[cython.float][:, ::1], # Turned questions `[B, n]`, n = 2m
@@ -343,23 +297,26 @@ def search_cells(
     T: cython.Py_ssize_t = f.shape[0]
     check_blocks((codes.shape[0],codes.shape[1]), (rest.shape[0],rest.shape[1]), per.shape[0], row.shape[0],
                  after.shape[0], first.shape[0], size.shape[0])
-    _check_search((B,z.shape[1]), (q.shape[0],q.shape[1]), (hubs.shape[0],hubs.shape[1]), (centre.shape[0],centre.shape[1]),
-        (low.shape[0],low.shape[1]), (x.shape[0],x.shape[1]), worth.shape[0], both.shape[0], ids.shape[0],
+    _check_search((B,z.shape[1]), (q.shape[0],q.shape[1]), (hubs.shape[0],hubs.shape[1]),
+        (centre.shape[0],centre.shape[1]), (low.shape[0],low.shape[1]),
+        (x.shape[0],x.shape[1]), worth.shape[0], both.shape[0], ids.shape[0],
         codes.shape[1]+rest.shape[1], size.shape[0])
-    _check_room((T,f.shape[1],f.shape[2]), (g.shape[0],g.shape[1],g.shape[2]), (ints.shape[0],ints.shape[1],ints.shape[2]),
-        (at.shape[0],at.shape[1]), (score.shape[0],score.shape[1]), (read.shape[0],read.shape[1]),
+    _check_room((T,f.shape[1],f.shape[2]), (g.shape[0],g.shape[1],g.shape[2]),
+        (ints.shape[0],ints.shape[1],ints.shape[2]), (at.shape[0],at.shape[1]),
+        (score.shape[0],score.shape[1]), (read.shape[0],read.shape[1]),
         codes.shape[1]+rest.shape[1], max(size.shape[0], depth, 2), B)
-    check_length('law', law.shape[0], 2, 2); check_between('probes', probes, 1, 0); check_between('some', some, at.shape[1], depth)
+    check_length('law', law.shape[0], 2, 2)
+    check_between('probes', probes, 1, 0); check_between('some', some, at.shape[1], depth)
     _check_sizes(first, size, codes.shape[0], at.shape[1])
-    lies: Held[23] = [held2(z), held2(q), held2(hubs), held1(worth), held2(centre), held2(codes), held2(rest), held1(per),
-        held1(row), held1(after), held1(first), held1(size), held2(low), held1(both), held2(x), held1(ids), held1(law),
-        held3(f), held3(g), held3(ints), held2(at), held2(score), held2(read)]
-    check_apart('z q hubs worth centre codes rest per row after first size low both x ids law f g ints at score read'.split(),
-                lies, 17, 23, 0)
+    lies: Held[23] = [held2(z), held2(q), held2(hubs), held1(worth), held2(centre), held2(codes), held2(rest),
+        held1(per), held1(row), held1(after), held1(first), held1(size), held2(low), held1(both), held2(x),
+        held1(ids), held1(law), held3(f), held3(g), held3(ints), held2(at), held2(score), held2(read)]
+    check_apart(('z','q','hubs','worth','centre','codes','rest','per','row','after','first','size','low','both','x',
+                 'ids','law','f','g','ints','at','score','read'), lies, 17, 23, 0)
     for t in prange(T, nogil=True, schedule='static', num_threads=T):
         for b in range(t*B//T, (t+1)*B//T):
-            delta = _search(b, t, z, hubs, worth, centre, codes, rest, per, after, first, size, probes, depth, some, law, f,
-                            g, ints, read)
+            delta = _search(b, t, z, hubs, worth, centre, codes, rest, per, after, first, size, probes, depth, some,
+                            law, f, g, ints, read)
             _again(low, both, row, ints, t, cython.cast(cython.int, g[t,4,0]), delta, read[b,2], f, g)
             heap_of(g[t,1], f[t,0], read[b,2], read[b,3])
             _answer(q, b, x, ids, read[b,3], t, f, g, at, score)

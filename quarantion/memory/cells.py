@@ -121,7 +121,7 @@ class Cells:
                      cell=((), np.int32), slot=((), np.int64))
         self.rows = {k:np.zeros((0,*s), t) for k,(s,t) in kinds.items()}
         p = self.turn.part
-        kinds = (np.uint8,p),(np.uint8,m-p),np.float32,np.int64 # digits that come first, others, what they are worth, rows
+        kinds = (np.uint8,p),(np.uint8,m-p),np.float32,np.int64 # digits read first, others, their worth, rows
         self.blocks = [np.zeros((0,*k[1:]), k[0]) if isinstance(k, tuple) else np.zeros(0, k) for k in kinds]
         self.after,self.first,self.size,self.hubs = np.array([-1]),np.full(K, -1),np.zeros(K, np.int64),None
 
@@ -130,7 +130,7 @@ class Cells:
 
     def mean(self): return self.n/len(self.unit)
 
-# %% ../../nbs/memory/cells.ipynb #fa1bdae0
+# %% ../../nbs/memory/cells.ipynb #8738c5eb
 def _grown(a, n): # with room for n rows
     return a if n<=len(a) else np.concatenate([a,np.zeros((n-len(a),*a.shape[1:]), a.dtype)])
 
@@ -142,7 +142,7 @@ def _more_blocks(t, need):
     t.blocks = [_grown(b, 16*new) for b in t.blocks]
     t.after = np.concatenate([t.after[:L],np.arange(L+1, new),[t.after[L],L]])
 
-# %% ../../nbs/memory/cells.ipynb #8738c5eb
+# %% ../../nbs/memory/cells.ipynb #885df924
 def lay(
     t:Cells, # A table
     at:np.ndarray # Rows whose cells are said in column `cell`
@@ -162,7 +162,7 @@ def lift(t, at):
     "Take rows out of the blocks of their cells"
     take_from_cells(t.rows['cell'][at], at, *t.blocks, t.after, t.first, t.size, t.rows['slot'])
 
-# %% ../../nbs/memory/cells.ipynb #885df924
+# %% ../../nbs/memory/cells.ipynb #f273523b
 def place(
     t:Cells, # A table
     x:np.ndarray, # Vectors of length 1 `[M, D]`, float32
@@ -192,11 +192,11 @@ def cut(t, c):
         if count[i]: t.unit[k],t.reach[k] = unit[i],reach[i]
     lay(t, at)
 
-# %% ../../nbs/memory/cells.ipynb #f273523b
+# %% ../../nbs/memory/cells.ipynb #0cbe1c37
 def held(n, seed): # rows that are questions: a quarter, 1,000 at most
     return np.sort(np.random.default_rng([seed,1]).permutation(n)[:min(1000, n//4)])
 
-# %% ../../nbs/memory/cells.ipynb #3be429b2
+# %% ../../nbs/memory/cells.ipynb #3ff75ffb
 def cells_of(
     x:np.ndarray, # Vectors of length 1 `[N, D]`, float32
     K:int, # Cells, at most N; large ones are cut, so there may be more
@@ -213,7 +213,7 @@ def cells_of(
     place(t, x, at)
     return t
 
-# %% ../../nbs/memory/cells.ipynb #0cbe1c37
+# %% ../../nbs/memory/cells.ipynb #726705d5
 def drop(
     t:Cells, # A table
     at:np.ndarray # Rows, rising
@@ -227,7 +227,7 @@ def drop(
     t.blocks[3][slot] = holes
     t.n = keep
 
-# %% ../../nbs/memory/cells.ipynb #cbaf86f1
+# %% ../../nbs/memory/cells.ipynb #d9fb9151
 def in_order(t):
     "Rows by cells, in the order in which they lie there"
     turn = np.zeros(len(t.blocks[0])//16, np.int64)
@@ -237,7 +237,7 @@ def in_order(t):
         b[there],i = t.after[b[there]],i-1
     return np.lexsort((16*turn[t['slot']//16]+t['slot']%16, t['cell']))
 
-# %% ../../nbs/memory/cells.ipynb #5072c497
+# %% ../../nbs/memory/cells.ipynb #da945313
 def cells_to_columns(t):
     "Arrays that say all of a table but its vectors"
     where = t['slot']

@@ -135,6 +135,13 @@ class Reading(NamedTuple):
     questions:np.ndarray # How many they were; 0 where all is read
     changed:np.ndarray # Vectors that came or went since, for each that there was
 
+    def said(self, i:int=0): # Question
+        "It in a sentence"
+        if not self.questions[i]: return f'all of {self.read[i][1]:,} vectors were read'
+        share = f'{self.found[i]:.1%} ({self.low[i]:.1%} to {self.high[i]:.1%}) of neighbours were found'
+        where = f'{self.read[i][1]:,} vectors in {self.read[i][0]:,} cells'
+        return f'not exact: {where} were read; {share} for {self.questions[i]:,} held-out questions'
+
 # %% ../../nbs/memory/cones.ipynb #420d943e
 _LEAST = 256 # vectors; of fewer, all are read
 

@@ -52,7 +52,7 @@ def kept_vectors(path, net, texts, say):
     return np.stack([known[m] for m in marks])
 
 # %% ../../nbs/memory/library.ipynb #bb116c40
-_FORMAT,_VERSION,_SAYS = 'quarantion library',2,'library.json'
+_FORMAT,_VERSION,_SAYS = 'quarantion library',3,'library.json'
 _WORDS,_INDEX = 'words.safetensors','index.safetensors'
 
 def _indexed(x, how): # texts without a known word have no direction
@@ -226,7 +226,7 @@ def open_library(
     if not callable(say): fail('`say`', 'open_library', 'a function of a string', type(say).__name__)
     source = str(source) if source in ('python','installed') else os.path.realpath(as_path(source))
     want = dict(source=source, embed=embed, seed=seed, plan=plan, recall=recall)
-    folder = as_path(folder) if folder is not None else _default(dict(want, python=os.__file__))
+    folder = as_path(folder) if folder is not None else _default(dict(want, python=os.__file__, version=_VERSION))
     head,net = _said(folder, want),MiniLM() if 'MiniLM' in EMBEDS[embed] else None
     corpus = read_corpus(source, folder/'corpus.safetensors')
     if head is None or head.get('corpus')!=corpus.digest:

@@ -82,6 +82,11 @@ class Probed(NamedTuple):
     candidates:np.ndarray # Vectors that are in them `[B]`
     read:np.ndarray # Vectors compared number by number `[B]`; all of them where the buckets held fewer than k
 
+    def said(self, i:int=0): # Question
+        "It in a sentence"
+        some = f'{self.candidates[i]:,} vectors in {self.buckets[i]:,} buckets, of which {self.read[i]:,} were compared'
+        return f'not exact: {some}'
+
 # %% ../../nbs/memory/resonance.ipynb #fd75e7a2
 class _Rows:
     "Vectors, their complex numbers, and their buckets"
