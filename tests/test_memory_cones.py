@@ -85,7 +85,7 @@ def test_adding_and_removing(turns, capacity, seed):
     assert np.array_equal(p.table['x'], rows)
     k = min(5, len(rows))
     q = groups(4, 12, 7).astype(float)
-    at = np.array([f[0] for f in p.find_all(q, k, np.arange(len(rows)), 1)])
+    at,_,_ = read_cells(p.table, q, k, np.arange(len(rows)), Reach(999, len(rows), len(rows)))
     assert np.array_equal(np.sort((q@rows.T.astype(float))[np.arange(4)[:,None],at]), np.sort(q@rows.T.astype(float))[:,-k:])
 
 

@@ -305,9 +305,8 @@ def search_cells(
         (ints.shape[0],ints.shape[1],ints.shape[2]), (at.shape[0],at.shape[1]),
         (score.shape[0],score.shape[1]), (read.shape[0],read.shape[1]),
         codes.shape[1]+rest.shape[1], max(size.shape[0], depth, 2), B)
-    check_length('law', law.shape[0], 2, 2)
-    check_between('probes', probes, 1, 0); check_between('some', some, at.shape[1], depth)
-    _check_sizes(first, size, codes.shape[0], at.shape[1])
+    check_length('law', law.shape[0], 2, 2); check_between('probes', probes, 1, 0)
+    check_between('some', some, at.shape[1], depth); _check_sizes(first, size, codes.shape[0], at.shape[1])
     lies: Held[23] = [held2(z), held2(q), held2(hubs), held1(worth), held2(centre), held2(codes), held2(rest),
         held1(per), held1(row), held1(after), held1(first), held1(size), held2(low), held1(both), held2(x),
         held1(ids), held1(law), held3(f), held3(g), held3(ints), held2(at), held2(score), held2(read)]

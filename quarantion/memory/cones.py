@@ -198,7 +198,7 @@ class _Measured:
         self.share,self.depth,self.some = how.probes/len(t.unit),how.depth,how.some
         self.found,(self.low,self.high),self.questions = r.mean(),_interval(r, self.seed),len(r)
 
-# %% ../../nbs/memory/cones.ipynb #a887166a
+# %% ../../nbs/memory/cones.ipynb #904e4ae2
 class _Searched(_Measured):
     "And searched"
     def reach(self, k): # how much is read for k neighbours
@@ -224,7 +224,7 @@ class _Searched(_Measured):
         found = read_cells(self.table, q, k, ids, self.reach(k), threads)
         return [(at,score,Reading(read, *said)) for at,score,read in zip(*found)]
 
-# %% ../../nbs/memory/cones.ipynb #8b39ba50
+# %% ../../nbs/memory/cones.ipynb #33854783
 _SAYS = 'recall seed capacity changed counted share depth some found low high questions'.split()
 
 def _check_columns(a, where): # raises `CheckError`
@@ -244,7 +244,7 @@ def _check_columns(a, where): # raises `CheckError`
     if not (np.isin(a['signs'], (-1,1)).all() and np.isfinite(a['says']).all()):
         fail('`signs` and `says`', where, '-1 or 1, and numbers', 'others')
 
-# %% ../../nbs/memory/cones.ipynb #33854783
+# %% ../../nbs/memory/cones.ipynb #246afc55
 class Cones(_Searched):
     "Most of the nearest vectors, from the cells around a question"
     def columns(self): # name -> array, for a file

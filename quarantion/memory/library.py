@@ -211,23 +211,25 @@ def _default(want): # in the user's cache folder
 def open_library(
     source:str|Path='python', # `python`, `installed`, or the path of a file or a folder
     folder:str|Path=None, # Where it is kept; default: one for each source, embedder and seed in the user's cache folder
-    embed:str='fused', # One of `EMBEDS`
+    embed:str='fused', # One of `EMBEDS`, or the folder of a small BERT, as [MiniLM](minilm.ipynb) is
     seed:int=0, # Of LSA
     say=_quiet, # Called with sentences while it is built
     plan:str='exact', # How vectors are searched: one of `PLANS` of [index](index.ipynb)
     recall:float=None # What plan `cones` has to reach; None: its default
 )->Library:
     "A library that is there, or is built; raises `CheckError` for one of another source, embedder, seed or plan"
-    check_in(embed, EMBEDS, 'embed'); check_range(seed, 0, 2**32-1, 'seed'); check_in(plan, PLANS, 'plan')
+    model = os.path.realpath(embed) if embed not in EMBEDS and os.path.isdir(embed) else None
+    embed = check_in('minilm' if model else embed, EMBEDS, 'embed')
+    check_range(seed, 0, 2**32-1, 'seed'); check_in(plan, PLANS, 'plan')
     if embed=='tfidf' and (plan,recall)!=('exact',None):
         fail('`plan`', 'open_library', 'exact, without a recall, for words alone', f'{plan}, {recall}')
     if recall is not None and plan!='cones':
         fail('`recall`', 'open_library', 'none, or plan cones', f'{recall}, with plan {plan}')
     if not callable(say): fail('`say`', 'open_library', 'a function of a string', type(say).__name__)
     source = str(source) if source in ('python','installed') else os.path.realpath(as_path(source))
-    want = dict(source=source, embed=embed, seed=seed, plan=plan, recall=recall)
+    want = dict(source=source, embed=embed, model=model, seed=seed, plan=plan, recall=recall)
     folder = as_path(folder) if folder is not None else _default(dict(want, python=os.__file__, version=_VERSION))
-    head,net = _said(folder, want),MiniLM() if 'MiniLM' in EMBEDS[embed] else None
+    head,net = _said(folder, want),MiniLM(*[model] if model else []) if 'MiniLM' in EMBEDS[embed] else None
     corpus = read_corpus(source, folder/'corpus.safetensors')
     if head is None or head.get('corpus')!=corpus.digest:
         return Library(corpus, embed, _renew(folder, corpus, want, say, net))
