@@ -103,7 +103,9 @@ def _said(folder, want):
     if not is_there(folder/_SAYS): return None
     head,files = read_record(folder/_SAYS),sorted(_files(EMBEDS[want['embed']]))
     for k,v in dict(format=_FORMAT, version=_VERSION, **want).items():
-        if head.get(k)!=v: fail(f'`{k}`', str(folder), f'{head.get(k)}, as this library has', v)
+        if (have := head.get(k))==v: continue
+        if k in want: fail(f'`{k}`', str(folder), f'{have}, as this library has', v)
+        fail(f'`{k}`', str(folder), f'{v}; name another folder, or delete this one', have)
     if not isinstance(head.get('files'), dict) or sorted(head['files'])!=files:
         fail('`files`', str(folder/_SAYS), ', '.join(files), head.get('files'))
     return head
