@@ -32,9 +32,8 @@ def _in_one_line(path, want):
     "What sqlite says, as a `CheckError`"
     try: yield
     except (sqlite3.Error,OverflowError,UnicodeError) as e:
-        need = dict(locked='no other process, nor this one, at work on it', closed='one that is open')
-        want = next((v for k,v in need.items() if k in str(e)), want)
-        fail('store', str(path), want, str(e).split('\n')[0] or type(e).__name__)
+        busy = 'no other process, nor this one, at work on it' if 'locked' in str(e) else want
+        fail('store', str(path), busy, str(e).split('\n')[0] or type(e).__name__)
 
 def _connect(path, how='rw'): # never makes a file
     uri = f'file:{"".join(f"%{b:02x}" for b in os.fsencode(os.path.abspath(path)))}?mode={how}'
