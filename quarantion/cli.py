@@ -795,7 +795,8 @@ def _bench(
 
 # %% ../nbs/cli.ipynb #37d8bcc0
 _CORPUS = 'Texts: python (public docstrings of its library, none in C), installed (of packages), a file or a folder.'
-_EMBED = 'How texts are compared: fused (words and LSA), tfidf (words), lsa, minilm, or fused-minilm (extra text).'
+_EMBED = '''How texts are compared: fused (words and LSA), tfidf (words), lsa, minilm or fused-minilm (extra text), or
+the folder of a small BERT (config.json, vocab.txt, model.safetensors).'''
 _PLAN = 'How vectors are searched: exact, cones (some of them, as many as --recall takes) or resonance (by buckets).'
 _RECALL = 'Share of the nearest that plan cones has to find, such as .95.'
 _INDEX = "Folder that keeps texts and index; default: one in the user's cache folder."

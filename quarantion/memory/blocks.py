@@ -32,7 +32,7 @@ def _in_one_line(path, want):
     "What sqlite says, as a `CheckError`"
     try: yield
     except (sqlite3.Error,OverflowError,UnicodeError) as e:
-        busy = 'no other process at work on it' if 'locked' in str(e) else want
+        busy = 'no other process, nor this one, at work on it' if 'locked' in str(e) else want
         fail('store', str(path), busy, str(e).split('\n')[0] or type(e).__name__)
 
 def _connect(path, how='rw'): # never makes a file
@@ -352,7 +352,7 @@ def open_store(
     "A store that is there, or a new one; raises `CheckError` for one of other vectors, and for a file that was damaged"
     path = as_path(path)
     if not is_there(path):
-        if dims is None: fail('`dims`', str(path), 'how long vectors of a new store are', 'none')
+        if dims is None: fail('`dims`', str(path), 'how many numbers a vector has, as there is no store yet', 'none')
         _new(path, check_range(dims, 2, 2**16, 'dims'), identity or '')
     if (kind := kind_of(path))!='file': fail('store', str(path), 'a file, or none yet', f'a {kind}')
     rows = _Rows(path, dims, identity)

@@ -56,8 +56,8 @@ class Proof(NamedTuple):
     def said(self, i:int=0): # Question
         "It in a sentence"
         one,two,whole = map(int, self.looked[i])
-        end = f'is at most {self.left_out[i]:.4f}, the last that counts has {self.tau[i]:.4f}'
-        left = f'what was left out {end}' if self.left_out[i] not in (-1,-np.inf) else 'none was left out'
+        end = f'{self.left_out[i]:.6f} at most, is below the last that counts, {self.tau[i]:.6f}'
+        left = f'what was left out, {end}' if self.left_out[i] not in (-1,-np.inf) else 'none was left out'
         return f'exact: {two:,} of {one:,} vectors were looked at twice, {whole:,} number by number; {left}'
 
 # %% ../../nbs/memory/exact.ipynb #2780f59c
