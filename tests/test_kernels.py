@@ -509,7 +509,7 @@ def run_search_cells(mod, rng, T, B, N, threads):
     out = np.full((B,k), 7),np.full((B,k), 7.),np.full((B,4), 7)
     room = np.zeros((threads,2,20), f),np.zeros((threads,5,20), np.int64),np.zeros((threads,2,128), np.int16)
     mod.search_cells(real(B,256), rng.normal(size=(B,21)), rng.integers(0, 256, (K,128)).astype(np.uint8), real(K), real(K,256), *lies[:-1],
-                     new[2], real(M), np.round(real(M,21)), rng.permutation(M), 2, 9, 5, np.float32([2,5]), *room, *out)
+                     new[2], real(M), np.round(real(M,21)), rng.permutation(M), (2,9,5,np.float32(2),np.float32(5)), *room, *out)
     return out
 
 
@@ -689,7 +689,7 @@ def apart_of(mod, kernel, levels=(-1,0,1)):
         two_digits=(dict(y=f(3,16), per=f(3)+1, steps=f(2)+1, digits=u(3,8), low=u(3,8), worth=f(3,2), sums=f(4,16)), 'digits low worth sums', ''),
         put_in_cells=(dict(cell=i(2), place=o(2), digits=u(2,128), worth=f(2), codes=u(32,64), rest=u(32,64), per=f(32), row=o(32), after=np.array([1,-1,0]), first=o(2)-1, size=o(2), slot=o(2)), 'codes rest per row after first size slot', ''),
         take_from_cells=(dict(cell=i(1), place=o(1), codes=u(32,64), rest=u(32,64), per=f(32), row=o(32), after=np.array([-1,-1,1]), first=o(2), size=o(2)+5, slot=o(1)), 'codes rest per row after first size slot', ''),
-        search_cells=(dict(z=f(1,256), q=d(1,4), hubs=u(2,128), worth=f(2), centre=f(2,256), codes=u(16,64), rest=u(16,64), per=f(16), row=o(16), after=o(2)-1, first=o(2), size=np.array([3,0]), low=u(3,128), both=f(3), x=f(3,4), ids=o(3), probes=1, depth=4, some=2, law=np.float32([2,5]), f=f(1,2,4), g=o(1,5,4), ints=np.zeros((1,2,128), np.int16), at=o(1,2), score=d(1,2), read=o(1,4)), 'f g ints at score read', ''),
+        search_cells=(dict(z=f(1,256), q=d(1,4), hubs=u(2,128), worth=f(2), centre=f(2,256), codes=u(16,64), rest=u(16,64), per=f(16), row=o(16), after=o(2)-1, first=o(2), size=np.array([3,0]), low=u(3,128), both=f(3), x=f(3,4), ids=o(3), how=(1,4,2,2.,5.), f=f(1,2,4), g=o(1,5,4), ints=np.zeros((1,2,128), np.int16), at=o(1,2), score=d(1,2), read=o(1,4)), 'f g ints at score read', ''),
         pack_rows=(dict(weight=l(4,10), words=np.zeros((4,2), np.uint16)), 'words', ''),
         packed_event_products=(dict(spk=u(4,8), words=np.zeros((8,2), np.uint16), out=i(4,10)), 'out', ''),
         nearest_level=(dict(x=f(8), levels=table, bounds=np.float32([-.5,.5]), table=table.copy(), out=f(8), clipped=o(3), rate=1., cells=i(0), num_threads=1), 'out clipped', ''),
@@ -745,7 +745,7 @@ OUTSIDE = dict(
     turn_rows=[dict(signs=[[0]*7]), dict(room=[[0]*8]), dict(out=[[0]*8])], two_digits=[dict(y=[[0]*8]*3), dict(per=[1]), dict(steps=[]), dict(sums=[[0]*16])],
     put_in_cells=[dict(cell=[2,0]), dict(cell=[-1,0]), dict(place=[2,0]), dict(place=[0]), dict(after=[1,-1,-1]), dict(after=[1,-1,2]), dict(codes=[[0]*64]*31), dict(size=[0]), dict(rest=[[0]*64]*16)],
     take_from_cells=[dict(cell=[2]), dict(place=[1]), dict(slot=[-1]), dict(slot=[32]), dict(size=[0,0]), dict(first=[-1,0]), dict(first=[2,0]), dict(row=[1]*32)],
-    search_cells=[dict(probes=0), dict(some=1), dict(some=5), dict(size=[17,0]), dict(size=[-1,0]), dict(first=[1,0]), dict(worth=[0]), dict(ids=[0]), dict(f=[[[0]*3]*2]), dict(g=[[[0]*3]*5]), dict(z=[[0]*64]), dict(read=[[0]*3]), dict(law=[1]), dict(rest=[[0]*63]*16)],
+    search_cells=[dict(how=(0,4,2,2.,5.)), dict(how=(1,4,1,2.,5.)), dict(how=(1,4,5,2.,5.)), dict(how=(1,4,2,2.)), dict(size=[17,0]), dict(size=[-1,0]), dict(first=[1,0]), dict(worth=[0]), dict(ids=[0]), dict(f=[[[0]*3]*2]), dict(g=[[[0]*3]*5]), dict(z=[[0]*64]), dict(read=[[0]*3]), dict(rest=[[0]*63]*16)],
     split_events=[dict(splits=[0]*7)], unpack_events=[dict(state=[9,0]), dict(state=[-1,0]), dict(state=[0]), dict(data=[0]*9)],
     fused_network=[dict(layers=l) for l in ([[8,32,31,0],[32,32,0,3]], [[8,32,0,4],[32,32,0,3]], [[8,32,0,0],[31,32,0,3]], [[7,32,0,0],[32,32,0,3]], [[8,0,0,0],[0,32,0,3]])]+[dict(classes=33), dict(classes=-1), dict(least=0), dict(steps=-1)],
     lif_int_forward=[dict(m=[65537]*8), dict(m=[-1]*8)],

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from quarantion.checks import CheckError
+from quarantion.checks import CheckError, fail
 from quarantion.memory.blocks import open_store
 from quarantion.memory.index import Index
 from quarantion.memory.loop import Gate, Loop, fit_gate, judge_bar
@@ -443,3 +443,11 @@ def test_bars_of_nothing_are_refused():
                dict(scores=[[.5]], right=[[True]]), dict(scores=[.5], right=[False]), dict(scores=[.5], right=[True], precision=0), dict(scores=[.5], right=[True], precision=2):
         with pytest.raises(CheckError): fit_gate(**bad)
     with pytest.raises(CheckError, match='none is there'): judge_bar(.5, [.5], [True], [False])
+
+
+def test_an_answer_that_cannot_be_kept_is_not_lost(tmp_path):
+    with open_store(tmp_path/'store', 3) as store:
+        loop = Loop(store, lambda texts: np.eye(3, dtype=np.float32)[:1].repeat(len(texts), 0), lambda q: f'said {q}')
+        store.add = lambda *a, **kw: fail('store', 'here', 'room', 'none')
+        with pytest.raises(CheckError, match='room') as e: loop('why')
+        assert e.value.answer==b'said why'

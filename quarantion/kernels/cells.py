@@ -10,8 +10,9 @@ import cython
 from cython.parallel import prange
 from ..checks import fail
 from .parts.asked import ask_in_bytes, digits_with, less_of
-from .parts.chains import check_blocks
+from .parts.chains import check_cells
 from .parts.heap import heap_of, sink, sort_heap
+from .parts.products import exactly, product
 from .parts.shapes import Held, check_apart, check_between, check_bn, check_length
 from .parts.shapes import held1, held2, held3
 
@@ -40,24 +41,7 @@ def _near(
     sort_heap(g[t,0], f[t,0], p)
     return p
 
-# %% ../../nbs/kernels/cells.ipynb #6f9afef2
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-@cython.locals(j=cython.Py_ssize_t, v=cython.Py_ssize_t)
-def _product(
-    z:cython.const[cython.float][:, ::1], b:cython.Py_ssize_t, centre:cython.const[cython.float][:, ::1],
-    c:cython.Py_ssize_t
-)->cython.float:
-    "Of a question and a centre"
-    part: cython.float[16] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
-    for v in range(16): part[v] = 0
-    for j in range(0, centre.shape[1], 16):
-        for v in range(16): part[v] = part[v]+z[b,j+v]*centre[c,j+v]
-    for v in range(1, 16): part[0] = part[0]+part[v]
-    return part[0]
-
+# %% ../../nbs/kernels/cells.ipynb #38bc4bf0
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -80,35 +64,53 @@ def _keep(
     sink(g[t,1], f[t,0], 0, depth)
     return kept
 
+# %% ../../nbs/kernels/cells.ipynb #0e8fcd10
+_How = cython.struct(probes=cython.Py_ssize_t, depth=cython.Py_ssize_t, some=cython.Py_ssize_t, # Cells and vectors
+                     times=cython.float, off=cython.float) # A part's factor, and what it may be off
+
+@cython.cfunc
+def _how(how:object, k:cython.Py_ssize_t)->_How:
+    "How much is read for k answers; raises `CheckError`"
+    check_length('how', len(how), 5, 5)
+    check_between('how[0]', how[0], 1, 0)
+    check_between('how[2]', how[2], k, how[1])
+    return _How(probes=how[0], depth=how[1], some=how[2], times=how[3], off=how[4])
+
+# %% ../../nbs/kernels/cells.ipynb #3a2bf830
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def _most(
+    dot:cython.int, more:cython.longlong, delta:cython.float, per:cython.float, how:_How
+)->cython.float:
+    "What a vector adds to the product of its centre, at most, by a part of its digits"
+    a: cython.float = delta*cython.cast(cython.float, dot-more)
+    return per*(a*how.times+how.off)
+
 # %% ../../nbs/kernels/cells.ipynb #ea1b8ae7
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-@cython.locals(a=cython.float, s=cython.Py_ssize_t, end=cython.Py_ssize_t, dot=cython.int, less=cython.int,
-               more=cython.int)
+@cython.locals(a=cython.float, s=cython.Py_ssize_t, end=cython.Py_ssize_t, dot=cython.int, less=cython.int)
 def _read(
     base:cython.float, e:cython.Py_ssize_t, left:cython.longlong, delta:cython.float,
     codes:cython.const[cython.uchar][:, ::1], rest:cython.const[cython.uchar][:, ::1],
     per:cython.const[cython.float][::1], after:cython.const[cython.longlong][::1],
     ints:cython.const[cython.short][:, :, ::1], t:cython.Py_ssize_t,
-    law:cython.const[cython.float][::1], kept:cython.Py_ssize_t, depth:cython.Py_ssize_t,
-    f:cython.float[:, :, ::1], g:cython.longlong[:, :, ::1]
+    how:_How, kept:cython.Py_ssize_t, f:cython.float[:, :, ::1], g:cython.longlong[:, :, ::1]
 )->cython.Py_ssize_t:
     "The vectors of one cell; how many are kept now"
     less = cython.cast(cython.int, g[t,4,0])
-    more = cython.cast(cython.int, g[t,4,1])
     while left>0:
         end = 16*e+(left-1)%16+1
         for s in range(16*e, end):
             dot = digits_with(codes, s, ints, t, 0)
-            if kept==depth:
-                a = delta*cython.cast(cython.float, dot-more)
-                a = per[s]*(a*law[0]+law[1])
-                if base+a<f[t,0,g[t,1,0]]: continue
+            if kept==how.depth and base+_most(dot, g[t,4,1], delta, per[s], how)<f[t,0,g[t,1,0]]: continue
             dot = dot+digits_with(rest, s, ints, t, codes.shape[1])-less
             a = delta*per[s]
             a = base+a*cython.cast(cython.float, dot)
-            if kept<depth or a>f[t,0,g[t,1,0]]: kept = _keep(a, base, s, dot, kept, depth, f, g, t)
+            if kept<how.depth or a>f[t,0,g[t,1,0]]: kept = _keep(a, base, s, dot, kept, how.depth, f, g, t)
         left = left-(end-16*e)
         e = after[e]
     return kept
@@ -121,36 +123,17 @@ def _read(
 def _again(
     low:cython.const[cython.uchar][:, ::1], both:cython.const[cython.float][::1],
     row:cython.const[cython.longlong][::1],
-    ints:cython.const[cython.short][:, :, ::1], t:cython.Py_ssize_t, less:cython.int, delta:cython.float,
+    ints:cython.const[cython.short][:, :, ::1], t:cython.Py_ssize_t, delta:cython.float,
     kept:cython.Py_ssize_t, f:cython.float[:, :, ::1], g:cython.longlong[:, :, ::1]
 )->cython.void:
     "Estimates by both digits"
+    less: cython.int = cython.cast(cython.int, g[t,4,0])
     for i in range(kept):
         r = row[g[t,2,i]]
         s = digits_with(low, r, ints, t, 0)-less
         a = both[r]*delta
         f[t,0,i] = f[t,1,i]+a*cython.cast(cython.float, 9*g[t,3,i]+s)
         g[t,2,i] = r
-
-# %% ../../nbs/kernels/cells.ipynb #dbce94be
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-@cython.locals(j=cython.Py_ssize_t, v=cython.Py_ssize_t)
-def _exactly(
-    q:cython.const[cython.double][:, ::1], b:cython.Py_ssize_t, x:cython.const[cython.float][:, ::1],
-    r:cython.Py_ssize_t
-)->cython.double:
-    "A product, as `dots_of` sums it"
-    D: cython.Py_ssize_t = x.shape[1]
-    part: cython.double[16] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
-    for v in range(16): part[v] = 0
-    for j in range(0, D-15, 16):
-        for v in range(16): part[v] = part[v] + q[b,j+v]*x[r,j+v]
-    for j in range(D//16*16, D): part[j%16] = part[j%16] + q[b,j]*x[r,j]
-    for v in range(1, 16): part[0] = part[0]+part[v]
-    return part[0]
 
 # %% ../../nbs/kernels/cells.ipynb #a9ce12c3
 @cython.cfunc
@@ -167,7 +150,7 @@ def _answer(
     n: cython.Py_ssize_t = 0
     for i in range(some if k>0 else 0):
         r = g[t,2,g[t,1,i]]
-        s = _exactly(q, b, x, r)
+        s = exactly(q, b, x, r)
         if n==k and (s<score[b,k-1] or (s==score[b,k-1] and ids[r]>ids[at[b,k-1]])): continue
         n = n+1 if n<k else k
         o = n-1
@@ -181,89 +164,118 @@ def _answer(
 # %% ../../nbs/kernels/cells.ipynb #5282cfa5
 @cython.cfunc
 def _check_search(
-    z:object, q:object, hubs:object, centre:object, low:object, x:object, # Shapes
-    worth:cython.Py_ssize_t, both:cython.Py_ssize_t, ids:cython.Py_ssize_t, # Lengths
-    m:cython.Py_ssize_t, K:cython.Py_ssize_t # Bytes of digits, cells
+    z:cython.const[cython.float][:, ::1], q:cython.const[cython.double][:, ::1],
+    hubs:cython.const[cython.uchar][:, ::1], worth:cython.const[cython.float][::1],
+    centre:cython.const[cython.float][:, ::1], low:cython.const[cython.uchar][:, ::1],
+    both:cython.const[cython.float][::1], x:cython.const[cython.float][:, ::1],
+    ids:cython.const[cython.longlong][::1], m:cython.Py_ssize_t, K:cython.Py_ssize_t # Bytes of digits, cells
 ):
     "Do arrays of a search fit?"
-    B,N = z[0],low[0]
-    check_bn('z', B, z[1], B, 2*m, False)
-    check_bn('q', q[0], q[1], B, x[1], False)
-    check_bn('hubs', hubs[0], hubs[1], K, m, False)
-    check_length('worth', worth, K, K)
-    check_bn('centre', centre[0], centre[1], K, 2*m, False)
-    check_bn('low', N, low[1], N, m, False)
-    check_length('both', both, N, N)
-    check_bn('x', x[0], x[1], N, x[1], False)
-    check_length('ids', ids, N, N)
+    B: cython.Py_ssize_t = z.shape[0]
+    N: cython.Py_ssize_t = low.shape[0]
+    check_bn('z', B, z.shape[1], B, 2*m, False)
+    check_bn('q', q.shape[0], q.shape[1], B, x.shape[1], False)
+    check_bn('hubs', hubs.shape[0], hubs.shape[1], K, m, False)
+    check_length('worth', worth.shape[0], K, K)
+    check_bn('centre', centre.shape[0], centre.shape[1], K, 2*m, False)
+    check_bn('low', N, low.shape[1], N, m, False)
+    check_length('both', both.shape[0], N, N)
+    check_bn('x', x.shape[0], x.shape[1], N, x.shape[1], False)
+    check_length('ids', ids.shape[0], N, N)
 
 # %% ../../nbs/kernels/cells.ipynb #cb5dd743
 @cython.cfunc
 def _check_room(
-    f:object, g:object, ints:object, at:object, score:object, read:object, # Shapes
+    f:cython.float[:, :, ::1], g:cython.longlong[:, :, ::1], ints:cython.short[:, :, ::1],
+    at:cython.longlong[:, ::1], score:cython.double[:, ::1], read:cython.longlong[:, ::1],
     m:cython.Py_ssize_t, wide:cython.Py_ssize_t, B:cython.Py_ssize_t # Bytes of digits, room, questions
 ):
     "Is there room for each thread, and for answers?"
-    if f[0]<1 or f[1]!=2 or f[2]<wide: fail('`f`', expected=f'at least (1, 2, {wide})', found=f)
-    if g[0]!=f[0] or g[1]!=5 or g[2]<wide: fail('`g`', expected=f'({f[0]}, 5, {wide}) or more', found=g)
-    if ints!=(f[0],2,m): fail('`ints`', expected=(f[0],2,m), found=ints)
-    check_bn('at', at[0], at[1], B, at[1], False)
-    check_bn('score', score[0], score[1], B, at[1], False)
-    check_bn('read', read[0], read[1], B, 4, False)
-
-# %% ../../nbs/kernels/cells.ipynb #421bf9b3
-@cython.cfunc
-@cython.locals(c=cython.Py_ssize_t, n=cython.longlong)
-def _check_sizes(
-    first:cython.const[cython.longlong][::1], size:cython.const[cython.longlong][::1], S:cython.Py_ssize_t,
-    k:cython.Py_ssize_t
-):
-    "Are cells within the blocks, and hold what is wanted?"
-    n = 0
-    for c in range(size.shape[0]):
-        check_between('size', size[c], 0, S)
-        if size[c]: check_between('first', first[c], 0, S//16-1)
-        n = n+size[c]
-    check_between('k', k, 0, n)
+    F,G = (f.shape[0],f.shape[1],f.shape[2]),(g.shape[0],g.shape[1],g.shape[2])
+    I = ints.shape[0],ints.shape[1],ints.shape[2]
+    if F[0]<1 or F[1]!=2 or F[2]<wide: fail('`f`', expected=f'at least (1, 2, {wide})', found=F)
+    if G[0]!=F[0] or G[1]!=5 or G[2]<wide: fail('`g`', expected=f'({F[0]}, 5, {wide}) or more', found=G)
+    if I!=(F[0],2,m): fail('`ints`', expected=(F[0],2,m), found=I)
+    check_bn('at', at.shape[0], at.shape[1], B, at.shape[1], False)
+    check_bn('score', score.shape[0], score.shape[1], B, at.shape[1], False)
+    check_bn('read', read.shape[0], read.shape[1], B, 4, False)
 
 # %% ../../nbs/kernels/cells.ipynb #36f4de5b
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-@cython.locals(i=cython.Py_ssize_t, c=cython.Py_ssize_t, p=cython.Py_ssize_t, kept=cython.Py_ssize_t,
-               less=cython.int, delta=cython.float, n=cython.longlong)
+def _ask(
+    z:cython.const[cython.float][:, ::1], b:cython.Py_ssize_t, part:cython.Py_ssize_t,
+    ints:cython.short[:, :, ::1], g:cython.longlong[:, :, ::1], t:cython.Py_ssize_t
+)->cython.float:
+    "A question in whole numbers, and what products are less: of all digits, and of those that come first"
+    delta: cython.float = ask_in_bytes(z, b, ints, t)
+    g[t,4,0] = less_of(ints, t, ints.shape[2])
+    g[t,4,1] = less_of(ints, t, part)
+    return delta
+
+# %% ../../nbs/kernels/cells.ipynb #9b8cdd42
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+@cython.locals(i=cython.Py_ssize_t, c=cython.Py_ssize_t, p=cython.Py_ssize_t, kept=cython.Py_ssize_t, n=cython.longlong)
 def _search(
-    b:cython.Py_ssize_t, t:cython.Py_ssize_t,
+    b:cython.Py_ssize_t, t:cython.Py_ssize_t, delta:cython.float,
     z:cython.const[cython.float][:, ::1], hubs:cython.const[cython.uchar][:, ::1],
     worth:cython.const[cython.float][::1], centre:cython.const[cython.float][:, ::1],
     codes:cython.const[cython.uchar][:, ::1], rest:cython.const[cython.uchar][:, ::1],
     per:cython.const[cython.float][::1], after:cython.const[cython.longlong][::1],
-    first:cython.const[cython.longlong][::1], size:cython.const[cython.longlong][::1],
-    probes:cython.Py_ssize_t, depth:cython.Py_ssize_t, some:cython.Py_ssize_t, law:cython.const[cython.float][::1],
+    first:cython.const[cython.longlong][::1], size:cython.const[cython.longlong][::1], how:_How,
     f:cython.float[:, :, ::1], g:cython.longlong[:, :, ::1], ints:cython.short[:, :, ::1],
     read:cython.longlong[:, ::1]
-)->cython.float:
-    "What is kept by first digits; what a whole number of the question is worth"
-    delta = ask_in_bytes(z, b, ints, t)
-    less = less_of(ints, t, ints.shape[2])
-    p = _near(hubs, worth, size, ints, t, less, probes, some, f, g)
-    g[t,4,0] = less
-    g[t,4,1] = less_of(ints, t, codes.shape[1])
-    kept = 0
-    n = 0
+)->cython.void:
+    "What is kept by first digits"
+    p = _near(hubs, worth, size, ints, t, cython.cast(cython.int, g[t,4,0]), how.probes, how.some, f, g)
+    kept,n = 0,0
     for i in range(p):
         c = g[t,0,i]
         n = n+size[c]
-        kept = _read(_product(z, b, centre, c), first[c], size[c], delta, codes, rest, per, after, ints, t, law, kept,
-                     depth, f, g)
+        kept = _read(product(z, b, centre, c), first[c], size[c], delta, codes, rest, per, after, ints, t, how, kept,
+                     f, g)
     read[b,0] = p
     read[b,1] = n
     read[b,2] = kept
-    read[b,3] = some if some<kept else kept
-    return delta
+    read[b,3] = how.some if how.some<kept else kept
 
 # %% ../../nbs/kernels/cells.ipynb #d75ec97b
-@cython.locals(b=cython.Py_ssize_t, t=cython.Py_ssize_t, delta=cython.float)
+_NAMES = ('z','q','hubs','worth','centre','codes','rest','per','row','after','first','size','low','both','x','ids',
+          'f','g','ints','at','score','read') # of what is read, then of what is written
+
+@cython.cfunc
+@cython.locals(t=cython.Py_ssize_t, b=cython.Py_ssize_t, delta=cython.float)
+def _search_all(
+    z:cython.const[cython.float][:, ::1], q:cython.const[cython.double][:, ::1],
+    hubs:cython.const[cython.uchar][:, ::1], worth:cython.const[cython.float][::1],
+    centre:cython.const[cython.float][:, ::1], codes:cython.const[cython.uchar][:, ::1],
+    rest:cython.const[cython.uchar][:, ::1], per:cython.const[cython.float][::1],
+    row:cython.const[cython.longlong][::1], after:cython.const[cython.longlong][::1],
+    first:cython.const[cython.longlong][::1], size:cython.const[cython.longlong][::1],
+    low:cython.const[cython.uchar][:, ::1], both:cython.const[cython.float][::1],
+    x:cython.const[cython.float][:, ::1], ids:cython.const[cython.longlong][::1], how:_How,
+    f:cython.float[:, :, ::1], g:cython.longlong[:, :, ::1], ints:cython.short[:, :, ::1],
+    at:cython.longlong[:, ::1], score:cython.double[:, ::1], read:cython.longlong[:, ::1]
+):
+    "All questions, once all arrays fit"
+    _check_search(z, q, hubs, worth, centre, low, both, x, ids, codes.shape[1]+rest.shape[1], size.shape[0])
+    _check_room(f, g, ints, at, score, read, codes.shape[1]+rest.shape[1], max(size.shape[0], how.depth, 2), z.shape[0])
+    lies: Held[22] = [held2(z), held2(q), held2(hubs), held1(worth), held2(centre), held2(codes), held2(rest),
+        held1(per), held1(row), held1(after), held1(first), held1(size), held2(low), held1(both), held2(x),
+        held1(ids), held3(f), held3(g), held3(ints), held2(at), held2(score), held2(read)]
+    check_apart(_NAMES, lies, 16, 22, 0)
+    for t in prange(f.shape[0], nogil=True, schedule='static', num_threads=f.shape[0]):
+        for b in range(t*z.shape[0]//f.shape[0], (t+1)*z.shape[0]//f.shape[0]):
+            delta = _ask(z, b, codes.shape[1], ints, g, t)
+            _search(b, t, delta, z, hubs, worth, centre, codes, rest, per, after, first, size, how, f, g, ints, read)
+            _again(low, both, row, ints, t, delta, read[b,2], f, g)
+            heap_of(g[t,1], f[t,0], read[b,2], read[b,3])
+            _answer(q, b, x, ids, read[b,3], t, f, g, at, score)
+
+# %% ../../nbs/kernels/cells.ipynb #48288ebb
 def search_cells(
     z:cython.const[cython.float][:, ::1], # Turned questions `[B, n]`, n = 2m
     q:cython.const[cython.double][:, ::1], # The questions `[B, D]`
@@ -281,41 +293,15 @@ def search_cells(
     both:cython.const[cython.float][::1], # What both digits are worth `[N]`
     x:cython.const[cython.float][:, ::1], # Vectors `[N, D]`
     ids:cython.const[cython.longlong][::1], # Their names `[N]`
-    probes:cython.Py_ssize_t, # Cells to read
-    depth:cython.Py_ssize_t, # Vectors whose lower digits are read
-    some:cython.Py_ssize_t, # Vectors whose numbers are read, at most `depth`
-    law:cython.const[cython.float][::1], # What a part is multiplied by, and what it may be off, in digits `[2]`
+    how:tuple, # Cells; vectors by both digits, by numbers; what a part is multiplied by, and may be off, in digits
     f:cython.float[:, :, ::1], # To work in, for each thread `[T, 2, ≥ 2, K and depth]`
     g:cython.longlong[:, :, ::1], # `[T, 5, ≥ 2, K and depth]`
     ints:cython.short[:, :, ::1], # `[T, 2, m]`
-    at:cython.longlong[:, ::1], # Out: rows of the nearest `[B, k]`, k at most `some` and the vectors that there are
+    at:cython.longlong[:, ::1], # Out: rows of the nearest `[B, k]`, k at most the vectors by numbers and all vectors
     score:cython.double[:, ::1], # Out: products `[B, k]`
     read:cython.longlong[:, ::1] # Out: cells, and vectors by first digits, by both and by numbers `[B, 4]`
 ):
     "The nearest vectors in the nearest cells; raises `CheckError` for arrays that do not fit"
-    B: cython.Py_ssize_t = z.shape[0]
-    T: cython.Py_ssize_t = f.shape[0]
-    check_blocks((codes.shape[0],codes.shape[1]), (rest.shape[0],rest.shape[1]), per.shape[0], row.shape[0],
-                 after.shape[0], first.shape[0], size.shape[0])
-    _check_search((B,z.shape[1]), (q.shape[0],q.shape[1]), (hubs.shape[0],hubs.shape[1]),
-        (centre.shape[0],centre.shape[1]), (low.shape[0],low.shape[1]),
-        (x.shape[0],x.shape[1]), worth.shape[0], both.shape[0], ids.shape[0],
-        codes.shape[1]+rest.shape[1], size.shape[0])
-    _check_room((T,f.shape[1],f.shape[2]), (g.shape[0],g.shape[1],g.shape[2]),
-        (ints.shape[0],ints.shape[1],ints.shape[2]), (at.shape[0],at.shape[1]),
-        (score.shape[0],score.shape[1]), (read.shape[0],read.shape[1]),
-        codes.shape[1]+rest.shape[1], max(size.shape[0], depth, 2), B)
-    check_length('law', law.shape[0], 2, 2); check_between('probes', probes, 1, 0)
-    check_between('some', some, at.shape[1], depth); _check_sizes(first, size, codes.shape[0], at.shape[1])
-    lies: Held[23] = [held2(z), held2(q), held2(hubs), held1(worth), held2(centre), held2(codes), held2(rest),
-        held1(per), held1(row), held1(after), held1(first), held1(size), held2(low), held1(both), held2(x),
-        held1(ids), held1(law), held3(f), held3(g), held3(ints), held2(at), held2(score), held2(read)]
-    check_apart(('z','q','hubs','worth','centre','codes','rest','per','row','after','first','size','low','both','x',
-                 'ids','law','f','g','ints','at','score','read'), lies, 17, 23, 0)
-    for t in prange(T, nogil=True, schedule='static', num_threads=T):
-        for b in range(t*B//T, (t+1)*B//T):
-            delta = _search(b, t, z, hubs, worth, centre, codes, rest, per, after, first, size, probes, depth, some,
-                            law, f, g, ints, read)
-            _again(low, both, row, ints, t, cython.cast(cython.int, g[t,4,0]), delta, read[b,2], f, g)
-            heap_of(g[t,1], f[t,0], read[b,2], read[b,3])
-            _answer(q, b, x, ids, read[b,3], t, f, g, at, score)
+    check_cells(codes, rest, per.shape[0], row.shape[0], after.shape[0], first, size, at.shape[1])
+    _search_all(z, q, hubs, worth, centre, codes, rest, per, row, after, first, size, low, both, x, ids,
+                _how(how, at.shape[1]), f, g, ints, at, score, read)

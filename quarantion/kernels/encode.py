@@ -136,9 +136,44 @@ def _worth(
     worth[r,0] = sums[0,0]/sums[1,0] if sums[1,0]>0 else 0
     worth[r,1] = sums[2,0]/sums[3,0] if sums[3,0]>0 else 0
 
-# %% ../../nbs/kernels/encode.ipynb #8555c0fd
-@cython.locals(i=cython.Py_ssize_t, k=cython.Py_ssize_t, inv=cython.float, best=cython.float, fit=cython.float,
-               by=cython.float)
+# %% ../../nbs/kernels/encode.ipynb #ecb85fb5
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+@cython.locals(k=cython.Py_ssize_t, inv=cython.float, best=cython.float, fit=cython.float, by=cython.float)
+def _best(
+    y:cython.const[cython.float][:, ::1], r:cython.Py_ssize_t, per:cython.float,
+    steps:cython.const[cython.float][::1], sums:cython.float[:, ::1]
+)->cython.float:
+    "One over the best step of a row"
+    best = -1
+    by = 0
+    for k in range(steps.shape[0]):
+        inv = 1/(per*steps[k])
+        _fits(y, r, inv, 4, sums)
+        fit = sums[0,0]*sums[0,0]/sums[1,0] if sums[1,0]>0 else 0
+        if fit>best:
+            best = fit
+            by = inv
+    return by
+
+# %% ../../nbs/kernels/encode.ipynb #97c322a0
+@cython.cfunc
+def _check_codes(
+    y:object, digits:object, low:object, worth:object, sums:object, # Shapes
+    per:cython.Py_ssize_t, steps:cython.Py_ssize_t # Lengths
+):
+    "Do arrays of codes fit? Raises `CheckError`"
+    N,n = y
+    if n%16 or not steps: fail('`y` and `steps`', expected='rows of 16, 32, …, and a step', found=n)
+    check_length('per', per, N, N)
+    check_bn('digits', digits[0], digits[1], N, n//2, False)
+    check_bn('low', low[0], low[1], N, n//2, False)
+    check_bn('worth', worth[0], worth[1], N, 2, False)
+    check_bn('sums', sums[0], sums[1], 4, 16, False)
+
+# %% ../../nbs/kernels/encode.ipynb #639b29b1
+@cython.locals(i=cython.Py_ssize_t, by=cython.float)
 def two_digits(
     y:cython.const[cython.float][:, ::1], # Turned vectors `[N, n]`, n a multiple of 16
     per:cython.const[cython.float][::1], # Their typical number, > 0 `[N]`
@@ -149,24 +184,11 @@ def two_digits(
     sums:cython.float[:, ::1] # To work in `[4, 16]`
 ):
     "Codes of vectors at the best of some steps; raises `CheckError` for arrays that do not fit"
-    N: cython.Py_ssize_t = y.shape[0]
-    n: cython.Py_ssize_t = y.shape[1]
-    if n%16 or not steps.shape[0]: fail('`y` and `steps`', expected='rows of 16, 32, …, and a step', found=n)
-    check_length('per', per.shape[0], N, N); check_bn('digits', digits.shape[0], digits.shape[1], N, n//2, False)
-    check_bn('low', low.shape[0], low.shape[1], N, n//2, False)
-    check_bn('worth', worth.shape[0], worth.shape[1], N, 2, False)
-    check_bn('sums', sums.shape[0], sums.shape[1], 4, 16, False)
+    _check_codes((y.shape[0],y.shape[1]), (digits.shape[0],digits.shape[1]), (low.shape[0],low.shape[1]),
+                 (worth.shape[0],worth.shape[1]), (sums.shape[0],sums.shape[1]), per.shape[0], steps.shape[0])
     lies: Held[7] = [held2(y), held1(per), held1(steps), held2(digits), held2(low), held2(worth), held2(sums)]
     check_apart(('y','per','steps','digits','low','worth','sums'), lies, 3, 7, 0)
-    for i in range(N):
-        best = -1
-        by = 0
-        for k in range(steps.shape[0]):
-            inv = 1/(per[i]*steps[k])
-            _fits(y, i, inv, 4, sums)
-            fit = sums[0,0]*sums[0,0]/sums[1,0] if sums[1,0]>0 else 0
-            if fit>best:
-                best = fit
-                by = inv
+    for i in range(y.shape[0]):
+        by = _best(y, i, per[i], steps, sums)
         _write(y, i, by, digits, low)
         _worth(y, i, by, sums, worth)

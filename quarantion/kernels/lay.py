@@ -10,8 +10,52 @@ import cython
 from .parts.chains import check_blocks
 from .parts.shapes import Held, check_apart, check_between, check_bn, check_length, held1, held2
 
+# %% ../../nbs/kernels/lay.ipynb #57881b4e
+@cython.cfunc
+@cython.locals(b=cython.Py_ssize_t)
+def _next_slot(
+    c:cython.Py_ssize_t, after:cython.longlong[::1], first:cython.longlong[::1], size:cython.longlong[::1]
+)->cython.Py_ssize_t:
+    "Where a vector of a cell comes, which has one more then; raises `CheckError`"
+    L: cython.Py_ssize_t = after.shape[0]-1
+    if size[c]%16==0:
+        b = after[L]
+        check_between('after', b, 0, L-1)
+        after[L] = after[b]
+        after[b] = first[c]
+        first[c] = b
+    size[c] = size[c]+1
+    return 16*first[c]+(size[c]-1)%16
+
+# %% ../../nbs/kernels/lay.ipynb #d6de7fdd
+@cython.cfunc
+@cython.locals(j=cython.Py_ssize_t, p=cython.Py_ssize_t)
+def _fill(
+    digits:cython.const[cython.uchar][:, ::1], i:cython.Py_ssize_t, worth:cython.float, place:cython.longlong,
+    codes:cython.uchar[:, ::1], rest:cython.uchar[:, ::1], per:cython.float[::1], row:cython.longlong[::1],
+    s:cython.Py_ssize_t
+):
+    "Put a vector into a row of a block"
+    p = codes.shape[1]
+    for j in range(p): codes[s,j] = digits[i,j]
+    for j in range(rest.shape[1]): rest[s,j] = digits[i,p+j]
+    per[s] = worth
+    row[s] = place
+
+# %% ../../nbs/kernels/lay.ipynb #3e6e0860
+@cython.cfunc
+def _check_new(
+    M:cython.Py_ssize_t, place:cython.Py_ssize_t, worth:cython.Py_ssize_t, # Lengths
+    digits:object, # Shape
+    m:cython.Py_ssize_t # Bytes of digits in blocks
+):
+    "Do arrays of new vectors fit? Raises `CheckError`"
+    check_length('place', place, M, M)
+    check_length('worth', worth, M, M)
+    check_bn('digits', digits[0], digits[1], M, m, False)
+
 # %% ../../nbs/kernels/lay.ipynb #6fb8b85f
-@cython.locals(i=cython.Py_ssize_t, c=cython.Py_ssize_t, b=cython.Py_ssize_t, s=cython.Py_ssize_t, j=cython.Py_ssize_t)
+@cython.locals(i=cython.Py_ssize_t, s=cython.Py_ssize_t)
 def put_in_cells(
     cell:cython.const[cython.int][::1], # The cell of each vector `[M]`
     place:cython.const[cython.longlong][::1], # Its row in the table `[M]`
@@ -27,36 +71,66 @@ def put_in_cells(
     slot:cython.longlong[::1] # Out: where each row of the table lies
 ):
     "Lay vectors into cells; raises `CheckError` where blocks do not suffice"
-    L: cython.Py_ssize_t = codes.shape[0]//16
-    M: cython.Py_ssize_t = cell.shape[0]
-    p: cython.Py_ssize_t = codes.shape[1]
-    check_blocks((codes.shape[0],p), (rest.shape[0],rest.shape[1]), per.shape[0], row.shape[0], after.shape[0],
-                 first.shape[0], size.shape[0])
-    check_length('place', place.shape[0], M, M); check_length('worth', worth.shape[0], M, M)
-    check_bn('digits', digits.shape[0], digits.shape[1], M, p+rest.shape[1], False)
+    check_blocks((codes.shape[0],codes.shape[1]), (rest.shape[0],rest.shape[1]), per.shape[0], row.shape[0],
+                 after.shape[0], first.shape[0], size.shape[0])
+    _check_new(cell.shape[0], place.shape[0], worth.shape[0], (digits.shape[0],digits.shape[1]),
+               codes.shape[1]+rest.shape[1])
     lies: Held[12] = [held1(cell), held1(place), held2(digits), held1(worth), held2(codes), held2(rest),
                       held1(per), held1(row), held1(after), held1(first), held1(size), held1(slot)]
     check_apart(('cell','place','digits','worth','codes','rest','per','row','after','first','size',
                  'slot'), lies, 4, 12, 0)
-    for i in range(M):
-        c = cell[i]
-        check_between('cell', c, 0, size.shape[0]-1); check_between('place', place[i], 0, slot.shape[0]-1)
-        if size[c]%16==0:
-            b = after[L]
-            check_between('after', b, 0, L-1)
-            after[L] = after[b]
-            after[b] = first[c]
-            first[c] = b
-        s = 16*first[c]+size[c]%16
-        for j in range(p): codes[s,j] = digits[i,j]
-        for j in range(rest.shape[1]): rest[s,j] = digits[i,p+j]
-        per[s] = worth[i]
-        row[s] = place[i]
+    for i in range(cell.shape[0]):
+        check_between('cell', cell[i], 0, size.shape[0]-1); check_between('place', place[i], 0, slot.shape[0]-1)
+        s = _next_slot(cell[i], after, first, size)
+        _fill(digits, i, worth[i], place[i], codes, rest, per, row, s)
         slot[place[i]] = s
-        size[c] = size[c]+1
 
-# %% ../../nbs/kernels/lay.ipynb #1ad91f38
-@cython.locals(i=cython.Py_ssize_t, c=cython.Py_ssize_t, s=cython.Py_ssize_t, e=cython.Py_ssize_t, j=cython.Py_ssize_t)
+# %% ../../nbs/kernels/lay.ipynb #c365ed71
+@cython.cfunc
+def _close(
+    e:cython.Py_ssize_t, s:cython.Py_ssize_t, codes:cython.uchar[:, ::1], rest:cython.uchar[:, ::1],
+    per:cython.float[::1], row:cython.longlong[::1], slot:cython.longlong[::1]
+):
+    "Put the vector of row e of the blocks into row s; raises `CheckError`"
+    j: cython.Py_ssize_t
+    check_between('row', row[e], 0, slot.shape[0]-1)
+    for j in range(codes.shape[1]): codes[s,j] = codes[e,j]
+    for j in range(rest.shape[1]): rest[s,j] = rest[e,j]
+    per[s] = per[e]
+    row[s] = row[e]
+    slot[row[e]] = s
+
+# %% ../../nbs/kernels/lay.ipynb #ee2a632f
+@cython.cfunc
+@cython.locals(b=cython.Py_ssize_t)
+def _shrink(
+    c:cython.Py_ssize_t, after:cython.longlong[::1], first:cython.longlong[::1], size:cython.longlong[::1]
+):
+    "One vector less in a cell; a block that is empty then comes first of those that are free"
+    L: cython.Py_ssize_t = after.shape[0]-1
+    size[c] = size[c]-1
+    if size[c]%16==0:
+        b = first[c]
+        first[c] = after[b]
+        after[b] = after[L]
+        after[L] = b
+
+# %% ../../nbs/kernels/lay.ipynb #9b5a3f52
+@cython.cfunc
+def _slot_of(
+    c:cython.longlong, place:cython.longlong, first:cython.longlong[::1], size:cython.longlong[::1],
+    slot:cython.longlong[::1], S:cython.Py_ssize_t
+)->cython.Py_ssize_t:
+    "Where a vector of a cell lies; raises `CheckError` where it can be nowhere"
+    check_between('cell', c, 0, size.shape[0]-1)
+    check_between('place', place, 0, slot.shape[0]-1)
+    check_between('slot', slot[place], 0, S-1)
+    check_between('size', size[c], 1, S)
+    check_between('first', first[c], 0, S//16-1)
+    return slot[place]
+
+# %% ../../nbs/kernels/lay.ipynb #435efbf6
+@cython.locals(i=cython.Py_ssize_t, c=cython.Py_ssize_t, s=cython.Py_ssize_t, S=cython.Py_ssize_t)
 def take_from_cells(
     cell:cython.const[cython.int][::1], # The cell of each vector `[M]`
     place:cython.const[cython.longlong][::1], # Its row in the table `[M]`
@@ -70,31 +144,15 @@ def take_from_cells(
     slot:cython.longlong[::1] # Where each row of the table lies; −1 for those that were taken
 ):
     "Take vectors out of cells; the last one of a cell comes into the hole. Raises `CheckError`"
-    S: cython.Py_ssize_t = codes.shape[0]
-    p: cython.Py_ssize_t = codes.shape[1]
-    check_blocks((S,p), (rest.shape[0],rest.shape[1]), per.shape[0], row.shape[0], after.shape[0], first.shape[0],
-                 size.shape[0])
+    S = codes.shape[0]
+    check_blocks((S,codes.shape[1]), (rest.shape[0],rest.shape[1]), per.shape[0], row.shape[0], after.shape[0],
+                 first.shape[0], size.shape[0])
     check_length('place', place.shape[0], cell.shape[0], cell.shape[0])
     lies: Held[10] = [held1(cell), held1(place), held2(codes), held2(rest), held1(per), held1(row),
                       held1(after), held1(first), held1(size), held1(slot)]
     check_apart(('cell','place','codes','rest','per','row','after','first','size','slot'), lies, 2, 10, 0)
     for i in range(cell.shape[0]):
-        c = cell[i]
-        check_between('cell', c, 0, size.shape[0]-1); check_between('place', place[i], 0, slot.shape[0]-1)
-        s = slot[place[i]]
-        check_between('slot', s, 0, S-1); check_between('size', size[c], 1, S)
-        check_between('first', first[c], 0, S//16-1)
-        e = 16*first[c]+(size[c]-1)%16
-        check_between('row', row[e], 0, slot.shape[0]-1)
-        for j in range(p): codes[s,j] = codes[e,j]
-        for j in range(rest.shape[1]): rest[s,j] = rest[e,j]
-        per[s] = per[e]
-        row[s] = row[e]
-        slot[row[e]] = s
+        c,s = cell[i],_slot_of(cell[i], place[i], first, size, slot, S)
+        _close(16*first[c]+(size[c]-1)%16, s, codes, rest, per, row, slot)
         slot[place[i]] = -1
-        size[c] = size[c]-1
-        if e%16==0:
-            e = first[c]
-            first[c] = after[e]
-            after[e] = after[S//16]
-            after[S//16] = e
+        _shrink(c, after, first, size)

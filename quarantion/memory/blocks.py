@@ -32,8 +32,10 @@ def _in_one_line(path, want):
     "What sqlite says, as a `CheckError`"
     try: yield
     except (sqlite3.Error,OverflowError,UnicodeError) as e:
-        known = dict(locked='no other process at work on it', closed='an open one', encode='text that UTF-8 can hold')
-        fail('store', str(path), next((w for k,w in known.items() if k in str(e)), want), str(e).split('\n')[0] or type(e).__name__)
+        known = dict(locked='no other process, nor this one, at work on it', closed='an open one',
+                     encode='text that UTF-8 can hold')
+        want = next((w for k,w in known.items() if k in str(e)), want)
+        fail('store', str(path), want, str(e).split('\n')[0] or type(e).__name__)
 
 def _connect(path, how='rw'): # never makes a file
     uri = f'file:{"".join(f"%{b:02x}" for b in os.fsencode(os.path.abspath(path)))}?mode={how}'
@@ -353,7 +355,7 @@ def open_store(
     "A store that is there, or a new one; raises `CheckError` for one of other vectors, and for a file that was damaged"
     path = as_path(path)
     if not is_there(path):
-        if dims is None: fail('`dims`', str(path), 'how long vectors of a new store are', 'none')
+        if dims is None: fail('`dims`', str(path), 'how many numbers a vector has, as there is no store yet', 'none')
         _new(path, check_range(dims, 2, 2**16, 'dims'), identity or '')
     if (kind := kind_of(path))!='file': fail('store', str(path), 'a file, or none yet', f'a {kind}')
     rows = _Rows(path, dims, identity)

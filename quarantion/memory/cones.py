@@ -10,7 +10,7 @@ import numpy as np
 from typing import NamedTuple
 from ..checks import check_array, check_range, fail, typed
 from ..kernels.cells import search_cells
-from .cells import cells_of, cells_of_columns, cells_to_columns, digits_of, drop, held, place
+from .parts.cells import cells_of, cells_of_columns, cells_to_columns, digits_of, drop, held, place
 from .codes import unit_rows
 
 # %% ../../nbs/memory/cones.ipynb #7dacbc4f
@@ -35,7 +35,7 @@ def _law(turn): # what `search_cells` reads of all vectors
 
 # %% ../../nbs/memory/cones.ipynb #5c9309b0
 def read_cells(
-    t, # A table of `memory.cells`
+    t, # A table of `memory.parts.cells`
     q:np.ndarray, # Questions of length 1 `[B, D]`, float64
     k:int, # How many of the nearest, at most `how.some` and the vectors there are
     ids:np.ndarray, # Names of rows `[N]`, which settle ties
@@ -49,7 +49,7 @@ def read_cells(
     out = np.empty((B,k), np.int64),np.empty((B,k)),np.empty((B,4), np.int64)
     room = np.empty((T,2,wide), np.float32),np.empty((T,5,wide), np.int64),np.empty((T,2,t.turn.n//2), np.int16)
     search_cells(t.turn(q.astype(np.float32)), q, *hubs, *t.blocks, t.after, t.first, t.size,
-                 t['low'], t['both'], t['x'], ids, *how, _law(t.turn), *room, *out)
+                 t['low'], t['both'], t['x'], ids, (*how,*_law(t.turn)), *room, *out)
     return out
 
 # %% ../../nbs/memory/cones.ipynb #e759aa96
@@ -162,6 +162,24 @@ def _cells(N, cells, capacity): # how many to begin with; raises `CheckError`
     return K
 
 # %% ../../nbs/memory/cones.ipynb #f2d025e7
+def _asked(questions, D): # of length 1; raises `CheckError`
+    if questions is None: return None
+    asked = unit_rows(questions, 'questions')
+    if asked.shape[1]!=D: fail('`questions`', 'Cones', f'vectors of {D} numbers', asked.shape[1])
+    return asked
+
+# %% ../../nbs/memory/cones.ipynb #f9f0736b
+def _measured(t, recall, seed, asked): # what a plan keeps of it
+    said = dict(changed=0, counted=len(t), share=1., depth=0, some=0, found=1., low=0., high=1., questions=0)
+    if len(t)<_LEAST: return said
+    known = held_out(t['x'], seed, asked)
+    how = least_reading(t, known, recall)
+    r = recalls(t, known, how)
+    low,high = _interval(r, seed)
+    return said|dict(share=how.probes/len(t.unit), depth=how.depth, some=how.some, found=r.mean(), low=low, high=high,
+                     questions=len(r))
+
+# %% ../../nbs/memory/cones.ipynb #151e68fe
 class _Measured:
     "Vectors in cells, of which as many are read as find enough"
     @typed
@@ -178,25 +196,15 @@ class _Measured:
         check_range(seed, 0, 2**53, 'seed')
         if not 0<recall<1: fail('`recall`', 'Cones', 'above 0 and below 1', recall)
         K = _cells(N, cells, capacity)
-        self.asked = None if questions is None else unit_rows(questions, 'questions')
-        if questions is not None and self.asked.shape[1]!=D:
-            fail('`questions`', 'Cones', f'vectors of {D} numbers', self.asked.shape[1])
-        self.recall,self.seed,self.table = recall,seed,cells_of(x, K, seed, capacity)
+        self.asked,self.recall,self.seed = _asked(questions, D),recall,seed
+        self.table = cells_of(x, K, seed, capacity)
         self.measure()
 
     def __len__(self): return len(self.table)
 
     def measure(self):
         "Find out anew how much is to be read; of fewer than 256 vectors, all is"
-        t = self.table
-        self.changed,self.counted,self.share,self.depth,self.some = 0,len(t),1.,0,0
-        self.found,self.low,self.high,self.questions = 1.,0.,1.,0
-        if len(t)<_LEAST: return
-        known = held_out(t['x'], self.seed, self.asked)
-        how = least_reading(t, known, self.recall)
-        r = recalls(t, known, how)
-        self.share,self.depth,self.some = how.probes/len(t.unit),how.depth,how.some
-        self.found,(self.low,self.high),self.questions = r.mean(),_interval(r, self.seed),len(r)
+        vars(self).update(_measured(self.table, self.recall, self.seed, self.asked))
 
 # %% ../../nbs/memory/cones.ipynb #904e4ae2
 class _Searched(_Measured):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ..checks import check_array, check_in, check_range, fail, typed
 from ..kernels.scan import dots_of, largest, low_digits, scan_bounds, scan_bytes, scan_digits
 from .codes import TOPS, all_axes, first_axes, new_axes, unit_rows
-from .table import BIAS, Table, bytes_of, columns, digits_of, encoded
+from .parts.table import BIAS, Table, bytes_of, columns, digits_of, encoded
 from ..nonary.nits import pack, pack_trits, unpack, unpack_trits
 
 # %% ../../nbs/memory/exact.ipynb #6f8293e1
@@ -56,8 +56,9 @@ class Proof(NamedTuple):
     def said(self, i:int=0): # Question
         "It in a sentence"
         one,two,whole = map(int, self.looked[i])
-        end = f'is at most {self.left_out[i]:.4f}, the last that counts has {self.tau[i]:.4f}'
-        left = f'what was left out {end}' if self.left_out[i] not in (-1,-np.inf,self.tau[i]) else 'none was left out'
+        end = f'{self.left_out[i]:.6f} at most, is below the last that counts, {self.tau[i]:.6f}'
+        none = self.left_out[i] in (-1,-np.inf,self.tau[i])
+        left = 'none was left out' if none else f'what was left out, {end}'
         return f'exact: {two:,} of {one:,} vectors were looked at twice, {whole:,} number by number; {left}'
 
 # %% ../../nbs/memory/exact.ipynb #2780f59c

@@ -10,7 +10,7 @@ import hashlib, json, os
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
-from ..checks import check_in, check_range, fail, typed
+from ..checks import check_in, check_range, fail, shown, typed
 from ..files import Lock, as_path, hash_json, is_there, load_tensors, read_record, save_tensors, sha256, write_atomic
 from .corpus import Corpus, read_corpus
 from .embed import fit_lsa, fuse, load_embedder, save_embedder
@@ -103,19 +103,26 @@ def _said(folder, want):
     if not is_there(folder/_SAYS): return None
     head,files = read_record(folder/_SAYS),sorted(_files(EMBEDS[want['embed']]))
     for k,v in dict(format=_FORMAT, version=_VERSION, **want).items():
-        if head.get(k)!=v: fail(f'`{k}`', str(folder), f'{head.get(k)}, as this library has', v)
+        if (have := head.get(k))==v: continue
+        if k in want: fail(f'`{k}`', str(folder), f'{have}, as this library has', v)
+        fail(f'`{k}`', str(folder), f'{v}; name another folder, or delete this one', have)
     if not isinstance(head.get('files'), dict) or sorted(head['files'])!=files:
         fail('`files`', str(folder/_SAYS), ', '.join(files), head.get('files'))
     return head
 
 # %% ../../nbs/memory/library.ipynb #d1a04f6c
+def _left_out(out): # why, of the first
+    if not out: return ''
+    path,why = next(iter(out.items()))
+    return f'; {len(out):,} left out, such as {path}, which {why}'
+
 def _renew(folder, corpus, want, say, net=None):
     "Build, and say so last"
     lists = EMBEDS[want['embed']]
     if len(corpus)<3 and 'LSA' in lists: fail('`embed`', corpus.source, 'tfidf for fewer than 3 texts', want['embed'])
     with Lock(folder):
         (folder/_SAYS).unlink(missing_ok=True)
-        say(f'{len(corpus):,} texts from {len(corpus.files):,} files')
+        say(f'{len(corpus):,} texts from {len(corpus.files):,} files'+_left_out(corpus.out))
         texts = [f'{t}\n{s}' for t,s in zip(corpus.titles, corpus.texts)]
         parts = _build(folder, texts, want, say, net)
         files = {f:sha256(folder/f) for f in _files(lists)}
@@ -211,6 +218,16 @@ def _default(want): # in the user's cache folder
     if not cache.is_absolute(): cache = Path.home()/'.cache'
     return cache/'quarantion'/'search'/hash_json(want)[:16]
 
+def _check_options(embed, seed, plan, recall, say): # raises `CheckError`
+    if embed not in EMBEDS: fail('`embed`', 'open_library', f'one of {", ".join(EMBEDS)}, or a folder', shown(embed))
+    check_range(seed, 0, 2**32-1, 'seed'); check_in(plan, PLANS, 'plan')
+    if embed=='tfidf' and (plan,recall)!=('exact',None):
+        fail('`plan`', 'open_library', 'exact, without a recall, for words alone', f'{plan}, {recall}')
+    if recall is not None and plan!='cones':
+        fail('`recall`', 'open_library', 'none, or plan cones', f'{recall}, with plan {plan}')
+    if recall is not None: check_range(recall, 0, 1, 'recall', above=True)
+    if not callable(say): fail('`say`', 'open_library', 'a function of a string', type(say).__name__)
+
 # %% ../../nbs/memory/library.ipynb #52fbb440
 @typed
 def open_library(
@@ -224,11 +241,8 @@ def open_library(
 )->Library:
     "A library that is there, or is built; raises `CheckError` for one of another source, embedder, seed or plan"
     model = os.path.realpath(embed) if embed not in EMBEDS and os.path.isdir(embed) else None
-    embed = check_in('minilm' if model else embed, EMBEDS, 'embed')
-    check_range(seed, 0, 2**32-1, 'seed'); check_in(plan, PLANS, 'plan')
-    if embed=='tfidf' and (plan,recall)!=('exact',None):
-        fail('`plan`', 'open_library', 'exact, without a recall, for words alone', f'{plan}, {recall}')
-    if not callable(say): fail('`say`', 'open_library', 'a function of a string', type(say).__name__)
+    embed = 'minilm' if model else embed
+    _check_options(embed, seed, plan, recall, say)
     source = str(source) if source in ('python','installed') else os.path.realpath(as_path(source))
     want = dict(source=source, embed=embed, model=model, seed=seed, plan=plan, recall=recall)
     folder = as_path(folder) if folder is not None else _default(dict(want, python=os.__file__, version=_VERSION))

@@ -9,7 +9,8 @@ __all__ = ['Gate', 'fit_gate', 'Judged', 'judge_bar', 'Reply', 'Loop']
 from dataclasses import dataclass
 from typing import NamedTuple
 import numpy as np
-from ..checks import as_array, check_array, check_broadcast, check_finite, check_range, fail, shown, typed
+from ..checks import (CheckError, as_array, check_array, check_broadcast, check_finite, check_range, fail, shown,
+                               typed)
 from .blocks import Store
 from .library import check_question
 
@@ -139,6 +140,7 @@ def _check_parts(embed, tool, store):
     if digest and store.identity and digest!=store.identity:
         fail('embedder', 'Loop', f'the one of this store, {shown(store.identity)}', shown(digest))
 
+# %% ../../nbs/memory/loop.ipynb #338b5cfc
 _LOOK = 8 # items, of which the first and the next that says something else count
 
 def _next(near): # its cosine; without any, nothing is ahead
@@ -152,6 +154,13 @@ def _told(tool, question):
         if isinstance(said, (bytes,str)): return bytes(said) if isinstance(said, bytes) else said.encode()
     except UnicodeError as e: fail('tool', 'Loop', 'text that UTF-8 can hold', str(e))
     fail('tool', 'Loop', 'bytes or text', type(said).__name__)
+
+def _stored(store, question, said, x):
+    "Keep what a tool said; where that fails, the error has it"
+    try: store.add([question], [said], x, replace=True)
+    except CheckError as e:
+        e.answer = said
+        raise
 
 # %% ../../nbs/memory/loop.ipynb #e9071f56
 class Loop:
@@ -171,7 +180,7 @@ class Loop:
         question:str, # In words
         arousal:float=0. # 0 to 1: lowers the bar
     )->Reply:
-        "An answer; the tool's is in the store when this returns. Raises `CheckError`"
+        "An answer; the tool's is in the store when this returns. Raises `CheckError`, which has it as `answer` if not"
         check_question(question)
         question = str(question) # no kind of its own, such as numpy's
         bar,store,score = self.gate.bar(arousal),self.store,0.
@@ -183,5 +192,5 @@ class Loop:
             if self.gate.passes(question, score, arousal):
                 return Reply(near.payloads[0], True, score, bar, near.names[0])
         said = _told(self.tool, question)
-        if x.any(): store.add([question], [said], x, replace=True)
+        if x.any(): _stored(store, question, said, x)
         return Reply(said, False, score, bar, question*bool(x.any()))

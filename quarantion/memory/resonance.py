@@ -10,7 +10,7 @@ import numpy as np
 from typing import NamedTuple
 from ..checks import as_array, check_array, check_finite, check_in, check_range, fail, typed
 from ..kernels.scan import dots_of
-from .table import moves
+from .parts.table import moves
 from ..nonary.nits import quantize_nits
 
 # %% ../../nbs/memory/resonance.ipynb #21474b5b
@@ -84,8 +84,9 @@ class Probed(NamedTuple):
 
     def said(self, i:int=0): # Question
         "It in a sentence"
-        some = f'{self.candidates[i]:,} vectors in {self.buckets[i]:,} buckets, of which {self.read[i]:,} were compared'
-        return f'not exact: {some}'
+        n,read,where = self.candidates[i],self.read[i],f'in {self.buckets[i]:,} buckets'
+        if read>n: return f'all of {read:,} vectors were compared, as {where} were only {n:,}'
+        return f'not exact: {n:,} vectors {where}, of which {read:,} were compared'
 
 # %% ../../nbs/memory/resonance.ipynb #fd75e7a2
 class _Rows:

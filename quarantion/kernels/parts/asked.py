@@ -54,6 +54,7 @@ def digits_with(
         u = u + cython.cast(cython.int, ints[t,1,o+j])*cython.cast(cython.int, cython.cast(cython.short, codes[r,j]>>4))
     return s+u
 
+# %% ../../../nbs/kernels/parts/asked.ipynb #6249b818
 @cython.cfunc
 @cython.inline
 @cython.nogil
