@@ -881,6 +881,7 @@ def _ran(args):
     except KeyboardInterrupt: return 130
     except Exception as e: return _usage(e)
 
+# %% ../nbs/cli.ipynb #05e663c6
 def main(
     args:list=None # Words of the command line; those of the process if absent
 ):

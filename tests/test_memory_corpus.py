@@ -1,4 +1,5 @@
 "Texts, embedders and the library: what is read and what is left out, the same numbers as the references, stores that do not belong together"
+import hashlib
 import json
 import os
 import socket
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from quarantion.checks import CheckError
+from quarantion.files import load_tensors, save_tensors
 from quarantion.memory import corpus as C
 from quarantion.memory.corpus import docstrings, paragraphs, read_corpus
 from quarantion.memory.embed import fit_lsa, fuse, load_embedder, save_embedder
@@ -354,10 +356,14 @@ def test_sealed_files_of_a_library_that_lie_are_one_line(folder, tmp_path):
         lies += [(a|dict(titles=np.full(9, 255, np.uint8)),head)]*(name[0]=='c')+[(a|dict(terms=np.full(9, 255, np.uint8)),head),(a|dict(texts=a['texts']+99),head)]*(name[0]=='w')
         lies += [(a,head|{k:v}) for k in says for v in (None, -1, 'x', [], {}, 2**62, [3])]
         for b,h in lies:
-            if 'axes' in b and b['axes'] is not a['axes'] and b['axes'].shape==a['axes'].shape: continue # small numbers are axes too
+            if 'terms' in a and 'terms' in b and b['terms'].size==a['terms'].size-1: continue # a shorter word is a word
+            if any(k in b and b[k] is not a[k] and b[k].shape==a[k].shape for k in ('axes','idf') if k in a): continue # small numbers are weights too
+            if any(v.dtype==np.uint8 and k in b and b[k].tobytes()==v.tobytes() and b[k] is not v for k,v in a.items()): continue # the same bytes
             save_tensors(p, b, h, finite=False)
             (tmp_path/'library.json').write_text(said.replace(hashlib.sha256(whole).hexdigest(), hashlib.sha256(p.read_bytes()).hexdigest()))
-            with pytest.raises(CheckError): open_library(folder, tmp_path).search('read', 2)
+            try: open_library(folder, tmp_path).search('read', 2)
+            except CheckError: continue
+            pytest.fail(f'{name}: {[k for k in a if b.get(k) is not a[k]]} {[(k,h[k]) for k in h if h[k]!=head[k]]}')
         p.write_bytes(whole)
         (tmp_path/'library.json').write_text(said)
     assert open_library(folder, tmp_path).search('read', 2).found

@@ -193,6 +193,7 @@ def _embedded(s, words): # a question `[D]`, float64; raises `CheckError`
     except Exception as e: fail('embedder', 'SearchExplorer', want, f'{type(e).__name__}: {e}')
     return check_array(q, 'd', 'vector', d=s.ix.dims)
 
+# %% ../../nbs/inspect/search_explorer.ipynb #60a1bd44
 class _Asking(Inspector): # By `controls`
     def __init__(self, source):
         import ipywidgets as W

@@ -26,16 +26,15 @@ _MADE = (
     'CREATE TABLE about(dims INTEGER NOT NULL, identity TEXT NOT NULL, marks INTEGER NOT NULL, kept TEXT NOT NULL)')
 _KIND,_VERSION = 0x716e6974,1 # what the first page says: a store, and of which version
 _SET = 'trusted_schema=OFF','locking_mode=EXCLUSIVE','synchronous=EXTRA','cell_size_check=ON'
+_WANT = dict(locked='no other process, nor this one, at work on it', closed='an open one', encode='text of UTF-8')
 
 @contextmanager
 def _in_one_line(path, want):
     "What sqlite says, as a `CheckError`"
     try: yield
     except (sqlite3.Error,OverflowError,UnicodeError) as e:
-        known = dict(locked='no other process, nor this one, at work on it', closed='an open one',
-                     encode='text that UTF-8 can hold')
-        want = next((w for k,w in known.items() if k in str(e)), want)
-        fail('store', str(path), want, str(e).split('\n')[0] or type(e).__name__)
+        said = str(e).split('\n')[0] or type(e).__name__
+        fail('store', str(path), next((w for k,w in _WANT.items() if k in said), want), said)
 
 def _connect(path, how='rw'): # never makes a file
     uri = f'file:{"".join(f"%{b:02x}" for b in os.fsencode(os.path.abspath(path)))}?mode={how}'
@@ -337,11 +336,10 @@ class Store(_Near):
         names:list # Each of an item that is there
     ):
         "Forget items in one transaction; raises `CheckError` for a name that is not there"
-        lost = [n for n in names if type(n) is not str]
-        if not lost: _each_once(names)
         with self._turn:
-            lost = lost or [n for n in names if n not in self]
+            lost = [n for n in names if n not in self]
             if lost: fail('`names`', str(self.path), 'names that are there', shown(lost[0]))
+            _each_once(names)
             self._change(names)
 
 # %% ../../nbs/memory/blocks.ipynb #8b519d43

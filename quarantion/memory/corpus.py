@@ -177,6 +177,7 @@ def _keep(path, source, old):
     save_tensors(path, dict(titles=_blob([x[0] for x in found]), texts=_blob([x[3] for x in found]), stamps=stamps,
                             where=np.array(rows, np.int64).reshape(-1, 3)), head)
 
+# %% ../../nbs/memory/corpus.ipynb #819eaffa
 def _known(d, n, files): # of tensors, and what a header says; raises what Python raises where they do not fit
     names = [os.fsdecode(p.encode('latin-1')) for p,_,_ in files]
     out = {p:(*s,str(sha),str(why),[]) for p,s,(_,sha,why) in zip(names, d['stamps'].tolist(), files)}

@@ -99,9 +99,11 @@ def _postings(d, words, n, where): # of n texts; raises `CheckError`
         found = f'{d[k].dtype} {d[k].shape}'
         if d[k].dtype!=kind or d[k].shape!=(m,): fail(f'`{k}`', where, f'{np.dtype(kind)} ({m},)', found)
     if starts[0]!=0 or starts[-1]!=M or (np.diff(starts)<0).any(): fail('`starts`', where, f'rising, 0 to {M}', starts)
-    if type(n) is not int or not 0<=n<2**31 or M and not 0<=texts.min()<=texts.max()<n: fail('`texts`', where, 'numbers of texts', n)
+    well = type(n) is int and 0<=n<2**31 and (not M or 0<=texts.min()<=texts.max()<n)
+    if not well: fail('`texts`', where, 'numbers of texts', n)
     return Postings.of(starts, texts, values, n)
 
+# %% ../../nbs/memory/embed.ipynb #d228a0a8
 @typed
 def load_embedder(
     path # File that `save_embedder` wrote

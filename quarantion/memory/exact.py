@@ -50,7 +50,7 @@ def ask(
 class Proof(NamedTuple):
     "Why nothing that was left out can be among the nearest"
     tau:np.ndarray # The score that one had to reach `[B]`
-    left_out:np.ndarray # What any left out has at most, below `tau`; for none the lesser of −1 and `tau`, by `ip` −∞ `[B]`
+    left_out:np.ndarray # What any other has at most, below `tau`; for none −1, or `tau` if less, by `ip` −∞ `[B]`
     looked:np.ndarray # Vectors read in the first digits, in both, and number by number `[B, 3]`
 
     def said(self, i:int=0): # Question

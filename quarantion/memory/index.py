@@ -221,7 +221,8 @@ class Index(_Found):
         "Write it to a safetensors file, or two, each atomically"
         a = self.plan.columns()
         if floats is not None:
-            if os.path.realpath(as_path(floats))==os.path.realpath(as_path(path)): fail('`floats`', 'Index', 'another file', floats)
+            same = os.path.realpath(as_path(floats))==os.path.realpath(as_path(path))
+            if same: fail('`floats`', 'Index', 'another file', floats)
             if 'x' not in a: fail('`floats`', 'Index', f'none, as plan {self.planned} keeps no vectors', floats)
             save_tensors(floats, dict(x=a.pop('x')), dict(format=_FLOATS, version=1, digest=''))
         if not np.array_equal(self.names.all, np.arange(len(self))): a['ids'] = self.names.all

@@ -176,8 +176,8 @@ def _by_vectors(parts, question, k): # none for a question without a direction
     return hit.ids[0][some],hit.scores[0][some],dict(proof, vectors=n, said=hit.proof.said())
 
 # %% ../../nbs/memory/library.ipynb #c9c4ff9a
-class Library:
-    "Texts that answer questions"
+class _Asked:
+    "Texts, and what is asked"
     @typed
     def __init__(self,
         corpus:Corpus, # Texts
@@ -185,13 +185,16 @@ class Library:
         parts:Parts # What is asked
     ):
         self.corpus,self.embed,self.parts = corpus,check_in(embed, EMBEDS, 'embed'),parts
-        names = parts.index.names.all if parts.index is not None else np.zeros(0, np.int64)
-        ends = [names.min(initial=0),names.max(initial=0),max(len(parts.postings or [0])-1, 0)]
-        if min(ends)<0 or max(ends)>=len(corpus): fail('`parts`', 'Library', f'those of {len(corpus)} texts', ends)
+        names = parts.index.names.all if parts.index else np.zeros(1, int)
+        ends = names.min(),max(names.max(), len(parts.postings or [0])-1)
+        if ends[0]<0 or ends[1]>=len(corpus): fail('`parts`', 'Library', f'those of {len(corpus)} texts', ends)
 
     def __len__(self): return len(self.corpus)
     def __repr__(self): return f'Library by {" and ".join(EMBEDS[self.embed])}: {self.corpus!r}'
 
+# %% ../../nbs/memory/library.ipynb #95b247b9
+class Library(_Asked):
+    "Texts that answer questions"
     @typed
     def search(self,
         question:str, # In words

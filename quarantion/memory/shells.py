@@ -176,7 +176,8 @@ class _Settled(_Tiers):
         for ids,rows in come+[(new,x)]*(len(new)>0):
             to = shell[np.searchsorted(names, ids)]
             for k in np.unique(to): put.setdefault(int(k), []).append((rows[to==k],ids[to==k]))
-        self._exchange(~np.isin(self.names, names[stay&~moved]), {k:map(np.concatenate, zip(*v)) for k,v in put.items()})
+        put = {k:map(np.concatenate, zip(*v)) for k,v in put.items()}
+        self._exchange(~np.isin(self.names, names[stay&~moved]), put)
         self.names,self.score,self.shell,self.moved = names,score,shell,int(moved.sum())
 
     def _enter(self, x, ids, score): # rows as an index keeps them; returns their names
