@@ -1,6 +1,7 @@
 "Every kernel is compiled for every level, and gives the same answer as its own source run as plain Python, to the last bit."
 import itertools
 import os
+import re
 import subprocess
 import sys
 from functools import cache
@@ -17,7 +18,7 @@ ROOT = Path(kernels.__file__).parent
 NAMES = sorted(p.stem for p in ROOT.glob('[!_]*.py') if p.stem!='isa')
 LEVELS = kernels.available()
 FOLDERS = {'baseline':ROOT, 'x86-64-v3':ROOT/'_x86_64_v3', 'x86-64-v4':ROOT/'_x86_64_v4', 'x86-64-v4-vnni':ROOT/'_x86_64_v4_vnni'}
-VNNI = {n for n in NAMES if 'from .parts.dots import' in (ROOT/f'{n}.py').read_text('utf8')} # kernels that are compiled for that level
+VNNI = {n for n in NAMES if re.search(r'from .parts.(asked|dots) import', (ROOT/f'{n}.py').read_text('utf8'))} # kernels that are compiled for that level
 
 
 def levels_of(name): return [l for l in LEVELS if l!='x86-64-v4-vnni' or name in VNNI]
