@@ -797,6 +797,23 @@ def test_scan_digits_and_scan_bytes_of_any_size(level):
     for option in (4,4,0),(128,127,0): run_scan(load('scan', level), np.random.default_rng(0), 40, 2, 130, 2, *option)
 
 
+@pytest.mark.parametrize('level', levels_of('cells')[1:])
+def test_search_cells_of_full_blocks(level):
+    "Blocks of sixteen, cells of several blocks, and centres that end anywhere: the bits of the first level"
+    for i,(M,K,k) in enumerate([(700,16,7),(700,37,9),(3000,5,40),(60,64,3)]):
+        out = []
+        for l in LEVELS[0],level:
+            rng,f = np.random.default_rng(i),np.float32
+            *new,lies = vectors_in_cells(rng, M, K)
+            load('lay', l).put_in_cells(*new, *lies)
+            real,B = lambda *s: rng.normal(size=s).astype(f),5
+            out.append((np.full((B,k), 7),np.full((B,k), 7.),np.full((B,4), 7)))
+            room = np.zeros((2,2,99), f),np.zeros((2,5,99), np.int64),np.zeros((2,2,128), np.int16)
+            load('cells', l).search_cells(real(B,256), rng.normal(size=(B,21)), rng.integers(0, 256, (K,128)).astype(np.uint8), real(K), real(K,256),
+                                          *lies[:-1], new[2], real(M), real(M,21), rng.permutation(M), (2+i,80,50,f(2),f(5)), *room, *out[-1])
+        for a,b in zip(*out): np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize('level', LEVELS)
 def test_level_by_environment(level):
     out = child('from quarantion import kernels; import quarantion.kernels.lif as l; print(kernels.level(), l.__name__, l.__file__)', level).stdout.split()
