@@ -246,7 +246,7 @@ def test_each_setting_is_an_option_and_help_tells_its_default(here):
     others = {d:values_of(Config(data=d+':x'*(d in ('npy','idx','events')))) for d in ('mnist','npy','idx','events')}
     for k,v in values_of(Config()).items():
         kind = '' if v is False else r'<[\w\[\]]+> '
-        said = re.search(rf'--{k.replace("_", "-")} {kind}(.*?)(?= --|$)', text)[1]
+        said = re.search(rf'--{k.replace("_", "-")} {kind}(.*?)(?= --| -h|$)', text)[1]
         differ = ', '.join(f'{d}: {o[k]}' for d,o in others.items() if k!='data' and o[k]!=v)
         more = f' ({differ})' if differ else ''
         assert said.endswith(f'default {"none" if v in ("",()) else "no" if v is False else v}{more}.'), (k,v,said)

@@ -9,7 +9,7 @@ from quarantion.memory import exact
 from quarantion.memory.codes import TOPS, best_code, encode_rows, new_axes, unit_rows
 from quarantion.memory.exact import ask, read_all, read_digits
 from quarantion.memory.index import Index, load_index
-from quarantion.memory.table import Table, digits_of, moves
+from quarantion.memory.parts.table import Table, digits_of, moves
 from test_kernels import LEVELS, load
 
 KINDS = 'noise','alike','groups','few','sparse','equal','tiny'

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from quarantion.checks import CheckError
-from quarantion.memory.cells import cells_of, in_order
+from quarantion.memory.parts.cells import cells_of, in_order
 from quarantion.memory.codes import unit_rows
 from quarantion.memory.cones import Cones, Reach, read_cells
 from quarantion.memory.index import Index, load_index

@@ -282,7 +282,7 @@ def search(path, seed=0):
     from quarantion.checks import CheckError
     from quarantion.memory.corpus import read_corpus
     from quarantion.memory.minilm import MiniLM
-    from quarantion.memory.relevance import first_sentences, ranked, relevance
+    from quarantion.bench.relevance import first_sentences, ranked, relevance
     task,others = first_sentences(read_corpus('python')),{}
     try:
         net = MiniLM()

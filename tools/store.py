@@ -16,7 +16,7 @@ LEADS = 0.,1.
 def tasks():
     "How it is asked -> questions, and the text of each"
     from quarantion.memory.corpus import read_corpus
-    from quarantion.memory.relevance import first_sentences
+    from quarantion.bench.relevance import first_sentences
     corpus = read_corpus('python')
     task = first_sentences(corpus)
     of = lambda strings: [strings[i] for i in task.answers]
@@ -134,7 +134,7 @@ def near_reads(folder):
     "The texts that are nearest to a question, out of files in several orders"
     from quarantion.memory.corpus import read_corpus
     from quarantion.memory.embed import fit_lsa
-    from quarantion.memory.relevance import first_sentences
+    from quarantion.bench.relevance import first_sentences
     corpus = read_corpus('python')
     task = first_sentences(corpus)
     lsa = fit_lsa(task.documents)

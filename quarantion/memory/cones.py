@@ -10,7 +10,7 @@ import numpy as np
 from typing import NamedTuple
 from ..checks import check_array, check_range, fail, typed
 from ..kernels.cells import search_cells
-from .cells import cells_of, cells_of_columns, cells_to_columns, digits_of, drop, held, place
+from .parts.cells import cells_of, cells_of_columns, cells_to_columns, digits_of, drop, held, place
 from .codes import unit_rows
 
 # %% ../../nbs/memory/cones.ipynb #7dacbc4f
@@ -35,7 +35,7 @@ def _law(turn): # what `search_cells` reads of all vectors
 
 # %% ../../nbs/memory/cones.ipynb #5c9309b0
 def read_cells(
-    t, # A table of `memory.cells`
+    t, # A table of `memory.parts.cells`
     q:np.ndarray, # Questions of length 1 `[B, D]`, float64
     k:int, # How many of the nearest, at most `how.some` and the vectors there are
     ids:np.ndarray, # Names of rows `[N]`, which settle ties

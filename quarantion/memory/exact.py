@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ..checks import check_array, check_in, check_range, fail, typed
 from ..kernels.scan import dots_of, largest, low_digits, scan_bounds, scan_bytes, scan_digits
 from .codes import TOPS, all_axes, first_axes, new_axes, unit_rows
-from .table import BIAS, Table, bytes_of, columns, digits_of, encoded
+from .parts.table import BIAS, Table, bytes_of, columns, digits_of, encoded
 from ..nonary.nits import pack, pack_trits, unpack, unpack_trits
 
 # %% ../../nbs/memory/exact.ipynb #6f8293e1

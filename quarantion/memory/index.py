@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ..checks import as_array, check_in, check_range, fail, shown, typed
 from ..files import as_path, load_tensors, save_tensors, sha256
 from .codes import unit_rows
-from .table import moves
+from .parts.table import moves
 
 # %% ../../nbs/memory/index.ipynb #25e76e12
 def _counted(ids, n): # whole numbers of 64 bits, or none; raises `CheckError`

@@ -10,7 +10,7 @@ import numpy as np
 from typing import NamedTuple
 from ..checks import as_array, check_array, check_finite, check_in, check_range, fail, typed
 from ..kernels.scan import dots_of
-from .table import moves
+from .parts.table import moves
 from ..nonary.nits import quantize_nits
 
 # %% ../../nbs/memory/resonance.ipynb #21474b5b
