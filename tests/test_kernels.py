@@ -805,7 +805,7 @@ def test_search_cells_of_full_blocks(level):
         for l in LEVELS[0],level:
             rng,f = np.random.default_rng(i),np.float32
             *new,lies = vectors_in_cells(rng, M, K)
-            load('lay', l).put_in_cells(*new, *lies)
+            load('lay').put_in_cells(*new, *lies)
             real,B = lambda *s: rng.normal(size=s).astype(f),5
             out.append((np.full((B,k), 7),np.full((B,k), 7.),np.full((B,4), 7)))
             room = np.zeros((2,2,99), f),np.zeros((2,5,99), np.int64),np.zeros((2,2,128), np.int16)
