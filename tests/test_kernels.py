@@ -744,7 +744,7 @@ OUTSIDE = dict(
     largest=[dict(n=9), dict(n=-1), dict(at=[0]*9)], dots_of=[dict(at=[0,4,0]), dict(at=[-1,0,0]), dict(q=[0]*7), dict(out=[0]*2)],
     low_digits=[dict(at=[0,4,0]), dict(at=[-1,0,0]), dict(q=[0]*7), dict(out=[0]*2)],
     turn_rows=[dict(signs=[[0]*7]), dict(room=[[0]*8]), dict(out=[[0]*8])], two_digits=[dict(y=[[0]*8]*3), dict(per=[1]), dict(steps=[]), dict(sums=[[0]*16])],
-    put_in_cells=[dict(cell=[2,0]), dict(cell=[-1,0]), dict(place=[2,0]), dict(place=[0]), dict(after=[1,-1,-1]), dict(after=[1,-1,2]), dict(codes=[[0]*64]*31), dict(size=[0]), dict(rest=[[0]*64]*16)],
+    put_in_cells=[dict(cell=[2,0]), dict(cell=[-1,0]), dict(place=[2,0]), dict(place=[0]), dict(after=[1,-1,-1]), dict(after=[1,-1,2]), dict(codes=[[0]*64]*31), dict(size=[0]), dict(rest=[[0]*64]*16), dict(first=[-1,-1], size=[5,0])],
     take_from_cells=[dict(cell=[2]), dict(place=[1]), dict(slot=[-1]), dict(slot=[32]), dict(size=[0,0]), dict(first=[-1,0]), dict(first=[2,0]), dict(row=[1]*32)],
     search_cells=[dict(how=(0,4,2,2.,5.)), dict(how=(1,4,1,2.,5.)), dict(how=(1,4,5,2.,5.)), dict(how=(1,4,2,2.)), dict(size=[17,0]), dict(size=[-1,0]), dict(first=[1,0]), dict(worth=[0]), dict(ids=[0]), dict(f=[[[0]*3]*2]), dict(g=[[[0]*3]*5]), dict(z=[[0]*64]), dict(read=[[0]*3]), dict(rest=[[0]*63]*16)],
     split_events=[dict(splits=[0]*7)], unpack_events=[dict(state=[9,0]), dict(state=[-1,0]), dict(state=[0]), dict(data=[0]*9)],
