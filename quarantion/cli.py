@@ -7,7 +7,7 @@ __all__ = ['KEYS', 'app', 'BENCHES', 'options', 'with_options', 'main']
 
 # %% ../nbs/cli.ipynb #87432778
 import errno, json, os, shlex, sys, warnings
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, fields
 from functools import partial
 from inspect import Parameter, Signature, signature
@@ -853,8 +853,16 @@ app.command('search', help=_SEARCH)(_joined(_search, signature(_opened).paramete
 # %% ../nbs/cli.ipynb #b3d07af3
 def _wrong(e): return _say(f'quarantion: {e}') or 2 # The exit code
 
+_FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE
+
+def _lost(e): # what cannot be written, such as an answer; it is not tried again when Python ends
+    with suppress(OSError, ValueError): os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if e.errno==errno.EPIPE: return 1 # nobody reads on
+    return _wrong(f'output: expected room for what is written, found {e.strerror}')
+
 def _usage(e):
     "Exit code of an error of the command line itself; whatever else it is, it is raised again"
+    if isinstance(e, OSError) and e.filename is None and e.errno in _FULL: return _lost(e)
     if isinstance(e, typer.Abort): return 130
     if not hasattr(e, 'format_message'): raise e
     if getattr(e, 'ctx', None) is None or type(e).__name__!='NoArgsIsHelpError': return _wrong(e.format_message())
@@ -866,7 +874,9 @@ def _ran(args):
     try:
         try: import quarantion.kernels
         except ValueError as e: raise CheckError(str(e)) from None # a level of instructions that is not there
-        return app(args, standalone_mode=False) or 0
+        code = app(args, standalone_mode=False) or 0
+        sys.stdout.flush()
+        return code
     except CheckError as e: return _wrong(e)
     except KeyboardInterrupt: return 130
     except Exception as e: return _usage(e)
@@ -875,6 +885,8 @@ def main(
     args:list=None # Words of the command line; those of the process if absent
 ):
     "The `quarantion` command"
+    for k in ('stdout','stderr'): # one that was closed
+        if getattr(sys, k) is None: setattr(sys, k, open(os.devnull, 'w', encoding='utf-8'))
     narrow = not (getattr(sys.stdout, 'encoding', None) or 'utf').lower().startswith('utf')
     if narrow and hasattr(sys.stdout, 'reconfigure'): sys.stdout.reconfigure(errors='backslashreplace') # as stderr
     with warnings.catch_warnings(): # a warning is a line of ours

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 
 from quarantion.checks import CheckError
-from quarantion.files import load_tensors, save_tensors
+from quarantion.files import load_tensors, save_tensors, sha256
 from quarantion.memory import exact
 from quarantion.memory.codes import TOPS, best_code, encode_rows, new_axes, unit_rows
 from quarantion.memory.exact import ask, read_all, read_digits
@@ -319,6 +319,81 @@ def test_vectors_of_a_file_are_mapped(tmp_path):
         f.write_bytes(bad)
         for mapped in (True, False):
             with pytest.raises(CheckError, match='x.safetensors: digest'): load_index(a, f, mapped=mapped)
+
+
+def test_names_to_the_last_of_64_bits():
+    "Names that are counted on stay whole numbers, each its own, up to 2**63−1"
+    ix = Index(np.eye(3, 4), [0,1,2**63-3])
+    assert ix.add(np.eye(2, 4)).tolist()==[2**63-2,2**63-1]==ix.names.all[3:].tolist()
+    assert ix.add(np.eye(4)[:0]).dtype==np.int64 and ix.search(np.eye(4)[1], 2).ids.tolist()==[[1,2**63-1]]
+    with pytest.raises(CheckError, match='none are left to count on'): ix.add(np.eye(1, 4))
+
+
+@pytest.mark.parametrize('metric', ['cosine','ip'])
+@pytest.mark.parametrize('levels', TOPS)
+def test_an_index_that_was_emptied_is_saved_and_goes_on(tmp_path, levels, metric):
+    x = some('noise', 20, 9, 0)
+    ix = Index(x, levels=levels, metric=metric)
+    ix.remove(np.arange(20))
+    for own in ((tmp_path/'a',),(tmp_path/'b',tmp_path/'x')):
+        ix.save(*own)
+        back = load_index(*own, mapped=False)
+        assert len(back)==0 and back.add(x).tolist()==[*range(20, 40)]
+        assert np.array_equal(back.search(x, 20).scores, Index(x, metric=metric).search(x, 20).scores)
+    with pytest.raises(CheckError, match='`k`: expected 1 to 0'): load_index(*own).search(x, 1)
+
+
+def test_what_is_opposite_is_proved_too():
+    "A product of rounded rows can be below −1; what was left out is never above `tau`"
+    x = unit_rows(np.array([[2,7],[3,1]]))
+    x = x[np.argmax((x.astype(np.float64)**2).sum(1))][None]
+    hit = Index(np.repeat(x, 3, 0)).search(-x, 2)
+    assert hit.scores[0,1]<-1 and hit.proof.left_out[0]<=hit.proof.tau[0] and 'none was left out' in hit.proof.said()
+
+
+@pytest.mark.parametrize('plan', ['exact','cones','resonance'])
+def test_headers_and_names_that_lie(tmp_path, plan):
+    "With a seal that is right"
+    Index(some('noise', 20, 9, 0), np.arange(20)+5, plan).save(p := tmp_path/'a.safetensors')
+    a,head = load_tensors(p, 'quarantion.index', 2)
+    for k,v in dict(metric='ip', dims=8, planned='exact' if plan!='exact' else 'resonance', next=3).items():
+        save_tensors(p, a, head|{k:v})
+        with pytest.raises(CheckError, match='a.safetensors'): load_index(p)
+    save_tensors(p, a|dict(ids=np.full(20, 7)), head)
+    with pytest.raises(CheckError, match='`ids`: expected each once, found 1 of 20'): load_index(p)
+    for k in a:
+        for v in (a[k].ravel()[0],a[k][...,None]):
+            save_tensors(p, a|{k:v}, head)
+            with pytest.raises(CheckError, match='a.safetensors'): load_index(p)
+
+
+def test_floats_that_are_none(tmp_path):
+    "Their digest is the one that the index knows, and they are not what it says"
+    Index(some('noise', 20, 9, 0)).save(p := tmp_path/'a.safetensors', f := tmp_path/'x.safetensors')
+    (a,head),x = load_tensors(p, 'quarantion.index', 2),load_tensors(f, 'quarantion.floats', 1)[0]['x']
+    said = dict(format='quarantion.floats', version=1)
+    for bad in (b'', b'junk', bytes(9), dict(x=x[0,0]), dict(x=x.astype(np.float64)), dict(y=x), dict(x=x*np.nan), dict(x=x[:9])):
+        if isinstance(bad, dict): save_tensors(f, bad, said, finite=False)
+        else: f.write_bytes(bad)
+        save_tensors(p, a, head|dict(floats=sha256(f)))
+        for mapped in (True, False):
+            with pytest.raises(CheckError): load_index(p, f, mapped)
+
+
+def test_floats_are_never_written_over_their_index(tmp_path, monkeypatch):
+    (tmp_path/'d').mkdir()
+    (tmp_path/'e').symlink_to(tmp_path/'d')
+    monkeypatch.chdir(tmp_path)
+    for f in ('d/../a', 'd/a', './d/a', 'e/a'):
+        with pytest.raises(CheckError, match='another file'): Index(np.eye(3)).save('d/a' if f!='d/../a' else 'a', f)
+
+
+def test_masked_values_are_no_numbers():
+    "What stands under a mask is never taken for a number"
+    x = np.ma.masked_array(np.eye(4), np.eye(4)>0)
+    for f in (lambda: Index(x), lambda: Index(np.eye(4)).search(x, 1), lambda: Index(np.eye(4)).add(x)):
+        with pytest.raises(CheckError, match='masked values'): f()
+    assert Index(np.ma.masked_array(np.eye(4), False)).search(np.eye(4)[2], 1).ids.tolist()==[[2]]
 
 
 def test_bytes_of_a_vector(tmp_path):

@@ -198,7 +198,8 @@ def wrong(columns, **changed): return {k:v for k,v in dict(columns, **changed).i
 
 
 @pytest.mark.parametrize('name,change', [('columns',dict(low=None)), ('digits',dict(digits=lambda v: v[:,:3])), ('unit',dict(unit=lambda v: v.astype(float))),
-    ('cell',dict(cell=lambda v: v+1000)), ('order',dict(order=lambda v: v*0)), ('signs',dict(signs=lambda v: v*2)), ('says',dict(says=lambda v: v*np.nan))])
+    ('cell',dict(cell=lambda v: v+1000)), ('order',dict(order=lambda v: v*0)), ('signs',dict(signs=lambda v: v*2)), ('says',dict(says=lambda v: v*np.nan)),
+    *(('says',dict(says=lambda v, i=i, s=s: np.where(np.arange(len(v))==i, s, v))) for i,s in ((0,2), (1,-1), (1,.5), (5,1.5), (6,1e300), (7,-1), (11,1e30)))])
 def test_columns_that_do_not_fit(name, change):
     a = Cones(groups(300, 20)).columns()
     bad = {k:v for k,v in a.items() if change.get(k, v) is not None}

@@ -343,6 +343,40 @@ def test_search_refuses_in_one_line(folder, tmp_path):
     refused(run('a', *kept, '--embed', 'tfidf', code=2), 'as this library has')
 
 
+def test_sealed_files_of_a_library_that_lie_are_one_line(folder, tmp_path):
+    "Every tensor cut, of another kind, of another shape or not there; headers that say something else"
+    open_library(folder, tmp_path)
+    for name,fmt,says in (('words.safetensors','quarantion embedder',('kind','texts')), ('corpus.safetensors','quarantion corpus',('texts','files','source'))):
+        p = tmp_path/name
+        (a,head),whole,said = load_tensors(p, fmt, 1),p.read_bytes(),(tmp_path/'library.json').read_text()
+        lies = [(a|{k:f(v)},head) for k,v in a.items() for f in (lambda v: v[:-1], lambda v: v[:0], lambda v: v[:,None], lambda v: v.astype(np.float32 if v.dtype!=np.float32 else np.int8))]
+        lies += [(a|{k:v-200},head) for k,v in a.items() if k in ('where','starts')]+[({k:v for k,v in a.items() if k!=lost},head) for lost in a]
+        lies += [(a|dict(titles=np.full(9, 255, np.uint8)),head)]*(name[0]=='c')+[(a|dict(terms=np.full(9, 255, np.uint8)),head),(a|dict(texts=a['texts']+99),head)]*(name[0]=='w')
+        lies += [(a,head|{k:v}) for k in says for v in (None, -1, 'x', [], {}, 2**62, [3])]
+        for b,h in lies:
+            if 'axes' in b and b['axes'] is not a['axes'] and b['axes'].shape==a['axes'].shape: continue # small numbers are axes too
+            save_tensors(p, b, h, finite=False)
+            (tmp_path/'library.json').write_text(said.replace(hashlib.sha256(whole).hexdigest(), hashlib.sha256(p.read_bytes()).hexdigest()))
+            with pytest.raises(CheckError): open_library(folder, tmp_path).search('read', 2)
+        p.write_bytes(whole)
+        (tmp_path/'library.json').write_text(said)
+    assert open_library(folder, tmp_path).search('read', 2).found
+
+
+def test_an_answer_that_cannot_be_written_is_one_line(folder, tmp_path):
+    ask = [sys.executable, '-m', 'quarantion.cli', 'search', 'read a line', '--corpus', str(folder), '--index', str(tmp_path/'kept')]
+    shell = lambda how, *words: subprocess.run(['bash', '-c', how, 'bash', *ask, *words], capture_output=True, text=True)
+    r = shell('"$@" 2>&-', '--json') # what is said while it is built is lost, and not in the answer
+    assert r.returncode==0 and json.loads(r.stdout)['texts']==4
+    for env,more in (('1','--json'), ('','--json'), ('','--k=2')):
+        r = shell(f'PYTHONUNBUFFERED={env} "$@" >/dev/full', more)
+        assert r.returncode==2 and r.stderr=='quarantion: output: expected room for what is written, found No space left on device\n'
+    r = shell('"$@" >&-')
+    assert (r.returncode,r.stdout,r.stderr)==(0,'','')
+    r = shell('PYTHONUNBUFFERED= "$@" | true; exit ${PIPESTATUS[0]}')
+    assert r.returncode in (0,1) and r.stderr==''
+
+
 def test_words_that_nobody_wrote_are_no_error(folder, tmp_path):
     r = run('qqqq', '--corpus', folder, '--index', tmp_path/'kept')
     assert 'no text has a word of the question' in r.stderr and 'exact: all 0 weights' in r.stdout

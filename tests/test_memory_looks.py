@@ -159,7 +159,7 @@ def test_another_plan_is_compared_with_the_truth():
     ix = Index(x)
     s,far = see_bounds(ix, x[5], 6),np.array([[*ix.search(x[5], 4).ids[0],499,-1]])
     if 499 in far[0,:4]: far[0,4] = 498
-    a = of_hits(s, Hits(far, np.linspace(1, 0, 6)[None], Said()))
+    a = of_hits(s, Hits(far, np.where(far<0, -np.inf, np.linspace(1, 0, 6)), Said()))
     assert len(a.ids)==5 and a.right.tolist()==[True]*4+[False] and a.proof=='read some'
     assert np.isfinite(a.seen.score[s.found]).all() # who was overlooked is still drawn
 
@@ -223,6 +223,26 @@ def test_words_of_strangers_stay_words():
     (dict(source=Index(np.eye(4)), embedder=3), 'a function of a list of strings')])
 def test_sources_refused(given, why):
     with pytest.raises(CheckError, match=why): SearchExplorer(**given)
+
+
+def test_names_below_zero_and_what_a_plan_does_not_find():
+    x = np.random.default_rng(0).normal(size=(60, 8))
+    w = SearchExplorer(Index(x, -np.arange(60)-5))
+    for p in ('cones','resonance'):
+        w.plan.value = p
+        assert not w.message.value and len(w.answer().ids)==10 and (w.answer().ids<0).all() and w.answer().right.all()
+    w.close()
+
+
+def test_embedders_that_fail_are_one_line():
+    emptied = Index(np.eye(4))
+    emptied.remove(np.arange(4))
+    for ix,kw,why in ((emptied,{},'at least one vector'), (Index(np.eye(4)),dict(texts=['a',3,'b','c']),'`texts`: expected strings, found 3'),
+                      (Index(np.eye(4)),dict(texts=['a']*4, embedder=lambda s: 1/0),'ZeroDivisionError'),
+                      (Index(np.eye(4)),dict(texts=['a']*4, embedder=lambda s: None),'a vector of 4 numbers'),
+                      (Index(np.eye(4)),dict(texts=['a']*4, embedder=lambda s: np.ones((1,5))),'d=4'),
+                      (Index(np.eye(4)),dict(texts=['a']*4, embedder=lambda s: np.full((1,4), np.nan)),'finite')):
+        with pytest.raises(CheckError, match=why): SearchExplorer(ix, **kw).answer()
 
 
 def test_a_library_is_explored_and_one_without_vectors_refused(tmp_path):

@@ -176,6 +176,13 @@ def test_a_wave_finds_its_text_and_the_control_finds_nothing(memory):
     assert control.payloads==[None]*40 and not control.heights.any() and (control.places==-1).all()
 
 
+def test_no_vectors_and_no_questions_are_refused(memory):
+    m,x = memory
+    for f in (lambda: recall(m, x[:0]), lambda: m.heights(x[:0])):
+        with pytest.raises(CheckError, match='at least one question'): f()
+    with pytest.raises(CheckError, match='at least one vector'): WaveMemory(x[:0])
+
+
 def test_a_question_leaves_nothing_behind(memory):
     m,x = memory
     first = m.heights(x[:3])

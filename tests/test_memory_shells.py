@@ -8,6 +8,7 @@ from hypothesis import given, settings, strategies as st
 
 from quarantion.bench.shells import bench_shells, fill_shells, tier_recall, wrong_order
 from quarantion.checks import CheckError
+from quarantion.files import Lock
 from quarantion.memory import shells as module
 from quarantion.memory.codes import unit_rows
 from quarantion.memory.index import Index
@@ -165,7 +166,7 @@ def test_files_give_back_what_was_saved_and_can_go_on(tmp_path):
     back.save(tmp_path)
     again = load_shells(tmp_path)
     for a,b in zip(again.search(x[:5], 7)[:2], s.search(x[:5], 7)[:2]): assert np.array_equal(a, b)
-    assert len([*tmp_path.iterdir()])==4 # none of what was before is left
+    assert len([*tmp_path.glob('[!.]*')])==4 # none of what was before is left
 
 
 def test_a_save_that_dies_leaves_what_was_there(tmp_path, monkeypatch):
@@ -179,6 +180,16 @@ def test_a_save_that_dies_leaves_what_was_there(tmp_path, monkeypatch):
         m.setattr(module, 'save_tensors', die)
         s.save(tmp_path)
     for a,b in zip(load_shells(tmp_path).search(x[:5], 7)[:2], want[:2]): assert np.array_equal(a, b)
+
+
+def test_one_process_saves_at_a_time_and_the_next_one_clears_up(tmp_path):
+    "Else one would take away the files that the other is about to name"
+    s = Shells(some(80), np.arange(80.), 4)
+    with Lock(tmp_path), pytest.raises(CheckError, match='no other process at work'): s.save(tmp_path)
+    assert not [*tmp_path.glob('*.safetensors')]
+    (tmp_path/'..0.new.0123456789abcdef.tmp').write_bytes(b'of one that was killed')
+    s.save(tmp_path)
+    assert {f.name for f in tmp_path.glob('.*')}=={'.lock'} and len(load_shells(tmp_path))==80
 
 
 def test_files_that_lie_are_refused(tmp_path):
@@ -227,6 +238,27 @@ def test_a_refusal_changes_nothing():
         with pytest.raises(CheckError): f()
     for a,b in zip(state, [s.names,s.score,s.shell,s.search(x[:3], 9)[:2]]): assert np.array_equal(a, b)
     assert s.add(np.zeros((0,8)), []).shape==(0,)
+
+
+def test_a_shell_that_cannot_be_made_loses_no_vector():
+    "A tier of too few vectors for its head is refused before anything moves"
+    refused = 0
+    for seed in range(40):
+        r = np.random.default_rng(seed)
+        n = int(r.integers(9, 25))
+        try: ours = Shells(r.normal(size=(n,6)), r.normal(size=n), [1,1.5,3], exponent=float(r.uniform(0, 2)), head=2)
+        except CheckError: continue
+        was = ours.search(np.ones(6), n)
+        try: ours.remove(r.permutation(n)[:int(r.integers(1, n-3))])
+        except CheckError:
+            refused += 1
+            assert all(np.array_equal(a, b) for a,b in zip(was[:2], ours.search(np.ones(6), n)))
+    assert refused
+
+
+def test_names_and_capacities_are_whole_numbers():
+    for c,ids,says in (([1.5,2.5],None,'`capacities`: expected whole'), ([1,2],[1.5,2,3],'3 whole numbers'), ([1,2],[5,5,5],'not taken')):
+        with pytest.raises(CheckError, match=says): assign_shells([1,2,3], c, ids)
 
 
 def test_lengths_as_a_score_come_with_a_warning():

@@ -320,6 +320,28 @@ def store(tmp_path):
     with open_store(tmp_path/'answers', len(WORDS)) as s: yield s
 
 
+def test_what_a_name_cannot_be_is_not_blamed_on_the_store(tmp_path):
+    s = open_store(tmp_path/'a.db', 4)
+    for f in (lambda: s.add(['\ud800'], [b''], np.eye(4)[:1]), lambda: s['\ud800'], lambda: s.names('\ud800')):
+        with pytest.raises(CheckError, match='expected text that UTF-8 can hold'): f()
+    s.close()
+    with pytest.raises(CheckError, match='expected an open one'): s['a']
+
+
+def test_texts_and_bytes_of_numpy_are_kept(store):
+    s,_ = store if isinstance(store, tuple) else (store,None)
+    ask = Loop(s, lambda texts: np.ones((1,s.dims)), lambda question: np.bytes_(b'said'), Gate(2.))
+    assert ask(np.str_('how is it said?')).answer==b'said' and s['how is it said?']==b'said' and ask('how is it said?').hit
+
+
+def test_names_of_other_kinds_are_not_there(tmp_path):
+    with open_store(tmp_path/'a.db', 4) as s:
+        s.add(['1'], [b''], np.eye(4)[:1])
+        for bad in ([1], [[1]], [{}], [None], ['1',[]]):
+            with pytest.raises(CheckError, match='`names`: expected names that are there'): s.remove(bad)
+        assert s.names()==['1']
+
+
 def test_a_gate_is_lowered_by_arousal():
     assert [round(Gate().bar(a), 12) for a in (1, .8, .5, .2, 0)]==[.3, .36, .45, .54, .6]
     assert Gate(.2).bar(1)==.1 and Gate(.97).bar()==.97 and Gate(.5).bar(.5)==.35

@@ -34,7 +34,8 @@ def _texts(n, m, source):
     return all[:n],all[n:]
 
 def _cache():
-    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')/'quarantion'/'bench'
+    cache = Path(os.environ.get('XDG_CACHE_HOME', ''))
+    return (cache if cache.is_absolute() else Path.home()/'.cache')/'quarantion'/'bench'
 
 # %% ../../nbs/bench/docstrings.ipynb #7ffb2903
 def _by_lsa(texts, asked):

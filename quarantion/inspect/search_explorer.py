@@ -9,7 +9,7 @@ __all__ = ['BITS', 'Shown', 'see_answer', 'SearchExplorer']
 import html
 import numpy as np
 from typing import NamedTuple
-from ..checks import check_in, fail, shown, typed
+from ..checks import CheckError, check_array, check_in, fail, shown, typed
 from .nearest import Seen, draw_seen, in_both, name_parts, score_word, see_bounds, vectors_of
 from .widget import Inspector
 from ..memory.index import PLANS, Index
@@ -76,9 +76,13 @@ def _of_library(lib):
 def _of_index(ix, texts, embedder):
     if embedder is not None and not callable(embedder):
         fail('`embedder`', 'SearchExplorer', 'a function of a list of strings', type(embedder).__name__)
+    if not len(ix): fail('`source`', 'SearchExplorer', 'an index of at least one vector', 'none')
     names = ix.names.all
     if isinstance(texts, str) or texts is not None and not all(0<=i<len(texts) for i in (names.min(),names.max())):
         fail('`texts`', 'SearchExplorer', f'a list, with one for each name, up to {names.max()}', len(texts))
+    if texts is not None:
+        other = [t for t in map(texts.__getitem__, names.tolist()) if not isinstance(t, str)]
+        if other: fail('`texts`', 'SearchExplorer', 'strings', shown(other[0]))
     line = (lambda i: texts[i].strip().partition('\n')[0]) if texts is not None else lambda i: ''
     return _Source(ix, lambda i: f'vector {i:,}', line, embedder, line(int(names[0])))
 
@@ -101,7 +105,7 @@ def proof_words(p): # of any plan: its own sentence, or what its record holds
     return f'It says of its reading: {", ".join(told)}.'
 
 def of_hits(seen, hit): # as another plan found them
-    some,said = hit.ids[0]>=0,proof_words(hit.proof)
+    some,said = hit.scores[0]>-np.inf,proof_words(hit.proof) # a plan may find fewer than k; names can be below 0
     ids,scores = hit.ids[0][some],hit.scores[0][some]
     place = dict(zip(seen.ids.tolist(), range(len(seen.ids))))
     at,true,score = np.array([place[i] for i in ids.tolist()]),seen.ids[seen.found],seen.score.copy()
@@ -182,6 +186,13 @@ def _draw_hits(ax, s, a): # the same
     ax.set_title(_verdict(a), fontsize=9, loc='left', color=ink(ax) if a.right.all() else RED)
 
 # %% ../../nbs/inspect/search_explorer.ipynb #d6f1db34
+def _embedded(s, words): # a question `[D]`, float64; raises `CheckError`
+    want = f'a vector of {s.ix.dims} numbers'
+    try: q = np.asarray(s.embed([words])[0], np.float64)
+    except CheckError: raise
+    except Exception as e: fail('embedder', 'SearchExplorer', want, f'{type(e).__name__}: {e}')
+    return check_array(q, 'd', 'vector', d=s.ix.dims)
+
 class _Asking(Inspector): # By `controls`
     def __init__(self, source):
         import ipywidgets as W
@@ -196,7 +207,7 @@ class _Asking(Inspector): # By `controls`
     def asked(self)->np.ndarray: # `[D]`, float64; of length 1 before the noise is added
         "The question as a vector; raises `CheckError`"
         s,v = self._source,self.question.value
-        q = np.asarray(vectors_of(s.ix)[v] if s.embed is None else s.embed([v])[0], np.float64)
+        q = vectors_of(s.ix)[v].astype(np.float64) if s.embed is None else _embedded(s, v)
         if not q.any(): fail('`question`', 'SearchExplorer', 'words that the embedder knows', shown(v))
         g = np.random.default_rng(0).normal(size=len(q))
         return q/np.sqrt(q@q)+self.noise.value*g/np.sqrt(g@g)

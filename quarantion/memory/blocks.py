@@ -32,8 +32,10 @@ def _in_one_line(path, want):
     "What sqlite says, as a `CheckError`"
     try: yield
     except (sqlite3.Error,OverflowError,UnicodeError) as e:
-        busy = 'no other process, nor this one, at work on it' if 'locked' in str(e) else want
-        fail('store', str(path), busy, str(e).split('\n')[0] or type(e).__name__)
+        known = dict(locked='no other process, nor this one, at work on it', closed='an open one',
+                     encode='text that UTF-8 can hold')
+        want = next((w for k,w in known.items() if k in str(e)), want)
+        fail('store', str(path), want, str(e).split('\n')[0] or type(e).__name__)
 
 def _connect(path, how='rw'): # never makes a file
     uri = f'file:{"".join(f"%{b:02x}" for b in os.fsencode(os.path.abspath(path)))}?mode={how}'
@@ -335,9 +337,10 @@ class Store(_Near):
         names:list # Each of an item that is there
     ):
         "Forget items in one transaction; raises `CheckError` for a name that is not there"
-        _each_once(names)
+        lost = [n for n in names if type(n) is not str]
+        if not lost: _each_once(names)
         with self._turn:
-            lost = [n for n in names if n not in self]
+            lost = lost or [n for n in names if n not in self]
             if lost: fail('`names`', str(self.path), 'names that are there', shown(lost[0]))
             self._change(names)
 

@@ -20,7 +20,8 @@ def unit_rows(
     a = as_array(x, name)
     if a.ndim!=2 or a.shape[1]<2 or a.dtype.kind not in 'fiu':
         fail(f'`{name}`', expected='real vectors [N, D], D >= 2', found=f'{a.dtype} of shape {list(a.shape)}')
-    given,a = a,a.astype(np.float64)
+    given = a
+    with np.errstate(over='ignore'): a = a.astype(np.float64)
     most = np.abs(a).max(1, initial=0)
     bad = ~np.isfinite(most)|(most==0)
     if bad.any():

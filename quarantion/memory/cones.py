@@ -249,8 +249,10 @@ def _check_columns(a, where): # raises `CheckError`
         if want!=have: fail(f'`{k}`', where, want, have)
     if N and not 0<=a['cell'].min()<=a['cell'].max()<K: fail('`cell`', where, f'0 to {K-1}', a['cell'].max())
     if not np.array_equal(np.sort(a['order']), np.arange(N)): fail('`order`', where, 'all rows once', a['order'])
-    if not (np.isin(a['signs'], (-1,1)).all() and np.isfinite(a['says']).all()):
-        fail('`signs` and `says`', where, '-1 or 1, and numbers', 'others')
+    if not np.isin(a['signs'], (-1,1)).all(): fail('`signs`', where, '-1 or 1', 'others')
+    for k,v in zip(_SAYS, a['says'].tolist()):
+        most = 1 if k in ('recall','share','found','low','high') else 2**53
+        if not 0<=v<=most or (most>1 and v%1): fail(f'`says`, {k}', where, f'0 to {most}', v)
 
 # %% ../../nbs/memory/cones.ipynb #246afc55
 class Cones(_Searched):

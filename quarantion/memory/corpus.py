@@ -177,17 +177,26 @@ def _keep(path, source, old):
     save_tensors(path, dict(titles=_blob([x[0] for x in found]), texts=_blob([x[3] for x in found]), stamps=stamps,
                             where=np.array(rows, np.int64).reshape(-1, 3)), head)
 
+def _known(d, n, files): # of tensors, and what a header says; raises what Python raises where they do not fit
+    names = [os.fsdecode(p.encode('latin-1')) for p,_,_ in files]
+    out = {p:(*s,str(sha),str(why),[]) for p,s,(_,sha,why) in zip(names, d['stamps'].tolist(), files)}
+    titles,texts,where = _unblob(d['titles'], n),_unblob(d['texts'], n),d['where']
+    for k,m in dict(stamps=len(out), where=n).items():
+        if d[k].shape!=(m,3) or d[k].dtype!=np.int64: raise ValueError(f'`{k}` of shape {d[k].shape}')
+    if not len(titles)==len(texts)==n or len(out)<len(files): raise ValueError(f'{len(titles)} titles of {n} texts')
+    if n and not 0<=where[:,0].min()<=where[:,0].max()<len(out): raise ValueError('texts of files that are not there')
+    those = [v[-1] for v in out.values()]
+    for t,(i,a,b),s in zip(titles, where.tolist(), texts): those[i].append((t,a,b,s))
+    return out
+
 def _kept(path, source):
     "What is known of each file: size, time, time of reading, SHA-256, why it was left out, texts"
     if path is None or not is_there(path): return {}
     d,head = load_tensors(path, _KEPT, _VERSION)
-    if head['source']!=source: fail('corpus', str(path), source, head['source'])
-    n,names = head['texts'],[os.fsdecode(p.encode('latin-1')) for p,_,_ in head['files']]
-    out = {p:(*map(int, s),sha,why,[]) for p,s,(_,sha,why) in zip(names, d['stamps'], head['files'])}
-    those = [v[-1] for v in out.values()]
-    for t,(i,a,b),s in zip(_unblob(d['titles'], n), d['where'].tolist(), _unblob(d['texts'], n)):
-        those[i].append((t,a,b,s))
-    return out
+    if head.get('source')!=source: fail('corpus', str(path), source, head.get('source'))
+    try: return _known(d, head['texts'], head['files'])
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        fail('contents', str(path), 'files and their texts, as they were kept', f'{type(e).__name__}: {e}')
 
 # %% ../../nbs/memory/corpus.ipynb #f4c983b9
 _TICK = 2*10**9 # nanoseconds

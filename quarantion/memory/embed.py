@@ -92,6 +92,16 @@ def save_embedder(
     head = dict(format=_FORMAT, version=_VERSION, kind=type(embedder).__name__, texts=texts, digest='')
     save_tensors(path, out, head)
 
+def _postings(d, words, n, where): # of n texts; raises `CheckError`
+    starts,texts,values = (d[k] for k in ('starts','texts','values'))
+    M = texts.size
+    for k,kind,m in (('starts',np.int64,words+1), ('texts',np.int32,M), ('values',np.float32,M)):
+        found = f'{d[k].dtype} {d[k].shape}'
+        if d[k].dtype!=kind or d[k].shape!=(m,): fail(f'`{k}`', where, f'{np.dtype(kind)} ({m},)', found)
+    if starts[0]!=0 or starts[-1]!=M or (np.diff(starts)<0).any(): fail('`starts`', where, f'rising, 0 to {M}', starts)
+    if type(n) is not int or not 0<=n<2**31 or M and not 0<=texts.min()<=texts.max()<n: fail('`texts`', where, 'numbers of texts', n)
+    return Postings.of(starts, texts, values, n)
+
 @typed
 def load_embedder(
     path # File that `save_embedder` wrote
@@ -99,11 +109,11 @@ def load_embedder(
     "Read an embedder; raises `CheckError` that names the file and the field"
     d,head = load_tensors(path, _FORMAT, _VERSION)
     kinds = dict(Words={'terms','idf'}, LSA={'terms','idf','axes'})
-    want = kinds.get(head.get('kind'))
+    want = kinds.get(str(head.get('kind')))
     if want is None: fail('header field `kind`', str(path), ' or '.join(kinds), head.get('kind'))
     if d.keys() not in (want, want|{'starts','texts','values'}):
         fail('tensors', str(path), ', '.join(sorted(want)), ', '.join(sorted(d)))
-    words = Words(d['terms'].tobytes().decode().split('\n'), d['idf'])
-    if 'starts' in d and len(d['starts'])!=len(words)+1: fail('`starts`', str(path), len(words)+1, len(d['starts']))
-    postings = Postings.of(d['starts'], d['texts'], d['values'], head['texts']) if 'starts' in d else None
+    try: words = Words(d['terms'].tobytes().decode().split('\n'), d['idf'])
+    except UnicodeDecodeError: fail('`terms`', str(path), 'text', 'bytes that are none')
+    postings = _postings(d, len(words), head.get('texts'), str(path)) if 'starts' in d else None
     return LSA(words, d['axes']) if 'axes' in d else words,postings

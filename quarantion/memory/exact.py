@@ -50,14 +50,14 @@ def ask(
 class Proof(NamedTuple):
     "Why nothing that was left out can be among the nearest"
     tau:np.ndarray # The score that one had to reach `[B]`
-    left_out:np.ndarray # The largest that any vector left out can have, below `tau`; −1, or by `ip` −∞, for none `[B]`
+    left_out:np.ndarray # What any left out has at most, below `tau`; for none the lesser of −1 and `tau`, by `ip` −∞ `[B]`
     looked:np.ndarray # Vectors read in the first digits, in both, and number by number `[B, 3]`
 
     def said(self, i:int=0): # Question
         "It in a sentence"
         one,two,whole = map(int, self.looked[i])
         end = f'{self.left_out[i]:.6f} at most, is below the last that counts, {self.tau[i]:.6f}'
-        left = f'what was left out, {end}' if self.left_out[i] not in (-1,-np.inf) else 'none was left out'
+        left = f'what was left out, {end}' if self.left_out[i] not in (-1,-np.inf,self.tau[i]) else 'none was left out'
         return f'exact: {two:,} of {one:,} vectors were looked at twice, {whole:,} number by number; {left}'
 
 # %% ../../nbs/memory/exact.ipynb #2780f59c
@@ -125,11 +125,12 @@ def _one(t, a, dots, k, ids, threads):
     left = float(bound.max())
     by = _second(t, a, rest, dots, est)
     if w is not None: by = (by+1e-9)*w[rest]
-    more = rest[by>=tau]
-    left = max(left, by[by<tau].max(initial=-np.inf), -np.inf if w is not None else -1.)
+    more,left = rest[by>=tau],max(left, by[by<tau].max(initial=-np.inf))
     at,score = np.concatenate([best,more]),np.concatenate([score,_exact(t, a, more)])
     order = np.lexsort((ids[at], -score))[:k]
-    return at[order],score[order],Proof(score[order[-1]], left, (t.n,among+len(rest),len(at)))
+    tau = score[order[-1]]
+    none = -np.inf if w is not None else min(-1., tau)
+    return at[order],score[order],Proof(tau, max(left, none), (t.n,among+len(rest),len(at)))
 
 # %% ../../nbs/memory/exact.ipynb #80c5ad30
 class _Coded:
@@ -240,7 +241,7 @@ class Exact(_Searched):
     "Vectors that are searched with a proof, and written to a file"
     def columns(self): # name -> array, for a file
         t,N,h,D = self.table,len(self),len(self.first),len(self.axes)
-        some = [np.arange(i, min(i+_ROWS, N)) for i in range(0, N, _ROWS)]
+        some = [np.arange(i, min(i+_ROWS, N)) for i in range(0, max(N, 1), _ROWS)]
         digits = [digits_of(t.rows('digits', at).view(np.uint8), self.levels)[:,:D-h] for at in some]
         low = [packed(digits_of(t.cols['low'][at])[:,:D-h], 'nonary') for at in some]
         heads,per = (np.concatenate([t.rows(k, at) for at in some]) for k in ('heads','per'))
@@ -256,5 +257,5 @@ class Exact(_Searched):
         out.levels,out.seed,out.metric = levels,int(a['says'][1]),('cosine','ip')[a['says'][2]]
         out.first,out.axes,out.off,out.table = a['first'],all_axes(a['first'], out.seed),float(a['off'][0]),Table()
         if np.abs(out.axes[-1]-a['last']).max()>1e-9: fail('`last`', where, 'the axis that the seed makes', 'another')
-        out.table.add(a['x'], (_block(a, i, min(i+_ROWS, N), D-h, levels) for i in range(0, N, _ROWS)))
+        out.table.add(a['x'], (_block(a, i, min(i+_ROWS, N), D-h, levels) for i in range(0, max(N, 1), _ROWS)))
         return out

@@ -6,13 +6,13 @@
 __all__ = ['PLANS', 'Index', 'load_index']
 
 # %% ../../nbs/memory/index.ipynb #cb8379d9
-import json
+import os
 import numpy as np
 from importlib import import_module
 from inspect import signature
 from typing import NamedTuple
 from ..checks import as_array, check_in, check_range, fail, shown, typed
-from ..files import as_path, load_tensors, save_tensors, sha256
+from ..files import as_path, load_tensors, parse_json, save_tensors, sha256
 from .codes import unit_rows
 from .parts.table import moves
 
@@ -36,7 +36,7 @@ class Names:
         ids = _counted(ids, m)
         if ids is None:
             if self.next+m>2**63: fail('`ids`', 'Index', 'names, as none are left to count on', 'none')
-            return np.arange(self.next, self.next+m)
+            return np.arange(m)+min(self.next, 2**63-1) # `arange` up to 2**63 is of floats
         own,times = np.unique(ids, return_counts=True)
         taken = own[times>1]
         if m and not len(taken) and own[0]<self.next: taken = own[np.isin(own, self.all)]
@@ -188,11 +188,15 @@ class _Found(_Changed):
         return _hits([self.plan.find(v, k, ids, threads) for v in q], ids, k)
 
 # %% ../../nbs/memory/index.ipynb #f224fe8e
-def _map(path): # the vectors of a file, as they lie there
-    data = np.memmap(path, np.uint8, 'r')
-    n = 8+int.from_bytes(data[:8].tobytes(), 'little')
-    about = json.loads(data[8:n].tobytes())['x']
-    return data[n+about['data_offsets'][0]:n+about['data_offsets'][1]].view(np.float32).reshape(about['shape'])
+def _map(path): # the vectors of a file, as they lie there; raises `CheckError`
+    try:
+        data = np.memmap(path, np.uint8, 'r')
+        n = 8+int.from_bytes(data[:8].tobytes(), 'little')
+        kind,shape,(a,b) = map(parse_json(data[8:n].tobytes())['x'].get, ('dtype','shape','data_offsets'))
+        x = data[n+a:n+b].view(np.float32).reshape(shape)
+        if kind=='F32' and all(np.isfinite(x[i:i+4096]).all() for i in range(0, len(x), 4096)): return x
+    except (OSError, ValueError, KeyError, TypeError, AttributeError): pass
+    fail('vectors', str(path), 'finite ones, float32 [N, D]', 'others')
 
 def _floats(path, floats, said, mapped): # the vectors that an index has apart; raises `CheckError`
     if not isinstance(said, str): fail('header field `floats`', str(path), 'a digest', said)
@@ -201,7 +205,8 @@ def _floats(path, floats, said, mapped): # the vectors that an index has apart; 
     if not said: return {}
     if (found := sha256(floats))!=said:
         fail('digest', str(floats), f'{said[:16]}…, which {path} knows', f'{found[:16]}…')
-    return dict(x=_map(floats) if mapped else load_tensors(floats, _FLOATS, 1)[0]['x'])
+    x = _map(floats)
+    return dict(x=x if mapped else np.array(x))
 
 # %% ../../nbs/memory/index.ipynb #7943889b
 _FORMAT,_VERSION,_FLOATS = 'quarantion.index',2,'quarantion.floats'
@@ -216,7 +221,7 @@ class Index(_Found):
         "Write it to a safetensors file, or two, each atomically"
         a = self.plan.columns()
         if floats is not None:
-            if as_path(floats).absolute()==as_path(path).absolute(): fail('`floats`', 'Index', 'another file', floats)
+            if os.path.realpath(as_path(floats))==os.path.realpath(as_path(path)): fail('`floats`', 'Index', 'another file', floats)
             if 'x' not in a: fail('`floats`', 'Index', f'none, as plan {self.planned} keeps no vectors', floats)
             save_tensors(floats, dict(x=a.pop('x')), dict(format=_FLOATS, version=1, digest=''))
         if not np.array_equal(self.names.all, np.arange(len(self))): a['ids'] = self.names.all
@@ -242,10 +247,14 @@ def load_index(
     out.names,out.dims,out.metric,out.planned = Names(),head['dims'],head['metric'],head['planned']
     out.mapped = str(floats) if floats is not None and mapped else None
     ids = a.pop('ids', None)
+    x = a.get('x')
     out.plan = _plan(out.planned).of_columns(a, where)
     N = len(out.plan)
+    for k,v in dict(metric=getattr(out.plan, 'metric', 'cosine'), dims=x.shape[1]).items():
+        if head[k]!=v: fail(f'header field `{k}`', where, f'{v}, as its vectors say', head[k])
     if ids is None: ids = np.arange(N)
     if ids.shape!=(N,) or ids.dtype!=np.int64: fail('`ids`', where, f'int64 ({N},)', f'{ids.dtype} {ids.shape}')
+    if len(np.unique(ids))<N: fail('`ids`', where, 'each once', f'{len(np.unique(ids))} of {N}')
     out.names.add(ids)
     if not out.names.next<=head['next']<=2**63: fail('`next`', where, f'{out.names.next} or more', head['next'])
     out.names.next = head['next']

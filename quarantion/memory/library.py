@@ -183,7 +183,11 @@ class Library:
         corpus:Corpus, # Texts
         embed:str, # One of `EMBEDS`
         parts:Parts # What is asked
-    ): self.corpus,self.embed,self.parts = corpus,check_in(embed, EMBEDS, 'embed'),parts
+    ):
+        self.corpus,self.embed,self.parts = corpus,check_in(embed, EMBEDS, 'embed'),parts
+        names = parts.index.names.all if parts.index is not None else np.zeros(0, np.int64)
+        ends = [names.min(initial=0),names.max(initial=0),max(len(parts.postings or [0])-1, 0)]
+        if min(ends)<0 or max(ends)>=len(corpus): fail('`parts`', 'Library', f'those of {len(corpus)} texts', ends)
 
     def __len__(self): return len(self.corpus)
     def __repr__(self): return f'Library by {" and ".join(EMBEDS[self.embed])}: {self.corpus!r}'
@@ -210,7 +214,8 @@ class Library:
 def _quiet(said): pass
 
 def _default(want): # in the user's cache folder
-    cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')
+    cache = Path(os.environ.get('XDG_CACHE_HOME', ''))
+    if not cache.is_absolute(): cache = Path.home()/'.cache'
     return cache/'quarantion'/'search'/hash_json(want)[:16]
 
 def _check_options(embed, seed, plan, recall, say): # raises `CheckError`

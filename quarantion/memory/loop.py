@@ -151,7 +151,7 @@ def _told(tool, question):
     try: said = tool(question)
     except Exception as e: fail('tool', 'Loop', f'an answer to {shown(question)}', f'{type(e).__name__}: {e}')
     try:
-        if isinstance(said, (bytes,str)): return said if isinstance(said, bytes) else said.encode()
+        if isinstance(said, (bytes,str)): return bytes(said) if isinstance(said, bytes) else said.encode()
     except UnicodeError as e: fail('tool', 'Loop', 'text that UTF-8 can hold', str(e))
     fail('tool', 'Loop', 'bytes or text', type(said).__name__)
 
@@ -182,6 +182,7 @@ class Loop:
     )->Reply:
         "An answer; the tool's is in the store when this returns. Raises `CheckError`, which has it as `answer` if not"
         check_question(question)
+        question = str(question) # no kind of its own, such as numpy's
         bar,store,score = self.gate.bar(arousal),self.store,0.
         if question in store: return Reply(store[question], True, 1., bar, question)
         x = _vector(self.embed, question, store.dims)

@@ -188,10 +188,10 @@ class Resonance(_Asked):
         law = a['law']
         most = np.array([len(KINDS)-1,9,2,64,2**40,1])
         well = law.dtype==np.int64 and law.shape==(6,) and (law>=[0,1,0,1,0,0]).all() and (law<=most).all()
-        if not well: fail('`law`', where, 'six whole numbers, as options may be', law.tolist()[:9])
+        if not well: fail('`law`', where, 'six whole numbers, as options may be', law.ravel().tolist()[:9])
         rows = 2*int(law[1])*int(law[3])
         D = a['x'].shape[-1] if a['x'].ndim==2 else 0
-        like = dict(x=(np.float32,(len(a['x']),D)), axes=(np.float32,(rows,D)), middle=(np.float64,(rows,)))
+        like = dict(x=(np.float32,(a['x'].size//max(D, 1),D)), axes=(np.float32,(rows,D)), middle=(np.float64,(rows,)))
         for k,(kind,shape) in like.items():
             found = f'{a[k].dtype} {a[k].shape}'
             if a[k].dtype!=kind or a[k].shape!=shape: fail(f'`{k}`', where, f'{np.dtype(kind)} {shape}', found)

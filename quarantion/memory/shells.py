@@ -10,7 +10,7 @@ import re
 from typing import NamedTuple
 import numpy as np
 from ..checks import as_array, check_array, check_in, check_range, fail, typed, warn
-from ..files import as_path, load_tensors, save_tensors, sha256
+from ..files import Lock, as_path, load_tensors, save_tensors, sha256
 from .index import Hits, Index, Names, kept_rows, load_index
 
 # %% ../../nbs/memory/shells.ipynb #6f690243
@@ -52,11 +52,13 @@ def assign_shells(
 )->np.ndarray: # Shells `[N]`, int64, which rise with the score
     "Fill shells in the order of scores; raises `CheckError`, as for scores that do not differ"
     s = check_array(score, 'n', 'score')
-    c = check_range(check_array(capacities, 's', 'capacities'), 0, name='capacities').astype(np.int64)
+    c = check_range(check_array(capacities, 's', 'capacities'), 0, name='capacities')
+    if (c!=np.rint(c)).any(): fail('`capacities`', 'assign_shells', 'whole numbers', c)
+    c = c.astype(np.int64)
     if len(c)<2: fail('`capacities`', 'assign_shells', 'two shells or more', len(c))
     if c.sum()!=len(s): fail('`score`', 'assign_shells', f'{c.sum()} numbers, as many as shells hold', len(s))
     if s.min()==s.max(): fail('`score`', 'assign_shells', 'numbers that differ', f'{s[0]} of all')
-    names = np.arange(len(s)) if ids is None else check_array(ids, 'n', 'ids', n=len(s))
+    names = Names().new(ids, len(s))
     out = np.empty(len(s), np.int64)
     out[np.lexsort((names, s))] = np.repeat(np.arange(len(c)), c)
     return out
@@ -148,13 +150,14 @@ class _Tiers:
         if isinstance(self.tiers[k], tuple): self.tiers[k] = _read(*self.tiers[k])
         return self.tiers[k]
 
-    def _put(self, k, x, ids):
-        if self._tier(k) is None: self.tiers[k] = Index(x, ids, **self.how)
-        else: self.tiers[k].add(x, ids)
-
-    def _drop(self, k, ids):
-        if len(ids)==len(self._tier(k)): self.tiers[k] = None
-        else: self.tiers[k].remove(ids)
+    def _exchange(self, gone, put): # which of the names go `[N]`; number of a shell -> vectors and names that come
+        "What can be refused is done first, so that a refusal changes nothing"
+        lost = {k:self.names[gone&(self.shell==k)] for k in map(int, np.unique(self.shell[gone]))}
+        whole = {k for k in {*lost,*put} if self._tier(k) is None or len(lost.get(k, ()))==len(self._tier(k))}
+        made = {k:Index(*put.pop(k), **self.how) for k in whole&{*put}}
+        for k in whole: self.tiers[k] = made.get(k)
+        for k in {*lost}-whole: self.tiers[k].remove(lost[k])
+        for k,v in put.items(): self.tiers[k].add(*v)
 
 # %% ../../nbs/memory/shells.ipynb #46456962
 class _Settled(_Tiers):
@@ -169,11 +172,11 @@ class _Settled(_Tiers):
         old[stay] = self.shell[np.searchsorted(self.names, names[stay])]
         moved = stay&(old!=shell)
         come = [(i := names[moved&(old==k)],_vectors(self._tier(k), i)) for k in np.unique(old[moved])]
-        gone = ~np.isin(self.names, names[stay&~moved])
-        for k in np.unique(self.shell[gone]): self._drop(k, self.names[gone&(self.shell==k)])
+        put = {}
         for ids,rows in come+[(new,x)]*(len(new)>0):
             to = shell[np.searchsorted(names, ids)]
-            for k in np.unique(to): self._put(k, rows[to==k], ids[to==k])
+            for k in np.unique(to): put.setdefault(int(k), []).append((rows[to==k],ids[to==k]))
+        self._exchange(~np.isin(self.names, names[stay&~moved]), {k:map(np.concatenate, zip(*v)) for k,v in put.items()})
         self.names,self.score,self.shell,self.moved = names,score,shell,int(moved.sum())
 
     def _enter(self, x, ids, score): # rows as an index keeps them; returns their names
@@ -277,11 +280,12 @@ class Shells(_Made):
         to = as_path(folder)
         try: to.mkdir(parents=True, exist_ok=True)
         except OSError as e: fail('folder', str(to), 'a folder, or a place for one', e.strerror)
-        files = [None if self._tier(k) is None else _write(to, k, self._tier(k)) for k in range(len(self.radii))]
-        head = {k:getattr(self, k) for k in _SAID if k!='files'}
-        arrays = {k:getattr(self, k) for k in ('radii','names','score','shell')}
-        save_tensors(to/_HEAD, arrays, dict(head, format=_FORMAT, version=_VERSION, digest='', files=files))
-        _clear(to, {f[0] for f in files if f})
+        with Lock(to): # nobody else takes away what is written here; what a save that died left behind goes
+            files = [None if self._tier(k) is None else _write(to, k, self._tier(k)) for k in range(len(self.radii))]
+            head = {k:getattr(self, k) for k in _SAID if k!='files'}
+            arrays = {k:getattr(self, k) for k in ('radii','names','score','shell')}
+            save_tensors(to/_HEAD, arrays, dict(head, format=_FORMAT, version=_VERSION, digest='', files=files))
+            _clear(to, {f[0] for f in files if f})
 
 # %% ../../nbs/memory/shells.ipynb #14e4787c
 _FORMAT,_VERSION,_HEAD = 'quarantion.shells',1,'shells.safetensors'

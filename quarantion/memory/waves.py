@@ -26,6 +26,7 @@ class _Places:
     ):
         check_range(side, 2, 5, 'side'); check_range(steps, 0, 100, 'steps'); check_range(seed, 0, name='seed')
         unit = unit_rows(x).astype(np.float64)
+        if not len(unit): fail('`x`', 'WaveMemory', 'at least one vector', 'none')
         self.middle = unit.mean(0)
         rest = unit-self.middle
         axes = np.linalg.eigh(rest.T@rest)[1].T[::-1][:128]
@@ -88,6 +89,7 @@ class WaveMemory(_Cells):
     )->np.ndarray: # r|ψ|² of each cell `[B, cells]`, float32
         "Run a wave for each question; raises `CheckError`"
         at,lot = cell_index(self.torus, self.cells(x)),max(1, 2**20//self.torus.size)
+        if not len(at): fail('`x`', 'WaveMemory', 'at least one question', 'none')
         r = np.zeros(self.torus.size, np.float32)
         r[self.at] = 1
         out = []

@@ -25,7 +25,7 @@ def digits_of(
     levels:str='nonary' # One of `BIAS`
 )->np.ndarray: # `[N, 2m or m]`, int8
     "And back"
-    u = b if levels=='int8' else np.stack([b&15,b>>4], 2).reshape(len(b), -1)
+    u = b if levels=='int8' else np.stack([b&15,b>>4], 2).reshape(len(b), 2*b.shape[1])
     return (u.astype(np.int16)-BIAS[levels]).astype(np.int8)
 
 # %% ../../../nbs/memory/parts/table.ipynb #2d4df146
