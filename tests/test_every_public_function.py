@@ -53,7 +53,6 @@ from quarantion.memory.embed import fit_lsa
 from quarantion.memory.library import Library, Parts
 from quarantion.memory.loop import Gate, Loop
 from quarantion.memory.minilm import MiniLM
-from quarantion.bench.relevance import Task
 from quarantion.memory.shells import Shells
 from quarantion.memory.waves import WaveMemory
 from quarantion.memory.words import Postings, fit_words
@@ -725,11 +724,6 @@ CALLS |= { # texts and what is nearest
     'memory.minilm.Pieces.__call__': lambda: dict(self=tiny_bert().pieces, text='a file', most=9),
     'memory.minilm.MiniLM': lambda: dict(folder='no such folder', most=9),
     'memory.minilm.MiniLM.__call__': lambda: dict(self=tiny_bert(), texts=SAID),
-    'bench.relevance.Task': lambda: dict(documents=['a'], questions=['b'], answers=np.zeros(1, int)),
-    'bench.relevance.Found': lambda: dict(mrr=1., first10=1., questions=1),
-    'bench.relevance.first_sentences': lambda: dict(corpus=few_texts()),
-    'bench.relevance.relevance': lambda: dict(lists=[[1,2]], answers=[2]),
-    'bench.relevance.ranked': lambda: dict(task=Task(SAID, ['file'], np.zeros(1, int)), seed=0, dims=2, others={}),
     'memory.shells.shell_radii': lambda: dict(shells=4, outer=9., kind='sqrt'),
     'memory.shells.shell_capacities': lambda: dict(radii=np.array([1.,2.]), n=9, exponent=1.),
     'memory.shells.assign_shells': lambda: dict(score=np.arange(3.), capacities=np.array([1,2]), ids=np.arange(3)),
@@ -1210,8 +1204,6 @@ inspect.search_explorer.Shown:seen inspect.search_explorer.Shown:ids inspect.sea
 memory.words.Rows:starts memory.words.Rows:at memory.words.Rows:values memory.words.Rows:width
 memory.words.Near:ids memory.words.Near:scores memory.words.Near:read
 memory.shells.Covered:shells memory.shells.Covered:vectors memory.shells.Covered:of memory.shells.Covered:each
-bench.relevance.Task:documents bench.relevance.Task:questions bench.relevance.Task:answers
-bench.relevance.Found:mrr bench.relevance.Found:first10 bench.relevance.Found:questions
 memory.library.Parts:words memory.library.Parts:embedder memory.library.Parts:postings memory.library.Parts:index
 memory.library.Answer:score memory.library.Answer:lines memory.library.Answer:ranks
 memory.library.Answers:lists memory.library.Answers:found memory.library.Answers:proof

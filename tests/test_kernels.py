@@ -1,6 +1,7 @@
 "Every kernel is compiled for every level, and gives the same answer as its own source run as plain Python, to the last bit."
 import itertools
 import os
+import re
 import subprocess
 import sys
 from functools import cache
@@ -17,7 +18,7 @@ ROOT = Path(kernels.__file__).parent
 NAMES = sorted(p.stem for p in ROOT.glob('[!_]*.py') if p.stem!='isa')
 LEVELS = kernels.available()
 FOLDERS = {'baseline':ROOT, 'x86-64-v3':ROOT/'_x86_64_v3', 'x86-64-v4':ROOT/'_x86_64_v4', 'x86-64-v4-vnni':ROOT/'_x86_64_v4_vnni'}
-VNNI = {n for n in NAMES if 'from .parts.dots import' in (ROOT/f'{n}.py').read_text('utf8')} # kernels that are compiled for that level
+VNNI = {n for n in NAMES if re.search(r'from .parts.(asked|dots) import', (ROOT/f'{n}.py').read_text('utf8'))} # kernels that are compiled for that level
 
 
 def levels_of(name): return [l for l in LEVELS if l!='x86-64-v4-vnni' or name in VNNI]
@@ -743,7 +744,7 @@ OUTSIDE = dict(
     largest=[dict(n=9), dict(n=-1), dict(at=[0]*9)], dots_of=[dict(at=[0,4,0]), dict(at=[-1,0,0]), dict(q=[0]*7), dict(out=[0]*2)],
     low_digits=[dict(at=[0,4,0]), dict(at=[-1,0,0]), dict(q=[0]*7), dict(out=[0]*2)],
     turn_rows=[dict(signs=[[0]*7]), dict(room=[[0]*8]), dict(out=[[0]*8])], two_digits=[dict(y=[[0]*8]*3), dict(per=[1]), dict(steps=[]), dict(sums=[[0]*16])],
-    put_in_cells=[dict(cell=[2,0]), dict(cell=[-1,0]), dict(place=[2,0]), dict(place=[0]), dict(after=[1,-1,-1]), dict(after=[1,-1,2]), dict(codes=[[0]*64]*31), dict(size=[0]), dict(rest=[[0]*64]*16)],
+    put_in_cells=[dict(cell=[2,0]), dict(cell=[-1,0]), dict(place=[2,0]), dict(place=[0]), dict(after=[1,-1,-1]), dict(after=[1,-1,2]), dict(codes=[[0]*64]*31), dict(size=[0]), dict(rest=[[0]*64]*16), dict(first=[-1,-1], size=[5,0])],
     take_from_cells=[dict(cell=[2]), dict(place=[1]), dict(slot=[-1]), dict(slot=[32]), dict(size=[0,0]), dict(first=[-1,0]), dict(first=[2,0]), dict(row=[1]*32)],
     search_cells=[dict(how=(0,4,2,2.,5.)), dict(how=(1,4,1,2.,5.)), dict(how=(1,4,5,2.,5.)), dict(how=(1,4,2,2.)), dict(size=[17,0]), dict(size=[-1,0]), dict(first=[1,0]), dict(worth=[0]), dict(ids=[0]), dict(f=[[[0]*3]*2]), dict(g=[[[0]*3]*5]), dict(z=[[0]*64]), dict(read=[[0]*3]), dict(rest=[[0]*63]*16)],
     split_events=[dict(splits=[0]*7)], unpack_events=[dict(state=[9,0]), dict(state=[-1,0]), dict(state=[0]), dict(data=[0]*9)],
@@ -794,6 +795,23 @@ def test_scan_digits_and_scan_bytes_of_any_size(level):
         option = [(1,1),(4,4),(8,7),(15,15),(128,127)][i%5]
         run_scan(load('scan', level), rng, i%4, [1,3,0,70][i//5%4], int(rng.integers(0, 70)), 1+i%3, *option, (i%7==0)-(i%7==1))
     for option in (4,4,0),(128,127,0): run_scan(load('scan', level), np.random.default_rng(0), 40, 2, 130, 2, *option)
+
+
+@pytest.mark.parametrize('level', levels_of('cells')[1:])
+def test_search_cells_of_full_blocks(level):
+    "Blocks of sixteen, cells of several blocks, and centres that end anywhere: the bits of the first level"
+    for i,(M,K,k) in enumerate([(700,16,7),(700,37,9),(3000,5,40),(60,64,3)]):
+        out = []
+        for l in LEVELS[0],level:
+            rng,f = np.random.default_rng(i),np.float32
+            *new,lies = vectors_in_cells(rng, M, K)
+            load('lay').put_in_cells(*new, *lies)
+            real,B = lambda *s: rng.normal(size=s).astype(f),5
+            out.append((np.full((B,k), 7),np.full((B,k), 7.),np.full((B,4), 7)))
+            room = np.zeros((2,2,99), f),np.zeros((2,5,99), np.int64),np.zeros((2,2,128), np.int16)
+            load('cells', l).search_cells(real(B,256), rng.normal(size=(B,21)), rng.integers(0, 256, (K,128)).astype(np.uint8), real(K), real(K,256),
+                                          *lies[:-1], new[2], real(M), real(M,21), rng.permutation(M), (2+i,80,50,f(2),f(5)), *room, *out[-1])
+        for a,b in zip(*out): np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize('level', LEVELS)

@@ -9,7 +9,7 @@ __all__ = ['search_cells']
 import cython
 from cython.parallel import prange
 from ..checks import fail
-from .parts.asked import ask_in_bytes, digits_with, less_of
+from .parts.asked import ask_in_bytes, digits_of_sixteen, digits_with, less_of, pack_asked
 from .parts.chains import check_cells
 from .parts.heap import heap_of, sink, sort_heap
 from .parts.products import exactly, product
@@ -20,7 +20,7 @@ from .parts.shapes import held1, held2, held3
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-@cython.locals(i=cython.Py_ssize_t, found=cython.longlong)
+@cython.locals(i=cython.Py_ssize_t, j=cython.Py_ssize_t, found=cython.longlong)
 def _near(
     hubs:cython.const[cython.uchar][:, ::1], worth:cython.const[cython.float][::1],
     size:cython.const[cython.longlong][::1], ints:cython.const[cython.short][:, :, ::1], t:cython.Py_ssize_t,
@@ -29,8 +29,11 @@ def _near(
 )->cython.Py_ssize_t:
     "How many cells are read; the nearest first"
     K: cython.Py_ssize_t = size.shape[0]
-    for i in range(K):
-        f[t,0,i] = worth[i]*cython.cast(cython.float, digits_with(hubs, i, ints, t, 0)-less) if size[i]>0 else -1e30
+    part: cython.int[16] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
+    for i in range(0, K, 16):
+        digits_of_sixteen(hubs, i, K-i if K-i<16 else 16, ints, t, 0, part)
+        for j in range(i, i+16 if i+16<K else K):
+            f[t,0,j] = worth[j]*cython.cast(cython.float, part[j-i]-less) if size[j]>0 else -1e30
     p = p if p<K else K
     while True:
         heap_of(g[t,0], f[t,0], K, p)
@@ -90,9 +93,25 @@ def _most(
 
 # %% ../../nbs/kernels/cells.ipynb #ea1b8ae7
 @cython.cfunc
+@cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
-@cython.locals(a=cython.float, s=cython.Py_ssize_t, end=cython.Py_ssize_t, dot=cython.int, less=cython.int)
+@cython.locals(v=cython.Py_ssize_t, less=cython.int)
+def _any(
+    part:cython.pointer[cython.int], n:cython.Py_ssize_t, base:cython.float, more:cython.longlong, delta:cython.float,
+    per:cython.const[cython.float][::1], s:cython.Py_ssize_t, how:_How, bar:cython.float
+)->cython.bint:
+    "Can any of n vectors, from slot s on, reach the bar?"
+    less = 0
+    for v in range(n): less = less+(base+_most(part[v], more, delta, per[s+v], how)<bar)
+    return less<n
+
+# %% ../../nbs/kernels/cells.ipynb #266715c0
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+@cython.locals(a=cython.float, s=cython.Py_ssize_t, v=cython.Py_ssize_t, end=cython.Py_ssize_t, dot=cython.int,
+               less=cython.int)
 def _read(
     base:cython.float, e:cython.Py_ssize_t, left:cython.longlong, delta:cython.float,
     codes:cython.const[cython.uchar][:, ::1], rest:cython.const[cython.uchar][:, ::1],
@@ -101,17 +120,21 @@ def _read(
     how:_How, kept:cython.Py_ssize_t, f:cython.float[:, :, ::1], g:cython.longlong[:, :, ::1]
 )->cython.Py_ssize_t:
     "The vectors of one cell; how many are kept now"
+    part: cython.int[16] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
     less = cython.cast(cython.int, g[t,4,0])
     while left>0:
-        end = 16*e+(left-1)%16+1
-        for s in range(16*e, end):
-            dot = digits_with(codes, s, ints, t, 0)
-            if kept==how.depth and base+_most(dot, g[t,4,1], delta, per[s], how)<f[t,0,g[t,1,0]]: continue
-            dot = dot+digits_with(rest, s, ints, t, codes.shape[1])-less
+        end = (left-1)%16+1
+        digits_of_sixteen(codes, 16*e, end, ints, t, 0, part)
+        s = 16*e
+        if kept==how.depth and not _any(part, end, base, g[t,4,1], delta, per, s, how, f[t,0,g[t,1,0]]): end = 0
+        for v in range(end):
+            s = 16*e+v
+            if kept==how.depth and base+_most(part[v], g[t,4,1], delta, per[s], how)<f[t,0,g[t,1,0]]: continue
+            dot = part[v]+digits_with(rest, s, ints, t, codes.shape[1])-less
             a = delta*per[s]
             a = base+a*cython.cast(cython.float, dot)
             if kept<how.depth or a>f[t,0,g[t,1,0]]: kept = _keep(a, base, s, dot, kept, how.depth, f, g, t)
-        left = left-(end-16*e)
+        left = left-((left-1)%16+1)
         e = after[e]
     return kept
 
@@ -212,6 +235,7 @@ def _ask(
     delta: cython.float = ask_in_bytes(z, b, ints, t)
     g[t,4,0] = less_of(ints, t, ints.shape[2])
     g[t,4,1] = less_of(ints, t, part)
+    pack_asked(ints, t)
     return delta
 
 # %% ../../nbs/kernels/cells.ipynb #9b8cdd42

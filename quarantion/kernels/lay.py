@@ -24,6 +24,7 @@ def _next_slot(
         after[L] = after[b]
         after[b] = first[c]
         first[c] = b
+    check_between('first', first[c], 0, L-1)
     size[c] = size[c]+1
     return 16*first[c]+(size[c]-1)%16
 
