@@ -1,4 +1,5 @@
 "Texts, embedders and the library: what is read and what is left out, the same numbers as the references, stores that do not belong together"
+import hashlib
 import json
 import os
 import socket
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from quarantion.checks import CheckError
+from quarantion.files import load_tensors, save_tensors
 from quarantion.memory import corpus as C
 from quarantion.memory.corpus import docstrings, paragraphs, read_corpus
 from quarantion.memory.embed import fit_lsa, fuse, load_embedder, save_embedder
