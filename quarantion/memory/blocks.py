@@ -8,7 +8,7 @@ __all__ = ['Matches', 'Store', 'open_store']
 # %% ../../nbs/memory/blocks.ipynb #091e5e3c
 import hashlib, os, sqlite3, threading
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import reduce
 from operator import xor
 from pathlib import Path
@@ -25,7 +25,7 @@ _MADE = (
     'x BLOB NOT NULL, mark INTEGER NOT NULL)',
     'CREATE TABLE about(dims INTEGER NOT NULL, identity TEXT NOT NULL, marks INTEGER NOT NULL, kept TEXT NOT NULL)')
 _KIND,_VERSION = 0x716e6974,1 # what the first page says: a store, and of which version
-_SET = 'trusted_schema=OFF','locking_mode=EXCLUSIVE','synchronous=EXTRA','cell_size_check=ON'
+_SET = ('trusted_schema=OFF','locking_mode=EXCLUSIVE','synchronous=EXTRA','cell_size_check=ON')
 _WANT = dict(locked='no other process, nor this one, at work on it', closed='an open one', encode='text of UTF-8')
 
 @contextmanager
@@ -48,19 +48,16 @@ def _new(path, dims, identity):
     part = path.with_name(f'.{path.name[:50]}.{os.urandom(8).hex()}.tmp')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _in_one_line(path, 'a folder with room for it'):
-            con = _connect(part, 'rwc')
-            try:
-                for s in ('BEGIN',*_MADE): con.execute(s)
-                con.execute('INSERT INTO about VALUES(?,?,0,?)', (dims,identity,''))
-                for s in (f'PRAGMA application_id={_KIND}',f'PRAGMA user_version={_VERSION}','COMMIT'): con.execute(s)
-            finally: con.close()
+        with _in_one_line(path, 'a folder with room for it'), closing(_connect(part, 'rwc')) as con:
+            for s in ('BEGIN',*_MADE): con.execute(s)
+            con.execute('INSERT INTO about VALUES(?,?,0,?)', (dims,identity,''))
+            for s in (f'PRAGMA application_id={_KIND}',f'PRAGMA user_version={_VERSION}','COMMIT'): con.execute(s)
         os.link(part, path) # which another process may have made by now
     except FileExistsError: pass
     except OSError as e: fail('store', str(path), 'a folder that can be written to', e.strerror)
     finally:
-        for f in (part,Path(f'{part}-journal')):
-            with suppress(OSError): f.unlink()
+        with suppress(OSError): part.unlink()
+        with suppress(OSError): Path(f'{part}-journal').unlink()
 
 # %% ../../nbs/memory/blocks.ipynb #effe9062
 def _mark(i, name, payload, x):
