@@ -123,7 +123,7 @@ def _counted(memory, q): # the nearest cells by steps of the torus, then nits
     cells = np.array(np.unravel_index(memory.at, memory.torus.shape)).T
     codes = memory.codes.astype(np.float64)
     out = []
-    for c,n in zip(memory.parts.cells(q), memory.nits(q).astype(np.float64)):
+    for c,n in zip(memory.cells(q), memory.nits(q).astype(np.float64)):
         far = np.minimum((cells-c)%side, (c-cells)%side).sum(1)
         there = np.flatnonzero(far==far.min())
         out.append(there[(codes[there]@n/np.linalg.norm(codes[there], axis=1)).argmax()])
