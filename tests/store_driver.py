@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import sys
+import traceback
 import time
 
 import numpy as np
@@ -46,7 +47,7 @@ def work(path, seed, say):
             else: store.remove(names)
             say('"done"')
             mine = sorted({*mine, *names} if how=='add' else {*mine}-{*names})
-            if n%7==0: store.search(vector(n), 1)
+            if n%7==0 and mine: store.search(vector(n), 1)
             if n%11==0: store.keep()
             if n%17==0: store.pack()
 
@@ -62,6 +63,7 @@ def killed(path, seed, delay):
     pid = os.fork()
     if pid==0:
         try: work(path, seed, lambda line: os.write(w, f'{line}\n'.encode()))
+        except BaseException: traceback.print_exc()
         finally: os._exit(1) # it never ends of itself
     os.close(w)
     with open(r, 'rb') as f:
