@@ -68,7 +68,7 @@ def _asked(scores, **others): # as arrays of one length; raises `CheckError`
 
 @typed
 def fit_gate(
-    scores, # Of what is nearest to each question `[N]`, as `Gate.score` has them
+    scores, # Of what is nearest to each question `[N]`, as a gate scores them
     right, # Is it the answer? `[N]`, bool
     precision:float=.9, # Share of right answers among those that pass, in (0, 1]
     lead:float=0. # That of these scores
