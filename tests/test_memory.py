@@ -340,7 +340,7 @@ def test_an_index_that_was_emptied_is_saved_and_goes_on(tmp_path, levels, metric
         back = load_index(*own, mapped=False)
         assert len(back)==0 and back.add(x).tolist()==[*range(20, 40)]
         assert np.array_equal(back.search(x, 20).scores, Index(x, metric=metric).search(x, 20).scores)
-    with pytest.raises(CheckError, match='`k`: expected 1 to 0'): load_index(*own).search(x, 1)
+    with pytest.raises(CheckError, match='one that holds vectors, found none'): load_index(*own).search(x, 1)
 
 
 def test_what_is_opposite_is_proved_too():
@@ -433,5 +433,13 @@ def test_how_rows_move():
     assert [a.tolist() for a in moves(6, np.array([0,4]))]==[[0],[5]] and [a.tolist() for a in moves(3, np.arange(3))]==[[],[]]
     ix = Index(some('noise', 40, 9, 0))
     ix.remove(range(40))
-    with pytest.raises(CheckError, match='`k`: expected 1 to 0'): ix.search(np.ones(9), 1)
+    with pytest.raises(CheckError, match='one that holds vectors, found none'): ix.search(np.ones(9), 1)
     assert ix.add(np.eye(9)).tolist()==[*range(40, 49)] and ix.search(np.eye(9), 1).ids[:,0].tolist()==[*range(40, 49)]
+
+
+def test_an_index_without_vectors_says_so():
+    ix = Index(np.eye(4, dtype=np.float32))
+    ix.remove([0,1,2,3])
+    with pytest.raises(CheckError, match='one that holds vectors, found none'): ix.search(np.ones(4))
+    ix.add(np.eye(4, dtype=np.float32)[:1])
+    assert ix.search(np.ones(4), 1).ids.tolist()==[[4]]

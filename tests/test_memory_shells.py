@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from quarantion.bench.shells import bench_shells, fill_shells, tier_recall, wrong_order
 from quarantion.checks import CheckError
@@ -66,6 +66,7 @@ def test_one_sort_is_the_optimum_of_all_ways(s, seed):
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from(['high','low']), st.integers(2, 5), st.booleans())
+@example(4138, 'low', 2, False) # nothing is added after something moved
 def test_a_life_ends_where_one_building_would(seed, inside, S, doubled):
     "Vectors come and go, some of them equal, some worth the same: shells, hits and scores are those of shells built at once"
     rng = np.random.default_rng(seed)

@@ -11,6 +11,7 @@ import numpy as np
 from cython.parallel import prange
 from ..checks import fail
 from .parts.dots import form_question, new_forms, pieces, thirty_two
+from .parts.heap import heap_of
 from .parts.shapes import Held, check_apart, check_between, check_length, held1, held2, held3
 
 # %% ../../nbs/kernels/scan.ipynb #202c77ea
@@ -148,26 +149,7 @@ def scan_bounds(
     for g in prange(N//32, nogil=True, schedule='static', num_threads=num_threads):
         _bounds(dots, heads, qh, per, law, g, est, bound, room)
 
-# %% ../../nbs/kernels/scan.ipynb #4db8ee6a
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _sink(
-    at:cython.longlong[::1], est:cython.const[cython.float][::1], i:cython.Py_ssize_t, n:cython.Py_ssize_t
-)->cython.void:
-    "Put number `i` of a heap, whose smallest stands first, where it belongs"
-    j: cython.Py_ssize_t
-    x: cython.longlong = at[i]
-    while 2*i+1<n:
-        j = 2*i+1
-        if j+1<n and est[at[j+1]]<est[at[j]]: j = j+1
-        if not est[at[j]]<est[x]: break
-        at[i] = at[j]
-        i = j
-    at[i] = x
-
 # %% ../../nbs/kernels/scan.ipynb #80b992e0
-@cython.locals(i=cython.Py_ssize_t, j=cython.Py_ssize_t, stop=cython.Py_ssize_t, more=cython.int, bar=cython.float)
 def largest(
     est:cython.const[cython.float][::1], # Numbers `[N]`, none of them NaN
     n:cython.Py_ssize_t, # Of them, from the first one on
@@ -177,20 +159,7 @@ def largest(
     check_between('n', n, 0, est.shape[0]); check_length('at', at.shape[0], at.shape[0] if at.shape[0]<n else n, n)
     lies: Held[2] = [held1(est), held1(at)]
     check_apart(('est','at'), lies, 1, 2, 0)
-    k: cython.Py_ssize_t = at.shape[0]
-    for i in range(k): at[i] = i
-    for i in range(k//2-1, -1, -1): _sink(at, est, i, k)
-    i = k
-    while k and i<n:
-        bar = est[at[0]]
-        stop = i+32 if i+32<n else n
-        more = 0
-        for j in range(i, stop): more = more + (est[j]>bar)
-        for j in range(i, stop if more else i):
-            if est[j]>est[at[0]]:
-                at[0] = j
-                _sink(at, est, 0, k)
-        i = stop
+    heap_of(at, est, n, at.shape[0])
 
 # %% ../../nbs/kernels/scan.ipynb #7a58aa7b
 @cython.locals(i=cython.Py_ssize_t, j=cython.Py_ssize_t, v=cython.Py_ssize_t, r=cython.Py_ssize_t)

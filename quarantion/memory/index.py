@@ -181,6 +181,7 @@ class _Found(_Changed):
     )->Hits:
         "The `k` nearest vectors, as the plan finds them; raises `CheckError`"
         q = _asked(q, self.metric, self.dims)
+        if not len(self): fail('index', 'Index', 'one that holds vectors', 'none: all were removed')
         if not 1<=k<=len(self): fail('`k`', 'Index', f'1 to {len(self)}, which it holds', k)
         check_range(threads, 1, 1024, 'threads')
         ids = self.names.all

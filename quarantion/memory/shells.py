@@ -267,7 +267,7 @@ class Shells(_Made):
         "More vectors; those that have to, change their shell; raises `CheckError`"
         x = kept_rows(x, self.metric, 'x')
         if x.shape[1]!=self.width: fail('`x`', 'Shells', f'vectors of {self.width} numbers', x.shape[1])
-        if not len(x): return np.zeros(0, np.int64)
+        if not len(x): self.moved = 0; return np.zeros(0, np.int64)
         if score is None:
             self._by_density(len(x))
             score = local_density(self, x, _NEAR)
