@@ -20,6 +20,7 @@ from ..quant.proof import Gates
 from ..spikes.encoders import ENCODERS
 from ..runtime.layer import RESETS
 from .losses import TERMS, loss_of
+from .phases import PHASES, check_run
 from .recipes import OPTIMIZERS, RECIPES, recipe_of
 from .rundir import read_toml
 
@@ -192,6 +193,7 @@ def check_together(
     check_view(c)
     gates_of(c.gates)
     check_loss(c)
+    check_run(c)
     check_learning(c)
     if c.policy.endswith('.toml'): read_policy(c.policy)
     if c.budget and c.policy!='mixed': fail('`budget`', expected='0, unless the policy is mixed', found=c.budget)
@@ -259,6 +261,7 @@ class Config(LearningSettings):
     budget:float=setting(0., 'With policy mixed: bytes of the weights as a share of float32, 0 for any', '[0, 1]')
     calibrate:str=setting('none', 'What precedes quantized training, or replaces it, without labels', of=CALIBRATIONS)
     qat_epochs:int=setting(None, 'Epochs of the quantized network', '[0, 1e6]')
+    phases:str=setting('default', 'What follows what', of=PHASES|{'FILE.toml':''}, later=True)
     distill:float=setting(0., 'Share of the float teacher in the loss of the quantized network', '[0, 1]')
     prune:float=setting(0., 'Part of the weights that stays zero in the quantized network', '[0, 1)')
     l1:float=setting(0., 'Price of the mean |weight code| of a layer, for small files', '[0, 1e6]')
