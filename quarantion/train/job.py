@@ -35,8 +35,9 @@ from ..spikes.parameters import learnable, settle
 from ..spikes.network import Network
 from ..spikes.neuron import LIF
 from ..spikes.synaptic import neurons_with
-from .config import RUN_VERSION, Config, config_of, gates_of, policy_named, sensor_of, stored_of
+from .config import RUN_VERSION, Config, config_of, policy_named, sensor_of, stored_of
 from .distillation import taught
+from .gates import gates_of
 from .losses import code_l1, codes_of, loss_of, rate_ceiling
 from .rundir import dump_toml, read_toml
 from .fit import answered, batches, evaluate, load_optimizer, optimizer_tensors, seed_of, train_epoch

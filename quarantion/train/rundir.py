@@ -165,12 +165,13 @@ def dump_toml(
 
 # %% ../../nbs/train/rundir.ipynb #32898930
 def read_toml(
-    path # File to read
+    path, # File to read
+    tables=() # Names that may be tables
 )->dict: # Name -> str, int, float, bool or a list of str
     "Flat settings from a TOML file; raises `CheckError` for anything else in it"
     d = read_record(path, toml=True)
     for k,v in d.items():
-        if not isinstance(v, (str,int,float)) and not _is_words(v):
+        if k not in tables and not isinstance(v, (str,int,float)) and not _is_words(v):
             fail(f'`{k}`', str(path), 'a string, a number, true or false, or a list of strings', type(v).__name__)
     return d
 
