@@ -54,6 +54,20 @@ def _seal(path):
     try: return Seal(path.stat().st_size, sha256(path))
     except OSError as e: fail('file', str(path), 'a file that can be read', e.strerror)
 
+# %% ../../nbs/train/rundir.ipynb #c4d5f7c3
+def overrides(
+    run # A run directory
+)->list: # Of each: `reason`, the `gates` by name, and what was `said` of them; as the audit has them
+    "Why a run went on although gates failed"
+    path = as_path(run)/'audit.jsonl'
+    lines = read_jsonl(path) if is_there(path) else []
+    out = [l.get('facts') for l in lines if l.get('event')=='overridden']
+    words = lambda v: isinstance(v, list) and all(isinstance(w, str) for w in v)
+    for o in out:
+        ok = isinstance(o, dict) and isinstance(o.get('reason'), str) and words(o.get('gates')) and words(o.get('said'))
+        if not ok: fail('override', str(path), 'a reason, gates, and what was said of them', repr(o)[:80])
+    return out
+
 # %% ../../nbs/train/rundir.ipynb #746adb08
 def write_manifest(
     run # The run directory; it must hold `audit.jsonl`
@@ -64,6 +78,7 @@ def write_manifest(
     for k in sorted(odd): fail('contents', str(run), 'plain files, in folders', f'{k}{_words(run/k)}')
     d = dict(format='quarantion run', version=MANIFEST_VERSION, audit=check_audit(run/'audit.jsonl'),
              files={k:_seal(p)._asdict() for k,p in files.items()})
+    if (said := overrides(run)): d['overridden'] = said
     d['digest'] = hash_json(d)
     write_atomic(run/'manifest.json', json.dumps(d, indent=1, sort_keys=True).encode()+b'\n')
     return d
