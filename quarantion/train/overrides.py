@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/train/overrides.ipynb #beffdec9
+# %% ../../nbs/train/overrides.ipynb #d4e30c32
 from ..checks import CheckError, fail
 from ..files import as_path, audit, is_there, read_jsonl, read_record, sha256
-from .gates import run_gates
+from .gates import asked_in_the_end, run_gates
 from .rundir import overrides
 
-# %% ../../nbs/train/overrides.ipynb #ec88fb9e
+# %% ../../nbs/train/overrides.ipynb #4b43006d
 class GateFailed(CheckError):
     "Gates of a run that failed while it trained: a line each, and where the run stands now"
     def __str__(self): return '; '.join(self.args)
@@ -26,10 +26,11 @@ def standing(
     "What stopped a run"
     last = [(e,facts) for e,facts in _events(run) if e!='resumed'][-1:]
     facts = last[0][1] if last and last[0][0] in ('stopped','rolled back') else {}
-    if facts and not {'gates','said'}<=facts.keys(): fail('event', str(run), '`gates`, and what was `said`', repr(facts)[:80])
+    ok = not facts or {'gates','said'}<=facts.keys()
+    if not ok: fail('event', str(run), '`gates`, and what was `said` of them', repr(facts)[:80])
     return facts
 
-# %% ../../nbs/train/overrides.ipynb #64910e99
+# %% ../../nbs/train/overrides.ipynb #48bacaf3
 def check_reason(
     reason # Why a run goes on although a gate failed
 )->str: # The reason
@@ -67,7 +68,7 @@ def words_left(
     name = lambda w: next((str(g) for g in run_gates((w,))), w.partition('=')[0].strip())
     return tuple(w for w in words if name(w) not in gone)
 
-# %% ../../nbs/train/overrides.ipynb #2ba9c366
+# %% ../../nbs/train/overrides.ipynb #f5643c9d
 _PROOF = 'mismatches','parameters','never_fires','always_fires' # What a proof always asks
 
 def failed_in_the_end(
@@ -91,7 +92,32 @@ def reopen(
     if not failed_in_the_end(run): fail('`--override`', str(run), 'a run with a gate that failed', 'none')
     (as_path(run)/'manifest.json').unlink()
 
-# %% ../../nbs/train/overrides.ipynb #44d34206
+# %% ../../nbs/train/overrides.ipynb #157e2dfb
+def _in_the_end(run, words, result):
+    path = as_path(run)/'metrics.jsonl'
+    return asked_in_the_end(run_gates(words_left(words, run)), result, read_jsonl(path) if is_there(path) else [])
+
+def judged(
+    run, # A run directory
+    words, # Of `gates`, as it was given them
+    result:dict # What came out
+)->dict: # The same, with what gates said and what was overridden, where there is such
+    "Ask the gates of the result, and tell the audit"
+    verdicts,over = _in_the_end(run, words, result),overrides(run)
+    if over: result = result|dict(overridden=over)
+    if not verdicts: return result
+    gates,bad = [v.as_json() for v in verdicts],[str(v) for v in verdicts if not v.passed]
+    audit(as_path(run)/'audit.jsonl', 'asked', gates=gates)
+    return result|dict(gates=[*result.get('gates', ()), *gates], problems=[*result.get('problems', ()), *bad])
+
+def missed(
+    run, # A finished run directory
+    words # Of `gates`, as it was given them
+)->list: # In sentences
+    "The gates, but for those of the proof, that a result did not pass"
+    return [str(v) for v in _in_the_end(run, words, read_record(as_path(run)/'result.json')) if not v.passed]
+
+# %% ../../nbs/train/overrides.ipynb #fcb3932e
 def kept(
     run, # A run directory
     count:int, # Lines of the audit that the last checkpoint knows of

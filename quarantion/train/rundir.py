@@ -55,18 +55,25 @@ def _seal(path):
     except OSError as e: fail('file', str(path), 'a file that can be read', e.strerror)
 
 # %% ../../nbs/train/rundir.ipynb #c4d5f7c3
+def check_overrides(
+    found, # What a file says
+    where # What the error calls it
+)->list: # The same
+    "Raise `CheckError` unless each override has a `reason`, the `gates` by name, and what was `said` of them"
+    if not isinstance(found, list): fail('`overridden`', where, 'a list', repr(found)[:80])
+    words = lambda v: isinstance(v, list) and all(isinstance(w, str) for w in v)
+    for o in found:
+        ok = isinstance(o, dict) and isinstance(o.get('reason'), str) and words(o.get('gates')) and words(o.get('said'))
+        if not ok: fail('override', where, 'a reason, gates, and what was said of them', repr(o)[:80])
+    return found
+
 def overrides(
     run # A run directory
 )->list: # Of each: `reason`, the `gates` by name, and what was `said` of them; as the audit has them
     "Why a run went on although gates failed"
     path = as_path(run)/'audit.jsonl'
     lines = read_jsonl(path) if is_there(path) else []
-    out = [l.get('facts') for l in lines if l.get('event')=='overridden']
-    words = lambda v: isinstance(v, list) and all(isinstance(w, str) for w in v)
-    for o in out:
-        ok = isinstance(o, dict) and isinstance(o.get('reason'), str) and words(o.get('gates')) and words(o.get('said'))
-        if not ok: fail('override', str(path), 'a reason, gates, and what was said of them', repr(o)[:80])
-    return out
+    return check_overrides([l.get('facts') for l in lines if l.get('event')=='overridden'], str(path))
 
 # %% ../../nbs/train/rundir.ipynb #746adb08
 def write_manifest(
@@ -205,6 +212,7 @@ def _check_numbers(d, keys, where):
 
 def _check_result(d, where):
     _check_numbers(d, _NUMBERS, where)
+    check_overrides(d.get('overridden', []), where)
     layers = d.get('layers', [])
     if not isinstance(layers, list) or not all(isinstance(l, dict) for l in layers):
         fail('`layers`', where, 'a list of objects', repr(layers)[:40])
