@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/train/overrides.ipynb #d4e30c32
+# %% ../../nbs/train/overrides.ipynb #532e9780
 from ..checks import CheckError, fail
 from ..files import as_path, audit, is_there, read_jsonl, read_record, sha256
 from .gates import asked_in_the_end, run_gates
 from .rundir import overrides
 
-# %% ../../nbs/train/overrides.ipynb #4b43006d
+# %% ../../nbs/train/overrides.ipynb #c93cdd4f
 class GateFailed(CheckError):
     "Gates of a run that failed while it trained: a line each, and where the run stands now"
     def __str__(self): return '; '.join(self.args)
@@ -22,15 +22,15 @@ def _events(run):
 
 def standing(
     run # A run directory
-)->dict: # Facts: `gates` by name, what is `said` of each, and of where the run stands; empty where it was not stopped
+)->dict: # Facts: `gates` by name, what is `said` of each, and where it `stands`; empty where it was not stopped
     "What stopped a run"
     last = [(e,facts) for e,facts in _events(run) if e!='resumed'][-1:]
     facts = last[0][1] if last and last[0][0] in ('stopped','rolled back') else {}
-    ok = not facts or {'gates','said'}<=facts.keys()
-    if not ok: fail('event', str(run), '`gates`, and what was `said` of them', repr(facts)[:80])
+    ok = not facts or {'gates','said','stands'}<=facts.keys()
+    if not ok: fail('event', str(run), '`gates`, what was `said`, and where it `stands`', repr(facts)[:80])
     return facts
 
-# %% ../../nbs/train/overrides.ipynb #48bacaf3
+# %% ../../nbs/train/overrides.ipynb #3d8ee441
 def check_reason(
     reason # Why a run goes on although a gate failed
 )->str: # The reason
@@ -46,7 +46,7 @@ def go_on(
     "Say in the audit why a run goes on; raises `GateFailed` where a gate stopped it and there is no reason"
     facts = standing(run)
     if not reason:
-        if facts: raise GateFailed(*facts['said'])
+        if facts: raise GateFailed(*facts['said'], facts['stands'])
         return
     facts = facts or failed_in_the_end(run)
     if not facts: fail('`--override`', str(run), 'a run with a gate that failed', 'none')
@@ -68,7 +68,7 @@ def words_left(
     name = lambda w: next((str(g) for g in run_gates((w,))), w.partition('=')[0].strip())
     return tuple(w for w in words if name(w) not in gone)
 
-# %% ../../nbs/train/overrides.ipynb #f5643c9d
+# %% ../../nbs/train/overrides.ipynb #41d4f5fd
 _PROOF = 'mismatches','parameters','never_fires','always_fires' # What a proof always asks
 
 def failed_in_the_end(
@@ -92,7 +92,7 @@ def reopen(
     if not failed_in_the_end(run): fail('`--override`', str(run), 'a run with a gate that failed', 'none')
     (as_path(run)/'manifest.json').unlink()
 
-# %% ../../nbs/train/overrides.ipynb #157e2dfb
+# %% ../../nbs/train/overrides.ipynb #3b0cee03
 def _in_the_end(run, words, result):
     path = as_path(run)/'metrics.jsonl'
     return asked_in_the_end(run_gates(words_left(words, run)), result, read_jsonl(path) if is_there(path) else [])
@@ -117,7 +117,7 @@ def missed(
     "The gates, but for those of the proof, that a result did not pass"
     return [str(v) for v in _in_the_end(run, words, read_record(as_path(run)/'result.json')) if not v.passed]
 
-# %% ../../nbs/train/overrides.ipynb #fcb3932e
+# %% ../../nbs/train/overrides.ipynb #3b84b423
 def kept(
     run, # A run directory
     count:int, # Lines of the audit that the last checkpoint knows of
