@@ -269,7 +269,8 @@ def _open_with(r): # What opens the run in Jupyter, from the folder in which it 
     return f'<p>Look into this run in Jupyter: <code>quarantion look {_e(shlex.quote(r["run"]))}</code></p>'
 
 def _overridden(r): # Gates that failed, and why the run went on: the first that is read
-    return [f'<p class=bad><b>Overridden</b>: {_e("; ".join(o["said"]))}. {_e(o["reason"])}</p>' for o in r['overridden']]
+    line = lambda o: f'<p class=bad><b>Overridden</b>: {_e("; ".join(o["said"]))}. {_e(o["reason"])}</p>'
+    return [line(o) for o in r['overridden']]
 
 def _under_title(r, config): # What was trained, and what was chosen for it
     from quarantion.train.config import chosen

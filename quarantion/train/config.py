@@ -20,6 +20,7 @@ from ..spikes.encoders import ENCODERS
 from ..runtime.layer import RESETS
 from .gates import check_gates, gate_words, gates_of, run_gates
 from .losses import TERMS, loss_of
+from .phases import PHASES, check_run, planned
 from .recipes import OPTIMIZERS, RECIPES, recipe_of
 from .rundir import read_toml
 
@@ -156,7 +157,7 @@ def phases_asked(
     c # A `Config`
 )->dict: # Name of each phase that has epochs -> is its network quantized?
     "When gates can be asked"
-    return dict(float=False)|(dict(qat=True) if c.policy!='float' and c.qat_epochs else {})
+    return {s.phase.name:s.phase.kind=='qat' for s in planned(c, 10**6) if s.epochs}
 
 def check_asked(
     c # A `Config`, each of whose settings is right by itself
@@ -198,8 +199,9 @@ def check_together(
     "Do the settings go with each other? Raises `CheckError`"
     if c.version!=RUN_VERSION: fail('`version`', expected=f'a run directory of version {RUN_VERSION}', found=c.version)
     check_view(c)
-    check_asked(c)
     check_loss(c)
+    check_run(c)
+    check_asked(c)
     check_learning(c)
     if c.policy.endswith('.toml'): read_policy(c.policy)
     if c.budget and c.policy!='mixed': fail('`budget`', expected='0, unless the policy is mixed', found=c.budget)
@@ -267,6 +269,7 @@ class Config(LearningSettings):
     budget:float=setting(0., 'With policy mixed: bytes of the weights as a share of float32, 0 for any', '[0, 1]')
     calibrate:str=setting('none', 'What precedes quantized training, or replaces it, without labels', of=CALIBRATIONS)
     qat_epochs:int=setting(None, 'Epochs of the quantized network', '[0, 1e6]')
+    phases:str=setting('default', 'What follows what', of=PHASES|{'FILE.toml':''}, later=True)
     distill:float=setting(0., 'Share of the float teacher in the loss of the quantized network', '[0, 1]')
     prune:float=setting(0., 'Part of the weights that stays zero in the quantized network', '[0, 1)')
     l1:float=setting(0., 'Price of the mean |weight code| of a layer, for small files', '[0, 1e6]')
