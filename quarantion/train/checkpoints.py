@@ -19,6 +19,7 @@ from ..quant.network import QuantNetwork
 from ..runtime.layer import is_whole
 from ..spikes.network import Network
 from .config import RUN_VERSION, Config
+from .overrides import go_on, kept
 from .phases import planned
 from .setup import build, quantized
 from .updates import slow_copy
@@ -79,7 +80,8 @@ def _lines(path): return len(read_jsonl(path)) if path.exists() else 0
 
 def save_checkpoint(
     run, # A run directory
-    at:Checkpoint # Where it stands
+    at:Checkpoint, # Where it stands
+    name:str='last' # Of the file
 ):
     "Save a checkpoint, in the place of the last one"
     tensors = state_of('float', at.net)|state_of('quant', at.q)|{f'opt.{k}':v for k,v in at.opt.items()}
@@ -87,7 +89,7 @@ def save_checkpoint(
     logs = {k:_lines(run/f'{k}.jsonl') for k in ('metrics','audit')}
     head = dict(**at.said(), epoch=at.epoch, float_accuracy=at.float_accuracy, **logs)
     if at.health: head['health'] = at.health
-    save_tensors(run/'checkpoints'/'last.safetensors', tensors, dict(format=CHECKPOINT, version=RUN_VERSION, **head))
+    save_tensors(run/'checkpoints'/f'{name}.safetensors', tensors, dict(format=CHECKPOINT, version=RUN_VERSION, **head))
 
 # %% ../../nbs/train/checkpoints.ipynb #c817e6f8
 def check_head(
@@ -154,15 +156,20 @@ def restore(
     run, # A run directory
     cfg:Config, # Its settings
     split:Split, # Its data
-    stages:list # Its phases, as `planned` gives them
+    stages:list, # Its phases, as `planned` gives them
+    override:str='' # Why it goes on although a gate failed
 )->Checkpoint:
-    "The last checkpoint, or the beginning; logs are cut back to it"
+    "The last checkpoint, or the beginning; logs are cut back to it; raises `GateFailed` where a gate stopped the run"
     path,phases = run/'checkpoints'/'last.safetensors',{s.phase.name:s.phase for s in stages}
-    if not path.exists(): return _begun(run, cfg, split, stages[0].phase.name)
+    if not path.exists():
+        at = _begun(run, cfg, split, stages[0].phase.name)
+        return go_on(run, override) or at
     tensors,head = load_tensors(path, CHECKPOINT, RUN_VERSION)
     check_head(head, str(path), {n:p.kind for n,p in phases.items()})
     check_same(run, split)
-    for log in 'metrics','audit': cut_jsonl(run/f'{log}.jsonl', head[log])
+    cut_jsonl(run/'metrics.jsonl', head['metrics'])
+    cut_jsonl(run/'audit.jsonl', kept(run, head['audit'], path))
+    go_on(run, override)
     net,phase = build(cfg, split),phases[head['phase']]
     load_state(net, tensors, 'float', str(path))
     q = quantized(run, net, cfg, split, phase.policy) if phase.kind=='qat' else None

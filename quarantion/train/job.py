@@ -26,14 +26,17 @@ from ..runtime.network import load
 from ..spikes.network import Network
 from ..spikes.parameters import settle
 from .checkpoints import CHECKPOINT, Checkpoint, check_same, lines_of, load_state, mean_of, restore
-from .checkpoints import save_checkpoint, state_of
-from .config import RUN_VERSION, Config, gates_of, stored_of
+from .checkpoints import state_of
+from .config import RUN_VERSION, Config, stored_of
 from .distillation import taught
 from .fit import answered, batches, evaluate, load_optimizer, optimizer_tensors, seed_of, train_epoch
+from .gates import asked, gates_of, run_gates
 from .losses import code_l1, codes_of, loss_of, rate_ceiling
 from .outcome import float_outcome, integer_outcome, sample_outcome, wrong_outcome
+from .overrides import judged, words_left
 from .phases import Stage, ended, planned, represented
 from .recipes import optimizer_of, recipe_of, warmed
+from .rollback import save_gated
 from .setup import build, choose_policy, few, fitted, load_data, quantized, rehearse, settings, start
 from .setup import test_batches
 from .updates import Update, slowly, take
@@ -90,11 +93,12 @@ def _next(look, at, lr, recipe, progress):
     if at.opt is not state: load_optimizer(look.opt, at.opt)
     return line|dict(time_s=round(time.perf_counter()-t0, 3)),at
 
-def _write(run, line, at):
-    "What is left of an epoch"
+def _write(run, cfg, line, at, end):
+    "What is left of an epoch, which may be the last of its phase; raises `GateFailed`"
     append_jsonl(run/'metrics.jsonl', line)
     audit(run/'audit.jsonl', 'epoch', phase=line['phase'], epoch=line['epoch'], loss=line['loss'])
-    save_checkpoint(run, at)
+    gates = run_gates(words_left(cfg.gates, run)) if cfg.gates else ()
+    save_gated(run, at, asked(gates, line, end), cfg.on_gate)
 
 def _phase(run, cfg, split, stage, at, progress):
     "Train one of the networks to the end of a phase, from where the run stands"
@@ -107,8 +111,9 @@ def _phase(run, cfg, split, stage, at, progress):
         for g,share in zip(opt.param_groups, shares): g['lr'] = lr*share
         line,at = _next(Look(run, cfg, split, stage, opt), at, lr, recipe, progress)
         lines.append(line)
-        if at.q is None and ended(stage, at.epoch, lines): at = at._replace(float_accuracy=line['test_accuracy'])
-        _write(run, line, at)
+        end = ended(stage, at.epoch, lines)
+        if at.q is None and end: at = at._replace(float_accuracy=line['test_accuracy'])
+        _write(run, cfg, line, at, end)
     take(at.mean, at.model) # from here on it is the network
     return at._replace(mean={})
 
@@ -145,12 +150,13 @@ def refused(
 def train(
     run:Path, # A run directory, new or interrupted; hold its `Lock`
     split:Split, # Its data
-    progress=lambda phase, epoch, epochs, done, total, stats: None # Called after each batch
+    progress=lambda phase, epoch, epochs, done, total, stats: None, # Called after each batch
+    override:str='' # Why the run goes on although a gate failed
 )->tuple: # The float network, the quantized one (`None` for policy `float`), and the float accuracy on the test samples
-    "Train, or go on training, both networks of a run"
+    "Train, or go on training, both networks of a run; raises `GateFailed` where a gate stops it"
     cfg = settings(run)
     stages = planned(cfg, math.ceil(len(split.x_train)/cfg.batch))
-    at,names = restore(run, cfg, split, stages),[s.phase.name for s in stages]
+    at,names = restore(run, cfg, split, stages, override),[s.phase.name for s in stages]
     here = names.index(at.phase)
     if cfg.check_data and (here,at.epoch)==(0,0): _accept(run, split)
     for s in stages[here:]:
@@ -183,7 +189,7 @@ def prove(
     cfg = settings(run)
     net,q = restored(run, split)
     program = load(Path(run)/'integer.safetensors')
-    return verify(q, program, test_batches(cfg, split), settle(net.eval()), gates_of(cfg.gates))
+    return verify(q, program, test_batches(cfg, split), settle(net.eval()), gates_of(words_left(cfg.gates, run)))
 
 # %% ../../nbs/train/job.ipynb #04461ed9
 def _save_networks(run, cfg, net, q, float_accuracy):
@@ -198,7 +204,7 @@ def _prove_program(run, cfg, split, net, q):
     lower(q).save(path)
     audit(run/'audit.jsonl', 'lowered', bytes=path.stat().st_size)
     program,twin = load(path),settle(copy.deepcopy(net)).eval()
-    proof = verify(q, program, test_batches(cfg, split), twin, gates_of(cfg.gates))
+    proof = verify(q, program, test_batches(cfg, split), twin, gates_of(words_left(cfg.gates, run)))
     audit(run/'audit.jsonl', 'proved', spikes=proof.spikes, mismatches=proof.mismatches, problems=proof.problems)
     return program,proof
 
@@ -228,6 +234,6 @@ def finish(
     wrong = wrong_outcome(net if q is None else q, test_batches(cfg, split), images)
     save_tensors(run/'sample.safetensors', dict(confusion=confusion, image=images[0].numpy(), **sample, **wrong), head)
     took = sum(m['time_s'] for m in read_jsonl(run/'metrics.jsonl'))+time.perf_counter()-t0
-    result |= more|dict(seconds=round(took, 2))
+    result = judged(run, cfg.gates, result|more|dict(seconds=round(took, 2)))
     write_atomic(run/'result.json', (json.dumps(result, indent=1)+'\n').encode())
     return result
