@@ -124,6 +124,7 @@ def mean_of(
     own = slow_copy(at.model) if cfg.ema else {}
     return {k:at.mean.get(k, v).to(v.device) for k,v in own.items()}
 
+# %% ../../nbs/train/checkpoints.ipynb #28419353
 def check_same(
     run, # A run directory
     split:Split # Data
@@ -152,6 +153,7 @@ def _begun(run, cfg, split, first):
           torch=torch.__version__, python=platform.python_version(), threads=torch.get_num_threads())
     return Checkpoint(build(cfg, split), None, {}, first, 0, None)
 
+# %% ../../nbs/train/checkpoints.ipynb #73d4412e
 def restore(
     run, # A run directory
     cfg:Config, # Its settings

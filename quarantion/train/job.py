@@ -100,6 +100,7 @@ def _write(run, cfg, line, at, end):
     gates = run_gates(words_left(cfg.gates, run)) if cfg.gates else ()
     save_gated(run, at, asked(gates, line, end), cfg.on_gate)
 
+# %% ../../nbs/train/job.ipynb #b29ba639
 def _phase(run, cfg, split, stage, at, progress):
     "Train one of the networks to the end of a phase, from where the run stands"
     recipe,peak = recipe_of(cfg.recipe, cfg.optimizer, cfg.opt_args),cfg.lr*stage.peak

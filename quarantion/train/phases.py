@@ -90,12 +90,13 @@ def _check_fields(p):
     if p.policy!='float': represented(p.policy, Policy('int8'))
     check_in(p.observers, ('on','frozen'), 'observers')
     if p.lr!='on':
-        if not isinstance(p.lr, (int,float)) or isinstance(p.lr, bool): fail('`lr`', expected='a share, or on', found=repr(p.lr))
+        if type(p.lr) not in (int,float): fail('`lr`', expected='a share, or on', found=repr(p.lr))
         check_range(p.lr, 0, 1e6, 'lr', above=True)
     ok = isinstance(p.losses, (list,tuple)) and all(isinstance(w, str) for w in p.losses)
     if not ok: fail('`losses`', expected='a list of terms', found=repr(p.losses))
     if p.losses: loss_of(tuple(p.losses))
 
+# %% ../../nbs/train/phases.ipynb #db7a343f
 @dataclass(frozen=True)
 class Phase:
     "A part of a run; raises `CheckError` for what it cannot be"
@@ -126,10 +127,11 @@ def _check_shares(phases):
     ends,sums = [until_of(p.until) for p in phases],{}
     for u in ends: sums[u.of] = sums.get(u.of, 0)+u.number
     if 'run' in sums and len(sums)>1:
-        fail('`until`', expected='shares of the run in each phase, or in none', found='; '.join(p.until for p in phases))
+        found = '; '.join(p.until for p in phases)
+        fail('`until`', expected='shares of the run in each phase, or in none', found=found)
     for of,n in sums.items():
-        why = ': they overlap' if n>1 else ''
-        if of and n!=1: fail('`until`', expected=f'shares of `{of}` of 100 % together', found=f'{float(100*n):g} %{why}')
+        found = f'{float(100*n):g} %'+': they overlap'*(n>1)
+        if of and n!=1: fail('`until`', expected=f'shares of `{of}` of 100 % together', found=found)
 
 def _check_pair(a, b):
     "Can a phase follow another? Raises `CheckError`"
@@ -138,13 +140,16 @@ def _check_pair(a, b):
         fail('`policy`', where, 'a level set, as there is no way back from one to none', 'float')
     if (a.observers,b.observers)==('frozen','on'): fail('`observers`', where, 'frozen, as they stay so', 'on')
 
+# %% ../../nbs/train/phases.ipynb #bd10b201
 @typed
 def check_phases(
     phases:tuple # `Phase`s, each of which is right by itself
 )->tuple: # The same
     "Can these be the phases of a run? Raises `CheckError`"
-    names = [p.name if isinstance(p, Phase) else fail('`phases`', expected='a Phase each', found=repr(p)) for p in phases]
-    if not phases or phases[0].kind!='float': fail('phases', expected='a float one first', found=', '.join(names) or 'none')
+    for p in phases:
+        if not isinstance(p, Phase): fail('`phases`', expected='a Phase each', found=type(p).__name__)
+    names = [p.name for p in phases]
+    if not names or phases[0].kind!='float': fail('phases', expected='a float one first', found=names[:1] or 'none')
     for n in names:
         if names.count(n)>1: fail('phases', expected='each name once', found=f'{n} {names.count(n)} times')
     for a,b in zip(phases, phases[1:]): _check_pair(a, b)
@@ -178,6 +183,7 @@ def phases_of(
     try: return check_phases(tuple(_phase_of(p, names, f'phase {i}') for i,p in enumerate(found, 1)))
     except CheckError as e: raise CheckError(f'{where}: {e}') from None
 
+# %% ../../nbs/train/phases.ipynb #83111b3b
 @typed
 def dump_phases(
     phases:tuple # A `Phase` each
@@ -236,6 +242,7 @@ class Stage(NamedTuple):
     whole:int # Epochs of all of it
     chain:tuple # Names of the phases of the schedule, up to this one
 
+# %% ../../nbs/train/phases.ipynb #455daa72
 def _steps(phases, sizes):
     "Steps of each phase; shares are of `sizes`, by name, and epochs have those of one"
     done,out = dict.fromkeys(sizes, Fraction(0)),[]

@@ -195,6 +195,7 @@ def _represents(cfg, split, net, stages):
         q.switch(p)
     lower(q.freeze())
 
+# %% ../../nbs/train/setup.ipynb #4e589d13
 def rehearse(
     cfg:Config, # Settings
     split:Split # Its data
