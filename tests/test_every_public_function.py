@@ -378,7 +378,8 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'train.config.NetworkSettings': lambda: dict(steps=9, beta=.9, hidden=8, learn=('beta',)),
     'train.config.words': lambda: dict(v='a,b'),
     'train.config.in_interval': lambda: dict(v=.5, inside='[0, 1]'),
-    'train.config.gates_of': lambda: dict(words=('max_drop=0.1',)),
+    'train.gates.gates_of': lambda: dict(words=('max_drop=0.1',)),
+    'train.gates.run_gates': lambda: dict(words=('loss<=2@each epoch',)),
     'train.config.policy_named': lambda: dict(name='nonary'),
     'train.config.config_of': lambda: dict(values=dict(steps=9)),
     'train.config.values_of': lambda: dict(c=Config()),
@@ -430,7 +431,7 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'spikes.encoders.series': lambda: dict(x=x(3,4,2), steps=4),
     'data.sets.usual_of': lambda: dict(data='digits'),
     'data.idx.load_idx': lambda: dict(folder='no such folder', size=.2, seed=0, transpose=None, classes=None, name='a'),
-    'train.job.fitted': lambda: dict(cfg=Config(hidden=2), split=little_split(), asked=False),
+    'train.setup.fitted': lambda: dict(cfg=Config(hidden=2), split=little_split(), asked=False),
     'data.samples.hold_out': lambda: dict(y=torch.arange(20)%2, size=4, seed=0),
     'data.arrays.write_idx': lambda: dict(path='no such folder/\0', x=i32()),
     'data.arrays.read_idx': lambda: dict(path='no such file'),
@@ -947,9 +948,9 @@ spikes.synaptic.RecurrentSynaptic.extra_repr spikes.synaptic.Synaptic.extra_repr
 spikes.tracing.Watch.entering spikes.tracing.Watch.leaving spikes.tracing.Watch.note spikes.tracing.Watch.of spikes.tracing.Watch.write
 spikes.tracing.Way spikes.tracing.rows spikes.tracing.watching spikes.tracing.way tables.Row tables.html_table tables.measured_on
 tables.table tables.verdict train.config.check_together train.config.checked train.config.setting train.config.settings_of train.config.told
-train.fit.load_optimizer train.fit.optimizer_tensors train.fit.watching train.job.Checkpoint train.job.build train.job.choose_policy train.job.few
-train.job.finish train.job.load_data train.job.prove train.job.quantized train.job.rehearse train.job.restored train.job.settings train.job.start
-train.job.test_batches train.job.train train.outcome.float_outcome train.outcome.integer_outcome train.outcome.sample_outcome train.rundir.Manifest
+train.fit.load_optimizer train.fit.optimizer_tensors train.fit.watching train.checkpoints.Checkpoint train.setup.build train.setup.choose_policy train.setup.few
+train.job.finish train.setup.load_data train.job.prove train.setup.quantized train.setup.rehearse train.job.restored train.setup.settings train.setup.start
+train.setup.test_batches train.job.train train.outcome.float_outcome train.outcome.integer_outcome train.outcome.sample_outcome train.rundir.Manifest
 train.rundir.Run train.rundir.Seal train.rundir.run_sizes train.rundir.write_manifest
 '''.split()
 
