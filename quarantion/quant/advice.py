@@ -185,7 +185,7 @@ def _check_theta(l, s_x, guard):
     elif low<16: yield Finding('theta-units', 'warning', l.name,
         f'a threshold of {low:.3g} membrane units is rounded with an error of {off:.1%}',
         'train with it, or use a finer membrane')
-    if m.kind=='clipped' and m.before_fire and l.neurons.reset!='none' and top>=2**(m.size-1)-1.5:
+    if m.kind=='clipped' and m.before_fire and l.neurons.fires and top>=2**(m.size-1)-1.5:
         yield Finding('cannot-fire', 'error', l.name,
             f'the membrane is clipped at {2**(m.size-1)-1}, and a threshold is {top:.3g}',
             f'clipped({m.size}), after firing, or more bits')
