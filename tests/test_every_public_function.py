@@ -1225,6 +1225,7 @@ inspect.waves.plot_field:psi inspect.waves.measure_omega:psi inspect.waves.plot_
 export.targets.Need:found export.targets.Need:layer export.targets.Compared:found export.targets.Compared:most export.card.is_number:v
 waves.mix.add_waves:a waves.mix.add_waves:b waves.mix.add_waves_carry:a waves.mix.add_waves_carry:b waves.mix.heterodyne:a waves.mix.heterodyne:b waves.mix.hear_chord:c
 waves.network.Waves.forward:x waves.network.Waves.record:x
+train.seen.Seen:spk train.seen.Seen:pre train.seen.LastStep:grads train.seen.LastStep:weights train.signals.Signals:layers train.signals.LayerSignals:neurons train.signals.of_json:d
 memory.resonance.signature:z memory.resonance.coherence:q memory.resonance.coherence:z memory.waves.Recalled:payloads memory.waves.Recalled:places memory.waves.Recalled:heights memory.waves.Recalled:texts
 '''
 
