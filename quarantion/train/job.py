@@ -16,9 +16,9 @@ import torch
 from safetensors.numpy import save as _bytes
 from torch import nn
 from .. import __version__
-from ..checks import fail, typed
+from ..checks import Finding, fail, typed
 from ..runtime.layer import is_whole
-from ..data.quality import Finding, check, worst
+from ..data.quality import check, worst
 from ..data.sets import load_split
 from ..data.samples import Split, digest, pictures
 from ..files import append_jsonl, as_path, audit, cut_jsonl, load_tensors, read_jsonl, save_tensors, write_atomic
