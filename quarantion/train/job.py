@@ -38,6 +38,7 @@ from ..spikes.synaptic import neurons_with
 from .config import RUN_VERSION, Config, config_of, gates_of, policy_named, sensor_of, stored_of
 from .distillation import taught
 from .losses import code_l1, codes_of, loss_of, rate_ceiling
+from .machines import machine_class
 from .rundir import dump_toml, read_toml
 from .fit import answered, batches, evaluate, load_optimizer, optimizer_tensors, seed_of, train_epoch
 from .recipes import optimizer_of, recipe_of, warmed
@@ -281,7 +282,8 @@ def _restore(run, cfg, split):
     if not path.exists():
         for log in 'metrics.jsonl','audit.jsonl': (run/log).unlink(missing_ok=True)
         audit(run/'audit.jsonl', 'started', config=asdict(cfg), data=digest(split), quarantion=__version__,
-              torch=torch.__version__, python=platform.python_version(), threads=torch.get_num_threads())
+              torch=torch.__version__, python=platform.python_version(), threads=torch.get_num_threads(),
+              machine=machine_class(cfg.device))
         return Checkpoint(net, None, {}, 'float', 0, None)
     tensors,head = load_tensors(path, CHECKPOINT, RUN_VERSION)
     _check_head(head, str(path))
@@ -290,7 +292,7 @@ def _restore(run, cfg, split):
     _load_state(net, tensors, 'float', str(path))
     q = quantized(run, net, cfg, split) if head['phase']=='qat' else None
     if q is not None: _load_state(q, tensors, 'quant', str(path))
-    audit(run/'audit.jsonl', 'resumed', phase=head['phase'], epoch=head['epoch'])
+    audit(run/'audit.jsonl', 'resumed', phase=head['phase'], epoch=head['epoch'], machine=machine_class(cfg.device))
     opt,mean = _part(tensors, 'opt'),_part(tensors, 'mean')
     _check_mean(mean, cfg, net if q is None else q, str(path))
     return Checkpoint(net, q, opt, head['phase'], head['epoch'], head['float_accuracy'], mean)
