@@ -85,7 +85,8 @@ class Reproduction(NamedTuple):
 def _verdict(how, hashes, metrics):
     "What is not as it was"
     if how=='metrics':
-        return [f'{k}: expected {a:.5g} within {t:.2g}, found {b:.5g}' for k,(a,b,t) in metrics.items() if not abs(a-b)<=t]
+        far = {k:v for k,v in metrics.items() if not abs(v[0]-v[1])<=v[2]}
+        return [f'{k}: expected {a:.5g} within {t:.2g}, found {b:.5g}' for k,(a,b,t) in far.items()]
     short = lambda h: f'SHA-256 {h[:12]}…' if h else 'no file'
     return [f'{k}: expected {short(a)}, found {short(b)}' for k,(a,b) in hashes.items() if a!=b]
 
@@ -114,7 +115,8 @@ def reproduced(
     "Train a run again from its settings, and compare; raises `CheckError` where that cannot be"
     run = as_path(run)
     if not is_finished(run): fail('run', str(run), 'a finished run', 'one without manifest.json')
-    if _overridden(run): fail('run', str(run), 'one that its settings alone lead to', 'one that went on over a failed gate')
+    if _overridden(run):
+        fail('run', str(run), 'one that its settings alone lead to', 'one that went on over a failed gate')
     cfg,was = settings(run),result_of(run, _COMPARED)
     split = load_data(cfg) if split is None else split
     _same_data(run, split)
@@ -129,7 +131,7 @@ def reproduced(
 
 # %% ../../nbs/train/reproduce.ipynb #1e0e9f5e
 def _unfit(run):
-    "Why a run cannot be canon, as far as its files say: what is expected and what was found; nothing where they are fine"
+    "What is expected of a run and what was found, as far as its files say; nothing where they are fine"
     if not is_finished(run): return 'a finished run','one without manifest.json'
     if bad := unsealed(run): return 'the files that were sealed','; '.join(bad)
     if _overridden(run): return 'a run that passed its gates','one that went on over a failed gate'
@@ -142,9 +144,10 @@ def _entry(run, machine):
     "The line of a run"
     r,facts = result_of(run, ()),began(run)
     sealed = {k:v.sha256 for k,v in read_manifest(run).files.items()}
-    return Canon(run.resolve().name, r['data'], r['policy'], r['seed'], sealed['config.toml'], sealed['model.safetensors'],
-                 sealed.get('integer.safetensors'), float(r['test_accuracy']), float(r['float_accuracy']), r['samples'], machine,
-                 {k:facts.get(k) for k in ('quarantion','torch','python')})
+    hashes = [sealed.get(k) for k in ('config.toml', *_FILES)]
+    right = [float(r[k]) for k in ('test_accuracy','float_accuracy')]
+    versions = {k:facts.get(k) for k in ('quarantion','torch','python')}
+    return Canon(run.resolve().name, r['data'], r['policy'], r['seed'], *hashes, *right, r['samples'], machine, versions)
 
 # %% ../../nbs/train/reproduce.ipynb #889fac94
 @typed
