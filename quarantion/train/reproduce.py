@@ -70,18 +70,20 @@ _COMPARED = 'float_accuracy','test_accuracy','spike_rate','bytes'
 class Reproduction(NamedTuple):
     "A run, and the same settings followed again"
     how:str # `hashes` or `metrics`: what was compared
-    why:list # Why hashes would not do; empty on the same machine class
+    why:list # Why hashes might not do; empty on the same machine class
     hashes:dict # File → its SHA-256 then and now
     metrics:dict # Name → the number then and now, and the most by which they may differ
     problems:list # In sentences; none where it was reproduced
 
     def __str__(self):
-        if self.how=='hashes': said = f'hashes compared: {", ".join(self.hashes)}'
+        why = f' ({"; ".join(self.why)})'*bool(self.why)
+        if self.how=='hashes': said = f'hashes compared{why}: {", ".join(self.hashes)}'
         else:
             each = [f'{k} {a:.5g} then, {b:.5g} now (within {t:.2g})' for k,(a,b,t) in self.metrics.items()]
-            said = f'numbers compared, not hashes ({"; ".join(self.why)}): {", ".join(each)}'
+            said = f'numbers compared, not hashes{why}: {", ".join(each)}'
         return f'trained again, {said}: {"NOT " if self.problems else ""}reproduced'
 
+# %% ../../nbs/train/reproduce.ipynb #ccf18e1c
 def _verdict(how, hashes, metrics):
     "What is not as it was"
     if how=='metrics':
@@ -122,11 +124,11 @@ def reproduced(
     _same_data(run, split)
     sealed = {k:v.sha256 for k,v in read_manifest(run).files.items() if k in _FILES}
     threads,why = _classes(run, cfg.device)
-    with tempfile.TemporaryDirectory(prefix='quarantion-again-') as out: now,hashes = _again(cfg, split, out, threads)
+    with tempfile.TemporaryDirectory(prefix='again-') as out: now,hashes = _again(cfg, split, out, threads)
     hashes = {k:(sealed.get(k), hashes.get(k)) for k in _FILES if k in sealed or k in hashes}
-    if why is None: why = [] if all(a==b for a,b in hashes.values()) else ['its audit tells no machine class']
     metrics = {k:(was[k], now[k], within.of(k, was[k])) for k in _COMPARED}
-    how = 'metrics' if why else 'hashes'
+    how = 'metrics' if why or why is None and any(a!=b for a,b in hashes.values()) else 'hashes'
+    why = ['its audit tells no machine class'] if why is None else why
     return Reproduction(how, why, hashes, metrics, _verdict(how, hashes, metrics))
 
 # %% ../../nbs/train/reproduce.ipynb #1e0e9f5e
@@ -147,7 +149,8 @@ def _entry(run, machine):
     hashes = [sealed.get(k) for k in ('config.toml', *_FILES)]
     right = [float(r[k]) for k in ('test_accuracy','float_accuracy')]
     versions = {k:facts.get(k) for k in ('quarantion','torch','python')}
-    return Canon(run.resolve().name, r['data'], r['policy'], r['seed'], *hashes, *right, r['samples'], machine, versions)
+    what = run.resolve().name,r['data'],r['policy'],r['seed']
+    return Canon(*what, *hashes, *right, r['samples'], machine, versions)
 
 # %% ../../nbs/train/reproduce.ipynb #889fac94
 @typed

@@ -96,6 +96,7 @@ def _wanted(c, kind):
     except ValueError: pass
     fail(f'`{c.name}{c.sign}{c.value}`', 'where', f'a number, as `{c.name}` is one', repr(c.value))
 
+# %% ../../nbs/train/runs.ipynb #98ffddac
 def _kind_of(name, found):
     "Which kind of value runs have under a name; nothing where none has one yet. Raises `CheckError`"
     kinds = sorted({_kind(v[name]) for v in found if v.get(name) is not None})
@@ -150,6 +151,7 @@ class Difference(NamedTuple):
     def same_network(self)->bool: # Are networks and programs the same bytes?
         return {v for k,v in self.files.items() if k in ('model.safetensors','integer.safetensors')}=={'alike'}
 
+# %% ../../nbs/train/runs.ipynb #c95c3347
 def _pairs(a, b): return {k:(a.get(k), b.get(k)) for k in (*a,*(k for k in b if k not in a))}
 
 def _numbers(run):
@@ -207,8 +209,16 @@ def _word(v):
     if isinstance(v, list): return ', '.join(map(str, v)) or 'none'
     return f'{v:,}' if type(v) is int else f'{v:.5g}' if isinstance(v, float) else str(v)
 
+def _folders(files):
+    "Hashes of files; those of a folder together"
+    alone,inside = [(k, v) for k,v in files.items() if '/' not in k],{}
+    for k,v in files.items():
+        if '/' in k: inside.setdefault(k.rpartition('/')[0], []).append(v)
+    return alone+[(f'{k}: {len(v)} files', f'{v.count("alike")} alike') for k,v in inside.items()]
+
 def _more(a, b): return '' if a is None or b is None or a==b else f'{b-a:+,.5g}'
 
+# %% ../../nbs/train/runs.ipynb #8ec7a006
 @typed
 def told_difference(
     d:Difference # Two runs
@@ -221,7 +231,7 @@ def told_difference(
              ('code and machine', ('what','A','B'), pairs(d.code)),
              ('what came out', ('what','A','B','B less A'), more(d.metrics)),
              ('bytes of the program', ('tensor','A','B','B less A'), more(d.sizes|total)),
-             ('files', ('what','hashes'), list(d.files.items()))]
+             ('files', ('what','hashes'), _folders(d.files))]
     return [p for p in parts if p[2]]
 
 # %% ../../nbs/train/runs.ipynb #16ad375f
