@@ -282,6 +282,7 @@ def _verdict(out, problems):
     more = [out['reproduced']['said']] if out.get('reproduced') else []
     return '\n'.join([first, *more, *([f'PROBLEM: {p}' for p in problems] or ['manifest and audit chain are whole'])])
 
+# %% ../nbs/cli.ipynb #c5578245
 def _repeated(run):
     "What is not as it was when a run is trained again, and what was compared"
     from quarantion.train.reproduce import reproduced
@@ -382,22 +383,29 @@ def _diff(folder, pair, figure, as_json):
     print('\n'.join(f'{k}  {r}' for k,r in zip('AB', runs)))
     for t in told_difference(d): _show(_columns(*t))
 
+# %% ../nbs/cli.ipynb #7622d5ef
 def _promote(folder, word, as_json):
     "Make a run canon"
     from quarantion.train.reproduce import promote
     from quarantion.train.runs import found_run
     run = found_run(folder, word)
     line = promote(run)
-    print(json.dumps(line._asdict()) if as_json else f'{line.run} is canon: {line.accuracy:.2%} of {line.samples:,} samples')
+    said = f'{line.run} is canon: {line.accuracy:.2%} of {line.samples:,} samples'
+    print(json.dumps(line._asdict()) if as_json else said)
     _say(f'list: {run.resolve().parent/"canon.jsonl"}')
 
-# %% ../nbs/cli.ipynb #1aaaac2c
 _ASKED = 'Only runs for which this holds, such as policy=nonary,accuracy>0.97.'
 _SORTED = 'In the order of a value, or several with commas; -accuracy for the largest first.'
 _PAIR = 'Two runs: what they do not share, and what came out.'
 _DRAWN = 'Draw the runs into a .png, .svg or .pdf.'
 _CITED = 'Make a run canon: verified, trained again with the same files, and listed in canon.jsonl.'
 
+def _only(own, may, given):
+    "Raises `CheckError` where an option has others beside it than it may have"
+    more = [f'--{k}' for k,v in given.items() if v is not None and k not in (own,*may)]
+    if given[own] is not None and more: fail(f'`--{own}`', 'runs', 'no others beside it', ', '.join(more))
+
+# %% ../nbs/cli.ipynb #1aaaac2c
 @app.command('runs', help='List the runs in a folder, and what they came to; or compare two.', cls=_QuickCommand)
 def _runs(
     folder:Annotated[Path, typer.Argument(help='A folder of runs.')]=Path('runs'),
@@ -410,9 +418,8 @@ def _runs(
 ):
     "List the runs in a folder beside each other, compare two, or make one canon"
     from quarantion.train.runs import conditions, ordered, selected
-    given = {k for k,v in dict(where=where, sort=sort, diff=diff, figure=figure, promote=promote).items() if v is not None}
-    for own,may in ('promote',{'promote'}),('diff',{'diff','figure'}):
-        if own in given and given-may: fail(f'`--{own}`', 'runs', 'without others', ', '.join(f'--{k}' for k in sorted(given-{own})))
+    given = dict(where=where, sort=sort, diff=diff, figure=figure, promote=promote)
+    _only('promote', (), given); _only('diff', ('figure',), given)
     if promote is not None: return _promote(folder, promote, as_json)
     if diff is not None: return _diff(folder, diff, figure, as_json)
     found,broken = _read(folder)

@@ -61,15 +61,15 @@ def plot_runs(
     if len(names)!=len(runs): fail('`names`', expected=f'{len(runs)}, one for each run', found=len(names))
     ax = style_axes(ax, (4,3), grid='y')
     x,y = [float(r.result['bytes']) for r in runs],[100*(1-r.result['test_accuracy']) for r in runs]
-    middle,last = (min(x)*max(x))**.5,-np.inf
+    (middle,last),wide = ((min(x)*max(x))**.5,-np.inf),max(1.6, (8*min(x)/max(x))**.5)
     tall = max(max(y), .1)
     for i in sorted(range(len(runs)), key=lambda i: y[i]):
-        color,left = INKS[i%len(INKS)],x[i]>middle
+        color,left = INKS[i%len(INKS)],(x[i]>middle)==(wide==1.6) # near each other: names stand outside
         ax.plot(x[i], y[i], 'o', ms=7, color=color)
         last = max(y[i], last+.07*tall) # labels do not lie on each other
         ax.annotate(f'{names[i]}  {_bytes(int(x[i]))}', (x[i],last), (-8 if left else 8,0), textcoords='offset points',
                     ha='right' if left else 'left', va='center', fontsize=9, color=ink(ax))
-    ax.set(xscale='log', xlim=(min(x)/1.6,max(x)*1.6), ylim=(0,1.3*tall))
+    ax.set(xscale='log', xlim=(min(x)/wide,max(x)*wide), ylim=(0,1.3*tall))
     ax.xaxis.set_major_locator(LogLocator(subs=(1,2,5)))
     ax.xaxis.set_major_formatter(lambda v,_: _bytes(int(v))); ax.xaxis.set_minor_formatter('')
     ax.yaxis.set_major_formatter(lambda v,_: f'{v:g} %')
@@ -119,6 +119,7 @@ def plot_run_curves(
         elif every: ax.plot([1,max(2, longest)], 2*every[-1:], color=color, ls=':', lw=1.5)
         if every: ends.append((len(y) or max(2, longest),(y or every)[-1],names[i],color))
     if what=='loss' and ends: ax.set_yscale('log')
+    if longest==1 and some: ax.set_xlim(.5, 2.5)
     _name_ends(ax, ends)
     whole_ticks(ax.xaxis)
     label_axes(ax, 'epoch with quantization' if some else 'epoch', what.replace('_', ' '))
