@@ -408,7 +408,8 @@ def prove(
 # %% ../../nbs/train/job.ipynb #96c3c036
 def _save_networks(run, cfg, net, q, float_accuracy):
     if q is not None: q.freeze()
-    head = dict(format=MODEL, version=RUN_VERSION, config=stored_of(cfg))
+    own = dict(policy='policy.toml') if cfg.policy.endswith('.toml') else {} # as in `config.toml`, wherever the run is
+    head = dict(format=MODEL, version=RUN_VERSION, config=stored_of(cfg)|own)
     save_tensors(run/'model.safetensors', _state('float', net)|_state('quant', q), head)
     audit(run/'audit.jsonl', 'trained', float_accuracy=float_accuracy)
 
