@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['Grown', 'read_grown']
 
-# %% ../../nbs/inspect/growing.ipynb #fd6b79fd
+# %% ../../nbs/inspect/growing.ipynb #b95e88d8
 import os
 from typing import NamedTuple
 from ..checks import fail, typed
 from ..files import as_path, is_there, parse_json
 
-# %% ../../nbs/inspect/growing.ipynb #86bb155a
+# %% ../../nbs/inspect/growing.ipynb #ba5e560c
 def _record(line, where):
     try: d = parse_json(line)
     except ValueError: d = line[:40].decode(errors='replace')
@@ -24,6 +24,7 @@ class Grown(NamedTuple):
     tail:bytes=b'' # The last few of these bytes
     file:int=0 # The number of the file on its disk
 
+# %% ../../nbs/inspect/growing.ipynb #52eaff7d
 @typed
 def read_grown(
     path, # A file of JSON lines; one that is not there yet has none
@@ -31,7 +32,7 @@ def read_grown(
 )->Grown: # The same one if nothing was added; raises `CheckError` for a whole line that is no record
     "What a growing file holds; only what is new is read, and a torn last line is still to come"
     path = as_path(path)
-    if not is_there(path): return Grown()
+    if not is_there(path): return last if last==Grown() else Grown()
     try:
         with open(path, 'rb') as f:
             file = os.fstat(f.fileno()).st_ino
@@ -41,7 +42,7 @@ def read_grown(
             data = f.read()
     except OSError as e: fail('file', str(path), 'a file that can be read', e.strerror)
     *lines,torn = data.split(b'\n')
-    if not lines and last.records: return last
+    if not lines: return last
     n = len(last.records)
     new = [_record(l, f'{path}, line {i}') for i,l in enumerate(lines, n+1)]
     whole = data[:len(data)-len(torn)]

@@ -5,17 +5,17 @@
 # %% auto #0
 __all__ = ['HEALTH_MAP', 'HEALTH_INK', 'HealthCanvas']
 
-# %% ../../nbs/inspect/health_canvas.ipynb #f765eff2
+# %% ../../nbs/inspect/health_canvas.ipynb #17df3c45
 import anywidget, traitlets
 import numpy as np
 from ..checks import typed
 from .health import Marks, Scale, Traced, colour_range
 from ..paper import AMOUNTS, GREY, RED, map_colours
 
-# %% ../../nbs/inspect/health_canvas.ipynb #426c0e15
+# %% ../../nbs/inspect/health_canvas.ipynb #0da20973
 _CELLS = r'''
 function render({model, el}) {
-  const c = document.createElement('canvas'), back = document.createElement('canvas'), key = document.createElement('p');
+  const [c,back,key] = ['canvas','canvas','p'].map(k => document.createElement(k));
   c.tabIndex = 0; c.setAttribute('role', 'img');
   c.style.cssText = 'width:100%;display:block;cursor:crosshair;touch-action:none';
   key.style.cssText = 'margin:2px 0 4px;font:12px/1.4 system-ui,sans-serif';
@@ -44,12 +44,13 @@ function render({model, el}) {
   }
 '''
 
-# %% ../../nbs/inspect/health_canvas.ipynb #6263f0dd
+# %% ../../nbs/inspect/health_canvas.ipynb #64c4690c
 _NAMES = r'''
-  function names(g, W, H) {                             // of layers, epochs and phases, and the colours with their numbers
-    const [R,E] = model.get('shape'), [paper,ink,red,grey] = model.get('colours'), rows = model.get('rows');
+  function names(g, W, H) {                             // of layers, epochs and phases
+    const [R,E] = model.get('shape'), ink = model.get('colours')[1], rows = model.get('rows');
     g.fillStyle = ink; g.font = '11px sans-serif'; g.textBaseline = 'middle'; g.textAlign = 'right';
-    const skip = Math.ceil(12*R/H), cut = s => { while (s.length > 2 && g.measureText(s).width > left-8) s = s.slice(0, -2)+'…'; return s };
+    const skip = Math.ceil(12*R/H);
+    const cut = s => { while (s.length > 2 && g.measureText(s).width > left-8) s = s.slice(0, -2)+'…'; return s };
     rows.forEach((s, r) => { if (r%skip === 0) g.fillText(cut(s), left-6, top+(r+.5)*H/R) });
     g.textAlign = 'center';
     const apart = [1,2,5,10,20,50,100,200,500,1000].find(k => E/k <= Math.max(2, W/45)) ?? E;
@@ -60,31 +61,46 @@ _NAMES = r'''
       const x = left+k*W/E;
       if (x >= free) { g.fillText(name, x+2, 8); free = x+g.measureText(name).width+8 }
     }
+  }
+'''
+
+# %% ../../nbs/inspect/health_canvas.ipynb #3ae292c7
+_BAR = r'''
+  function bar(g, W, H) {                               // the colours with their numbers
     const [low,high,log] = model.get('ends'), palette = new Uint8Array(bytes('palette')), x = left+W+8;
     for (let y = 0; y < H; y++) {
       const i = 3*Math.round(255*(1-y/Math.max(1, H-1)));
       g.fillStyle = `rgb(${palette.subarray(i, i+3)})`; g.fillRect(x, top+y, 10, 1);
     }
-    const word = v => v !== 0 && (Math.abs(v) < .01 || Math.abs(v) >= 1e4) ? v.toExponential(0) : String(+v.toPrecision(3));
-    g.fillStyle = ink;
+    const far = v => v !== 0 && (Math.abs(v) < .01 || Math.abs(v) >= 1e4);
+    const word = v => far(v) ? v.toExponential(0) : String(+v.toPrecision(3));
+    g.fillStyle = model.get('colours')[1];
     g.fillText(word(high), x+14, top+5); g.fillText(word(low), x+14, top+H-5);
     if (log && H > 50) g.fillText('log', x+14, top+H/2);
   }
 '''
 
-# %% ../../nbs/inspect/health_canvas.ipynb #2400953f
+# %% ../../nbs/inspect/health_canvas.ipynb #62c5fc7b
 _MARKED = r'''
   const line = (g, colour, wide, ...points) => {
     g.strokeStyle = colour; g.lineWidth = wide; g.beginPath(); points.forEach(p => g.lineTo(...p)); g.stroke();
   };
-  function marked(g, W, H) {
+  function strange(g, W, H) {                           // crosses and dots where there is no number
     const [R,E] = model.get('shape'), [paper,ink,red,grey] = model.get('colours'), w = W/E, h = H/R;
-    const x = k => left+k*w, y = r => top+(r+.5)*h, m = model.get('marks'), d = Math.min(4, .3*h, .4*w);
+    const d = Math.min(4, .3*h, .4*w);
     for (let i = 0; i < R*E; i++) if (Number.isNaN(values[i])) {
-      const a = x(i%E+.5), b = y(Math.floor(i/E));
+      const a = left+(i%E+.5)*w, b = top+(Math.floor(i/E)+.5)*h;
       if (known[i]) { line(g, red, 2, [a-d,b-d], [a+d,b+d]); line(g, red, 2, [a-d,b+d], [a+d,b-d]) }
       else if (w > 5) { g.fillStyle = grey; g.fillRect(a-1, b-1, 2, 2) }
     }
+  }
+'''
+
+# %% ../../nbs/inspect/health_canvas.ipynb #b3dd196c
+_ON_TOP = r'''
+  function marked(g, W, H) {
+    const [R,E] = model.get('shape'), [paper,ink,red,grey] = model.get('colours'), w = W/E, h = H/R;
+    const x = k => left+k*w, y = r => top+(r+.5)*h, m = model.get('marks');
     for (const [k] of m.borders) if (k) { line(g, '#fff', 2.5, [x(k),top], [x(k),top+H]); g.setLineDash([4,3]);
       line(g, '#000', 1, [x(k),top], [x(k),top+H]); g.setLineDash([]) }
     for (const [r,a,b] of m.alarms) {
@@ -95,8 +111,10 @@ _MARKED = r'''
     }
     for (const [r,k,ended] of m.done) {
       const s = Math.min(6, .4*h);
-      g.fillStyle = {kept: '#000', undone: '#fff'}[ended] ?? '#999'; g.strokeStyle = ended === 'kept' ? '#fff' : '#000'; g.lineWidth = 1.3;
-      g.beginPath(); g.moveTo(x(k+1), y(r)-s); g.lineTo(x(k+1)+s, y(r)+s); g.lineTo(x(k+1)-s, y(r)+s); g.closePath(); g.fill(); g.stroke();
+      g.fillStyle = {kept: '#000', undone: '#fff'}[ended] ?? '#999';
+      g.strokeStyle = ended === 'kept' ? '#fff' : '#000'; g.lineWidth = 1.3; g.beginPath();
+      for (const p of [[0,-s], [s,s], [-s,s]]) g.lineTo(x(k+1)+p[0], y(r)+p[1]);
+      g.closePath(); g.fill(); g.stroke();
     }
     const r = model.get('row'), k = model.get('column');
     g.lineWidth = 4; g.strokeStyle = '#fff'; g.strokeRect(x(k), top+r*h, w, h);
@@ -104,7 +122,7 @@ _MARKED = r'''
   }
 '''
 
-# %% ../../nbs/inspect/health_canvas.ipynb #b2d3c1e7
+# %% ../../nbs/inspect/health_canvas.ipynb #477cef26
 _DRAWN = r'''
   function draw() {
     const r = window.devicePixelRatio || 1, [R,E] = model.get('shape'), [paper,ink,red,grey] = model.get('colours');
@@ -116,9 +134,10 @@ _DRAWN = r'''
     const g = c.getContext('2d'), W = w-left-right, H = h-top-bottom;
     g.scale(r, r); g.fillStyle = paper; g.fillRect(0, 0, w, h);
     g.imageSmoothingEnabled = false; g.drawImage(back, left, top, W, H);
-    names(g, W, H); marked(g, W, H);
+    names(g, W, H); bar(g, W, H); strange(g, W, H); marked(g, W, H);
     key.style.color = ink; key.style.background = paper; key.style.paddingLeft = `${left}px`;
-    const words = [['●', ' alarm', red], ['▲', ' helped, kept', ink], ['△', ' undone', ink], ['×', ' NaN', red], ['·', ' not known', grey]];
+    const words = [['●', ' alarm', red], ['▲', ' helped, kept', ink], ['△', ' undone', ink], ['×', ' NaN', red],
+      ['·', ' not known', grey]];
     key.replaceChildren(...words.flatMap(([sign,word,colour]) => {
       const s = document.createElement('b'), t = document.createElement('span');
       s.textContent = sign; s.style.color = colour; t.textContent = word; t.style.marginRight = '1.4em';
@@ -130,7 +149,7 @@ _DRAWN = r'''
   }
 '''
 
-# %% ../../nbs/inspect/health_canvas.ipynb #f242dd25
+# %% ../../nbs/inspect/health_canvas.ipynb #934fa5d7
 _HANDS = r'''
   const put = (r, k) => {
     const [R,E] = model.get('shape');
@@ -139,7 +158,8 @@ _HANDS = r'''
   };
   const cell = e => {
     const b = c.getBoundingClientRect(), [R,E] = model.get('shape');
-    return [Math.floor((e.clientY-b.top-top)/(b.height-top-bottom)*R), Math.floor((e.clientX-b.left-left)/(b.width-left-right)*E)];
+    const r = (e.clientY-b.top-top)/(b.height-top-bottom)*R, k = (e.clientX-b.left-left)/(b.width-left-right)*E;
+    return [Math.floor(r), Math.floor(k)];
   };
   const under = e => {                                  // what is there, in words of the browser
     const [R,E] = model.get('shape'), [r,k] = cell(e), i = r*E+k;
@@ -156,6 +176,8 @@ _HANDS = r'''
     put(model.get('row')+d[0], model.get('column')+d[1]);
   });
 '''
+
+# %% ../../nbs/inspect/health_canvas.ipynb #a57a401f
 _CLOCK = r'''
   let clock = 0;
   const ask = () => {                                   // for news, if the last question was answered
@@ -175,12 +197,11 @@ _CLOCK = r'''
 }
 '''
 
-# %% ../../nbs/inspect/health_canvas.ipynb #ca4fcb06
-HEALTH_MAP = _CELLS+_NAMES+_MARKED+_DRAWN+_HANDS+_CLOCK # JavaScript: `render({model, el})`
+# %% ../../nbs/inspect/health_canvas.ipynb #37ea8876
+HEALTH_MAP = _CELLS+_NAMES+_BAR+_MARKED+_ON_TOP+_DRAWN+_HANDS+_CLOCK # JavaScript: `render({model, el})`
 HEALTH_INK = {False: ['#ffffff','#000000',RED,GREY], True: ['#161616','#e6e6e6',RED,GREY]} # by dark
 
-class HealthCanvas(anywidget.AnyWidget):
-    "Rows and epochs in the browser; `row` and `column` are what was clicked, `asked` counts questions for news"
+class _HealthTraits(anywidget.AnyWidget):
     _esm = HEALTH_MAP+'export default { render };'
     values,known,palette = (traitlets.Bytes(b'').tag(sync=True) for _ in range(3))
     shape = traitlets.List([1,1]).tag(sync=True)
@@ -194,6 +215,9 @@ class HealthCanvas(anywidget.AnyWidget):
     every = traitlets.Int(0).tag(sync=True) # milliseconds from question to question; none for 0
     asked,answered = traitlets.Int(0).tag(sync=True),traitlets.Int(0).tag(sync=True)
 
+# %% ../../nbs/inspect/health_canvas.ipynb #106c1de8
+class HealthCanvas(_HealthTraits):
+    "Rows and epochs in the browser; `row` and `column` are what was clicked, `asked` counts questions for news"
     @typed
     def show(self,
         traced:Traced, # What is shown
