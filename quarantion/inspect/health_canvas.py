@@ -5,20 +5,20 @@
 # %% auto #0
 __all__ = ['HEALTH_MAP', 'HEALTH_INK', 'HealthCanvas']
 
-# %% ../../nbs/inspect/health_canvas.ipynb #17df3c45
+# %% ../../nbs/inspect/health_canvas.ipynb #70f8752e
 import anywidget, traitlets
 import numpy as np
 from ..checks import typed
 from .health import Marks, Scale, Traced, colour_range
 from ..paper import AMOUNTS, GREY, RED, map_colours
 
-# %% ../../nbs/inspect/health_canvas.ipynb #0da20973
+# %% ../../nbs/inspect/health_canvas.ipynb #6c501621
 _CELLS = r'''
 function render({model, el}) {
   const [c,back,key] = ['canvas','canvas','p'].map(k => document.createElement(k));
   c.tabIndex = 0; c.setAttribute('role', 'img');
   c.style.cssText = 'width:100%;display:block;cursor:crosshair;touch-action:none';
-  key.style.cssText = 'margin:2px 0 4px;font:12px/1.4 system-ui,sans-serif';
+  key.style.cssText = 'margin:0;padding:2px 0 4px;font:12px/1.4 system-ui,sans-serif';
   el.append(c, key);
   let seq = 0, left = 46, right = 60, values = [], known = [];
   const top = 16, bottom = 20;
@@ -44,7 +44,7 @@ function render({model, el}) {
   }
 '''
 
-# %% ../../nbs/inspect/health_canvas.ipynb #64c4690c
+# %% ../../nbs/inspect/health_canvas.ipynb #24ef677f
 _NAMES = r'''
   function names(g, W, H) {                             // of layers, epochs and phases
     const [R,E] = model.get('shape'), ink = model.get('colours')[1], rows = model.get('rows');
@@ -64,7 +64,7 @@ _NAMES = r'''
   }
 '''
 
-# %% ../../nbs/inspect/health_canvas.ipynb #3ae292c7
+# %% ../../nbs/inspect/health_canvas.ipynb #838d6bf7
 _BAR = r'''
   function bar(g, W, H) {                               // the colours with their numbers
     const [low,high,log] = model.get('ends'), palette = new Uint8Array(bytes('palette')), x = left+W+8;
@@ -80,7 +80,7 @@ _BAR = r'''
   }
 '''
 
-# %% ../../nbs/inspect/health_canvas.ipynb #62c5fc7b
+# %% ../../nbs/inspect/health_canvas.ipynb #7ac6fa11
 _MARKED = r'''
   const line = (g, colour, wide, ...points) => {
     g.strokeStyle = colour; g.lineWidth = wide; g.beginPath(); points.forEach(p => g.lineTo(...p)); g.stroke();
@@ -96,7 +96,7 @@ _MARKED = r'''
   }
 '''
 
-# %% ../../nbs/inspect/health_canvas.ipynb #b3dd196c
+# %% ../../nbs/inspect/health_canvas.ipynb #5b68c668
 _ON_TOP = r'''
   function marked(g, W, H) {
     const [R,E] = model.get('shape'), [paper,ink,red,grey] = model.get('colours'), w = W/E, h = H/R;
@@ -122,7 +122,7 @@ _ON_TOP = r'''
   }
 '''
 
-# %% ../../nbs/inspect/health_canvas.ipynb #477cef26
+# %% ../../nbs/inspect/health_canvas.ipynb #5a00c3e6
 _DRAWN = r'''
   function draw() {
     const r = window.devicePixelRatio || 1, [R,E] = model.get('shape'), [paper,ink,red,grey] = model.get('colours');
@@ -136,11 +136,12 @@ _DRAWN = r'''
     g.imageSmoothingEnabled = false; g.drawImage(back, left, top, W, H);
     names(g, W, H); bar(g, W, H); strange(g, W, H); marked(g, W, H);
     key.style.color = ink; key.style.background = paper; key.style.paddingLeft = `${left}px`;
-    const words = [['●', ' alarm', red], ['▲', ' helped, kept', ink], ['△', ' undone', ink], ['×', ' NaN', red],
-      ['·', ' not known', grey]];
-    key.replaceChildren(...words.flatMap(([sign,word,colour]) => {
+    const words = [['●', ' alarm', red], ['▲', ' helped, kept', '#000', '#fff'], ['▲', ' undone', '#fff', '#000'],
+      ['×', ' NaN', red], ['·', ' not known', grey]];
+    key.replaceChildren(...words.flatMap(([sign,word,colour,edge]) => {
       const s = document.createElement('b'), t = document.createElement('span');
-      s.textContent = sign; s.style.color = colour; t.textContent = word; t.style.marginRight = '1.4em';
+      s.textContent = sign; s.style.color = colour; s.style.webkitTextStroke = edge ? `.7px ${edge}` : '';
+      t.textContent = word; t.style.marginRight = '1.4em';
       return [s,t];
     }));
     const name = model.get('rows')[model.get('row')];
@@ -149,7 +150,7 @@ _DRAWN = r'''
   }
 '''
 
-# %% ../../nbs/inspect/health_canvas.ipynb #934fa5d7
+# %% ../../nbs/inspect/health_canvas.ipynb #d8daa633
 _HANDS = r'''
   const put = (r, k) => {
     const [R,E] = model.get('shape');
@@ -177,7 +178,7 @@ _HANDS = r'''
   });
 '''
 
-# %% ../../nbs/inspect/health_canvas.ipynb #a57a401f
+# %% ../../nbs/inspect/health_canvas.ipynb #e2c694f6
 _CLOCK = r'''
   let clock = 0;
   const ask = () => {                                   // for news, if the last question was answered
@@ -197,7 +198,7 @@ _CLOCK = r'''
 }
 '''
 
-# %% ../../nbs/inspect/health_canvas.ipynb #37ea8876
+# %% ../../nbs/inspect/health_canvas.ipynb #414a29b9
 HEALTH_MAP = _CELLS+_NAMES+_BAR+_MARKED+_ON_TOP+_DRAWN+_HANDS+_CLOCK # JavaScript: `render({model, el})`
 HEALTH_INK = {False: ['#ffffff','#000000',RED,GREY], True: ['#161616','#e6e6e6',RED,GREY]} # by dark
 
@@ -215,7 +216,7 @@ class _HealthTraits(anywidget.AnyWidget):
     every = traitlets.Int(0).tag(sync=True) # milliseconds from question to question; none for 0
     asked,answered = traitlets.Int(0).tag(sync=True),traitlets.Int(0).tag(sync=True)
 
-# %% ../../nbs/inspect/health_canvas.ipynb #106c1de8
+# %% ../../nbs/inspect/health_canvas.ipynb #c4b38359
 class HealthCanvas(_HealthTraits):
     "Rows and epochs in the browser; `row` and `column` are what was clicked, `asked` counts questions for news"
     @typed

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HealthInspector']
 
-# %% ../../nbs/inspect/health_inspector.ipynb #4d43dd2c
+# %% ../../nbs/inspect/health_inspector.ipynb #0c619aef
 import html, textwrap
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from .widget import Inspector
 from ..paper import bare_axes, draw_png, ink
 from ..train.rundir import is_finished
 
-# %% ../../nbs/inspect/health_inspector.ipynb #db436117
+# %% ../../nbs/inspect/health_inspector.ipynb #4cb10022
 class _Tables(dict): # Signals as they are asked for, traced once
     def __init__(self, lines): self.lines = lines
 
@@ -44,12 +44,13 @@ class Looked(NamedTuple):
     metrics:Grown=Grown() # As they were read
     events:Grown=Grown() # Of the audit
 
-# %% ../../nbs/inspect/health_inspector.ipynb #35157c74
+# %% ../../nbs/inspect/health_inspector.ipynb #0d6b769d
 def _looked(lines, done, *more): return Looked(lines, done, _told(lines), _Tables(lines), *more)
 
 def _in_files(source, last): # A run, or its metrics
     path = as_path(source)
-    if not is_there(path): fail('`source`', 'HealthInspector', 'a folder of a run, or its metrics', f'nothing at {path}')
+    want = 'a folder of a run, or its metrics'
+    if not is_there(path): fail('`source`', 'HealthInspector', want, f'nothing at {path}')
     if kind_of(path)=='folder': path = path/'metrics.jsonl'
     run = path.parent
     over = is_finished(run) # before reading: what is written later is read later
@@ -71,7 +72,7 @@ def look_at_health(
     if isinstance(source, str) or hasattr(source, '__fspath__'): return _in_files(source, last)
     fail('`source`', 'HealthInspector', 'a run, a file of metrics, or what has `records`', type(source).__name__)
 
-# %% ../../nbs/inspect/health_inspector.ipynb #7fa3005b
+# %% ../../nbs/inspect/health_inspector.ipynb #b22c73be
 class Chosen(NamedTuple):
     "A cell of a map"
     seen:Looked # Where
@@ -98,7 +99,7 @@ class Chosen(NamedTuple):
     def done(self): # Interventions in this row until here, the last one first
         return [d for d in self.seen.done if d.column<=self.column and self.is_mine(d.where)][::-1]
 
-# %% ../../nbs/inspect/health_inspector.ipynb #7baddd35
+# %% ../../nbs/inspect/health_inspector.ipynb #a4803cc4
 def cell_words(c): # Of `Chosen`: its number, its alarms, what was done
     t = c.map
     i = t.rows.index(c.row)
@@ -108,7 +109,7 @@ def cell_words(c): # Of `Chosen`: its number, its alarms, what was done
     first = f'{c.row}, {when}: {(OF_LAYERS|OF_ALL)[c.name].said} {number}.'
     return [first,*map(alarm_words, c.alarms()),*(f'Epoch {d.column+1}: {done_words(d)}.' for d in c.done()[:3])]
 
-# %% ../../nbs/inspect/health_inspector.ipynb #79416345
+# %% ../../nbs/inspect/health_inspector.ipynb #543fc09c
 def map_words(c): # What is seen in all, and what colours and marks mean
     s = c.seen
     rows,found = len([r for r in c.map.rows if r!=WHOLE]),marks_of(s.lines, s.done, c.map.rows).alarms
@@ -118,7 +119,7 @@ def map_words(c): # What is seen in all, and what colours and marks mean
             'A red line is an alarm for as long as it held; a triangle is an intervention, black if kept, white if '
             'undone, grey if that is open; a dashed line begins another phase; × is NaN, and a dot what is not known.')
 
-# %% ../../nbs/inspect/health_inspector.ipynb #3305b86b
+# %% ../../nbs/inspect/health_inspector.ipynb #a8ddf67d
 def _controls():
     import ipywidgets as W
     def menu(name, wide, label):
@@ -134,7 +135,7 @@ def _offer(menu, options): # What it had chosen stays, if it can
     menu.value = v
     return v
 
-# %% ../../nbs/inspect/health_inspector.ipynb #6bfc9eae
+# %% ../../nbs/inspect/health_inspector.ipynb #e6cc7ad5
 class _Choosing(Inspector): # Controls that fit what a source says
     def __init__(self, source, limits):
         self._source,self._limits,self._quiet,self._seen = source,limits,False,look_at_health(source)
@@ -161,7 +162,7 @@ class _Choosing(Inspector): # Controls that fit what a source says
         self.epoch.max = last
         if newest or self.epoch.value>last: self.epoch.value = last
 
-# %% ../../nbs/inspect/health_inspector.ipynb #de632c5c
+# %% ../../nbs/inspect/health_inspector.ipynb #1ec99ccf
 _EDGES = .1,.11 # left and right of map and curve, as shares of the width
 
 def _looks(c, t): return (OF_LAYERS|OF_ALL)[t.name],marks_of(c.seen.lines, c.seen.done, t.rows)
@@ -181,7 +182,7 @@ def _draw_all(fig, c, limits):
     text = '\n'.join(textwrap.fill(w, 118) for w in cell_words(c)[:3])
     words.text(0, 1, text, va='top', fontsize=9, color=ink(words))
 
-# %% ../../nbs/inspect/health_inspector.ipynb #358f4a51
+# %% ../../nbs/inspect/health_inspector.ipynb #050f29dc
 class _Drawing(_Choosing): # What the picture is, and what it says
     title,size = 'Health of the layers',(8.6,2.1)
 
@@ -208,7 +209,7 @@ class _Drawing(_Choosing): # What the picture is, and what it says
         rows = len(self.chosen().map.rows) if self.chosen() else 0
         return draw_png(self._paint_all, (self.size[0],self.size[1]+1.7+max(1., .26*rows)), self.dark.value)
 
-# %% ../../nbs/inspect/health_inspector.ipynb #f95cfc4f
+# %% ../../nbs/inspect/health_inspector.ipynb #71faddc1
 class _Mapped(_Drawing): # By the map, too
     def __init__(self, source, limits):
         import ipywidgets as W
@@ -240,7 +241,7 @@ class _Mapped(_Drawing): # By the map, too
         lines = ''.join(f'<p style="{look}">{html.escape(w)}</p>' for w in words)
         self.told.value = f'<div role="status">{lines}</div>'
 
-# %% ../../nbs/inspect/health_inspector.ipynb #2d6dc275
+# %% ../../nbs/inspect/health_inspector.ipynb #797b3603
 class _Handled(_Mapped): # What hands do
     def __init__(self, source, limits):
         super().__init__(source, limits)
@@ -270,7 +271,7 @@ class _Handled(_Mapped): # What hands do
         if not self.closed: self.next.on_click(self._on_next, remove=True)
         super().close()
 
-# %% ../../nbs/inspect/health_inspector.ipynb #14a2c295
+# %% ../../nbs/inspect/health_inspector.ipynb #1157afac
 class HealthInspector(_Handled):
     "Signals of layers over the epochs, alarms in words, and what was done: choose, or click into the map"
 
