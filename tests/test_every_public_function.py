@@ -46,6 +46,10 @@ from quarantion.export.wasm import SHIPPED, to_wasm
 from quarantion.files import save_tensors
 from quarantion.inspect.clickable import Clickable
 from quarantion.inspect.event_film import EventStage
+from quarantion.inspect.growing import Grown
+from quarantion.inspect.health import Marks, Scale, traced
+from quarantion.inspect.health_canvas import HealthCanvas
+from quarantion.inspect.health_inspector import HealthInspector
 from quarantion.inspect.recordings import record_layers
 from quarantion.memory.blocks import open_store
 from quarantion.memory.corpus import Corpus
@@ -80,6 +84,8 @@ from quarantion.spikes.surrogate import spike
 from quarantion.spikes.synaptic import Synaptic
 from quarantion.tables import measured, one_a_subject
 from quarantion.train.config import Config
+from quarantion.train.seen import LastStep
+from quarantion.train.signals import LayerSignals, Signals
 from quarantion.train.trackers import Tracking
 from quarantion.memory.index import Index
 from quarantion.waves.network import Waves
@@ -167,7 +173,6 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'data.doubts.Neighbours': lambda: dict(rows=np.arange(2), label=np.arange(2), distance=a(2)),
     'data.doubts.neighbours': lambda: dict(x=a(), labels=np.arange(5), others=a(), k=2, most=4),
     'data.doubts.remoteness': lambda: dict(distance=a(5)),
-    'data.quality.Finding': lambda: dict(level='note', what='rows', where='test', expected='none', found='2'),
     'data.quality.Limits': lambda: dict(near=.1),
     'data.quality.Raw': lambda: few_digits()._asdict(),
     'data.quality.raw_of': lambda: dict(split=few_digits()),
@@ -204,6 +209,7 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'checks.check_in': lambda: dict(x=1, choices=(1,2)),
     'checks.check_finite': lambda: dict(x=x()),
     'checks.check_array': lambda: dict(x=x(), axes='b n', n=6),
+    'checks.Finding': lambda: dict(level='note', what='rows', where='test', expected='none', found='2', fix='look'),
     'checks.check_time': lambda: dict(x=x(), in_shape=(6,), steps=4),
     'spikes.buffers.empty': lambda: dict(shape=(2,3), dtype=torch.float32),
     'spikes.buffers.keep_at_most': lambda: dict(size=2**29),
@@ -408,6 +414,14 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'train.recipes.recipe_of': lambda: dict(name='sgd_step', optimizer='', words=()),
     'train.losses.loss_of': lambda: dict(words=('ce','rate_ceiling(0.1):2')),
     'train.rundir.check_manifest': lambda: dict(run='no such folder'),
+    'train.seen.Seen': lambda: dict(name='1', spk=s(), pre=x(4,2,3)),
+    'train.seen.LastStep': lambda: dict(grads={}, weights={}),
+    'train.seen.last_step': lambda: (lambda n: dict(net=n, opt=torch.optim.SGD(n.parameters(), 0.), steps=1))(copy.deepcopy(net())),
+    'train.signals.LayerSignals': lambda: dict(name='1', neurons=3, fires=True),
+    'train.signals.Signals': lambda: dict(layers=(LayerSignals('1', 3, True),)),
+    'train.signals.signals': lambda: dict(net=q(), x=x(), y=torch.tensor([0,1,2,3,0]), step=LastStep({}, {}), before=Signals(()), twin=net()),
+    'train.signals.as_json': lambda: dict(s=Signals((LayerSignals('1', 3, True),))),
+    'train.signals.of_json': lambda: dict(d=dict(layers=[dict(name='1', neurons=3, fires=True)])),
     'train.trackers.Tracking': lambda: dict(to=()),
     'train.trackers.Tracking.follow': lambda: dict(self=Tracking(()), run='no such folder'),
     'train.trackers.points_of': lambda: dict(run='no such folder'),
@@ -627,6 +641,9 @@ def nir_path():
     path = Path(tempfile.mkdtemp())/'net.nir'
     nir_graph().save(path)
     return str(path)
+
+
+def health(): return [dict(phase='float', epoch=0, health=dict(layers=[dict(name='a', rate=.1)]))]
 
 
 def small_program(): return IntegerNetwork((IntLayer(np.ones((2,3), np.int8), *np.ones((3,2), np.int32), np.ones(2)),), (3,), 2, 1., 0, 3)
@@ -906,7 +923,7 @@ inspect.spike_film.film inspect.spike_film.follow inspect.whatif.WhatIf inspect.
 inspect.whatif.policy_in inspect.whatif.policy_words inspect.whatif.what_if inspect.widget.Inspector inspect.widget.Inspector.close
 inspect.widget.Inspector.draw inspect.widget.Inspector.paint inspect.widget.Inspector.say inspect.widget.Inspector.to_html paper.add_legend
 paper.bare_axes paper.canvas_png paper.draw_png paper.ink paper.is_dark paper.label_axes paper.new_axes paper.png paper.second_axis paper.style_axes
-paper.whole_ticks quant.advice.Finding quant.advice.Reason quant.advice.Recommendation quant.counts.Comparison quant.counts.LayerProof
+paper.whole_ticks quant.advice.Reason quant.advice.Recommendation quant.counts.Comparison quant.counts.LayerProof
 quant.drift.Change quant.drift.Scales quant.drift.Sums quant.drift.Sums.add quant.drift.scales_of quant.drift.states_at_ends
 quant.drift.weight_saturation quant.fake.Observed quant.fake.stand_for quant.folding.fold_linear quant.folding.pooling
 quant.histograms.Histogram quant.histograms.Histogram.edges quant.histograms.Histogram.magnitudes quant.histograms.Histogram.merge
@@ -1120,6 +1137,25 @@ CALLS |= { # waves, looked at
     'inspect.nearest.see_bounds': lambda: dict(ix=Index(np.eye(4)), q=np.ones(4), k=2),
     'inspect.nearest.plot_proof': lambda: dict(ix=Index(np.eye(4)), q=np.ones(4), k=2),
     'inspect.nearest.plot_frontier': lambda: dict(rows=[dict(name='a', recall=.5, qps=10., bytes=8)], k=10),
+    'inspect.growing.Grown': lambda: Grown()._asdict(),
+    'inspect.growing.read_grown': lambda: dict(path='no such file', last=Grown()),
+    'inspect.health.Scale': lambda: dict(said='x', low=0., high=1., log=False),
+    'inspect.health.Traced': lambda: traced(health(), 'rate')._asdict(),
+    'inspect.health.Marks': lambda: Marks()._asdict(),
+    'inspect.health.health_lines': lambda: dict(metrics=health(), where='x'),
+    'inspect.health.traced': lambda: dict(lines=health(), name='rate'),
+    'inspect.health.marks_of': lambda: dict(lines=health(), done=[], rows=['a']),
+    'inspect.health.plot_health': lambda: dict(values=np.ones((1,2)), rows=['a'], known=np.ones((1,2)), scale=Scale('x'), marks=Marks()),
+    'inspect.health.plot_signal': lambda: dict(values=np.ones((1,2)), row=0, known=np.ones((1,2)), scale=Scale('x'), marks=Marks(), limits=((.5,'x'),), at=0),
+    'inspect.health_canvas.HealthCanvas': dict,
+    'inspect.health_canvas.HealthCanvas.show': lambda: dict(self=HealthCanvas(), traced=traced(health(), 'rate'), scale=Scale('x'), marks=Marks(), dark=False),
+    'inspect.health_inspector.HealthInspector': lambda: dict(source=health(), limits=dict(rate=[(.5,'x')]), every=0.),
+    'inspect.health_inspector.HealthInspector.refresh': lambda: dict(self=HealthInspector(health())),
+    'inspect.health_inspector.HealthInspector.chosen': lambda: dict(self=HealthInspector(health())),
+    'inspect.health_inspector.HealthInspector.say': lambda: dict(self=HealthInspector(health())),
+    'inspect.health_inspector.HealthInspector.paint': lambda: dict(self=HealthInspector(health()), fig=quarantion.paper.new_axes().figure),
+    'inspect.health_inspector.HealthInspector.draw': lambda: dict(self=HealthInspector(health())),
+    'inspect.health_inspector.HealthInspector.close': lambda: dict(self=HealthInspector(health())),
     'inspect.search_explorer.Shown': lambda: see_answer(Index(np.eye(4)), np.ones(4), 2)._asdict(),
     'inspect.search_explorer.see_answer': lambda: dict(ix=Index(np.eye(4)), q=np.ones(4), k=2, bits='first digits'),
     'inspect.search_explorer.SearchExplorer': lambda: dict(source=Index(np.eye(4)), texts=['a','b','c','d'], embedder=len),
@@ -1201,6 +1237,7 @@ data.quality.Part:where data.quality.Part:x data.quality.Part:y data.quality.Par
 data.quality.Copies:same data.quality.Copies:near data.quality.Copies:alike
 data.quality.Survey:findings data.quality.Survey:train data.quality.Survey:test data.quality.Survey:copies data.quality.Survey:drift data.quality.Survey:neighbours
 inspect.nearest.Seen:ids inspect.nearest.Seen:at inspect.nearest.Seen:about inspect.nearest.Seen:most inspect.nearest.Seen:score inspect.nearest.Seen:found inspect.nearest.Seen:tau inspect.nearest.Seen:twice
+inspect.growing.Grown:records inspect.growing.Grown:at inspect.growing.Grown:tail inspect.growing.Grown:file inspect.health.Scale:said inspect.health.Scale:low inspect.health.Scale:high inspect.health.Scale:log inspect.health.Traced:name inspect.health.Traced:rows inspect.health.Traced:values inspect.health.Traced:known inspect.health.Marks:alarms inspect.health.Marks:done inspect.health.Marks:borders
 inspect.search_explorer.Shown:seen inspect.search_explorer.Shown:ids inspect.search_explorer.Shown:scores inspect.search_explorer.Shown:right inspect.search_explorer.Shown:doubt inspect.search_explorer.Shown:proof
 memory.words.Rows:starts memory.words.Rows:at memory.words.Rows:values memory.words.Rows:width
 memory.words.Near:ids memory.words.Near:scores memory.words.Near:read
@@ -1216,6 +1253,7 @@ inspect.waves.plot_field:psi inspect.waves.measure_omega:psi inspect.waves.plot_
 export.targets.Need:found export.targets.Need:layer export.targets.Compared:found export.targets.Compared:most export.card.is_number:v
 waves.mix.add_waves:a waves.mix.add_waves:b waves.mix.add_waves_carry:a waves.mix.add_waves_carry:b waves.mix.heterodyne:a waves.mix.heterodyne:b waves.mix.hear_chord:c
 waves.network.Waves.forward:x waves.network.Waves.record:x
+train.seen.Seen:spk train.seen.Seen:pre train.seen.LastStep:grads train.seen.LastStep:weights train.signals.Signals:layers train.signals.LayerSignals:neurons train.signals.of_json:d
 memory.resonance.signature:z memory.resonance.coherence:q memory.resonance.coherence:z memory.waves.Recalled:payloads memory.waves.Recalled:places memory.waves.Recalled:heights memory.waves.Recalled:texts
 '''
 

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import torch
 from safetensors.numpy import save as _bytes
 from torch import nn
-from ..checks import fail
-from ..data.quality import Finding, check, worst
+from ..checks import Finding, fail
+from ..data.quality import check, worst
 from ..data.samples import Split, pictures
 from ..files import append_jsonl, as_path, audit, load_tensors, read_jsonl, save_tensors, write_atomic
 from ..quant.lowering import lower
@@ -195,7 +195,8 @@ def prove(
 # %% ../../nbs/train/job.ipynb #04461ed9
 def _save_networks(run, cfg, net, q, float_accuracy):
     if q is not None: q.freeze()
-    head = dict(format=MODEL, version=RUN_VERSION, config=stored_of(cfg))
+    own = dict(policy='policy.toml') if cfg.policy.endswith('.toml') else {} # as in `config.toml`, wherever the run is
+    head = dict(format=MODEL, version=RUN_VERSION, config=stored_of(cfg)|own)
     save_tensors(run/'model.safetensors', state_of('float', net)|state_of('quant', q), head)
     audit(run/'audit.jsonl', 'trained', float_accuracy=float_accuracy)
 

@@ -333,10 +333,11 @@ def runs_in(
 
 @typed
 def differing(
-    runs:list # `Run` of each
+    runs:list # `Run` of each, or what has settings as one
 )->list: # Names, sorted
     "The settings in which runs are not all the same, folders aside"
     for r in runs:
-        if not isinstance(r, Run): fail('`runs`', expected='a Run of each, by read_run', found=type(r).__name__)
+        if not isinstance(getattr(r, 'config', None), dict):
+            fail('`runs`', expected='a Run of each, by read_run', found=type(r).__name__)
     keys = {k for r in runs for k in r.config}-{'out','data_dir'}
     return sorted(k for k in keys if len({repr(r.config.get(k)) for r in runs})>1)
