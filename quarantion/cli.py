@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand, TyperGroup
 from . import __version__
-from .checks import CheckError, check_in, check_range, fail
+from .checks import CheckError, Finding, check_in, check_range, fail
 from .files import is_there, write_atomic
 
 # %% ../nbs/cli.ipynb #d7200907
@@ -434,11 +434,12 @@ def _report_data(data, data_dir, out, as_json):
     v = survey(split)
     page = write_found(v, split.in_shape, _outside(out or _found_in(data)), split.name)
     n,bad = (len(v.train.x),len(v.test.x)),len(worst(v.findings))
+    title = f'{split.name}: {n[0]:,} and {n[1]:,} samples'
     if as_json:
         said = dict(data=data, page=str(page), train=n[0], test=n[1], errors=bad)
         print(json.dumps(said|dict(findings=[f._asdict() for f in v.findings])))
-    elif v.findings: _show(_columns(f'{split.name}: {n[0]:,} and {n[1]:,} samples', v.findings[0]._fields, v.findings))
-    else: print(f'{split.name}: {n[0]:,} and {n[1]:,} samples, nothing found')
+    elif v.findings: _show(_columns(title, Finding._fields[:5], [f[:5] for f in v.findings])) # no fix is known of data
+    else: print(f'{title}, nothing found')
     _say(f'page: {page}')
     if bad: raise typer.Exit(1)
 

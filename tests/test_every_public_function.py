@@ -167,7 +167,6 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'data.doubts.Neighbours': lambda: dict(rows=np.arange(2), label=np.arange(2), distance=a(2)),
     'data.doubts.neighbours': lambda: dict(x=a(), labels=np.arange(5), others=a(), k=2, most=4),
     'data.doubts.remoteness': lambda: dict(distance=a(5)),
-    'data.quality.Finding': lambda: dict(level='note', what='rows', where='test', expected='none', found='2'),
     'data.quality.Limits': lambda: dict(near=.1),
     'data.quality.Raw': lambda: few_digits()._asdict(),
     'data.quality.raw_of': lambda: dict(split=few_digits()),
@@ -204,6 +203,7 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'checks.check_in': lambda: dict(x=1, choices=(1,2)),
     'checks.check_finite': lambda: dict(x=x()),
     'checks.check_array': lambda: dict(x=x(), axes='b n', n=6),
+    'checks.Finding': lambda: dict(level='note', what='rows', where='test', expected='none', found='2', fix='look'),
     'checks.check_time': lambda: dict(x=x(), in_shape=(6,), steps=4),
     'spikes.buffers.empty': lambda: dict(shape=(2,3), dtype=torch.float32),
     'spikes.buffers.keep_at_most': lambda: dict(size=2**29),
@@ -906,7 +906,7 @@ inspect.spike_film.film inspect.spike_film.follow inspect.whatif.WhatIf inspect.
 inspect.whatif.policy_in inspect.whatif.policy_words inspect.whatif.what_if inspect.widget.Inspector inspect.widget.Inspector.close
 inspect.widget.Inspector.draw inspect.widget.Inspector.paint inspect.widget.Inspector.say inspect.widget.Inspector.to_html paper.add_legend
 paper.bare_axes paper.canvas_png paper.draw_png paper.ink paper.is_dark paper.label_axes paper.new_axes paper.png paper.second_axis paper.style_axes
-paper.whole_ticks quant.advice.Finding quant.advice.Reason quant.advice.Recommendation quant.counts.Comparison quant.counts.LayerProof
+paper.whole_ticks quant.advice.Reason quant.advice.Recommendation quant.counts.Comparison quant.counts.LayerProof
 quant.drift.Change quant.drift.Scales quant.drift.Sums quant.drift.Sums.add quant.drift.scales_of quant.drift.states_at_ends
 quant.drift.weight_saturation quant.fake.Observed quant.fake.stand_for quant.folding.fold_linear quant.folding.pooling
 quant.histograms.Histogram quant.histograms.Histogram.edges quant.histograms.Histogram.magnitudes quant.histograms.Histogram.merge

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import torch
 from safetensors.numpy import save as _bytes
 from torch import nn
-from ..checks import fail
-from ..data.quality import Finding, check, worst
+from ..checks import Finding, fail
+from ..data.quality import check, worst
 from ..data.samples import Split, pictures
 from ..files import append_jsonl, as_path, audit, load_tensors, read_jsonl, save_tensors, write_atomic
 from ..quant.lowering import lower
