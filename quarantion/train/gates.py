@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['gates_of', 'run_gates']
 
-# %% ../../nbs/train/gates.ipynb #1d112e5a
+# %% ../../nbs/train/gates.ipynb #d5c72055
 import math, operator, re
 from dataclasses import fields
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from ..checks import check_in, fail, typed
 from ..quant.proof import Gates
 from .losses import TERMS
 
-# %% ../../nbs/train/gates.ipynb #18a20ce9
+# %% ../../nbs/train/gates.ipynb #743d70e7
 EPOCH = 'loss','accuracy','spike_rate','test_accuracy','lr' # Of a line of `metrics.jsonl`
 RESULT = 'test_accuracy','float_accuracy','spike_rate','bytes' # Of `result.json`
 LAYER = ('rate','dead','saturated','reach','peak','mem_mean','mem_std','growth','grad','grad_ratio','update','weight',
@@ -40,7 +40,7 @@ class RunGate(NamedTuple):
         each = 'each epoch',f'each epoch of {phase}'
         return self.when in each or ended and self.when in ('end of each phase',f'end of {phase}')
 
-# %% ../../nbs/train/gates.ipynb #71d5dda5
+# %% ../../nbs/train/gates.ipynb #a32c7564
 _WORD = re.compile(r'\s*([\w.]*)\s*(>=|<=|>|<)\s*([^@]*?)\s*(?:@(.*))?', re.S)
 
 def _is_proof(word): return '<' not in word and '>' not in word
@@ -58,7 +58,7 @@ def gates_of(
         except ValueError: fail(f'`gates`: `{k.strip()}`', expected='a number behind an equals sign', found=repr(v))
     return Gates(**{k.strip():float(v) for k,_,v in said})
 
-# %% ../../nbs/train/gates.ipynb #c81e580a
+# %% ../../nbs/train/gates.ipynb #736c9297
 def _threshold(metric, said, word):
     try: v = float(said)
     except ValueError: v = math.nan
@@ -93,7 +93,7 @@ def run_gates(
     if twice: fail('`gates`', expected='each number once at a time', found=f'{twice[0]} and another')
     return gates
 
-# %% ../../nbs/train/gates.ipynb #e03eb402
+# %% ../../nbs/train/gates.ipynb #818a494e
 _KEYS = 'op','threshold','when'
 
 def _as_word(metric, v):
@@ -119,7 +119,7 @@ def gate_words(
         if not isinstance(v, str): fail('`gates`: `metric`', expected='a name', found=repr(v))
     return [_as_word(v['metric'], {k:w for k,w in v.items() if k!='metric'}) for v in said]
 
-# %% ../../nbs/train/gates.ipynb #3bc01589
+# %% ../../nbs/train/gates.ipynb #dbfc7a12
 @typed
 def check_gates(
     gates:tuple, # A `RunGate` each
@@ -135,7 +135,7 @@ def check_gates(
         if g.metric.startswith('loss.') and g.metric[5:] not in terms:
             fail('`gates`', f'`{g}`', 'a term of the loss of the run', ', '.join(terms) or 'a loss without terms')
 
-# %% ../../nbs/train/gates.ipynb #d4caf6d9
+# %% ../../nbs/train/gates.ipynb #171442a1
 class Verdict(NamedTuple):
     "What came out for one gate"
     gate:RunGate # What was asked
@@ -170,7 +170,7 @@ def _verdict(g, numbers, at):
     found,layer = max(numbers, key=bad, default=(math.nan,'not measured'))
     return Verdict(g, found, ', '.join(w for w in (layer,at) if w), bool(_OPS[g.op](found, g.threshold)))
 
-# %% ../../nbs/train/gates.ipynb #82305e9f
+# %% ../../nbs/train/gates.ipynb #eefb4743
 def asked(
     gates, # A `RunGate` each
     line:dict, # Of `metrics.jsonl`
@@ -184,7 +184,7 @@ def asked(
             out.append(_verdict(g, numbers, at))
     return out
 
-# %% ../../nbs/train/gates.ipynb #3e887990
+# %% ../../nbs/train/gates.ipynb #de421aad
 def asked_in_the_end(
     gates, # A `RunGate` each
     result:dict, # As `result.json` has it
@@ -195,7 +195,7 @@ def asked_in_the_end(
     for g in gates:
         if g.when=='result':
             own = g.metric in RESULT
-            known = [(result[g.metric],'')]*(result.get(g.metric) is not None) if own else _numbers(last, g.metric)
+            known = [(v,'') for v in (result.get(g.metric),) if v is not None] if own else _numbers(last, g.metric)
             out.append(_verdict(g, known, '' if own else 'the last epoch'))
         elif not any(_numbers(l, g.metric) for l in lines if g.due(l.get('phase'), True)):
             out.append(_verdict(g, [], 'in no epoch'))
