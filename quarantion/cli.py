@@ -32,7 +32,7 @@ def _show(table):
 
 def _say(text): print(text, file=sys.stderr) # a path stays whole, whatever it holds
 
-_WORDS = ('tensor', 'shape', 'layer', 'levels', 'run', 'settings', 'NeuroBench', 'SynOp',
+_WORDS = ('hashes', 'canon', 'tensor', 'shape', 'layer', 'levels', 'run', 'settings', 'NeuroBench', 'SynOp',
           'level', 'what', 'where', 'title', 'first line', 'expected', 'found', 'target', 'fits', 'why', 'not known')
 
 def _as_is(words): # where rich would read marks in them
@@ -215,6 +215,7 @@ def _run_with(
 def _turned(whole, p, kind, ctx, value):
     "What a parameter makes of a word; `whole` is how typer does it"
     if isinstance(value, str) and kind in (str,Path): return kind(value)
+    if isinstance(value, bool) and kind is bool: return value
     return value if not p.required and (value is None or value==p.default) else whole(ctx, value)
 
 class _Quick:
@@ -311,12 +312,24 @@ def _verdict(out, problems):
     if out['mismatches'] is not None: first = f"{compared}: {out['mismatches']:,} mismatches"
     else: first = 'no proof: ' + ('policy float' if out['policy']=='float' else 'see below')
     said = [f'overridden: {o}' for o in _overridden(out)]
-    return '\n'.join([*said, first, *([f'PROBLEM: {p}' for p in problems] or ['manifest and audit chain are whole'])])
+    more = [out['reproduced']['said']] if out.get('reproduced') else []
+    return '\n'.join([*said, first, *more, *([f'PROBLEM: {p}' for p in problems] or ['manifest and audit chain are whole'])])
+
+# %% ../nbs/cli.ipynb #c5578245
+def _repeated(run):
+    "What is not as it was when a run is trained again, and what was compared"
+    from quarantion.train.reproduce import reproduced
+    try: again = reproduced(run)
+    except CheckError as e: return [f'not trained again: {e}'],None
+    return again.problems,again._asdict()|dict(said=str(again))
+
+_REPRODUCE = 'Train again from its settings too, and compare hashes; on another machine class, numbers.'
 
 # %% ../nbs/cli.ipynb #87f601bc
 @app.command('verify', help='Check the files of a run, and prove its integers again.')
 def _verify(
     run:Annotated[Path, typer.Argument(help=_WHICH)],
+    reproduce:Annotated[bool, typer.Option('--reproduce', help=_REPRODUCE)]=False,
     as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
 ):
     "Check manifest and audit chain of a run, and prove its integer network again, from the files"
@@ -334,6 +347,9 @@ def _verify(
     if not lost:
         more,over = _gates_missed(run, cfg)
         problems,out = problems+more,out|(dict(overridden=over) if over else {})
+    if reproduce:
+        more,out['reproduced'] = _repeated(run) if not problems else ([],None) # what has changed is not compared
+        problems += more
     print(json.dumps(out|dict(problems=problems)) if as_json else _verdict(out, problems))
     if problems: raise typer.Exit(1)
 
@@ -344,37 +360,110 @@ def _line(run, told):
     differ = '\n'.join(f'{k} {run.config.get(k, "–")}' for k in told)
     say = lambda k, show: '–' if r.get(k) is None else format(r[k], show)
     percents = [say(k, '.2%') for k in ('float_accuracy','test_accuracy','spike_rate')]
-    return run.name, *([differ] if told else []), *percents, say('bytes', ','), say('mismatches', ',')
+    return run.name, *([differ] if told else []), *percents, say('bytes', ','), say('mismatches', ','), run.standing
 
-def _read(paths):
-    "The runs that can be read; of others it is said why not"
-    from quarantion.train.rundir import read_run
-    for p in paths:
-        try: yield read_run(p)
+def _read(folder):
+    "The runs that can be read, and what is wrong with the list of canon runs; of runs that cannot be it is said why"
+    from quarantion.train.canon import canon_of
+    from quarantion.train.rundir import runs_in
+    from quarantion.train.runs import brief
+    (canon,broken),found = ([],''),[]
+    try: canon = canon_of(folder)
+    except CheckError as e: broken = str(e)
+    for p in runs_in(folder):
+        try: found.append(brief(p, canon))
         except CheckError as e: _say(f'{p} cannot be read: {e}')
+    return found,broken
 
 def _record(run, told):
     "A run as an object"
-    from quarantion.train.rundir import is_finished
     kept = {k:run.result.get(k) for k in KEYS if k in run.result and k!='run'}
-    return dict(run=str(run.path), finished=is_finished(run.path), settings={k:run.config.get(k) for k in told})|kept
+    settings = {k:run.config.get(k) for k in told}
+    return dict(run=str(run.path), finished=run.finished, canon=run.standing=='canon', settings=settings)|kept
 
 # %% ../nbs/cli.ipynb #ab87ad50
-@app.command('runs', help='List the runs in a folder, and what they came to.')
-def _runs(
-    folder:Annotated[Path, typer.Argument(help='A folder of runs.')]=Path('runs'),
-    as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
-):
-    "List the runs in a folder beside each other"
-    from quarantion.train.rundir import differing, is_finished, runs_in
-    found = list(_read(runs_in(folder)))
+def _list(folder, found, as_json):
+    "Print what is known of runs"
+    from quarantion.train.rundir import differing, read_run
     told = differing(found)
     if as_json: return print(json.dumps(dict(folder=str(folder), runs=[_record(r, told) for r in found])))
-    head = 'run', *(['settings'] if told else []), 'float', 'quantized', 'spikes', 'bytes', 'mismatches'
-    title = f'{len(found)} run{"s"*(len(found)!=1)} in {folder}'
-    _show(_columns(title, head, [_line(r, told) for r in found]))
+    marked = any(r.standing for r in found)
+    head = 'run', *(['settings'] if told else []), 'float', 'quantized', 'spikes', 'bytes', 'mismatches', 'canon'
+    title,n = f'{len(found)} run{"s"*(len(found)!=1)} in {folder}',len(head)-1+marked
+    _show(_columns(title, head[:n], [_line(r, told)[:n] for r in found]))
     for r in found:
-        if not is_finished(r.path): _say(f'{r.path} is not finished ({r.epochs}); {_go_on(r.path)}')
+        if r.standing=='changed': _say(f'{r.path} has the name of a canon run, and other files')
+        if not r.finished: _say(f'{r.path} is not finished ({read_run(r.path).epochs}); {_go_on(r.path)}')
+
+# %% ../nbs/cli.ipynb #fade1bdd
+def _draw_runs(paths, figure):
+    "A figure of runs that have ended, as a file outside of them"
+    import io
+    from matplotlib.figure import Figure
+    from quarantion.inspect.run_compare import draw_runs
+    from quarantion.train.rundir import read_run, result_of
+    check_in(figure.suffix, ('.png','.svg','.pdf'), '--figure')
+    runs = [read_run(p) for p in paths if result_of(p, _NEEDS)]
+    fig,out = draw_runs(runs, Figure((9.8,4), layout='constrained')),io.BytesIO()
+    fig.savefig(out, format=figure.suffix[1:], dpi=170)
+    write_atomic(_outside(figure.parent)/figure.name, out.getvalue())
+    _say(f'figure: {figure}')
+
+def _diff(folder, pair, figure, as_json):
+    "Two runs beside each other"
+    from quarantion.train.runs import difference, found_run, told_difference
+    d = difference(*(found_run(folder, w) for w in pair))
+    if figure is not None: _draw_runs(d.runs, figure)
+    runs = list(map(str, d.runs))
+    if as_json: return print(json.dumps(d._asdict()|dict(runs=runs, same_network=d.same_network())))
+    print('\n'.join(f'{k}  {r}' for k,r in zip('AB', runs)))
+    for t in told_difference(d): _show(_columns(*t))
+
+# %% ../nbs/cli.ipynb #7622d5ef
+def _promote(folder, word, as_json):
+    "Make a run canon"
+    from quarantion.train.reproduce import promote
+    from quarantion.train.runs import found_run
+    run = found_run(folder, word)
+    line = promote(run)
+    said = f'{line.run} is canon: {line.accuracy:.2%} of {line.samples:,} samples'
+    print(json.dumps(line._asdict()) if as_json else said)
+    _say(f'list: {run.resolve().parent/"canon.jsonl"}')
+
+_ASKED = 'Only runs for which this holds, such as policy=nonary,accuracy>0.97.'
+_SORTED = 'In the order of a value, or several with commas; -accuracy for the largest first.'
+_PAIR = 'Two runs: what they do not share, and what came out.'
+_DRAWN = 'Draw the runs into a .png, .svg or .pdf.'
+_CITED = 'Make a run canon: verified, trained again with the same files, and listed in canon.jsonl.'
+
+def _only(own, may, given):
+    "Raises `CheckError` where an option has others beside it than it may have"
+    more = [f'--{k}' for k,v in given.items() if v is not None and k not in (own,*may)]
+    if given[own] is not None and more: fail(f'`--{own}`', 'runs', 'no others beside it', ', '.join(more))
+
+# %% ../nbs/cli.ipynb #1aaaac2c
+@app.command('runs', help='List the runs in a folder, and what they came to; or compare two.', cls=_QuickCommand)
+def _runs(
+    folder:Annotated[Path, typer.Argument(help='A folder of runs.')]=Path('runs'),
+    where:Annotated[str, typer.Option(help=_ASKED)]=None,
+    sort:Annotated[str, typer.Option(help=_SORTED)]=None,
+    diff:Annotated[tuple[str,str], typer.Option(help=_PAIR)]=None,
+    figure:Annotated[Path, typer.Option(help=_DRAWN)]=None,
+    promote:Annotated[str, typer.Option(help=_CITED)]=None,
+    as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
+):
+    "List the runs in a folder beside each other, compare two, or make one canon"
+    from quarantion.train.runs import conditions, ordered, selected
+    given = dict(where=where, sort=sort, diff=diff, figure=figure, promote=promote)
+    _only('promote', (), given); _only('diff', ('figure',), given)
+    if promote is not None: return _promote(folder, promote, as_json)
+    if diff is not None: return _diff(folder, diff, figure, as_json)
+    found,broken = _read(folder)
+    if where is not None: found = selected(found, conditions(where))
+    if sort is not None: found = ordered(found, sort)
+    if figure is not None: _draw_runs([r.path for r in found if r.result], figure)
+    _list(folder, found, as_json)
+    if broken: raise typer.Exit(_say(f'no run counts as canon: {broken}') or 1)
 
 # %% ../nbs/cli.ipynb #e6b5159d
 _SECTIONS = ('One section: size (bytes by tensor), sensitivity (of the loss to coarser weights), cost (of a sample), '

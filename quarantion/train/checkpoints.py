@@ -19,6 +19,7 @@ from ..quant.network import QuantNetwork
 from ..runtime.layer import is_whole
 from ..spikes.network import Network
 from .config import RUN_VERSION, Config
+from .machines import machine_class
 from .overrides import go_on, kept
 from .phases import planned
 from .setup import build, quantized
@@ -149,7 +150,8 @@ def _begun(run, cfg, split, first):
     "The beginning of a run"
     for log in 'metrics.jsonl','audit.jsonl': (run/log).unlink(missing_ok=True)
     audit(run/'audit.jsonl', 'started', config=asdict(cfg), data=digest(split), quarantion=__version__,
-          torch=torch.__version__, python=platform.python_version(), threads=torch.get_num_threads())
+          torch=torch.__version__, python=platform.python_version(), threads=torch.get_num_threads(),
+          machine=machine_class(cfg.device))
     return Checkpoint(build(cfg, split), None, {}, first, 0, None)
 
 def restore(
@@ -174,7 +176,7 @@ def restore(
     load_state(net, tensors, 'float', str(path))
     q = quantized(run, net, cfg, split, phase.policy) if phase.kind=='qat' else None
     if q is not None: load_state(q, tensors, 'quant', str(path))
-    audit(run/'audit.jsonl', 'resumed', phase=phase.name, epoch=head['epoch'])
+    audit(run/'audit.jsonl', 'resumed', phase=phase.name, epoch=head['epoch'], machine=machine_class(cfg.device))
     at = Checkpoint(net, q, part_of(tensors, 'opt'), phase.name, head['epoch'], head['float_accuracy'],
                     part_of(tensors, 'mean'), head.get('health', {}))
     _check_mean(at.mean, cfg, at.model, str(path))
