@@ -12,6 +12,7 @@ from quarantion.train.gates import _OPS, RunGate, asked, asked_in_the_end, gate_
 from quarantion.train.job import CHECKPOINT, finish, load_data, prove, restored, start, train
 from quarantion.train.overrides import GateFailed, reopen, standing, waived
 from quarantion.train.rollback import LAST, PASSED
+from quarantion.train.signals import LayerSignals, Signals, as_json
 from quarantion.train.rundir import is_finished, overrides, read_manifest
 
 pytestmark = pytest.mark.filterwarnings('default:a threshold of')
@@ -94,11 +95,11 @@ def test_a_gate_says_the_word_that_it_is_read_from(metric, op, number, when):
 
 # What comes out
 
-NUMBERS = st.one_of(st.none(), st.floats(0, 2), st.just(math.nan))
+NUMBERS = st.one_of(st.none(), st.floats(0, 2).map(lambda v: float(f'{v:.7g}')), st.just(math.nan)) # as many digits as a file has
 
 def line_of(values, epoch=0, phase='float'):
-    layers = [dict(name=str(i), dead=None if v is None or math.isnan(v) else v, **(dict(nan=['dead']) if v is not None and math.isnan(v) else {})) for i,v in enumerate(values)]
-    return dict(phase=phase, epoch=epoch, loss=1., health=dict(layers=layers))
+    layers = tuple(LayerSignals(str(i), 9, True, dead=v) for i,v in enumerate(values))
+    return dict(phase=phase, epoch=epoch, loss=1., health=as_json(Signals(layers)))
 
 @given(st.lists(NUMBERS, max_size=4), st.sampled_from([*_OPS]), st.floats(0, 1))
 def test_layers_are_judged_by_their_worst(values, op, bound):
@@ -128,7 +129,7 @@ def test_a_number_that_nobody_knows():
     line = line_of([.1], phase='qat')
     assert [str(v.gate) for v in asked((each,end), line, True)]==[str(end)] and not asked((end,), line, True)[0].passed
     assert [(str(v.gate),v.passed) for v in asked_in_the_end((each,), {}, [line])]==[(str(each),False)]
-    assert asked_in_the_end((each,), {}, [line, line|dict(health=dict(layers=[dict(name='0', sqnr=12.)]))])==[]
+    assert asked_in_the_end((each,), {}, [line, line|dict(health=as_json(Signals((LayerSignals('0', 9, True, sqnr=12.),))))])==[]
 
 def test_of_the_result_before_the_last_epoch():
     gates = run_gates(('test_accuracy>=0.9','dead<=0.5','loss<=2'))
