@@ -299,7 +299,7 @@ def _unproved(run, cfg):
     compared = {k:getattr(proof, k) for k in ('samples','spikes','mismatches')}
     return proof.problems,compared|dict(test_accuracy=proof.accuracy)
 
-def _missed(run, cfg):
+def _gates_missed(run, cfg):
     "Gates of training and result that the result of a run did not pass, and why others were not asked"
     from quarantion.train.overrides import missed
     from quarantion.train.rundir import overrides
@@ -345,7 +345,7 @@ def _verify(
         more,compared = _unproved(run, cfg)
         problems,out = problems+more,out|compared
     if not lost:
-        more,over = _missed(run, cfg)
+        more,over = _gates_missed(run, cfg)
         problems,out = problems+more,out|(dict(overridden=over) if over else {})
     if reproduce:
         more,out['reproduced'] = _repeated(run) if not problems else ([],None) # what has changed is not compared
