@@ -471,7 +471,18 @@ def _watched(net, x, codes, path):
         seen = monitor.update(net.record(some, codes), some, codes)
     return seen
 
-def _end_watch(seen): # What a monitor said; exit with 1 where it alarms
+def _check_samples(x, net, codes, constant, where):
+    if x.dtype.kind in 'iu' and not codes and net.in_max>1:
+        fail('samples', where, 'real numbers, or --codes', x.dtype)
+    if not constant and x.ndim==len(net.in_shape)+1:
+        fail('samples', where, 'spikes over time, as this run encodes its input', list(x.shape))
+
+def _end_infer(got, net, seen): # How long it took, and what a monitor said
+    took = ', '.join(f'{k} {v:.0f} µs' for k,v in got.percentiles().items())
+    _say(f'{len(got.answers)} samples, {sum(got.steps)/len(got.steps):.2f} of {net.steps} steps; {took}')
+    _end_watch(seen)
+
+def _end_watch(seen): # Exit with 1 where a monitor alarms
     if not seen: return
     _say(f'monitor: {seen}')
     if seen.level=='ALARM': raise typer.Exit(1)
@@ -494,23 +505,18 @@ def _infer(
     run,rule = run if run.is_file() else _meant(run),_until(until)
     net,constant = _program(run)
     x = samples_of(input, net, step_us)
-    if x.dtype.kind in 'iu' and not codes and net.in_max>1:
-        fail('samples', str(input), 'real numbers, or --codes', x.dtype)
-    if not constant and x.ndim==len(net.in_shape)+1:
-        fail('samples', str(input), 'spikes over time, as this run encodes its input', list(x.shape))
+    _check_samples(x, net, codes, constant, str(input))
     got = infer(net, x, rule, codes)
     fired = traced(net, x, got.steps, codes) if trace else None
     seen = _watched(net, x, codes, monitor) if monitor else None
     if as_json:
         out = dict(run=str(run), input=str(input), until=until, answers=got.answers, steps=got.steps)
-        out |= dict(latency_us=got.percentiles())|(dict(trace=fired) if trace else {})
-        print(json.dumps(out|(dict(monitor=seen._asdict()) if seen else {})))
+        more = (dict(trace=fired) if trace else {})|(dict(monitor=seen._asdict()) if seen else {})
+        print(json.dumps(out|dict(latency_us=got.percentiles())|more))
         return _end_watch(seen)
     for k,(said,t) in enumerate(zip(got.answers, got.steps)):
         print(said, t, *(['; '.join(' '.join(map(str, l)) for l in fired[k])] if trace else []), sep='\t')
-    took = ', '.join(f'{k} {v:.0f} µs' for k,v in got.percentiles().items())
-    _say(f'{len(got.answers)} samples, {sum(got.steps)/len(got.steps):.2f} of {net.steps} steps; {took}')
-    _end_watch(seen)
+    _end_infer(got, net, seen)
 
 # %% ../nbs/cli.ipynb #2af50a2f
 _TARGETS = dict(c=lambda e: (e.to_c, e.prove_c), js=lambda e: (e.to_js, e.prove_js), # what writes and proves it
