@@ -72,7 +72,9 @@ from quarantion.quant.membranes import uniform_levels
 from quarantion.quant.network import prepare
 from quarantion.quant.observers import MinMax
 from quarantion.quant.policy import preset
+from quarantion.runtime.calibration import sketch
 from quarantion.runtime.infer import Inferred
+from quarantion.runtime.monitor import DriftMonitor
 from quarantion.runtime.layer import IntLayer, Op, Record
 from quarantion.runtime.network import IntegerNetwork, load
 from quarantion.runtime.stream import events_of
@@ -125,6 +127,7 @@ def stored():
 def net(): return stored()[0]
 def q(): return copy.deepcopy(stored()[1])
 def program(): return stored()[2]
+def sketched(): return sketch(program(), a(100,6))
 def layer(): return program().layers[0]
 def digits_program(): return load(BENCH.parent/'digits.safetensors')
 def few_digits():
@@ -150,6 +153,17 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'runtime.decision.answers': lambda: dict(decision='sum', scores=a(5,6)),
     'runtime.decision.check_labels': lambda: dict(decision='sum', y=np.arange(5), said=np.arange(5), classes=6),
     'runtime.decision.warn_few': lambda: dict(decision='sum', used=3, outputs=6, samples=9),
+    'runtime.calibration.Sketch': lambda: sketched()._asdict(),
+    'runtime.calibration.looked': lambda: dict(net=program(), record=program().record(a()), x=a()),
+    'runtime.calibration.sketch': lambda: dict(net=program(), x=a(100,6)),
+    'runtime.calibration.save_sketch': lambda: dict(s=sketched(), path='sketch.safetensors'),
+    'runtime.calibration.load_sketch': lambda: dict(path='no such file'),
+    'runtime.monitor.Verdict': lambda: DriftMonitor(program(), sketched()).verdict._asdict(),
+    'runtime.monitor.Verdict.findings': lambda: dict(self=DriftMonitor(program(), sketched()).verdict),
+    'runtime.monitor.DriftMonitor': lambda: dict(net=program(), sketch=sketched()),
+    'runtime.monitor.DriftMonitor.update': lambda: dict(self=DriftMonitor(program(), sketched()), record=program().record(a()), x=a()),
+    'runtime.monitor.DriftMonitor.classify': lambda: dict(self=DriftMonitor(program(), sketched()), x=a()),
+    'runtime.monitor.plot_stream': lambda: dict(psi=dict(input=a(3)), limits=(.1,.2)),
     'runtime.infer.samples_of': lambda: dict(path='no such file', net=program()),
     'runtime.infer.infer': lambda: dict(net=program(), x=a(5,6)),
     'runtime.infer.Inferred': lambda: dict(answers=[1], steps=[2], seconds=[.1]),
@@ -168,6 +182,8 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'data.leakage.look_alikes': lambda: dict(x=a(3,64), in_shape=(1,8,8), earlier=a(3,64), least=.9, bits=4),
     'data.leakage.plot_pairs': lambda: dict(above=a(3,8,8), below=a(3,8,8), words=['1'], labels=('a','b'), most=2),
     'data.shift.Drift': lambda: dict(psi=a(6), ks=a(6), p=a(6)),
+    'data.shift.stability_index': lambda: dict(p=np.arange(4), q=np.arange(4)),
+    'data.shift.ks_distance': lambda: dict(a=a(), b=a()),
     'data.shift.drift': lambda: dict(a=a(), b=a(), most=4),
     'data.shift.plot_drift': lambda: dict(psi=a(64), in_shape=(1,8,8), limit=.2),
     'data.doubts.Neighbours': lambda: dict(rows=np.arange(2), label=np.arange(2), distance=a(2)),
@@ -1228,6 +1244,8 @@ runtime.layer.is_whole:v runtime.layer.is_op:o runtime.layer.is_conv:c runtime.n
 train.config.words:v train.config.config_from:path train.config.NetworkSettings:learn train.config.Config:learn files.hash_json:x tables.measured:name tables.measured_parts:name
 nonary.companding.encode_complex:z nonary.companding.overflows:z
 data.leakage.Near:row data.leakage.Near:distance
+runtime.calibration.Sketch:of runtime.calibration.Sketch:places runtime.calibration.Sketch:values
+runtime.monitor.Verdict:level runtime.monitor.Verdict:samples runtime.monitor.Verdict:compliance runtime.monitor.Verdict:psi runtime.monitor.Verdict:shift runtime.monitor.Verdict:where
 data.leakage.Alike:row data.leakage.Alike:correlation
 data.shift.Drift:psi data.shift.Drift:ks data.shift.Drift:p
 data.doubts.Neighbours:rows data.doubts.Neighbours:label data.doubts.Neighbours:distance
