@@ -384,9 +384,15 @@ def _record(run, told):
     return dict(run=str(run.path), finished=run.finished, canon=run.standing=='canon', settings=settings)|kept
 
 # %% ../nbs/cli.ipynb #ab87ad50
+def _far(path):
+    "How far a run is, or why that is not known"
+    from quarantion.train.rundir import read_run
+    try: return read_run(path).epochs
+    except CheckError as e: return str(e)
+
 def _list(folder, found, as_json):
     "Print what is known of runs"
-    from quarantion.train.rundir import differing, read_run
+    from quarantion.train.rundir import differing
     told = differing(found)
     if as_json: return print(json.dumps(dict(folder=str(folder), runs=[_record(r, told) for r in found])))
     marked = any(r.standing for r in found)
@@ -395,7 +401,7 @@ def _list(folder, found, as_json):
     _show(_columns(title, head[:n], [_line(r, told)[:n] for r in found]))
     for r in found:
         if r.standing=='changed': _say(f'{r.path} has the name of a canon run, and other files')
-        if not r.finished: _say(f'{r.path} is not finished ({read_run(r.path).epochs}); {_go_on(r.path)}')
+        if not r.finished: _say(f'{r.path} is not finished ({_far(r.path)}); {_go_on(r.path)}')
 
 # %% ../nbs/cli.ipynb #fade1bdd
 def _draw_runs(paths, figure):

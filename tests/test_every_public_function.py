@@ -46,6 +46,10 @@ from quarantion.export.wasm import SHIPPED, to_wasm
 from quarantion.files import save_tensors
 from quarantion.inspect.clickable import Clickable
 from quarantion.inspect.event_film import EventStage
+from quarantion.inspect.growing import Grown
+from quarantion.inspect.health import Marks, Scale, traced
+from quarantion.inspect.health_canvas import HealthCanvas
+from quarantion.inspect.health_inspector import HealthInspector
 from quarantion.inspect.recordings import record_layers
 from quarantion.memory.blocks import open_store
 from quarantion.memory.corpus import Corpus
@@ -639,6 +643,9 @@ def nir_path():
     return str(path)
 
 
+def health(): return [dict(phase='float', epoch=0, health=dict(layers=[dict(name='a', rate=.1)]))]
+
+
 def small_program(): return IntegerNetwork((IntLayer(np.ones((2,3), np.int8), *np.ones((3,2), np.int32), np.ones(2)),), (3,), 2, 1., 0, 3)
 
 
@@ -1130,6 +1137,25 @@ CALLS |= { # waves, looked at
     'inspect.nearest.see_bounds': lambda: dict(ix=Index(np.eye(4)), q=np.ones(4), k=2),
     'inspect.nearest.plot_proof': lambda: dict(ix=Index(np.eye(4)), q=np.ones(4), k=2),
     'inspect.nearest.plot_frontier': lambda: dict(rows=[dict(name='a', recall=.5, qps=10., bytes=8)], k=10),
+    'inspect.growing.Grown': lambda: Grown()._asdict(),
+    'inspect.growing.read_grown': lambda: dict(path='no such file', last=Grown()),
+    'inspect.health.Scale': lambda: dict(said='x', low=0., high=1., log=False),
+    'inspect.health.Traced': lambda: traced(health(), 'rate')._asdict(),
+    'inspect.health.Marks': lambda: Marks()._asdict(),
+    'inspect.health.health_lines': lambda: dict(metrics=health(), where='x'),
+    'inspect.health.traced': lambda: dict(lines=health(), name='rate'),
+    'inspect.health.marks_of': lambda: dict(lines=health(), done=[], rows=['a']),
+    'inspect.health.plot_health': lambda: dict(values=np.ones((1,2)), rows=['a'], known=np.ones((1,2)), scale=Scale('x'), marks=Marks()),
+    'inspect.health.plot_signal': lambda: dict(values=np.ones((1,2)), row=0, known=np.ones((1,2)), scale=Scale('x'), marks=Marks(), limits=((.5,'x'),), at=0),
+    'inspect.health_canvas.HealthCanvas': dict,
+    'inspect.health_canvas.HealthCanvas.show': lambda: dict(self=HealthCanvas(), traced=traced(health(), 'rate'), scale=Scale('x'), marks=Marks(), dark=False),
+    'inspect.health_inspector.HealthInspector': lambda: dict(source=health(), limits=dict(rate=[(.5,'x')]), every=0.),
+    'inspect.health_inspector.HealthInspector.refresh': lambda: dict(self=HealthInspector(health())),
+    'inspect.health_inspector.HealthInspector.chosen': lambda: dict(self=HealthInspector(health())),
+    'inspect.health_inspector.HealthInspector.say': lambda: dict(self=HealthInspector(health())),
+    'inspect.health_inspector.HealthInspector.paint': lambda: dict(self=HealthInspector(health()), fig=quarantion.paper.new_axes().figure),
+    'inspect.health_inspector.HealthInspector.draw': lambda: dict(self=HealthInspector(health())),
+    'inspect.health_inspector.HealthInspector.close': lambda: dict(self=HealthInspector(health())),
     'inspect.search_explorer.Shown': lambda: see_answer(Index(np.eye(4)), np.ones(4), 2)._asdict(),
     'inspect.search_explorer.see_answer': lambda: dict(ix=Index(np.eye(4)), q=np.ones(4), k=2, bits='first digits'),
     'inspect.search_explorer.SearchExplorer': lambda: dict(source=Index(np.eye(4)), texts=['a','b','c','d'], embedder=len),
@@ -1211,6 +1237,7 @@ data.quality.Part:where data.quality.Part:x data.quality.Part:y data.quality.Par
 data.quality.Copies:same data.quality.Copies:near data.quality.Copies:alike
 data.quality.Survey:findings data.quality.Survey:train data.quality.Survey:test data.quality.Survey:copies data.quality.Survey:drift data.quality.Survey:neighbours
 inspect.nearest.Seen:ids inspect.nearest.Seen:at inspect.nearest.Seen:about inspect.nearest.Seen:most inspect.nearest.Seen:score inspect.nearest.Seen:found inspect.nearest.Seen:tau inspect.nearest.Seen:twice
+inspect.growing.Grown:records inspect.growing.Grown:at inspect.growing.Grown:tail inspect.growing.Grown:file inspect.health.Scale:said inspect.health.Scale:low inspect.health.Scale:high inspect.health.Scale:log inspect.health.Traced:name inspect.health.Traced:rows inspect.health.Traced:values inspect.health.Traced:known inspect.health.Marks:alarms inspect.health.Marks:done inspect.health.Marks:borders
 inspect.search_explorer.Shown:seen inspect.search_explorer.Shown:ids inspect.search_explorer.Shown:scores inspect.search_explorer.Shown:right inspect.search_explorer.Shown:doubt inspect.search_explorer.Shown:proof
 memory.words.Rows:starts memory.words.Rows:at memory.words.Rows:values memory.words.Rows:width
 memory.words.Near:ids memory.words.Near:scores memory.words.Near:read
