@@ -108,6 +108,7 @@ def _go_on(run): return f'go on with: quarantion run --resume {shlex.quote(str(r
 
 def _all_the_same(run): return f'{_go_on(run).replace("go on", "go on all the same")} --override REASON'
 
+# %% ../nbs/cli.ipynb #3235c5d1
 def _work(run, split, tracking, override=''):
     "Train, or go on; lower, prove, report, and seal the directory"
     from quarantion.inspect.report import write_report
@@ -299,6 +300,7 @@ def _unproved(run, cfg):
     compared = {k:getattr(proof, k) for k in ('samples','spikes','mismatches')}
     return proof.problems,compared|dict(test_accuracy=proof.accuracy)
 
+# %% ../nbs/cli.ipynb #1bad510d
 def _gates_missed(run, cfg):
     "Gates of training and result that the result of a run did not pass, and why others were not asked"
     from quarantion.train.overrides import missed
