@@ -299,7 +299,7 @@ def _unproved(run, cfg):
     compared = {k:getattr(proof, k) for k in ('samples','spikes','mismatches')}
     return proof.problems,compared|dict(test_accuracy=proof.accuracy)
 
-def _missed(run, cfg):
+def _gates_missed(run, cfg):
     "Gates of training and result that the result of a run did not pass, and why others were not asked"
     from quarantion.train.overrides import missed
     from quarantion.train.rundir import overrides
@@ -345,7 +345,7 @@ def _verify(
         more,compared = _unproved(run, cfg)
         problems,out = problems+more,out|compared
     if not lost:
-        more,over = _missed(run, cfg)
+        more,over = _gates_missed(run, cfg)
         problems,out = problems+more,out|(dict(overridden=over) if over else {})
     if reproduce:
         more,out['reproduced'] = _repeated(run) if not problems else ([],None) # what has changed is not compared
@@ -382,9 +382,15 @@ def _record(run, told):
     return dict(run=str(run.path), finished=run.finished, canon=run.standing=='canon', settings=settings)|kept
 
 # %% ../nbs/cli.ipynb #ab87ad50
+def _far(path):
+    "How far a run is, or why that is not known"
+    from quarantion.train.rundir import read_run
+    try: return read_run(path).epochs
+    except CheckError as e: return str(e)
+
 def _list(folder, found, as_json):
     "Print what is known of runs"
-    from quarantion.train.rundir import differing, read_run
+    from quarantion.train.rundir import differing
     told = differing(found)
     if as_json: return print(json.dumps(dict(folder=str(folder), runs=[_record(r, told) for r in found])))
     marked = any(r.standing for r in found)
@@ -393,7 +399,7 @@ def _list(folder, found, as_json):
     _show(_columns(title, head[:n], [_line(r, told)[:n] for r in found]))
     for r in found:
         if r.standing=='changed': _say(f'{r.path} has the name of a canon run, and other files')
-        if not r.finished: _say(f'{r.path} is not finished ({read_run(r.path).epochs}); {_go_on(r.path)}')
+        if not r.finished: _say(f'{r.path} is not finished ({_far(r.path)}); {_go_on(r.path)}')
 
 # %% ../nbs/cli.ipynb #fade1bdd
 def _draw_runs(paths, figure):
