@@ -475,7 +475,8 @@ def _runs(
 
 # %% ../nbs/cli.ipynb #e6b5159d
 _SECTIONS = ('One section: size (bytes by tensor), sensitivity (of the loss to coarser weights), cost (of a sample), '
-             'targets (chips that it would fit) or card (Markdown for whoever is handed it).')
+             'targets (chips that it would fit), health (of its layers; of a run at work, too) '
+             'or card (Markdown for whoever is handed it).')
 
 def _mirror(run, names):
     "Bring a run to trackers"
@@ -498,7 +499,7 @@ def _report_run(run, show, html, track, as_json):
     from quarantion.train.job import settings
     from quarantion.train.rundir import result_of
     run = _meant(run)
-    cfg,result = settings(run),result_of(run, _NEEDS)
+    cfg,result = settings(run),None if show=='health' else result_of(run, _NEEDS)
     if show is not None:
         from quarantion.inspect.sections import SECTIONS, section
         s = section(check_in(show, SECTIONS, '--show'), run, cfg)
