@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand, TyperGroup
 from . import __version__
-from .checks import CheckError, check_in, check_range, fail
+from .checks import CheckError, Finding, check_in, check_range, fail
 from .files import is_there, write_atomic
 
 # %% ../nbs/cli.ipynb #d7200907
@@ -35,10 +35,13 @@ def _say(text): print(text, file=sys.stderr) # a path stays whole, whatever it h
 _WORDS = ('hashes', 'canon', 'tensor', 'shape', 'layer', 'levels', 'run', 'settings', 'NeuroBench', 'SynOp',
           'level', 'what', 'where', 'title', 'first line', 'expected', 'found', 'target', 'fits', 'why', 'not known')
 
+def _as_is(words): # where rich would read marks in them
+    from rich.text import Text
+    return Text(words)
+
 def _titled(title, **how):
     from rich.table import Table
-    from rich.text import Text
-    return Table(title=Text(title), title_justify='left', **how)
+    return Table(title=_as_is(title), title_justify='left', **how)
 
 def _columns(title, head, rows):
     "A table of words; those below a head that says a number stand right"
@@ -52,9 +55,12 @@ KEYS = ('run', 'data', 'policy', 'seed', 'float_accuracy', 'test_accuracy', 'sam
         'spike_rate', 'bytes', 'seconds') # Of the JSON object of a run
 _NEEDS = (*KEYS,'float_bytes') # What a result must hold to be shown
 
+def _overridden(result): return [f'{"; ".join(o["said"])}: {o["reason"]}' for o in result.get('overridden', ())]
+
 def _table(result):
     "The short table that ends a run"
     r,t = result,_titled(Path(result['run']).name, show_header=False)
+    for line in _overridden(result): t.add_row('overridden', _as_is(line))
     t.add_row('float accuracy', f"{r['float_accuracy']:.2%}")
     if r['policy']=='float': t.add_row('lowering and proof', 'skipped: policy float')
     else:
@@ -68,7 +74,7 @@ def _table(result):
     return t
 
 def _print(result, as_json):
-    if as_json: print(json.dumps({k:result[k] for k in KEYS}))
+    if as_json: print(json.dumps({k:result[k] for k in (*KEYS,'overridden') if k in result}))
     else: _show(_table(result))
 
 # %% ../nbs/cli.ipynb #a246e725
@@ -100,18 +106,22 @@ def _joined(command, more): # takes more parameters, as `**given`
 # %% ../nbs/cli.ipynb #ab49d847
 def _go_on(run): return f'go on with: quarantion run --resume {shlex.quote(str(run))}'
 
-def _work(run, split, tracking):
+def _all_the_same(run): return f'{_go_on(run).replace("go on", "go on all the same")} --override REASON'
+
+def _work(run, split, tracking, override=''):
     "Train, or go on; lower, prove, report, and seal the directory"
     from quarantion.inspect.report import write_report
     from quarantion.files import Lock, audit
-    from quarantion.train.rundir import write_manifest
+    from quarantion.train.overrides import GateFailed, reopen
+    from quarantion.train.rundir import is_finished, write_manifest
     from quarantion.train.fit import watching
     from quarantion.train.job import finish, refused, train
     full = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
     with Lock(run):
+        if override and is_finished(run): reopen(run, override)
         tracking.follow(run)
         try:
-            with watching() as move: net,q,acc = train(run, split, move)
+            with watching() as move: net,q,acc = train(run, split, move, override)
             result = finish(run, split, net, q, acc)
             write_report(run)
             audit(run/'audit.jsonl', 'finished', test_accuracy=result['test_accuracy'])
@@ -119,6 +129,9 @@ def _work(run, split, tracking):
         except KeyboardInterrupt:
             _say(f'interrupted; {_go_on(run)}')
             raise typer.Exit(130)
+        except GateFailed as e:
+            for line in (*e.args, _all_the_same(run)): _say(line)
+            raise typer.Exit(1)
         except CheckError as e:
             if getattr(e.__context__, 'errno', None) in full:
                 _say(f'the disk is full; what was saved is whole; {_go_on(run)}')
@@ -129,15 +142,16 @@ def _work(run, split, tracking):
     return result
 
 # %% ../nbs/cli.ipynb #b1dd9829
-def _resume(run, tracking):
+def _resume(run, tracking, override=''):
     "Go on with a run, or say that it is done"
     from quarantion.train.rundir import check_manifest, is_finished, result_of
     from quarantion.train.job import load_data, settings
     if not os.path.exists(run/'config.toml'): fail('run', str(run), 'a run directory', 'no config.toml')
     cfg = settings(run)
-    if not is_finished(run): return _work(run, load_data(cfg), tracking)
+    if not is_finished(run): return _work(run, load_data(cfg), tracking, override)
     bad = [f'{f} ({kind})' for kind,files in check_manifest(run).items() for f in files]
     if bad: fail('run', str(run), 'the files of a finished run, unchanged', ', '.join(bad))
+    if override: return _work(run, load_data(cfg), tracking, override)
     _say(f'{run} is finished; nothing to do')
     tracking.follow(run)
     return result_of(run, _NEEDS)
@@ -162,6 +176,13 @@ def _begin(config, given, dump_config, out, tracking):
 # %% ../nbs/cli.ipynb #076bde72
 _TRACK = 'Trackers, with commas, that get the numbers too: tensorboard, mlflow, trackio.'
 
+_OVERRIDE = 'With --resume: why the run goes on although a gate failed, in words; it is told wherever the run is.'
+
+def _check_override(reason, resume):
+    from quarantion.train.overrides import check_reason
+    if resume is None: fail('`--override`', expected='--resume with the run that a gate stopped', found='a new run')
+    check_reason(reason)
+
 def _tracking(names):
     "What follows a run"
     from quarantion.train.config import words
@@ -174,6 +195,7 @@ def _run_with(
     dump_config:Annotated[bool, typer.Option('--dump-config', help='Print the settings as TOML, and stop.')]=False,
     out:Annotated[Path, typer.Option(help='Folder of runs; default runs.')]=None,
     resume:Annotated[Path, typer.Option(help='Go on with this run; it keeps its settings.')]=None,
+    override:Annotated[str, typer.Option(help=_OVERRIDE)]=None,
     track:Annotated[str, typer.Option(help=f'{_TRACK} A resumed run is followed if it is asked for again.')]=None,
     as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
     **given, # Settings
@@ -183,8 +205,10 @@ def _run_with(
     more = [f'--{k.replace("_", "-")}' for k,v in others.items() if v not in (None,False) or k in given]
     if resume is not None and more:
         fail('`--resume`', expected='no other settings, as a run keeps its own', found=', '.join(more))
+    if override is not None: _check_override(override, resume)
     with _tracking(track) as tracking: # which may have the last numbers when the result is told
-        result = _begin(config, given, dump_config, out, tracking) if resume is None else _resume(resume, tracking)
+        if resume is not None: result = _resume(resume, tracking, override)
+        else: result = _begin(config, given, dump_config, out, tracking)
         if result is not None: _end(result, as_json)
 
 # %% ../nbs/cli.ipynb #6c43532a
@@ -214,6 +238,7 @@ def _end(result, as_json):
     _say(f'report: {Path(result["run"])/"report.html"}')
     problems = result.get('problems')
     for p in problems or (): _say(p if p.startswith('gate ') else f'NOT PROVED: {p}')
+    if problems and all(p.startswith('gate ') for p in problems): _say(_all_the_same(result['run']))
     if problems: raise typer.Exit(1)
 
 # %% ../nbs/cli.ipynb #f6387197
@@ -274,13 +299,21 @@ def _unproved(run, cfg):
     compared = {k:getattr(proof, k) for k in ('samples','spikes','mismatches')}
     return proof.problems,compared|dict(test_accuracy=proof.accuracy)
 
+def _gates_missed(run, cfg):
+    "Gates of training and result that the result of a run did not pass, and why others were not asked"
+    from quarantion.train.overrides import missed
+    from quarantion.train.rundir import overrides
+    try: return missed(run, cfg.gates),overrides(run)
+    except CheckError as e: return [str(e)],[]
+
 def _verdict(out, problems):
     "What was found, in lines"
     compared = f"{out['spikes']:,} spike values compared over {out['samples']:,} samples"
     if out['mismatches'] is not None: first = f"{compared}: {out['mismatches']:,} mismatches"
     else: first = 'no proof: ' + ('policy float' if out['policy']=='float' else 'see below')
+    said = [f'overridden: {o}' for o in _overridden(out)]
     more = [out['reproduced']['said']] if out.get('reproduced') else []
-    return '\n'.join([first, *more, *([f'PROBLEM: {p}' for p in problems] or ['manifest and audit chain are whole'])])
+    return '\n'.join([*said, first, *more, *([f'PROBLEM: {p}' for p in problems] or ['manifest and audit chain are whole'])])
 
 # %% ../nbs/cli.ipynb #c5578245
 def _repeated(run):
@@ -311,6 +344,9 @@ def _verify(
     if out['policy'] not in (None,'float'):
         more,compared = _unproved(run, cfg)
         problems,out = problems+more,out|compared
+    if not lost:
+        more,over = _gates_missed(run, cfg)
+        problems,out = problems+more,out|(dict(overridden=over) if over else {})
     if reproduce:
         more,out['reproduced'] = _repeated(run) if not problems else ([],None) # what has changed is not compared
         problems += more
@@ -493,11 +529,12 @@ def _report_data(data, data_dir, out, as_json):
     v = survey(split)
     page = write_found(v, split.in_shape, _outside(out or _found_in(data)), split.name)
     n,bad = (len(v.train.x),len(v.test.x)),len(worst(v.findings))
+    title = f'{split.name}: {n[0]:,} and {n[1]:,} samples'
     if as_json:
         said = dict(data=data, page=str(page), train=n[0], test=n[1], errors=bad)
         print(json.dumps(said|dict(findings=[f._asdict() for f in v.findings])))
-    elif v.findings: _show(_columns(f'{split.name}: {n[0]:,} and {n[1]:,} samples', v.findings[0]._fields, v.findings))
-    else: print(f'{split.name}: {n[0]:,} and {n[1]:,} samples, nothing found')
+    elif v.findings: _show(_columns(title, Finding._fields[:5], [f[:5] for f in v.findings])) # no fix is known of data
+    else: print(f'{title}, nothing found')
     _say(f'page: {page}')
     if bad: raise typer.Exit(1)
 
