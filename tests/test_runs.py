@@ -12,7 +12,7 @@ import quarantion.train.reproduce as again
 from quarantion.checks import CheckError
 from quarantion.cli import main
 from quarantion.files import Lock, audit, check_audit, read_jsonl, sha256, write_atomic
-from quarantion.train.canon import canon_of, standing
+from quarantion.train.canon import canon_of, standing, uncited
 from quarantion.train.config import Config
 from quarantion.train.job import finish, load_data, start, train
 from quarantion.train.machines import machine_class
@@ -351,6 +351,20 @@ def test_changed_while_it_was_trained_again(runs, monkeypatch):
     monkeypatch.setattr(again, 'reproduced', late)
     with pytest.raises(CheckError, match='extra: late'): promote(runs/'a')
     assert not (runs/'canon.jsonl').exists()
+
+
+def test_accuracies_that_are_cited_are_those_of_canon_runs():
+    "A stored table says the hashes of all its networks, and each is a line of a whole chain; or of none, and README says so"
+    measured = ROOT/'nbs'/'measured'
+    canon = canon_of(measured)
+    for name in 'digits','mnist':
+        rows = json.loads((measured/f'{name}.json').read_text())['rows']
+        assert {'model' in r for r in rows} in ({True}, {False}), name
+        if 'model' in rows[0]: assert uncited(rows, canon)==[]
+    cell = next(c for c in json.loads((ROOT/'nbs'/'index.ipynb').read_text())['cells'] if 'def folded' in ''.join(c['source']))
+    every = [r for n in ('digits','mnist') for r in json.loads((measured/f'{n}.json').read_text())['rows']]
+    shown = ''.join(cell['outputs'][0]['data']['text/markdown'])
+    assert f'Of the {len(every)} runs, {len(every)-len(uncited(every, canon))} are' in shown
 
 
 # Two hundred
