@@ -403,6 +403,15 @@ def _list(folder, found, as_json):
         if r.standing=='changed': _say(f'{r.path} has the name of a canon run, and other files')
         if not r.finished: _say(f'{r.path} is not finished ({_far(r.path)}); {_go_on(r.path)}')
 
+# %% ../nbs/cli.ipynb #6570fa26
+def _outside(folder):
+    "A folder that is in no finished run, which stays as it was sealed"
+    from quarantion.train.rundir import is_finished
+    here = folder.resolve()
+    runs = [p for p in (here,*here.parents) if is_finished(p) and is_there(p/'config.toml')]
+    if runs: fail('`--out`', str(folder), 'a folder outside of runs, which are sealed', f'one in {runs[0].name}')
+    return folder
+
 # %% ../nbs/cli.ipynb #fade1bdd
 def _draw_runs(paths, figure):
     "A figure of runs that have ended, as a file outside of them"
@@ -483,15 +492,6 @@ def _mirror(run, names):
     from quarantion.train.config import words
     from quarantion.train.trackers import check_trackers, mirror
     for name in check_trackers(words(names)): _say(f'{name}: {mirror(run, name)} numbers that it did not have')
-
-# %% ../nbs/cli.ipynb #6570fa26
-def _outside(folder):
-    "A folder that is in no finished run, which stays as it was sealed"
-    from quarantion.train.rundir import is_finished
-    here = folder.resolve()
-    runs = [p for p in (here,*here.parents) if is_finished(p) and is_there(p/'config.toml')]
-    if runs: fail('`--out`', str(folder), 'a folder outside of runs, which are sealed', f'one in {runs[0].name}')
-    return folder
 
 # %% ../nbs/cli.ipynb #1cdb87dc
 def _report_run(run, show, html, track, as_json):

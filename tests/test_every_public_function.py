@@ -85,7 +85,10 @@ from quarantion.spikes.states import Part
 from quarantion.spikes.surrogate import spike
 from quarantion.spikes.synaptic import Synaptic
 from quarantion.tables import measured, one_a_subject
+from quarantion.train.canon import Canon
 from quarantion.train.config import Config
+from quarantion.train.reproduce import Tolerance
+from quarantion.train.runs import Brief, Difference
 from quarantion.train.seen import LastStep
 from quarantion.train.signals import LayerSignals, Signals
 from quarantion.train.trackers import Tracking
@@ -129,6 +132,7 @@ def q(): return copy.deepcopy(stored()[1])
 def program(): return stored()[2]
 def sketched(): return sketch(program(), a(100,6))
 def layer(): return program().layers[0]
+def a_canon(): return Canon('r', 'digits', 'int8', 0, 'c'*64, 'a'*64, 'b'*64, .9, .9, 360, {}, {})
 def digits_program(): return load(BENCH.parent/'digits.safetensors')
 def few_digits():
     d = raw_of(load_digits())
@@ -452,6 +456,30 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'train.rundir.result_of': lambda: dict(run='no such folder', keys=('a',)),
     'train.rundir.runs_in': lambda: dict(folder='no such folder'),
     'train.rundir.differing': lambda: dict(runs=[]),
+    'train.runs.Brief': lambda: dict(path=Path('r'), config={}, result={}, finished=False, standing=''),
+    'train.runs.brief': lambda: dict(run='no such folder', canon=[]),
+    'train.runs.values': lambda: dict(run=Brief(Path('r'), {}, {}, False)),
+    'train.runs.Condition': lambda: dict(name='seed', sign='<', value='3'),
+    'train.runs.conditions': lambda: dict(words='seed<3'),
+    'train.runs.selected': lambda: dict(runs=[Brief(Path('r'), {}, {}, False)], conditions=[]),
+    'train.runs.ordered': lambda: dict(runs=[Brief(Path('r'), {}, {}, False)], by='name'),
+    'train.runs.Difference': lambda: dict(runs=(Path('a'),Path('b')), settings={}, code={}, metrics={}, sizes={}, files={}),
+    'train.runs.Difference.same_network': lambda: dict(self=Difference((Path('a'),Path('b')), {}, {}, {}, {}, {})),
+    'train.runs.began': lambda: dict(run='no such folder'),
+    'train.runs.difference': lambda: dict(a='no such folder', b='nor such'),
+    'train.runs.told_difference': lambda: dict(d=Difference((Path('a'),Path('b')), {}, {}, {}, {}, {})),
+    'train.runs.found_run': lambda: dict(folder='no such folder', word='a'),
+    'train.canon.Canon': lambda: a_canon()._asdict(),
+    'train.canon.uncited': lambda: dict(rows=[], canon=[a_canon()]),
+    'train.canon.canon_of': lambda: dict(folder='no such folder'),
+    'train.canon.standing': lambda: dict(run='no such folder', canon=[a_canon()]),
+    'train.machines.machine_class': lambda: dict(device='cpu'),
+    'train.machines.unlike': lambda: dict(then={}, now=dict(torch='1.0')),
+    'train.reproduce.Tolerance': lambda: dict(accuracy=.01, spike_rate=.1, bytes=.02),
+    'train.reproduce.Tolerance.of': lambda: dict(self=Tolerance(), name='bytes', then=100),
+    'train.reproduce.Reproduction': lambda: dict(how='hashes', why=[], hashes={}, metrics={}, problems=[]),
+    'train.reproduce.reproduced': lambda: dict(run='no such folder', split=little_split(), within=Tolerance()),
+    'train.reproduce.promote': lambda: dict(run='no such folder', folder='no such folder'),
     'data.samples.Samples': lambda: dict(x=x(), y=torch.tensor([0,1,2,3,0]), in_shape=(1,2,3), classes=4, scale=1., name='a'),
     'data.samples.Split': lambda: dict(train=little_samples(8), test=little_samples(4), name='a'),
     'data.samples.pictures': lambda: dict(s=little_samples(8)),

@@ -1,6 +1,7 @@
 """Measure what README and the site show; results go to nbs/measured/NAME.json.
 
-Accuracies: each policy and seed is one `quarantion run`.
+Accuracies: each policy and seed is one `quarantion run`, trained twice: a run whose files do not come out the same is
+not stored, the others are lines of nbs/measured/canon.jsonl.
 
     python tools/measure.py digits                    # 5 seeds, 4 policies, on the CPU
     python tools/measure.py time                      # the default job, five times
@@ -83,12 +84,19 @@ def version_of(name):
     except ImportError: return None
 
 
-def one(args):
+PROMOTE = 'import sys; from quarantion.train.reproduce import promote; line = promote(*sys.argv[1:]); print(line.model, line.program)'
+
+
+def one(args, folder):
+    "A run, its line in the list of canon runs of a folder, and what is kept of it"
     with tempfile.TemporaryDirectory() as out:
         r = quarantion('run', *args, '--out', out, '--json', capture_output=True, text=True)
         if r.returncode: raise SystemExit(f'{" ".join(args)}:\n{r.stderr}')
-        result = json.loads((next(Path(out).iterdir())/'result.json').read_text())
-        row = json.loads(r.stdout) | dict(float_bytes=result['float_bytes'])
+        run = next(Path(out).iterdir())
+        result = json.loads((run/'result.json').read_text())
+        p = subprocess.run([sys.executable, '-c', PROMOTE, run, folder], capture_output=True, text=True)
+        if p.returncode: raise SystemExit(f'{" ".join(args)}:\n{p.stderr}')
+        row = json.loads(r.stdout) | dict(float_bytes=result['float_bytes'], **dict(zip(('model','program'), p.stdout.split())))
     row.pop('run')
     print(f"{row['policy']:8} seed {row['seed']}: float {row['float_accuracy']:.2%}, "
           f"quantized {row['test_accuracy']:.2%}, {row['mismatches']} mismatches, {row['seconds']:.0f} s", flush=True)
@@ -978,10 +986,10 @@ def main():
     where = torch.cuda.get_device_name() if 'cuda' in more else f'{cpu()}, {torch.get_num_threads()} threads'
     shown = [m for i,m in enumerate(more) if m!='--data-dir' and (i==0 or more[i-1]!='--data-dir')]
     path = a.out or MEASURED/f'{a.name}.json'
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True, parents=True)
     rows,command = [],' '.join(['quarantion','run',*JOBS[a.name],'--policy','POLICY','--seed','SEED',*shown])
     with ThreadPoolExecutor(a.jobs) as pool:
-        for job in as_completed([pool.submit(one, r) for r in runs]):
+        for job in as_completed([pool.submit(one, r, path.parent) for r in runs]):
             rows = sorted([*rows, job.result()], key=lambda r: (a.policies.index(r['policy']), r['seed']))
             out = dict(command=command, seeds=a.seeds, machine=where, torch=torch.__version__, rows=rows)
             put(path, out) # after each run, so that none is lost
