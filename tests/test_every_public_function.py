@@ -16,6 +16,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import snntorch as snn
 import torch
 from spikingjelly.activation_based.neuron import IFNode
 from torch import nn
@@ -114,6 +115,7 @@ def s(*shape): return (x(*shape or (4,2,3))>.5).float()
 def i32(*shape): return np.arange(np.prod(shape or (10,))).reshape(shape or (10,)).astype(np.int32)
 def i8(*shape): return (i32(*shape)%9-4).astype(np.int8)
 def leaky(state, x, beta=.9): return (beta*state.v+x,), spike(beta*state.v+x-1)
+def leaky_net(): return nn.Sequential(nn.Linear(6,4), snn.Leaky(.9, init_hidden=True))
 def words(): return np.array([7, 9], np.uint16)
 def relus(): return nn.Sequential(nn.Linear(6,5), nn.ReLU(), nn.Linear(5,4), nn.ReLU(), nn.Linear(4,3))
 def mlp(**kw): return Network(nn.Linear(6,8), LIF(.9, **kw), nn.Linear(8,4), LIF(.9, reset='none'), steps=4)
@@ -437,6 +439,8 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'train.seen.Seen': lambda: dict(name='1', spk=s(), pre=x(4,2,3)),
     'train.seen.LastStep': lambda: dict(grads={}, weights={}),
     'train.seen.last_step': lambda: (lambda n: dict(net=n, opt=torch.optim.SGD(n.parameters(), 0.), steps=1))(copy.deepcopy(net())),
+    'train.listening.probe': lambda: dict(model=leaky_net(), x=x(), y=torch.tensor([0,1,2,3,0]), steps=3),
+    'train.listening.watch': lambda: dict(model=leaky_net(), loader=[(x(),torch.tensor([0,1,2,3,0]))], every=2),
     'train.signals.LayerSignals': lambda: dict(name='1', neurons=3, fires=True),
     'train.signals.Signals': lambda: dict(layers=(LayerSignals('1', 3, True),)),
     'train.signals.signals': lambda: dict(net=q(), x=x(), y=torch.tensor([0,1,2,3,0]), step=LastStep({}, {}), before=Signals(()), twin=net()),
