@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['compared', 'said', 'phases_table', 'plot_phases']
 
-# %% ../../nbs/bench/phases.ipynb #725e70c8
-import math, statistics
-from ..paper import BLUE, GREY, ORANGE, label_axes, style_axes
+# %% ../../nbs/bench/phases.ipynb #20b0d0d1
+import statistics
+from ..paper import BLUE, GREY, ORANGE, add_legend, label_axes, style_axes
 
-# %% ../../nbs/bench/phases.ipynb #58369526
+# %% ../../nbs/bench/phases.ipynb #7d3723c2
 def compared(
     rows:list, # Runs, a dictionary each with `phases`, `policy`, `seed` and `test_accuracy`
     policy:str # Of which
@@ -41,7 +41,7 @@ def phases_table(
         out.append(f'| {name} | {said(a)} | {" | ".join(beside)} |')
     return '\n'.join(out)
 
-# %% ../../nbs/bench/phases.ipynb #92ec712d
+# %% ../../nbs/bench/phases.ipynb #22487a68
 def plot_phases(
     rows:list, # Runs
     policies=('nonary','mint2'), # Which of them
@@ -60,5 +60,5 @@ def plot_phases(
             ax.plot([statistics.fmean(d)]*2, [i+up-.13,i+up+.13], color=c, lw=2)
     ax.set_yticks(range(len(names)), names[::-1])
     label_axes(ax, 'accuracy beside default, points', '')
-    ax.legend(frameon=False, fontsize=8, loc='best')
+    add_legend(ax)
     return ax
