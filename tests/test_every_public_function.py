@@ -46,6 +46,10 @@ from quarantion.export.wasm import SHIPPED, to_wasm
 from quarantion.files import save_tensors
 from quarantion.inspect.clickable import Clickable
 from quarantion.inspect.event_film import EventStage
+from quarantion.inspect.growing import Grown
+from quarantion.inspect.health import Marks, Scale, traced
+from quarantion.inspect.health_canvas import HealthCanvas
+from quarantion.inspect.health_inspector import HealthInspector
 from quarantion.inspect.recordings import record_layers
 from quarantion.memory.blocks import open_store
 from quarantion.memory.corpus import Corpus
@@ -68,7 +72,9 @@ from quarantion.quant.membranes import uniform_levels
 from quarantion.quant.network import prepare
 from quarantion.quant.observers import MinMax
 from quarantion.quant.policy import preset
+from quarantion.runtime.calibration import sketch
 from quarantion.runtime.infer import Inferred
+from quarantion.runtime.monitor import DriftMonitor
 from quarantion.runtime.layer import IntLayer, Op, Record
 from quarantion.runtime.network import IntegerNetwork, load
 from quarantion.runtime.stream import events_of
@@ -124,6 +130,7 @@ def stored():
 def net(): return stored()[0]
 def q(): return copy.deepcopy(stored()[1])
 def program(): return stored()[2]
+def sketched(): return sketch(program(), a(100,6))
 def layer(): return program().layers[0]
 def a_canon(): return Canon('r', 'digits', 'int8', 0, 'c'*64, 'a'*64, 'b'*64, .9, .9, 360, {}, {})
 def digits_program(): return load(BENCH.parent/'digits.safetensors')
@@ -150,6 +157,17 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'runtime.decision.answers': lambda: dict(decision='sum', scores=a(5,6)),
     'runtime.decision.check_labels': lambda: dict(decision='sum', y=np.arange(5), said=np.arange(5), classes=6),
     'runtime.decision.warn_few': lambda: dict(decision='sum', used=3, outputs=6, samples=9),
+    'runtime.calibration.Sketch': lambda: sketched()._asdict(),
+    'runtime.calibration.looked': lambda: dict(net=program(), record=program().record(a()), x=a()),
+    'runtime.calibration.sketch': lambda: dict(net=program(), x=a(100,6)),
+    'runtime.calibration.save_sketch': lambda: dict(s=sketched(), path='sketch.safetensors'),
+    'runtime.calibration.load_sketch': lambda: dict(path='no such file'),
+    'runtime.monitor.Verdict': lambda: DriftMonitor(program(), sketched()).verdict._asdict(),
+    'runtime.monitor.Verdict.findings': lambda: dict(self=DriftMonitor(program(), sketched()).verdict),
+    'runtime.monitor.DriftMonitor': lambda: dict(net=program(), sketch=sketched()),
+    'runtime.monitor.DriftMonitor.update': lambda: dict(self=DriftMonitor(program(), sketched()), record=program().record(a()), x=a()),
+    'runtime.monitor.DriftMonitor.classify': lambda: dict(self=DriftMonitor(program(), sketched()), x=a()),
+    'runtime.monitor.plot_stream': lambda: dict(psi=dict(input=a(3)), limits=(.1,.2)),
     'runtime.infer.samples_of': lambda: dict(path='no such file', net=program()),
     'runtime.infer.infer': lambda: dict(net=program(), x=a(5,6)),
     'runtime.infer.Inferred': lambda: dict(answers=[1], steps=[2], seconds=[.1]),
@@ -168,6 +186,8 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'data.leakage.look_alikes': lambda: dict(x=a(3,64), in_shape=(1,8,8), earlier=a(3,64), least=.9, bits=4),
     'data.leakage.plot_pairs': lambda: dict(above=a(3,8,8), below=a(3,8,8), words=['1'], labels=('a','b'), most=2),
     'data.shift.Drift': lambda: dict(psi=a(6), ks=a(6), p=a(6)),
+    'data.shift.stability_index': lambda: dict(p=np.arange(4), q=np.arange(4)),
+    'data.shift.ks_distance': lambda: dict(a=a(), b=a()),
     'data.shift.drift': lambda: dict(a=a(), b=a(), most=4),
     'data.shift.plot_drift': lambda: dict(psi=a(64), in_shape=(1,8,8), limit=.2),
     'data.doubts.Neighbours': lambda: dict(rows=np.arange(2), label=np.arange(2), distance=a(2)),
@@ -667,6 +687,9 @@ def nir_path():
     return str(path)
 
 
+def health(): return [dict(phase='float', epoch=0, health=dict(layers=[dict(name='a', rate=.1)]))]
+
+
 def small_program(): return IntegerNetwork((IntLayer(np.ones((2,3), np.int8), *np.ones((3,2), np.int32), np.ones(2)),), (3,), 2, 1., 0, 3)
 
 
@@ -1158,6 +1181,25 @@ CALLS |= { # waves, looked at
     'inspect.nearest.see_bounds': lambda: dict(ix=Index(np.eye(4)), q=np.ones(4), k=2),
     'inspect.nearest.plot_proof': lambda: dict(ix=Index(np.eye(4)), q=np.ones(4), k=2),
     'inspect.nearest.plot_frontier': lambda: dict(rows=[dict(name='a', recall=.5, qps=10., bytes=8)], k=10),
+    'inspect.growing.Grown': lambda: Grown()._asdict(),
+    'inspect.growing.read_grown': lambda: dict(path='no such file', last=Grown()),
+    'inspect.health.Scale': lambda: dict(said='x', low=0., high=1., log=False),
+    'inspect.health.Traced': lambda: traced(health(), 'rate')._asdict(),
+    'inspect.health.Marks': lambda: Marks()._asdict(),
+    'inspect.health.health_lines': lambda: dict(metrics=health(), where='x'),
+    'inspect.health.traced': lambda: dict(lines=health(), name='rate'),
+    'inspect.health.marks_of': lambda: dict(lines=health(), done=[], rows=['a']),
+    'inspect.health.plot_health': lambda: dict(values=np.ones((1,2)), rows=['a'], known=np.ones((1,2)), scale=Scale('x'), marks=Marks()),
+    'inspect.health.plot_signal': lambda: dict(values=np.ones((1,2)), row=0, known=np.ones((1,2)), scale=Scale('x'), marks=Marks(), limits=((.5,'x'),), at=0),
+    'inspect.health_canvas.HealthCanvas': dict,
+    'inspect.health_canvas.HealthCanvas.show': lambda: dict(self=HealthCanvas(), traced=traced(health(), 'rate'), scale=Scale('x'), marks=Marks(), dark=False),
+    'inspect.health_inspector.HealthInspector': lambda: dict(source=health(), limits=dict(rate=[(.5,'x')]), every=0.),
+    'inspect.health_inspector.HealthInspector.refresh': lambda: dict(self=HealthInspector(health())),
+    'inspect.health_inspector.HealthInspector.chosen': lambda: dict(self=HealthInspector(health())),
+    'inspect.health_inspector.HealthInspector.say': lambda: dict(self=HealthInspector(health())),
+    'inspect.health_inspector.HealthInspector.paint': lambda: dict(self=HealthInspector(health()), fig=quarantion.paper.new_axes().figure),
+    'inspect.health_inspector.HealthInspector.draw': lambda: dict(self=HealthInspector(health())),
+    'inspect.health_inspector.HealthInspector.close': lambda: dict(self=HealthInspector(health())),
     'inspect.search_explorer.Shown': lambda: see_answer(Index(np.eye(4)), np.ones(4), 2)._asdict(),
     'inspect.search_explorer.see_answer': lambda: dict(ix=Index(np.eye(4)), q=np.ones(4), k=2, bits='first digits'),
     'inspect.search_explorer.SearchExplorer': lambda: dict(source=Index(np.eye(4)), texts=['a','b','c','d'], embedder=len),
@@ -1230,6 +1272,8 @@ runtime.layer.is_whole:v runtime.layer.is_op:o runtime.layer.is_conv:c runtime.n
 train.config.words:v train.config.config_from:path train.config.NetworkSettings:learn train.config.Config:learn files.hash_json:x tables.measured:name tables.measured_parts:name
 nonary.companding.encode_complex:z nonary.companding.overflows:z
 data.leakage.Near:row data.leakage.Near:distance
+runtime.calibration.Sketch:of runtime.calibration.Sketch:places runtime.calibration.Sketch:values
+runtime.monitor.Verdict:level runtime.monitor.Verdict:samples runtime.monitor.Verdict:compliance runtime.monitor.Verdict:psi runtime.monitor.Verdict:shift runtime.monitor.Verdict:where
 data.leakage.Alike:row data.leakage.Alike:correlation
 data.shift.Drift:psi data.shift.Drift:ks data.shift.Drift:p
 data.doubts.Neighbours:rows data.doubts.Neighbours:label data.doubts.Neighbours:distance
@@ -1239,6 +1283,7 @@ data.quality.Part:where data.quality.Part:x data.quality.Part:y data.quality.Par
 data.quality.Copies:same data.quality.Copies:near data.quality.Copies:alike
 data.quality.Survey:findings data.quality.Survey:train data.quality.Survey:test data.quality.Survey:copies data.quality.Survey:drift data.quality.Survey:neighbours
 inspect.nearest.Seen:ids inspect.nearest.Seen:at inspect.nearest.Seen:about inspect.nearest.Seen:most inspect.nearest.Seen:score inspect.nearest.Seen:found inspect.nearest.Seen:tau inspect.nearest.Seen:twice
+inspect.growing.Grown:records inspect.growing.Grown:at inspect.growing.Grown:tail inspect.growing.Grown:file inspect.health.Scale:said inspect.health.Scale:low inspect.health.Scale:high inspect.health.Scale:log inspect.health.Traced:name inspect.health.Traced:rows inspect.health.Traced:values inspect.health.Traced:known inspect.health.Marks:alarms inspect.health.Marks:done inspect.health.Marks:borders
 inspect.search_explorer.Shown:seen inspect.search_explorer.Shown:ids inspect.search_explorer.Shown:scores inspect.search_explorer.Shown:right inspect.search_explorer.Shown:doubt inspect.search_explorer.Shown:proof
 memory.words.Rows:starts memory.words.Rows:at memory.words.Rows:values memory.words.Rows:width
 memory.words.Near:ids memory.words.Near:scores memory.words.Near:read

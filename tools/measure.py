@@ -556,6 +556,30 @@ def claims(data_dir, times, path):
 UNTIL = dict(digits='--data digits --steps 25', mnist='--data mnist --hidden 200 --steps 25 --epochs 3 --qat-epochs 2 --batch 256')
 
 
+def monitor(path, repeats=15):
+    "What a monitor adds to the time of `classify`, in turns in one process: the stored program of digits, batches of 1 and of 100"
+    import numpy as np
+    from quarantion.bench.measure import interleaved
+    from quarantion.data.digits import load_digits
+    from quarantion.runtime.monitor import DriftMonitor
+    from quarantion.runtime.calibration import sketch
+    from quarantion.runtime.network import load
+    net,x,rng = load(MEASURED/'digits.safetensors'),load_digits().x_test.numpy(),np.random.default_rng(0)
+    kept,rows = sketch(net, x[:256]),[]
+    for b in (1,100):
+        drawn = [x[rng.integers(0, len(x), b)] for _ in range(2048 if b==1 else 40)]
+        m = DriftMonitor(net, kept)
+        def through(classify): # all of them, so that looks that are rare are paid for
+            return lambda: [classify(v) for v in drawn]
+        t = interleaved(dict(alone=through(net.classify), watched=through(m.classify)), repeats)
+        ratios = np.array(t['watched'])/t['alone']
+        q1,q2,q3 = np.quantile(ratios, (.25,.5,.75))
+        rows.append(dict(batch=b, us=1e6*float(np.median(t['alone']))/len(drawn)/b, ratio=float(q2), quartiles=[float(q1),float(q3)],
+                         best=float(min(t['watched'])/min(t['alone']))))
+        print(rows[-1], flush=True)
+    put(path, dict(command='python tools/measure.py monitor', machine=f'{cpu()}, one thread', rows=rows))
+
+
 def each(net, x, *rules, times=3):
     "Time of one sample in seconds, batch 1, by each rule in turn: of all samples one by one, the best of a few rounds"
     best = [float('inf')]*len(rules)
@@ -900,7 +924,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
                                     'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'loop', 'store',
-                                    'nearest'])
+                                    'nearest', 'monitor'])
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')
@@ -934,6 +958,7 @@ def main():
         import store
         return put(a.out or MEASURED/f'{a.name}.json', getattr(store, a.name)()|dict(machine=f'{cpu()}, {os.cpu_count()} cores'))
     if a.name=='where': return where_it_runs(a.out or MEASURED/'where.json')
+    if a.name=='monitor': return monitor(a.out or MEASURED/'monitor.json')
     if a.name=='tutorials': return tutorials(a.out or MEASURED/'tutorials.json')
     if a.name=='bench': return bench(more, a.out or MEASURED/'bench.json')
     if a.name=='bits': return bits(a.seeds, a.out or MEASURED.parent.parent/'tests'/'stored'/'bits.json')

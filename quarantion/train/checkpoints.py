@@ -125,6 +125,7 @@ def mean_of(
     own = slow_copy(at.model) if cfg.ema else {}
     return {k:at.mean.get(k, v).to(v.device) for k,v in own.items()}
 
+# %% ../../nbs/train/checkpoints.ipynb #28419353
 def check_same(
     run, # A run directory
     split:Split # Data
@@ -154,6 +155,7 @@ def _begun(run, cfg, split, first):
           machine=machine_class(cfg.device))
     return Checkpoint(build(cfg, split), None, {}, first, 0, None)
 
+# %% ../../nbs/train/checkpoints.ipynb #73d4412e
 def restore(
     run, # A run directory
     cfg:Config, # Its settings
