@@ -80,6 +80,8 @@ from quarantion.spikes.surrogate import spike
 from quarantion.spikes.synaptic import Synaptic
 from quarantion.tables import measured, one_a_subject
 from quarantion.train.config import Config
+from quarantion.train.seen import LastStep
+from quarantion.train.signals import LayerSignals, Signals
 from quarantion.train.trackers import Tracking
 from quarantion.memory.index import Index
 from quarantion.waves.network import Waves
@@ -407,6 +409,14 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'train.recipes.recipe_of': lambda: dict(name='sgd_step', optimizer='', words=()),
     'train.losses.loss_of': lambda: dict(words=('ce','rate_ceiling(0.1):2')),
     'train.rundir.check_manifest': lambda: dict(run='no such folder'),
+    'train.seen.Seen': lambda: dict(name='1', spk=s(), pre=x(4,2,3)),
+    'train.seen.LastStep': lambda: dict(grads={}, weights={}),
+    'train.seen.last_step': lambda: (lambda n: dict(net=n, opt=torch.optim.SGD(n.parameters(), 0.), steps=1))(copy.deepcopy(net())),
+    'train.signals.LayerSignals': lambda: dict(name='1', neurons=3, fires=True),
+    'train.signals.Signals': lambda: dict(layers=(LayerSignals('1', 3, True),)),
+    'train.signals.signals': lambda: dict(net=q(), x=x(), y=torch.tensor([0,1,2,3,0]), step=LastStep({}, {}), before=Signals(()), twin=net()),
+    'train.signals.as_json': lambda: dict(s=Signals((LayerSignals('1', 3, True),))),
+    'train.signals.of_json': lambda: dict(d=dict(layers=[dict(name='1', neurons=3, fires=True)])),
     'train.trackers.Tracking': lambda: dict(to=()),
     'train.trackers.Tracking.follow': lambda: dict(self=Tracking(()), run='no such folder'),
     'train.trackers.points_of': lambda: dict(run='no such folder'),

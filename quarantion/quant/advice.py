@@ -177,7 +177,7 @@ def _check_theta(l, s_x, guard):
         f'{low:.3g}, which rounds to zero', 'more levels, a smaller weight scale, or an exact membrane')
     elif low<16: yield Finding('warning', 'theta-units', l.where, 'a threshold of 16 membrane units or more',
         f'{low:.3g}, rounded with an error of {off:.1%}', 'train with it, or use a finer membrane')
-    if m.kind=='clipped' and m.before_fire and l.neurons.reset!='none' and top>=2**(m.size-1)-1.5:
+    if m.kind=='clipped' and m.before_fire and l.neurons.fires and top>=2**(m.size-1)-1.5:
         want = f'a threshold below {2**(m.size-1)-1}, where membranes are clipped'
         do = f'clipped({m.size}), after firing, or more bits'
         yield Finding('error', 'cannot-fire', l.where, want, f'{top:.3g}', do)
