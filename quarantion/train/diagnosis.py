@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['USUAL', 'MEASURES', 'stride', 'alone', 'measured_of', 'Cause', 'causes_of', 'Alarm', 'told_of', 'diagnosed',
-           'diagnose']
+           'renewed', 'diagnose']
 
 # %% ../../nbs/train/diagnosis.ipynb #75f285ae
 import math, re
@@ -52,7 +52,7 @@ MEASURES = dict( # By the name of a cause; high where it is there
     scale_small = lambda clipping: clipping,
     scale_large = lambda unused, dead: unused*(dead>.5),
     rate = stride,
-    labels = lambda last_test, accuracy, doubt=1.: (last_test-accuracy)*(doubt>.25),
+    labels = lambda last_test, accuracy, doubt=.3: (last_test-accuracy)*(doubt>.25),
     lost = lambda lost: lost,
     silent = lambda dead: dead,
     saturated = lambda saturated: saturated,
@@ -114,8 +114,9 @@ def causes_of(
 
 # %% ../../nbs/train/diagnosis.ipynb #ff23b0c3
 _FIRING = 'theta','beta','slope','reach','peak' # of neurons that fire
+_NUMBERS = 'rate','mem_mean','mem_std','grad','update','weight','theta','beta','scale' # finite, or something is lost
 
-def _lost(known): return float(any(isinstance(v, float) and not math.isfinite(v) for v in known.values()))
+def _lost(known): return float(any(known[k] is not None and not math.isfinite(known[k]) for k in _NUMBERS))
 
 def facts_of(
     s:Signals, # Of a record
@@ -221,6 +222,17 @@ def diagnosed(
     first = keep(s.loss) if past.get('first_loss') is None else past['first_loss']
     state = dict(records=now+1, seen=seen, values=values, first_loss=first, last_test=keep(s.test_accuracy))
     return _escalated(alarms),state
+
+# %% ../../nbs/train/diagnosis.ipynb #b1f0d1f9
+def renewed(
+    state:dict, # As `diagnosed` gives it
+    cause:str, # Of the alarm on whose account something was changed
+    where:str # Its place
+)->dict: # The state after the change
+    "What goes on of a diagnosis"
+    key = f'{cause}@{where}'
+    own = lambda d: {k:v for k,v in d.items() if k==key}
+    return state|dict(seen=own(state['seen']), values=own(state['values']), first_loss=None, last_test=None)
 
 # %% ../../nbs/train/diagnosis.ipynb #018e8a86
 @typed
