@@ -140,6 +140,7 @@ def treated(
         plan = plan._replace(waiting=None)
         if verdict=='kept': plan = plan._replace(kept=(*plan.kept,[w['where'],w['action']]))
         else: held = saved.get('before')
-    if not any(a.level=='error' for a in told.alarms) and not events: saved.put('good', held)
+        if verdict=='kept': saved.put('good', held)
+    elif not any(a.level=='error' for a in told.alarms): saved.put('good', held)
     held,plan,more = _acted(held, saved, plan, told, x, can)
     return held,plan,events+more
