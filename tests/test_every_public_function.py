@@ -46,6 +46,10 @@ from quarantion.export.wasm import SHIPPED, to_wasm
 from quarantion.files import save_tensors
 from quarantion.inspect.clickable import Clickable
 from quarantion.inspect.event_film import EventStage
+from quarantion.inspect.growing import Grown
+from quarantion.inspect.health import Marks, Scale, traced
+from quarantion.inspect.health_canvas import HealthCanvas
+from quarantion.inspect.health_inspector import HealthInspector
 from quarantion.inspect.recordings import record_layers
 from quarantion.memory.blocks import open_store
 from quarantion.memory.corpus import Corpus
@@ -380,7 +384,8 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'train.config.NetworkSettings': lambda: dict(steps=9, beta=.9, hidden=8, learn=('beta',)),
     'train.config.words': lambda: dict(v='a,b'),
     'train.config.in_interval': lambda: dict(v=.5, inside='[0, 1]'),
-    'train.config.gates_of': lambda: dict(words=('max_drop=0.1',)),
+    'train.gates.gates_of': lambda: dict(words=('max_drop=0.1',)),
+    'train.gates.run_gates': lambda: dict(words=('loss<=2@each epoch',)),
     'train.config.policy_named': lambda: dict(name='nonary'),
     'train.config.config_of': lambda: dict(values=dict(steps=9)),
     'train.config.values_of': lambda: dict(c=Config()),
@@ -440,7 +445,7 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'spikes.encoders.series': lambda: dict(x=x(3,4,2), steps=4),
     'data.sets.usual_of': lambda: dict(data='digits'),
     'data.idx.load_idx': lambda: dict(folder='no such folder', size=.2, seed=0, transpose=None, classes=None, name='a'),
-    'train.job.fitted': lambda: dict(cfg=Config(hidden=2), split=little_split(), asked=False),
+    'train.setup.fitted': lambda: dict(cfg=Config(hidden=2), split=little_split(), asked=False),
     'data.samples.hold_out': lambda: dict(y=torch.arange(20)%2, size=4, seed=0),
     'data.arrays.write_idx': lambda: dict(path='no such folder/\0', x=i32()),
     'data.arrays.read_idx': lambda: dict(path='no such file'),
@@ -636,6 +641,9 @@ def nir_path():
     path = Path(tempfile.mkdtemp())/'net.nir'
     nir_graph().save(path)
     return str(path)
+
+
+def health(): return [dict(phase='float', epoch=0, health=dict(layers=[dict(name='a', rate=.1)]))]
 
 
 def small_program(): return IntegerNetwork((IntLayer(np.ones((2,3), np.int8), *np.ones((3,2), np.int32), np.ones(2)),), (3,), 2, 1., 0, 3)
@@ -957,9 +965,9 @@ spikes.synaptic.RecurrentSynaptic.extra_repr spikes.synaptic.Synaptic.extra_repr
 spikes.tracing.Watch.entering spikes.tracing.Watch.leaving spikes.tracing.Watch.note spikes.tracing.Watch.of spikes.tracing.Watch.write
 spikes.tracing.Way spikes.tracing.rows spikes.tracing.watching spikes.tracing.way tables.Row tables.html_table tables.measured_on
 tables.table tables.verdict train.config.check_together train.config.checked train.config.setting train.config.settings_of train.config.told
-train.fit.load_optimizer train.fit.optimizer_tensors train.fit.watching train.job.Checkpoint train.job.build train.job.choose_policy train.job.few
-train.job.finish train.job.load_data train.job.prove train.job.quantized train.job.rehearse train.job.restored train.job.settings train.job.start
-train.job.test_batches train.job.train train.outcome.float_outcome train.outcome.integer_outcome train.outcome.sample_outcome train.rundir.Manifest
+train.fit.load_optimizer train.fit.optimizer_tensors train.fit.watching train.checkpoints.Checkpoint train.setup.build train.setup.choose_policy train.setup.few
+train.job.finish train.setup.load_data train.job.prove train.setup.quantized train.setup.rehearse train.job.restored train.setup.settings train.setup.start
+train.setup.test_batches train.job.train train.outcome.float_outcome train.outcome.integer_outcome train.outcome.sample_outcome train.rundir.Manifest
 train.rundir.Run train.rundir.Seal train.rundir.run_sizes train.rundir.write_manifest
 '''.split()
 
@@ -1129,6 +1137,25 @@ CALLS |= { # waves, looked at
     'inspect.nearest.see_bounds': lambda: dict(ix=Index(np.eye(4)), q=np.ones(4), k=2),
     'inspect.nearest.plot_proof': lambda: dict(ix=Index(np.eye(4)), q=np.ones(4), k=2),
     'inspect.nearest.plot_frontier': lambda: dict(rows=[dict(name='a', recall=.5, qps=10., bytes=8)], k=10),
+    'inspect.growing.Grown': lambda: Grown()._asdict(),
+    'inspect.growing.read_grown': lambda: dict(path='no such file', last=Grown()),
+    'inspect.health.Scale': lambda: dict(said='x', low=0., high=1., log=False),
+    'inspect.health.Traced': lambda: traced(health(), 'rate')._asdict(),
+    'inspect.health.Marks': lambda: Marks()._asdict(),
+    'inspect.health.health_lines': lambda: dict(metrics=health(), where='x'),
+    'inspect.health.traced': lambda: dict(lines=health(), name='rate'),
+    'inspect.health.marks_of': lambda: dict(lines=health(), done=[], rows=['a']),
+    'inspect.health.plot_health': lambda: dict(values=np.ones((1,2)), rows=['a'], known=np.ones((1,2)), scale=Scale('x'), marks=Marks()),
+    'inspect.health.plot_signal': lambda: dict(values=np.ones((1,2)), row=0, known=np.ones((1,2)), scale=Scale('x'), marks=Marks(), limits=((.5,'x'),), at=0),
+    'inspect.health_canvas.HealthCanvas': dict,
+    'inspect.health_canvas.HealthCanvas.show': lambda: dict(self=HealthCanvas(), traced=traced(health(), 'rate'), scale=Scale('x'), marks=Marks(), dark=False),
+    'inspect.health_inspector.HealthInspector': lambda: dict(source=health(), limits=dict(rate=[(.5,'x')]), every=0.),
+    'inspect.health_inspector.HealthInspector.refresh': lambda: dict(self=HealthInspector(health())),
+    'inspect.health_inspector.HealthInspector.chosen': lambda: dict(self=HealthInspector(health())),
+    'inspect.health_inspector.HealthInspector.say': lambda: dict(self=HealthInspector(health())),
+    'inspect.health_inspector.HealthInspector.paint': lambda: dict(self=HealthInspector(health()), fig=quarantion.paper.new_axes().figure),
+    'inspect.health_inspector.HealthInspector.draw': lambda: dict(self=HealthInspector(health())),
+    'inspect.health_inspector.HealthInspector.close': lambda: dict(self=HealthInspector(health())),
     'inspect.search_explorer.Shown': lambda: see_answer(Index(np.eye(4)), np.ones(4), 2)._asdict(),
     'inspect.search_explorer.see_answer': lambda: dict(ix=Index(np.eye(4)), q=np.ones(4), k=2, bits='first digits'),
     'inspect.search_explorer.SearchExplorer': lambda: dict(source=Index(np.eye(4)), texts=['a','b','c','d'], embedder=len),
@@ -1210,6 +1237,7 @@ data.quality.Part:where data.quality.Part:x data.quality.Part:y data.quality.Par
 data.quality.Copies:same data.quality.Copies:near data.quality.Copies:alike
 data.quality.Survey:findings data.quality.Survey:train data.quality.Survey:test data.quality.Survey:copies data.quality.Survey:drift data.quality.Survey:neighbours
 inspect.nearest.Seen:ids inspect.nearest.Seen:at inspect.nearest.Seen:about inspect.nearest.Seen:most inspect.nearest.Seen:score inspect.nearest.Seen:found inspect.nearest.Seen:tau inspect.nearest.Seen:twice
+inspect.growing.Grown:records inspect.growing.Grown:at inspect.growing.Grown:tail inspect.growing.Grown:file inspect.health.Scale:said inspect.health.Scale:low inspect.health.Scale:high inspect.health.Scale:log inspect.health.Traced:name inspect.health.Traced:rows inspect.health.Traced:values inspect.health.Traced:known inspect.health.Marks:alarms inspect.health.Marks:done inspect.health.Marks:borders
 inspect.search_explorer.Shown:seen inspect.search_explorer.Shown:ids inspect.search_explorer.Shown:scores inspect.search_explorer.Shown:right inspect.search_explorer.Shown:doubt inspect.search_explorer.Shown:proof
 memory.words.Rows:starts memory.words.Rows:at memory.words.Rows:values memory.words.Rows:width
 memory.words.Near:ids memory.words.Near:scores memory.words.Near:read
@@ -1225,6 +1253,7 @@ inspect.waves.plot_field:psi inspect.waves.measure_omega:psi inspect.waves.plot_
 export.targets.Need:found export.targets.Need:layer export.targets.Compared:found export.targets.Compared:most export.card.is_number:v
 waves.mix.add_waves:a waves.mix.add_waves:b waves.mix.add_waves_carry:a waves.mix.add_waves_carry:b waves.mix.heterodyne:a waves.mix.heterodyne:b waves.mix.hear_chord:c
 waves.network.Waves.forward:x waves.network.Waves.record:x
+train.seen.Seen:spk train.seen.Seen:pre train.seen.LastStep:grads train.seen.LastStep:weights train.signals.Signals:layers train.signals.LayerSignals:neurons train.signals.of_json:d
 memory.resonance.signature:z memory.resonance.coherence:q memory.resonance.coherence:z memory.waves.Recalled:payloads memory.waves.Recalled:places memory.waves.Recalled:heights memory.waves.Recalled:texts
 '''
 
