@@ -35,8 +35,10 @@ from .losses import code_l1, codes_of, loss_of, rate_ceiling
 from .outcome import float_outcome, integer_outcome, sample_outcome, wrong_outcome
 from .overrides import judged, words_left
 from .phases import Stage, ended, planned, represented
+from .reading import with_health
 from .recipes import optimizer_of, recipe_of, warmed
 from .rollback import save_gated
+from .seen import LastStep, last_step
 from .setup import build, choose_policy, few, fitted, load_data, quantized, rehearse, settings, start
 from .setup import test_batches
 from .updates import Update, slowly, take
@@ -57,7 +59,7 @@ def _objective(cfg, at, stage):
     return partial(taught, at.net, cfg.distill) if at.q is not None and cfg.distill else answered
 
 def _epoch(cfg, split, stage, at, opt, warmup, progress):
-    "Train for the epoch that comes next, and return its means; the last of a phase may be short"
+    "Train for the epoch that comes next: its means, and its last step; the last epoch of a phase may be short"
     size,per = len(split.x_train),math.ceil(len(split.x_train)/cfg.batch)
     n = min(per, stage.steps-at.epoch*per)
     seed,total = seed_of(cfg.seed, stage.number, at.epoch),min(size, n*cfg.batch)
@@ -66,7 +68,8 @@ def _epoch(cfg, split, stage, at, opt, warmup, progress):
     if warmup: data = warmed(data, opt, (stage.before+at.epoch)*per, warmup)
     update = Update(cfg.clip, cfg.accumulate, cfg.sam, cfg.autocast=='bf16' and at.q is None, cfg.ema, at.mean)
     each = lambda done,stats: progress(at.phase, at.epoch, stage.epochs, done, total, stats)
-    return train_epoch(at.model, opt, data, each, partial(_penalty, cfg), _objective(cfg, at, stage), update)
+    how = each,partial(_penalty, cfg),_objective(cfg, at, stage),update
+    with last_step(at.model, opt, n) as step: return train_epoch(at.model, opt, data, *how),step
 
 # %% ../../nbs/train/job.ipynb #61f0a2c5
 class Look(NamedTuple):
@@ -76,20 +79,23 @@ class Look(NamedTuple):
     split:Split # Its data
     stage:Stage # Its phase
     opt:torch.optim.Optimizer # The optimizer, after its last step
+    step:LastStep=None # What that was
+    before:dict={} # The line of the epoch before
 
 def _after_epoch(look, line, at):
     "What is said of an epoch, and done about it, in this order"
-    for step in (): line,at = step(look, line, at)
+    for step in (with_health,): line,at = step(look, line, at)
     return line,at
 
 # %% ../../nbs/train/job.ipynb #a23218f6
 def _next(look, at, lr, recipe, progress):
     "One epoch: its line of `metrics.jsonl`, and where the run stands then"
     t0,cfg = time.perf_counter(),look.cfg
-    stats = _epoch(cfg, look.split, look.stage, at, look.opt, recipe.warmup, progress)
+    stats,step = _epoch(cfg, look.split, look.stage, at, look.opt, recipe.warmup, progress)
     with slowly(at.mean, at.model): seen = evaluate(at.model, test_batches(cfg, look.split))['accuracy']
     line = dict(**at.said(), epoch=at.epoch, lr=lr, **stats, test_accuracy=seen)
-    line,at = _after_epoch(look, line, at._replace(epoch=at.epoch+1, opt=(state := optimizer_tensors(look.opt))))
+    at = at._replace(epoch=at.epoch+1, opt=(state := optimizer_tensors(look.opt)))
+    line,at = _after_epoch(look._replace(step=step), line, at)
     if at.opt is not state: load_optimizer(look.opt, at.opt)
     return line|dict(time_s=round(time.perf_counter()-t0, 3)),at
 
@@ -109,7 +115,8 @@ def _phase(run, cfg, split, stage, at, progress):
     while not ended(stage, at.epoch, lines):
         lr = recipe.rate(peak, stage.before+at.epoch, stage.whole, [m['loss'] for m in lines])
         for g,share in zip(opt.param_groups, shares): g['lr'] = lr*share
-        line,at = _next(Look(run, cfg, split, stage, opt), at, lr, recipe, progress)
+        look = Look(run, cfg, split, stage, opt, before=lines[-1] if lines else {})
+        line,at = _next(look, at, lr, recipe, progress)
         lines.append(line)
         end = ended(stage, at.epoch, lines)
         if at.q is None and end: at = at._replace(float_accuracy=line['test_accuracy'])

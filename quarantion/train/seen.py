@@ -48,25 +48,29 @@ def quotient(
 
 # %% ../../nbs/train/seen.ipynb #4d627947
 def _spikes(spk): # what is told of `[T, B, N]`
-    steps,fired = spk.shape[0]*spk.shape[1],spk.sum((0,1)).double()
+    steps,fired = spk.shape[0]*spk.shape[1],spk.flatten(0, 1).sum(0).double()
     share = lambda those: those.double().mean()
     return dict(rate=fired.mean()/steps, dead=share(fired==0), saturated=share(fired>=.9*steps))
 
-def _membranes(u, near): # what is told of V `[T, B, N]`, in θ, which is written over; `near` is how near is near, in θ
+def _membranes(v, theta, width): # what is told of V `[T, B, N]`, in θ `[N]`; in as few passes as there are
+    same = bool((theta==theta[0]).all())
+    u,one,near = (v,float(theta[0]),width) if same else (v/theta,1.,width and width/theta)
     half,size,mean = len(u)//2,u.abs(),u.mean()
-    told = dict(peak=u.flatten(0, 1).amax(0).quantile(.5), mem_mean=mean)
-    told |= dict(first=size[:half].mean(), later=size[half:].mean())
+    told = dict(mem_mean=mean/one, first=size[:half].mean(), later=size[half:].mean())
     if near is not None: # NaN stays NaN
-        told['reach'] = (torch.sub(u, 1, out=size).abs_()<=near).sum().double()/u.numel()+0*mean
-    return told | dict(mem_std=torch.linalg.vector_norm(u.sub_(mean))/u.numel()**.5)
+        torch.sub(u, one, out=size).abs_()
+        told['reach'] = torch.le(size, near, out=size).mean()+0*mean
+    told['mem_std'] = torch.linalg.vector_norm(torch.sub(u, mean, out=size))/u.numel()**.5/one
+    return told | dict(peak=u.flatten(0, 1).amax(0).quantile(.5)/one)
 
+# %% ../../nbs/train/seen.ipynb #400cc1da
 def activity(
     s:Seen # What a layer did
 )->dict: # Fields of `LayerSignals`
     "What is told of spikes and membranes"
     v,one = s.pre.detach().flatten(2),s.pre.new_ones(())
     theta = (one if s.theta is None else s.theta.detach()).broadcast_to(s.pre.shape[2:]).flatten()
-    told = _membranes(v/theta, None if s.width is None else s.width/theta)
+    told = _membranes(v, theta, s.width)
     if s.fires: told |= _spikes(s.spk.detach().flatten(2))
     told = dict(zip(told, torch.stack([v.double() for v in told.values()]).tolist())) # read at once
     growth = quotient(told.pop('later'), told.pop('first'))
@@ -141,7 +145,8 @@ def gridded(
     if before: told['scale_drift'] = told['scale']/before-1
     if not math.isfinite(told['clipping']): return told | dict(ends=math.nan, unused=math.nan)
     ints = on_cpu(l.codes().ints)
-    used = len(np.unique(np.concatenate([ints.weight.ravel(),ints.recurrent.ravel()])))
+    k = np.concatenate([ints.weight.ravel(),ints.recurrent.ravel()]).astype(np.int64)-l.lv.quant_min
+    used = int(np.count_nonzero(np.bincount(k, minlength=len(l.lv))))
     return told | dict(ends=weight_saturation(ints), unused=1-used/len(l.lv))
 
 # %% ../../nbs/train/seen.ipynb #ba38d9b4
