@@ -315,7 +315,8 @@ def _verdict(out, problems):
     else: first = 'no proof: ' + ('policy float' if out['policy']=='float' else 'see below')
     said = [f'overridden: {o}' for o in _overridden(out)]
     more = [out['reproduced']['said']] if out.get('reproduced') else []
-    return '\n'.join([*said, first, *more, *([f'PROBLEM: {p}' for p in problems] or ['manifest and audit chain are whole'])])
+    ends = [f'PROBLEM: {p}' for p in problems] or ['manifest and audit chain are whole']
+    return '\n'.join([*said, first, *more, *ends])
 
 # %% ../nbs/cli.ipynb #c5578245
 def _repeated(run):
