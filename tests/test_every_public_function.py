@@ -16,6 +16,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import snntorch as snn
 import torch
 from spikingjelly.activation_based.neuron import IFNode
 from torch import nn
@@ -86,7 +87,9 @@ from quarantion.spikes.surrogate import spike
 from quarantion.spikes.synaptic import Synaptic
 from quarantion.tables import measured, one_a_subject
 from quarantion.train.canon import Canon
+from quarantion.train.checkpoints import Checkpoint
 from quarantion.train.config import Config
+from quarantion.train.phases import phases_named
 from quarantion.train.reproduce import Tolerance
 from quarantion.train.runs import Brief, Difference
 from quarantion.train.seen import LastStep
@@ -114,6 +117,7 @@ def s(*shape): return (x(*shape or (4,2,3))>.5).float()
 def i32(*shape): return np.arange(np.prod(shape or (10,))).reshape(shape or (10,)).astype(np.int32)
 def i8(*shape): return (i32(*shape)%9-4).astype(np.int8)
 def leaky(state, x, beta=.9): return (beta*state.v+x,), spike(beta*state.v+x-1)
+def leaky_net(): return nn.Sequential(nn.Linear(6,4), snn.Leaky(.9, init_hidden=True))
 def words(): return np.array([7, 9], np.uint16)
 def relus(): return nn.Sequential(nn.Linear(6,5), nn.ReLU(), nn.Linear(5,4), nn.ReLU(), nn.Linear(4,3))
 def mlp(**kw): return Network(nn.Linear(6,8), LIF(.9, **kw), nn.Linear(8,4), LIF(.9, reset='none'), steps=4)
@@ -437,6 +441,8 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'train.seen.Seen': lambda: dict(name='1', spk=s(), pre=x(4,2,3)),
     'train.seen.LastStep': lambda: dict(grads={}, weights={}),
     'train.seen.last_step': lambda: (lambda n: dict(net=n, opt=torch.optim.SGD(n.parameters(), 0.), steps=1))(copy.deepcopy(net())),
+    'train.listening.probe': lambda: dict(model=leaky_net(), x=x(), y=torch.tensor([0,1,2,3,0]), steps=3),
+    'train.listening.watch': lambda: dict(model=leaky_net(), loader=[(x(),torch.tensor([0,1,2,3,0]))], every=2),
     'train.signals.LayerSignals': lambda: dict(name='1', neurons=3, fires=True),
     'train.signals.Signals': lambda: dict(layers=(LayerSignals('1', 3, True),)),
     'train.signals.signals': lambda: dict(net=q(), x=x(), y=torch.tensor([0,1,2,3,0]), step=LastStep({}, {}), before=Signals(()), twin=net()),
@@ -489,6 +495,14 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'spikes.encoders.series': lambda: dict(x=x(3,4,2), steps=4),
     'data.sets.usual_of': lambda: dict(data='digits'),
     'data.idx.load_idx': lambda: dict(folder='no such folder', size=.2, seed=0, transpose=None, classes=None, name='a'),
+    'train.checkpoints.Checkpoint.said': lambda: dict(self=Checkpoint(net(), None, {}, 'warm', 0, None)),
+    'train.phases.until_of': lambda: dict(word='loss < 0.1, at most 20 epochs'),
+    'train.phases.represented': lambda: dict(word='weight>=int8, membrane=float', target=preset('mint2')),
+    'train.phases.Phase': lambda: dict(name='warm', until='15 %', policy='float', observers='on', lr=.5, losses=('ce',)),
+    'train.phases.check_phases': lambda: dict(phases=phases_named('delayed')),
+    'train.phases.phases_of': lambda: dict(values=dict(phase=[dict(name='float', until='epochs', policy='float')])),
+    'train.phases.dump_phases': lambda: dict(phases=phases_named('delayed')),
+    'train.phases.phases_named': lambda: dict(name='freeze'),
     'train.setup.fitted': lambda: dict(cfg=Config(hidden=2), split=little_split(), asked=False),
     'data.samples.hold_out': lambda: dict(y=torch.arange(20)%2, size=4, seed=0),
     'data.arrays.write_idx': lambda: dict(path='no such folder/\0', x=i32()),

@@ -28,6 +28,7 @@ not stored, the others are lines of nbs/measured/canon.jsonl.
         mnist --save DIR; mnist --from DIR            # trained where kernels are not compiled, proved where they are
     python tools/measure.py convert --data-dir FOLDER # ReLU networks into spikes: digits and MNIST, 3 seeds
     python tools/measure.py until --data-dir FOLDER   # answers before the end, of digits and MNIST; 2 seeds of each
+    python tools/measure.py phases --jobs 16          # each phases preset, nonary and 2-bit membranes, 5 seeds of the digits
     python tools/measure.py mnist --jobs 5 -- --data-dir FOLDER --device cuda
     python tools/measure.py frontier --seeds 3 --jobs 12 --data-dir FOLDER --device cuda   # bytes against accuracy
         --save DIR                                    # trains only, for a machine without the coder of files
@@ -100,6 +101,22 @@ def one(args, folder):
     print(f"{row['policy']:8} seed {row['seed']}: float {row['float_accuracy']:.2%}, "
           f"quantized {row['test_accuracy']:.2%}, {row['mismatches']} mismatches, {row['seconds']:.0f} s", flush=True)
     return row
+
+
+def phases(a, path):
+    "Each preset of phases with each policy and seed, as many epochs in all; what is there already is not run again"
+    from quarantion.train.phases import PHASES
+    import torch
+    how,key = dict(torch=torch.__version__, machine=f'{cpu()}, 1 thread'),lambda r: (r['phases'],r['policy'],r['seed'])
+    was = json.loads(path.read_text()) if path.exists() else {}
+    rows = was['rows'] if {k:was.get(k) for k in how}==how else []
+    order = [(p,q,s) for p in PHASES for q in ('nonary','mint2') for s in range(a.seeds)]
+    def run(p, q, s): return one(['--data','digits', '--phases',p, '--policy',q, '--seed',str(s)])|dict(phases=p)
+    os.environ['OMP_NUM_THREADS'] = '1'
+    with ThreadPoolExecutor(a.jobs) as pool:
+        for job in as_completed([pool.submit(run, *o) for o in order if o not in map(key, rows)]):
+            rows = sorted([*rows, job.result()], key=lambda r: order.index(key(r)))
+            put(path, dict(command='python tools/measure.py phases', **how, seeds=a.seeds, rows=rows))
 
 
 def clock(times, path):
@@ -924,7 +941,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
                                     'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'loop', 'store',
-                                    'nearest', 'monitor'])
+                                    'nearest', 'monitor', 'phases'])
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')
@@ -962,6 +979,7 @@ def main():
     if a.name=='tutorials': return tutorials(a.out or MEASURED/'tutorials.json')
     if a.name=='bench': return bench(more, a.out or MEASURED/'bench.json')
     if a.name=='bits': return bits(a.seeds, a.out or MEASURED.parent.parent/'tests'/'stored'/'bits.json')
+    if a.name=='phases': return phases(a, a.out or MEASURED/'phases.json')
     if a.name=='time': return clock(a.seeds, a.out or MEASURED/'time.json')
     runs = [[*JOBS[a.name], '--policy', q, '--seed', str(s), *more] for s in range(a.seeds) for q in a.policies]
     import torch
