@@ -18,6 +18,8 @@ from ..files import audit, cut_jsonl, load_tensors, read_jsonl, save_tensors
 from ..quant.network import QuantNetwork
 from ..runtime.layer import is_whole
 from ..spikes.network import Network
+from .course import course_of
+from .interventions import rebuilt
 from .config import RUN_VERSION, Config
 from .machines import machine_class
 from .overrides import go_on, kept
@@ -181,5 +183,6 @@ def restore(
     audit(run/'audit.jsonl', 'resumed', phase=phase.name, epoch=head['epoch'], machine=machine_class(cfg.device))
     at = Checkpoint(net, q, part_of(tensors, 'opt'), phase.name, head['epoch'], head['float_accuracy'],
                     part_of(tensors, 'mean'), head.get('health', {}))
+    rebuilt(at.model, course_of(at.health.get('course', {})))
     _check_mean(at.mean, cfg, at.model, str(path))
     return at

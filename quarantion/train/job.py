@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from safetensors.numpy import save as _bytes
 from torch import nn
-from ..checks import Finding, fail
+from ..checks import CheckError, Finding, fail
 from ..data.quality import check, worst
 from ..data.samples import Split, pictures
 from ..files import append_jsonl, as_path, audit, load_tensors, read_jsonl, save_tensors, write_atomic
@@ -36,6 +36,7 @@ from .outcome import float_outcome, integer_outcome, sample_outcome, wrong_outco
 from .overrides import judged, words_left
 from .phases import Stage, ended, planned, represented
 from .reading import with_health
+from .care import as_it_goes, begun, course_at, rescued, with_alarms, with_care
 from .recipes import optimizer_of, recipe_of, warmed
 from .rollback import save_gated
 from .seen import LastStep, last_step
@@ -60,7 +61,7 @@ def _objective(cfg, at, stage):
 
 def _epoch(cfg, split, stage, at, opt, warmup, progress):
     "Train for the epoch that comes next: its means, and its last step; the last epoch of a phase may be short"
-    size,per = len(split.x_train),math.ceil(len(split.x_train)/cfg.batch)
+    cfg,size,per = as_it_goes(cfg, at),len(split.x_train),math.ceil(len(split.x_train)/cfg.batch)
     n = min(per, stage.steps-at.epoch*per)
     seed,total = seed_of(cfg.seed, stage.number, at.epoch),min(size, n*cfg.batch)
     data = batches(split.x_train, split.y_train, cfg.batch, cfg.encode, cfg.steps, seed, True, cfg.device)
@@ -82,9 +83,11 @@ class Look(NamedTuple):
     step:LastStep=None # What that was
     before:dict={} # The line of the epoch before
 
+_STEPS = dict(off=(), watch=(with_health,with_alarms), act=(with_health,with_alarms,with_care))
+
 def _after_epoch(look, line, at):
     "What is said of an epoch, and done about it, in this order"
-    for step in (with_health,): line,at = step(look, line, at)
+    for step in _STEPS[look.cfg.health]: line,at = step(look, line, at)
     return line,at
 
 # %% ../../nbs/train/job.ipynb #a23218f6
@@ -112,12 +115,15 @@ def _phase(run, cfg, split, stage, at, progress):
     recipe,peak = recipe_of(cfg.recipe, cfg.optimizer, cfg.opt_args),cfg.lr*stage.peak
     opt,shares = optimizer_of(at.model, recipe, peak)
     if at.opt: load_optimizer(opt, at.opt)
-    at,lines = at._replace(mean=mean_of(cfg, at)),lines_of(run, stage.chain)
+    at,lines = begun(run, cfg, at._replace(mean=mean_of(cfg, at))),lines_of(run, stage.chain)
     while not ended(stage, at.epoch, lines):
-        lr = recipe.rate(peak, stage.before+at.epoch, stage.whole, [m['loss'] for m in lines])
+        lr = course_at(at).lr*recipe.rate(peak, stage.before+at.epoch, stage.whole, [m['loss'] for m in lines])
         for g,share in zip(opt.param_groups, shares): g['lr'] = lr*share
         look = Look(run, cfg, split, stage, opt, before=lines[-1] if lines else {})
-        line,at = _next(look, at, lr, recipe, progress)
+        try: line,at = _next(look, at, lr, recipe, progress)
+        except CheckError as e:
+            load_optimizer(opt, (at := rescued(run, cfg, at, e)).opt)
+            continue
         lines.append(line)
         end = ended(stage, at.epoch, lines)
         if at.q is None and end: at = at._replace(float_accuracy=line['test_accuracy'])
