@@ -87,16 +87,18 @@ def version_of(name):
 PROMOTE = 'import sys; from quarantion.train.reproduce import promote; line = promote(*sys.argv[1:]); print(line.model, line.program)'
 
 
-def one(args, folder):
-    "A run, its line in the list of canon runs of a folder, and what is kept of it"
+def one(args, folder=None):
+    "A run, its line in the list of canon runs of a folder, where one is given, and what is kept of it"
     with tempfile.TemporaryDirectory() as out:
         r = quarantion('run', *args, '--out', out, '--json', capture_output=True, text=True)
         if r.returncode: raise SystemExit(f'{" ".join(args)}:\n{r.stderr}')
         run = next(Path(out).iterdir())
         result = json.loads((run/'result.json').read_text())
-        p = subprocess.run([sys.executable, '-c', PROMOTE, run, folder], capture_output=True, text=True)
-        if p.returncode: raise SystemExit(f'{" ".join(args)}:\n{p.stderr}')
-        row = json.loads(r.stdout) | dict(float_bytes=result['float_bytes'], **dict(zip(('model','program'), p.stdout.split())))
+        row = json.loads(r.stdout)|dict(float_bytes=result['float_bytes'])
+        if folder is not None:
+            p = subprocess.run([sys.executable, '-c', PROMOTE, run, folder], capture_output=True, text=True)
+            if p.returncode: raise SystemExit(f'{" ".join(args)}:\n{p.stderr}')
+            row |= zip(('model','program'), p.stdout.split())
     row.pop('run')
     print(f"{row['policy']:8} seed {row['seed']}: float {row['float_accuracy']:.2%}, "
           f"quantized {row['test_accuracy']:.2%}, {row['mismatches']} mismatches, {row['seconds']:.0f} s", flush=True)
