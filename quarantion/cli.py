@@ -108,6 +108,7 @@ def _go_on(run): return f'go on with: quarantion run --resume {shlex.quote(str(r
 
 def _all_the_same(run): return f'{_go_on(run).replace("go on", "go on all the same")} --override REASON'
 
+# %% ../nbs/cli.ipynb #3235c5d1
 def _work(run, split, tracking, override=''):
     "Train, or go on; lower, prove, report, and seal the directory"
     from quarantion.inspect.report import write_report
@@ -299,6 +300,7 @@ def _unproved(run, cfg):
     compared = {k:getattr(proof, k) for k in ('samples','spikes','mismatches')}
     return proof.problems,compared|dict(test_accuracy=proof.accuracy)
 
+# %% ../nbs/cli.ipynb #1bad510d
 def _gates_missed(run, cfg):
     "Gates of training and result that the result of a run did not pass, and why others were not asked"
     from quarantion.train.overrides import missed
@@ -401,6 +403,15 @@ def _list(folder, found, as_json):
         if r.standing=='changed': _say(f'{r.path} has the name of a canon run, and other files')
         if not r.finished: _say(f'{r.path} is not finished ({_far(r.path)}); {_go_on(r.path)}')
 
+# %% ../nbs/cli.ipynb #6570fa26
+def _outside(folder):
+    "A folder that is in no finished run, which stays as it was sealed"
+    from quarantion.train.rundir import is_finished
+    here = folder.resolve()
+    runs = [p for p in (here,*here.parents) if is_finished(p) and is_there(p/'config.toml')]
+    if runs: fail('`--out`', str(folder), 'a folder outside of runs, which are sealed', f'one in {runs[0].name}')
+    return folder
+
 # %% ../nbs/cli.ipynb #fade1bdd
 def _draw_runs(paths, figure):
     "A figure of runs that have ended, as a file outside of them"
@@ -481,15 +492,6 @@ def _mirror(run, names):
     from quarantion.train.config import words
     from quarantion.train.trackers import check_trackers, mirror
     for name in check_trackers(words(names)): _say(f'{name}: {mirror(run, name)} numbers that it did not have')
-
-# %% ../nbs/cli.ipynb #6570fa26
-def _outside(folder):
-    "A folder that is in no finished run, which stays as it was sealed"
-    from quarantion.train.rundir import is_finished
-    here = folder.resolve()
-    runs = [p for p in (here,*here.parents) if is_finished(p) and is_there(p/'config.toml')]
-    if runs: fail('`--out`', str(folder), 'a folder outside of runs, which are sealed', f'one in {runs[0].name}')
-    return folder
 
 # %% ../nbs/cli.ipynb #1cdb87dc
 def _report_run(run, show, html, track, as_json):
@@ -587,6 +589,38 @@ def _program(run):
     if not is_there(run/'integer.safetensors'): fail('run', str(run), 'a finished run with a program', 'none in it')
     return load(as_sealed(run, 'integer.safetensors')),read_toml(run/'config.toml').get('encode')=='direct'
 
+# %% ../nbs/cli.ipynb #5096bb65
+_MONITOR = 'A sketch to compare the samples with; it is made of them where there is none yet.'
+
+def _watched(net, x, codes, path):
+    "What a monitor says of samples; None where they have become the sketch"
+    from quarantion.runtime.calibration import load_sketch, save_sketch, sketch
+    if not is_there(path):
+        save_sketch(sketch(net, x, codes), path)
+        return _say(f'sketch of these samples: {path}')
+    from quarantion.runtime.monitor import DriftMonitor
+    monitor,axis = DriftMonitor(net, load_sketch(path)),int(x.ndim==len(net.in_shape)+2 and not net.batch_first)
+    for k in range(0, x.shape[axis], 256):
+        some = x[:,k:k+256] if axis else x[k:k+256]
+        seen = monitor.update(net.record(some, codes), some, codes)
+    return seen
+
+def _check_samples(x, net, codes, constant, where):
+    if x.dtype.kind in 'iu' and not codes and net.in_max>1:
+        fail('samples', where, 'real numbers, or --codes', x.dtype)
+    if not constant and x.ndim==len(net.in_shape)+1:
+        fail('samples', where, 'spikes over time, as this run encodes its input', list(x.shape))
+
+def _end_infer(got, net, seen): # How long it took, and what a monitor said
+    took = ', '.join(f'{k} {v:.0f} µs' for k,v in got.percentiles().items())
+    _say(f'{len(got.answers)} samples, {sum(got.steps)/len(got.steps):.2f} of {net.steps} steps; {took}')
+    _end_watch(seen)
+
+def _end_watch(seen): # Exit with 1 where a monitor alarms
+    if not seen: return
+    _say(f'monitor: {seen}')
+    if seen.level=='ALARM': raise typer.Exit(1)
+
 # %% ../nbs/cli.ipynb #c4b07fde
 @app.command('infer', help='Answer samples of a file: a line for each, its answer and its steps, with a tab between.',
              cls=_QuickCommand)
@@ -597,6 +631,7 @@ def _infer(
     codes:Annotated[bool, typer.Option('--codes', help='Whole numbers are input codes.')]=False,
     step_us:Annotated[int, typer.Option(min=0, help='Length of a step of events in µs; 0 shares the recording.')]=0,
     trace:Annotated[bool, typer.Option('--trace', help='Say how many neurons of each layer fired in each step.')]=False,
+    monitor:Annotated[Path, typer.Option(help=_MONITOR)]=None,
     as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
 ):
     "Run the program of a run on the samples of a file, one by one"
@@ -604,19 +639,18 @@ def _infer(
     run,rule = run if run.is_file() else _meant(run),_until(until)
     net,constant = _program(run)
     x = samples_of(input, net, step_us)
-    if x.dtype.kind in 'iu' and not codes and net.in_max>1:
-        fail('samples', str(input), 'real numbers, or --codes', x.dtype)
-    if not constant and x.ndim==len(net.in_shape)+1:
-        fail('samples', str(input), 'spikes over time, as this run encodes its input', list(x.shape))
+    _check_samples(x, net, codes, constant, str(input))
     got = infer(net, x, rule, codes)
     fired = traced(net, x, got.steps, codes) if trace else None
+    seen = _watched(net, x, codes, monitor) if monitor else None
     if as_json:
         out = dict(run=str(run), input=str(input), until=until, answers=got.answers, steps=got.steps)
-        return print(json.dumps(out|dict(latency_us=got.percentiles())|(dict(trace=fired) if trace else {})))
+        more = (dict(trace=fired) if trace else {})|(dict(monitor=seen._asdict()) if seen else {})
+        print(json.dumps(out|dict(latency_us=got.percentiles())|more))
+        return _end_watch(seen)
     for k,(said,t) in enumerate(zip(got.answers, got.steps)):
         print(said, t, *(['; '.join(' '.join(map(str, l)) for l in fired[k])] if trace else []), sep='\t')
-    took = ', '.join(f'{k} {v:.0f} µs' for k,v in got.percentiles().items())
-    _say(f'{len(got.answers)} samples, {sum(got.steps)/len(got.steps):.2f} of {net.steps} steps; {took}')
+    _end_infer(got, net, seen)
 
 # %% ../nbs/cli.ipynb #2af50a2f
 _TARGETS = dict(c=lambda e: (e.to_c, e.prove_c), js=lambda e: (e.to_js, e.prove_js), # what writes and proves it

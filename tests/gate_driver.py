@@ -71,9 +71,12 @@ assert child(whole)==1
 WHOLE = facts(whole)
 assert child(whole, 'to see')==0
 ENDED = facts(whole)
-back = [('passed.safetensors',1,'done'), ('audit.jsonl',7,'before'), ('audit.jsonl',7,'torn'), ('audit.jsonl',7,'after'), # the seventh line says that it goes back
-        ('last.safetensors',5,'before'), ('last.safetensors',5,'after'), ('last.safetensors',5,'done'), ('metrics.jsonl',6,'after')] # after four epochs, and cut after five lines
-on = [('audit.jsonl',1,'after'), ('last.safetensors',1,'after')]
+back = [('passed.safetensors',1,'done'), ('audit.jsonl',7,'torn'), ('audit.jsonl',7,'after'), # the seventh line says that it goes back
+        ('last.safetensors',5,'after'), ('last.safetensors',5,'done'), ('metrics.jsonl',6,'after')] # after four epochs, and cut after five lines
+on = [('audit.jsonl',1,'after')]
+if sys.argv[2:]==['full']:
+    back += [('passed.safetensors',1,'before'), ('passed.safetensors',1,'after'), ('audit.jsonl',7,'before'), ('last.safetensors',5,'before'), ('metrics.jsonl',6,'before'), ('metrics.jsonl',1,'done')]
+    on += [('audit.jsonl',1,'torn'), ('audit.jsonl',2,'after'), ('last.safetensors',1,'after'), ('last.safetensors',2,'done')]
 with ThreadPoolExecutor(2) as two:
     results = [*two.map(lambda k: one(f'back{k[0]}', *k[1], ''), enumerate(back)), *two.map(lambda k: one(f'on{k[0]}', *k[1], '', 'to see'), enumerate(on))]
 print(json.dumps(dict(back=results[:len(back)], on=results[len(back):], standing=[s[0] for s in WHOLE['said']], ended=[s[0] for s in ENDED['said']])))

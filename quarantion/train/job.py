@@ -202,7 +202,8 @@ def prove(
 # %% ../../nbs/train/job.ipynb #04461ed9
 def _save_networks(run, cfg, net, q, float_accuracy):
     if q is not None: q.freeze()
-    own = dict(policy='policy.toml') if cfg.policy.endswith('.toml') else {} # as in `config.toml`, wherever the run is
+    files = [k for k in ('policy','phases') if getattr(cfg, k).endswith('.toml')]
+    own = {k:f'{k}.toml' for k in files} # as in `config.toml`, wherever the run is
     head = dict(format=MODEL, version=RUN_VERSION, config=stored_of(cfg)|own)
     save_tensors(run/'model.safetensors', state_of('float', net)|state_of('quant', q), head)
     audit(run/'audit.jsonl', 'trained', float_accuracy=float_accuracy)
