@@ -6,7 +6,7 @@
 __all__ = ['OF_LAYERS', 'OF_ALL', 'WHOLE', 'Scale', 'health_lines', 'Traced', 'traced', 'Marks', 'marks_of', 'plot_health',
            'plot_signal']
 
-# %% ../../nbs/inspect/health.ipynb #5ca1e22c
+# %% ../../nbs/inspect/health.ipynb #6ce5b5aa
 import numpy as np
 from typing import NamedTuple
 from matplotlib import colormaps
@@ -17,7 +17,7 @@ from ..checks import as_array, check_array, check_in, check_shape, fail, shown, 
 from ..paper import AMOUNTS, BLUE, GREY, ORANGE, RED, SKY
 from ..paper import ink, is_dark, label_axes, style_axes, whole_ticks
 
-# %% ../../nbs/inspect/health.ipynb #f047f530
+# %% ../../nbs/inspect/health.ipynb #a080393a
 class Scale(NamedTuple):
     "How a signal is said and coloured"
     said:str # In words
@@ -39,7 +39,7 @@ OF_LAYERS = dict(rate=Scale('spikes a neuron and step', 0.), dead=Scale('neurons
     correlation=Scale('spikes as those of the float network, correlation', 0., 1.),
     curvature=Scale('curvature of the loss', log=True))
 
-# %% ../../nbs/inspect/health.ipynb #d2b9f605
+# %% ../../nbs/inspect/health.ipynb #04bfd495
 OF_ALL = dict(loss=Scale('loss', log=True), accuracy=Scale('accuracy in training', 0., 1.),
     test_accuracy=Scale('accuracy on test samples', 0., 1.), lr=Scale('learning rate', log=True),
     in_min=Scale('smallest input'), in_max=Scale('largest input'), in_mean=Scale('mean input'),
@@ -48,7 +48,7 @@ OF_ALL = dict(loss=Scale('loss', log=True), accuracy=Scale('accuracy in training
     in_used=Scale('part of the input codes in use', 0., 1.),
     doubt=Scale('labels unlike their neighbours, share', 0., 1.))
 
-# %% ../../nbs/inspect/health.ipynb #8cb5de66
+# %% ../../nbs/inspect/health.ipynb #063327af
 def _health(line, where): # The record of a line
     h = line.get('health')
     if not isinstance(h, dict): fail('`health`', where, 'an object', shown(h))
@@ -70,14 +70,14 @@ def health_lines(
     for i,m in told: _health(m, f'{where}, line {i}')
     return [m for _,m in told]
 
-# %% ../../nbs/inspect/health.ipynb #6e95a88d
+# %% ../../nbs/inspect/health.ipynb #25ad6cc0
 def whole_of(m): # What a line tells of the whole network
     return m|{k:v for k,v in m['health'].items() if v is not None}
 
 def columns_of(lines): # Phase and epoch of each
     return [(str(m.get('phase', '')),m.get('epoch', k)) for k,m in enumerate(lines)]
 
-# %% ../../nbs/inspect/health.ipynb #eec4c153
+# %% ../../nbs/inspect/health.ipynb #f74612e5
 class Traced(NamedTuple):
     "A signal over the epochs"
     name:str # One of `OF_LAYERS` or `OF_ALL`
@@ -99,7 +99,7 @@ def _number(record, name, where): # A number, and was there one?
 def _layers(lines): # Of all epochs, first to last
     return [*dict.fromkeys(l['name'] for m in lines for l in m['health'].get('layers', []))]
 
-# %% ../../nbs/inspect/health.ipynb #aca5767e
+# %% ../../nbs/inspect/health.ipynb #43c7c9ea
 @typed
 def traced(
     lines:list, # As `health_lines` gives them
@@ -116,7 +116,7 @@ def traced(
         for l in those: values[at[l['name']],k],known[at[l['name']],k] = _number(l, name, where)
     return Traced(name, rows, values, known)
 
-# %% ../../nbs/inspect/health.ipynb #70896af8
+# %% ../../nbs/inspect/health.ipynb #82eef49a
 class Held(NamedTuple):
     "An alarm, for as long as it held"
     where:str # Layer, or something else
@@ -124,7 +124,7 @@ class Held(NamedTuple):
     first:int # The column in which it was raised
     last:int # The last one with it
 
-# %% ../../nbs/inspect/health.ipynb #de2c6d23
+# %% ../../nbs/inspect/health.ipynb #a247fce6
 def alarms_in(line, where=None): # Records of the alarms of an epoch; of one place
     return [a for a in line['health'].get('alarms', []) if where is None or a.get('where', '')==where]
 
@@ -140,7 +140,7 @@ def held_alarms(lines): # `Held` of each, by the column in which it was raised
             out[now[key]] = out[now[key]]._replace(last=k)
     return out
 
-# %% ../../nbs/inspect/health.ipynb #3b3020ca
+# %% ../../nbs/inspect/health.ipynb #21e7b688
 class Done(NamedTuple):
     "An intervention"
     column:int # The epoch after which it was made
@@ -152,7 +152,7 @@ class Done(NamedTuple):
     ended:str='' # kept, undone, or nothing yet
     followed:str='' # What followed
 
-# %% ../../nbs/inspect/health.ipynb #48a80670
+# %% ../../nbs/inspect/health.ipynb #fa2a6009
 _NAMED = 'where','cause','action','epoch','phase' # of the facts of an audit
 
 def _short(v): return f'{v:.4g}' if isinstance(v, float) else {True:'stays', False:'gone'}.get(v, v)
@@ -172,7 +172,7 @@ def interventions(events, columns): # `Done` of each, from the lines of an audit
             if mine: out[mine[-1]] = out[mine[-1]]._replace(ended=kind, followed=said)
     return out
 
-# %% ../../nbs/inspect/health.ipynb #5e5dcf68
+# %% ../../nbs/inspect/health.ipynb #9e1644e4
 def colour_range(values, scale): # What the first and the last colour stand for
     v = values[np.isfinite(values)]
     if scale.log: v = v[v>0]
@@ -188,11 +188,11 @@ def colour_places(values, low, high, log=False): # 0 to 1; NaN where there is no
         above = np.where(values<low, low, values) # zeros, too
         return (np.log(above/low)/np.log(high/low)).clip(0, 1)
 
-# %% ../../nbs/inspect/health.ipynb #812bcc46
+# %% ../../nbs/inspect/health.ipynb #6843097a
 def row_of(where, rows): # Number of the row of a layer; of the last one for what is of none
     return next((i for i,r in enumerate(rows) if where in (r,f'layer {r}')), len(rows)-1)
 
-# %% ../../nbs/inspect/health.ipynb #ab194ba3
+# %% ../../nbs/inspect/health.ipynb #de09c804
 class Marks(NamedTuple):
     "What stands on a map: rows and columns are numbers"
     alarms:list=[] # Row, first and last column of each
@@ -211,7 +211,7 @@ def marks_of(
     return Marks([(row_of(h.where, rows),h.first,h.last) for h in held_alarms(lines)],
                  [(row_of(d.where, rows),d.column,d.ended) for d in done], borders)
 
-# %% ../../nbs/inspect/health.ipynb #9bca36c0
+# %% ../../nbs/inspect/health.ipynb #d7e89b4a
 _FILL = dict(kept='#000000', undone='#ffffff') # of a triangle
 _TOP = 'data','axes fraction'
 
@@ -228,7 +228,7 @@ def _cells(ax, values, known, scale): # One picture of all cells; crosses and do
     bar = ax.figure.colorbar(ScalarMappable(norm, look), ax=ax, pad=.015, fraction=.04, aspect=12)
     bar.ax.tick_params(labelsize=8); bar.ax.minorticks_off()
 
-# %% ../../nbs/inspect/health.ipynb #85166873
+# %% ../../nbs/inspect/health.ipynb #6661af1b
 def _put_marks(ax, marks):
     lines = [[(a+.65,r),(b+1.35,r)] for r,a,b in marks.alarms]
     for colour,wide in ('#ffffff',4),(RED,2): ax.add_collection(LineCollection(lines, colors=colour, lw=wide))
@@ -241,7 +241,7 @@ def _put_marks(ax, marks):
             ax.axvline(c+.5, color=colour, ls=style, lw=wide)
         ax.annotate(name, (c+.6,1), (0,2), xycoords=_TOP, textcoords='offset points', fontsize=8)
 
-# %% ../../nbs/inspect/health.ipynb #3eaf7c27
+# %% ../../nbs/inspect/health.ipynb #5aacdb9a
 def _table(values, known): # Numbers `[rows, epochs]`, and which are known; raises `CheckError`
     v = as_array(values, 'values')
     if v.dtype.kind not in 'fiub': fail('`values`', expected='real numbers', found=v.dtype)
@@ -274,7 +274,7 @@ def plot_health(
     ax.set_title(scale.said, loc='left', fontsize=9, pad=14 if marks.borders else 6)
     return ax
 
-# %% ../../nbs/inspect/health.ipynb #992a3468
+# %% ../../nbs/inspect/health.ipynb #22c8b061
 def _curves(ax, v, row, known, scale): # The others, the row, and what is NaN in it
     x,bad = np.arange(1, v.shape[1]+1),1+np.flatnonzero(known[row]&np.isnan(v[row]))
     if scale.log: v = np.where(v>0, v, np.nan) # such an axis has no place for 0
@@ -283,18 +283,18 @@ def _curves(ax, v, row, known, scale): # The others, the row, and what is NaN in
     ax.plot(x, v[row], color=BLUE if not is_dark(ax) else SKY, lw=1.8, marker='.' if len(x)<80 else '')
     ax.plot(bad, np.full(len(bad), .06), 'x', color=RED, ms=7, mew=2, transform=ax.get_xaxis_transform())
 
-# %% ../../nbs/inspect/health.ipynb #1891083b
+# %% ../../nbs/inspect/health.ipynb #07e666fe
 def _fit_range(ax, v, scale, limits): # Up and down; a threshold far away is left out
     seen = v[np.isfinite(v)&((v>0)|(not scale.log))]
     low,high = (float(f(seen)) if len(seen) else e for f,e in ((np.min,.1),(np.max,1.)))
     near = [x for x,_ in limits if (low/100<x<high*100 if scale.log else low-3*(high-low)-.1<=x<=high+3*(high-low)+.1)]
     low,high = min(low, *near, high),max(high, *near, low)
-    pad = 1.3 if scale.log else .06*(high-low) or .05
+    pad = 1.3 if scale.log else .06*(high-low) or .5*abs(high) or .05
     if scale.log: ax.set_yscale('log', nonpositive='mask')
     ax.set_ylim(*((low/pad,high*pad) if scale.log else (low-pad,high+pad)))
     ax.minorticks_off()
 
-# %% ../../nbs/inspect/health.ipynb #4c8fda5e
+# %% ../../nbs/inspect/health.ipynb #bb972885
 def _put_around(ax, row, marks, limits): # Of one row: alarms, interventions, phases, and thresholds that can be seen
     low,high = ax.get_ylim()
     for r,a,b in marks.alarms:
@@ -308,7 +308,7 @@ def _put_around(ax, row, marks, limits): # Of one row: alarms, interventions, ph
         ax.axhline(x, color=ORANGE, ls=':', lw=1.5)
         ax.annotate(word, (1,x), (-2,2), xycoords=_TOP[::-1], textcoords='offset points', ha='right', fontsize=8)
 
-# %% ../../nbs/inspect/health.ipynb #5e633e46
+# %% ../../nbs/inspect/health.ipynb #9f4f1671
 @typed
 def plot_signal(
     values, # Numbers `[rows, epochs]`, NaN where there is none
