@@ -108,6 +108,10 @@ def _go_on(run): return f'go on with: quarantion run --resume {shlex.quote(str(r
 
 def _all_the_same(run): return f'{_go_on(run).replace("go on", "go on all the same")} --override REASON'
 
+def _stopped(*lines): # What is raised then
+    for line in lines: _say(line)
+    return typer.Exit(1)
+
 # %% ../nbs/cli.ipynb #3235c5d1
 def _work(run, split, tracking, override=''):
     "Train, or go on; lower, prove, report, and seal the directory"
@@ -130,16 +134,12 @@ def _work(run, split, tracking, override=''):
         except KeyboardInterrupt:
             _say(f'interrupted; {_go_on(run)}')
             raise typer.Exit(130)
-        except GateFailed as e:
-            for line in (*e.args, _all_the_same(run)): _say(line)
-            raise typer.Exit(1)
+        except GateFailed as e: raise _stopped(*e.args, _all_the_same(run))
         except CheckError as e:
             if getattr(e.__context__, 'errno', None) in full:
                 _say(f'the disk is full; what was saved is whole; {_go_on(run)}')
             if not (bad:=refused(run)): raise
-            for f in bad: _say(f)
-            _say('stopped before training, by --check-data')
-            raise typer.Exit(1)
+            raise _stopped(*bad, 'stopped before training, by --check-data')
     return result
 
 # %% ../nbs/cli.ipynb #b1dd9829
@@ -315,7 +315,8 @@ def _verdict(out, problems):
     else: first = 'no proof: ' + ('policy float' if out['policy']=='float' else 'see below')
     said = [f'overridden: {o}' for o in _overridden(out)]
     more = [out['reproduced']['said']] if out.get('reproduced') else []
-    return '\n'.join([*said, first, *more, *([f'PROBLEM: {p}' for p in problems] or ['manifest and audit chain are whole'])])
+    ends = [f'PROBLEM: {p}' for p in problems] or ['manifest and audit chain are whole']
+    return '\n'.join([*said, first, *more, *ends])
 
 # %% ../nbs/cli.ipynb #c5578245
 def _repeated(run):

@@ -88,7 +88,9 @@ from quarantion.spikes.surrogate import spike
 from quarantion.spikes.synaptic import Synaptic
 from quarantion.tables import measured, one_a_subject
 from quarantion.train.canon import Canon
+from quarantion.train.checkpoints import Checkpoint
 from quarantion.train.config import Config
+from quarantion.train.phases import phases_named
 from quarantion.train.reproduce import Tolerance
 from quarantion.train.runs import Brief, Difference
 from quarantion.train.seen import LastStep
@@ -494,6 +496,14 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'spikes.encoders.series': lambda: dict(x=x(3,4,2), steps=4),
     'data.sets.usual_of': lambda: dict(data='digits'),
     'data.idx.load_idx': lambda: dict(folder='no such folder', size=.2, seed=0, transpose=None, classes=None, name='a'),
+    'train.checkpoints.Checkpoint.said': lambda: dict(self=Checkpoint(net(), None, {}, 'warm', 0, None)),
+    'train.phases.until_of': lambda: dict(word='loss < 0.1, at most 20 epochs'),
+    'train.phases.represented': lambda: dict(word='weight>=int8, membrane=float', target=preset('mint2')),
+    'train.phases.Phase': lambda: dict(name='warm', until='15 %', policy='float', observers='on', lr=.5, losses=('ce',)),
+    'train.phases.check_phases': lambda: dict(phases=phases_named('delayed')),
+    'train.phases.phases_of': lambda: dict(values=dict(phase=[dict(name='float', until='epochs', policy='float')])),
+    'train.phases.dump_phases': lambda: dict(phases=phases_named('delayed')),
+    'train.phases.phases_named': lambda: dict(name='freeze'),
     'train.setup.fitted': lambda: dict(cfg=Config(hidden=2), split=little_split(), asked=False),
     'data.samples.hold_out': lambda: dict(y=torch.arange(20)%2, size=4, seed=0),
     'data.arrays.write_idx': lambda: dict(path='no such folder/\0', x=i32()),

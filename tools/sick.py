@@ -92,10 +92,12 @@ def outlier(c, by):
 
 def collapse(c, by):
     @torch.no_grad()
-    def shrink(q):
+    def change(q):
         for l in q.layers:
             for p in l.scale,l.scale_min: p.mul_(by)
-    return c._replace(policy='nonary', codes=shrink)
+    return c._replace(policy='nonary', codes=change)
+
+coarse = collapse # by a number above 1
 
 def rate(c, by): return c._replace(lr=c.lr*by)
 
@@ -131,7 +133,7 @@ class Ailment(NamedTuple):
 AILMENTS = dict(
     dead=Ailment(dead, ('silent',), dict(mlp=20, conv=20)),
     exploding=Ailment(exploding, ('saturated',), dict(mlp=20, conv=20)),
-    outlier=Ailment(outlier, ('outlier',), dict(mlp=1000, conv=1000)),
+    outlier=Ailment(outlier, ('outlier',), dict(mlp=1000, conv=10000)),
     collapse=Ailment(collapse, ('scale_small',), dict(mlp=.02, conv=.02)),
     rate=Ailment(rate, ('rate',), dict(mlp=60, conv=60)),
     theta=Ailment(theta, ('theta_high',), dict(mlp=100, conv=100)),
@@ -139,7 +141,12 @@ AILMENTS = dict(
     scale=Ailment(scaled, ('input_large',), dict(mlp=255, conv=2550)),
     labels=Ailment(shuffled, ('labels',), dict(mlp=.5, conv=.5)),
     slope=Ailment(steep, ('slope_steep',), dict(mlp=5e4, conv=5e4)),
-    tiny=Ailment(scaled, ('input_small',), dict(mlp=1/255, conv=1/255))) # in the place of one that makes nobody sick
+    tiny=Ailment(scaled, ('input_small',), dict(mlp=1/255, conv=1/255)), # these two in the place of any that make nobody sick
+    coarse=Ailment(coarse, ('scale_large',), dict(mlp=30, conv=30)))
+
+TEN = dict(mlp=('dead','exploding','outlier','collapse','rate','theta','tiny','scale','labels','slope'),
+           conv=('dead','exploding','outlier','collapse','rate','theta','tiny','coarse','labels','slope'))
+FAILED = dict(mlp=('no_leak',), conv=('no_leak','scale')) # planted too, and told, but nobody falls sick of them
 
 
 class Line(NamedTuple):
@@ -194,7 +201,8 @@ def phase(c, held, act, causes, name):
     saved.put('good', held)
     held = held._replace(opt={})
     opt,shares = optimizer_of(held.net, recipe_of('adamw_cosine'), lr)
-    for e in range(epochs+0):
+    e = -1
+    while (e := e+1)<epochs+held.course.extra:
         stats,step = epoch_of(c, held, opt, shares, e, epochs, lr)
         test = tested(c, held)
         before = looked(c, held, step, before, stats, test)
@@ -204,8 +212,7 @@ def phase(c, held, act, causes, name):
             told = Told(alarms, state['values'], stats['loss'], e)
             new,plan,events = treated(held, saved, plan, told, c.x[:PROBE])
             if events:
-                held,w = new,(plan.waiting or events[-1])
-                state = renewed(state, w['cause'], w['where'])
+                held,state = new,renewed(state)
                 opt,shares = optimizer_of(held.net, recipe_of('adamw_cosine'), lr)
                 if held.opt: load_optimizer(opt, held.opt)
         lines.append(Line(name, e, stats['loss'], stats['accuracy'], test, tuple(a.cause for a in alarms), tuple((v['event'],v['cause'],v['action']) for v in events)))

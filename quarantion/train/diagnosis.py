@@ -11,7 +11,6 @@ import math, re
 from importlib.resources import files
 from inspect import signature
 from pathlib import Path
-from statistics import median
 from typing import NamedTuple
 from torch import nn
 from ..checks import Finding, check_in, check_range, fail, typed
@@ -129,8 +128,9 @@ def facts_of(
     if l is None: return known
     own = l._asdict()
     known |= own|dict(lost=_lost(own)) if l.fires else own|dict(lost=_lost(own))|dict.fromkeys(_FIRING)
-    others = [k.theta for k in s.layers if k is not l and k.theta is not None and math.isfinite(k.theta)]
-    known['other_theta'] = median(others) if others and l.fires else None
+    others = [k.theta for k in s.layers if k is not l and k.theta is not None and k.theta>0 and math.isfinite(k.theta)]
+    near = lambda theta: abs(math.log(theta/l.theta))
+    known['other_theta'] = min(others, key=near) if others and l.fires and (l.theta or 0)>0 else None
     if None not in (l.update,l.weight): known |= dict(stride=stride(l.update, l.weight), grown=l.weight/USUAL)
     doubt = known['doubt']
     said = '' if doubt is None else f', and {doubt:.0%} of samples are not labelled as their nearest'
@@ -180,6 +180,7 @@ def told_of(
 
 # %% ../../nbs/train/diagnosis.ipynb #f36bf831
 _SETTINGS = 'no_leak','leak_low' # may be meant
+_SYMPTOMS = 'silent','saturated','unreached','fading' # the first layer first: others may be fed by it
 _NOT_WORKING = 'silent','saturated','unreached','lost','stuck'
 
 def _looked(s, past, causes):
@@ -200,9 +201,13 @@ def _count(c, value, now, since=None, raised=False, rows=0):
     if rows<c.hold: return [since,raised,rows]
     return [None,False,0] if raised else [since,True,0]
 
-def _escalated(alarms):
+def _ranked(alarms, s):
+    "The most trusted first, of symptoms those of the first layer; a setting beside what does not work is an error"
+    places,names = ['input','run',*(f'layer {l.name}' for l in s.layers)],[*MEASURES]
     bad = {a.where for a in alarms if a.cause in _NOT_WORKING and a.level=='error'}
-    return [a._replace(level='error') if a.cause in _SETTINGS and bad&{a.where,'run'} else a for a in alarms]
+    alarms = [a._replace(level='error') if a.cause in _SETTINGS and bad&{a.where,'run'} else a for a in alarms]
+    rank = lambda a: names.index('silent' if a.cause in _SYMPTOMS else a.cause)
+    return sorted(alarms, key=lambda a: (rank(a), places.index(a.where), names.index(a.cause)))
 
 # %% ../../nbs/train/diagnosis.ipynb #131b64ce
 @typed
@@ -222,18 +227,14 @@ def diagnosed(
     keep = lambda v: v if v is not None and math.isfinite(v) else None
     first = keep(s.loss) if past.get('first_loss') is None else past['first_loss']
     state = dict(records=now+1, seen=seen, values=values, first_loss=first, last_test=keep(s.test_accuracy))
-    return _escalated(alarms),state
+    return _ranked(alarms, s),state
 
 # %% ../../nbs/train/diagnosis.ipynb #b1f0d1f9
 def renewed(
-    state:dict, # As `diagnosed` gives it
-    cause:str, # Of the alarm on whose account something was changed
-    where:str # Its place
-)->dict: # The state after the change
-    "What goes on of a diagnosis"
-    key = f'{cause}@{where}'
-    own = lambda d: {k:v for k,v in d.items() if k==key}
-    return state|dict(seen=own(state['seen']), values=own(state['values']), first_loss=None, last_test=None)
+    state:dict # As `diagnosed` gives it
+)->dict: # The state after something was changed on account of an alarm
+    "What goes on of a diagnosis: the number of the record"
+    return dict(records=state['records'], seen={}, values={}, first_loss=None, last_test=None)
 
 # %% ../../nbs/train/diagnosis.ipynb #018e8a86
 @typed

@@ -98,30 +98,42 @@ class Saved:
 
 def _event(event, w, **facts): return dict(event=event, **{k:w[k] for k in ('cause','where','action')}, **facts)
 
-def _tried(plan, cause, where, action):
-    key = key_of(cause, where)
-    return plan._replace(tried=plan.tried|{key:[*plan.tried.get(key, ()),action]})
+_TOGETHER = 'set_slope','set_beta','refit_scales' # of all layers that have the same cause
+
+def _tried(plan, cause, places, action):
+    new = {key_of(cause, w):[*plan.tried.get(key_of(cause, w), ()),action] for w in places}
+    return plan._replace(tried=plan.tried|new)
+
+def _done(held, name, places, x):
+    "An intervention in one place, or in several"
+    was,now = [],[]
+    for where in places:
+        held,before,after = INTERVENTIONS[name](held, where, x)
+        was.append(before); now.append(after)
+    return held,', '.join(was),', '.join(now)
 
 def _acted(held, saved, plan, told, x, can):
     "The first intervention that is possible: the state, the plan, and events"
     while (pick := chosen(plan, told, can)) is not None:
         cause,where,name = pick
-        plan = _tried(plan, *pick)
+        same = [a.where for a in told.alarms if a.cause==cause and a.level=='error']
+        places = same if name in _TOGETHER else [where]
+        plan = _tried(plan, cause, places, name)
         start = saved.get('good')._replace(course=held.course) if name in FROM_GOOD else held
-        try: done = INTERVENTIONS[name](start, where, x)
+        try: new,was,now = _done(start, name, places, x)
         except CheckError: continue # not here: the next
         saved.put('before', held)
         value = told.values.get(key_of(cause, where))
         w = dict(cause=cause, where=where, action=name, epoch=told.epoch, value=value, loss=told.loss)
-        event = _event('intervened', w, before=done.before, after=done.after, epoch=told.epoch)
-        return done.held,plan._replace(waiting=w, acts=plan.acts+1),[event]
+        event = _event('intervened', w, before=was, after=now, epoch=told.epoch)
+        return new,plan._replace(waiting=w, acts=plan.acts+1),[event]
     return held,plan,[]
 
 # %% ../../nbs/train/heal.ipynb #b94a09c9
 @typed
 def treated(
     held:Held, # Network, optimizer and course at the end of an epoch
-    saved:Saved, # States to return to; changed in place. `good` is there
+    saved, # States to return to, a `Saved` or what is like one; changed in place. `good` is there
     plan:Plan, # Where healing stands
     told:Told, # What the diagnosis said of this epoch
     x:Tensor, # Some samples, as they are before the course has its say
