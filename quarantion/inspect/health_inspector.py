@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HealthInspector']
 
-# %% ../../nbs/inspect/health_inspector.ipynb #654bf30d
+# %% ../../nbs/inspect/health_inspector.ipynb #31a874f8
 import html, textwrap
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from .widget import Inspector
 from ..paper import bare_axes, draw_png, ink
 from ..train.rundir import is_finished
 
-# %% ../../nbs/inspect/health_inspector.ipynb #f5855082
+# %% ../../nbs/inspect/health_inspector.ipynb #306e01e9
 class _Tables(dict): # Signals as they are asked for, traced once
     def __init__(self, lines): self.lines = lines
 
@@ -46,7 +46,7 @@ class Looked(NamedTuple):
     events:Grown=Grown() # Of the audit
     state:object=None # Of a diagnosis that is made here
 
-# %% ../../nbs/inspect/health_inspector.ipynb #31ece42d
+# %% ../../nbs/inspect/health_inspector.ipynb #731db184
 def _looked(lines, done, *more): return Looked(lines, done, _told(lines), _Tables(lines), *more)
 
 def _in_files(source, last): # A run, or its metrics
@@ -80,7 +80,7 @@ def _in_memory(records, name, last): # Lines, or `Signals`
         lines = [*(last.lines if known else ()),*new]
     return _looked(lines, [], name, True, Grown(list(records)), Grown(), state)
 
-# %% ../../nbs/inspect/health_inspector.ipynb #11f542c7
+# %% ../../nbs/inspect/health_inspector.ipynb #a1ec6370
 @typed
 def look_at_health(
     source, # A run, its `metrics.jsonl`, what has `records` as `watch` does, or a list of these
@@ -92,7 +92,7 @@ def look_at_health(
     if isinstance(source, str) or hasattr(source, '__fspath__'): return _in_files(source, last)
     fail('`source`', 'HealthInspector', 'a run, a file of metrics, or what has `records`', type(source).__name__)
 
-# %% ../../nbs/inspect/health_inspector.ipynb #77dd0508
+# %% ../../nbs/inspect/health_inspector.ipynb #1c0cd74e
 class Chosen(NamedTuple):
     "A cell of a map"
     seen:Looked # Where
@@ -119,17 +119,17 @@ class Chosen(NamedTuple):
     def done(self): # Interventions in this row until here, the last one first
         return [d for d in self.seen.done if d.column<=self.column and self.is_mine(d.where)][::-1]
 
-# %% ../../nbs/inspect/health_inspector.ipynb #4b20ffd0
+# %% ../../nbs/inspect/health_inspector.ipynb #6c5a79c7
 def cell_words(c): # Of `Chosen`: its number, its alarms, what was done
     t = c.map
     i = t.rows.index(c.row)
     phase,epoch = columns_of(c.seen.lines)[c.column]
     when = f'epoch {c.column+1}'+f' ({phase} {epoch+1})'*bool(phase and isinstance(epoch, int))
     number = number_word(t.values[i,c.column], t.known[i,c.column])
-    first = f'{c.row}, {when}: {(OF_LAYERS|OF_ALL)[c.name].said} {number}.'
+    first = f'{"layer "*c.row.isdigit()}{c.row}, {when}: {(OF_LAYERS|OF_ALL)[c.name].said} {number}.'
     return [first,*map(alarm_words, c.alarms()),*(f'Epoch {d.column+1}: {done_words(d)}.' for d in c.done()[:3])]
 
-# %% ../../nbs/inspect/health_inspector.ipynb #84146736
+# %% ../../nbs/inspect/health_inspector.ipynb #33ddd354
 def map_words(c): # What is seen in all, and what colours and marks mean
     s = c.seen
     rows,found = len([r for r in c.map.rows if r!=WHOLE]),marks_of(s.lines, s.done, c.map.rows).alarms
@@ -139,7 +139,7 @@ def map_words(c): # What is seen in all, and what colours and marks mean
             'A red line is an alarm for as long as it held; a triangle is an intervention, black if kept, white if '
             'undone, grey if that is open; a dashed line begins another phase; × is NaN, and a dot what is not known.')
 
-# %% ../../nbs/inspect/health_inspector.ipynb #28a656a5
+# %% ../../nbs/inspect/health_inspector.ipynb #c5a3aea2
 def _controls():
     import ipywidgets as W
     def menu(name, wide, label):
@@ -155,7 +155,7 @@ def _offer(menu, options): # What it had chosen stays, if it can
     menu.value = v
     return v
 
-# %% ../../nbs/inspect/health_inspector.ipynb #4af9afeb
+# %% ../../nbs/inspect/health_inspector.ipynb #97d9f827
 class _Choosing(Inspector): # Controls that fit what a source says
     def __init__(self, source, limits):
         self._source,self._limits,self._quiet,self._seen = source,limits,False,look_at_health(source)
@@ -182,7 +182,7 @@ class _Choosing(Inspector): # Controls that fit what a source says
         self.epoch.max = last
         if newest or self.epoch.value>last: self.epoch.value = last
 
-# %% ../../nbs/inspect/health_inspector.ipynb #1981dc82
+# %% ../../nbs/inspect/health_inspector.ipynb #dc902e63
 _EDGES = .1,.11 # left and right of map and curve, as shares of the width
 
 def _looks(c, t): return (OF_LAYERS|OF_ALL)[t.name],marks_of(c.seen.lines, c.seen.done, t.rows)
@@ -204,7 +204,7 @@ def _draw_all(fig, c, limits):
     text = '\n'.join(textwrap.fill(w, 118) for w in cell_words(c)[:3])
     words.text(0, 1, text, va='top', fontsize=9, color=ink(words))
 
-# %% ../../nbs/inspect/health_inspector.ipynb #10b4f19d
+# %% ../../nbs/inspect/health_inspector.ipynb #dd46ee3f
 class _Drawing(_Choosing): # What the picture is, and what it says
     title,size = 'Health of the layers',(8.6,2.1)
 
@@ -231,7 +231,7 @@ class _Drawing(_Choosing): # What the picture is, and what it says
         rows = len(self.chosen().map.rows) if self.chosen() else 0
         return draw_png(self._paint_all, (self.size[0],self.size[1]+1.7+max(1., .26*rows)), self.dark.value)
 
-# %% ../../nbs/inspect/health_inspector.ipynb #f71f4dfc
+# %% ../../nbs/inspect/health_inspector.ipynb #46db4afb
 class _Mapped(_Drawing): # By the map, too
     def __init__(self, source, limits):
         import ipywidgets as W
@@ -263,7 +263,7 @@ class _Mapped(_Drawing): # By the map, too
         lines = ''.join(f'<p style="{look}">{html.escape(w)}</p>' for w in words)
         self.told.value = f'<div role="status">{lines}</div>'
 
-# %% ../../nbs/inspect/health_inspector.ipynb #1c085335
+# %% ../../nbs/inspect/health_inspector.ipynb #01d6a3d4
 class _Handled(_Mapped): # What hands do
     def __init__(self, source, limits):
         super().__init__(source, limits)
@@ -293,7 +293,7 @@ class _Handled(_Mapped): # What hands do
         if not self.closed: self.next.on_click(self._on_next, remove=True)
         super().close()
 
-# %% ../../nbs/inspect/health_inspector.ipynb #f5dd253d
+# %% ../../nbs/inspect/health_inspector.ipynb #bc51ba1e
 class HealthInspector(_Handled):
     "Signals of layers over the epochs, alarms in words, and what was done: choose, or click into the map"
 
