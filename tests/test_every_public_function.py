@@ -51,6 +51,7 @@ from quarantion.inspect.growing import Grown
 from quarantion.inspect.health import Marks, Scale, traced
 from quarantion.inspect.health_canvas import HealthCanvas
 from quarantion.inspect.health_inspector import HealthInspector
+from quarantion.train.diagnosis import causes_of
 from quarantion.inspect.recordings import record_layers
 from quarantion.memory.blocks import open_store
 from quarantion.memory.corpus import Corpus
@@ -1205,6 +1206,9 @@ CALLS |= { # waves, looked at
     'inspect.health.marks_of': lambda: dict(lines=health(), done=[], rows=['a']),
     'inspect.health.plot_health': lambda: dict(values=np.ones((1,2)), rows=['a'], known=np.ones((1,2)), scale=Scale('x'), marks=Marks()),
     'inspect.health.plot_signal': lambda: dict(values=np.ones((1,2)), row=0, known=np.ones((1,2)), scale=Scale('x'), marks=Marks(), limits=((.5,'x'),), at=0),
+    'inspect.health_words.HealthSaid': lambda: dict(epochs=0, layers=[], alarms=[], done=[], lines=[]),
+    'inspect.health_words.health_said': lambda: dict(run='no such folder'),
+    'inspect.health_limits.alarm_limits': lambda: dict(causes=causes_of()),
     'inspect.health_canvas.HealthCanvas': dict,
     'inspect.health_canvas.HealthCanvas.show': lambda: dict(self=HealthCanvas(), traced=traced(health(), 'rate'), scale=Scale('x'), marks=Marks(), dark=False),
     'inspect.health_inspector.HealthInspector': lambda: dict(source=health(), limits=dict(rate=[(.5,'x')]), every=0.),
@@ -1297,7 +1301,7 @@ data.quality.Part:where data.quality.Part:x data.quality.Part:y data.quality.Par
 data.quality.Copies:same data.quality.Copies:near data.quality.Copies:alike
 data.quality.Survey:findings data.quality.Survey:train data.quality.Survey:test data.quality.Survey:copies data.quality.Survey:drift data.quality.Survey:neighbours
 inspect.nearest.Seen:ids inspect.nearest.Seen:at inspect.nearest.Seen:about inspect.nearest.Seen:most inspect.nearest.Seen:score inspect.nearest.Seen:found inspect.nearest.Seen:tau inspect.nearest.Seen:twice
-inspect.growing.Grown:records inspect.growing.Grown:at inspect.growing.Grown:tail inspect.growing.Grown:file inspect.health.Scale:said inspect.health.Scale:low inspect.health.Scale:high inspect.health.Scale:log inspect.health.Traced:name inspect.health.Traced:rows inspect.health.Traced:values inspect.health.Traced:known inspect.health.Marks:alarms inspect.health.Marks:done inspect.health.Marks:borders
+inspect.health_words.HealthSaid:epochs inspect.health_words.HealthSaid:layers inspect.health_words.HealthSaid:alarms inspect.health_words.HealthSaid:done inspect.health_words.HealthSaid:lines inspect.growing.Grown:records inspect.growing.Grown:at inspect.growing.Grown:tail inspect.growing.Grown:file inspect.health.Scale:said inspect.health.Scale:low inspect.health.Scale:high inspect.health.Scale:log inspect.health.Traced:name inspect.health.Traced:rows inspect.health.Traced:values inspect.health.Traced:known inspect.health.Marks:alarms inspect.health.Marks:done inspect.health.Marks:borders
 inspect.search_explorer.Shown:seen inspect.search_explorer.Shown:ids inspect.search_explorer.Shown:scores inspect.search_explorer.Shown:right inspect.search_explorer.Shown:doubt inspect.search_explorer.Shown:proof
 memory.words.Rows:starts memory.words.Rows:at memory.words.Rows:values memory.words.Rows:width
 memory.words.Near:ids memory.words.Near:scores memory.words.Near:read
