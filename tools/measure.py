@@ -105,20 +105,34 @@ def one(args, folder=None):
     return row
 
 
-def phases(a, path):
-    "Each preset of phases with each policy and seed, as many epochs in all; what is there already is not run again"
-    from quarantion.train.phases import PHASES
+def phases_run(phases, policy, seed):
+    "Train on one thread, lower and prove"
     import torch
+    from quarantion.train.config import Config
+    from quarantion.train.job import finish, load_data, start, train
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as out:
+        cfg = Config(phases=phases, policy=policy, seed=seed)
+        run,split = start(cfg, out),load_data(cfg)
+        r = finish(run, split, *train(run, split))
+    keys = 'policy','seed','float_accuracy','test_accuracy','samples','spike_rate','spikes','mismatches','bytes','seconds'
+    return dict(phases=phases)|{k:r[k] for k in keys}
+
+
+def phases(a, path):
+    "Each preset of phases with each policy and seed, as many steps in all; what is there already is not run again"
+    import torch
+    from quarantion.train.phases import PHASES
     how,key = dict(torch=torch.__version__, machine=f'{cpu()}, 1 thread'),lambda r: (r['phases'],r['policy'],r['seed'])
     was = json.loads(path.read_text()) if path.exists() else {}
     rows = was['rows'] if {k:was.get(k) for k in how}==how else []
-    order = [(p,q,s) for p in PHASES for q in ('nonary','mint2') for s in range(a.seeds)]
-    def run(p, q, s): return one(['--data','digits', '--phases',p, '--policy',q, '--seed',str(s)])|dict(phases=p)
-    os.environ['OMP_NUM_THREADS'] = '1'
-    with ThreadPoolExecutor(a.jobs) as pool:
-        for job in as_completed([pool.submit(run, *o) for o in order if o not in map(key, rows)]):
+    order = [(p,q,s) for s in range(a.seeds) for p in PHASES for q in ('nonary','mint2')]
+    path.parent.mkdir(exist_ok=True)
+    with ProcessPoolExecutor(a.jobs, multiprocessing.get_context('spawn')) as pool:
+        for job in as_completed([pool.submit(phases_run, *o) for o in order if o not in map(key, rows)]):
             rows = sorted([*rows, job.result()], key=lambda r: order.index(key(r)))
             put(path, dict(command='python tools/measure.py phases', **how, seeds=a.seeds, rows=rows))
+            print(*key(rows[-1]), f'{len(rows)} of {len(order)}', flush=True)
 
 
 def clock(times, path):
