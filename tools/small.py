@@ -8,7 +8,6 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
-from functools import partial
 
 SAMPLES,SIZE,STEPS = .1,(28,28),25 # part of the training samples that validates; of a picture; T
 
