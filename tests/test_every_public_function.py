@@ -80,6 +80,8 @@ from quarantion.spikes.surrogate import spike
 from quarantion.spikes.synaptic import Synaptic
 from quarantion.tables import measured, one_a_subject
 from quarantion.train.config import Config
+from quarantion.train.seen import LastStep
+from quarantion.train.signals import LayerSignals, Signals
 from quarantion.train.trackers import Tracking
 from quarantion.memory.index import Index
 from quarantion.waves.network import Waves
@@ -167,7 +169,6 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'data.doubts.Neighbours': lambda: dict(rows=np.arange(2), label=np.arange(2), distance=a(2)),
     'data.doubts.neighbours': lambda: dict(x=a(), labels=np.arange(5), others=a(), k=2, most=4),
     'data.doubts.remoteness': lambda: dict(distance=a(5)),
-    'data.quality.Finding': lambda: dict(level='note', what='rows', where='test', expected='none', found='2'),
     'data.quality.Limits': lambda: dict(near=.1),
     'data.quality.Raw': lambda: few_digits()._asdict(),
     'data.quality.raw_of': lambda: dict(split=few_digits()),
@@ -204,6 +205,7 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'checks.check_in': lambda: dict(x=1, choices=(1,2)),
     'checks.check_finite': lambda: dict(x=x()),
     'checks.check_array': lambda: dict(x=x(), axes='b n', n=6),
+    'checks.Finding': lambda: dict(level='note', what='rows', where='test', expected='none', found='2', fix='look'),
     'checks.check_time': lambda: dict(x=x(), in_shape=(6,), steps=4),
     'spikes.buffers.empty': lambda: dict(shape=(2,3), dtype=torch.float32),
     'spikes.buffers.keep_at_most': lambda: dict(size=2**29),
@@ -379,7 +381,8 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'train.config.NetworkSettings': lambda: dict(steps=9, beta=.9, hidden=8, learn=('beta',)),
     'train.config.words': lambda: dict(v='a,b'),
     'train.config.in_interval': lambda: dict(v=.5, inside='[0, 1]'),
-    'train.config.gates_of': lambda: dict(words=('max_drop=0.1',)),
+    'train.gates.gates_of': lambda: dict(words=('max_drop=0.1',)),
+    'train.gates.run_gates': lambda: dict(words=('loss<=2@each epoch',)),
     'train.config.policy_named': lambda: dict(name='nonary'),
     'train.config.config_of': lambda: dict(values=dict(steps=9)),
     'train.config.values_of': lambda: dict(c=Config()),
@@ -408,6 +411,14 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'train.recipes.recipe_of': lambda: dict(name='sgd_step', optimizer='', words=()),
     'train.losses.loss_of': lambda: dict(words=('ce','rate_ceiling(0.1):2')),
     'train.rundir.check_manifest': lambda: dict(run='no such folder'),
+    'train.seen.Seen': lambda: dict(name='1', spk=s(), pre=x(4,2,3)),
+    'train.seen.LastStep': lambda: dict(grads={}, weights={}),
+    'train.seen.last_step': lambda: (lambda n: dict(net=n, opt=torch.optim.SGD(n.parameters(), 0.), steps=1))(copy.deepcopy(net())),
+    'train.signals.LayerSignals': lambda: dict(name='1', neurons=3, fires=True),
+    'train.signals.Signals': lambda: dict(layers=(LayerSignals('1', 3, True),)),
+    'train.signals.signals': lambda: dict(net=q(), x=x(), y=torch.tensor([0,1,2,3,0]), step=LastStep({}, {}), before=Signals(()), twin=net()),
+    'train.signals.as_json': lambda: dict(s=Signals((LayerSignals('1', 3, True),))),
+    'train.signals.of_json': lambda: dict(d=dict(layers=[dict(name='1', neurons=3, fires=True)])),
     'train.trackers.Tracking': lambda: dict(to=()),
     'train.trackers.Tracking.follow': lambda: dict(self=Tracking(()), run='no such folder'),
     'train.trackers.points_of': lambda: dict(run='no such folder'),
@@ -431,7 +442,7 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'spikes.encoders.series': lambda: dict(x=x(3,4,2), steps=4),
     'data.sets.usual_of': lambda: dict(data='digits'),
     'data.idx.load_idx': lambda: dict(folder='no such folder', size=.2, seed=0, transpose=None, classes=None, name='a'),
-    'train.job.fitted': lambda: dict(cfg=Config(hidden=2), split=little_split(), asked=False),
+    'train.setup.fitted': lambda: dict(cfg=Config(hidden=2), split=little_split(), asked=False),
     'data.samples.hold_out': lambda: dict(y=torch.arange(20)%2, size=4, seed=0),
     'data.arrays.write_idx': lambda: dict(path='no such folder/\0', x=i32()),
     'data.arrays.read_idx': lambda: dict(path='no such file'),
@@ -907,7 +918,7 @@ inspect.spike_film.film inspect.spike_film.follow inspect.whatif.WhatIf inspect.
 inspect.whatif.policy_in inspect.whatif.policy_words inspect.whatif.what_if inspect.widget.Inspector inspect.widget.Inspector.close
 inspect.widget.Inspector.draw inspect.widget.Inspector.paint inspect.widget.Inspector.say inspect.widget.Inspector.to_html paper.add_legend
 paper.bare_axes paper.canvas_png paper.draw_png paper.ink paper.is_dark paper.label_axes paper.new_axes paper.png paper.second_axis paper.style_axes
-paper.whole_ticks quant.advice.Finding quant.advice.Reason quant.advice.Recommendation quant.counts.Comparison quant.counts.LayerProof
+paper.whole_ticks quant.advice.Reason quant.advice.Recommendation quant.counts.Comparison quant.counts.LayerProof
 quant.drift.Change quant.drift.Scales quant.drift.Sums quant.drift.Sums.add quant.drift.scales_of quant.drift.states_at_ends
 quant.drift.weight_saturation quant.fake.Observed quant.fake.stand_for quant.folding.fold_linear quant.folding.pooling
 quant.histograms.Histogram quant.histograms.Histogram.edges quant.histograms.Histogram.magnitudes quant.histograms.Histogram.merge
@@ -949,9 +960,9 @@ spikes.synaptic.RecurrentSynaptic.extra_repr spikes.synaptic.Synaptic.extra_repr
 spikes.tracing.Watch.entering spikes.tracing.Watch.leaving spikes.tracing.Watch.note spikes.tracing.Watch.of spikes.tracing.Watch.write
 spikes.tracing.Way spikes.tracing.rows spikes.tracing.watching spikes.tracing.way tables.Row tables.html_table tables.measured_on
 tables.table tables.verdict train.config.check_together train.config.checked train.config.setting train.config.settings_of train.config.told
-train.fit.load_optimizer train.fit.optimizer_tensors train.fit.watching train.job.Checkpoint train.job.build train.job.choose_policy train.job.few
-train.job.finish train.job.load_data train.job.prove train.job.quantized train.job.rehearse train.job.restored train.job.settings train.job.start
-train.job.test_batches train.job.train train.outcome.float_outcome train.outcome.integer_outcome train.outcome.sample_outcome train.rundir.Manifest
+train.fit.load_optimizer train.fit.optimizer_tensors train.fit.watching train.checkpoints.Checkpoint train.setup.build train.setup.choose_policy train.setup.few
+train.job.finish train.setup.load_data train.job.prove train.setup.quantized train.setup.rehearse train.job.restored train.setup.settings train.setup.start
+train.setup.test_batches train.job.train train.outcome.float_outcome train.outcome.integer_outcome train.outcome.sample_outcome train.rundir.Manifest
 train.rundir.Run train.rundir.Seal train.rundir.run_sizes train.rundir.write_manifest
 '''.split()
 
@@ -1217,6 +1228,7 @@ inspect.waves.plot_field:psi inspect.waves.measure_omega:psi inspect.waves.plot_
 export.targets.Need:found export.targets.Need:layer export.targets.Compared:found export.targets.Compared:most export.card.is_number:v
 waves.mix.add_waves:a waves.mix.add_waves:b waves.mix.add_waves_carry:a waves.mix.add_waves_carry:b waves.mix.heterodyne:a waves.mix.heterodyne:b waves.mix.hear_chord:c
 waves.network.Waves.forward:x waves.network.Waves.record:x
+train.seen.Seen:spk train.seen.Seen:pre train.seen.LastStep:grads train.seen.LastStep:weights train.signals.Signals:layers train.signals.LayerSignals:neurons train.signals.of_json:d
 memory.resonance.signature:z memory.resonance.coherence:q memory.resonance.coherence:z memory.waves.Recalled:payloads memory.waves.Recalled:places memory.waves.Recalled:heights memory.waves.Recalled:texts
 '''
 

@@ -17,7 +17,7 @@ from quarantion.runtime.store import FORMAT, VERSION
 from quarantion.runtime.network import load
 from quarantion.spikes.network import Network
 from quarantion.train.fit import evaluate, train_epoch
-from quarantion.train.job import _check_head
+from quarantion.train.checkpoints import check_head
 from quarantion.spikes.neuron import LIF, RESETS, Gradient, lif
 
 pytestmark = pytest.mark.filterwarnings('ignore:.*(codes are 0|cannot reach their threshold)') # networks that nobody trained
@@ -281,11 +281,12 @@ def test_float16_is_named_where_currents_leave_it(x):
     with pytest.raises(CheckError, match='MovingAverage: `x`: expected finite numbers, found others; float16 ends at 65504'): q.train()(x.half())
 
 
-@pytest.mark.parametrize('field,bad', [('phase','x'),('phase',None),('epoch',-1),('epoch','1'),('metrics',None),('audit',1.5),('float_accuracy','1'),('float_accuracy',2.)])
+@pytest.mark.parametrize('field,bad', [('phase','x'),('phase',None),('epoch',-1),('epoch','1'),('metrics',None),('audit',1.5),('float_accuracy','1'),('float_accuracy',2.),('kind','float'),('health',[])])
 def test_the_header_of_a_checkpoint_is_checked(field, bad):
     good = dict(phase='qat', epoch=1, metrics=1, audit=2, float_accuracy=.5)
-    _check_head(good, 'last')
-    with pytest.raises(CheckError, match=f'last: header field `{field}`'): _check_head(good|{field:bad}, 'last')
+    kinds = dict(float='float', qat='qat')
+    check_head(good, 'last', kinds)
+    with pytest.raises(CheckError, match=f'last: header field `{field}`'): check_head(good|{field:bad}, 'last', kinds)
 
 
 def test_a_closed_inspector_says_so():

@@ -4,8 +4,8 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from torch import nn
-from quarantion.checks import CheckError
-from quarantion.quant.advice import Finding, lint, recommend
+from quarantion.checks import LEVELS, CheckError, Finding
+from quarantion.quant.advice import lint, recommend
 from quarantion.quant.policy import PRESETS, SCALES, Policy, dump_policy, membrane_of, policy_of, preset, read_policy
 from quarantion.quant.network import prepare
 from quarantion.spikes.network import Network
@@ -78,7 +78,7 @@ def mlp(*sizes, seed=0, **kw):
     for i,(a,b) in enumerate(zip(sizes, sizes[1:])): layers += [nn.Linear(a, b), LIF(reset='none') if i==len(sizes)-2 else LIF(**kw)]
     return Network(*layers, steps=8)
 
-def rules(*args, **kw): return [(f.rule,f.severity,f.layer) for f in lint(*args, **kw)]
+def rules(*args, **kw): return [(f.what,f.level,f.where.removeprefix('layer ')) for f in lint(*args, **kw)]
 
 X = torch.rand(16, 20, generator=torch.Generator().manual_seed(0))*2
 
@@ -105,7 +105,7 @@ def test_float_ends_are_possible_and_said_to_have_no_program():
 def test_what_is_recommended_can_be_prepared_and_has_no_errors():
     for net in mlp(20, 40, 10),mlp(20, 600, 30, 10):
         p = recommend(net).policy
-        assert not [f for f in lint(net, p, X) if f.severity=='error']
+        assert not [f for f in lint(net, p, X) if f.level=='error']
         prepare(net, p, X)(X)
 
 @pytest.mark.parametrize('ends,weight', [('int9','int4'), ('int8','int9')])
@@ -119,12 +119,12 @@ def test_nothing_to_complain_about():
 def test_findings_are_whole_and_sorted():
     net = mlp(20, 40, 10, slope=60., beta=.2)
     out = lint(net, Policy('int4', layers={'x': dict(weight='int8')}), epochs=1)
-    assert [f.severity for f in out]==sorted((f.severity for f in out), key=('error','warning','note').index) and len(out)==4
-    assert all(isinstance(f, Finding) and f.message and f.fix for f in out)
+    assert [f.level for f in out]==sorted((f.level for f in out), key=LEVELS.index) and len(out)==4
+    assert all(isinstance(f, Finding) and all(isinstance(v, str) for v in f) and f.expected and f.found and f.fix for f in out)
 
-@pytest.mark.parametrize('rule,severity,change', [('slope','warning',dict(slope=51.)), ('beta','warning',dict(beta=.89)), ('beta','warning',dict(beta=.99)), ('threshold','warning',dict(threshold=2.5)), ('threshold','warning',dict(threshold=.4))])
-def test_rules_of_neurons(rule, severity, change):
-    assert rules(mlp(20, 40, 10, **change), preset('int8'))==[(rule,severity,'1')]
+@pytest.mark.parametrize('rule,level,change', [('slope','warning',dict(slope=51.)), ('beta','warning',dict(beta=.89)), ('beta','warning',dict(beta=.99)), ('threshold','warning',dict(threshold=2.5)), ('threshold','warning',dict(threshold=.4))])
+def test_rules_of_neurons(rule, level, change):
+    assert rules(mlp(20, 40, 10, **change), preset('int8'))==[(rule,level,'1')]
 
 @pytest.mark.parametrize('ok', [dict(slope=50.), dict(beta=.9), dict(beta=.98), dict(threshold=2.), dict(threshold=.5)])
 def test_rules_of_neurons_hold_at_their_ends(ok): assert rules(mlp(20, 40, 10, **ok), preset('int8'))==[]
@@ -138,8 +138,8 @@ def test_a_fixed_scale_without_training_is_still_little_training():
 
 @pytest.mark.parametrize('policy', [Policy('float'), Policy('int8', membrane='float')])
 def test_rule_no_program(policy):
-    found = [f for f in lint(mlp(20, 40, 10), policy) if f.rule=='no-program']
-    assert len(found)==2 and all(f.severity=='warning' for f in found)
+    found = [f for f in lint(mlp(20, 40, 10), policy) if f.what=='no-program']
+    assert len(found)==2 and all(f.level=='warning' for f in found)
 
 def test_rule_pattern():
     assert rules(mlp(20, 40, 10), Policy('int8', layers={'2': dict(weight='int4')}))==[('pattern','error','')]
@@ -172,7 +172,7 @@ def test_theta_units_agree_with_what_prepare_warns_of():
     q = prepare(net, preset('ternary'), X)
     with pytest.warns(UserWarning) as seen: q.freeze()
     layers = {str(w.message).split(':')[0].removeprefix('layer ') for w in seen}
-    assert layers and layers=={f.layer for f in lint(net, preset('ternary'), X) if f.rule=='theta-units'}
+    assert layers and layers=={f.where.removeprefix('layer ') for f in lint(net, preset('ternary'), X) if f.what=='theta-units'}
 
 def test_theta_units_of_a_first_layer_need_a_sample():
     net = mlp(20, 40, 10)
@@ -191,12 +191,12 @@ def test_rule_batch_norm():
     net.train()(X)
     assert rules(net, preset('int8'))==[]
 
-@pytest.mark.parametrize('rule,severity,gain', [('silent','error',0.), ('saturated','warning',100.)])
-def test_rules_of_activity(rule, severity, gain):
+@pytest.mark.parametrize('rule,level,gain', [('silent','error',0.), ('saturated','warning',100.)])
+def test_rules_of_activity(rule, level, gain):
     net = mlp(20, 40, 10)
     with torch.no_grad(): net.layers[0].weight.abs_().mul_(gain); net.layers[0].bias.zero_()
     found = [r for r in rules(net, preset('int8'), X) if r[0] in ('silent','saturated')]
-    assert found in ([(rule,severity,'1')], [(rule,'error','1')])
+    assert found in ([(rule,level,'1')], [(rule,'error','1')])
     assert not [r for r in rules(net, preset('int8')) if r[0] in ('silent','saturated')]
 
 def test_rules_of_quantized_networks():

@@ -296,6 +296,6 @@ def test_no_classes(tmp_path):
 @pytest.mark.parametrize('audit', [b'', b'{"event":"started","facts":{"seed":0}}\n', b'{"event":"started","facts":3}\n'])
 def test_a_log_without_a_digest_is_no_traceback(tmp_path, audit):
     "Runs of before have none; whether a log is whole, `check_audit` says"
-    from quarantion.train.job import _check_same
+    from quarantion.train.checkpoints import check_same
     (tmp_path/'audit.jsonl').write_bytes(audit)
-    _check_same(tmp_path, load_digits())
+    check_same(tmp_path, load_digits())

@@ -81,7 +81,7 @@ def test_what_is_in_no_order_is_refused_everywhere(words):
         with pytest.raises(CheckError) as e: use(net)
         assert words in str(e.value)
     found = lint(net, preset('int8'))
-    assert [(f.rule,f.severity) for f in found]==[('layers','error')] and words in found[0].message
+    assert [(f.what,f.level) for f in found]==[('layers','error')] and words in found[0].found
     with pytest.raises(CheckError, match='`net`'): stages(nn.Linear(3,4))
 
 

@@ -8,9 +8,9 @@ __all__ = ['plot_doubts', 'figures_of', 'write_found']
 # %% ../../nbs/inspect/found.ipynb #c3a003e3
 from pathlib import Path
 import numpy as np
-from ..checks import check_array, check_range, fail, typed
+from ..checks import LEVELS, check_array, check_range, fail, typed
 from ..data.leakage import plot_pairs
-from ..data.quality import LEVELS, Survey, plot_classes
+from ..data.quality import Survey, plot_classes
 from ..data.shift import plot_drift
 from ..files import as_path, write_atomic
 from .pages import page_card, page_figure, page_panel, page_table, whole_page
@@ -94,7 +94,7 @@ def write_found(
              page_card(f'{many["error"]}', 'errors', 'bad' if many['error'] else 'good'),
              page_card(f'{many["warning"]}', 'warnings')]
     body = [f'<div class=cards>{"".join(cards)}</div>', '<h2>Findings</h2>']
-    rows = [tuple(f) for f in v.findings]
+    rows = [f[:5] for f in v.findings] # no fix is known of data
     body.append(page_table(rows, ('Level','What','Where','Expected','Found')) if rows else '<p>None.</p>')
     for key,(title,said,draw,wide) in figures_of(v, in_shape).items():
         image = draw_png(lambda fig: draw(fig.add_subplot()), wide)

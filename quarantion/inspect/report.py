@@ -18,7 +18,7 @@ from .figures import plot_membrane, plot_observer, plot_raster, plot_readout, pl
 from .pages import page_card, page_figure, whole_page, page_panel, page_table
 from .sample_file import read_sample
 from ..paper import draw_png
-from ..train.rundir import read_toml
+from ..train.rundir import check_overrides, read_toml
 
 # %% ../../nbs/inspect/report.ipynb #8e07cdd2
 _RESULT = dict(run=str, data=str, policy=str, seed=int, float_accuracy=float, test_accuracy=float,
@@ -51,6 +51,7 @@ def _result(run):
     plain = _field(d, 'policy', str, where)=='float'
     out = {k:_field(d, k, t, where, plain and k in _NOT_FLOAT) for k,t in _RESULT.items()}
     out['float_bytes'] = _field(d, 'float_bytes', int, where, True)
+    out['overridden'] = check_overrides(d.get('overridden', []), where)
     layers = d.get('layers') or []
     if not isinstance(layers, list): fail('`layers`', where, 'a list', type(layers).__name__)
     out['layers'] = []
@@ -267,6 +268,10 @@ def _settings(config): # Those that were changed, then the rest, folded
 def _open_with(r): # What opens the run in Jupyter, from the folder in which it was made
     return f'<p>Look into this run in Jupyter: <code>quarantion look {_e(shlex.quote(r["run"]))}</code></p>'
 
+def _overridden(r): # Gates that failed, and why the run went on: the first that is read
+    line = lambda o: f'<p class=bad><b>Overridden</b>: {_e("; ".join(o["said"]))}. {_e(o["reason"])}</p>'
+    return [line(o) for o in r['overridden']]
+
 def _under_title(r, config): # What was trained, and what was chosen for it
     from quarantion.train.config import chosen
     data,policy,seed = (_e(r[k]) for k in ('data','policy','seed'))
@@ -306,5 +311,5 @@ def write_report(
         if path.parent==run: write_atomic(run/'figures'/f'{name}.png', picture) # a copy leaves the run as it is
         return page_panel(title, said or title, picture)
     with matplotlib.style.context('default'): body = _body(run, r, metrics, config, t, panel)
-    write_atomic(path, whole_page(r['run'], [_under_title(r, config), *body]).encode())
+    write_atomic(path, whole_page(r['run'], [*_overridden(r), _under_title(r, config), *body]).encode())
     return path

@@ -263,6 +263,7 @@ class Ran(NamedTuple):
     mem:object # Function that makes its states in real numbers, `[T, B, …]`, differentiable
     ints:object # Function that makes its states in int32, `[T, B, …]`
     state:object # Function that makes the `State` that it ended in, differentiable
+    pre:object=None # Function that makes membranes before they are kept and reset, in real numbers, `[T, B, …]`
 
 def _whole_sums(l, y, k):
     "Sums in whole numbers, of the finest unit that there is where some weights are real; then codes and gain in it"
@@ -290,7 +291,8 @@ def _neurons(l, a, k, steps, back, real, start, later=False):
         r = step_neurons(a, k, steps, l.kept, how, dtype, back, start)
         if l.training and back is not None: _watch_currents(l, r.sums, k.real.worth)
         if l.training: _watch(l.membrane, r.pre, k.real.unit)
-        return Ran(r.spk, lambda: r.mem, lambda: r.ints, lambda: (r.mem[-1],r.ints[-1],*r.current))
+        before = lambda: r.pre*k.real.unit.detach().to(dtype)
+        return Ran(r.spk, lambda: r.mem, lambda: r.ints, lambda: (r.mem[-1],r.ints[-1],*r.current), before)
     if later and start is None and may_wait(l, a, steps): return _waiting(l, a, k, steps, how)
     spk,pre,v = plain_neurons(a, k, steps, how, dtype, l.training, real, start)
     if l.training: _watch(l.membrane, pre, k.real.unit.detach().to(dtype))
@@ -300,7 +302,7 @@ def _neurons(l, a, k, steps, back, real, start, later=False):
         v0 = state_after(spk[-1].to(pre.dtype), pre[-1], k.ints.theta, l.reset)
         if not real: return v0*k.real.unit.to(dtype),v0,None,None
         return state_after(spk[-1], v[-1], k.real.theta.to(dtype), l.reset, l.detach_reset),v0,None,None
-    return Ran(spk, mem, ints, last)
+    return Ran(spk, mem, ints, last, lambda: v if real else pre*k.real.unit.detach().to(dtype))
 
 def _in_real_numbers(l, a, r, steps, start):
     "Neurons with membranes that are not rounded"
@@ -311,7 +313,7 @@ def _in_real_numbers(l, a, r, steps, start):
     spk,pre,theta = lif_pre(i, r.beta.to(dtype), r.theta.to(dtype), mem, l.reset, steps, how, True)
     after = lambda spk,pre: state_after(spk, pre, theta, l.reset, l.detach_reset)
     none = lambda: fail('membranes', l.name, 'integers', 'float, as the policy has them')
-    return Ran(spk, lambda: after(spk, pre), none, lambda: (after(spk[-1], pre[-1]),None,None,None))
+    return Ran(spk, lambda: after(spk, pre), none, lambda: (after(spk[-1], pre[-1]),None,None,None), lambda: pre)
 
 # %% ../../nbs/quant/layer.ipynb #88ac583e
 def run(
@@ -340,7 +342,7 @@ def run(
     if isinstance(made.spk, Unwritten): return made
     shaped = lambda t: t.reshape(len(t), *shape)
     return Ran(shaped(made.spk), lambda: shaped(made.mem()), lambda: shaped(made.ints()),
-               lambda: ended(l, whole, made, shape, all_steps))
+               lambda: ended(l, whole, made, shape, all_steps), lambda: shaped(made.pre()))
 
 # %% ../../nbs/quant/layer.ipynb #3d46f229
 class QuantLayer(Learned):

@@ -216,6 +216,7 @@ class _Represented(nn.Module):
         return 'cannot fire' if self.kept.before_fire else 'is never reset' if self.reset=='subtract_delayed' else ''
 
     save = of_float('save')
+    fires = Neurons.fires
     latent = property(lambda self: self.parametrizations.weight.original, doc='Real weights, which train')
     coder = property(lambda self: self.parametrizations.weight[0], doc='What makes them into codes')
     scale = property(lambda self: self.coder.scale, doc='s_w, `[C]` or `[1]`')

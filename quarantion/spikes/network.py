@@ -42,7 +42,7 @@ def _answer(net, x, kwargs):
     ran,counts,total = [],[],0
     for piece,_ in net._pieces(x, None):
         for _,layer,spk,mem,_ in net._run(piece, False, **kwargs):
-            if layer.reset!='none': counts,total = [*counts,fired(spk)],total+spk.numel()
+            if layer.fires: counts,total = [*counts,fired(spk)],total+spk.numel()
         ran.append((spk,mem()))
     rate = sum((c() for c in counts), x.new_zeros((), dtype=torch.float64))/max(1, total)
     return readout(*map(_joined, zip(*ran)), layer.reset, net.decision), rate

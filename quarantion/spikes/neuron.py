@@ -191,6 +191,7 @@ class Neurons(nn.Module):
     kind = 'neurons' # What they are called
     leaks = () # What leaks; `recurrent` is the way back of spikes, or None
     reset,save = 'own','trace' # One of `RESETS`, or one of their own; what is kept for the backward pass
+    fires = property(lambda self: self.reset!='none', doc='Are its spikes read by anybody?')
     @property
     def parts(self): return 'mem',*('current',)*('alpha' in self.leaks),*('spk',)*(self.recurrent is not None)
 
@@ -200,7 +201,6 @@ class Neurons(nn.Module):
         v = torch.as_tensor(v, dtype=torch.get_default_dtype()).detach().clone()
         if learn: setattr(self, name, nn.Parameter(v))
         else: self.register_buffer(name, v)
-
 
 # %% ../../nbs/spikes/neuron.ipynb #926e3790
 class _Runs(Neurons):

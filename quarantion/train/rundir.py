@@ -54,6 +54,27 @@ def _seal(path):
     try: return Seal(path.stat().st_size, sha256(path))
     except OSError as e: fail('file', str(path), 'a file that can be read', e.strerror)
 
+# %% ../../nbs/train/rundir.ipynb #c4d5f7c3
+def check_overrides(
+    found, # What a file says
+    where # What the error calls it
+)->list: # The same
+    "Raise `CheckError` unless each override has a `reason`, the `gates` by name, and what was `said` of them"
+    if not isinstance(found, list): fail('`overridden`', where, 'a list', repr(found)[:80])
+    words = lambda v: isinstance(v, list) and all(isinstance(w, str) for w in v)
+    for o in found:
+        ok = isinstance(o, dict) and isinstance(o.get('reason'), str) and words(o.get('gates')) and words(o.get('said'))
+        if not ok: fail('override', where, 'a reason, gates, and what was said of them', repr(o)[:80])
+    return found
+
+def overrides(
+    run # A run directory
+)->list: # Of each: `reason`, the `gates` by name, and what was `said` of them; as the audit has them
+    "Why a run went on although gates failed"
+    path = as_path(run)/'audit.jsonl'
+    lines = read_jsonl(path) if is_there(path) else []
+    return check_overrides([l.get('facts') for l in lines if l.get('event')=='overridden'], str(path))
+
 # %% ../../nbs/train/rundir.ipynb #746adb08
 def write_manifest(
     run # The run directory; it must hold `audit.jsonl`
@@ -64,6 +85,7 @@ def write_manifest(
     for k in sorted(odd): fail('contents', str(run), 'plain files, in folders', f'{k}{_words(run/k)}')
     d = dict(format='quarantion run', version=MANIFEST_VERSION, audit=check_audit(run/'audit.jsonl'),
              files={k:_seal(p)._asdict() for k,p in files.items()})
+    if (said := overrides(run)): d['overridden'] = said
     d['digest'] = hash_json(d)
     write_atomic(run/'manifest.json', json.dumps(d, indent=1, sort_keys=True).encode()+b'\n')
     return d
@@ -165,12 +187,13 @@ def dump_toml(
 
 # %% ../../nbs/train/rundir.ipynb #32898930
 def read_toml(
-    path # File to read
+    path, # File to read
+    tables=() # Names that may be tables
 )->dict: # Name -> str, int, float, bool or a list of str
     "Flat settings from a TOML file; raises `CheckError` for anything else in it"
     d = read_record(path, toml=True)
     for k,v in d.items():
-        if not isinstance(v, (str,int,float)) and not _is_words(v):
+        if k not in tables and not isinstance(v, (str,int,float)) and not _is_words(v):
             fail(f'`{k}`', str(path), 'a string, a number, true or false, or a list of strings', type(v).__name__)
     return d
 
@@ -189,6 +212,7 @@ def _check_numbers(d, keys, where):
 
 def _check_result(d, where):
     _check_numbers(d, _NUMBERS, where)
+    check_overrides(d.get('overridden', []), where)
     layers = d.get('layers', [])
     if not isinstance(layers, list) or not all(isinstance(l, dict) for l in layers):
         fail('`layers`', where, 'a list of objects', repr(layers)[:40])
@@ -305,10 +329,11 @@ def runs_in(
 
 @typed
 def differing(
-    runs:list # `Run` of each
+    runs:list # `Run` of each, or what has settings as one
 )->list: # Names, sorted
     "The settings in which runs are not all the same, folders aside"
     for r in runs:
-        if not isinstance(r, Run): fail('`runs`', expected='a Run of each, by read_run', found=type(r).__name__)
+        if not isinstance(getattr(r, 'config', None), dict):
+            fail('`runs`', expected='a Run of each, by read_run', found=type(r).__name__)
     keys = {k for r in runs for k in r.config}-{'out','data_dir'}
     return sorted(k for k in keys if len({repr(r.config.get(k)) for r in runs})>1)
