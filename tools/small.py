@@ -28,11 +28,19 @@ class Small:
     seed:int=0
 
     @property
-    def name(self): return f'{self.weight}-{self.last}-k{self.keep}-p{self.prune:g}-{self.prune_last:g}-r{self.max_rate:g}-s{self.seed}'
+    def name(self): return f'{self.weight}-{self.last}-k{self.keep}-p{self.prune:g}-{self.prune_last:g}-r{self.max_rate:g}-e{self.qat_epochs}-s{self.seed}'
 
 
-GRID = [(1000,'nonary','nonary',.96,.6), (400,'nonary','nonary',.9,.3), (400,'ternary','nonary',.9,.3), (400,'nonary','nonary',.94,.4),
-        (400,'nonary','nonary',.96,.5), (400,'ternary','nonary',.94,.3), (250,'nonary','nonary',.9,.3), (250,'nonary','nonary',.94,.3)]
+ROUNDS = [ # each laid out when the one before was known
+    (dict(max_rate=.04, epochs=10, qat_epochs=12), [
+        (1000,'nonary','nonary',.96,.6), (400,'nonary','nonary',.9,.3), (400,'ternary','nonary',.9,.3), (400,'nonary','nonary',.94,.4),
+        (400,'nonary','nonary',.96,.5), (400,'ternary','nonary',.94,.3), (250,'nonary','nonary',.9,.3), (250,'nonary','nonary',.94,.3)]),
+    (dict(max_rate=.038, epochs=20, qat_epochs=36), [
+        (1000,'nonary','nonary',.98,.7), (600,'nonary','nonary',.96,.5), (500,'nonary','nonary',.95,.5), (400,'nonary','nonary',.94,.4),
+        (400,'nonary','nonary',.95,.4), (300,'nonary','nonary',.92,.3)]),
+    (dict(max_rate=.038, epochs=20, qat_epochs=60), [
+        (1000,'nonary','nonary',.988,.8), (400,'nonary','nonary',.97,.5), (300,'nonary','nonary',.95,.4), (300,'nonary','nonary',.97,.5),
+        (200,'nonary','nonary',.92,.3), (200,'nonary','nonary',.95,.4)])]
 
 
 def data_of(data_dir, seed, device='cpu'):
@@ -164,13 +172,14 @@ def small_network(s, trained, data_dir, device, folder):
 
 
 def train(settings, data_dir, device, folder, jobs):
-    "Float networks, one a seed, then what is made of them"
+    "Float networks, one for each seed, ceiling and number of epochs, then what is made of them"
     folder.mkdir(parents=True, exist_ok=True)
     kind = multiprocessing.get_context('spawn')
     with tempfile.TemporaryDirectory() as tmp, ProcessPoolExecutor(jobs, kind) as pool:
-        first = {s.seed:s for s in settings}
-        made = {k:pool.submit(float_network, s, data_dir, device, f'{tmp}/{k}.safetensors') for k,s in first.items()}
-        work = [pool.submit(small_network, s, made[s.seed].result(), data_dir, device, folder) for s in settings]
+        of = lambda s: (s.seed,s.max_rate,s.epochs)
+        first = {of(s):s for s in settings}
+        made = {k:pool.submit(float_network, s, data_dir, device, f'{tmp}/{"-".join(map(str, k))}.safetensors') for k,s in first.items()}
+        work = [pool.submit(small_network, s, made[of(s)].result(), data_dir, device, folder) for s in settings]
         for w in as_completed(work): w.result()
 
 
@@ -207,10 +216,12 @@ def prove(path, data_dir, machine):
 
 
 def measure(a, machine, put, path):
-    "Train what the grid names with each seed, or prove what a folder holds"
-    settings = [Small(*g, seed=s) for s in range(a.seeds) for g in GRID]
+    "Train what the rounds name with each seed, or prove what a folder holds"
+    settings = [Small(*g, **how, seed=s) for how,grid in ROUNDS for s in range(a.seeds) for g in grid]
     command = 'python tools/measure.py small --seeds 3 --jobs 12 --data-dir FOLDER --device cuda --save DIR; python tools/measure.py small --data-dir FOLDER --from DIR'
     if not a.from_: train(settings, a.data_dir, a.device, a.save, a.jobs)
     if a.save: return
-    rows = [prove(f, a.data_dir, machine) for f in sorted(a.from_.glob('*.safetensors'))]
-    put(path, dict(command=command, rows=sorted(rows, key=lambda r: (-r['keep'],r['weight'],r['prune'],r['max_rate'],r['seed']))))
+    rows = []
+    for f in sorted(a.from_.glob('*.safetensors')): # each is kept as it comes
+        rows.append(prove(f, a.data_dir, machine))
+        put(path, dict(command=command, rows=sorted(rows, key=lambda r: (r['qat_epochs'],-r['keep'],r['weight'],r['prune'],r['seed']))))

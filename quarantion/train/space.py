@@ -6,7 +6,7 @@
 __all__ = ['SPACE', 'validated', 'Range', 'space_of', 'read_space', 'at_point', 'Hopeless', 'hopeless', 'Outcome', 'tried',
            'front_of', 'choice_of']
 
-# %% ../../nbs/train/space.ipynb #b2b9836d
+# %% ../../nbs/train/space.ipynb #274e6d9f
 import math
 from dataclasses import fields, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from .config import Config, checked, policy_named, settings_of, usual
 from .fit import evaluate
 from .job import start, test_batches, train
 
-# %% ../../nbs/train/space.ipynb #544cb9af
+# %% ../../nbs/train/space.ipynb #41c8d56b
 @typed
 def validated(
     split:Split, # A data set; its test samples are not looked at
@@ -34,7 +34,7 @@ def validated(
     learn,choose = hold_out(split.y_train, share, seed)
     return Split(split.train[learn], replace(split.train[choose], name=name), name)
 
-# %% ../../nbs/train/space.ipynb #5fd3dd01
+# %% ../../nbs/train/space.ipynb #e59ca020
 class Range(NamedTuple):
     "Where a setting is searched: from a number to another, or among some values"
     low:float=None # The least; none where values are listed
@@ -61,8 +61,8 @@ def _shape(r, name, where):
     if type(log) is not bool: fail(f'`{name}`', where, 'log = true or false', repr(log))
     if log and r['low']<=0: fail(f'`{name}`', where, 'low > 0, for factors', r['low'])
 
-# %% ../../nbs/train/space.ipynb #8a064e26
-_CLOSED = 'data','data_dir','step_us','sensor','check_data','seed','device','budget' # What a search does not choose
+# %% ../../nbs/train/space.ipynb #cf20510a
+_CLOSED = 'on_gate','phases','data','data_dir','step_us','sensor','check_data','seed','device','budget' # What a search does not choose
 _LAYERS = 'first','last'
 _FIELDS = 'weight','current','membrane','scale' # Of the policy of a layer
 
@@ -83,7 +83,7 @@ def _takes(name, v, where):
         return v
     except CheckError as e: raise CheckError(f'{where}: {e}') from None
 
-# %% ../../nbs/train/space.ipynb #ec802fb7
+# %% ../../nbs/train/space.ipynb #e326db8c
 @typed
 def space_of(
     values:dict, # Name of a setting, or `first` or `last` and fields of a policy -> low, high and log, or among
@@ -103,7 +103,7 @@ def space_of(
         out[name] = Range(among=tuple(ends)) if 'among' in r else Range(*ends, r.get('log', False))
     return out
 
-# %% ../../nbs/train/space.ipynb #5243e4fe
+# %% ../../nbs/train/space.ipynb #b84bbac0
 def read_space(
     path # TOML file
 )->dict: # Name -> `Range`
@@ -111,12 +111,13 @@ def read_space(
     return space_of(read_record(path, toml=True), str(path))
 
 SPACE = space_of(dict(
-    first=dict(weight=dict(among=['nonary','ternary','int4'])),
+    first=dict(weight=dict(among=['nonary','ternary','int4']), current=dict(among=['exact','int8'])),
     last=dict(weight=dict(among=['nonary','ternary','int8'])),
-    beta=dict(low=.7, high=.99), threshold=dict(low=.5, high=2., log=True), lr=dict(low=5e-4, high=5e-3, log=True),
+    beta=dict(low=.7, high=.99), threshold=dict(low=.5, high=2., log=True), slope=dict(low=5., high=50., log=True),
+    lr=dict(low=5e-4, high=5e-3, log=True), averaging_constant=dict(low=.003, high=.1, log=True),
     l1=dict(low=.005, high=1., log=True), prune=dict(low=0., high=.9), max_rate=dict(low=.02, high=.3, log=True)))
 
-# %% ../../nbs/train/space.ipynb #0b1ae315
+# %% ../../nbs/train/space.ipynb #fa48923c
 def _merged(policy, layers):
     "A policy with what is said of its first and last layer over what it had"
     own = {pattern:dict(v) for pattern,v in policy.layers}
@@ -137,7 +138,7 @@ def at_point(
     if not layers: return values,None
     return values,_merged(policy_named(values.get('policy', usual(_open()['policy']))), layers)
 
-# %% ../../nbs/train/space.ipynb #c6c851f1
+# %% ../../nbs/train/space.ipynb #8ed3ac6d
 class Hopeless(Exception): "Why a run was ended early"
 
 @typed
@@ -154,7 +155,7 @@ def hopeless(
     said = f'accuracy {stats["accuracy"]:.1%}, and {chance:.1%} by one answer for all'
     return '' if not epoch or stats['accuracy']>bar else said
 
-# %% ../../nbs/train/space.ipynb #e138341c
+# %% ../../nbs/train/space.ipynb #916bda70
 class Outcome(NamedTuple):
     "What a try came to"
     bytes:int # Of the file of its program
@@ -181,7 +182,7 @@ def tried(
     spikes = seen['spike_rate']*cfg.hidden*cfg.steps
     return Outcome(sum(s.coded for s in sizes(program)), spikes, seen['accuracy'])
 
-# %% ../../nbs/train/space.ipynb #fe56013c
+# %% ../../nbs/train/space.ipynb #c036d5b5
 def _beats(a, b): # fewer bytes, fewer spikes, more right answers
     return a!=b and a.bytes<=b.bytes and a.spikes<=b.spikes and a.accuracy>=b.accuracy
 
