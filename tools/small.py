@@ -210,9 +210,27 @@ def prove(path, data_dir, machine):
         left=[int((l.weight!=0).sum()) for l in program.layers], weights=[l.weight.size for l in program.layers],
         fired=[l.fired for l in proof.layers], spikes=proof.spikes, mismatches=proof.mismatches, problems=proof.problems,
         machine=machine, trained=trained)
+    if s.seed==0: row['coding'] = coding(program.layers[0].weight, program.layers[0].quant_max)
     print(f'{s.name}: {size:,} bytes, {float_bytes/size:.1f}×, {trained["validation"]:.2%} validation, {proof.accuracy:.2%} held out, '
           f'rate {proof.spike_rate:.2%}, {proof.mismatches} mismatches', flush=True)
     return row
+
+
+def coding(codes, quant_max):
+    "Bytes of the first layer: entropy, as written, and of an ideal coder with a model that was fitted to these very codes"
+    import numpy as np
+    from quarantion.runtime.coding import encode_codes, entropy_bytes
+    from sklearn.linear_model import LogisticRegression
+    w,past = codes.astype(np.int64).reshape(-1, *SIZE),[(0,-1),(-1,0),(-1,-1),(-1,1),(0,-2),(-2,0),(-2,-1),(-2,1),(-1,-2),(-1,2),(0,-3),(-3,0)]
+    z,flat = w!=0,(codes!=0).reshape(len(codes), -1)
+    def near(a, dy, dx): return np.pad(a.astype(float), ((0,0),(3,3),(3,3)))[:, 3+dy:31+dy, 3+dx:31+dx]
+    column,row = np.log(z.mean(0, keepdims=True)+1e-3)*np.ones(w.shape),np.log(flat.mean(1)+1e-4)[:,None,None]*np.ones(w.shape)
+    x,y = np.stack([column,row,*(near(z, *d) for d in past)], -1).reshape(z.size, -1),z.reshape(-1)
+    p = LogisticRegression(C=100, max_iter=300).fit(x, y).predict_proba(x)[:,1]
+    lean = sum(near(np.sign(w), *d) for d in past[:4]).reshape(-1)[y] # what a sign is told by
+    signs = sum(entropy_bytes(np.sign(w.reshape(-1)[y][lean==v])) for v in np.unique(lean))
+    richer = -np.log2(np.where(y, p, 1-p)).sum()/8+entropy_bytes(abs(w[z]))+signs
+    return dict(entropy=entropy_bytes(codes), written=len(encode_codes(codes, quant_max)), richer=float(richer))
 
 
 def measure(a, machine, put, path):
