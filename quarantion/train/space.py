@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['validated', 'space_of', 'at_point', 'hopeless', 'front_of', 'choice_of']
 
-# %% ../../nbs/train/space.ipynb #c5d0566c
+# %% ../../nbs/train/space.ipynb #a9f4ccc2
 import math
 from dataclasses import fields, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from .config import Config, checked, policy_named, settings_of, usual
 from .fit import evaluate
 from .job import start, test_batches, train
 
-# %% ../../nbs/train/space.ipynb #a8d2788f
+# %% ../../nbs/train/space.ipynb #28605e1b
 @typed
 def validated(
     split:Split, # A data set; its test samples are not looked at
@@ -33,7 +33,7 @@ def validated(
     learn,choose = hold_out(split.y_train, share, seed)
     return Split(split.train[learn], replace(split.train[choose], name=name), name)
 
-# %% ../../nbs/train/space.ipynb #90f57c54
+# %% ../../nbs/train/space.ipynb #3e982694
 class Range(NamedTuple):
     "Where a setting is searched: from a number to another, or among some values"
     low:float=None # The least; none where values are listed
@@ -60,8 +60,9 @@ def _shape(r, name, where):
     if type(log) is not bool: fail(f'`{name}`', where, 'log = true or false', repr(log))
     if log and r['low']<=0: fail(f'`{name}`', where, 'low > 0, for factors', r['low'])
 
-# %% ../../nbs/train/space.ipynb #4987209a
-_CLOSED = 'on_gate','data','data_dir','step_us','sensor','check_data','seed','device','budget' # What a search does not choose
+# %% ../../nbs/train/space.ipynb #8a7458c3
+# What a search does not choose
+_CLOSED = 'on_gate','data','data_dir','step_us','sensor','check_data','seed','device','budget'
 _LAYERS = 'first','last'
 _FIELDS = 'weight','current','membrane','scale' # Of the policy of a layer
 
@@ -82,7 +83,7 @@ def _takes(name, v, where):
         return v
     except CheckError as e: raise CheckError(f'{where}: {e}') from None
 
-# %% ../../nbs/train/space.ipynb #51b6a928
+# %% ../../nbs/train/space.ipynb #c13eed11
 @typed
 def space_of(
     values:dict, # Name of a setting, or `first` or `last` and fields of a policy -> low, high and log, or among
@@ -102,7 +103,7 @@ def space_of(
         out[name] = Range(among=tuple(ends)) if 'among' in r else Range(*ends, r.get('log', False))
     return out
 
-# %% ../../nbs/train/space.ipynb #663c16a9
+# %% ../../nbs/train/space.ipynb #87f1a099
 def read_space(
     path # TOML file
 )->dict: # Name -> `Range`
@@ -116,7 +117,7 @@ SPACE = space_of(dict(
     lr=dict(low=5e-4, high=5e-3, log=True), averaging_constant=dict(low=.003, high=.1, log=True),
     l1=dict(low=.005, high=1., log=True), prune=dict(low=0., high=.9), max_rate=dict(low=.02, high=.3, log=True)))
 
-# %% ../../nbs/train/space.ipynb #44c7efdd
+# %% ../../nbs/train/space.ipynb #06f4e7e8
 def _merged(policy, layers):
     "A policy with what is said of its first and last layer over what it had"
     own = {pattern:dict(v) for pattern,v in policy.layers}
@@ -137,10 +138,10 @@ def at_point(
     if not layers: return values,None
     return values,_merged(policy_named(values.get('policy', usual(_open()['policy']))), layers)
 
-# %% ../../nbs/train/space.ipynb #c851a8b8
+# %% ../../nbs/train/space.ipynb #abf88224
 class Hopeless(Exception): "Why a run was ended early"
 
-# %% ../../nbs/train/space.ipynb #f046a3c2
+# %% ../../nbs/train/space.ipynb #48dcbc12
 @typed
 def hopeless(
     stats:dict, # Means over an epoch of training, as `train_epoch` returns them
@@ -155,7 +156,7 @@ def hopeless(
     said = f'accuracy {stats["accuracy"]:.1%}, and {chance:.1%} by one answer for all'
     return '' if not epoch or stats['accuracy']>bar else said
 
-# %% ../../nbs/train/space.ipynb #f0495ecc
+# %% ../../nbs/train/space.ipynb #499662c7
 class Outcome(NamedTuple):
     "What a try came to"
     bytes:int # Of the file of its program
@@ -166,7 +167,8 @@ def _watch(split):
     "Ends a run that is in vain, between two epochs"
     chance = float(split.y_train.bincount().max())/len(split.y_train)
     def watch(phase, epoch, epochs, done, total, stats):
-        if done==total and (why := hopeless(stats, total, chance, epoch)): raise Hopeless(f'{phase}, epoch {epoch+1}: {why}')
+        why = hopeless(stats, total, chance, epoch) if done==total else ''
+        if why: raise Hopeless(f'{phase}, epoch {epoch+1}: {why}')
     return watch
 
 def tried(
@@ -182,7 +184,7 @@ def tried(
     spikes = seen['spike_rate']*cfg.hidden*cfg.steps
     return Outcome(sum(s.coded for s in sizes(program)), spikes, seen['accuracy'])
 
-# %% ../../nbs/train/space.ipynb #d174f517
+# %% ../../nbs/train/space.ipynb #94b34b17
 def _beats(a, b): # fewer bytes, fewer spikes, more right answers
     return a!=b and a.bytes<=b.bytes and a.spikes<=b.spikes and a.accuracy>=b.accuracy
 
