@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['BLUE', 'ORANGE', 'RED', 'GREEN', 'PURPLE', 'SKY', 'YELLOW', 'BLACK', 'GREY', 'INKS', 'NITS', 'SIGNED', 'SIGNED_DARK',
-           'PHASES', 'LIGHT', 'DARK', 'rgb', 'nit_inks', 'map_colours', 'is_dark', 'ink', 'style_axes', 'label_axes',
-           'add_legend', 'whole_ticks', 'second_axis', 'bare_axes', 'new_axes', 'png', 'canvas_png', 'draw_png',
-           'on_dark']
+           'PHASES', 'AMOUNTS', 'LIGHT', 'DARK', 'rgb', 'nit_inks', 'map_colours', 'is_dark', 'ink', 'style_axes',
+           'label_axes', 'add_legend', 'whole_ticks', 'second_axis', 'bare_axes', 'new_axes', 'png', 'canvas_png',
+           'draw_png', 'on_dark']
 
 # %% ../nbs/paper.ipynb #1f1f0f77
 import io, re
@@ -38,7 +38,7 @@ def nit_inks(
     return NITS[n+4],'#ffffff' if sum(rgb(NITS[n+4]))<332 else BLACK
 
 # %% ../nbs/paper.ipynb #443490a1
-SIGNED,SIGNED_DARK,PHASES = 'RdBu_r','berlin','twilight' # maps of matplotlib
+SIGNED,SIGNED_DARK,PHASES,AMOUNTS = 'RdBu_r','berlin','twilight','cividis' # maps of matplotlib
 
 @typed
 def map_colours(
@@ -46,7 +46,7 @@ def map_colours(
     n:int=256 # How many colours, 2 to 256
 ): # `[n, 3]`, 0 to 1
     "Colours of a map, from its lower end to its upper one"
-    check_in(name, (SIGNED,SIGNED_DARK,PHASES), 'name'); check_range(n, 2, 256, 'n')
+    check_in(name, (SIGNED,SIGNED_DARK,PHASES,AMOUNTS), 'name'); check_range(n, 2, 256, 'n')
     import numpy as np
     from matplotlib import colormaps
     return colormaps[name](np.linspace(0, 1, n))[:,:3]

@@ -55,14 +55,24 @@ from quarantion.memory import Index, fit_lsa
 texts = [t for t in dict.fromkeys(getattr(np, n).__doc__ for n in dir(np)) if t]
 lsa = fit_lsa(texts, dims=64)
 search = SearchExplorer(Index(lsa(texts)), texts, lsa)
-search''']
+search''', '''from quarantion.files import append_jsonl
+from quarantion.inspect import HealthInspector
+def epoch(k): # of a run in which a layer falls silent
+    layers = [dict(name=f'fc{i}', rate=.2 if i!=1 else .2/(1+k), dead=.02 if i!=1 else min(.9, .1*k), grad=10.**(i-4)) for i in range(4)]
+    alarm = dict(cause='silent', where='layer fc1', since=4, level='error', said=f'{10*k} % of neurons have not fired', remedy='lower θ', price='nothing', signal='dead')
+    return dict(phase='float', epoch=k, loss=1., accuracy=.5, health=dict(layers=layers, in_max=1., alarms=[alarm] if 4<=k<9 else []))
+for k in range(8): append_jsonl('health/metrics.jsonl', epoch(k))
+health = HealthInspector('health')
+health.epoch.value = 3
+health''']
 SLIDERS = [('SpikeExplorer','sample'), ('SpikeExplorer','steps'), ('SpikeExplorer','gain'), ('SpikeExplorer','beta'), ('SpikeExplorer','seed'), ('SpikeExplorer','pixel'),
            ('NonaryExplorer','a'), ('NonaryExplorer','b'), ('NonaryExplorer','v'), ('SurrogateExplorer','slope'), ('SurrogateExplorer','current'), ('SurrogateExplorer','beta'),
-           ('MembraneInspector','step'), ('ObserverInspector','grid'), ('ObserverInspector','constant'), ('SearchExplorer','k'), ('SearchExplorer','noise')]
+           ('MembraneInspector','step'), ('ObserverInspector','grid'), ('ObserverInspector','constant'), ('SearchExplorer','k'), ('SearchExplorer','noise'), ('HealthInspector','epoch')]
 CHOICES = [('SurrogateExplorer','surrogate','atan'), ('RunCompare','curve','accuracy'), ('RunCompare','shown',None), ('SizeTree','stage','packed'), ('SizeTree','layer','layer 1'),
            ('ObserverInspector','tensor','membrane'), ('ObserverInspector','layer','3'), ('MembraneInspector','layer','3 (10 neurons)'),
-           ('SearchExplorer','bits','first digits'), ('SearchExplorer','bits','both digits'), ('SearchExplorer','bits','numbers')]
-ALL = 'SpikeExplorer', 'NonaryExplorer', 'SurrogateExplorer', 'RunCompare', 'SizeTree', 'MembraneInspector', 'ObserverInspector', 'SearchExplorer'
+           ('SearchExplorer','bits','first digits'), ('SearchExplorer','bits','both digits'), ('SearchExplorer','bits','numbers'),
+           ('HealthInspector','signal','dead'), ('HealthInspector','layer','fc2')]
+ALL = 'SpikeExplorer', 'NonaryExplorer', 'SurrogateExplorer', 'RunCompare', 'SizeTree', 'MembraneInspector', 'ObserverInspector', 'SearchExplorer', 'HealthInspector'
 
 
 @contextmanager
@@ -489,6 +499,30 @@ def test_how_long_a_search_takes(page):
     assert took[10]<2000
 
 
+def test_health(page):
+    "A click on an alarm says it and shows its curve; keys move; a run that goes on is followed without being asked, and half a line is waited for"
+    name,canvas = 'HealthInspector',page.locator('.HealthInspector-map canvas')
+    told = page.locator(f'.{name}-told')
+    canvas.scroll_into_view_if_needed()
+    b = canvas.bounding_box()
+    at = lambda row,epoch,of: dict(x=.1*b['width']+(epoch-.5)/of*.79*b['width'], y=16+(row+.5)/5*(b['height']-36))
+    now = changes(page, name, lambda: canvas.click(position=at(1, 6, 8)))[1]
+    assert 'layer fc1: 50 % of neurons have not fired. Try: lower θ' in now and 'costs nothing' in told.inner_text()
+    assert page.locator(f'.{name}-epoch .widget-readout').inner_text()=='6' and 'fc1, epoch 6' in canvas.get_attribute('aria-label')
+    changes(page, name, lambda: page.keyboard.press('ArrowDown'))
+    assert 'fc2, epoch 6' in told.inner_text() and 'Try' not in told.inner_text()
+    changes(page, name, page.locator(f'button.{name}-next').click)
+    assert 'fc1, epoch 5' in told.inner_text()
+    seq = canvas.get_attribute('data-seq')
+    kernel(page, "[append_jsonl('health/metrics.jsonl', epoch(k)) for k in (8,9)] and open('health/metrics.jsonl', 'a').write('{\"phase\":\"flo') and None")
+    becomes(page, '(health.map.shape[1], health.epoch.max, health.epoch.value)', '(10, 10, 5)') # it asked by itself
+    page.wait_for_function('s => document.querySelector(".HealthInspector-map canvas").dataset.seq !== s', arg=seq)
+    settled(page)
+    assert page.locator(f'.{name}-message').inner_text().strip()==''
+    changes(page, name, lambda: canvas.click(position=at(1, 10, 10)))
+    assert 'fc1, epoch 10' in told.inner_text()
+
+
 def memory(page):
     "Bytes: of the kernel, and of the page's scripts after their garbage is collected"
     cdp = page.context.new_cdp_session(page)
@@ -519,7 +553,7 @@ def test_memory(page):
 
 def test_close(page):
     "Nothing is left in the page; the last test of it"
-    for x in ('spikes','nonary','surrogates','compare','tree','membranes','observer','search'): kernel(page, f'{x}.close()')
+    for x in ('spikes','nonary','surrogates','compare','tree','membranes','observer','search','health'): kernel(page, f'{x}.close()')
     page.wait_for_function("() => !document.querySelector('img.SpikeExplorer-image, img.SizeTree-image')")
     assert int(kernel(page, "len(__import__('ipywidgets').widgets.widget._instances)"))==0
 

@@ -201,8 +201,19 @@ def plot_codes(
     return ax
 
 # %% ../../nbs/inspect/figures.ipynb #0ee5d21b
+def _kind(m): return m.get('kind', m.get('phase')) # Which network an epoch trained
+
+def _name_phases(ax, metrics):
+    "A dotted line before each phase that is not called by its kind, and its name"
+    for i,m in enumerate(metrics):
+        if 'kind' not in m or i and metrics[i-1]['phase']==m['phase']: continue
+        ax.axvline(i+.5, ls=':', lw=1, color=GREY)
+        ax.annotate(m['phase'], (i+.5,0), (3,3), xycoords=('data','axes fraction'), textcoords='offset points',
+                    fontsize=8, color=ink(ax))
+
+# %% ../../nbs/inspect/figures.ipynb #21e9ddee
 def plot_curve(
-    metrics:list, # One dict for each epoch, in order, with `phase` (`'float'` or `'qat'`) and the quantity
+    metrics:list, # One dict for each epoch, in order, with `phase` (`'float'`, `'qat'`, or one of a `kind`) and the quantity
     what:str='accuracy', # `'loss'`, `'accuracy'`, `'spike_rate'`, or a term of the loss, such as `'loss.ce'`
     ax=None # Where to draw; new axes by default
 ): # The `Axes`
@@ -210,21 +221,22 @@ def plot_curve(
     if not what.startswith('loss.'): check_in(what, ('loss','accuracy','spike_rate'), 'what')
     if not metrics: fail('`metrics`', expected='at least one epoch', found='none')
     for i,m in enumerate(metrics):
-        check_in(m.get('phase'), ('float','qat'), f'metrics[{i}].phase')
-        v = m.get(what)
+        check_in(_kind(m), ('float','qat'), f'metrics[{i}].phase')
+        v = m.get(what, 0. if what.startswith('loss.') else None) # phases may have losses of their own
         if isinstance(v, bool) or not isinstance(v, (int,float)) or not np.isfinite(v):
             fail(f'`metrics[{i}].{what}`', expected='a finite number', found=repr(v))
     ax = style_axes(ax, grid='y')
     tested = what=='accuracy' and any('test_accuracy' in m for m in metrics)
     for phase,c,style,l in (('float',BLUE,'o-','float'), ('qat',ORANGE,'s--','quantized')):
         def line(key, style, **look):
-            xy = [(i+1,m[key]) for i,m in enumerate(metrics) if m['phase']==phase and key in m]
+            xy = [(i+1,m[key]) for i,m in enumerate(metrics) if _kind(m)==phase and key in m]
             if xy: ax.plot(*zip(*xy), style, color=c, **look)
         line(what, style, lw=1.5, ms=3.5, label=l)
         if tested: line('test_accuracy', 'D:', lw=1, ms=4, mfc='none')
     if tested: ax.plot([], [], 'D:', color=ink(ax), lw=1, ms=4, mfc='none', label='on test samples')
     whole_ticks(ax.xaxis)
     if what=='accuracy': ax.yaxis.set_major_formatter(lambda v,_: f'{100*v:g} %')
+    _name_phases(ax, metrics)
     label_axes(ax, 'epoch', what.removeprefix('loss.').replace('_', ' '))
     add_legend(ax)
     return ax

@@ -60,7 +60,7 @@ def _result(run):
         out['layers'].append({k:_field(l, k, t, f'{where}, layers[{i}]', k!='name') for k,t in _LAYER.items()})
     return out
 
-def _terms(metrics): return [k for k in metrics[0] if k.startswith('loss.')] # of the loss, where they were told apart
+def _terms(metrics): return dict.fromkeys(k for m in metrics for k in m if k.startswith('loss.')).keys() # told apart
 
 def _metrics(run):
     where,out = str(run/'metrics.jsonl'),read_jsonl(run/'metrics.jsonl')
@@ -68,9 +68,10 @@ def _metrics(run):
     for i,m in enumerate(out, 1):
         at = f'{where}, line {i}'
         if not isinstance(m, dict): fail('record', at, 'an object', type(m).__name__)
-        if m.get('phase') not in ('float','qat'): fail('`phase`', at, 'float or qat', repr(m.get('phase')))
+        kind = m.get('kind', m.get('phase'))
+        if kind not in ('float','qat'): fail('`phase`', at, 'float or qat, or a `kind` that is', repr(kind))
         for k in 'loss','accuracy','spike_rate': _field(m, k, float, at)
-        for k in _terms(out): _field(m, k, float, at)
+        for k in _terms(out)&m.keys(): _field(m, k, float, at)
         _field(m, 'test_accuracy', float, at, True)
     return out
 
@@ -252,7 +253,7 @@ def _weights(t, names, panel):
     return out
 
 # %% ../../nbs/inspect/report.ipynb #bed9e09b
-_TOLD = 'encode','neurons','reset','loss','recipe','optimizer','calibrate','distill','prune' # under the title
+_TOLD = 'encode','neurons','reset','loss','recipe','optimizer','calibrate','phases','distill','prune' # under the title
 
 def _settings(config): # Those that were changed, then the rest, folded
     from quarantion.train.config import chosen, usually # late, as they need torch

@@ -84,7 +84,7 @@ def _curve(run, what): # A quantity over the epochs with quantization, or over a
     for k,m in enumerate(run.metrics):
         if not isinstance(m.get(what), (int,float)):
             fail(f'`{what}`', f'{run.name}/metrics.jsonl, line {k+1}', 'a number', repr(m.get(what)))
-    return [m[what] for m in run.metrics if m.get('phase')=='qat'],[m[what] for m in run.metrics]
+    return [m[what] for m in run.metrics if m.get('kind', m.get('phase'))=='qat'],[m[what] for m in run.metrics]
 
 def _name_ends(ax, ends): # Names beside where lines end, not over each other
     if ax.get_yscale()=='log':
@@ -95,7 +95,6 @@ def _name_ends(ax, ends): # Names beside where lines end, not over each other
         up = place.transform((x,y))[1]
         last = max(up, last+12*ax.figure.dpi/72)
         ax.annotate(name, (x,y), (8,(last-up)*72/ax.figure.dpi), textcoords='offset points', va='center', fontsize=9)
-
 
 # %% ../../nbs/inspect/run_compare.ipynb #e858a27c
 def plot_run_curves(

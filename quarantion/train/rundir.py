@@ -8,6 +8,7 @@ __all__ = ['MANIFEST_VERSION', 'Seal', 'write_manifest', 'Manifest', 'read_manif
 
 # %% ../../nbs/train/rundir.ipynb #bf60acc1
 import json, math, os, re
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -291,7 +292,10 @@ class Run:
     def name(self)->str: return self.path.resolve().name # Of the directory
 
     @property
-    def epochs(self)->str: # Done, of those asked for
+    def epochs(self)->str: # Done, of those asked for; phases of a file or a preset may end before
+        if self.config.get('phases', 'default')!='default':
+            done = Counter(m.get('phase') for m in self.metrics)
+            return ', '.join(f'{p} {n}' for p,n in done.items()) or 'none'
         phases = dict(float='epochs')|({} if self.config.get('policy')=='float' else dict(qat='qat_epochs'))
         done = lambda phase: sum(m.get('phase')==phase for m in self.metrics)
         return ', '.join(f'{p} {done(p)} of {self.config.get(k, "?")}' for p,k in phases.items())

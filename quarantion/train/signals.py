@@ -7,6 +7,7 @@ __all__ = ['LayerSignals', 'Signals', 'signals', 'as_json', 'of_json']
 
 # %% ../../nbs/train/signals.ipynb #661668ed
 import math
+from contextlib import contextmanager
 from typing import NamedTuple
 import torch
 from torch import Tensor, nn
@@ -73,7 +74,7 @@ class Told(NamedTuple):
     weights:list # Real ones, in front of the neurons, then recurrent ones
     neurons:nn.Module # What has `threshold`, `beta` and `slope`
     layer:nn.Module=None # The `QuantLayer`
-    mem:Tensor=None # States after the reset, `[T, B, …]`, where it is quantized
+    mem:object=None # Function that makes states after the reset, `[T, B, …]`, where it is quantized
 
 # %% ../../nbs/train/signals.ipynb #f33661bb
 def number_of(m, name): # mean of a parameter, as it is used; none where there is none
@@ -81,7 +82,7 @@ def number_of(m, name): # mean of a parameter, as it is used; none where there i
     if not isinstance(v, (Tensor,float,int)): return None
     v = torch.as_tensor(v).detach().double()
     return float((v.clamp(0, 1) if name=='beta' else v).mean()) if v.numel() else None
-def _ran(m, x, steps): # spikes, V and θ of neurons; of those of one's own the state is all that there is
+def run_neurons(m, x, steps): # spikes, V and θ; of those of one's own the state is all that there is
     if hasattr(m, 'pre'): return m.pre(x, None, steps)
     spk,states = m.run(x, None, steps)
     return spk,next(iter(states.values())),getattr(m, 'threshold', None)
@@ -103,7 +104,7 @@ def float_layers(
     for i,m in enumerate(net.layers):
         if isinstance(m, Neurons):
             back = [w for w in [m.recurrent and real_weight(m.recurrent)] if w is not None]
-            spk,pre,theta = _ran(m, x, steps)
+            spk,pre,theta = run_neurons(m, x, steps)
             yield Told(Seen(str(i), spk, pre, theta, m.fires, width_of(m)), str(i), [*weights[-1:],*back], m)
             x,weights = spk,[]
             continue
@@ -115,11 +116,23 @@ def _input_codes(q, x): # as `encode`, but what is beyond the codes is passed ov
     k = x if not x.is_floating_point() else torch.round(x.double()/q.in_scale).nan_to_num()
     return k.clamp(q.in_min, q.in_max).to(q.layers[0].latent.dtype)
 
+@contextmanager
+def _compiled(l): # its neurons run in the compiled loop, as in training, and nobody watches
+    watchers = [o for o in (l.membrane,l.weights,l.current) if o.enabled]
+    for o in watchers: o.enabled = False
+    l.training = True
+    try: yield
+    finally:
+        l.training = False
+        for o in watchers: o.enabled = True
+
 def _run_layer(l, x, steps): # what it did; nothing where it could not
     if x is None or not all(bool(p.isfinite().all()) for p in l.parameters()): return None
-    try: return l(x, steps)
-    except CheckError: return None
+    with _compiled(l):
+        try: return l(x, steps)
+        except CheckError: return None
 
+# %% ../../nbs/train/signals.ipynb #394c7939
 def whole_layers(
     q:QuantNetwork, # In evaluation mode
     x:Tensor # `[T, B, *in_shape]`, or constant `[B, *in_shape]`
@@ -132,14 +145,16 @@ def whole_layers(
         if ran:
             theta = per_neuron(l.threshold.detach(), ran.spk.shape[2:], 'threshold').reshape(ran.spk.shape[2:])
             seen = Seen(name, ran.spk, ran.pre(), theta, l.fires, width_of(l))
-        yield Told(seen, name, weights, l, l, ran and ran.mem())
+        yield Told(seen, name, weights, l, l, ran and ran.mem)
         x = ran and ran.spk
 
 # %% ../../nbs/train/signals.ipynb #164f0da8
 def _against(t, twin): # what quantization changed; NaN where membranes are no numbers
-    if twin is None or t.seen is None or twin.spk.shape!=t.seen.spk.shape: return {}
+    if twin is None or t.seen is None: return {}
+    ours = [v[:,:twin.spk.shape[1]] for v in (t.seen.spk,t.mem())]
+    if ours[0].shape!=twin.spk.shape: return {}
     change = Change()
-    try: change.add(*(v.detach().cpu().numpy() for v in (twin.spk,twin.mem,t.seen.spk,t.mem)), where=t.name)
+    try: change.add(*(v.detach().cpu().numpy() for v in (twin.spk,twin.mem,*ours)), where=t.name)
     except CheckError: return dict(sqnr=math.nan, correlation=math.nan)
     return dict(sqnr=change.sqnr, correlation=change.correlation if t.seen.fires else None)
 
@@ -163,10 +178,17 @@ def told_of(
     more = learned(t.weights, names, step) | _against(t, twin)
     return LayerSignals(t.name, fires=fires, **did, **params, **codes, **more)
 
-# %% ../../nbs/train/signals.ipynb #2e740cd4
-def _ratios(layers): # gradients over those of the layer behind
+# %% ../../nbs/train/signals.ipynb #e6cdb01c
+def joined(
+    layers:list # `LayerSignals`, first to last
+)->tuple: # The same
+    "Gradients of each layer, over those of the layer behind"
     behind = [*(l.grad for l in layers[1:]),None]
     return tuple(l._replace(grad_ratio=quotient(l.grad, g)) for l,g in zip(layers, behind))
+
+# %% ../../nbs/train/signals.ipynb #2e740cd4
+def _few(net, x, n=16): # samples, for what a twin is compared on
+    return x[:n] if x.ndim==1+len(net.in_shape) or net.batch_first else x[:,:n]
 
 @typed
 @torch.no_grad()
@@ -176,7 +198,7 @@ def signals(
     y:Tensor=None, # Their labels
     step:LastStep=None, # The update before, from `last_step`
     before:Signals=None, # What this returned before
-    twin:Network=None # The float network that a quantized one came from
+    twin:Network=None # The float network that a quantized one came from; compared on 16 samples
 )->Signals:
     "What is told of a network that learns; raises `CheckError` for one that is neither, or input that does not fit"
     whole = isinstance(net, QuantNetwork)
@@ -186,12 +208,12 @@ def signals(
     names = {id(p):n for n,p in net.named_parameters()}
     floats = {}
     if whole and twin is not None:
-        with evaluating(twin): floats = {r.name:r for r in twin.record(x)}
+        with evaluating(twin): floats = {r.name:r for r in twin.record(_few(net, x))}
     with evaluating(net):
         run = (whole_layers if whole else float_layers)(net, x)
         layers = [told_of(t, names, step, was.get(t.name), floats.get(t.name)) for t in run]
     rows = check_time(x, net.in_shape, net.steps, net.batch_first)[0].sum(0)
-    return Signals(_ratios(layers), **input_signals(net, x), doubt=doubtful(rows, y))
+    return Signals(joined(layers), **input_signals(net, x), doubt=doubtful(rows, y))
 
 # %% ../../nbs/train/signals.ipynb #b4042e1d
 _ODD = dict(nan=math.nan, inf=math.inf) | {'-inf':-math.inf} # What JSON has no numbers for

@@ -33,6 +33,11 @@ def _flat(d, prefix=''): # Numbers in a record, layers by their names
         yield from _flat(v, f'{prefix}.{k}' if prefix else str(k))
 
 # %% ../../nbs/train/trackers.ipynb #f1785a36
+def _of_health(m): # Signals of a line, layers by their names
+    h = m.get('health') or {}
+    layers = {f'{l.get("name")}/{k}':v for l in h.get('layers', ()) for k,v in l.items()}
+    return {f'health/{k}':v for k,v in (layers|h).items() if k not in ('layers','alarms',*m)}
+
 def _points(d, of, step, at): # Names as all trackers take them
     return [Point(re.sub('[^A-Za-z0-9_./-]', '_', f'{of}/{k}'), step, float(v), at) for k,v in _flat(d)]
 
@@ -59,7 +64,8 @@ def points_of(
     at,out = os.path.getmtime(run/'config.toml') if is_there(run/'config.toml') else 0.,[]
     for m in _settled(run):
         at += m.get('time_s', 0)
-        out += _points({k:v for k,v in m.items() if k!='epoch'}, m.get('phase'), m.get('epoch'), at)
+        one = {k:v for k,v in m.items() if k not in ('epoch','health')}|_of_health(m)
+        out += _points(one, m.get('phase'), m.get('epoch'), at)
     return out+(_points(read_record(run/'result.json'), 'result', 0, at) if is_finished(run) else [])
 
 # %% ../../nbs/train/trackers.ipynb #eded8f79
