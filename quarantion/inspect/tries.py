@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['plot_tries']
 
-# %% ../../nbs/inspect/tries.ipynb #c4f9864d
+# %% ../../nbs/inspect/tries.ipynb #c86ad61f
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from ..checks import fail, typed
 from ..paper import RED, add_legend, ink, label_axes, style_axes
 from ..train.tune import Summary
 
-# %% ../../nbs/inspect/tries.ipynb #292c53c0
+# %% ../../nbs/inspect/tries.ipynb #342c53af
 _SPIKES = 'viridis_r'
 
 def _by_factors(axis, values, unit):
@@ -28,6 +28,7 @@ def _axes(ax, sizes):
     _by_factors(ax.xaxis, sizes, 1000)
     label_axes(ax, 'size of the file, kB', 'accuracy, samples to choose by, %')
 
+# %% ../../nbs/inspect/tries.ipynb #d734557a
 @typed
 def plot_tries(
     found:Summary, # Of a search
