@@ -95,7 +95,9 @@ from quarantion.train.reproduce import Tolerance
 from quarantion.train.runs import Brief, Difference
 from quarantion.train.seen import LastStep
 from quarantion.train.signals import LayerSignals, Signals
+from quarantion.train.space import Outcome
 from quarantion.train.trackers import Tracking
+from quarantion.train.tune import Trial, summed_up
 from quarantion.memory.index import Index
 from quarantion.waves.network import Waves
 from quarantion.waves.echo import Echoing, new_echo, remember
@@ -353,6 +355,7 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'quant.pruning.keep_top': lambda: dict(scores={'1':x(8)}, fraction=.5),
     'quant.pruning.remove_neurons': lambda: dict(net=net(), keep={'1':torch.arange(8)<4}),
     'quant.pruning.zero_smallest': lambda: dict(net=copy.deepcopy(net()), fraction=.5),
+    'quant.pruning.risen': lambda: dict(done=1, rise=4, fraction=.5),
     'quant.pruning.hold_zeros': lambda: dict(net=copy.deepcopy(net())),
     'quant.pruning.free_zeros': lambda: dict(net=copy.deepcopy(net())),
     'quant.sensitivity.hessian_traces': lambda: dict(net=net(), x=x(), y=torch.tensor([0,1,2,3,0]), probes=2, seed=0, surrogate='atan', slope=2.),
@@ -425,6 +428,14 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'train.fit.answered': lambda: dict(net=net(), x=x(), y=torch.tensor([0,1,2,3,0])),
     'train.fit.train_epoch': lambda: (lambda n: dict(net=n, opt=torch.optim.SGD(n.parameters(), 0.), data=[(x(),torch.tensor([0,1,2,3,0]))]))(copy.deepcopy(net())),
     'train.fit.evaluate': lambda: dict(net=net(), data=[(x(),torch.tensor([0,1,2,3,0]))]),
+    'train.space.validated': lambda: dict(split=little_split(), share=.4, seed=0),
+    'train.space.space_of': lambda: dict(values=dict(beta=dict(low=.8, high=.9)), where='space'),
+    'train.space.at_point': lambda: dict(given=dict(steps=9), point=dict(beta=.9)),
+    'train.space.hopeless': lambda: dict(stats=dict(spike_rate=.1, accuracy=.5), n=100, chance=.1, epoch=1),
+    'train.space.front_of': lambda: dict(outcomes=[Outcome(20, 9., .9), Outcome(10, 9., .8)]),
+    'train.space.choice_of': lambda: dict(outcomes=[Outcome(20, 9., .9), Outcome(10, 9., .8)], within=.01),
+    'inspect.tries.plot_tries': lambda: dict(found=summed_up([Trial(0, {}, Outcome(20, 9., .9), 1., '')])),
+    'train.tune.summed_up': lambda: dict(trials=[Trial(0, {}, Outcome(20, 9., .9), 1., '')], within=.01),
     'train.losses.rate_ceiling': lambda: dict(rates=x(), ceiling=.1),
     'train.losses.ste_codes': lambda: dict(weight=x(), scale=x(5,1)+.1, quant_min=-4, quant_max=4),
     'train.losses.code_l1': lambda: dict(codes=[x()]),
@@ -528,6 +539,7 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'data.augment.crop_time': lambda: dict(e=make_events([1,2], 0), start=0, stop=2),
     'data.augment.crop_place': lambda: dict(e=make_events([1,2], 0), top=0, left=0, shape=(2,2,2)),
     'data.augment.flip_events': lambda: dict(e=make_events([1,2], 0), shape=(2,3,3), polarity=True),
+    'data.augment.shift_pictures': lambda: dict(x=x(2,6), size=(2,3), pixels=1, seed=0),
     'data.event_files.read_bin': lambda: dict(path='no such file', shape=(2,3,3)),
     'data.event_files.read_aedat': lambda: dict(path='no such file', shape=(2,3,3)),
     'data.event_files.read_npz': lambda: dict(path='no such file', shape=(2,3,3)),

@@ -33,6 +33,7 @@ not stored, the others are lines of nbs/measured/canon.jsonl.
     python tools/measure.py frontier --seeds 3 --jobs 12 --data-dir FOLDER --device cuda   # bytes against accuracy
         --save DIR                                    # trains only, for a machine without the coder of files
         --from DIR                                    # writes, loads and proves the files of what was trained
+    python tools/measure.py small --seeds 3 --jobs 12 --data-dir FOLDER --device cuda --save DIR  # pruned while they learn; --from DIR
 """
 import argparse
 import json
@@ -957,7 +958,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
                                     'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'loop', 'store',
-                                    'nearest', 'monitor', 'phases'])
+                                    'nearest', 'monitor', 'phases', 'small'])
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')
@@ -980,6 +981,9 @@ def main():
     if a.name=='convert': return convert(a, a.out or MEASURED/'convert.json')
     if a.name=='until': return until(a, a.out or MEASURED/'until.json')
     if a.name=='frontier': return frontier(a, a.out or MEASURED/'frontier.json')
+    if a.name=='small':
+        import small
+        return small.measure(a, cpu(), put, a.out or MEASURED/'small.json')
     if a.name=='gpu': return gpu(more, a, a.out or MEASURED/'gpu.json')
     if a.name=='exports': return exports(a.run, a.out or MEASURED/'exports.json')
     if a.name=='nir': return nir(a.out or MEASURED/'nir.json')
