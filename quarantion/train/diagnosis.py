@@ -36,20 +36,22 @@ def alone(
     return in_max/(4*abs(in_mean)+1e-9) if in_max>20 else 0.
 
 # %% ../../nbs/train/diagnosis.ipynb #7fb5944c
+def _over(a, b): return a/b if b else 0.
+
 def _scale(in_max, in_min, in_mean, in_outlier): # of the input, but for what is alone
-    return 1. if alone(in_max, in_mean)>10 else max(in_max, -in_min)/in_outlier
+    return 1. if alone(in_max, in_mean)>10 else _over(max(in_max, -in_min), in_outlier)
 
 MEASURES = dict( # By the name of a cause; high where it is there
     outlier = lambda in_outlier, in_max, in_mean: max(in_outlier, alone(in_max, in_mean)),
     input_large = _scale,
     input_small = lambda in_max, in_min, in_mean, in_outlier: 1/max(_scale(in_max, in_min, in_mean, in_outlier), 1e-12),
-    theta_high = lambda theta, other_theta: theta/other_theta,
-    theta_low = lambda theta, other_theta: other_theta/theta,
+    theta_high = lambda theta, other_theta: _over(theta, other_theta),
+    theta_low = lambda theta, other_theta: _over(other_theta, theta),
     slope_steep = lambda slope: slope,
     leak_low = lambda beta: 1-beta,
     no_leak = lambda beta: beta,
     scale_small = lambda clipping: clipping,
-    scale_large = lambda unused, dead: unused*(dead>.5),
+    scale_large = lambda unused, dead=None: .7*unused if dead is None else unused*(dead>.5), # small readouts use few
     rate = stride,
     labels = lambda last_test, accuracy, doubt=.3: (last_test-accuracy)*(doubt>.25),
     lost = lambda lost: lost,
@@ -58,7 +60,7 @@ MEASURES = dict( # By the name of a cause; high where it is there
     unreached = lambda reach: -reach,
     fading = lambda grad_ratio: -math.log10(max(grad_ratio, 1e-30)),
     unsettled = lambda scale_drift: abs(scale_drift),
-    stuck = lambda loss, first_loss, accuracy: loss/first_loss*(accuracy<.5))
+    stuck = lambda loss, first_loss, accuracy: _over(loss, first_loss)*(accuracy<.5))
 
 # %% ../../nbs/train/diagnosis.ipynb #8d1c9feb
 @typed
@@ -70,7 +72,7 @@ def measured_of(
     takes = signature(MEASURES[check_in(name, tuple(MEASURES), 'name')]).parameters.values()
     asked = {p.name:facts.get(p.name) for p in takes if facts.get(p.name) is not None or p.default is p.empty}
     if any(v is None or isinstance(v, float) and not math.isfinite(v) for v in asked.values()): return None
-    return float(MEASURES[name](**asked))
+    return min(max(float(MEASURES[name](**asked)), -1e300), 1e300)
 
 # %% ../../nbs/train/diagnosis.ipynb #a813849d
 class Cause(NamedTuple):
@@ -129,7 +131,7 @@ def facts_of(
     known |= own|dict(lost=_lost(own)) if l.fires else own|dict(lost=_lost(own))|dict.fromkeys(_FIRING)
     others = [k.theta for k in s.layers if k is not l and k.theta is not None and k.theta>0 and math.isfinite(k.theta)]
     near = lambda theta: abs(math.log(theta/l.theta))
-    known['other_theta'] = min(others, key=near) if others and l.fires and (l.theta or 0)>0 else None
+    known['other_theta'] = min(others, key=near) if others and l.fires and l.theta and 0<l.theta<math.inf else None
     if None not in (l.update,l.weight): known |= dict(stride=stride(l.update, l.weight), grown=l.weight/USUAL)
     doubt = known['doubt']
     said = '' if doubt is None else f', and {doubt:.0%} of samples are not labelled as their nearest'
