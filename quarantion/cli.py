@@ -108,6 +108,11 @@ def _go_on(run): return f'go on with: quarantion run --resume {shlex.quote(str(r
 
 def _all_the_same(run): return f'{_go_on(run).replace("go on", "go on all the same")} --override REASON'
 
+def _stopped(*lines): # What is raised then
+    for line in lines: _say(line)
+    return typer.Exit(1)
+
+# %% ../nbs/cli.ipynb #3235c5d1
 def _work(run, split, tracking, override=''):
     "Train, or go on; lower, prove, report, and seal the directory"
     from quarantion.inspect.report import write_report
@@ -129,16 +134,12 @@ def _work(run, split, tracking, override=''):
         except KeyboardInterrupt:
             _say(f'interrupted; {_go_on(run)}')
             raise typer.Exit(130)
-        except GateFailed as e:
-            for line in (*e.args, _all_the_same(run)): _say(line)
-            raise typer.Exit(1)
+        except GateFailed as e: raise _stopped(*e.args, _all_the_same(run))
         except CheckError as e:
             if getattr(e.__context__, 'errno', None) in full:
                 _say(f'the disk is full; what was saved is whole; {_go_on(run)}')
             if not (bad:=refused(run)): raise
-            for f in bad: _say(f)
-            _say('stopped before training, by --check-data')
-            raise typer.Exit(1)
+            raise _stopped(*bad, 'stopped before training, by --check-data')
     return result
 
 # %% ../nbs/cli.ipynb #b1dd9829
@@ -299,7 +300,8 @@ def _unproved(run, cfg):
     compared = {k:getattr(proof, k) for k in ('samples','spikes','mismatches')}
     return proof.problems,compared|dict(test_accuracy=proof.accuracy)
 
-def _missed(run, cfg):
+# %% ../nbs/cli.ipynb #1bad510d
+def _gates_missed(run, cfg):
     "Gates of training and result that the result of a run did not pass, and why others were not asked"
     from quarantion.train.overrides import missed
     from quarantion.train.rundir import overrides
@@ -313,7 +315,8 @@ def _verdict(out, problems):
     else: first = 'no proof: ' + ('policy float' if out['policy']=='float' else 'see below')
     said = [f'overridden: {o}' for o in _overridden(out)]
     more = [out['reproduced']['said']] if out.get('reproduced') else []
-    return '\n'.join([*said, first, *more, *([f'PROBLEM: {p}' for p in problems] or ['manifest and audit chain are whole'])])
+    ends = [f'PROBLEM: {p}' for p in problems] or ['manifest and audit chain are whole']
+    return '\n'.join([*said, first, *more, *ends])
 
 # %% ../nbs/cli.ipynb #c5578245
 def _repeated(run):
@@ -345,7 +348,7 @@ def _verify(
         more,compared = _unproved(run, cfg)
         problems,out = problems+more,out|compared
     if not lost:
-        more,over = _missed(run, cfg)
+        more,over = _gates_missed(run, cfg)
         problems,out = problems+more,out|(dict(overridden=over) if over else {})
     if reproduce:
         more,out['reproduced'] = _repeated(run) if not problems else ([],None) # what has changed is not compared
@@ -400,6 +403,15 @@ def _list(folder, found, as_json):
     for r in found:
         if r.standing=='changed': _say(f'{r.path} has the name of a canon run, and other files')
         if not r.finished: _say(f'{r.path} is not finished ({_far(r.path)}); {_go_on(r.path)}')
+
+# %% ../nbs/cli.ipynb #6570fa26
+def _outside(folder):
+    "A folder that is in no finished run, which stays as it was sealed"
+    from quarantion.train.rundir import is_finished
+    here = folder.resolve()
+    runs = [p for p in (here,*here.parents) if is_finished(p) and is_there(p/'config.toml')]
+    if runs: fail('`--out`', str(folder), 'a folder outside of runs, which are sealed', f'one in {runs[0].name}')
+    return folder
 
 # %% ../nbs/cli.ipynb #fade1bdd
 def _draw_runs(paths, figure):
@@ -473,7 +485,8 @@ def _runs(
 
 # %% ../nbs/cli.ipynb #e6b5159d
 _SECTIONS = ('One section: size (bytes by tensor), sensitivity (of the loss to coarser weights), cost (of a sample), '
-             'targets (chips that it would fit) or card (Markdown for whoever is handed it).')
+             'targets (chips that it would fit), health (of its layers; of a run at work, too) '
+             'or card (Markdown for whoever is handed it).')
 
 def _mirror(run, names):
     "Bring a run to trackers"
@@ -481,22 +494,13 @@ def _mirror(run, names):
     from quarantion.train.trackers import check_trackers, mirror
     for name in check_trackers(words(names)): _say(f'{name}: {mirror(run, name)} numbers that it did not have')
 
-# %% ../nbs/cli.ipynb #6570fa26
-def _outside(folder):
-    "A folder that is in no finished run, which stays as it was sealed"
-    from quarantion.train.rundir import is_finished
-    here = folder.resolve()
-    runs = [p for p in (here,*here.parents) if is_finished(p) and is_there(p/'config.toml')]
-    if runs: fail('`--out`', str(folder), 'a folder outside of runs, which are sealed', f'one in {runs[0].name}')
-    return folder
-
 # %% ../nbs/cli.ipynb #1cdb87dc
 def _report_run(run, show, html, track, as_json):
     "Show what came out of a run"
     from quarantion.train.job import settings
     from quarantion.train.rundir import result_of
     run = _meant(run)
-    cfg,result = settings(run),result_of(run, _NEEDS)
+    cfg,result = settings(run),None if show=='health' else result_of(run, _NEEDS)
     if show is not None:
         from quarantion.inspect.sections import SECTIONS, section
         s = section(check_in(show, SECTIONS, '--show'), run, cfg)
@@ -586,6 +590,38 @@ def _program(run):
     if not is_there(run/'integer.safetensors'): fail('run', str(run), 'a finished run with a program', 'none in it')
     return load(as_sealed(run, 'integer.safetensors')),read_toml(run/'config.toml').get('encode')=='direct'
 
+# %% ../nbs/cli.ipynb #5096bb65
+_MONITOR = 'A sketch to compare the samples with; it is made of them where there is none yet.'
+
+def _watched(net, x, codes, path):
+    "What a monitor says of samples; None where they have become the sketch"
+    from quarantion.runtime.calibration import load_sketch, save_sketch, sketch
+    if not is_there(path):
+        save_sketch(sketch(net, x, codes), path)
+        return _say(f'sketch of these samples: {path}')
+    from quarantion.runtime.monitor import DriftMonitor
+    monitor,axis = DriftMonitor(net, load_sketch(path)),int(x.ndim==len(net.in_shape)+2 and not net.batch_first)
+    for k in range(0, x.shape[axis], 256):
+        some = x[:,k:k+256] if axis else x[k:k+256]
+        seen = monitor.update(net.record(some, codes), some, codes)
+    return seen
+
+def _check_samples(x, net, codes, constant, where):
+    if x.dtype.kind in 'iu' and not codes and net.in_max>1:
+        fail('samples', where, 'real numbers, or --codes', x.dtype)
+    if not constant and x.ndim==len(net.in_shape)+1:
+        fail('samples', where, 'spikes over time, as this run encodes its input', list(x.shape))
+
+def _end_infer(got, net, seen): # How long it took, and what a monitor said
+    took = ', '.join(f'{k} {v:.0f} µs' for k,v in got.percentiles().items())
+    _say(f'{len(got.answers)} samples, {sum(got.steps)/len(got.steps):.2f} of {net.steps} steps; {took}')
+    _end_watch(seen)
+
+def _end_watch(seen): # Exit with 1 where a monitor alarms
+    if not seen: return
+    _say(f'monitor: {seen}')
+    if seen.level=='ALARM': raise typer.Exit(1)
+
 # %% ../nbs/cli.ipynb #c4b07fde
 @app.command('infer', help='Answer samples of a file: a line for each, its answer and its steps, with a tab between.',
              cls=_QuickCommand)
@@ -596,6 +632,7 @@ def _infer(
     codes:Annotated[bool, typer.Option('--codes', help='Whole numbers are input codes.')]=False,
     step_us:Annotated[int, typer.Option(min=0, help='Length of a step of events in µs; 0 shares the recording.')]=0,
     trace:Annotated[bool, typer.Option('--trace', help='Say how many neurons of each layer fired in each step.')]=False,
+    monitor:Annotated[Path, typer.Option(help=_MONITOR)]=None,
     as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
 ):
     "Run the program of a run on the samples of a file, one by one"
@@ -603,19 +640,18 @@ def _infer(
     run,rule = run if run.is_file() else _meant(run),_until(until)
     net,constant = _program(run)
     x = samples_of(input, net, step_us)
-    if x.dtype.kind in 'iu' and not codes and net.in_max>1:
-        fail('samples', str(input), 'real numbers, or --codes', x.dtype)
-    if not constant and x.ndim==len(net.in_shape)+1:
-        fail('samples', str(input), 'spikes over time, as this run encodes its input', list(x.shape))
+    _check_samples(x, net, codes, constant, str(input))
     got = infer(net, x, rule, codes)
     fired = traced(net, x, got.steps, codes) if trace else None
+    seen = _watched(net, x, codes, monitor) if monitor else None
     if as_json:
         out = dict(run=str(run), input=str(input), until=until, answers=got.answers, steps=got.steps)
-        return print(json.dumps(out|dict(latency_us=got.percentiles())|(dict(trace=fired) if trace else {})))
+        more = (dict(trace=fired) if trace else {})|(dict(monitor=seen._asdict()) if seen else {})
+        print(json.dumps(out|dict(latency_us=got.percentiles())|more))
+        return _end_watch(seen)
     for k,(said,t) in enumerate(zip(got.answers, got.steps)):
         print(said, t, *(['; '.join(' '.join(map(str, l)) for l in fired[k])] if trace else []), sep='\t')
-    took = ', '.join(f'{k} {v:.0f} µs' for k,v in got.percentiles().items())
-    _say(f'{len(got.answers)} samples, {sum(got.steps)/len(got.steps):.2f} of {net.steps} steps; {took}')
+    _end_infer(got, net, seen)
 
 # %% ../nbs/cli.ipynb #2af50a2f
 _TARGETS = dict(c=lambda e: (e.to_c, e.prove_c), js=lambda e: (e.to_js, e.prove_js), # what writes and proves it

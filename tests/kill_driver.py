@@ -1,4 +1,4 @@
-"Kill runs at many moments, at a few of them (`short`), or several ways to learn (`learning`), and resume them. One process imports everything once; each run is a fork of it. Prints one JSON object."
+"Kill runs at many moments, at a few of them (`short`), several ways to learn (`learning`), or runs of several phases (`phases`, or a few of them: `borders`), and resume them. One process imports everything once; each run is a fork of it. Prints one JSON object."
 import hashlib, json, os, random, signal, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -83,7 +83,52 @@ def learn(i):
     return [one(f'{i}-{n}', 'save', LEARNING[i], die_in_save(CHECKPOINT, n, 'after'), args, whole) for n in moments]
 
 
+# each run of phases, and at which fsync of what it dies; one `before` that of a phase's first epoch stands on the border
+EARLY = """
+[[phase]]
+name = "float"
+until = "accuracy > 0.2, at most 3 epochs"
+policy = "float"
+[[phase]]
+name = "warm"
+until = "1 epoch"
+policy = "weight>=int8, membrane=float"
+lr = "on"
+losses = ["ce_rate"]
+[[phase]]
+name = "last"
+until = "2 epochs"
+lr = "on"
+observers = "frozen"
+"""
+PHASES = dict(
+    progressive=('--phases progressive --policy ternary --recipe sgd_step', [(CHECKPOINT,4,'before'), (CHECKPOINT,5,'before'), (CHECKPOINT,6,'before'), ('policy.toml',1,'after'),
+        (CHECKPOINT,2,'after'), (CHECKPOINT,6,'after'), (CHECKPOINT,7,'after'), ('metrics.jsonl',5,'torn'), ('audit.jsonl',5,'before')]),
+    delayed=('--phases delayed --policy current8 --recipe warmup_cosine --batch 24', [(CHECKPOINT,3,'before'), (CHECKPOINT,2,'before'), (CHECKPOINT,5,'after'), ('policy.toml',1,'before')]),
+    layerwise=('--phases layerwise --policy mint2 --ema 0.9', [(CHECKPOINT,4,'before'), (CHECKPOINT,5,'before'), (CHECKPOINT,6,'before'), (CHECKPOINT,6,'after')]),
+    freeze=('--phases freeze --policy current8 --prune 0.3', [(CHECKPOINT,4,'before'), (CHECKPOINT,6,'before'), (CHECKPOINT,7,'after')]),
+    early=(f'--phases {out}/early.toml --policy mint4', [(CHECKPOINT,2,'before'), (CHECKPOINT,3,'before'), (CHECKPOINT,4,'after')]))
+SOME = dict(progressive=(0,1,2), early=(0,1))
+
+
+def phase(name, moments):
+    "Kill a run of phases at each moment"
+    words,at = PHASES[name]
+    args = [*ARGS[:-1], '--qat-epochs', '4', *words.split(), '--json']
+    assert child([*args, '--out', out/f'whole-{name}'])==0, args
+    whole,names = facts(run_of(out/f'whole-{name}')),lambda f,n,how: f'{how} fsync {n} of {f}'
+    return [one(f'-{name}-{i}', 'save', f'{name}: {names(*at[i])}', die_in_save(*at[i]), args, whole) for i in moments]
+
+
 t0 = time.perf_counter()
+if sys.argv[2:] in (['phases'],['borders']):
+    quarantion.inspect.report.write_report = lambda run: None
+    out.mkdir(exist_ok=True)
+    (out/'early.toml').write_text(EARLY)
+    todo = {n:range(len(m)) for n,(_,m) in PHASES.items()} if sys.argv[2]=='phases' else SOME
+    with ThreadPoolExecutor(2) as two: results = [r for rs in two.map(phase, todo, todo.values()) for r in rs]
+    print(json.dumps(dict(seconds=time.perf_counter()-t0, results=results)))
+    sys.exit()
 if sys.argv[2:]==['learning']:
     quarantion.inspect.report.write_report = lambda run: None # most of the time of so short a run
     with ThreadPoolExecutor(2) as two: results = [r for rs in two.map(learn, range(len(LEARNING))) for r in rs]

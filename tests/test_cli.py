@@ -137,6 +137,24 @@ def test_cost_is_told_beside_a_dense_network(here, done, tmp_path):
     assert here('run', '--policy', 'float', '--epochs', 1, '--hidden', 4, '--steps', 3, '--out', tmp_path)[0]==0
     refused(here('report', next(tmp_path.iterdir()), '--show', 'cost'), '--show cost', 'an integer program', 'policy float')
 
+def test_health_is_told_of_any_run(here, begun, copy):
+    "Of one that is at work, whose last line is torn; of one that says nothing; not of one that was changed"
+    from quarantion.files import append_jsonl, audit
+    assert here('report', begun, '--show', 'health')[:2]==(0,f'{begun.name}: no epoch says anything of its health\n')
+    alarm = dict(cause='silent', where='layer 1', level='error', said='all neurons are silent', remedy='lower θ', price='nothing', signal='dead')
+    for k in range(3):
+        layers = [dict(name='1', rate=.1, dead=.5*k), dict(name='3', rate=.2, grad=None, nan=['grad'])]
+        append_jsonl(begun/'metrics.jsonl', dict(phase='float', epoch=k, loss=1., health=dict(layers=layers, alarms=[alarm]*(k>1))))
+    audit(begun/'audit.jsonl', 'intervened', cause='silent', where='layer 1', action='lower_theta', before=1., after=.5, epoch=2, phase='float')
+    with open(begun/'metrics.jsonl', 'a') as f: f.write('{"phase"')
+    code,out,err = here('report', begun, '--show', 'health')
+    assert (code,err)==(0,'') and 'epoch 3, layer 1: all neurons are silent. Try: lower θ' in out and 'dead ▁▅█' in out and 'after epoch 3, layer 1: lower_theta: 1.0 → 0.5' in out
+    d = json.loads(here('report', begun, '--show', 'health', '--json')[1])
+    assert d['health']==[dict(layer='1', rate=.1, dead=1.), dict(layer='3', rate=.2, grad=None), dict(layer='network', loss=1.)]
+    assert (d['epochs'],d['alarms'][0]['curve'],d['interventions'][0]['column'])==(3,[0.,.5,1.],3)
+    with open(copy/'metrics.jsonl', 'a') as f: f.write('{}\n')
+    refused(here('report', copy, '--show', 'health'), 'metrics.jsonl', 'sealed')
+
 def test_chips_and_a_card_are_told(here, done, copy, tmp_path):
     "An estimate with its sources; Markdown from sealed files; a folder that is loaded again"
     from quarantion.export import from_hub

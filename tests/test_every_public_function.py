@@ -16,6 +16,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import snntorch as snn
 import torch
 from spikingjelly.activation_based.neuron import IFNode
 from torch import nn
@@ -72,7 +73,9 @@ from quarantion.quant.membranes import uniform_levels
 from quarantion.quant.network import prepare
 from quarantion.quant.observers import MinMax
 from quarantion.quant.policy import preset
+from quarantion.runtime.calibration import sketch
 from quarantion.runtime.infer import Inferred
+from quarantion.runtime.monitor import DriftMonitor
 from quarantion.runtime.layer import IntLayer, Op, Record
 from quarantion.runtime.network import IntegerNetwork, load
 from quarantion.runtime.stream import events_of
@@ -83,7 +86,12 @@ from quarantion.spikes.states import Part
 from quarantion.spikes.surrogate import spike
 from quarantion.spikes.synaptic import Synaptic
 from quarantion.tables import measured, one_a_subject
+from quarantion.train.canon import Canon
+from quarantion.train.checkpoints import Checkpoint
 from quarantion.train.config import Config
+from quarantion.train.phases import phases_named
+from quarantion.train.reproduce import Tolerance
+from quarantion.train.runs import Brief, Difference
 from quarantion.train.seen import LastStep
 from quarantion.train.signals import LayerSignals, Signals
 from quarantion.train.trackers import Tracking
@@ -109,6 +117,7 @@ def s(*shape): return (x(*shape or (4,2,3))>.5).float()
 def i32(*shape): return np.arange(np.prod(shape or (10,))).reshape(shape or (10,)).astype(np.int32)
 def i8(*shape): return (i32(*shape)%9-4).astype(np.int8)
 def leaky(state, x, beta=.9): return (beta*state.v+x,), spike(beta*state.v+x-1)
+def leaky_net(): return nn.Sequential(nn.Linear(6,4), snn.Leaky(.9, init_hidden=True))
 def words(): return np.array([7, 9], np.uint16)
 def relus(): return nn.Sequential(nn.Linear(6,5), nn.ReLU(), nn.Linear(5,4), nn.ReLU(), nn.Linear(4,3))
 def mlp(**kw): return Network(nn.Linear(6,8), LIF(.9, **kw), nn.Linear(8,4), LIF(.9, reset='none'), steps=4)
@@ -125,7 +134,9 @@ def stored():
 def net(): return stored()[0]
 def q(): return copy.deepcopy(stored()[1])
 def program(): return stored()[2]
+def sketched(): return sketch(program(), a(100,6))
 def layer(): return program().layers[0]
+def a_canon(): return Canon('r', 'digits', 'int8', 0, 'c'*64, 'a'*64, 'b'*64, .9, .9, 360, {}, {})
 def digits_program(): return load(BENCH.parent/'digits.safetensors')
 def few_digits():
     d = raw_of(load_digits())
@@ -150,6 +161,17 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'runtime.decision.answers': lambda: dict(decision='sum', scores=a(5,6)),
     'runtime.decision.check_labels': lambda: dict(decision='sum', y=np.arange(5), said=np.arange(5), classes=6),
     'runtime.decision.warn_few': lambda: dict(decision='sum', used=3, outputs=6, samples=9),
+    'runtime.calibration.Sketch': lambda: sketched()._asdict(),
+    'runtime.calibration.looked': lambda: dict(net=program(), record=program().record(a()), x=a()),
+    'runtime.calibration.sketch': lambda: dict(net=program(), x=a(100,6)),
+    'runtime.calibration.save_sketch': lambda: dict(s=sketched(), path='sketch.safetensors'),
+    'runtime.calibration.load_sketch': lambda: dict(path='no such file'),
+    'runtime.monitor.Verdict': lambda: DriftMonitor(program(), sketched()).verdict._asdict(),
+    'runtime.monitor.Verdict.findings': lambda: dict(self=DriftMonitor(program(), sketched()).verdict),
+    'runtime.monitor.DriftMonitor': lambda: dict(net=program(), sketch=sketched()),
+    'runtime.monitor.DriftMonitor.update': lambda: dict(self=DriftMonitor(program(), sketched()), record=program().record(a()), x=a()),
+    'runtime.monitor.DriftMonitor.classify': lambda: dict(self=DriftMonitor(program(), sketched()), x=a()),
+    'runtime.monitor.plot_stream': lambda: dict(psi=dict(input=a(3)), limits=(.1,.2)),
     'runtime.infer.samples_of': lambda: dict(path='no such file', net=program()),
     'runtime.infer.infer': lambda: dict(net=program(), x=a(5,6)),
     'runtime.infer.Inferred': lambda: dict(answers=[1], steps=[2], seconds=[.1]),
@@ -168,6 +190,8 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'data.leakage.look_alikes': lambda: dict(x=a(3,64), in_shape=(1,8,8), earlier=a(3,64), least=.9, bits=4),
     'data.leakage.plot_pairs': lambda: dict(above=a(3,8,8), below=a(3,8,8), words=['1'], labels=('a','b'), most=2),
     'data.shift.Drift': lambda: dict(psi=a(6), ks=a(6), p=a(6)),
+    'data.shift.stability_index': lambda: dict(p=np.arange(4), q=np.arange(4)),
+    'data.shift.ks_distance': lambda: dict(a=a(), b=a()),
     'data.shift.drift': lambda: dict(a=a(), b=a(), most=4),
     'data.shift.plot_drift': lambda: dict(psi=a(64), in_shape=(1,8,8), limit=.2),
     'data.doubts.Neighbours': lambda: dict(rows=np.arange(2), label=np.arange(2), distance=a(2)),
@@ -417,6 +441,8 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'train.seen.Seen': lambda: dict(name='1', spk=s(), pre=x(4,2,3)),
     'train.seen.LastStep': lambda: dict(grads={}, weights={}),
     'train.seen.last_step': lambda: (lambda n: dict(net=n, opt=torch.optim.SGD(n.parameters(), 0.), steps=1))(copy.deepcopy(net())),
+    'train.listening.probe': lambda: dict(model=leaky_net(), x=x(), y=torch.tensor([0,1,2,3,0]), steps=3),
+    'train.listening.watch': lambda: dict(model=leaky_net(), loader=[(x(),torch.tensor([0,1,2,3,0]))], every=2),
     'train.signals.LayerSignals': lambda: dict(name='1', neurons=3, fires=True),
     'train.signals.Signals': lambda: dict(layers=(LayerSignals('1', 3, True),)),
     'train.signals.signals': lambda: dict(net=q(), x=x(), y=torch.tensor([0,1,2,3,0]), step=LastStep({}, {}), before=Signals(()), twin=net()),
@@ -436,6 +462,30 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'train.rundir.result_of': lambda: dict(run='no such folder', keys=('a',)),
     'train.rundir.runs_in': lambda: dict(folder='no such folder'),
     'train.rundir.differing': lambda: dict(runs=[]),
+    'train.runs.Brief': lambda: dict(path=Path('r'), config={}, result={}, finished=False, standing=''),
+    'train.runs.brief': lambda: dict(run='no such folder', canon=[]),
+    'train.runs.values': lambda: dict(run=Brief(Path('r'), {}, {}, False)),
+    'train.runs.Condition': lambda: dict(name='seed', sign='<', value='3'),
+    'train.runs.conditions': lambda: dict(words='seed<3'),
+    'train.runs.selected': lambda: dict(runs=[Brief(Path('r'), {}, {}, False)], conditions=[]),
+    'train.runs.ordered': lambda: dict(runs=[Brief(Path('r'), {}, {}, False)], by='name'),
+    'train.runs.Difference': lambda: dict(runs=(Path('a'),Path('b')), settings={}, code={}, metrics={}, sizes={}, files={}),
+    'train.runs.Difference.same_network': lambda: dict(self=Difference((Path('a'),Path('b')), {}, {}, {}, {}, {})),
+    'train.runs.began': lambda: dict(run='no such folder'),
+    'train.runs.difference': lambda: dict(a='no such folder', b='nor such'),
+    'train.runs.told_difference': lambda: dict(d=Difference((Path('a'),Path('b')), {}, {}, {}, {}, {})),
+    'train.runs.found_run': lambda: dict(folder='no such folder', word='a'),
+    'train.canon.Canon': lambda: a_canon()._asdict(),
+    'train.canon.uncited': lambda: dict(rows=[], canon=[a_canon()]),
+    'train.canon.canon_of': lambda: dict(folder='no such folder'),
+    'train.canon.standing': lambda: dict(run='no such folder', canon=[a_canon()]),
+    'train.machines.machine_class': lambda: dict(device='cpu'),
+    'train.machines.unlike': lambda: dict(then={}, now=dict(torch='1.0')),
+    'train.reproduce.Tolerance': lambda: dict(accuracy=.01, spike_rate=.1, bytes=.02),
+    'train.reproduce.Tolerance.of': lambda: dict(self=Tolerance(), name='bytes', then=100),
+    'train.reproduce.Reproduction': lambda: dict(how='hashes', why=[], hashes={}, metrics={}, problems=[]),
+    'train.reproduce.reproduced': lambda: dict(run='no such folder', split=little_split(), within=Tolerance()),
+    'train.reproduce.promote': lambda: dict(run='no such folder', folder='no such folder'),
     'data.samples.Samples': lambda: dict(x=x(), y=torch.tensor([0,1,2,3,0]), in_shape=(1,2,3), classes=4, scale=1., name='a'),
     'data.samples.Split': lambda: dict(train=little_samples(8), test=little_samples(4), name='a'),
     'data.samples.pictures': lambda: dict(s=little_samples(8)),
@@ -445,6 +495,14 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'spikes.encoders.series': lambda: dict(x=x(3,4,2), steps=4),
     'data.sets.usual_of': lambda: dict(data='digits'),
     'data.idx.load_idx': lambda: dict(folder='no such folder', size=.2, seed=0, transpose=None, classes=None, name='a'),
+    'train.checkpoints.Checkpoint.said': lambda: dict(self=Checkpoint(net(), None, {}, 'warm', 0, None)),
+    'train.phases.until_of': lambda: dict(word='loss < 0.1, at most 20 epochs'),
+    'train.phases.represented': lambda: dict(word='weight>=int8, membrane=float', target=preset('mint2')),
+    'train.phases.Phase': lambda: dict(name='warm', until='15 %', policy='float', observers='on', lr=.5, losses=('ce',)),
+    'train.phases.check_phases': lambda: dict(phases=phases_named('delayed')),
+    'train.phases.phases_of': lambda: dict(values=dict(phase=[dict(name='float', until='epochs', policy='float')])),
+    'train.phases.dump_phases': lambda: dict(phases=phases_named('delayed')),
+    'train.phases.phases_named': lambda: dict(name='freeze'),
     'train.setup.fitted': lambda: dict(cfg=Config(hidden=2), split=little_split(), asked=False),
     'data.samples.hold_out': lambda: dict(y=torch.arange(20)%2, size=4, seed=0),
     'data.arrays.write_idx': lambda: dict(path='no such folder/\0', x=i32()),
@@ -1228,6 +1286,8 @@ runtime.layer.is_whole:v runtime.layer.is_op:o runtime.layer.is_conv:c runtime.n
 train.config.words:v train.config.config_from:path train.config.NetworkSettings:learn train.config.Config:learn files.hash_json:x tables.measured:name tables.measured_parts:name
 nonary.companding.encode_complex:z nonary.companding.overflows:z
 data.leakage.Near:row data.leakage.Near:distance
+runtime.calibration.Sketch:of runtime.calibration.Sketch:places runtime.calibration.Sketch:values
+runtime.monitor.Verdict:level runtime.monitor.Verdict:samples runtime.monitor.Verdict:compliance runtime.monitor.Verdict:psi runtime.monitor.Verdict:shift runtime.monitor.Verdict:where
 data.leakage.Alike:row data.leakage.Alike:correlation
 data.shift.Drift:psi data.shift.Drift:ks data.shift.Drift:p
 data.doubts.Neighbours:rows data.doubts.Neighbours:label data.doubts.Neighbours:distance

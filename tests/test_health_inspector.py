@@ -15,7 +15,8 @@ from quarantion.checks import CheckError
 from quarantion.files import append_jsonl, audit, cut_jsonl
 from quarantion.inspect import HealthInspector
 from quarantion.inspect.growing import Grown, read_grown
-from quarantion.inspect.health import OF_LAYERS, Scale, colour_places, colour_range, held_alarms, spark, traced
+from quarantion.inspect.health import OF_LAYERS, Scale, colour_places, colour_range, held_alarms, traced
+from quarantion.inspect.health_words import spark
 from quarantion.inspect.parts.alone import MODEL
 
 widget = pytest.importorskip('ipywidgets').widgets.widget

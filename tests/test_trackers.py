@@ -74,7 +74,12 @@ def trained(folder, names=(), stop=None, say=None, **how):
 
 def truth(run):
     "What `metrics.jsonl` and `result.json` say: key, step and value, sorted"
-    rows = [(f'{m["phase"]}/{k}', m['epoch'], float(v)) for m in read_jsonl(run/'metrics.jsonl') for k,v in m.items() if k not in ('phase','epoch')]
+    lines,rows = read_jsonl(run/'metrics.jsonl'),[]
+    for m in lines:
+        told = {k:v for k,v in m.items() if k not in ('phase','epoch','health')}
+        told |= {f'health/{l["name"]}/{k}':v for l in m['health']['layers'] for k,v in l.items()}
+        told |= {f'health/{k}':v for k,v in m['health'].items() if k not in m}
+        rows += [(f'{m["phase"]}/{k}', m['epoch'], float(v)) for k,v in told.items() if type(v) in (int,float)]
     r = json.loads((run/'result.json').read_text())
     return sorted(rows),{f'result/{k}':float(v) for k,v in r.items() if isinstance(v, (int,float))}
 

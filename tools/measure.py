@@ -1,6 +1,7 @@
 """Measure what README and the site show; results go to nbs/measured/NAME.json.
 
-Accuracies: each policy and seed is one `quarantion run`.
+Accuracies: each policy and seed is one `quarantion run`, trained twice: a run whose files do not come out the same is
+not stored, the others are lines of nbs/measured/canon.jsonl.
 
     python tools/measure.py digits                    # 5 seeds, 4 policies, on the CPU
     python tools/measure.py time                      # the default job, five times
@@ -28,6 +29,7 @@ Accuracies: each policy and seed is one `quarantion run`.
     python tools/measure.py health --jobs 16          # ten sick networks, healed and not, and healthy ones; 5 seeds (tools/sick.py)
     python tools/measure.py convert --data-dir FOLDER # ReLU networks into spikes: digits and MNIST, 3 seeds
     python tools/measure.py until --data-dir FOLDER   # answers before the end, of digits and MNIST; 2 seeds of each
+    python tools/measure.py phases --jobs 16          # each phases preset, nonary and 2-bit membranes, 5 seeds of the digits
     python tools/measure.py mnist --jobs 5 -- --data-dir FOLDER --device cuda
     python tools/measure.py frontier --seeds 3 --jobs 12 --data-dir FOLDER --device cuda   # bytes against accuracy
         --save DIR                                    # trains only, for a machine without the coder of files
@@ -83,16 +85,39 @@ def version_of(name):
     except ImportError: return None
 
 
-def one(args):
+PROMOTE = 'import sys; from quarantion.train.reproduce import promote; line = promote(*sys.argv[1:]); print(line.model, line.program)'
+
+
+def one(args, folder):
+    "A run, its line in the list of canon runs of a folder, and what is kept of it"
     with tempfile.TemporaryDirectory() as out:
         r = quarantion('run', *args, '--out', out, '--json', capture_output=True, text=True)
         if r.returncode: raise SystemExit(f'{" ".join(args)}:\n{r.stderr}')
-        result = json.loads((next(Path(out).iterdir())/'result.json').read_text())
-        row = json.loads(r.stdout) | dict(float_bytes=result['float_bytes'])
+        run = next(Path(out).iterdir())
+        result = json.loads((run/'result.json').read_text())
+        p = subprocess.run([sys.executable, '-c', PROMOTE, run, folder], capture_output=True, text=True)
+        if p.returncode: raise SystemExit(f'{" ".join(args)}:\n{p.stderr}')
+        row = json.loads(r.stdout) | dict(float_bytes=result['float_bytes'], **dict(zip(('model','program'), p.stdout.split())))
     row.pop('run')
     print(f"{row['policy']:8} seed {row['seed']}: float {row['float_accuracy']:.2%}, "
           f"quantized {row['test_accuracy']:.2%}, {row['mismatches']} mismatches, {row['seconds']:.0f} s", flush=True)
     return row
+
+
+def phases(a, path):
+    "Each preset of phases with each policy and seed, as many epochs in all; what is there already is not run again"
+    from quarantion.train.phases import PHASES
+    import torch
+    how,key = dict(torch=torch.__version__, machine=f'{cpu()}, 1 thread'),lambda r: (r['phases'],r['policy'],r['seed'])
+    was = json.loads(path.read_text()) if path.exists() else {}
+    rows = was['rows'] if {k:was.get(k) for k in how}==how else []
+    order = [(p,q,s) for p in PHASES for q in ('nonary','mint2') for s in range(a.seeds)]
+    def run(p, q, s): return one(['--data','digits', '--phases',p, '--policy',q, '--seed',str(s)])|dict(phases=p)
+    os.environ['OMP_NUM_THREADS'] = '1'
+    with ThreadPoolExecutor(a.jobs) as pool:
+        for job in as_completed([pool.submit(run, *o) for o in order if o not in map(key, rows)]):
+            rows = sorted([*rows, job.result()], key=lambda r: order.index(key(r)))
+            put(path, dict(command='python tools/measure.py phases', **how, seeds=a.seeds, rows=rows))
 
 
 def clock(times, path):
@@ -549,6 +574,30 @@ def claims(data_dir, times, path):
 UNTIL = dict(digits='--data digits --steps 25', mnist='--data mnist --hidden 200 --steps 25 --epochs 3 --qat-epochs 2 --batch 256')
 
 
+def monitor(path, repeats=15):
+    "What a monitor adds to the time of `classify`, in turns in one process: the stored program of digits, batches of 1 and of 100"
+    import numpy as np
+    from quarantion.bench.measure import interleaved
+    from quarantion.data.digits import load_digits
+    from quarantion.runtime.monitor import DriftMonitor
+    from quarantion.runtime.calibration import sketch
+    from quarantion.runtime.network import load
+    net,x,rng = load(MEASURED/'digits.safetensors'),load_digits().x_test.numpy(),np.random.default_rng(0)
+    kept,rows = sketch(net, x[:256]),[]
+    for b in (1,100):
+        drawn = [x[rng.integers(0, len(x), b)] for _ in range(2048 if b==1 else 40)]
+        m = DriftMonitor(net, kept)
+        def through(classify): # all of them, so that looks that are rare are paid for
+            return lambda: [classify(v) for v in drawn]
+        t = interleaved(dict(alone=through(net.classify), watched=through(m.classify)), repeats)
+        ratios = np.array(t['watched'])/t['alone']
+        q1,q2,q3 = np.quantile(ratios, (.25,.5,.75))
+        rows.append(dict(batch=b, us=1e6*float(np.median(t['alone']))/len(drawn)/b, ratio=float(q2), quartiles=[float(q1),float(q3)],
+                         best=float(min(t['watched'])/min(t['alone']))))
+        print(rows[-1], flush=True)
+    put(path, dict(command='python tools/measure.py monitor', machine=f'{cpu()}, one thread', rows=rows))
+
+
 def each(net, x, *rules, times=3):
     "Time of one sample in seconds, batch 1, by each rule in turn: of all samples one by one, the best of a few rounds"
     best = [float('inf')]*len(rules)
@@ -927,7 +976,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
                                     'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'loop', 'store',
-                                    'nearest', 'health'])
+                                    'nearest', 'monitor', 'phases', 'health'])
     p.add_argument('--only', nargs='+', help='health: kinds, networks or ailments')
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
@@ -963,19 +1012,21 @@ def main():
         import store
         return put(a.out or MEASURED/f'{a.name}.json', getattr(store, a.name)()|dict(machine=f'{cpu()}, {os.cpu_count()} cores'))
     if a.name=='where': return where_it_runs(a.out or MEASURED/'where.json')
+    if a.name=='monitor': return monitor(a.out or MEASURED/'monitor.json')
     if a.name=='tutorials': return tutorials(a.out or MEASURED/'tutorials.json')
     if a.name=='bench': return bench(more, a.out or MEASURED/'bench.json')
     if a.name=='bits': return bits(a.seeds, a.out or MEASURED.parent.parent/'tests'/'stored'/'bits.json')
+    if a.name=='phases': return phases(a, a.out or MEASURED/'phases.json')
     if a.name=='time': return clock(a.seeds, a.out or MEASURED/'time.json')
     runs = [[*JOBS[a.name], '--policy', q, '--seed', str(s), *more] for s in range(a.seeds) for q in a.policies]
     import torch
     where = torch.cuda.get_device_name() if 'cuda' in more else f'{cpu()}, {torch.get_num_threads()} threads'
     shown = [m for i,m in enumerate(more) if m!='--data-dir' and (i==0 or more[i-1]!='--data-dir')]
     path = a.out or MEASURED/f'{a.name}.json'
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True, parents=True)
     rows,command = [],' '.join(['quarantion','run',*JOBS[a.name],'--policy','POLICY','--seed','SEED',*shown])
     with ThreadPoolExecutor(a.jobs) as pool:
-        for job in as_completed([pool.submit(one, r) for r in runs]):
+        for job in as_completed([pool.submit(one, r, path.parent) for r in runs]):
             rows = sorted([*rows, job.result()], key=lambda r: (a.policies.index(r['policy']), r['seed']))
             out = dict(command=command, seeds=a.seeds, machine=where, torch=torch.__version__, rows=rows)
             put(path, out) # after each run, so that none is lost

@@ -12,7 +12,7 @@ import numpy as np
 from ..checks import LEVELS, Finding, as_array, check_array, check_in, check_range, fail, shown, typed
 from .doubts import Neighbours, neighbours, remoteness
 from .leakage import Alike, Near, as_rows, look_alikes, near_rows, same_rows, typical_distance
-from .shift import Drift, drift
+from .shift import Drift, drift, stability_index
 from ..paper import BLUE, ORANGE, add_legend, label_axes, style_axes, whole_ticks
 
 # %% ../../nbs/data/quality.ipynb #98abb9c6
@@ -132,8 +132,7 @@ def _shares(a, b, classes, limits): # Are classes as frequent in both parts?
     n = n[:,n.sum(0)>0]
     if n.shape[1]<2: return []
     p = float(chi2_contingency(n).pvalue)
-    share = (n+.5)/(n+.5).sum(1, keepdims=True)
-    psi = float(((share[0]-share[1])*np.log(share[0]/share[1])).sum())
+    psi = float(stability_index(*n))
     if p>=limits.p or psi<.1: return []
     level = 'error' if psi>=limits.psi else 'warning'
     return [Finding(level, 'shares of classes', b.where, f'those of {a.where}', f'PSI {psi:.2f}, p {p:.1g}')]

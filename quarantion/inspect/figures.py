@@ -211,8 +211,9 @@ def _name_phases(ax, metrics):
         ax.annotate(m['phase'], (i+.5,0), (3,3), xycoords=('data','axes fraction'), textcoords='offset points',
                     fontsize=8, color=ink(ax))
 
+# %% ../../nbs/inspect/figures.ipynb #21e9ddee
 def plot_curve(
-    metrics:list, # One dict for each epoch, in order, with `phase` (`'float'`, `'qat'`, or another of that `kind`) and the quantity
+    metrics:list, # One dict for each epoch, in order, with `phase` (`'float'`, `'qat'`, or one of a `kind`) and the quantity
     what:str='accuracy', # `'loss'`, `'accuracy'`, `'spike_rate'`, or a term of the loss, such as `'loss.ce'`
     ax=None # Where to draw; new axes by default
 ): # The `Axes`

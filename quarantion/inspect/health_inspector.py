@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HealthInspector']
 
-# %% ../../nbs/inspect/health_inspector.ipynb #0c619aef
+# %% ../../nbs/inspect/health_inspector.ipynb #88f36bc8
 import html, textwrap
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -13,14 +13,14 @@ import numpy as np
 from ..checks import check_range, fail, typed
 from ..files import as_path, is_there, kind_of
 from .growing import Grown, read_grown
-from .health import OF_ALL, OF_LAYERS, WHOLE, alarm_words, alarms_in, columns_of, done_words
-from .health import health_lines, interventions, marks_of, number_word, plot_health, plot_signal
-from .health import row_of, traced
+from .health import OF_ALL, OF_LAYERS, WHOLE, alarms_in, columns_of, health_lines, interventions
+from .health import marks_of, plot_health, plot_signal, row_of, traced, whole_of
+from .health_words import alarm_words, done_words, number_word
 from .widget import Inspector
 from ..paper import bare_axes, draw_png, ink
 from ..train.rundir import is_finished
 
-# %% ../../nbs/inspect/health_inspector.ipynb #4cb10022
+# %% ../../nbs/inspect/health_inspector.ipynb #a2b3de6e
 class _Tables(dict): # Signals as they are asked for, traced once
     def __init__(self, lines): self.lines = lines
 
@@ -31,7 +31,7 @@ class _Tables(dict): # Signals as they are asked for, traced once
 def _told(lines): # Signals of which any epoch says something
     layers = [l for m in lines for l in m['health'].get('layers', [])]
     told = lambda name, records: any(r.get(name) is not None or name in (r.get('nan') or ()) for r in records)
-    return [k for k in OF_LAYERS if told(k, layers)]+[k for k in OF_ALL if told(k, (m|m['health'] for m in lines))]
+    return [k for k in OF_LAYERS if told(k, layers)]+[k for k in OF_ALL if told(k, map(whole_of, lines))]
 
 class Looked(NamedTuple):
     "What a source said when it was looked at last"
@@ -44,7 +44,7 @@ class Looked(NamedTuple):
     metrics:Grown=Grown() # As they were read
     events:Grown=Grown() # Of the audit
 
-# %% ../../nbs/inspect/health_inspector.ipynb #0d6b769d
+# %% ../../nbs/inspect/health_inspector.ipynb #73b14f0c
 def _looked(lines, done, *more): return Looked(lines, done, _told(lines), _Tables(lines), *more)
 
 def _in_files(source, last): # A run, or its metrics
@@ -72,7 +72,7 @@ def look_at_health(
     if isinstance(source, str) or hasattr(source, '__fspath__'): return _in_files(source, last)
     fail('`source`', 'HealthInspector', 'a run, a file of metrics, or what has `records`', type(source).__name__)
 
-# %% ../../nbs/inspect/health_inspector.ipynb #b22c73be
+# %% ../../nbs/inspect/health_inspector.ipynb #29993f9d
 class Chosen(NamedTuple):
     "A cell of a map"
     seen:Looked # Where
@@ -99,7 +99,7 @@ class Chosen(NamedTuple):
     def done(self): # Interventions in this row until here, the last one first
         return [d for d in self.seen.done if d.column<=self.column and self.is_mine(d.where)][::-1]
 
-# %% ../../nbs/inspect/health_inspector.ipynb #a4803cc4
+# %% ../../nbs/inspect/health_inspector.ipynb #ee6f4489
 def cell_words(c): # Of `Chosen`: its number, its alarms, what was done
     t = c.map
     i = t.rows.index(c.row)
@@ -109,7 +109,7 @@ def cell_words(c): # Of `Chosen`: its number, its alarms, what was done
     first = f'{c.row}, {when}: {(OF_LAYERS|OF_ALL)[c.name].said} {number}.'
     return [first,*map(alarm_words, c.alarms()),*(f'Epoch {d.column+1}: {done_words(d)}.' for d in c.done()[:3])]
 
-# %% ../../nbs/inspect/health_inspector.ipynb #543fc09c
+# %% ../../nbs/inspect/health_inspector.ipynb #8c1e177d
 def map_words(c): # What is seen in all, and what colours and marks mean
     s = c.seen
     rows,found = len([r for r in c.map.rows if r!=WHOLE]),marks_of(s.lines, s.done, c.map.rows).alarms
@@ -119,7 +119,7 @@ def map_words(c): # What is seen in all, and what colours and marks mean
             'A red line is an alarm for as long as it held; a triangle is an intervention, black if kept, white if '
             'undone, grey if that is open; a dashed line begins another phase; × is NaN, and a dot what is not known.')
 
-# %% ../../nbs/inspect/health_inspector.ipynb #a8ddf67d
+# %% ../../nbs/inspect/health_inspector.ipynb #8c1f63f6
 def _controls():
     import ipywidgets as W
     def menu(name, wide, label):
@@ -135,7 +135,7 @@ def _offer(menu, options): # What it had chosen stays, if it can
     menu.value = v
     return v
 
-# %% ../../nbs/inspect/health_inspector.ipynb #e6cc7ad5
+# %% ../../nbs/inspect/health_inspector.ipynb #d27d23c4
 class _Choosing(Inspector): # Controls that fit what a source says
     def __init__(self, source, limits):
         self._source,self._limits,self._quiet,self._seen = source,limits,False,look_at_health(source)
@@ -162,7 +162,7 @@ class _Choosing(Inspector): # Controls that fit what a source says
         self.epoch.max = last
         if newest or self.epoch.value>last: self.epoch.value = last
 
-# %% ../../nbs/inspect/health_inspector.ipynb #1ec99ccf
+# %% ../../nbs/inspect/health_inspector.ipynb #2a9a1a70
 _EDGES = .1,.11 # left and right of map and curve, as shares of the width
 
 def _looks(c, t): return (OF_LAYERS|OF_ALL)[t.name],marks_of(c.seen.lines, c.seen.done, t.rows)
@@ -182,7 +182,7 @@ def _draw_all(fig, c, limits):
     text = '\n'.join(textwrap.fill(w, 118) for w in cell_words(c)[:3])
     words.text(0, 1, text, va='top', fontsize=9, color=ink(words))
 
-# %% ../../nbs/inspect/health_inspector.ipynb #050f29dc
+# %% ../../nbs/inspect/health_inspector.ipynb #0333877c
 class _Drawing(_Choosing): # What the picture is, and what it says
     title,size = 'Health of the layers',(8.6,2.1)
 
@@ -209,7 +209,7 @@ class _Drawing(_Choosing): # What the picture is, and what it says
         rows = len(self.chosen().map.rows) if self.chosen() else 0
         return draw_png(self._paint_all, (self.size[0],self.size[1]+1.7+max(1., .26*rows)), self.dark.value)
 
-# %% ../../nbs/inspect/health_inspector.ipynb #71faddc1
+# %% ../../nbs/inspect/health_inspector.ipynb #de97f163
 class _Mapped(_Drawing): # By the map, too
     def __init__(self, source, limits):
         import ipywidgets as W
@@ -241,7 +241,7 @@ class _Mapped(_Drawing): # By the map, too
         lines = ''.join(f'<p style="{look}">{html.escape(w)}</p>' for w in words)
         self.told.value = f'<div role="status">{lines}</div>'
 
-# %% ../../nbs/inspect/health_inspector.ipynb #797b3603
+# %% ../../nbs/inspect/health_inspector.ipynb #8356a5ce
 class _Handled(_Mapped): # What hands do
     def __init__(self, source, limits):
         super().__init__(source, limits)
@@ -271,7 +271,7 @@ class _Handled(_Mapped): # What hands do
         if not self.closed: self.next.on_click(self._on_next, remove=True)
         super().close()
 
-# %% ../../nbs/inspect/health_inspector.ipynb #1157afac
+# %% ../../nbs/inspect/health_inspector.ipynb #9e171277
 class HealthInspector(_Handled):
     "Signals of layers over the epochs, alarms in words, and what was done: choose, or click into the map"
 

@@ -6,7 +6,7 @@
 __all__ = ['SECTIONS', 'Section', 'size_section', 'sensitivity_section', 'section']
 
 # %% ../../nbs/inspect/sections.ipynb #839c1aec
-import copy, io
+import copy, io, math
 from dataclasses import asdict
 from functools import reduce
 from operator import add
@@ -18,7 +18,8 @@ from ..export.cost import cost_of
 from ..export.energy import HOROWITZ, break_even, dense_energy, energy_of
 from ..export.targets import targets_of
 from ..quant.sensitivity import hawq_sensitivity, plot_sensitivity
-from ..files import write_atomic
+from ..files import is_there, write_atomic
+from .health_words import health_said, number_word
 from ..runtime.network import load
 from ..spikes.parameters import settle
 from ..train.config import Config, values_of
@@ -151,15 +152,32 @@ def _cost_section(run, cfg):
     return Section(f'{run.name}: cost of a sample', head, [d|dict(layer=named(d['layer'])) for d in cost.rows],
                    [(named(n), *others) for n,*others in words], said=(*_counted(cost), *lines), more=more)
 
+# %% ../../nbs/inspect/sections.ipynb #e70da855
+def _signals(layers): # A row for each signal, a column for each layer and the network; NaN is null in JSON
+    names = list(dict.fromkeys(k for l in layers for k in l if k!='layer'))
+    words = [(n, *(number_word(l[n], True) if n in l else '' for l in layers)) for n in names]
+    rows = [{k:None if isinstance(v, float) and not math.isfinite(v) else v for k,v in l.items()} for l in layers]
+    return rows,words
+
+def _health_section(run, cfg):
+    "Signals of the last epoch, alarms and interventions"
+    if is_there(run/'metrics.jsonl'): as_sealed(run, 'metrics.jsonl')
+    s = health_said(run)
+    rows,words = _signals(s.layers)
+    more = dict(epochs=s.epochs, alarms=s.alarms, interventions=s.done)
+    title = f'{run.name}: health after {s.epochs} epochs'
+    if not rows: return Section(title, (), [], [], text=f'{run.name}: {s.lines[0]}\n', more=more|dict(note=s.lines[0]))
+    return Section(title, ('signal',*(l['layer'] for l in rows)), rows, words, said=tuple(s.lines), more=more)
+
 # %% ../../nbs/inspect/sections.ipynb #c095e5eb
-SECTIONS = 'size','sensitivity','cost','targets','card' # Names that `section` knows
+SECTIONS = 'size','sensitivity','cost','targets','health','card' # Names that `section` knows
 
 def section(
     name:str, # One of `SECTIONS`
-    run:Path, # A finished run directory
+    run:Path, # A finished run directory; of health, any
     cfg:Config # Its settings
 )->Section:
     "A section by its name; raises `CheckError`"
     made = dict(size=size_section, sensitivity=sensitivity_section, cost=_cost_section, targets=_targets_section,
-                card=_card_section)
+                health=_health_section, card=_card_section)
     return made[check_in(name, SECTIONS, 'section')](run, cfg)

@@ -358,6 +358,7 @@ def prepare(
     q = QuantNetwork(layers, [s.name for s in ss], net.in_shape, net.steps, observer, codes,
                      net.batch_first, decision)
     q = q.to(next(net.parameters()).device).train()
-    if any(l.current_max for l in layers): q.integers(sample.to(q.input_codes.device)) # for the scales of currents
+    if any(l.current_max for l in layers): # their scales follow from what is seen
+        with torch.no_grad(): [*_through(q, sample.to(q.input_codes.device), False)] # float membranes have no integers
     for i,l in enumerate(layers): _warn_if_silent(l, steps, signed=in_min<0 and not i, last=i==len(layers)-1)
     return q.train(net.training)

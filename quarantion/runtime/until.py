@@ -36,8 +36,13 @@ def _scored(net, kept, t):
     worth = np.repeat(net.layers[-1].unit, kept.shape[1]//len(net.layers[-1].unit)) if kind=='total' else 1.
     return scores(net.decision, kept[None] if kind=='mem' else kept, t, worth)
 
-def _margins(net, s, t):
-    "How clear scores `[B, K]` are after t steps"
+# %% ../../nbs/runtime/until.ipynb #98257de0
+def margins_of(
+    net, # An `IntegerNetwork`
+    s:np.ndarray, # Scores `[B, K]`
+    t:int # After so many steps
+)->np.ndarray: # `[B]`, ≥ 0
+    "How clear scores are"
     d = decision_of(net.decision)
     if d.kind=='labels': return np.abs(s-d.number).min(1)
     if s.shape[1]<2: return np.full(len(s), math.inf)
@@ -99,7 +104,7 @@ def _history(net, x, codes):
     new, = run_layer(net.plan[-1], x, steps, net.threads, ('mem' if kind=='total' else 'spk',))
     kept = _course(kind, 0, new.reshape(steps, b, net.plan[-1].neurons), 0, steps)
     s = [_scored(net, k, t) for t,k in enumerate(kept, 1)]
-    return (np.stack([_margins(net, v, t) for t,v in enumerate(s, 1)]),
+    return (np.stack([margins_of(net, v, t) for t,v in enumerate(s, 1)]),
             np.stack([answers(net.decision, v) for v in s]))
 
 # %% ../../nbs/runtime/until.ipynb #9c6f8d0e
@@ -212,7 +217,7 @@ def _stops(net, rule, go, s, kept, t):
     "Which samples need no more `[B]`, and what is said of them"
     now = answers(net.decision, s)
     if t==go.steps: return np.ones(len(s), bool),now
-    if rule: return _margins(net, s, t)>=rule.bound,now
+    if rule: return margins_of(net, s, t)>=rule.bound,now
     if decision_of(net.decision).kind=='first_spike': return (kept<t).any(1),now # nothing can come before it
     return _proved(net, kept, go.held, go.steps-t, go.known, go.steps)
 

@@ -40,24 +40,33 @@ def whole(
 # %% ../../nbs/runtime/whole.ipynb #74d5e085
 _NO_SPIKES,_NO_CODES = np.empty((0,0,0), np.uint8),np.empty((0,0,0), np.int32)
 
-def run_whole(
+def kept_whole(
     w:Whole, # The network
     x:np.ndarray, # Codes `[T or 1, B, …]`; uint8 if they are spikes
     steps:int, # T
     threads:int=1, # To share the samples
     bound:float=math.inf, # The margin in each step that is enough
     least:int=None # The fewest steps; all if absent
-)->tuple: # Class of each sample `[B]`, or labels `[B, K]`; and after how many steps, int64 `[B]`
-    "What is said of each sample as soon as its margin is enough"
+)->tuple: # Counts or sums of each output, int64 `[B, N]`; and after how many steps, int64 `[B]`
+    "What the last layer came to, of each sample as soon as its margin is enough"
     b = x.shape[1]
     x = x.reshape(len(x), b, w.layers[0,0])
     over_time = x.dtype==np.uint8 and len(x)==steps
     spk,codes = (np.ascontiguousarray(x),_NO_CODES) if over_time else (_NO_SPIKES,np.ascontiguousarray(x, np.int32))
     kept,took = np.empty((b,len(w.worth)), np.int64),np.empty(b, np.int64)
     fused_network(spk, codes, *w, bound, min(least or steps, steps), steps, kept, took, threads)
-    if not w.classes: return kept*(w.worth/took[:,None])>w.number,took
-    if w.classes<len(w.worth): kept = kept.reshape(b, w.classes, len(w.worth)//w.classes).sum(-1)
-    return kept.argmax(1),took
+    return kept,took
+
+def said_whole(w, kept, took): # A network, and what `kept_whole` gave
+    "What is said: class of each sample `[B]`, or labels `[B, K]`"
+    if not w.classes: return kept*(w.worth/took[:,None])>w.number
+    if w.classes<len(w.worth): kept = kept.reshape(len(kept), w.classes, len(w.worth)//w.classes).sum(-1)
+    return kept.argmax(1)
+
+def run_whole(w, x, *how): # As `kept_whole` takes it
+    "What is said of each sample as soon as its margin is enough `[B, …]`, and after how many steps `[B]`"
+    kept,took = kept_whole(w, x, *how)
+    return said_whole(w, kept, took),took
 
 # %% ../../nbs/runtime/whole.ipynb #f48734f2
 def is_wide(

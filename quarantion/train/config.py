@@ -338,7 +338,8 @@ def stored_of(
     "Settings as the file of a network has them: those that came later only where they are used"
     unused = {f.name for f in fields(c) if f.metadata['later'] and getattr(c, f.name)==usual(f, c.data)}
     if c.health=='off': unused |= {'health'} # which leaves the same network
-    return {f.name:getattr(c, f.name) for f in fields(c) if f.name not in unused}
+    own = lambda k: Path(c.phases).name if k=='phases' else getattr(c, k) # wherever the run is
+    return {f.name:own(f.name) for f in fields(c) if f.name not in unused}
 
 # %% ../../nbs/train/config.ipynb #2cd54ece
 @typed

@@ -5,20 +5,20 @@
 # %% auto #0
 __all__ = ['gates_of', 'run_gates']
 
-# %% ../../nbs/train/gates.ipynb #1d112e5a
+# %% ../../nbs/train/gates.ipynb #26f2cbcd
 import math, operator, re
 from dataclasses import fields
 from typing import NamedTuple
 from ..checks import check_in, fail, typed
 from ..quant.proof import Gates
 from .losses import TERMS
+from .signals import LayerSignals, Signals, of_json
 
-# %% ../../nbs/train/gates.ipynb #18a20ce9
+# %% ../../nbs/train/gates.ipynb #29e77f47
 EPOCH = 'loss','accuracy','spike_rate','test_accuracy','lr' # Of a line of `metrics.jsonl`
 RESULT = 'test_accuracy','float_accuracy','spike_rate','bytes' # Of `result.json`
-LAYER = ('rate','dead','saturated','reach','peak','mem_mean','mem_std','growth','grad','grad_ratio','update','weight',
-         'theta','beta','slope','scale','scale_drift','clipping','ends','unused','sqnr','correlation','curvature')
-BATCH = 'in_min','in_max','in_mean','in_outlier','in_clipped','in_used','doubt'
+LAYER = LayerSignals._fields[3:] # Of a layer's signals, behind its name, its neurons and whether they fire
+BATCH = tuple(k for k in Signals._fields if k not in (*EPOCH,'layers')) # Of the batch that signals are of
 _CODES = 'scale','scale_drift','clipping','ends','unused','in_clipped','in_used','sqnr','correlation' # of integers
 _SHARES = ('accuracy','test_accuracy','float_accuracy','spike_rate','rate','dead','saturated','reach','clipping','ends',
            'unused','in_clipped','in_used','doubt')
@@ -40,7 +40,7 @@ class RunGate(NamedTuple):
         each = 'each epoch',f'each epoch of {phase}'
         return self.when in each or ended and self.when in ('end of each phase',f'end of {phase}')
 
-# %% ../../nbs/train/gates.ipynb #71d5dda5
+# %% ../../nbs/train/gates.ipynb #2f3a0ac5
 _WORD = re.compile(r'\s*([\w.]*)\s*(>=|<=|>|<)\s*([^@]*?)\s*(?:@(.*))?', re.S)
 
 def _is_proof(word): return '<' not in word and '>' not in word
@@ -58,7 +58,7 @@ def gates_of(
         except ValueError: fail(f'`gates`: `{k.strip()}`', expected='a number behind an equals sign', found=repr(v))
     return Gates(**{k.strip():float(v) for k,_,v in said})
 
-# %% ../../nbs/train/gates.ipynb #c81e580a
+# %% ../../nbs/train/gates.ipynb #44229fc8
 def _threshold(metric, said, word):
     try: v = float(said)
     except ValueError: v = math.nan
@@ -93,7 +93,7 @@ def run_gates(
     if twice: fail('`gates`', expected='each number once at a time', found=f'{twice[0]} and another')
     return gates
 
-# %% ../../nbs/train/gates.ipynb #e03eb402
+# %% ../../nbs/train/gates.ipynb #edc1416f
 _KEYS = 'op','threshold','when'
 
 def _as_word(metric, v):
@@ -119,7 +119,7 @@ def gate_words(
         if not isinstance(v, str): fail('`gates`: `metric`', expected='a name', found=repr(v))
     return [_as_word(v['metric'], {k:w for k,w in v.items() if k!='metric'}) for v in said]
 
-# %% ../../nbs/train/gates.ipynb #3bc01589
+# %% ../../nbs/train/gates.ipynb #9bf3094b
 @typed
 def check_gates(
     gates:tuple, # A `RunGate` each
@@ -135,7 +135,7 @@ def check_gates(
         if g.metric.startswith('loss.') and g.metric[5:] not in terms:
             fail('`gates`', f'`{g}`', 'a term of the loss of the run', ', '.join(terms) or 'a loss without terms')
 
-# %% ../../nbs/train/gates.ipynb #d4caf6d9
+# %% ../../nbs/train/gates.ipynb #74e530a9
 class Verdict(NamedTuple):
     "What came out for one gate"
     gate:RunGate # What was asked
@@ -153,14 +153,11 @@ class Verdict(NamedTuple):
         said = dict(name=str(self.gate), expected=self.gate.threshold, found=found)
         return said|dict(where=self.where, passed=self.passed)
 
-def _read(d, name): # A number of a record; NaN is a name in its list `nan`
-    return math.nan if name in d.get('nan', ()) else d.get(name)
-
 def _numbers(line, metric):
     "Pairs (number, layer) of what a line of metrics says"
-    health = line.get('health', {})
-    if metric in LAYER: found = [(_read(l, metric),f'layer {l["name"]}') for l in health.get('layers', ())]
-    else: found = [(_read(health if metric in BATCH else line, metric),'')]
+    seen = of_json(line['health']) if metric in LAYER+BATCH and 'health' in line else Signals(())
+    if metric in LAYER: found = [(getattr(l, metric),f'layer {l.name}') for l in seen.layers]
+    else: found = [(getattr(seen, metric) if metric in BATCH else line.get(metric),'')]
     return [(v,where) for v,where in found if v is not None]
 
 def _verdict(g, numbers, at):
@@ -170,7 +167,7 @@ def _verdict(g, numbers, at):
     found,layer = max(numbers, key=bad, default=(math.nan,'not measured'))
     return Verdict(g, found, ', '.join(w for w in (layer,at) if w), bool(_OPS[g.op](found, g.threshold)))
 
-# %% ../../nbs/train/gates.ipynb #82305e9f
+# %% ../../nbs/train/gates.ipynb #4cd973cc
 def asked(
     gates, # A `RunGate` each
     line:dict, # Of `metrics.jsonl`
@@ -184,7 +181,7 @@ def asked(
             out.append(_verdict(g, numbers, at))
     return out
 
-# %% ../../nbs/train/gates.ipynb #3e887990
+# %% ../../nbs/train/gates.ipynb #346f550e
 def asked_in_the_end(
     gates, # A `RunGate` each
     result:dict, # As `result.json` has it
@@ -195,7 +192,7 @@ def asked_in_the_end(
     for g in gates:
         if g.when=='result':
             own = g.metric in RESULT
-            known = [(result[g.metric],'')]*(result.get(g.metric) is not None) if own else _numbers(last, g.metric)
+            known = [(v,'') for v in (result.get(g.metric),) if v is not None] if own else _numbers(last, g.metric)
             out.append(_verdict(g, known, '' if own else 'the last epoch'))
         elif not any(_numbers(l, g.metric) for l in lines if g.due(l.get('phase'), True)):
             out.append(_verdict(g, [], 'in no epoch'))

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/train/overrides.ipynb #532e9780
+# %% ../../nbs/train/overrides.ipynb #d8ffd13b
 from ..checks import CheckError, fail
 from ..files import as_path, audit, is_there, read_jsonl, read_record, sha256
 from .gates import asked_in_the_end, run_gates
 from .rundir import overrides
 
-# %% ../../nbs/train/overrides.ipynb #c93cdd4f
+# %% ../../nbs/train/overrides.ipynb #f5194dec
 class GateFailed(CheckError):
     "Gates of a run that failed while it trained: a line each, and where the run stands now"
     def __str__(self): return '; '.join(self.args)
@@ -30,7 +30,7 @@ def standing(
     if not ok: fail('event', str(run), '`gates`, what was `said`, and where it `stands`', repr(facts)[:80])
     return facts
 
-# %% ../../nbs/train/overrides.ipynb #3d8ee441
+# %% ../../nbs/train/overrides.ipynb #d5170095
 def check_reason(
     reason # Why a run goes on although a gate failed
 )->str: # The reason
@@ -53,6 +53,7 @@ def go_on(
     own = {k:facts[k] for k in ('gates','said')}
     audit(as_path(run)/'audit.jsonl', 'overridden', reason=check_reason(reason), **own)
 
+# %% ../../nbs/train/overrides.ipynb #474b5385
 def waived(
     run # A run directory
 )->set: # Names of gates
@@ -68,7 +69,7 @@ def words_left(
     name = lambda w: next((str(g) for g in run_gates((w,))), w.partition('=')[0].strip())
     return tuple(w for w in words if name(w) not in gone)
 
-# %% ../../nbs/train/overrides.ipynb #41d4f5fd
+# %% ../../nbs/train/overrides.ipynb #d3c0347c
 _PROOF = 'mismatches','parameters','never_fires','always_fires' # What a proof always asks
 
 def failed_in_the_end(
@@ -92,7 +93,7 @@ def reopen(
     if not failed_in_the_end(run): fail('`--override`', str(run), 'a run with a gate that failed', 'none')
     (as_path(run)/'manifest.json').unlink()
 
-# %% ../../nbs/train/overrides.ipynb #3b0cee03
+# %% ../../nbs/train/overrides.ipynb #8638ee71
 def _in_the_end(run, words, result):
     path = as_path(run)/'metrics.jsonl'
     return asked_in_the_end(run_gates(words_left(words, run)), result, read_jsonl(path) if is_there(path) else [])
@@ -117,7 +118,7 @@ def missed(
     "The gates, but for those of the proof, that a result did not pass"
     return [str(v) for v in _in_the_end(run, words, read_record(as_path(run)/'result.json')) if not v.passed]
 
-# %% ../../nbs/train/overrides.ipynb #3b84b423
+# %% ../../nbs/train/overrides.ipynb #668290c9
 def kept(
     run, # A run directory
     count:int, # Lines of the audit that the last checkpoint knows of

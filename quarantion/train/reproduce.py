@@ -15,10 +15,11 @@ from ..checks import fail, typed
 from ..data.samples import Split, digest
 from ..files import Lock, as_path, is_there, read_jsonl, sha256
 from .canon import Canon, add_canon, alone, canon_of
-from .job import finish, load_data, prove, settings, start, train
+from .job import finish, prove, train
 from .machines import machine_class, unlike
-from .rundir import is_finished, read_manifest, result_of, unsealed
+from .rundir import is_finished, overrides, read_manifest, result_of, unsealed
 from .runs import began
+from .setup import load_data, settings, start
 
 # %% ../../nbs/train/reproduce.ipynb #588877b3
 def trained_on(
@@ -106,8 +107,6 @@ def _same_data(run, split):
     if was not in (None,now):
         fail('samples', str(run), f'those that it was trained on, {str(was)[:12]}…', f'others, {now[:12]}…')
 
-def _overridden(run): return any(l.get('event')=='overridden' for l in read_jsonl(run/'audit.jsonl'))
-
 @typed
 def reproduced(
     run, # A finished run directory
@@ -117,7 +116,7 @@ def reproduced(
     "Train a run again from its settings, and compare; raises `CheckError` where that cannot be"
     run = as_path(run)
     if not is_finished(run): fail('run', str(run), 'a finished run', 'one without manifest.json')
-    if _overridden(run):
+    if overrides(run):
         fail('run', str(run), 'one that its settings alone lead to', 'one that went on over a failed gate')
     cfg,was = settings(run),result_of(run, _COMPARED)
     split = load_data(cfg) if split is None else split
@@ -136,7 +135,7 @@ def _unfit(run):
     "What is expected of a run and what was found, as far as its files say; nothing where they are fine"
     if not is_finished(run): return 'a finished run','one without manifest.json'
     if bad := unsealed(run): return 'the files that were sealed','; '.join(bad)
-    if _overridden(run): return 'a run that passed its gates','one that went on over a failed gate'
+    if overrides(run): return 'a run that passed its gates','one that went on over a failed gate'
     r = result_of(run, ('policy','test_accuracy','float_accuracy','samples'))
     failed = list(r.get('problems', [] if r['policy']=='float' else ['no proof in result.json']))
     failed += [f'gate {g.get("name")}' for g in r.get('gates', ()) if not g.get('passed')]

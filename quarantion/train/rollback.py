@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/train/rollback.ipynb #5226a910
+# %% ../../nbs/train/rollback.ipynb #e889ca0d
 from ..files import audit, cut_jsonl, is_there, load_tensors, read_bytes, sha256, write_atomic
 from .checkpoints import CHECKPOINT, Checkpoint, save_checkpoint
 from .config import RUN_VERSION
 from .overrides import GateFailed
 
-# %% ../../nbs/train/rollback.ipynb #2b39eea5
+# %% ../../nbs/train/rollback.ipynb #752e0816
 LAST,PASSED = (f'checkpoints/{name}.safetensors' for name in ('last','passed'))
 
 def _go_back(run, facts):

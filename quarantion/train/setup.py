@@ -154,7 +154,7 @@ def quantized(
     net:Network, # The float network
     cfg:Config, # Settings; not of policy `float`
     split:Split, # Its data, from whose first training samples the input codes are chosen
-    how:str='target' # What a phase makes of its policy, as `represented` reads it
+    how:str='target' # What its phase makes of the policy, as `represented` reads it
 )->QuantNetwork: # To be trained
     "The quantized network of a run"
     policy = represented(how, choose_policy(run, net, cfg, split))
@@ -176,22 +176,26 @@ def test_batches(
 # %% ../../nbs/train/setup.ipynb #2a162d0b
 def _learns(cfg, split, net, stages):
     "Is there something to learn in each phase? Raises `CheckError`"
-    recipe,what = recipe_of(cfg.recipe, cfg.optimizer, cfg.opt_args),dict(float='float network', qat='quantized network')
-    for s in stages: recipe.check_steps(s.whole, math.ceil(len(split.x_train)/cfg.batch), what[s.phase.kind])
-    how = cfg.encode,cfg.steps,cfg.seed
-    for words in {cfg.loss, *(s.phase.losses for s in stages)}-{()}: # are there as many numbers as layers?
-        some = next(iter(batches(split.x_train[:8], split.y_train[:8], 8, *how, device=cfg.device)))
+    recipe,per = recipe_of(cfg.recipe, cfg.optimizer, cfg.opt_args),math.ceil(len(split.x_train)/cfg.batch)
+    what = dict(float='float network', qat='quantized network')
+    for s in stages: recipe.check_steps(s.whole, per, what[s.phase.kind])
+    first,how = (split.x_train[:8], split.y_train[:8]),(cfg.encode, cfg.steps, cfg.seed)
+    for words in dict.fromkeys([cfg.loss, *(s.phase.losses for s in stages)]): # as many numbers as layers?
+        if not words: continue
+        some = next(iter(batches(*first, 8, *how, device=cfg.device)))
         with torch.no_grad(): loss_of(words)(net, *some)
 
 def _represents(cfg, split, net, stages):
     "Can the network be what each phase wants, and in the end a program? Raises `CheckError`"
-    x,policies = few(cfg, split),[represented(s.phase.policy, policy_named(cfg.policy)) for s in stages]
-    q = prepare(settle(net), policies[0], x)
-    for p in policies[1:]:
-        q.train().record(x[:, :8] if cfg.encode!='direct' else x[:8]) # currents have to be seen before they have a scale
+    x,target = few(cfg, split),policy_named(cfg.policy)
+    first,*more = [represented(s.phase.policy, target) for s in stages]
+    q = prepare(settle(net), first, x)
+    for p in more:
+        q.train()(x) # what currents are has to be seen before they have a scale
         q.switch(p)
     lower(q.freeze())
 
+# %% ../../nbs/train/setup.ipynb #4e589d13
 def rehearse(
     cfg:Config, # Settings
     split:Split # Its data

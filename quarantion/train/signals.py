@@ -82,7 +82,7 @@ def number_of(m, name): # mean of a parameter, as it is used; none where there i
     if not isinstance(v, (Tensor,float,int)): return None
     v = torch.as_tensor(v).detach().double()
     return float((v.clamp(0, 1) if name=='beta' else v).mean()) if v.numel() else None
-def _ran(m, x, steps): # spikes, V and θ of neurons; of those of one's own the state is all that there is
+def run_neurons(m, x, steps): # spikes, V and θ; of those of one's own the state is all that there is
     if hasattr(m, 'pre'): return m.pre(x, None, steps)
     spk,states = m.run(x, None, steps)
     return spk,next(iter(states.values())),getattr(m, 'threshold', None)
@@ -104,7 +104,7 @@ def float_layers(
     for i,m in enumerate(net.layers):
         if isinstance(m, Neurons):
             back = [w for w in [m.recurrent and real_weight(m.recurrent)] if w is not None]
-            spk,pre,theta = _ran(m, x, steps)
+            spk,pre,theta = run_neurons(m, x, steps)
             yield Told(Seen(str(i), spk, pre, theta, m.fires, width_of(m)), str(i), [*weights[-1:],*back], m)
             x,weights = spk,[]
             continue
@@ -178,11 +178,15 @@ def told_of(
     more = learned(t.weights, names, step) | _against(t, twin)
     return LayerSignals(t.name, fires=fires, **did, **params, **codes, **more)
 
-# %% ../../nbs/train/signals.ipynb #2e740cd4
-def _ratios(layers): # gradients over those of the layer behind
+# %% ../../nbs/train/signals.ipynb #e6cdb01c
+def joined(
+    layers:list # `LayerSignals`, first to last
+)->tuple: # The same
+    "Gradients of each layer, over those of the layer behind"
     behind = [*(l.grad for l in layers[1:]),None]
     return tuple(l._replace(grad_ratio=quotient(l.grad, g)) for l,g in zip(layers, behind))
 
+# %% ../../nbs/train/signals.ipynb #2e740cd4
 def _few(net, x, n=16): # samples, for what a twin is compared on
     return x[:n] if x.ndim==1+len(net.in_shape) or net.batch_first else x[:,:n]
 
@@ -209,7 +213,7 @@ def signals(
         run = (whole_layers if whole else float_layers)(net, x)
         layers = [told_of(t, names, step, was.get(t.name), floats.get(t.name)) for t in run]
     rows = check_time(x, net.in_shape, net.steps, net.batch_first)[0].sum(0)
-    return Signals(_ratios(layers), **input_signals(net, x), doubt=doubtful(rows, y))
+    return Signals(joined(layers), **input_signals(net, x), doubt=doubtful(rows, y))
 
 # %% ../../nbs/train/signals.ipynb #b4042e1d
 _ODD = dict(nan=math.nan, inf=math.inf) | {'-inf':-math.inf} # What JSON has no numbers for
