@@ -90,6 +90,8 @@ from quarantion.tables import measured, one_a_subject
 from quarantion.train.canon import Canon
 from quarantion.train.checkpoints import Checkpoint
 from quarantion.train.config import Config
+from quarantion.train.course import Course, Held
+from quarantion.train.heal import Plan, Saved, Told
 from quarantion.train.phases import phases_named
 from quarantion.train.reproduce import Tolerance
 from quarantion.train.runs import Brief, Difference
@@ -135,6 +137,10 @@ def stored():
 
 
 def net(): return stored()[0]
+def good():
+    saved = Saved()
+    saved.put('good', Held(net(), {}))
+    return saved
 def q(): return copy.deepcopy(stored()[1])
 def program(): return stored()[2]
 def sketched(): return sketch(program(), a(100,6))
@@ -412,6 +418,13 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'train.config.NetworkSettings': lambda: dict(steps=9, beta=.9, hidden=8, learn=('beta',)),
     'train.config.words': lambda: dict(v='a,b'),
     'train.config.in_interval': lambda: dict(v=.5, inside='[0, 1]'),
+    'train.diagnosis.measured_of': lambda: dict(name='silent', facts=dict(dead=.9)),
+    'train.diagnosis.causes_of': lambda: dict(path=None),
+    'train.diagnosis.diagnosed': lambda: dict(s=Signals(()), before=None, causes=None),
+    'train.diagnosis.diagnose': lambda: dict(model=net(), batch=x(), causes=None),
+    'train.course.eased': lambda: dict(x=x(), course=Course()),
+    'train.interventions.rebuilt': lambda: dict(net=net(), course=Course()),
+    'train.heal.treated': lambda: dict(held=Held(net(), {}), saved=good(), plan=Plan(), told=Told([], {}), x=x()),
     'train.gates.gates_of': lambda: dict(words=('max_drop=0.1',)),
     'train.gates.run_gates': lambda: dict(words=('loss<=2@each epoch',)),
     'train.config.policy_named': lambda: dict(name='nonary'),

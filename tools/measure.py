@@ -26,6 +26,7 @@ not stored, the others are lines of nbs/measured/canon.jsonl.
         tests layers steps grid own memory mnist parts # each takes the place of what was stored of it
         tests test_cuda_codes.py                      # only these files
         mnist --save DIR; mnist --from DIR            # trained where kernels are not compiled, proved where they are
+    python tools/measure.py health --jobs 16          # ten sick networks, healed and not, and healthy ones; 5 seeds (tools/sick.py)
     python tools/measure.py convert --data-dir FOLDER # ReLU networks into spikes: digits and MNIST, 3 seeds
     python tools/measure.py until --data-dir FOLDER   # answers before the end, of digits and MNIST; 2 seeds of each
     python tools/measure.py phases --jobs 16          # each phases preset, nonary and 2-bit membranes, 5 seeds of the digits
@@ -897,6 +898,40 @@ CONVERT = [('digits',{},3), ('mnist',{},3), ('mnist',dict(hidden=(400,400), epoc
            ('mnist',dict(hidden=('conv',), epochs=4, sample=1000),1)]
 
 
+def health_row(job):
+    "One job of `health`, in a process of its own"
+    import torch
+    torch.set_num_threads(1)
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    import sick
+    kind,network,seed,what = job
+    f = dict(sick=sick.treat, peer=sick.peer, healthy=sick.healthy)[kind]
+    began = time.perf_counter()
+    return dict(kind=kind, network=network, seed=seed, what=what)|f(network, seed, what)|dict(seconds=round(time.perf_counter()-began, 1))
+
+
+def health(a, path):
+    "Ten sick networks of each kind, untreated, treated and in other hands, and healthy ones of every policy; goes on where it was stopped"
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    import sick
+    from quarantion.quant.policy import PRESETS
+    policies = {'mlp':['', *PRESETS], 'conv':['', 'int8', 'nonary', 'ternary']}
+    jobs = [(k,n,s,w) for s in range(a.seeds) for n in sick.NETWORKS for k,ws in
+            (('sick',(*sick.TEN[n],*sick.FAILED[n])), ('peer',sick.TEN[n]), ('healthy',policies[n])) for w in ws]
+    jobs = [j for j in jobs if not a.only or j[3] in a.only or j[0] in a.only or j[1] in a.only]
+    rows = json.loads(path.read_text())['rows'] if path.exists() else []
+    key = lambda r: (r['kind'],r['network'],r['seed'],r['what'])
+    jobs = [j for j in jobs if j not in {key(r) for r in rows}]
+    jobs.sort(key=lambda j: (j[1]!='conv', j[2])) # the long ones first
+    with ProcessPoolExecutor(a.jobs, multiprocessing.get_context('spawn')) as pool:
+        for i,job in enumerate(as_completed([pool.submit(health_row, j) for j in jobs]), 1):
+            rows = sorted([*rows, job.result()], key=key)
+            put(path, dict(command='python tools/measure.py health --jobs N', machine=f'{cpu()}, 1 thread a network',
+                versions={n:version_of(n) for n in ('torch',)}, ten=sick.TEN, failed=sick.FAILED,
+                epochs=[sick.EPOCHS,sick.QAT_EPOCHS], rows=rows))
+            print(f'{i} of {len(jobs)}', *key(job.result()), job.result()['seconds'], flush=True)
+
+
 def convert(a, path):
     "ReLU networks that become spikes, beside SpikingJelly, on one thread; no MNIST where there is no folder"
     from dataclasses import asdict
@@ -958,7 +993,8 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
                                     'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'loop', 'store',
-                                    'nearest', 'monitor', 'phases', 'small'])
+                                    'nearest', 'monitor', 'phases', 'small', 'health'])
+    p.add_argument('--only', nargs='+', help='health: kinds, networks or ailments')
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')
@@ -978,6 +1014,7 @@ def main():
     if a.name=='accuracy': return accuracy(a.seeds, a.out or MEASURED/'accuracy.json')
     if a.name=='codes': return codes(a.seeds, a.out or MEASURED/'codes.json')
     if a.name=='claims': return claims(a.data_dir, a.seeds, a.out or MEASURED/'claims.json')
+    if a.name=='health': return health(a, a.out or MEASURED/'health.json')
     if a.name=='convert': return convert(a, a.out or MEASURED/'convert.json')
     if a.name=='until': return until(a, a.out or MEASURED/'until.json')
     if a.name=='frontier': return frontier(a, a.out or MEASURED/'frontier.json')
