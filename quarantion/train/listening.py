@@ -78,12 +78,7 @@ def _behind(m, fired, every): # of ours, which are run again
     return m.register_forward_hook(hook).remove
 
 # %% ../../nbs/train/listening.ipynb #2ba4d1e0
-@contextmanager
-def listening(
-    model:nn.Module, # Any model
-    every:bool=False # To all that is run, not to training alone?
-): # A context that gives what was `Heard` in it
-    "Hear what neurons do; nothing is left of it afterwards"
+def _hear(model, every): # what is heard from here on, and functions that end it
     neurons,heard,last,undo = neurons_of(model),Heard({}, {}, []),[],[]
     inside = {id(p) for m in neurons.values() for p in m.modules()} # recurrent weights are theirs
     def fired(name):
@@ -91,13 +86,23 @@ def listening(
             heard.weights.setdefault(name, last[-1] if last else None)
             heard.fired.setdefault(name, []).append((spk,pre))
         return add
-    for n,m in neurons.items(): undo.append((_instead if is_heard(m) else _behind)(m, fired(n), every))
-    for m in model.modules():
-        if id(m) in inside or real_weight(m) is None: continue
-        undo.append(m.register_forward_pre_hook(lambda m,_: last.append(m) if _listens(every) else None).remove)
+    def weighs(m, _): last[:] = [m]*_listens(every) or last
     def given(_, args):
         if _listens(every): heard.x.extend(a.detach() for a in args[:1] if isinstance(a, Tensor))
-    undo.append(model.register_forward_pre_hook(given).remove)
+    for n,m in neurons.items(): undo.append((_instead if is_heard(m) else _behind)(m, fired(n), every))
+    others = [m for m in model.modules() if id(m) not in inside and real_weight(m) is not None]
+    hooks = [*(m.register_forward_pre_hook(weighs) for m in others), model.register_forward_pre_hook(given)]
+    return heard,undo+[h.remove for h in hooks]
+
+# %% ../../nbs/train/listening.ipynb #e03f15c0
+@contextmanager
+def listening(
+    model:nn.Module, # Any model
+    every:bool=False # To all that is run, not to training alone?
+): # A context that gives what was `Heard` in it
+    "Hear what neurons do; nothing is left of it afterwards"
+    heard,undo = _hear(model, every)
+    del model # it may end before this does
     try: yield heard
     finally:
         for f in undo: f()
@@ -149,8 +154,9 @@ def _rest(m): # let neurons of another library begin; function that gives them b
     return back
 
 def _run(model, x): # raises `CheckError` where it does not take this
+    want = 'a batch that the model takes'
     try: model(x)
-    except (RuntimeError,TypeError,ValueError) as e: fail('`x`', 'probe', 'a batch that the model takes', str(e).split('\n')[0])
+    except (RuntimeError,TypeError,ValueError) as e: fail('`x`', 'probe', want, str(e).split('\n')[0])
 
 @typed
 def probe(
@@ -182,10 +188,18 @@ def sample_of(
     if isinstance(loader, (list,tuple)): got = loader[0] if loader else None
     else:
         data,collate = getattr(loader, 'dataset', None),getattr(loader, 'collate_fn', None)
-        if collate is None or not hasattr(data, '__getitem__') or not hasattr(data, '__len__') or not len(data): return None
+        known = hasattr(data, '__getitem__') and hasattr(data, '__len__') and len(data)>0
+        if collate is None or not known: return None
         with untouched(): got = collate([data[int(i)] for i in spread_over(len(data), most)])
     pair = isinstance(got, (tuple,list)) and len(got)>1 and all(isinstance(v, Tensor) for v in got[:2])
     return tuple(got[:2]) if pair else None
+
+def _fitting(net, sample): # samples as a network of ours takes them; raises `CheckError`
+    want = 'one whose data set has samples and labels by number, or a list of batches'
+    if sample is None: fail('`loader`', 'watch', want, 'another')
+    (x,y),like = sample,next(net.parameters())
+    if x.shape[1:].numel()==torch.Size(net.in_shape).numel(): x = x.reshape(len(x), *net.in_shape)
+    return x.to(like.device),y.to(like.device)
 
 # %% ../../nbs/train/listening.ipynb #0ac4251b
 _HEAD = 'layer','neurons','rate','dead','peak / θ','within reach','gradient','step'
@@ -216,7 +230,8 @@ class Stepping:
         if self.due(1): self.begin()
 
     def _mine(self, opt):
-        if opt not in self.known: self.known[opt] = any(id(p) in self.ids for g in opt.param_groups for p in g['params'])
+        holds = lambda: any(id(p) in self.ids for g in opt.param_groups for p in g['params'])
+        if opt not in self.known: self.known[opt] = holds()
         return self.known[opt]
 
     def _before(self, opt, *_):
@@ -268,13 +283,6 @@ class Watch(Stepping):
     def _rows(self): return signal_rows(self.records[-1]) if self.records else []
     def __repr__(self): return f'{signal_table(self._rows())}\n{self._said()}'
     def _repr_html_(self): return html_table(_HEAD, self._rows(), note=self._said())
-
-def _fitting(net, sample): # samples as a network of ours takes them; raises `CheckError`
-    want = 'one whose data set has samples and labels by number, or a list of batches'
-    if sample is None: fail('`loader`', 'watch', want, 'another')
-    (x,y),like = sample,next(net.parameters())
-    if x.shape[1:].numel()==torch.Size(net.in_shape).numel(): x = x.reshape(len(x), *net.in_shape)
-    return x.to(like.device),y.to(like.device)
 
 # %% ../../nbs/train/listening.ipynb #7cd1ffb9
 @typed

@@ -36,7 +36,7 @@ def _flat(d, prefix=''): # Numbers in a record, layers by their names
 def _of_health(m): # Signals of a line, layers by their names
     h = m.get('health') or {}
     layers = {f'{l.get("name")}/{k}':v for l in h.get('layers', ()) for k,v in l.items()}
-    return {f'health/{k}':v for k,v in (layers|h).items() if k not in ('layers','alarms',*m)}
+    return {f'health/{k}':v for k,v in (layers|h).items() if k not in m and not isinstance(v, (dict,list))}
 
 def _points(d, of, step, at): # Names as all trackers take them
     return [Point(re.sub('[^A-Za-z0-9_./-]', '_', f'{of}/{k}'), step, float(v), at) for k,v in _flat(d)]
