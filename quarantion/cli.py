@@ -781,6 +781,74 @@ def _export(
     proved = said['proved'] and said.get('board', said)['proved']
     if not (no_proof or proved): raise typer.Exit(1)
 
+# %% ../nbs/cli.ipynb #2cabcaac
+_SPACE = 'TOML file: what is open, and where; default: the usual space, without what is given.'
+_SHARE = 'Part of the training samples that tries do not learn from, to choose by.'
+_WITHIN = 'How far below the best accuracy the chosen try may be.'
+
+def _wished(space, share, given):
+    "What a search is asked for; a space that nobody named leaves out what is given"
+    from quarantion.train.space import SPACE, read_space
+    from quarantion.train.tune import Wish
+    kept = {k:r for k,r in SPACE.items() if k not in given and not ('policy' in given and '.' in k)}
+    return Wish(given, read_space(space) if space else kept, share).check()
+
+def _as_object(wish, found, out):
+    "A search as one object"
+    from quarantion.train.tune import command_of
+    trials = [t._asdict()|dict(outcome=t.outcome and t.outcome._asdict()) for t in found.trials]
+    best = None if found.chosen is None else command_of(wish, found.trials[found.chosen].point, out)
+    space = {k:str(r) for k,r in wish.space.items()}
+    return dict(folder=str(out), space=space, trials=trials, front=found.front, chosen=found.chosen, command=best)
+
+# %% ../nbs/cli.ipynb #c4c25094
+def _tune_with(
+    trials:Annotated[int, typer.Option(help='How many tries there are to be, those of before among them.')]=20,
+    space:Annotated[Path, typer.Option(help=_SPACE)]=None,
+    out:Annotated[Path, typer.Option(help='Folder of the search; default tuned.')]=Path('tuned'),
+    share:Annotated[float, typer.Option(help=_SHARE)]=.1,
+    within:Annotated[float, typer.Option(help=_WITHIN)]=.01,
+    figure:Annotated[Path, typer.Option(help='Draw the tries into this file, a PNG.')]=None,
+    as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
+    **given, # Settings
+):
+    from quarantion.train.config import Config
+    from quarantion.train.job import fitted, load_data
+    from quarantion.train.tune import search, summed_up
+    given = {k:v for k,v in given.items() if v not in (None,[])}
+    check_range(within, 0, 1, 'within')
+    split = load_data(cfg := Config(**given))
+    if (steps := fitted(cfg, split, 'steps' in given).steps)!=cfg.steps: given['steps'] = steps
+    wish = _wished(space, share, given)
+    found = summed_up(search(out, wish, split, trials, lambda t: _say(f'try {t.number}: {t.why or t.outcome}')), within)
+    said = _as_object(wish, found, out)
+    if figure and found.front: _draw_tries(found, figure)
+    if as_json: return print(json.dumps(said))
+    _show(_columns(f'{out}, {len(found.trials)} tries', ['try','bytes','spikes a sample','accuracy','what','settings'], found.rows))
+    print(said['command'] or 'every try was ended early')
+
+def _draw_tries(found, path):
+    from matplotlib.figure import Figure
+    from quarantion.inspect.tries import plot_tries
+    from quarantion.paper import png
+    fig = Figure(figsize=(6,3.2), layout='constrained')
+    plot_tries(found, fig.add_subplot())
+    write_atomic(path, png(fig))
+
+# %% ../nbs/cli.ipynb #1804c5ec
+_TUNE = 'Search settings by bytes, spikes and accuracy (extra tune); a killed search goes on.'
+
+@app.command('tune', help=_TUNE, add_help_option=False, context_settings=_ANY)
+def _tune(
+    ctx:typer.Context # Its words are read by an app of its own, as those of a run
+):
+    "Try settings, and say which run to begin"
+    from quarantion.train.config import Config
+    tune = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_HELP,
+                       pretty_exceptions_enable=False)
+    tune.command(help=_TUNE)(with_options(_tune_with, Config))
+    raise typer.Exit(tune(ctx.args, prog_name=ctx.command_path, standalone_mode=False) or 0)
+
 # %% ../nbs/cli.ipynb #9aff76c0
 def _notebooks()->Path: # Folder with `tutorials` and other rooms; `None` if there is none
     "Where the notebooks are: in a checkout, whose package may hold an older copy, or in the installed package"

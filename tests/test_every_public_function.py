@@ -51,6 +51,7 @@ from quarantion.inspect.growing import Grown
 from quarantion.inspect.health import Marks, Scale, traced
 from quarantion.inspect.health_canvas import HealthCanvas
 from quarantion.inspect.health_inspector import HealthInspector
+from quarantion.train.diagnosis import causes_of
 from quarantion.inspect.recordings import record_layers
 from quarantion.memory.blocks import open_store
 from quarantion.memory.corpus import Corpus
@@ -89,12 +90,16 @@ from quarantion.tables import measured, one_a_subject
 from quarantion.train.canon import Canon
 from quarantion.train.checkpoints import Checkpoint
 from quarantion.train.config import Config
+from quarantion.train.course import Course, Held
+from quarantion.train.heal import Plan, Saved, Told
 from quarantion.train.phases import phases_named
 from quarantion.train.reproduce import Tolerance
 from quarantion.train.runs import Brief, Difference
 from quarantion.train.seen import LastStep
 from quarantion.train.signals import LayerSignals, Signals
+from quarantion.train.space import Outcome
 from quarantion.train.trackers import Tracking
+from quarantion.train.tune import Trial, summed_up
 from quarantion.memory.index import Index
 from quarantion.waves.network import Waves
 from quarantion.waves.echo import Echoing, new_echo, remember
@@ -132,6 +137,10 @@ def stored():
 
 
 def net(): return stored()[0]
+def good():
+    saved = Saved()
+    saved.put('good', Held(net(), {}))
+    return saved
 def q(): return copy.deepcopy(stored()[1])
 def program(): return stored()[2]
 def sketched(): return sketch(program(), a(100,6))
@@ -352,6 +361,7 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'quant.pruning.keep_top': lambda: dict(scores={'1':x(8)}, fraction=.5),
     'quant.pruning.remove_neurons': lambda: dict(net=net(), keep={'1':torch.arange(8)<4}),
     'quant.pruning.zero_smallest': lambda: dict(net=copy.deepcopy(net()), fraction=.5),
+    'quant.pruning.risen': lambda: dict(done=1, rise=4, fraction=.5),
     'quant.pruning.hold_zeros': lambda: dict(net=copy.deepcopy(net())),
     'quant.pruning.free_zeros': lambda: dict(net=copy.deepcopy(net())),
     'quant.sensitivity.hessian_traces': lambda: dict(net=net(), x=x(), y=torch.tensor([0,1,2,3,0]), probes=2, seed=0, surrogate='atan', slope=2.),
@@ -408,6 +418,13 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'train.config.NetworkSettings': lambda: dict(steps=9, beta=.9, hidden=8, learn=('beta',)),
     'train.config.words': lambda: dict(v='a,b'),
     'train.config.in_interval': lambda: dict(v=.5, inside='[0, 1]'),
+    'train.diagnosis.measured_of': lambda: dict(name='silent', facts=dict(dead=.9)),
+    'train.diagnosis.causes_of': lambda: dict(path=None),
+    'train.diagnosis.diagnosed': lambda: dict(s=Signals(()), before=None, causes=None),
+    'train.diagnosis.diagnose': lambda: dict(model=net(), batch=x(), causes=None),
+    'train.course.eased': lambda: dict(x=x(), course=Course()),
+    'train.interventions.rebuilt': lambda: dict(net=net(), course=Course()),
+    'train.heal.treated': lambda: dict(held=Held(net(), {}), saved=good(), plan=Plan(), told=Told([], {}), x=x()),
     'train.gates.gates_of': lambda: dict(words=('max_drop=0.1',)),
     'train.gates.run_gates': lambda: dict(words=('loss<=2@each epoch',)),
     'train.config.policy_named': lambda: dict(name='nonary'),
@@ -424,6 +441,14 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'train.fit.answered': lambda: dict(net=net(), x=x(), y=torch.tensor([0,1,2,3,0])),
     'train.fit.train_epoch': lambda: (lambda n: dict(net=n, opt=torch.optim.SGD(n.parameters(), 0.), data=[(x(),torch.tensor([0,1,2,3,0]))]))(copy.deepcopy(net())),
     'train.fit.evaluate': lambda: dict(net=net(), data=[(x(),torch.tensor([0,1,2,3,0]))]),
+    'train.space.validated': lambda: dict(split=little_split(), share=.4, seed=0),
+    'train.space.space_of': lambda: dict(values=dict(beta=dict(low=.8, high=.9)), where='space'),
+    'train.space.at_point': lambda: dict(given=dict(steps=9), point=dict(beta=.9)),
+    'train.space.hopeless': lambda: dict(stats=dict(spike_rate=.1, accuracy=.5), n=100, chance=.1, epoch=1),
+    'train.space.front_of': lambda: dict(outcomes=[Outcome(20, 9., .9), Outcome(10, 9., .8)]),
+    'train.space.choice_of': lambda: dict(outcomes=[Outcome(20, 9., .9), Outcome(10, 9., .8)], within=.01),
+    'inspect.tries.plot_tries': lambda: dict(found=summed_up([Trial(0, {}, Outcome(20, 9., .9), 1., '')])),
+    'train.tune.summed_up': lambda: dict(trials=[Trial(0, {}, Outcome(20, 9., .9), 1., '')], within=.01),
     'train.losses.rate_ceiling': lambda: dict(rates=x(), ceiling=.1),
     'train.losses.ste_codes': lambda: dict(weight=x(), scale=x(5,1)+.1, quant_min=-4, quant_max=4),
     'train.losses.code_l1': lambda: dict(codes=[x()]),
@@ -528,6 +553,7 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'data.augment.crop_time': lambda: dict(e=make_events([1,2], 0), start=0, stop=2),
     'data.augment.crop_place': lambda: dict(e=make_events([1,2], 0), top=0, left=0, shape=(2,2,2)),
     'data.augment.flip_events': lambda: dict(e=make_events([1,2], 0), shape=(2,3,3), polarity=True),
+    'data.augment.shift_pictures': lambda: dict(x=x(2,6), size=(2,3), pixels=1, seed=0),
     'data.event_files.read_bin': lambda: dict(path='no such file', shape=(2,3,3)),
     'data.event_files.read_aedat': lambda: dict(path='no such file', shape=(2,3,3)),
     'data.event_files.read_npz': lambda: dict(path='no such file', shape=(2,3,3)),
@@ -1206,6 +1232,9 @@ CALLS |= { # waves, looked at
     'inspect.health.marks_of': lambda: dict(lines=health(), done=[], rows=['a']),
     'inspect.health.plot_health': lambda: dict(values=np.ones((1,2)), rows=['a'], known=np.ones((1,2)), scale=Scale('x'), marks=Marks()),
     'inspect.health.plot_signal': lambda: dict(values=np.ones((1,2)), row=0, known=np.ones((1,2)), scale=Scale('x'), marks=Marks(), limits=((.5,'x'),), at=0),
+    'inspect.health_words.HealthSaid': lambda: dict(epochs=0, layers=[], alarms=[], done=[], lines=[]),
+    'inspect.health_words.health_said': lambda: dict(run='no such folder'),
+    'inspect.health_limits.alarm_limits': lambda: dict(causes=causes_of()),
     'inspect.health_canvas.HealthCanvas': dict,
     'inspect.health_canvas.HealthCanvas.show': lambda: dict(self=HealthCanvas(), traced=traced(health(), 'rate'), scale=Scale('x'), marks=Marks(), dark=False),
     'inspect.health_inspector.HealthInspector': lambda: dict(source=health(), limits=dict(rate=[(.5,'x')]), every=0.),
@@ -1298,7 +1327,7 @@ data.quality.Part:where data.quality.Part:x data.quality.Part:y data.quality.Par
 data.quality.Copies:same data.quality.Copies:near data.quality.Copies:alike
 data.quality.Survey:findings data.quality.Survey:train data.quality.Survey:test data.quality.Survey:copies data.quality.Survey:drift data.quality.Survey:neighbours
 inspect.nearest.Seen:ids inspect.nearest.Seen:at inspect.nearest.Seen:about inspect.nearest.Seen:most inspect.nearest.Seen:score inspect.nearest.Seen:found inspect.nearest.Seen:tau inspect.nearest.Seen:twice
-inspect.growing.Grown:records inspect.growing.Grown:at inspect.growing.Grown:tail inspect.growing.Grown:file inspect.health.Scale:said inspect.health.Scale:low inspect.health.Scale:high inspect.health.Scale:log inspect.health.Traced:name inspect.health.Traced:rows inspect.health.Traced:values inspect.health.Traced:known inspect.health.Marks:alarms inspect.health.Marks:done inspect.health.Marks:borders
+inspect.health_words.HealthSaid:epochs inspect.health_words.HealthSaid:layers inspect.health_words.HealthSaid:alarms inspect.health_words.HealthSaid:done inspect.health_words.HealthSaid:lines inspect.growing.Grown:records inspect.growing.Grown:at inspect.growing.Grown:tail inspect.growing.Grown:file inspect.health.Scale:said inspect.health.Scale:low inspect.health.Scale:high inspect.health.Scale:log inspect.health.Traced:name inspect.health.Traced:rows inspect.health.Traced:values inspect.health.Traced:known inspect.health.Marks:alarms inspect.health.Marks:done inspect.health.Marks:borders
 inspect.search_explorer.Shown:seen inspect.search_explorer.Shown:ids inspect.search_explorer.Shown:scores inspect.search_explorer.Shown:right inspect.search_explorer.Shown:doubt inspect.search_explorer.Shown:proof
 memory.words.Rows:starts memory.words.Rows:at memory.words.Rows:values memory.words.Rows:width
 memory.words.Near:ids memory.words.Near:scores memory.words.Near:read

@@ -26,6 +26,7 @@ not stored, the others are lines of nbs/measured/canon.jsonl.
         tests layers steps grid own memory mnist parts # each takes the place of what was stored of it
         tests test_cuda_codes.py                      # only these files
         mnist --save DIR; mnist --from DIR            # trained where kernels are not compiled, proved where they are
+    python tools/measure.py health --jobs 16          # ten sick networks, healed and not, and healthy ones; 5 seeds (tools/sick.py)
     python tools/measure.py convert --data-dir FOLDER # ReLU networks into spikes: digits and MNIST, 3 seeds
     python tools/measure.py until --data-dir FOLDER   # answers before the end, of digits and MNIST; 2 seeds of each
     python tools/measure.py phases --jobs 16          # each phases preset, nonary and 2-bit membranes, 5 seeds of the digits
@@ -33,6 +34,7 @@ not stored, the others are lines of nbs/measured/canon.jsonl.
     python tools/measure.py frontier --seeds 3 --jobs 12 --data-dir FOLDER --device cuda   # bytes against accuracy
         --save DIR                                    # trains only, for a machine without the coder of files
         --from DIR                                    # writes, loads and proves the files of what was trained
+    python tools/measure.py small --seeds 3 --jobs 12 --data-dir FOLDER --device cuda --save DIR  # pruned while they learn; --from DIR
 """
 import argparse
 import json
@@ -87,36 +89,52 @@ def version_of(name):
 PROMOTE = 'import sys; from quarantion.train.reproduce import promote; line = promote(*sys.argv[1:]); print(line.model, line.program)'
 
 
-def one(args, folder):
-    "A run, its line in the list of canon runs of a folder, and what is kept of it"
+def one(args, folder=None):
+    "A run, its line in the list of canon runs of a folder, where one is given, and what is kept of it"
     with tempfile.TemporaryDirectory() as out:
         r = quarantion('run', *args, '--out', out, '--json', capture_output=True, text=True)
         if r.returncode: raise SystemExit(f'{" ".join(args)}:\n{r.stderr}')
         run = next(Path(out).iterdir())
         result = json.loads((run/'result.json').read_text())
-        p = subprocess.run([sys.executable, '-c', PROMOTE, run, folder], capture_output=True, text=True)
-        if p.returncode: raise SystemExit(f'{" ".join(args)}:\n{p.stderr}')
-        row = json.loads(r.stdout) | dict(float_bytes=result['float_bytes'], **dict(zip(('model','program'), p.stdout.split())))
+        row = json.loads(r.stdout)|dict(float_bytes=result['float_bytes'])
+        if folder is not None:
+            p = subprocess.run([sys.executable, '-c', PROMOTE, run, folder], capture_output=True, text=True)
+            if p.returncode: raise SystemExit(f'{" ".join(args)}:\n{p.stderr}')
+            row |= zip(('model','program'), p.stdout.split())
     row.pop('run')
     print(f"{row['policy']:8} seed {row['seed']}: float {row['float_accuracy']:.2%}, "
           f"quantized {row['test_accuracy']:.2%}, {row['mismatches']} mismatches, {row['seconds']:.0f} s", flush=True)
     return row
 
 
-def phases(a, path):
-    "Each preset of phases with each policy and seed, as many epochs in all; what is there already is not run again"
-    from quarantion.train.phases import PHASES
+def phases_run(phases, policy, seed):
+    "Train on one thread, lower and prove"
     import torch
+    from quarantion.train.config import Config
+    from quarantion.train.job import finish, load_data, start, train
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as out:
+        cfg = Config(phases=phases, policy=policy, seed=seed)
+        run,split = start(cfg, out),load_data(cfg)
+        r = finish(run, split, *train(run, split))
+    keys = 'policy','seed','float_accuracy','test_accuracy','samples','spike_rate','spikes','mismatches','bytes','seconds'
+    return dict(phases=phases)|{k:r[k] for k in keys}
+
+
+def phases(a, path):
+    "Each preset of phases with each policy and seed, as many steps in all; what is there already is not run again"
+    import torch
+    from quarantion.train.phases import PHASES
     how,key = dict(torch=torch.__version__, machine=f'{cpu()}, 1 thread'),lambda r: (r['phases'],r['policy'],r['seed'])
     was = json.loads(path.read_text()) if path.exists() else {}
     rows = was['rows'] if {k:was.get(k) for k in how}==how else []
-    order = [(p,q,s) for p in PHASES for q in ('nonary','mint2') for s in range(a.seeds)]
-    def run(p, q, s): return one(['--data','digits', '--phases',p, '--policy',q, '--seed',str(s)])|dict(phases=p)
-    os.environ['OMP_NUM_THREADS'] = '1'
-    with ThreadPoolExecutor(a.jobs) as pool:
-        for job in as_completed([pool.submit(run, *o) for o in order if o not in map(key, rows)]):
+    order = [(p,q,s) for s in range(a.seeds) for p in PHASES for q in ('nonary','mint2')]
+    path.parent.mkdir(exist_ok=True)
+    with ProcessPoolExecutor(a.jobs, multiprocessing.get_context('spawn')) as pool:
+        for job in as_completed([pool.submit(phases_run, *o) for o in order if o not in map(key, rows)]):
             rows = sorted([*rows, job.result()], key=lambda r: order.index(key(r)))
             put(path, dict(command='python tools/measure.py phases', **how, seeds=a.seeds, rows=rows))
+            print(*key(rows[-1]), f'{len(rows)} of {len(order)}', flush=True)
 
 
 def clock(times, path):
@@ -880,6 +898,40 @@ CONVERT = [('digits',{},3), ('mnist',{},3), ('mnist',dict(hidden=(400,400), epoc
            ('mnist',dict(hidden=('conv',), epochs=4, sample=1000),1)]
 
 
+def health_row(job):
+    "One job of `health`, in a process of its own"
+    import torch
+    torch.set_num_threads(1)
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    import sick
+    kind,network,seed,what = job
+    f = dict(sick=sick.treat, peer=sick.peer, healthy=sick.healthy)[kind]
+    began = time.perf_counter()
+    return dict(kind=kind, network=network, seed=seed, what=what)|f(network, seed, what)|dict(seconds=round(time.perf_counter()-began, 1))
+
+
+def health(a, path):
+    "Ten sick networks of each kind, untreated, treated and in other hands, and healthy ones of every policy; goes on where it was stopped"
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    import sick
+    from quarantion.quant.policy import PRESETS
+    policies = {'mlp':['', *PRESETS], 'conv':['', 'int8', 'nonary', 'ternary']}
+    jobs = [(k,n,s,w) for s in range(a.seeds) for n in sick.NETWORKS for k,ws in
+            (('sick',(*sick.TEN[n],*sick.FAILED[n])), ('peer',sick.TEN[n]), ('healthy',policies[n])) for w in ws]
+    jobs = [j for j in jobs if not a.only or j[3] in a.only or j[0] in a.only or j[1] in a.only]
+    rows = json.loads(path.read_text())['rows'] if path.exists() else []
+    key = lambda r: (r['kind'],r['network'],r['seed'],r['what'])
+    jobs = [j for j in jobs if j not in {key(r) for r in rows}]
+    jobs.sort(key=lambda j: (j[1]!='conv', j[2])) # the long ones first
+    with ProcessPoolExecutor(a.jobs, multiprocessing.get_context('spawn')) as pool:
+        for i,job in enumerate(as_completed([pool.submit(health_row, j) for j in jobs]), 1):
+            rows = sorted([*rows, job.result()], key=key)
+            put(path, dict(command='python tools/measure.py health --jobs N', machine=f'{cpu()}, 1 thread a network',
+                versions={n:version_of(n) for n in ('torch',)}, ten=sick.TEN, failed=sick.FAILED,
+                epochs=[sick.EPOCHS,sick.QAT_EPOCHS], rows=rows))
+            print(f'{i} of {len(jobs)}', *key(job.result()), job.result()['seconds'], flush=True)
+
+
 def convert(a, path):
     "ReLU networks that become spikes, beside SpikingJelly, on one thread; no MNIST where there is no folder"
     from dataclasses import asdict
@@ -941,7 +993,8 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
                                     'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'loop', 'store',
-                                    'nearest', 'monitor', 'phases'])
+                                    'nearest', 'monitor', 'phases', 'small', 'health'])
+    p.add_argument('--only', nargs='+', help='health: kinds, networks or ailments')
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')
@@ -961,9 +1014,13 @@ def main():
     if a.name=='accuracy': return accuracy(a.seeds, a.out or MEASURED/'accuracy.json')
     if a.name=='codes': return codes(a.seeds, a.out or MEASURED/'codes.json')
     if a.name=='claims': return claims(a.data_dir, a.seeds, a.out or MEASURED/'claims.json')
+    if a.name=='health': return health(a, a.out or MEASURED/'health.json')
     if a.name=='convert': return convert(a, a.out or MEASURED/'convert.json')
     if a.name=='until': return until(a, a.out or MEASURED/'until.json')
     if a.name=='frontier': return frontier(a, a.out or MEASURED/'frontier.json')
+    if a.name=='small':
+        import small
+        return small.measure(a, cpu(), put, a.out or MEASURED/'small.json')
     if a.name=='gpu': return gpu(more, a, a.out or MEASURED/'gpu.json')
     if a.name=='exports': return exports(a.run, a.out or MEASURED/'exports.json')
     if a.name=='nir': return nir(a.out or MEASURED/'nir.json')

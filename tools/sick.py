@@ -88,7 +88,7 @@ def outlier(c, by):
         x = x.clone()
         x.flatten(1)[:,27] *= by # a pixel in the middle
         return x
-    return on_input(c, hot)
+    return on_input(c, hot)._replace(policy='nonary') # whose input codes then hold nothing else
 
 def collapse(c, by):
     @torch.no_grad()
@@ -133,7 +133,7 @@ class Ailment(NamedTuple):
 AILMENTS = dict(
     dead=Ailment(dead, ('silent',), dict(mlp=20, conv=20)),
     exploding=Ailment(exploding, ('saturated',), dict(mlp=20, conv=20)),
-    outlier=Ailment(outlier, ('outlier',), dict(mlp=1000, conv=10000)),
+    outlier=Ailment(outlier, ('outlier',), dict(mlp=300, conv=1000)),
     collapse=Ailment(collapse, ('scale_small',), dict(mlp=.02, conv=.02)),
     rate=Ailment(rate, ('rate',), dict(mlp=60, conv=60)),
     theta=Ailment(theta, ('theta_high',), dict(mlp=100, conv=100)),
@@ -230,3 +230,89 @@ def run(network, seed, ailment='', act=True, strength=None, policy=''):
     q = prepare(settle(copy.deepcopy(held.net)), preset(c.policy), eased(c.x[:256], held.course)).train()
     c.codes(q)
     return lines+phase(c, held._replace(net=q, opt={}, course=held.course._replace(lr=1.)), act, causes, 'qat')[1]
+
+
+def found(lines, a):
+    "The epoch, from 1, in which what was planted was first among the first two named, in the phase in which it shows; None: never"
+    last = lines[-1].phase if a.plant in (collapse,coarse) else 'float'
+    return next((l.epoch+1 for l in lines if l.phase==last and set(a.named)&set(l.alarms[:2])), None)
+
+
+def treat(network, seed, ailment):
+    "A sick network, untreated and treated: a row"
+    a = AILMENTS[ailment]
+    runs = {k:run(network, seed, ailment, act) for k,act in (('untreated',False), ('treated',True))}
+    acts = [e for l in runs['treated'] for e in l.events]
+    return dict(strength=a.strengths[network], policy=case_and(network, seed, ailment).policy, named=found(runs['untreated'], a),
+        said=[list(l.alarms[:3]) for l in runs['untreated'] if l.phase==runs['untreated'][-1].phase][:3],
+        interventions=sum(e[0]=='intervened' for e in acts), undone=sum(e[0]=='undone' for e in acts),
+        done=[e[2] for e in acts if e[0]=='kept'], **{k:r[-1].test for k,r in runs.items()}, curves={k:[round(l.test, 4) for l in r] for k,r in runs.items()})
+
+
+def case_and(network, seed, ailment): return AILMENTS[ailment].plant(case_of(network, seed), AILMENTS[ailment].strengths[network])
+
+
+def healthy(network, seed, policy=''):
+    "A network that nothing ails, under the eyes of who may act: a row"
+    lines = run(network, seed, act=True, policy=policy)
+    alarms,before = 0,()
+    for l in lines: # those that were raised
+        alarms,before = alarms+len([a for a in l.alarms if a not in before or l.epoch==0]),l.alarms
+    return dict(accuracy=lines[-1].test, epochs=len(lines), alarms=alarms, said=sorted({a for l in lines for a in l.alarms}),
+        interventions=sum(e[0]=='intervened' for l in lines for e in l.events), curve=[round(l.test, 4) for l in lines])
+
+
+# What a careful person does without a look inside: the range test of Lightning's learning-rate finder, gradients clipped at 1,
+# a stop where held-out samples are answered no better, and the best of three beginnings, in the same number of steps altogether
+
+def find_rate(net, pieces, steps=100, least=1e-8, most=1.):
+    "Lightning's algorithm: rates rise exponentially, the loss is smoothed, and the steepest descent is suggested"
+    net,lrs,losses,mean,best = copy.deepcopy(net),[],[],0.,math.inf
+    opt = torch.optim.Adam(net.parameters(), least)
+    for i,(x,y) in enumerate(pieces(steps)):
+        lr = least*(most/least)**(i/(steps-1))
+        for g in opt.param_groups: g['lr'] = lr
+        opt.zero_grad()
+        loss = nn.functional.cross_entropy(net.answer(x)[0], y)
+        loss.backward(); opt.step()
+        mean = .98*mean+.02*float(loss.detach())
+        now = mean/(1-.98**(i+1))
+        if not math.isfinite(now) or i>0 and now>4*best: break
+        best = min(best, now)
+        lrs.append(lr); losses.append(now)
+    some = torch.tensor(losses[10:-1])
+    if len(some)<3: return 1e-3
+    return lrs[10+int(torch.gradient(some)[0].argmin())]
+
+
+def best_of(nets, c, epochs):
+    "The best of some networks by held-out samples, each with its part of the steps; all that is planted is in them and in `c`"
+    cut = len(c.x)*9//10
+    per = math.ceil(cut/BATCH)
+    def pieces(n, seed=0):
+        order = torch.cat([torch.randperm(cut, generator=torch.Generator().manual_seed(seed_of(c.seed, seed, e))) for e in range(n//per+2)])
+        return ((c.x[i],c.y[i]) for i in list(order.split(BATCH))[:n])
+    lr,share,best = find_rate(nets[0], pieces),(epochs*per-100)//len(nets),(-1.,None)
+    for k,net in enumerate(nets):
+        opt,top,bad,done = torch.optim.Adam(net.parameters(), lr),-1.,0,0
+        while done<share and bad<5: # patience
+            n = min(per, share-done)
+            try: train_epoch(net, opt, pieces(n, k*1000+done), update=Update(clip=1.))
+            except CheckError: break
+            done += n
+            seen = evaluate(net, [(c.x[cut:],c.y[cut:])])['accuracy']
+            top,bad = (seen,0) if seen>top else (top,bad+1)
+            if seen>best[0]: best = seen,copy.deepcopy(net)
+    return best[1] if best[1] is not None else nets[0]
+
+
+def peer(network, seed, ailment):
+    "The same sick network in other hands: a row"
+    cs = [case_and(network, s, ailment) for s in (seed, seed+100, seed+200)]
+    c = cs[0]
+    net = best_of([o.net for o in cs], c, EPOCHS)
+    if c.policy:
+        qs = [prepare(settle(copy.deepcopy(net)), preset(c.policy), c.x[:256]).train() for _ in range(3)]
+        for q in qs: c.codes(q)
+        net = best_of(qs, c, QAT_EPOCHS)
+    return dict(accuracy=tested(c, Held(net, {})))

@@ -8,7 +8,7 @@ __all__ = _room(__name__,
     whatif='what_if plot_what_if', membrane_traces='plot_traces plot_occupancy plot_spread',
     grid_fit='plot_grid plot_history fit_grid', report='write_report', widget='Inspector',
     spike_explorer='SpikeExplorer SurrogateExplorer', nonary_explorer='NonaryExplorer',
-    run_compare='RunCompare SizeTree', waves='plot_field plot_energy plot_dispersion plot_locality',
+    run_compare='RunCompare SizeTree', tries='plot_tries', waves='plot_field plot_energy plot_dispersion plot_locality',
     wave_inspector='WaveInspector', shells='plot_shells',
     nearest='plot_proof plot_frontier', search_explorer='SearchExplorer',
     health='plot_health plot_signal', health_inspector='HealthInspector')

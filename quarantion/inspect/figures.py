@@ -213,7 +213,7 @@ def _name_phases(ax, metrics):
 
 # %% ../../nbs/inspect/figures.ipynb #21e9ddee
 def plot_curve(
-    metrics:list, # One dict for each epoch, in order, with `phase` (`'float'`, `'qat'`, or one of a `kind`) and the quantity
+    metrics:list, # One dict for each epoch, in order, with `phase` (`'float'`, `'qat'`, or one with a `kind`) and what
     what:str='accuracy', # `'loss'`, `'accuracy'`, `'spike_rate'`, or a term of the loss, such as `'loss.ce'`
     ax=None # Where to draw; new axes by default
 ): # The `Axes`

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['Grown', 'read_grown']
 
-# %% ../../nbs/inspect/growing.ipynb #b95e88d8
+# %% ../../nbs/inspect/growing.ipynb #bced5492
 import os
 from typing import NamedTuple
 from ..checks import fail, typed
 from ..files import as_path, is_there, parse_json
 
-# %% ../../nbs/inspect/growing.ipynb #ba5e560c
+# %% ../../nbs/inspect/growing.ipynb #80df4b28
 def _record(line, where):
     try: d = parse_json(line)
     except ValueError: d = line[:40].decode(errors='replace')
@@ -24,7 +24,7 @@ class Grown(NamedTuple):
     tail:bytes=b'' # The last few of these bytes
     file:int=0 # The number of the file on its disk
 
-# %% ../../nbs/inspect/growing.ipynb #52eaff7d
+# %% ../../nbs/inspect/growing.ipynb #ae191cc8
 @typed
 def read_grown(
     path, # A file of JSON lines; one that is not there yet has none

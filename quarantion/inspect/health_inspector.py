@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HealthInspector']
 
-# %% ../../nbs/inspect/health_inspector.ipynb #88f36bc8
+# %% ../../nbs/inspect/health_inspector.ipynb #31a874f8
 import html, textwrap
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -15,12 +15,13 @@ from ..files import as_path, is_there, kind_of
 from .growing import Grown, read_grown
 from .health import OF_ALL, OF_LAYERS, WHOLE, alarms_in, columns_of, health_lines, interventions
 from .health import marks_of, plot_health, plot_signal, row_of, traced, whole_of
+from .health_limits import alarm_limits
 from .health_words import alarm_words, done_words, number_word
 from .widget import Inspector
 from ..paper import bare_axes, draw_png, ink
 from ..train.rundir import is_finished
 
-# %% ../../nbs/inspect/health_inspector.ipynb #a2b3de6e
+# %% ../../nbs/inspect/health_inspector.ipynb #306e01e9
 class _Tables(dict): # Signals as they are asked for, traced once
     def __init__(self, lines): self.lines = lines
 
@@ -43,8 +44,9 @@ class Looked(NamedTuple):
     over:bool=True # Is nothing more to come by itself?
     metrics:Grown=Grown() # As they were read
     events:Grown=Grown() # Of the audit
+    state:object=None # Of a diagnosis that is made here
 
-# %% ../../nbs/inspect/health_inspector.ipynb #73b14f0c
+# %% ../../nbs/inspect/health_inspector.ipynb #731db184
 def _looked(lines, done, *more): return Looked(lines, done, _told(lines), _Tables(lines), *more)
 
 def _in_files(source, last): # A run, or its metrics
@@ -59,20 +61,38 @@ def _in_files(source, last): # A run, or its metrics
     lines = health_lines(metrics.records, str(path))
     return _looked(lines, interventions(events.records, columns_of(lines)), run.resolve().name, over, metrics, events)
 
+def _diagnosed(records, state): # Lines of `Signals` that nobody has looked at, and the state
+    from quarantion.train.diagnosis import diagnosed # late, as they need torch
+    from quarantion.train.signals import as_json
+    lines = []
+    for r in records:
+        alarms,state = diagnosed(r, state)
+        lines.append(dict(health=as_json(r)|dict(alarms=[a._asdict() for a in alarms])))
+    return lines,state
+
+def _in_memory(records, name, last): # Lines, or `Signals`
+    old = last.metrics.records
+    if len(records)==len(old) and all(a is b for a,b in zip(records, old)): return last
+    if not records or isinstance(records[0], dict): lines,state = health_lines(records, 'records'),None
+    else:
+        known = len(old)<=len(records) and all(a is b for a,b in zip(records, old))
+        new,state = _diagnosed(records[len(old):] if known else records, last.state if known else None)
+        lines = [*(last.lines if known else ()),*new]
+    return _looked(lines, [], name, True, Grown(list(records)), Grown(), state)
+
+# %% ../../nbs/inspect/health_inspector.ipynb #a1ec6370
 @typed
 def look_at_health(
-    source, # A run, its `metrics.jsonl`, what has `records`, or a list of such lines
+    source, # A run, its `metrics.jsonl`, what has `records` as `watch` does, or a list of these
     last:Looked=Looked() # What it said before
 )->Looked: # `last` itself if there is nothing new
     "Look at a run, a file of metrics, what has `records`, or a list of metrics"
     if isinstance(source, (list,tuple)) or hasattr(source, 'records'):
-        records,name = list(getattr(source, 'records', source)),getattr(source, 'name', 'records')
-        if len(records)==len(last.metrics.records) and records==last.metrics.records: return last
-        return _looked(health_lines(records, 'records'), [], name, True, Grown(records))
+        return _in_memory(getattr(source, 'records', source), getattr(source, 'name', 'records'), last)
     if isinstance(source, str) or hasattr(source, '__fspath__'): return _in_files(source, last)
     fail('`source`', 'HealthInspector', 'a run, a file of metrics, or what has `records`', type(source).__name__)
 
-# %% ../../nbs/inspect/health_inspector.ipynb #29993f9d
+# %% ../../nbs/inspect/health_inspector.ipynb #1c0cd74e
 class Chosen(NamedTuple):
     "A cell of a map"
     seen:Looked # Where
@@ -99,17 +119,17 @@ class Chosen(NamedTuple):
     def done(self): # Interventions in this row until here, the last one first
         return [d for d in self.seen.done if d.column<=self.column and self.is_mine(d.where)][::-1]
 
-# %% ../../nbs/inspect/health_inspector.ipynb #ee6f4489
+# %% ../../nbs/inspect/health_inspector.ipynb #6c5a79c7
 def cell_words(c): # Of `Chosen`: its number, its alarms, what was done
     t = c.map
     i = t.rows.index(c.row)
     phase,epoch = columns_of(c.seen.lines)[c.column]
     when = f'epoch {c.column+1}'+f' ({phase} {epoch+1})'*bool(phase and isinstance(epoch, int))
     number = number_word(t.values[i,c.column], t.known[i,c.column])
-    first = f'{c.row}, {when}: {(OF_LAYERS|OF_ALL)[c.name].said} {number}.'
+    first = f'{"layer "*c.row.isdigit()}{c.row}, {when}: {(OF_LAYERS|OF_ALL)[c.name].said} {number}.'
     return [first,*map(alarm_words, c.alarms()),*(f'Epoch {d.column+1}: {done_words(d)}.' for d in c.done()[:3])]
 
-# %% ../../nbs/inspect/health_inspector.ipynb #8c1e177d
+# %% ../../nbs/inspect/health_inspector.ipynb #33ddd354
 def map_words(c): # What is seen in all, and what colours and marks mean
     s = c.seen
     rows,found = len([r for r in c.map.rows if r!=WHOLE]),marks_of(s.lines, s.done, c.map.rows).alarms
@@ -119,7 +139,7 @@ def map_words(c): # What is seen in all, and what colours and marks mean
             'A red line is an alarm for as long as it held; a triangle is an intervention, black if kept, white if '
             'undone, grey if that is open; a dashed line begins another phase; × is NaN, and a dot what is not known.')
 
-# %% ../../nbs/inspect/health_inspector.ipynb #8c1f63f6
+# %% ../../nbs/inspect/health_inspector.ipynb #c5a3aea2
 def _controls():
     import ipywidgets as W
     def menu(name, wide, label):
@@ -135,7 +155,7 @@ def _offer(menu, options): # What it had chosen stays, if it can
     menu.value = v
     return v
 
-# %% ../../nbs/inspect/health_inspector.ipynb #d27d23c4
+# %% ../../nbs/inspect/health_inspector.ipynb #97d9f827
 class _Choosing(Inspector): # Controls that fit what a source says
     def __init__(self, source, limits):
         self._source,self._limits,self._quiet,self._seen = source,limits,False,look_at_health(source)
@@ -162,14 +182,16 @@ class _Choosing(Inspector): # Controls that fit what a source says
         self.epoch.max = last
         if newest or self.epoch.value>last: self.epoch.value = last
 
-# %% ../../nbs/inspect/health_inspector.ipynb #2a9a1a70
+# %% ../../nbs/inspect/health_inspector.ipynb #dc902e63
 _EDGES = .1,.11 # left and right of map and curve, as shares of the width
 
 def _looks(c, t): return (OF_LAYERS|OF_ALL)[t.name],marks_of(c.seen.lines, c.seen.done, t.rows)
 
 def _draw_curve(ax, c, limits): # Of `Chosen`
-    t,row = c.curve()
-    scale,marks = _looks(c, t)
+    (t,row),every = c.curve(),c.seen.tables['rate'].rows # layers, and the network
+    scale,marks = (OF_LAYERS|OF_ALL)[t.name],marks_of(c.seen.lines, c.seen.done, every)
+    mine = lambda found: [(row,*m[1:]) for m in found if every[m[0]]==c.row]
+    marks = marks._replace(alarms=mine(marks.alarms), done=mine(marks.done))
     plot_signal(t.values, row, t.known, scale, marks, tuple(limits.get(t.name, ())), c.column, ax)
     ax.set_title(f'{t.rows[row]}: {t.name}, {scale.said}', loc='left', fontsize=9)
 
@@ -182,7 +204,7 @@ def _draw_all(fig, c, limits):
     text = '\n'.join(textwrap.fill(w, 118) for w in cell_words(c)[:3])
     words.text(0, 1, text, va='top', fontsize=9, color=ink(words))
 
-# %% ../../nbs/inspect/health_inspector.ipynb #0333877c
+# %% ../../nbs/inspect/health_inspector.ipynb #dd46ee3f
 class _Drawing(_Choosing): # What the picture is, and what it says
     title,size = 'Health of the layers',(8.6,2.1)
 
@@ -209,7 +231,7 @@ class _Drawing(_Choosing): # What the picture is, and what it says
         rows = len(self.chosen().map.rows) if self.chosen() else 0
         return draw_png(self._paint_all, (self.size[0],self.size[1]+1.7+max(1., .26*rows)), self.dark.value)
 
-# %% ../../nbs/inspect/health_inspector.ipynb #de97f163
+# %% ../../nbs/inspect/health_inspector.ipynb #46db4afb
 class _Mapped(_Drawing): # By the map, too
     def __init__(self, source, limits):
         import ipywidgets as W
@@ -241,7 +263,7 @@ class _Mapped(_Drawing): # By the map, too
         lines = ''.join(f'<p style="{look}">{html.escape(w)}</p>' for w in words)
         self.told.value = f'<div role="status">{lines}</div>'
 
-# %% ../../nbs/inspect/health_inspector.ipynb #8356a5ce
+# %% ../../nbs/inspect/health_inspector.ipynb #01d6a3d4
 class _Handled(_Mapped): # What hands do
     def __init__(self, source, limits):
         super().__init__(source, limits)
@@ -271,18 +293,18 @@ class _Handled(_Mapped): # What hands do
         if not self.closed: self.next.on_click(self._on_next, remove=True)
         super().close()
 
-# %% ../../nbs/inspect/health_inspector.ipynb #9e171277
+# %% ../../nbs/inspect/health_inspector.ipynb #bc51ba1e
 class HealthInspector(_Handled):
     "Signals of layers over the epochs, alarms in words, and what was done: choose, or click into the map"
 
     @typed
     def __init__(self,
-        source, # A run, its `metrics.jsonl`, what has `records`, or a list of such lines
-        limits:dict=None, # Thresholds by the name of a signal: a number and a word each
+        source, # A run, its `metrics.jsonl`, what has `records` as `watch` does, or a list of these
+        limits:dict=None, # Thresholds by the name of a signal, numbers and words; those of `alarm_limits` by default
         every:float=1. # Seconds after which a view asks for news, while the run goes on; 0 for never
     ):
         self._every = int(1000*check_range(every, 0, 3600, 'every'))
-        super().__init__(source, limits or {})
+        super().__init__(source, alarm_limits() if limits is None else limits)
         self.map.observe(self._on_asked, 'asked')
         self._wind()
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HealthSaid', 'health_said']
 
-# %% ../../nbs/inspect/health_words.ipynb #6c70dfab
+# %% ../../nbs/inspect/health_words.ipynb #21f5a130
 import numpy as np
 from typing import NamedTuple
 from ..checks import shown, typed
@@ -14,7 +14,7 @@ from .growing import read_grown
 from .health import OF_ALL, OF_LAYERS, WHOLE, Scale, alarms_in, colour_places, colour_range, columns_of
 from .health import health_lines, held_alarms, interventions, row_of, traced
 
-# %% ../../nbs/inspect/health_words.ipynb #6eaf8f0f
+# %% ../../nbs/inspect/health_words.ipynb #4c996f52
 _EIGHT = '▁▂▃▄▅▆▇█'
 
 def spark(values, known, scale, width=40): # Of one row; more epochs than letters share one, the highest is shown
@@ -26,12 +26,12 @@ def spark(values, known, scale, width=40): # Of one row; more epochs than letter
         return '×' if known[at].any() else ' '
     return ''.join(map(letter, parts)) if len(values) else ''
 
-# %% ../../nbs/inspect/health_words.ipynb #de53a5e0
+# %% ../../nbs/inspect/health_words.ipynb #fcf4edc1
 def number_word(v, known): return f'{v:.4g}' if known else 'not known' # Of a cell
 
 def alarm_words(a): # What an alarm says, as it was stored
     where,said = str(a.get('where') or ''),str(a.get('said') or a['cause']).strip().rstrip('.')
-    said = f'{where}: '*(bool(where) and not said.startswith(where))+said
+    said = f'{where}: '*(bool(where) and not said.startswith(f'{where}:'))+said
     remedy,price = (str(a.get(k) or '').strip().rstrip('.') for k in ('remedy','price'))
     return f'{said}.'+f' Try: {remedy}'*bool(remedy)+f'; it costs {price}'*bool(remedy and price)+'.'*bool(remedy)
 
@@ -40,7 +40,7 @@ def done_words(d): # What an intervention was, and how it ended
     ended = f'; {d.ended}'+f' ({d.followed})'*bool(d.followed) if d.ended else '; not yet judged'
     return f'{d.where}: {d.action}{change}, for {d.cause}{ended}'.removeprefix(': ')
 
-# %% ../../nbs/inspect/health_words.ipynb #05ed2bff
+# %% ../../nbs/inspect/health_words.ipynb #d42949e8
 class HealthSaid(NamedTuple):
     "What a run says of its health"
     epochs:int # That said something
@@ -71,7 +71,7 @@ def _alarm(lines, h): # As it stood last, and the curve of its signal; in letter
         letters = f'{t.name} {spark(t.values[i], t.known[i], (OF_LAYERS|OF_ALL)[t.name])}'
     return a|more,letters
 
-# %% ../../nbs/inspect/health_words.ipynb #d2238d67
+# %% ../../nbs/inspect/health_words.ipynb #8314c9c4
 def _span(first, last): return f'epoch {first}' if first==last else f'epochs {first} to {last}'
 
 @typed

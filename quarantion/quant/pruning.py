@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['spike_patterns', 'activity_scores', 'magnitude_scores', 'keep_top', 'remove_neurons', 'Held', 'zero_smallest',
-           'hold_zeros', 'free_zeros']
+           'hold_zeros', 'free_zeros', 'risen']
 
 # %% ../../nbs/quant/pruning.ipynb #adad8b8a
 import copy
@@ -162,15 +162,18 @@ def _weighted(net):
 @torch.no_grad()
 def zero_smallest(
     net:OverTime, # A float or a prepared network; its real weights are changed
-    fraction:float # Part of the weights of each layer that is zero afterwards, zeros before among them, in [0, 1)
+    fraction:float|tuple # Part of the weights of each layer that is zero afterwards, those before among them, in [0, 1)
 ):
     "Make the weights of least magnitude zero, layer by layer; raises `CheckError`"
-    if not 0<=fraction<1:
-        check_range(fraction, 0, name='fraction')
-        fail('`fraction`', expected='in [0, 1)', found=fraction)
-    for m,n in _weighted(net):
+    slots = _weighted(net)
+    shares = fraction if isinstance(fraction, tuple) else (fraction,)*len(slots)
+    check_range(shares, 0, 1, 'fraction')
+    if 1 in shares: fail('`fraction`', expected='in [0, 1)', found=fraction)
+    want = f'one number, or one for each of {len(slots)} layers'
+    if len(shares)!=len(slots): fail('`fraction`', expected=want, found=fraction)
+    for (m,n),share in zip(slots, shares):
         w = check_finite(getattr(m, n), 'weight')
-        least = w.abs().flatten().argsort(stable=True)[:round(fraction*w.numel())]
+        least = w.abs().flatten().argsort(stable=True)[:round(share*w.numel())]
         latent = m.parametrizations[n].original if _held(m, n) else w
         latent.copy_(w.flatten().index_fill(0, least, 0).reshape(w.shape))
 
@@ -193,3 +196,15 @@ def free_zeros(
     "Plain weights again, with the zeros in them, in the same parameters"
     for m,n in (_slot(s.synapse) for s in stages(net)):
         if _held(m, n): parametrize.remove_parametrizations(m, n, leave_parametrized=True)
+
+# %% ../../nbs/quant/pruning.ipynb #d6962002
+@typed
+def risen(
+    done:int, # Epochs, or steps, that are over
+    rise:int, # After how many the share is whole; 0 for at once
+    fraction:float # The whole, in [0, 1)
+)->float: # fraction · (1 − (1 − done/rise)³)
+    "How much of the weights is zero by now; raises `CheckError`"
+    for k,v in dict(done=done, rise=rise).items(): check_range(v, 0, name=k)
+    check_range(fraction, 0, 1, 'fraction')
+    return fraction*(1-(1-min(1., done/rise))**3) if rise else fraction

@@ -51,7 +51,8 @@ class Kept:
     def get(self, name):
         path,kind = self.path(name),'float' if self.at.q is None else 'quant'
         tensors,head = load_tensors(path, CHECKPOINT, RUN_VERSION)
-        if head.get('phase')!=self.at.phase: fail('header field `phase`', str(path), self.at.phase, repr(head.get('phase')))
+        phase = head.get('phase')
+        if phase!=self.at.phase: fail('header field `phase`', str(path), self.at.phase, repr(phase))
         course = course_of(head.get('health', {}).get('course', {}))
         net = rebuilt(copy.deepcopy(self.at.model), course)
         load_state(net, tensors, kind, str(path))
@@ -111,7 +112,8 @@ def as_it_goes(
 )->Config: # The same, where nothing was changed
     "Settings of the epoch that comes next"
     c = course_at(at)
-    return cfg if (c.clip,c.max_rate)==(0,1) else replace(cfg, clip=c.clip or cfg.clip, max_rate=min(c.max_rate, cfg.max_rate))
+    if (c.clip,c.max_rate)==(0,1): return cfg
+    return replace(cfg, clip=c.clip or cfg.clip, max_rate=min(c.max_rate, cfg.max_rate))
 
 # %% ../../nbs/train/care.ipynb #157e06af
 def rescued(
@@ -126,7 +128,8 @@ def rescued(
     good,was = Kept(run, at).get('good'),course_at(at)
     held = good._replace(opt={}, course=was._replace(lr=was.lr/10))
     facts = dict(cause='lost', where='run', action='lower_rate', epoch=at.epoch, phase=at.phase)
-    audit(run/'audit.jsonl', 'intervened', **facts, before=f'{was.lr:g} times the rate', after=f'{was.lr/10:g} times the rate')
+    said = '{:g} times the rate'.format
+    audit(run/'audit.jsonl', 'intervened', **facts, before=said(was.lr), after=said(was.lr/10))
     _taken(at, held)
     plan = plan._replace(acts=plan.acts+1, waiting=None)
     at = at._replace(opt={}, mean={}, health=at.health|dict(plan=plan._asdict(), course=held.course._asdict()))

@@ -235,6 +235,7 @@ class NetworkSettings:
     threshold:float=setting(1., 'Firing threshold', '(0, 1e6]')
     alpha:float=setting(.8, 'Leak a step of the current of synaptic neurons', '[0, 1]')
     learn:tuple=setting((), 'What hidden neurons learn in the float network, any of', of=LEARNED)
+    slope:float=setting(25., 'Steepness of the surrogate gradient of hidden neurons', '(0, 1e6]', later=True)
 
     def __post_init__(self):
         for f in fields(self): # data is the first
@@ -243,6 +244,7 @@ class NetworkSettings:
 
 # %% ../../nbs/train/config.ipynb #99713692
 _RECIPE = 'Optimizer and schedule; a rate that is not given suits it'
+_AVERAGE = 'Share of a new batch in what observers know of ranges, 0 for that of each'
 _EMA = 'Share of a slow mean of the weights that stays at each step; 0 for none, else the mean becomes the network'
 
 @dataclass(frozen=True)
@@ -265,6 +267,7 @@ class Config(LearningSettings):
     epochs:int=setting(None, 'Epochs of the float network', '[1, 1e6]')
     batch:int=setting(None, 'Samples a step of the optimizer', '[1, 1e6]')
     lr:float=setting(None, 'Learning rate, a quarter of it for the quantized network', '(0, 1e6]')
+    averaging_constant:float=setting(0., _AVERAGE, '[0, 1]', later=True)
     max_rate:float=setting(1., 'Spikes a neuron and step beyond which training pays, 1 for none', '(0, 1]')
     policy:str=setting('nonary', 'What is quantized, and how', of=('float',*PRESETS,'FILE.toml'))
     budget:float=setting(0., 'With policy mixed: bytes of the weights as a share of float32, 0 for any', '[0, 1]')

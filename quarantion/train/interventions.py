@@ -47,6 +47,7 @@ def level_theta(held, where, x=None):
     put(n, 'threshold', n.threshold.detach()*(new/was))
     return Changed(Held(net, {}, held.course), f'θ {was:.3g}', f'θ {new:.3g}')
 
+# %% ../../nbs/train/interventions.ipynb #310390fb
 def set_beta(held, where, x=None):
     "A leak of 0.95"
     net,n = _neurons(held, where)
@@ -136,7 +137,8 @@ def _reached(held, where, x):
     i = stage_of(net, where)
     drive,affine,steps = drive_of(plain, i, eased(x, held.course))
     if getattr(affine, 'bias', None) is not None: drive = drive+affine.bias.detach().reshape(-1, *[1]*(drive.ndim-3))
-    beta,theta = (per_neuron(p.detach().to(drive), drive.shape[2:]).reshape(drive.shape[2:]) for p in (n.beta,n.threshold))
+    feat = drive.shape[2:]
+    beta,theta = (per_neuron(p.detach().to(drive), feat).reshape(feat) for p in (n.beta,n.threshold))
     return net,n,float((added_up(drive, beta, steps)/theta).flatten(0, 1).amax(0).median())
 
 def _theta_by(held, where, x, lower):

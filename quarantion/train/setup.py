@@ -102,7 +102,8 @@ def _neurons(cfg):
     "The hidden neurons"
     back = nn.Linear(cfg.hidden, cfg.hidden, bias=False) if 'recurrent' in cfg.neurons else None
     alpha = cfg.alpha if 'synaptic' in cfg.neurons else None
-    return neurons_with(alpha, back, beta=cfg.beta, threshold=cfg.threshold, reset=cfg.reset)
+    return neurons_with(alpha, back, beta=cfg.beta, threshold=cfg.threshold, reset=cfg.reset,
+                        slope=cfg.slope)
 
 def _in_shape(cfg, split):
     "Shape of an encoded sample: some codes have several neurons for a pixel"
@@ -163,6 +164,8 @@ def quantized(
     if cfg.calibrate=='none': q = prepare(net, policy, x)
     else: q = calibrate(net, policy, x, rounding='adaround' if cfg.calibrate=='round' else 'nearest')
     if cfg.prune: hold_zeros(q)
+    for m in q.modules() if cfg.averaging_constant else ():
+        if hasattr(m, 'averaging_constant'): m.averaging_constant = cfg.averaging_constant
     return q.train()
 
 def test_batches(
