@@ -187,7 +187,7 @@ def joined(
     return tuple(l._replace(grad_ratio=quotient(l.grad, g)) for l,g in zip(layers, behind))
 
 # %% ../../nbs/train/signals.ipynb #2e740cd4
-def _few(net, x, n=16): # samples, for what a twin is compared on
+def _few(net, x, n=8): # samples, for what a twin is compared on
     return x[:n] if x.ndim==1+len(net.in_shape) or net.batch_first else x[:,:n]
 
 @typed
@@ -198,7 +198,7 @@ def signals(
     y:Tensor=None, # Their labels
     step:LastStep=None, # The update before, from `last_step`
     before:Signals=None, # What this returned before
-    twin:Network=None # The float network that a quantized one came from; compared on 16 samples
+    twin:Network=None # The float network that a quantized one came from; compared on 8 samples
 )->Signals:
     "What is told of a network that learns; raises `CheckError` for one that is neither, or input that does not fit"
     whole = isinstance(net, QuantNetwork)
