@@ -244,7 +244,6 @@ class NetworkSettings:
 
 # %% ../../nbs/train/config.ipynb #99713692
 _RECIPE = 'Optimizer and schedule; a rate that is not given suits it'
-_AVERAGE = 'Share of a new batch in what observers know of ranges, 0 for that of each'
 _EMA = 'Share of a slow mean of the weights that stays at each step; 0 for none, else the mean becomes the network'
 
 @dataclass(frozen=True)
@@ -267,7 +266,7 @@ class Config(LearningSettings):
     epochs:int=setting(None, 'Epochs of the float network', '[1, 1e6]')
     batch:int=setting(None, 'Samples a step of the optimizer', '[1, 1e6]')
     lr:float=setting(None, 'Learning rate, a quarter of it for the quantized network', '(0, 1e6]')
-    averaging_constant:float=setting(0., _AVERAGE, '[0, 1]', later=True)
+    averaging_constant:float=setting(0., 'Share of a batch in what observers know, 0 for theirs', '[0, 1]', later=True)
     max_rate:float=setting(1., 'Spikes a neuron and step beyond which training pays, 1 for none', '(0, 1]')
     policy:str=setting('nonary', 'What is quantized, and how', of=('float',*PRESETS,'FILE.toml'))
     budget:float=setting(0., 'With policy mixed: bytes of the weights as a share of float32, 0 for any', '[0, 1]')
