@@ -15,7 +15,8 @@ from torch import nn
 from ..checks import Finding, check_in, check_range, fail, typed
 from ..files import read_record
 from ..runtime.layer import is_whole
-from .signals import Signals, signals
+from .listening import probe
+from .signals import Signals
 
 # %% ../../nbs/train/diagnosis.ipynb #32f24c30
 USUAL = 3**-.5 # RMS of weights × √fan-in, as torch draws those of `Linear` and `Conv2d`
@@ -239,14 +240,17 @@ def renewed(
 # %% ../../nbs/train/diagnosis.ipynb #018e8a86
 @typed
 def diagnose(
-    model:nn.Module, # A network; it is left as it is
+    model:nn.Module, # A network of ours, or one with neurons of snnTorch; it is left as it is
     batch, # Samples, or a pair of samples and their labels
     causes:dict=None # As for `diagnosed`
 )->list: # `Alarm`s, those of the most trusted cause first
     "What would ail a network if it were trained now"
     x,y = batch if isinstance(batch, (tuple,list)) and len(batch)==2 else (batch,None)
-    causes = causes_of() if causes is None else causes
-    return diagnosed(signals(model, x, y), None, {k:c._replace(hold=1) for k,c in causes.items()})[0]
+    at_once = {k:c._replace(hold=1) for k,c in (causes_of() if causes is None else causes).items()}
+    try: s = probe(model, x, y)
+    except (RuntimeError, IndexError, TypeError) as e:
+        fail('`batch`', 'diagnose', 'samples, and their labels, as the model takes them', str(e).split('\n')[0])
+    return diagnosed(s, None, at_once)[0]
 
 # %% ../../nbs/train/diagnosis.ipynb #362b5377
 def symptoms(
