@@ -45,8 +45,8 @@ MEASURES = dict( # By the name of a cause; high where it is there
     outlier = lambda in_outlier, in_max, in_mean: max(in_outlier, alone(in_max, in_mean)),
     input_large = _scale,
     input_small = lambda in_max, in_min, in_mean, in_outlier: 1/max(_scale(in_max, in_min, in_mean, in_outlier), 1e-12),
-    theta_high = lambda theta, other_theta: _over(theta, other_theta),
-    theta_low = lambda theta, other_theta: _over(other_theta, theta),
+    theta_high = lambda theta, other_theta, peak=0.: _over(theta, other_theta)*(peak<2), # and few membranes reach it
+    theta_low = lambda theta, other_theta, peak=9.: _over(other_theta, theta)*(peak>2),
     slope_steep = lambda slope: slope,
     leak_low = lambda beta: 1-beta,
     no_leak = lambda beta: beta,
