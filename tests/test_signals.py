@@ -10,7 +10,6 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch import nn
 
-from quarantion.files import read_jsonl
 from quarantion.quant.network import prepare
 from quarantion.quant.policy import Policy, preset
 from quarantion.spikes.network import Network
