@@ -148,7 +148,8 @@ def gridded(
     "What is told of scales and codes; nothing where weights are real"
     if l.coder.real: return {}
     s,lo,hi = l.coder.shaped(l.latent).detach(),l.lv.quant_min,l.lv.quant_max
-    z = torch.cat([(w.detach()/s.reshape(-1, *[1]*(w.ndim-1))).flatten() for w in (l.latent,l.recurrent) if w is not None])
+    there = [w.detach() for w in (l.latent,l.recurrent) if w is not None]
+    z = torch.cat([(w/s.reshape(-1, *[1]*(w.ndim-1))).flatten() for w in there])
     k = torch.round(z)
     told = dict(scale=float(s.double().mean()), clipping=float(((k<lo)|(k>hi)).double().mean()+0*z.sum()))
     if before: told['scale_drift'] = told['scale']/before-1

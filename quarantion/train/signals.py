@@ -206,13 +206,12 @@ def signals(
         fail('`net`', 'signals', 'a Network or a QuantNetwork (`probe` runs others)', type(net).__name__)
     was = {l.name:l for l in before.layers} if before else {}
     names = {id(p):n for n,p in net.named_parameters()}
-    floats = {}
+    floats,rows = {},check_time(x, net.in_shape, net.steps, net.batch_first)[0].sum(0)
     if whole and twin is not None:
         with evaluating(twin): floats = {r.name:r for r in twin.record(_few(net, x))}
     with evaluating(net):
         run = (whole_layers if whole else float_layers)(net, x)
         layers = [told_of(t, names, step, was.get(t.name), floats.get(t.name)) for t in run]
-    rows = check_time(x, net.in_shape, net.steps, net.batch_first)[0].sum(0)
     return Signals(joined(layers), **input_signals(net, x), doubt=doubtful(rows, y))
 
 # %% ../../nbs/train/signals.ipynb #b4042e1d
