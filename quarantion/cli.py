@@ -824,7 +824,8 @@ def _tune_with(
     said = _as_object(wish, found, out)
     if figure and found.front: _draw_tries(found, figure)
     if as_json: return print(json.dumps(said))
-    _show(_columns(f'{out}, {len(found.trials)} tries', ['try','bytes','spikes a sample','accuracy','what','settings'], found.rows))
+    head = 'try','bytes','spikes a sample','accuracy','what','settings'
+    _show(_columns(f'{out}, {len(found.trials)} tries', head, found.rows))
     print(said['command'] or 'every try was ended early')
 
 # %% ../nbs/cli.ipynb #c9833905
@@ -993,8 +994,8 @@ BENCHES = ('lif','bptt','levels','nonary','wave','fakequant','events','cameras',
 _WHAT = ('lif (neurons, forward), bptt (and backward), levels, nonary, wave, fakequant, events (integer products), '
          'cameras (events into frames, and out of files), quality (copies in data), infer, codes (encoders), convert '
          '(ReLU networks into spikes: how right they are), train (a training step, on one thread too), own '
-         '(neurons of your own), health (what a look at a network costs), nearest (neighbours of vectors) or gpu (neurons '
-         'and training steps).')
+         '(neurons of your own), health (what a look at a network costs), nearest (neighbours of vectors) or gpu '
+         '(neurons and training steps).')
 _CHECK = 'Exit with 1 if a row stays under 60 % of its goal, a peer is not installed, or nothing ran.'
 
 def _missed(rows):

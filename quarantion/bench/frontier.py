@@ -173,12 +173,13 @@ def small_table(
     out = [f'| {head} |', '|'+'---|'*11]
     for rs in by_settings(rows):
         r,col = rs[0],lambda f: [f(r) for r in rs]
-        shares = [_each(col(lambda r: 100*f(r)), form) for f,form in
-                  ((lambda r: r['trained']['validation'], '.2f'), (lambda r: r['accuracy'], '.2f'), (lambda r: r['spike_rate'], '.2f'))]
+        percents = lambda r: r['trained']['validation'],lambda r: r['accuracy'],lambda r: r['spike_rate']
+        shares = [_each(col(lambda r: 100*f(r)), '.2f') for f in percents]
         kind = r['weight'] if r['weight']==r['last'] else f'{r["weight"]}, {r["last"]}'
-        cells = [str(r['keep']), kind, f'{100*r["prune"]:g}, {100*r["prune_last"]:g}', f'{r["epochs"]}+{r["qat_epochs"]}',
-                 _each(col(lambda r: r['bytes']), ',.0f'), _each(col(lambda r: r['float_bytes']/r['bytes']), '.0f'), *shares,
-                 str(sum(col(lambda r: r['mismatches']))), 'reached' if reached(HUNDRED, rs) else '']
+        pruned,epochs = f'{100*r["prune"]:g}, {100*r["prune_last"]:g}',f'{r["epochs"]}+{r["qat_epochs"]}'
+        cells = [str(r['keep']), kind, pruned, epochs,
+                 _each(col(lambda r: r['bytes']), ',.0f'), _each(col(lambda r: r['float_bytes']/r['bytes']), '.0f'),
+                 *shares, str(sum(col(lambda r: r['mismatches']))), 'reached' if reached(HUNDRED, rs) else '']
         out.append(f'| {" | ".join(cells)} |')
     return '\n'.join(out)
 

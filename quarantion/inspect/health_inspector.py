@@ -53,7 +53,10 @@ def _in_files(source, last): # A run, or its metrics
     path = as_path(source)
     want = 'a folder of a run, or its metrics'
     if not is_there(path): fail('`source`', 'HealthInspector', want, f'nothing at {path}')
-    if kind_of(path)=='folder': path = path/'metrics.jsonl'
+    if kind_of(path)=='folder':
+        if not is_there(path/'metrics.jsonl') and not is_there(path/'config.toml'):
+            fail('`source`', 'HealthInspector', want, f'neither config.toml nor metrics.jsonl in {path}')
+        path = path/'metrics.jsonl'
     run = path.parent
     over = is_finished(run) # before reading: what is written later is read later
     metrics,events = read_grown(path, last.metrics),read_grown(run/'audit.jsonl', last.events)

@@ -7,7 +7,8 @@ __all__ = _room(__name__, level_sets='levels quantize max_scale percentile_scale
                 observers='MinMax MovingAverage PerStep find_observers',
                 histograms='Histogram Percentile mse_range percentile_range entropy_range',
                 policy='Policy preset', weights='quantize_weights materialize', network='prepare QuantNetwork',
-                pruning='activity_scores magnitude_scores keep_top remove_neurons zero_smallest risen hold_zeros free_zeros',
+                pruning='activity_scores magnitude_scores keep_top remove_neurons zero_smallest risen hold_zeros '
+                        'free_zeros',
                 calibration='calibrate equalize correct_bias adaround', lowering='lower',
                 brevitas='from_brevitas', qat='from_qat', drift='Change',
                 counts='Comparison LayerProof', proof='verify Proof Gates Gate',
