@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['compared', 'said', 'phases_table', 'plot_phases']
 
-# %% ../../nbs/bench/phases.ipynb #20b0d0d1
+# %% ../../nbs/bench/phases.ipynb #e627bd1e
 import statistics
 from ..paper import BLUE, GREY, ORANGE, add_legend, label_axes, style_axes
 
-# %% ../../nbs/bench/phases.ipynb #7d3723c2
+# %% ../../nbs/bench/phases.ipynb #1aad81dc
 def compared(
     rows:list, # Runs, a dictionary each with `phases`, `policy`, `seed` and `test_accuracy`
     policy:str # Of which
@@ -41,7 +41,7 @@ def phases_table(
         out.append(f'| {name} | {said(a)} | {" | ".join(beside)} |')
     return '\n'.join(out)
 
-# %% ../../nbs/bench/phases.ipynb #22487a68
+# %% ../../nbs/bench/phases.ipynb #8b5c34cf
 def plot_phases(
     rows:list, # Runs
     policies=('nonary','mint2'), # Which of them
