@@ -468,6 +468,7 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'train.seen.last_step': lambda: (lambda n: dict(net=n, opt=torch.optim.SGD(n.parameters(), 0.), steps=1))(copy.deepcopy(net())),
     'train.listening.probe': lambda: dict(model=leaky_net(), x=x(), y=torch.tensor([0,1,2,3,0]), steps=3),
     'train.listening.watch': lambda: dict(model=leaky_net(), loader=[(x(),torch.tensor([0,1,2,3,0]))], every=2),
+    'train.hessian.curvature': lambda: dict(net=net(), x=x(), y=torch.tensor([0,1,2,3,0]), iterations=3, seed=0),
     'train.signals.LayerSignals': lambda: dict(name='1', neurons=3, fires=True),
     'train.signals.Signals': lambda: dict(layers=(LayerSignals('1', 3, True),)),
     'train.signals.signals': lambda: dict(net=q(), x=x(), y=torch.tensor([0,1,2,3,0]), step=LastStep({}, {}), before=Signals(()), twin=net()),

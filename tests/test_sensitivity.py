@@ -8,7 +8,7 @@ from torch import nn
 from quarantion.checks import CheckError
 from quarantion.quant.level_sets import levels, mse_scale, quantize
 from quarantion.quant.policy import Policy
-from quarantion.quant.sensitivity import (CHOICES, Sensitivity, _twice, agreement_sensitivity, allocate, hawq_sensitivity, hessian_traces, knapsack, plot_sensitivity,
+from quarantion.quant.sensitivity import (CHOICES, Sensitivity, twice_differentiable, agreement_sensitivity, allocate, hawq_sensitivity, hessian_traces, knapsack, plot_sensitivity,
                                           sqnr_sensitivity)
 from quarantion.runtime.store import packed
 from quarantion.spikes.network import Network
@@ -30,7 +30,7 @@ def conv():
 
 def exact(net, x, y, index):
     "The whole Hessian in the weights of a module"
-    c,key = _twice(net, 'atan', 2.),f'layers.{index}.weight'
+    c,key = twice_differentiable(net, 'atan', 2.),f'layers.{index}.weight'
     w = c.layers[index].weight.detach()
     f = lambda v: F.cross_entropy(torch.func.functional_call(_Answer(c), {f'net.{key}': v}, (x.double(),)), y)
     return torch.autograd.functional.hessian(f, w).reshape(w.numel(), -1)
@@ -99,7 +99,7 @@ def test_the_hessian_is_that_of_the_network_with_parabolas_for_spikes():
 @pytest.mark.parametrize('surrogate', SURROGATES)
 def test_the_copy_has_the_gradient_of_the_network(surrogate):
     net,(x,y) = tiny(surrogate=surrogate, slope=2.).double(),data()
-    twin = _twice(net, surrogate, 2.)
+    twin = twice_differentiable(net, surrogate, 2.)
     for n in net,twin: F.cross_entropy(n.answer(x.double())[0], y).backward()
     for i in 0,2: assert torch.allclose(net.layers[i].weight.grad, twin.layers[i].weight.grad, atol=1e-12)
 

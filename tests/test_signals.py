@@ -10,7 +10,6 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch import nn
 
-from quarantion.files import read_jsonl
 from quarantion.quant.network import prepare
 from quarantion.quant.policy import Policy, preset
 from quarantion.spikes.network import Network
@@ -219,3 +218,34 @@ def test_what_is_no_number_is_told_and_breaks_nothing(bad):
     x[0] = bad
     s = signals(net, x, torch.arange(len(x))%3)
     assert not math.isfinite(s.in_mean) and math.isnan(s.doubt)
+
+
+class Killed(Exception): pass
+
+
+def test_a_resumed_run_says_the_same_in_each_line(tmp_path):
+    "Killed in the middle of an epoch of either network; every field but the time"
+    from quarantion.files import read_jsonl
+    from quarantion.train.config import Config
+    from quarantion.train.job import train
+    from quarantion.train.setup import load_data, start
+    cfg = Config(epochs=2, qat_epochs=2, hidden=24, steps=8)
+    split,said = load_data(cfg),[]
+    for stops in ((),(('float',1),('qat',1))):
+        run,left = start(cfg, tmp_path),list(stops)
+        def progress(phase, epoch, *_):
+            if (phase,epoch) in left:
+                left.remove((phase,epoch))
+                raise Killed
+        while True:
+            try: train(run, split, progress); break
+            except Killed: continue
+        said.append([{k:v for k,v in m.items() if k!='time_s'} for m in read_jsonl(run/'metrics.jsonl')])
+    assert said[0]==said[1] and len(said[0])==4
+    for m in said[0]:
+        s = of_json(m['health'])
+        assert (s.loss,s.lr)==(pytest.approx(m['loss'], rel=1e-6),pytest.approx(m['lr'], rel=1e-6)) and 0<=s.doubt<=1
+        l = s.layers[0]
+        assert l.grad>0 and l.update>0 and (l.sqnr is None)==(m['phase']=='float')
+    drifts = [of_json(m['health']).layers[0].scale_drift for m in said[0]]
+    assert drifts[:3]==[None]*3 and drifts[3] is not None

@@ -4,8 +4,6 @@ A network is trained in real numbers and then, where its ailment is one of codes
 `train.fit` and `train.recipes`; an ailment changes its parameters, its settings, its input or its labels before that."""
 import copy
 import math
-import time
-from functools import cache
 from typing import NamedTuple
 
 import torch

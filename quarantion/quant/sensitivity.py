@@ -101,7 +101,11 @@ def _table(net, x, choices, measure, score):
 class _NoCurrent(nn.Module):
     def forward(self, s): return 0.
 
-def _twice(net, surrogate, slope):
+def twice_differentiable(
+    net:Network, # A float network; it is left as it is
+    surrogate:str='atan', # Stands in for that of the network
+    slope:float=2. # Its steepness
+)->Network:
     "A copy in float64 without the compiled loop, to be differentiated twice: recurrent neurons without recurrence"
     out = copy.deepcopy(net).double().eval()
     for name,*_,l in stages(out):
@@ -134,7 +138,7 @@ def hessian_traces(
 )->list: # A `Trace` for each layer
     "Hutchinson's estimate: the mean of vᵀHv over random signs v, H a layer's Hessian of the cross-entropy"
     check_range(probes, 2, name='probes')
-    net = _twice(net, surrogate, slope)
+    net = twice_differentiable(net, surrogate, slope)
     ls,g = single(stages(net), 'sensitivity'),torch.Generator().manual_seed(seed)
     scores = net.answer(x.double())[0]
     loss = F.cross_entropy(scores, check_classes(scores, y))

@@ -149,9 +149,7 @@ def _rest(m): # let neurons of another library begin; function that gives them b
     own = vars(m),m._buffers
     kept = [{k:v for k,v in d.items() if isinstance(v, Tensor)} for d in own]
     if callable(reset := getattr(m, 'reset_mem', None)): reset()
-    def back():
-        for d,k in zip(own, kept): d.update(k)
-    return back
+    return lambda: [d.update(k) for d,k in zip(own, kept)]
 
 def _run(model, x): # raises `CheckError` where it does not take this
     want = 'a batch that the model takes'

@@ -20,7 +20,7 @@ def probe_of(
     split:Split # Its data
 )->tuple[Tensor,Tensor]: # Encoded as for training, and their labels, on the device of the run
     "The samples that signals are taken from, the same ones at any time"
-    at = spread_over(n := len(split.x_train), min(256, max(16, n//28)))
+    at = spread_over(n := len(split.x_train), min(256, max(16, n//32)))
     x = encode(split.x_train[at], cfg.encode, cfg.steps, seed_of(cfg.seed, 2*10**6))
     return x.to(cfg.device),split.y_train[at].to(cfg.device)
 

@@ -8,6 +8,7 @@ __all__ = ['Seen', 'LastStep', 'step_ahead', 'last_step']
 # %% ../../nbs/train/seen.ipynb #c3cd9ea2
 import math
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import NamedTuple
 import numpy as np
 import torch
@@ -146,16 +147,17 @@ def gridded(
 )->dict: # Fields of `LayerSignals`
     "What is told of scales and codes; nothing where weights are real"
     if l.coder.real: return {}
-    s,(lo,hi) = l.coder.shaped(l.latent).detach(),(l.lv.quant_min-.5,l.lv.quant_max+.5)
-    z = [(w.detach()/s.reshape(-1, *[1]*(w.ndim-1))).double() for w in (l.latent,l.recurrent) if w is not None]
-    outside,n = sum(((v<lo)|(v>hi)).sum() for v in z),sum(v.numel() for v in z)
-    told = dict(scale=float(s.double().mean()), clipping=float(outside.double()/n+0*sum(v.sum() for v in z)))
+    s,lo,hi = l.coder.shaped(l.latent).detach(),l.lv.quant_min,l.lv.quant_max
+    there = [w.detach() for w in (l.latent,l.recurrent) if w is not None]
+    z = torch.cat([(w/s.reshape(-1, *[1]*(w.ndim-1))).flatten() for w in there])
+    k = torch.round(z)
+    told = dict(scale=float(s.double().mean()), clipping=float(((k<lo)|(k>hi)).double().mean()+0*z.sum()))
     if before: told['scale_drift'] = told['scale']/before-1
     if not math.isfinite(told['clipping']): return told | dict(ends=math.nan, unused=math.nan)
-    ints = on_cpu(l.codes().ints)
-    k = np.concatenate([ints.weight.ravel(),ints.recurrent.ravel()]).astype(np.int64)-l.lv.quant_min
-    used = int(np.count_nonzero(np.bincount(k, minlength=len(l.lv))))
-    return told | dict(ends=weight_saturation(ints), unused=1-used/len(l.lv))
+    k = k.clamp_(lo, hi).to(torch.int8).cpu().numpy()
+    used = int(np.count_nonzero(np.bincount(k.astype(np.int64)-lo, minlength=len(l.lv))))
+    ends = weight_saturation(SimpleNamespace(weight=k, recurrent=k[:0], quant_max=hi))
+    return told | dict(ends=ends, unused=1-used/len(l.lv))
 
 # %% ../../nbs/train/seen.ipynb #ba38d9b4
 def top_quantile(

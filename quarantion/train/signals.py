@@ -187,7 +187,7 @@ def joined(
     return tuple(l._replace(grad_ratio=quotient(l.grad, g)) for l,g in zip(layers, behind))
 
 # %% ../../nbs/train/signals.ipynb #2e740cd4
-def _few(net, x, n=16): # samples, for what a twin is compared on
+def _few(net, x, n=8): # samples, for what a twin is compared on
     return x[:n] if x.ndim==1+len(net.in_shape) or net.batch_first else x[:,:n]
 
 @typed
@@ -198,7 +198,7 @@ def signals(
     y:Tensor=None, # Their labels
     step:LastStep=None, # The update before, from `last_step`
     before:Signals=None, # What this returned before
-    twin:Network=None # The float network that a quantized one came from; compared on 16 samples
+    twin:Network=None # The float network that a quantized one came from; compared on 8 samples
 )->Signals:
     "What is told of a network that learns; raises `CheckError` for one that is neither, or input that does not fit"
     whole = isinstance(net, QuantNetwork)
@@ -206,13 +206,12 @@ def signals(
         fail('`net`', 'signals', 'a Network or a QuantNetwork (`probe` runs others)', type(net).__name__)
     was = {l.name:l for l in before.layers} if before else {}
     names = {id(p):n for n,p in net.named_parameters()}
-    floats = {}
+    floats,rows = {},check_time(x, net.in_shape, net.steps, net.batch_first)[0].sum(0)
     if whole and twin is not None:
         with evaluating(twin): floats = {r.name:r for r in twin.record(_few(net, x))}
     with evaluating(net):
         run = (whole_layers if whole else float_layers)(net, x)
         layers = [told_of(t, names, step, was.get(t.name), floats.get(t.name)) for t in run]
-    rows = check_time(x, net.in_shape, net.steps, net.batch_first)[0].sum(0)
     return Signals(joined(layers), **input_signals(net, x), doubt=doubtful(rows, y))
 
 # %% ../../nbs/train/signals.ipynb #b4042e1d
