@@ -36,7 +36,8 @@ def phases_table(
     best = sorted(compared(rows, policy).items(), key=lambda c: -statistics.fmean(c[1][0]))
     out = ['| phases | accuracy, % | to default, points | seeds better, equal, worse |','|---|---|---|---|']
     for name,(a,d) in best:
-        better = ', '.join(str(sum(f(v) for v in d)) for f in (lambda v: v>1e-9, lambda v: abs(v)<=1e-9, lambda v: v<-1e-9))
+        signs = [(v>1e-9)-(v<-1e-9) for v in d]
+        better = ', '.join(str(signs.count(s)) for s in (1,0,-1))
         beside = ('–','–') if name=='default' else (said(d, '+') if d else '–',better)
         out.append(f'| {name} | {said(a)} | {" | ".join(beside)} |')
     return '\n'.join(out)
