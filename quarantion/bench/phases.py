@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['compared', 'said', 'phases_table', 'plot_phases']
 
-# %% ../../nbs/bench/phases.ipynb #20b0d0d1
+# %% ../../nbs/bench/phases.ipynb #e627bd1e
 import statistics
 from ..paper import BLUE, GREY, ORANGE, add_legend, label_axes, style_axes
 
-# %% ../../nbs/bench/phases.ipynb #7d3723c2
+# %% ../../nbs/bench/phases.ipynb #1aad81dc
 def compared(
     rows:list, # Runs, a dictionary each with `phases`, `policy`, `seed` and `test_accuracy`
     policy:str # Of which
@@ -36,13 +36,13 @@ def phases_table(
     best = sorted(compared(rows, policy).items(), key=lambda c: -statistics.fmean(c[1][0]))
     out = ['| phases | accuracy, % | to default, points | seeds better, equal, worse |','|---|---|---|---|']
     for name,(a,d) in best:
-        ways = lambda v: v>1e-9,lambda v: abs(v)<=1e-9,lambda v: v<-1e-9
-        better = ', '.join(str(sum(f(v) for v in d)) for f in ways)
+        signs = [(v>1e-9)-(v<-1e-9) for v in d]
+        better = ', '.join(str(signs.count(s)) for s in (1,0,-1))
         beside = ('–','–') if name=='default' else (said(d, '+') if d else '–',better)
         out.append(f'| {name} | {said(a)} | {" | ".join(beside)} |')
     return '\n'.join(out)
 
-# %% ../../nbs/bench/phases.ipynb #22487a68
+# %% ../../nbs/bench/phases.ipynb #8b5c34cf
 def plot_phases(
     rows:list, # Runs
     policies=('nonary','mint2'), # Which of them
