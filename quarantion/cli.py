@@ -827,6 +827,7 @@ def _tune_with(
     _show(_columns(f'{out}, {len(found.trials)} tries', ['try','bytes','spikes a sample','accuracy','what','settings'], found.rows))
     print(said['command'] or 'every try was ended early')
 
+# %% ../nbs/cli.ipynb #c9833905
 def _draw_tries(found, path):
     from matplotlib.figure import Figure
     from quarantion.inspect.tries import plot_tries

@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 
 from quarantion.files import check_audit, read_jsonl
 from quarantion.train.config import Config
-from quarantion.train.course import Course, Held
+from quarantion.train.course import Held
 from quarantion.train.diagnosis import Alarm, causes_of, diagnosed
 from quarantion.train.heal import AGAINST, MOST, REMEDIES, WAIT, Plan, Saved, Told, chosen, treated
 from quarantion.train.interventions import INTERVENTIONS
@@ -29,7 +29,7 @@ CAUSES = causes_of()
 @settings(deadline=None, max_examples=40)
 def test_hysteresis_and_hold(values):
     "An alarm stands from the moment that `hold` records in a row were above `on`, to that at which as many were below `off`"
-    c,state,stood = CAUSES['silent'],None,False
+    c,state,stood,gone = CAUSES['silent'],None,False,0
     for i,v in enumerate(values):
         alarms,state = diagnosed(Signals((LayerSignals('1', 9, True, dead=v),)), state, dict(silent=c))
         state,last = json.loads(json.dumps(state)),values[max(0, i+1-c.hold):i+1]

@@ -4,8 +4,6 @@ A network is trained in real numbers and then, where its ailment is one of codes
 `train.fit` and `train.recipes`; an ailment changes its parameters, its settings, its input or its labels before that."""
 import copy
 import math
-import time
-from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -19,11 +17,10 @@ from quarantion.spikes.network import Network
 from quarantion.spikes.neuron import LIF
 from quarantion.spikes.parameters import settle
 from quarantion.spikes.stage import stages
-from quarantion.train.course import Course, Held, eased
+from quarantion.train.course import Held, eased
 from quarantion.train.diagnosis import causes_of, diagnosed, renewed
-from quarantion.train.fit import batches, evaluate, load_optimizer, optimizer_tensors, seed_of, train_epoch
+from quarantion.train.fit import evaluate, load_optimizer, optimizer_tensors, seed_of, train_epoch
 from quarantion.train.heal import Plan, Saved, Told, treated
-from quarantion.train.interventions import INTERVENTIONS
 from quarantion.train.losses import rate_ceiling
 from quarantion.train.recipes import optimizer_of, recipe_of
 from quarantion.train.seen import last_step

@@ -45,8 +45,8 @@ MEASURES = dict( # By the name of a cause; high where it is there
     outlier = lambda in_outlier, in_max, in_mean: max(in_outlier, alone(in_max, in_mean)),
     input_large = _scale,
     input_small = lambda in_max, in_min, in_mean, in_outlier: 1/max(_scale(in_max, in_min, in_mean, in_outlier), 1e-12),
-    theta_high = lambda theta, other_theta: _over(theta, other_theta),
-    theta_low = lambda theta, other_theta: _over(other_theta, theta),
+    theta_high = lambda theta, other_theta, peak=0.: _over(theta, other_theta)*(peak<2), # and few membranes reach it
+    theta_low = lambda theta, other_theta, peak=9.: _over(other_theta, theta)*(peak>2),
     slope_steep = lambda slope: slope,
     leak_low = lambda beta: 1-beta,
     no_leak = lambda beta: beta,
@@ -240,14 +240,17 @@ def renewed(
 # %% ../../nbs/train/diagnosis.ipynb #018e8a86
 @typed
 def diagnose(
-    model:nn.Module, # A network, or a model with neurons of snnTorch; it is left as it is
+    model:nn.Module, # A network of ours, or one with neurons of snnTorch; it is left as it is
     batch, # Samples, or a pair of samples and their labels
     causes:dict=None # As for `diagnosed`
 )->list: # `Alarm`s, those of the most trusted cause first
     "What would ail a network if it were trained now"
     x,y = batch if isinstance(batch, (tuple,list)) and len(batch)==2 else (batch,None)
-    causes = causes_of() if causes is None else causes
-    return diagnosed(probe(model, x, y), None, {k:c._replace(hold=1) for k,c in causes.items()})[0]
+    at_once = {k:c._replace(hold=1) for k,c in (causes_of() if causes is None else causes).items()}
+    try: s = probe(model, x, y)
+    except (RuntimeError, IndexError, TypeError) as e:
+        fail('`batch`', 'diagnose', 'samples, and their labels, as the model takes them', str(e).split('\n')[0])
+    return diagnosed(s, None, at_once)[0]
 
 # %% ../../nbs/train/diagnosis.ipynb #362b5377
 def symptoms(

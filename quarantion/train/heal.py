@@ -143,7 +143,8 @@ def treated(
     can=tuple(INTERVENTIONS) # Names of interventions that are possible here
 )->tuple: # What goes on: `Held`, `Plan`, and events for the audit
     "Judge what waits, then do what comes next, if anything; raises `CheckError` where there is nothing to return to"
-    if not saved.has('good'): fail('`saved`', 'treated', 'a state to return to, `good`', 'none')
+    there = hasattr(saved, 'has') and saved.has('good')
+    if not there: fail('`saved`', 'treated', 'a state to return to, `good`', 'none')
     events = []
     if plan.waiting is not None:
         w,verdict = plan.waiting,verdict_of(plan, told)
