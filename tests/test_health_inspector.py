@@ -90,6 +90,7 @@ def test_a_run_is_followed(run):
 
 
 def test_before_the_first_epoch(tmp_path):
+    (tmp_path/'config.toml').touch() # of a run that has begun
     w = HealthInspector(tmp_path)
     assert 'no epoch' in w.say() and w.picture and w._still() and w.message.value=='' and w.chosen() is None
     w.next.click()
