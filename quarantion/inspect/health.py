@@ -9,7 +9,6 @@ __all__ = ['OF_LAYERS', 'OF_ALL', 'WHOLE', 'Scale', 'health_lines', 'Traced', 't
 # %% ../../nbs/inspect/health.ipynb #6ce5b5aa
 import numpy as np
 from typing import NamedTuple
-from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm, Normalize
@@ -217,15 +216,15 @@ _TOP = 'data','axes fraction'
 
 def _cells(ax, values, known, scale): # One picture of all cells; crosses and dots
     low,high = colour_range(values, scale)
-    places,look = colour_places(values, low, high, scale.log),colormaps[AMOUNTS]
-    colours = look(np.where(np.isnan(places), 0, places))
+    places = colour_places(values, low, high, scale.log)
+    colours = ScalarMappable(Normalize(0, 1), AMOUNTS).to_rgba(np.where(np.isnan(places), 0, places))
     colours[np.isnan(places)] = ax.get_facecolor()
     ax.imshow(colours, aspect='auto', interpolation='nearest', extent=(.5,colours.shape[1]+.5,len(colours)-.5,-.5))
     for there,kind,colour,size in (np.isnan(places)&known,'x',RED,28),(~known,'.',GREY,5):
         row,column = np.nonzero(there)
         ax.scatter(column+1, row, size, colour, marker=kind, linewidths=1.5)
     norm = (LogNorm if scale.log else Normalize)(low, high if high>low else low+1)
-    bar = ax.figure.colorbar(ScalarMappable(norm, look), ax=ax, pad=.015, fraction=.04, aspect=12)
+    bar = ax.figure.colorbar(ScalarMappable(norm, AMOUNTS), ax=ax, pad=.015, fraction=.04, aspect=12)
     bar.ax.tick_params(labelsize=8); bar.ax.minorticks_off()
 
 # %% ../../nbs/inspect/health.ipynb #6661af1b
