@@ -102,6 +102,7 @@ class Saved:
 def _event(event, w, **facts): return dict(event=event, **{k:w[k] for k in ('cause','where','action')}, **facts)
 
 _TOGETHER = 'set_slope','set_beta','refit_scales' # of all layers that have the same cause
+_WHOLE = 'refit_scales', # one does it for all layers
 
 def _tried(plan, cause, places, action):
     new = {key_of(cause, w):[*plan.tried.get(key_of(cause, w), ()),action] for w in places}
@@ -123,7 +124,7 @@ def _acted(held, saved, plan, told, x, can):
         places = same if name in _TOGETHER else [where]
         plan = _tried(plan, cause, places, name)
         start = saved.get('good')._replace(course=held.course) if name in FROM_GOOD else held
-        try: new,was,now = _done(start, name, places, x)
+        try: new,was,now = _done(start, name, places[:1] if name in _WHOLE else places, x)
         except CheckError: continue # not here: the next
         saved.put('before', held)
         value = told.values.get(key_of(cause, where))

@@ -173,12 +173,14 @@ def _level(held, where, name):
     return Changed(Held(net, {}, c._replace(weights=c.weights|{where.removeprefix('layer '):name})), was, name)
 
 def refit_scales(held, where, x=None):
-    "Scales from the weights, as at the beginning"
+    "Scales of all layers from the weights, as at the beginning: biases may fire a layer whose scale is as far off"
     net = _quantized(held, 'refit_scales')
-    l = net.layers[stage_of(net, where)]
-    was = _middle(l.scale)
-    l.switch(l.policy)
-    return Changed(Held(net, {}, held.course), f'scale {was:.3g}', f'scale {_middle(l.scale):.3g}')
+    stage_of(net, where)
+    some = [l for l in net.layers if not l.coder.real]
+    said = lambda: 'scales '+', '.join(f'{_middle(l.scale):.3g}' for l in some)
+    was = said()
+    for l in some: l.switch(l.policy)
+    return Changed(Held(net, {}, held.course), was, said())
 
 def finer(held, where, x=None):
     "The next finer level set"

@@ -126,6 +126,13 @@ def _compiled(l): # its neurons run in the compiled loop, as in training, and no
         l.training = False
         for o in watchers: o.enabled = True
 
+def theta_of(
+    l:nn.Module # A `QuantLayer` that can be run
+)->Tensor: # One, or one for each channel
+    "Thresholds as its neurons compare with: where membranes or currents have few levels, that is one of the levels"
+    if not (l.kept or l.current_max): return l.threshold.detach()
+    return l.codes().real.theta.detach().to(l.threshold)
+
 def _run_layer(l, x, steps): # what it did; nothing where it could not
     if x is None or not all(bool(p.isfinite().all()) for p in l.parameters()): return None
     with _compiled(l):
@@ -143,7 +150,7 @@ def whole_layers(
         weights = [w for w in (l.latent,l.recurrent) if w is not None and w.ndim>1]
         ran,seen = _run_layer(l, x, steps),None
         if ran:
-            theta = per_neuron(l.threshold.detach(), ran.spk.shape[2:], 'threshold').reshape(ran.spk.shape[2:])
+            theta = per_neuron(theta_of(l), ran.spk.shape[2:], 'threshold').reshape(ran.spk.shape[2:])
             seen = Seen(name, ran.spk, ran.pre(), theta, l.fires, width_of(l))
         yield Told(seen, name, weights, l, l, ran and ran.mem)
         x = ran and ran.spk
