@@ -224,6 +224,7 @@ class Stepping:
     def __init__(self, model, every):
         self.model,self.every,self.steps = weakref.ref(model),every,0
         self.ids,self.known = {id(p) for p in model.parameters()},weakref.WeakKeyDictionary()
+        self.lead,self.others = lambda: None,weakref.WeakSet()
         self.hooks = [register_optimizer_step_pre_hook(self._before), register_optimizer_step_post_hook(self._after)]
         if self.due(1): self.begin()
 
@@ -232,13 +233,21 @@ class Stepping:
         if opt not in self.known: self.known[opt] = holds()
         return self.known[opt]
 
+    def _leads(self, opt): # of several optimizers one counts, until another steps twice without it
+        if self.lead() not in (None,opt) and opt not in self.others:
+            self.others.add(opt)
+            return False
+        self.lead = weakref.ref(opt)
+        self.others.clear()
+        return True
+
     def _before(self, opt, *_):
-        if not self._mine(opt): return
+        if not (self._mine(opt) and self._leads(opt)): return
         self.steps += 1
         if self.due(self.steps): self.caught()
 
     def _after(self, opt, *_):
-        if not self._mine(opt): return
+        if self.lead() is not opt: return
         if self.due(self.steps): self.told(opt)
         if self.due(self.steps+1): self.begin()
 
@@ -267,7 +276,10 @@ class Watch(Stepping):
         self.end()
         if self.ours is None: self.heard = self.hearing.enter_context(listening(self.model()))
     def end(self): self.hearing.close() # Do not listen any more
-    def caught(self): self.step = step_ahead(self.model())
+    def caught(self): # what the optimizer that leads is about to change: steps of others are not seen
+        step,held = step_ahead(self.model()),{id(p) for g in self.lead().param_groups for p in g['params']}
+        moved = {n for n,p in self.model().named_parameters() if id(p) in held}
+        self.step = LastStep(step.grads, {n:w for n,w in step.weights.items() if n in moved})
 
     def told(self, opt): # Add a record
         self.end()
