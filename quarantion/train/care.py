@@ -77,6 +77,7 @@ def owned(line):
     h = line['health']
     return line|dict(health=h|dict(alarms=[said(a) for a in h['alarms']]))
 
+# %% ../../nbs/train/care.ipynb #e3fb8d45
 def _told(line):
     h = line['health']
     return Told([Alarm(**a) for a in h['alarms']], h['diagnosis']['values'], line['loss'], line['epoch'])
@@ -119,6 +120,16 @@ def begun(
     Kept(run, at).put('good', Held(at.model, at.opt, course))
     return at
 
+def as_it_goes(
+    cfg:Config, # Settings
+    at:Checkpoint # Where a run stands
+)->Config: # The same, where nothing was changed
+    "Settings of the epoch that comes next"
+    c = course_at(at)
+    if (c.clip,c.max_rate)==(0,1): return cfg
+    return replace(cfg, clip=c.clip or cfg.clip, max_rate=min(c.max_rate, cfg.max_rate))
+
+# %% ../../nbs/train/care.ipynb #4f78b39f
 def say_levels(
     run, # A run directory with `policy.toml`
     q # Its trained network
@@ -133,15 +144,6 @@ def say_levels(
     new = replace(p, layers=own|{n:dict(own.get(n, {}))|dict(weight=w) for n,w in finer.items()})
     write_atomic(path, dump_policy(new).encode())
     audit(run/'audit.jsonl', 'policy', finer=finer)
-
-def as_it_goes(
-    cfg:Config, # Settings
-    at:Checkpoint # Where a run stands
-)->Config: # The same, where nothing was changed
-    "Settings of the epoch that comes next"
-    c = course_at(at)
-    if (c.clip,c.max_rate)==(0,1): return cfg
-    return replace(cfg, clip=c.clip or cfg.clip, max_rate=min(c.max_rate, cfg.max_rate))
 
 # %% ../../nbs/train/care.ipynb #157e06af
 def rescued(
