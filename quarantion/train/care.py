@@ -136,6 +136,7 @@ def say_levels(
 ):
     "Policies of layers that took a finer level set, into `policy.toml`, from which the network is built again"
     path = run/'policy.toml'
+    if not path.exists(): return # a network that was not made by the run
     p = read_policy(path)
     had = policies_of(p, q.names)
     finer = {n:l.policy.weight for n,l,was in zip(q.names, q.layers, had) if l.policy.weight!=was.weight}
