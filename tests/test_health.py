@@ -16,7 +16,7 @@ from quarantion.train.course import Held
 from quarantion.train.diagnosis import Alarm, causes_of, diagnosed
 from quarantion.train.heal import AGAINST, MOST, REMEDIES, WAIT, Plan, Saved, Told, chosen, treated
 from quarantion.train.interventions import INTERVENTIONS
-from quarantion.train.job import load_data, start, train
+from quarantion.train.job import finish, load_data, prove, restored, start, train
 from quarantion.train.signals import LayerSignals, Signals
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent/'tools'))
@@ -186,3 +186,72 @@ def test_three_sick_networks_are_named_and_healed(monkeypatch):
         row = sick.treat('mlp', 0, ailment)
         assert row['named'] is not None and row['named']<=3, row
         assert row['untreated']<=well['accuracy']-.05 and row['treated']>=well['accuracy']-.03, row
+
+
+def grid(folder, worth, dtype='float32'):
+    "The digits in NPY files, times a number"
+    import numpy as np
+    from quarantion.data.digits import load_digits
+    d = load_digits()
+    folder.mkdir()
+    for name,s in ('train',d.train),('test',d.test):
+        np.save(folder/f'x_{name}.npy', (s.x.numpy()*worth).astype(dtype))
+        np.save(folder/f'y_{name}.npy', s.y.numpy())
+    return f'npy:{folder}'
+
+
+def test_data_beyond_one_are_refused_and_bytes_are_divided(tmp_path):
+    "What `rescale_input` would mend does not come into a run"
+    from quarantion.checks import CheckError
+    with pytest.raises(CheckError, match='in .0, 1.'): load_data(Config(data=grid(tmp_path/'a', 255)))
+    assert float(load_data(Config(data=grid(tmp_path/'b', 255, 'uint8'))).x_train.max())==1
+
+
+def test_a_small_input_is_met_by_weights_and_what_a_run_does_not_do_is_said(tmp_path):
+    "Samples in 0 … 1/255: the input stays, weights are scaled from data, which mends a part, and the program is proved"
+    torch.set_num_threads(1)
+    tiny = dict(data=grid(tmp_path/'d', 1/255), epochs=10)
+    run,split = run_of(tmp_path/'watched', policy='float', **tiny)
+    untreated = train(run, split)[2]
+    run,split = run_of(tmp_path/'run', health='act', **tiny)
+    net,q,seen = train(run, split)
+    first = read_jsonl(run/'metrics.jsonl')[0]['health']['alarms'][0]
+    assert first['cause']=='input_small' and 'not done by a run: the program' in first['remedy']
+    done = [a['facts'] for a in read_jsonl(run/'audit.jsonl') if a['event']=='intervened']
+    assert done and {a['action'] for a in done}<={'rescale_weights'}
+    result = finish(run, split, net, q, seen)
+    assert result['mismatches']==0 and seen>untreated+.1, (untreated,seen,done)
+
+
+def test_more_epochs_of_a_phase(tmp_path, monkeypatch):
+    "A rate of nearly nothing: three epochs more, once for each time that they are asked for"
+    torch.set_num_threads(1)
+    monkeypatch.setitem(REMEDIES, 'stuck', ('extend',))
+    run,split = run_of(tmp_path/'run', health='act', lr=1e-7, epochs=8, policy='float')
+    train(run, split)
+    done = [a['facts'] for a in read_jsonl(run/'audit.jsonl') if a['event']=='intervened']
+    assert done and {a['action'] for a in done}=={'extend'}
+    assert len(read_jsonl(run/'metrics.jsonl'))==8+3*len(done)
+
+
+def test_a_finer_level_set_is_in_the_policy_of_the_run(tmp_path, monkeypatch):
+    "Scales that collapsed: the layer takes nine levels, killed and resumed the same, and the program is proved with them"
+    import quarantion.train.job as job
+    torch.set_num_threads(1)
+    monkeypatch.setitem(REMEDIES, 'scale_small', ('finer',))
+    made = job.quantized
+    def collapsed(*a):
+        q = made(*a)
+        with torch.no_grad():
+            for p in q.layers[0].scale,q.layers[0].scale_min: p.mul_(.02)
+        return q
+    monkeypatch.setattr(job, 'quantized', collapsed)
+    run,split = run_of(tmp_path/'run', health='act', policy='ternary', qat_epochs=4)
+    net,q,seen = train(run, split)
+    again = train(run, split) # from the last checkpoint
+    assert [l.policy.weight for l in q.layers]==['nonary','ternary']==[l.policy.weight for l in again[1].layers]
+    result = finish(run, split, net, q, seen)
+    assert result['mismatches']==0 and 'nonary' in (run/'policy.toml').read_text()
+    monkeypatch.setattr(job, 'quantized', made)
+    assert [l.policy.weight for l in restored(run, split)[1].layers]==['nonary','ternary']
+    assert prove(run, split).mismatches==0

@@ -21,6 +21,34 @@ def _spread(v):
     if not v: return '–'
     return f'{100*mean(v):.1f}'+(f' ± {100*stdev(v):.1f}' if len(v)>1 else '')
 
+def _near(rows, well): # within a point of the healthy ones, by the mean; no where there are none
+    beside = [well[r['seed'],r['policy']]['accuracy'] for r in rows if (r['seed'],r['policy']) in well]
+    return len(beside)==len(rows)>0 and mean(r['treated'] for r in rows)>=mean(beside)-.01
+
+GROUPS = {'tuned on, 0 – 1':range(0, 2), 'judged, 2 – 4':range(2, 5), 'fresh, 5 and more':range(5, 10**6)} # Seeds
+
+def count_rows(
+    d:dict # What `tools/measure.py health` wrote
+)->list: # Words: seeds, network, named, healed, false alarms, interventions in healthy ones
+    "Counts for each group of seeds that is there"
+    out = []
+    for group,seeds in GROUPS.items():
+        for n in d['ten']:
+            rows = [r for r in d['rows'] if r['network']==n and r['seed'] in seeds]
+            well = {(r['seed'],r['what']):r for r in rows if r['kind']=='healthy'}
+            sick = [r for r in rows if r['kind']=='sick' and r['what'] in d['ten'][n]]
+            if not sick: continue
+            named = sum(r['named'] is not None and r['named']<=3 for r in sick)
+            cured = [r for r in sick if r['what']!='labels']
+            whats = {r['what'] for r in cured}
+            each = sum(_near([r], well) for r in cured)
+            means = sum(_near([r for r in cured if r['what']==w], well) for w in whats)
+            facts = [sum(r[k] for r in well.values()) for k in ('alarms','epochs','interventions')]
+            out.append((group, n, f'{named} of {len(sick)}', f'{means} of {len(whats)}',
+                f'{each} of {len(cured)}', f'{facts[0]} in {facts[1]:,} epochs', f'{facts[2]} in {len(well)} networks'))
+    return out
+
+# %% ../../nbs/bench/sick.ipynb #ec202aa1
 def sick_rows(
     d:dict, # What `tools/measure.py health` wrote
     network:str # `mlp` or `conv`

@@ -9,12 +9,14 @@ __all__ = []
 import copy
 from dataclasses import replace
 from ..checks import CheckError, fail
-from ..files import audit, load_tensors
+from ..files import audit, load_tensors, write_atomic
 from .checkpoints import CHECKPOINT, Checkpoint, load_state, mean_of, part_of, save_checkpoint
 from .config import RUN_VERSION, Config
 from .course import Course, Held, course_of
 from .diagnosis import Alarm, causes_of, diagnosed, renewed
-from .heal import MOST, Plan, Told, treated
+from ..quant.network import policies_of
+from ..quant.policy import dump_policy, read_policy
+from .heal import MOST, REMEDIES, Plan, Told, treated
 from .interventions import INTERVENTIONS, rebuilt
 from .reading import probe_of
 from .signals import of_json
@@ -59,13 +61,23 @@ class Kept:
         return Held(net, part_of(tensors, 'opt'), course)
 
 # %% ../../nbs/train/care.ipynb #5fab3e0c
-_NOT_HERE = 'clip_input','rescale_input','finer','unquantize','extend'
+_INPUT = 'the program that comes out reads samples as the data set has them'
+_NOT_HERE = dict(clip_input=_INPUT, rescale_input=_INPUT, unquantize='real weights have no integer program')
 
 def able(cfg):
     "Names of interventions that a run has"
     penalty = ('rate_penalty',)*bool(cfg.loss) # such a loss says all that is added
-    return tuple(n for n in INTERVENTIONS if n not in _NOT_HERE+penalty)
+    return tuple(n for n in INTERVENTIONS if n not in (*_NOT_HERE,*penalty))
 
+def owned(line):
+    "A line of `metrics.jsonl` whose alarms say what a run will not do about them"
+    def said(a):
+        why = dict.fromkeys(_NOT_HERE[n] for n in REMEDIES.get(a['cause'], ()) if n in _NOT_HERE)
+        return a|(dict(remedy=f"{a['remedy']}; not done by a run: {', '.join(why)}") if why else {})
+    h = line['health']
+    return line|dict(health=h|dict(alarms=[said(a) for a in h['alarms']]))
+
+# %% ../../nbs/train/care.ipynb #e3fb8d45
 def _told(line):
     h = line['health']
     return Told([Alarm(**a) for a in h['alarms']], h['diagnosis']['values'], line['loss'], line['epoch'])
@@ -81,6 +93,7 @@ def with_care(
     at:Checkpoint # Where the run stands
 )->tuple: # The line, and where the run stands after what was done
     "Do what healing chooses, and say so in the audit"
+    line = owned(line)
     plan = Plan(**at.health.get('plan', {}))
     held,saved = Held(at.model, at.opt, course_at(at)),Kept(look.run, at)
     held,plan,events = treated(held, saved, plan, _told(line), probe_of(look.cfg, look.split)[0], able(look.cfg))
@@ -101,7 +114,8 @@ def begun(
 )->Checkpoint:
     "Save the beginning of a phase of a run that acts"
     if cfg.health!='act' or at.epoch: return at
-    course = course_at(at)._replace(lr=1.)
+    levels = {} if at.q is None else {n:l.policy.weight for n,l in zip(at.q.names, at.q.layers)}
+    course = course_at(at)._replace(lr=1., extra=0, weights=levels)
     at = at._replace(health=dict(course=course._asdict(), plan=Plan()._asdict()))
     Kept(run, at).put('good', Held(at.model, at.opt, course))
     return at
@@ -114,6 +128,23 @@ def as_it_goes(
     c = course_at(at)
     if (c.clip,c.max_rate)==(0,1): return cfg
     return replace(cfg, clip=c.clip or cfg.clip, max_rate=min(c.max_rate, cfg.max_rate))
+
+# %% ../../nbs/train/care.ipynb #4f78b39f
+def say_levels(
+    run, # A run directory with `policy.toml`
+    q # Its trained network
+):
+    "Policies of layers that took a finer level set, into `policy.toml`, from which the network is built again"
+    path = run/'policy.toml'
+    if not path.exists(): return # a network that was not made by the run
+    p = read_policy(path)
+    had = policies_of(p, q.names)
+    finer = {n:l.policy.weight for n,l,was in zip(q.names, q.layers, had) if l.policy.weight!=was.weight}
+    if not finer: return
+    own = dict(p.layers)
+    new = replace(p, layers=own|{n:dict(own.get(n, {}))|dict(weight=w) for n,w in finer.items()})
+    write_atomic(path, dump_policy(new).encode())
+    audit(run/'audit.jsonl', 'policy', finer=finer)
 
 # %% ../../nbs/train/care.ipynb #157e06af
 def rescued(

@@ -179,10 +179,10 @@ def restore(
     net,phase = build(cfg, split),phases[head['phase']]
     load_state(net, tensors, 'float', str(path))
     q = quantized(run, net, cfg, split, phase.policy) if phase.kind=='qat' else None
+    rebuilt(net if q is None else q, course_of(head.get('health', {}).get('course', {})))
     if q is not None: load_state(q, tensors, 'quant', str(path))
     audit(run/'audit.jsonl', 'resumed', phase=phase.name, epoch=head['epoch'], machine=machine_class(cfg.device))
     at = Checkpoint(net, q, part_of(tensors, 'opt'), phase.name, head['epoch'], head['float_accuracy'],
                     part_of(tensors, 'mean'), head.get('health', {}))
-    rebuilt(at.model, course_of(at.health.get('course', {})))
     _check_mean(at.mean, cfg, at.model, str(path))
     return at

@@ -231,7 +231,7 @@ def rebuilt(
         if not isinstance(n.slope, Tensor): n.slope = float(v)
     for k,v in course.weights.items():
         l = named[check_in(k, tuple(named), 'weights')].neurons
-        l.switch(replace(l.policy, weight=v))
+        if l.policy.weight!=v: l.switch(replace(l.policy, weight=v))
     for m in net.modules():
         if isinstance(m, MovingAverage) and course.averaging: m.averaging_constant = course.averaging
     return net

@@ -34,9 +34,9 @@ from .gates import asked, gates_of, run_gates
 from .losses import code_l1, codes_of, loss_of, rate_ceiling
 from .outcome import float_outcome, integer_outcome, sample_outcome, wrong_outcome
 from .overrides import judged, words_left
-from .phases import Stage, ended, planned, represented
+from .phases import Stage, ended, longer, planned, represented
 from .reading import with_health
-from .care import as_it_goes, begun, course_at, rescued, with_alarms, with_care
+from .care import as_it_goes, begun, course_at, rescued, say_levels, with_alarms, with_care
 from .recipes import optimizer_of, recipe_of, warmed
 from .rollback import save_gated
 from .seen import LastStep, last_step
@@ -116,7 +116,8 @@ def _phase(run, cfg, split, stage, at, progress):
     opt,shares = optimizer_of(at.model, recipe, peak)
     if at.opt: load_optimizer(opt, at.opt)
     at,lines = begun(run, cfg, at._replace(mean=mean_of(cfg, at))),lines_of(run, stage.chain)
-    while not ended(stage, at.epoch, lines):
+    asked_for,per = stage,math.ceil(len(split.x_train)/cfg.batch)
+    while not ended(stage := longer(asked_for, course_at(at).extra, per), at.epoch, lines):
         lr = course_at(at).lr*recipe.rate(peak, stage.before+at.epoch, stage.whole, [m['loss'] for m in lines])
         for g,share in zip(opt.param_groups, shares): g['lr'] = lr*share
         look = Look(run, cfg, split, stage, opt, before=lines[-1] if lines else {})
@@ -125,7 +126,7 @@ def _phase(run, cfg, split, stage, at, progress):
             load_optimizer(opt, (at := rescued(run, cfg, at, e)).opt)
             continue
         lines.append(line)
-        end = ended(stage, at.epoch, lines)
+        end = ended(longer(asked_for, course_at(at).extra, per), at.epoch, lines)
         if at.q is None and end: at = at._replace(float_accuracy=line['test_accuracy'])
         _write(run, cfg, line, at, end)
     take(at.mean, at.model) # from here on it is the network
@@ -207,7 +208,9 @@ def prove(
 
 # %% ../../nbs/train/job.ipynb #04461ed9
 def _save_networks(run, cfg, net, q, float_accuracy):
-    if q is not None: q.freeze()
+    if q is not None:
+        say_levels(run, q)
+        q.freeze()
     files = [k for k in ('policy','phases') if getattr(cfg, k).endswith('.toml')]
     own = {k:f'{k}.toml' for k in files} # as in `config.toml`, wherever the run is
     head = dict(format=MODEL, version=RUN_VERSION, config=stored_of(cfg)|own)

@@ -271,6 +271,15 @@ def planned(
     return out
 
 # %% ../../nbs/train/phases.ipynb #4fdd5a88
+def longer(
+    stage:Stage, # A phase in its place
+    extra:int, # Epochs beyond those that it has
+    per:int # Steps of an epoch
+)->Stage: # The same where there are none
+    "A phase that goes on, and whose schedule is stretched to that"
+    more = dict(steps=stage.steps+extra*per, epochs=stage.epochs+extra, whole=stage.whole+extra)
+    return stage._replace(**more) if extra else stage
+
 def ended(
     stage:Stage, # Where a run is
     epoch:int, # Epochs of the phase that are done
