@@ -16,6 +16,7 @@ from .course import Course, Held, course_of
 from .diagnosis import Alarm, causes_of, diagnosed, renewed
 from .heal import MOST, Plan, Told, treated
 from .interventions import INTERVENTIONS, rebuilt
+from .phases import ended
 from .reading import probe_of
 from .signals import of_json
 
@@ -81,9 +82,10 @@ def with_care(
     at:Checkpoint # Where the run stands
 )->tuple: # The line, and where the run stands after what was done
     "Do what healing chooses, and say so in the audit"
-    plan = Plan(**at.health.get('plan', {}))
+    plan,last = Plan(**at.health.get('plan', {})),ended(look.stage, at.epoch, [line])
+    can = [n for n in able(look.cfg) if not last or n=='extend'] # nothing would be learned after it, or judged
     held,saved = Held(at.model, at.opt, course_at(at)),Kept(look.run, at)
-    held,plan,events = treated(held, saved, plan, _told(line), probe_of(look.cfg, look.split)[0], able(look.cfg))
+    held,plan,events = treated(held, saved, plan, _told(line), probe_of(look.cfg, look.split)[0], can)
     health = at.health|dict(plan=plan._asdict(), course=held.course._asdict())
     if not events: return line,at._replace(health=health)
     for e in events: audit(look.run/'audit.jsonl', **e|dict(phase=at.phase))
