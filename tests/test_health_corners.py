@@ -1,6 +1,4 @@
 "Corners where parts of the health of a run meet: gates without signals, the last epoch, several optimizers"
-import json
-from pathlib import Path
 import pytest, snntorch as snn, torch
 from torch import nn
 from quarantion.checks import CheckError
