@@ -166,8 +166,7 @@ def check_asked(
     "Can these gates be asked? Raises `CheckError`"
     gates_of(c.gates)
     gates,terms = run_gates(c.gates),[t.name for t in loss_of(c.loss).terms] if c.loss else ()
-    check_gates(gates, phases_asked(c), tuple(terms))
-    check_taken(gates, c.health)
+    check_gates(gates, phases_asked(c), tuple(terms)); check_taken(gates, c.health)
     if c.on_gate!='stop' and all(g.when=='result' for g in gates):
         fail('`on_gate`', expected='stop, unless a gate is asked before the end', found=c.on_gate)
 
