@@ -41,7 +41,7 @@ def _field(d, k, t, where, empty=False): # Value of a field, of the type it shou
     ok = isinstance(v, (int,float) if t is float else t) and not isinstance(v, bool)
     if not ok: fail(f'`{k}`', where, _WORD[t], repr(v))
     if t is not str and k!='seed' and v<0: fail(f'`{k}`', where, 'no less than 0', v)
-    if k.endswith(('accuracy','rate')) and v>1: fail(f'`{k}`', where, 'in [0, 1]', v)
+    if k.endswith(('accuracy','rate')) and not k.startswith('loss.') and v>1: fail(f'`{k}`', where, 'in [0, 1]', v)
     return v
 
 # %% ../../nbs/inspect/report.ipynb #cdaa8d77

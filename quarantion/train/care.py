@@ -18,6 +18,7 @@ from ..quant.network import policies_of
 from ..quant.policy import dump_policy, read_policy
 from .heal import MOST, REMEDIES, Plan, Told, treated
 from .interventions import INTERVENTIONS, rebuilt
+from .phases import ended
 from .reading import probe_of
 from .signals import of_json
 
@@ -94,9 +95,10 @@ def with_care(
 )->tuple: # The line, and where the run stands after what was done
     "Do what healing chooses, and say so in the audit"
     line = owned(line)
-    plan = Plan(**at.health.get('plan', {}))
+    plan,last = Plan(**at.health.get('plan', {})),ended(look.stage, at.epoch, [line])
+    can = [n for n in able(look.cfg) if not last or n=='extend'] # nothing would be learned after it, or judged
     held,saved = Held(at.model, at.opt, course_at(at)),Kept(look.run, at)
-    held,plan,events = treated(held, saved, plan, _told(line), probe_of(look.cfg, look.split)[0], able(look.cfg))
+    held,plan,events = treated(held, saved, plan, _told(line), probe_of(look.cfg, look.split)[0], can)
     health = at.health|dict(plan=plan._asdict(), course=held.course._asdict())
     if not events: return line,at._replace(health=health)
     for e in events: audit(look.run/'audit.jsonl', **e|dict(phase=at.phase))

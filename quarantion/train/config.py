@@ -18,7 +18,7 @@ from ..data.sets import DATA, USUAL, check_data, usual_of
 from ..quant.policy import PRESETS, Policy, preset, read_policy
 from ..spikes.encoders import ENCODERS
 from ..runtime.layer import RESETS
-from .gates import check_gates, gate_words, gates_of, run_gates
+from .gates import check_gates, check_taken, gate_words, gates_of, run_gates
 from .losses import TERMS, loss_of
 from .phases import PHASES, check_run, planned
 from .recipes import OPTIMIZERS, RECIPES, recipe_of
@@ -166,7 +166,7 @@ def check_asked(
     "Can these gates be asked? Raises `CheckError`"
     gates_of(c.gates)
     gates,terms = run_gates(c.gates),[t.name for t in loss_of(c.loss).terms] if c.loss else ()
-    check_gates(gates, phases_asked(c), tuple(terms))
+    check_gates(gates, phases_asked(c), tuple(terms)); check_taken(gates, c.health)
     if c.on_gate!='stop' and all(g.when=='result' for g in gates):
         fail('`on_gate`', expected='stop, unless a gate is asked before the end', found=c.on_gate)
 

@@ -135,6 +135,17 @@ def check_gates(
         if g.metric.startswith('loss.') and g.metric[5:] not in terms:
             fail('`gates`', f'`{g}`', 'a term of the loss of the run', ', '.join(terms) or 'a loss without terms')
 
+# %% ../../nbs/train/gates.ipynb #8cdb8ab0
+def check_taken(
+    gates, # A `RunGate` each
+    health # The setting of the run
+):
+    "Raise `CheckError` where a gate asks for a signal that the run does not take"
+    for g in gates:
+        if g.metric not in LAYER+BATCH: continue
+        if g.metric=='curvature': fail('`gates`', f'`{g}`', 'a signal that a run takes', g.metric)
+        if health=='off': fail('`health`', f'`{g}`', f'watch or act, which take {g.metric}', 'off')
+
 # %% ../../nbs/train/gates.ipynb #74e530a9
 class Verdict(NamedTuple):
     "What came out for one gate"

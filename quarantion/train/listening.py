@@ -234,12 +234,10 @@ class Stepping:
         return self.known[opt]
 
     def _leads(self, opt): # of several optimizers one counts, until another steps twice without it
-        if self.lead() not in (None,opt) and opt not in self.others:
-            self.others.add(opt)
-            return False
-        self.lead = weakref.ref(opt)
-        self.others.clear()
-        return True
+        other = self.lead() not in (None,opt) and opt not in self.others
+        if other: self.others.add(opt)
+        else: self.lead,self.others = weakref.ref(opt),weakref.WeakSet()
+        return not other
 
     def _before(self, opt, *_):
         if not (self._mine(opt) and self._leads(opt)): return

@@ -17,7 +17,7 @@ from ..files import read_record
 from ..quant.level_sets import levels
 from ..quant.policy import Policy
 from ..tables import html_table
-from .gates import BATCH, EPOCH, LAYER, RunGate, asked, run_gates
+from .gates import BATCH, EPOCH, LAYER, RunGate, asked, check_taken, run_gates
 from .losses import loss_of
 
 # %% ../../nbs/train/phases.ipynb #f275c39c
@@ -223,6 +223,7 @@ def check_run(
 ):
     "Do phases go with the other settings? Raises `CheckError`"
     phases = phases_for(cfg)
+    check_taken([u.gate for p in phases if (u := until_of(p.until)).gate], cfg.health)
     last = phases[-1]
     if last.kind!=('float' if cfg.policy=='float' else 'qat'):
         want = 'float, as no phase is quantized' if last.kind=='float' else f'a quantized one, as phase {last.name} is'
