@@ -101,7 +101,7 @@ class Seen(NamedTuple):
     up:float=0. # Sum of scores upwards
     down:float=0. # And downwards
     part:float=0. # Of scores that are not eight yet
-    counts:np.ndarray=np.zeros(_BINS+2, np.int64) # Of the present block, in bins; below and above the band first and last
+    counts:np.ndarray=np.zeros(_BINS+2, np.int64) # Of the present block, in bins; those beyond the band apart
     total:float=0. # Of its scores
     index:float=None # Stability index of the last block; None before the first
     shift:float=None # And its mean score, in σ
@@ -147,6 +147,7 @@ def _closed(ref, s): # A block that is whole
     inside = _inside(s.counts)
     return s._replace(counts=Seen().counts, total=0., index=index, shift=s.total/BLOCK, complied=inside)
 
+# %% ../../nbs/runtime/monitor.ipynb #d2e20794
 def _stepped(ref, s, values):
     "`watch_step` at one place, of values that are checked"
     while n := min(len(values), BLOCK-s.samples%BLOCK):
@@ -254,6 +255,9 @@ class _Watching:
         self.state = tuple(_stepped(r, s, values[r.name]) if r.name in values else s
                            for r,s in zip(self.refs, self.state))
 
+# %% ../../nbs/runtime/monitor.ipynb #c7fc9862
+class _Looking(_Watching):
+    "And when it looks"
     def _decided(self, s, steps): # scores, whose margins are looked at; of how many samples will layers be?
         self._see(dict(margin=margins_of(self.net, s, steps)))
         self.since += len(s)
@@ -289,7 +293,7 @@ def _answer_block(m, k, steps):
     return answers(m.net.decision, s)
 
 # %% ../../nbs/runtime/monitor.ipynb #1fe7705f
-class DriftMonitor(_Watching):
+class DriftMonitor(_Looking):
     "Watches what goes through a program; not for several threads at once"
     @property
     def verdict(self)->Verdict: # Of all samples so far
