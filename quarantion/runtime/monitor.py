@@ -11,7 +11,6 @@ from statistics import NormalDist
 from typing import NamedTuple
 import numpy as np
 from ..checks import Finding, check_array, check_range, fail, shown, typed
-from ..data.shift import stability_index
 from ..paper import INKS, add_legend, label_axes, style_axes
 from .calibration import Sketch, checked_sketch, fires, looked, places_of, rates_of, score_of, sizes_of
 from .decision import answers, kept_for
@@ -20,7 +19,7 @@ from .until import margins_of
 from .whole import is_wide, kept_whole, said_whole
 
 # %% ../../nbs/runtime/monitor.ipynb #6444e6e8
-_SLACK,_MOST = .25,1e4 # half of the shift that is looked for, in σ; an end for the search
+_SLACK,_GROUP,_MOST = .21,8,1e4 # what a score loses, in σ; scores that are added at once; an end for the search
 
 def shift_bound(
     n:int, # Calibration samples
@@ -33,7 +32,7 @@ def shift_bound(
     drift = off-_SLACK
     drift[np.abs(drift)<1e-6] = 1e-6
     def often(h):
-        a = np.minimum(-2*drift*(h+1.166), 700)
+        a = np.minimum(-2*drift*(h+1.166*math.sqrt(_GROUP)), 700)
         return (share/share.sum()*2*drift**2/(np.expm1(a)-a)).sum()
     lo,hi = 0.,_MOST
     for _ in range(60): lo,hi = (lo,h) if often(h := (lo+hi)/2)<rate else (h,hi)
@@ -54,10 +53,10 @@ def index_bound(
     return d*(1-2/(9*d)+NormalDist().inv_cdf(1-chance)*math.sqrt(2/(9*d)))**3*(1/n+1/w)
 
 # %% ../../nbs/runtime/monitor.ipynb #f0827a4b
-WARN,ALARM = 5e-4,5e-5 # How often each comes up by chance, a sample, all places together; half of what is promised
-_SHARES = .6,.2,.2 # of margins, of other places, of indices
+WARN,ALARM = 5e-4,6e-5 # How often each comes up by chance, a sample, all places together; less than is promised
+_SHARES = .8,.1,.1 # of margins, of other places, of indices
 _EDGES = np.array([NormalDist().inv_cdf(k/_BINS) for k in range(1, _BINS)])
-_BAND = NormalDist().inv_cdf(.99)
+_CUTS = np.r_[NormalDist().inv_cdf(.01),_EDGES,NormalDist().inv_cdf(.99)] # the ends of the band, too
 
 class Reference(NamedTuple):
     "A place of a sketch, made ready for streams"
@@ -101,9 +100,9 @@ class Seen(NamedTuple):
     samples:int=0 # Values that were seen
     up:float=0. # Sum of scores upwards
     down:float=0. # And downwards
-    counts:np.ndarray=np.zeros(_BINS, np.int64) # Of the present block, in bins
+    part:float=0. # Of scores that are not eight yet
+    counts:np.ndarray=np.zeros(_BINS+2, np.int64) # Of the present block, in bins; those beyond the band apart
     total:float=0. # Of its scores
-    inside:int=0 # Its values in the band
     index:float=None # Stability index of the last block; None before the first
     shift:float=None # And its mean score, in σ
     complied:int=0 # And its values in the band
@@ -117,36 +116,50 @@ def watch_start(
     return tuple(Seen() for _ in refs)
 
 # %% ../../nbs/runtime/monitor.ipynb #b5279d9a
-def _summed(z, up, down, h):
-    "Where both sums end after some scores, after which value one spoke last, and how often"
-    last,alarms = -1,0
-    for t,v in enumerate(z):
-        up += v-_SLACK
-        down -= v+_SLACK
+def _summed(v, up, down, h):
+    "Where both sums end after some groups of scores, after which group one spoke last, and how often"
+    last,alarms,lost = -1,0,_GROUP*_SLACK
+    for t,g in enumerate(v):
+        up += g-lost
+        down -= g+lost
         if up<0: up = 0.
         elif up>h: up,last,alarms = 0.,t,alarms+1
         if down<0: down = 0.
         elif down>h: down,last,alarms = 0.,t,alarms+1
     return up,down,last,alarms
 
-# %% ../../nbs/runtime/monitor.ipynb #ebca0fce
-def _closed(ref, s): # A block that is whole
-    index = float(stability_index(ref.counts, s.counts))
-    if index>ref.indices[1]: s = s._replace(last=s.samples, alarms=s.alarms+1)
-    return s._replace(counts=Seen().counts, total=0., inside=0, index=index, shift=s.total/BLOCK, complied=s.inside)
+def _index(p, q): # `stability_index` of one place, unchecked
+    some = [(a+.5,b+.5) for a,b in zip(p, q) if a+b]
+    n,m = (sum(v) for v in zip(*some))
+    return sum((a/n-b/m)*math.log(a*m/(b*n)) for a,b in some)
 
+# %% ../../nbs/runtime/monitor.ipynb #ebca0fce
+_AT = np.arange(BLOCK+_GROUP)//_GROUP # groups of values
+
+def _inside(counts): return int(counts[1:-1].sum()) # values in the band
+
+def _closed(ref, s): # A block that is whole
+    low,*counts,high = s.counts.tolist()
+    counts[0] += low
+    counts[-1] += high
+    index = _index(ref.counts.tolist(), counts)
+    if index>ref.indices[1]: s = s._replace(last=s.samples, alarms=s.alarms+1)
+    inside = _inside(s.counts)
+    return s._replace(counts=Seen().counts, total=0., index=index, shift=s.total/BLOCK, complied=inside)
+
+# %% ../../nbs/runtime/monitor.ipynb #d2e20794
 def _stepped(ref, s, values):
     "`watch_step` at one place, of values that are checked"
-    while len(values):
-        room = BLOCK-s.samples%BLOCK
-        v,values = values[:room],values[room:]
-        z = _scored(ref, v)
-        up,down,when,often = _summed(z.tolist(), s.up, s.down, ref.sums[1])
-        counts = s.counts+np.bincount(np.digitize(z, _EDGES), minlength=_BINS)
-        inside = s.inside+np.count_nonzero(np.abs(z)<=_BAND)
-        last = s.samples+when+1 if often else s.last
-        s = s._replace(samples=s.samples+len(v), up=up, down=down, counts=counts, total=s.total+float(z.sum()),
-                       inside=inside, last=last, alarms=s.alarms+often)
+    while n := min(len(values), BLOCK-s.samples%BLOCK):
+        z,values,r = _scored(ref, values[:n]),values[n:],s.samples%_GROUP
+        groups = np.bincount(_AT[r:r+n], z).tolist()
+        total = s.total+sum(groups)
+        groups[0] += s.part
+        part = groups.pop() if (r+n)%_GROUP else 0.
+        up,down,when,often = _summed(groups, s.up, s.down, ref.sums[1])
+        counts = s.counts+np.bincount(_CUTS.searchsorted(z, 'right'), minlength=_BINS+2)
+        last = s.samples-r+_GROUP*(when+1) if often else s.last
+        s = Seen(s.samples+n, up, down, part, counts, total, s.index, s.shift, s.complied, last, s.alarms+often)
         if not s.samples%BLOCK: s = _closed(ref, s)
     return s
 
@@ -192,25 +205,20 @@ def _level(r, s): # 0 to 2, at one place
     if s.last>=0 and s.samples-s.last<BLOCK: return 2
     return int(s.up>r.sums[0] or s.down>r.sums[0] or s.index is not None and s.index>r.indices[0])
 
-def _levels(law, state): # 0 to 2, of each place
-    level = ((state.sums.max(0)>law.sums[0])|(state.index>law.indices[0])).astype(int)
-    level[(state.last>=0)&(state.samples-state.last<BLOCK)] = 2
-    return level
-
 def verdict_of(
     refs:tuple, # From `references`
     state:tuple # What is remembered
 )->Verdict:
     "What a stream has come to"
     levels = [_level(r, s) for r,s in zip(refs, state)]
-    recent = [(s.samples%BLOCK+BLOCK*(s.index is not None),s.inside+s.complied) for s in state]
+    recent = [(s.samples%BLOCK+BLOCK*(s.index is not None),_inside(s.counts)+s.complied) for s in state]
     shares = [k/n for n,k in recent if n]
     where = {r.name:WORDS[l] for r,l in zip(refs, levels) if l}
     psi,shift = ({r.name:getattr(s, k) for r,s in zip(refs, state)} for k in ('index','shift'))
     return Verdict(WORDS[max(levels)], max(s.samples for s in state), min(shares, default=None), psi, shift, where)
 
 # %% ../../nbs/runtime/monitor.ipynb #275e6370
-_HELD,_AGAIN,_FEW = 64,1024,16 # single samples to a look; samples of which some are looked at wholly, and how many
+_HELD,_AGAIN,_FEW = 32,1024,16 # single samples to a look; samples of which some are looked at wholly, and how many
 _BLOCK = 2**21 # spikes of a block, as for `classify`
 
 def _layers(net, k, steps, few): # Of `few` samples by place, and of all what the decision looks at; k are codes
@@ -238,12 +246,18 @@ class _Watching:
         if sketch.places!=places: fail('`sketch`', 'monitor', f'places {", ".join(places)}', ', '.join(sketch.places))
         self.net,self.refs = net,references(checked_sketch(sketch, 'monitor'))
         self.state,self.whole = watch_start(self.refs),net.whole
-        self.kept,self.codes,self.steps,self.few,self.since = [],[],net.steps,_FEW,0
+        self.codes,self.steps,self.few,self.since,self.held = [],net.steps,_FEW,0,0
+        self.bare = net.decision=='sum' and len(net.plan[-1].features)==1 # scores are what is kept
+        self.ring,took = np.empty((_HELD,net.plan[-1].neurons), np.int64),np.empty(2, np.int64)
+        self.rooms = [[(self.ring[i:i+b],took[:b]) for i in range(_HELD)] for b in (1,2)]
 
     def _see(self, values): # place -> numbers that need no check
         self.state = tuple(_stepped(r, s, values[r.name]) if r.name in values else s
                            for r,s in zip(self.refs, self.state))
 
+# %% ../../nbs/runtime/monitor.ipynb #c7fc9862
+class _Looking(_Watching):
+    "And when it looks"
     def _decided(self, s, steps): # scores, whose margins are looked at; of how many samples will layers be?
         self._see(dict(margin=margins_of(self.net, s, steps)))
         self.since += len(s)
@@ -251,32 +265,35 @@ class _Watching:
         if alert or self.since>=_AGAIN: self.few,self.since = len(s) if alert else _FEW,0
         else: self.few = 0
 
-    def _look(self): # at single samples that were held
-        if not self.kept: return
-        kept,codes,few,self.kept,self.codes = np.concatenate(self.kept),self.codes,max(1, self.few),[],[]
-        if codes: self._see(_layers(self.net, np.concatenate(codes[:few], 1), self.steps, few)[0])
-        self._decided(score_of(self.net, kept, self.steps), self.steps)
+    def _scores(self, kept, steps): return kept if self.bare else score_of(self.net, kept, steps)
+
+    def _look(self): # at single samples that are held
+        if not self.held: return
+        kept,codes,few,self.held,self.codes = self.ring[:self.held],self.codes,self.few,0,[]
+        if codes: self._see(_layers(self.net, np.concatenate(codes, 1), self.steps, few)[0])
+        self._decided(self._scores(kept, self.steps), self.steps)
 
 # %% ../../nbs/runtime/monitor.ipynb #8c52bdc4
 def _answer(m, k, steps): # A monitor, codes of a sample or two, and T
-    if steps!=m.steps or m.codes and len(m.codes[0])!=len(k):
+    b = k.shape[1]
+    if steps!=m.steps or m.held+b>_HELD or m.codes and len(m.codes[0])!=len(k):
         m._look()
         m.steps = steps
-    kept,took = kept_whole(m.whole, k, steps, m.net.threads)
-    m.kept.append(kept)
-    if m.few: m.codes.append(k.copy())
-    if len(m.kept)>=_HELD: m._look()
-    return said_whole(m.whole, kept, took)
+    got = kept_whole(m.whole, k, steps, m.net.threads, into=m.rooms[b-1][m.held])
+    m.held += b
+    if len(m.codes)<m.few: m.codes.append(k.copy())
+    if m.held>=_HELD: m._look()
+    return said_whole(m.whole, *got)
 
 def _answer_block(m, k, steps):
     rates,kept = _layers(m.net, k, steps, m.few)
-    s = score_of(m.net, kept, steps)
+    s = m._scores(kept, steps)
     if rates and len(s): m._see(rates)
     if len(s): m._decided(s, steps)
     return answers(m.net.decision, s)
 
 # %% ../../nbs/runtime/monitor.ipynb #1fe7705f
-class DriftMonitor(_Watching):
+class DriftMonitor(_Looking):
     "Watches what goes through a program; not for several threads at once"
     @property
     def verdict(self)->Verdict: # Of all samples so far

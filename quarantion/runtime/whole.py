@@ -46,14 +46,15 @@ def kept_whole(
     steps:int, # T
     threads:int=1, # To share the samples
     bound:float=math.inf, # The margin in each step that is enough
-    least:int=None # The fewest steps; all if absent
+    least:int=None, # The fewest steps; all if absent
+    into:tuple=None # Where both are put; into new arrays if absent
 )->tuple: # Counts or sums of each output, int64 `[B, N]`; and after how many steps, int64 `[B]`
     "What the last layer came to, of each sample as soon as its margin is enough"
     b = x.shape[1]
     x = x.reshape(len(x), b, w.layers[0,0])
     over_time = x.dtype==np.uint8 and len(x)==steps
     spk,codes = (np.ascontiguousarray(x),_NO_CODES) if over_time else (_NO_SPIKES,np.ascontiguousarray(x, np.int32))
-    kept,took = np.empty((b,len(w.worth)), np.int64),np.empty(b, np.int64)
+    kept,took = into or (np.empty((b,len(w.worth)), np.int64),np.empty(b, np.int64))
     fused_network(spk, codes, *w, bound, min(least or steps, steps), steps, kept, took, threads)
     return kept,took
 
