@@ -257,8 +257,27 @@ class Stepping:
         self.hooks = []
         self.end()
 
+# %% ../../nbs/train/listening.ipynb #27118df9
+def standing(
+    records:list # `Signals`, first to last
+)->list: # `Alarm`s
+    "What ails a network at its newest record"
+    from quarantion.train.diagnosis import diagnosed # which stands on this module
+    found,state = [],None
+    for s in records: found,state = diagnosed(s, state)
+    return found
+
+class _Words: # What a watch says of its `records`
+    def alarms(self): return standing(self.records) # Those that stand now, the most trusted first
+    def _said(self):
+        first = f'{self.steps} steps; {len(self.records)} records, one in {self.every} steps'
+        return '\n'.join([first, *map(str, self.alarms())])
+    def _rows(self): return signal_rows(self.records[-1]) if self.records else []
+    def __repr__(self): return f'{signal_table(self._rows())}\n{self._said()}'
+    def _repr_html_(self): return html_table(_HEAD, self._rows(), note=self._said())
+
 # %% ../../nbs/train/listening.ipynb #9452ea62
-class Watch(Stepping):
+class Watch(_Words, Stepping):
     "Signals of a model that somebody else trains; `watch` makes one"
     def __init__(self,
         model:nn.Module, # As for `watch`
@@ -287,18 +306,13 @@ class Watch(Stepping):
         self.records.append(s._replace(lr=float(opt.param_groups[0]['lr'])))
         self.heard = self.step = None
 
-    def _said(self): return f'{self.steps} steps; {len(self.records)} records, one in {self.every} steps'
-    def _rows(self): return signal_rows(self.records[-1]) if self.records else []
-    def __repr__(self): return f'{signal_table(self._rows())}\n{self._said()}'
-    def _repr_html_(self): return html_table(_HEAD, self._rows(), note=self._said())
-
 # %% ../../nbs/train/listening.ipynb #7cd1ffb9
 @typed
 def watch(
     model:nn.Module, # With neurons of snnTorch or of ours, or a `Network` or `QuantNetwork`; its loop stays as it is
     loader=None, # Its `DataLoader`, or a list of batches
     every:int=None # Steps between records; those of an epoch, `len(loader)`, if absent
-)->Watch: # With `.records`, a `Signals` each, and `.stop()`; it ends with the model
+)->Watch: # With `.records`, a `Signals` each, `.alarms()` and `.stop()`; it ends with the model
     "Take signals of a model while somebody else trains it; raises `CheckError` where there are no neurons"
     if every is None:
         try: every = len(loader)

@@ -117,7 +117,7 @@ class Phase:
         except CheckError as e: raise CheckError(f'phase {self.name}: {e}') from None
         object.__setattr__(self, 'losses', tuple(self.losses))
         if self.name in ('float','qat') and self.name!=self.kind:
-            fail('`name`', f'phase {self.name}', 'another one, as it trains the other network', repr(self.name))
+            fail('`name`', f'phase {self.name}', 'another name, or policy = "float" for float', repr(self.name))
 
     @property
     def kind(self)->str: return 'float' if self.policy=='float' else 'qat' # Which network trains
