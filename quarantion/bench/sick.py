@@ -25,6 +25,7 @@ def _near(rows, well): # within a point of the healthy ones, by the mean; no whe
     beside = [well[r['seed'],r['policy']]['accuracy'] for r in rows if (r['seed'],r['policy']) in well]
     return len(beside)==len(rows)>0 and mean(r['treated'] for r in rows)>=mean(beside)-.01
 
+# %% ../../nbs/bench/sick.ipynb #56cdbdfa
 GROUPS = {'tuned on, 0 – 1':range(0, 2), 'judged, 2 – 4':range(2, 5), 'fresh, 5 and more':range(5, 10**6)} # Seeds
 
 def count_rows(

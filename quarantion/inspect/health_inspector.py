@@ -64,6 +64,7 @@ def _in_files(source, last): # A run, or its metrics
     lines = health_lines(metrics.records, str(path))
     return _looked(lines, interventions(events.records, columns_of(lines)), run.resolve().name, over, metrics, events)
 
+# %% ../../nbs/inspect/health_inspector.ipynb #cfbaeb24
 def _diagnosed(records, state): # Lines of `Signals` that nobody has looked at, and the state
     from quarantion.train.diagnosis import diagnosed # late, as they need torch
     from quarantion.train.signals import as_json

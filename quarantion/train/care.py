@@ -157,7 +157,7 @@ def rescued(
 )->Checkpoint: # The last good state, at a tenth of the rate; saved
     "Go on after a loss that is no number; raises the error where nothing can be done"
     plan = Plan(**at.health.get('plan', {}))
-    if cfg.health!='act' or plan.acts>=MOST: raise error
+    if cfg.health!='act' or plan.acts>=MOST or 'finite number' not in str(error): raise error # of something else
     good,was = Kept(run, at).get('good'),course_at(at)
     held = good._replace(opt={}, course=was._replace(lr=was.lr/10))
     facts = dict(cause='lost', where='run', action='lower_rate', epoch=at.epoch, phase=at.phase)

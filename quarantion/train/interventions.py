@@ -102,8 +102,7 @@ def fitting_weights(net, i, x):
     "Factor for the weights of a layer, and new biases (None without)"
     plain = net.materialize() if isinstance(net, QuantNetwork) else net
     drive,affine,steps = drive_of(plain, i, x)
-    n = stages(plain)[i].neurons
-    feat = drive.shape[2:]
+    n,feat = stages(plain)[i].neurons,drive.shape[2:]
     beta,theta = (per_neuron(p.detach().to(drive), feat).reshape(feat) for p in (n.beta,n.threshold))
     u = added_up(drive, beta, steps)/theta
     spread = float(u.std())

@@ -253,8 +253,7 @@ class Stepping:
 
     def stop(self):
         "Take all hooks off"
-        for h in self.hooks: h.remove()
-        self.hooks = []
+        while self.hooks: self.hooks.pop().remove()
         self.end()
 
 # %% ../../nbs/train/listening.ipynb #27118df9
