@@ -86,10 +86,11 @@ def plot_sick(
         sick = _of(d, 'sick', network, what)
         well = [r['curve'] for r in _of(d, 'healthy', network, sick[0]['policy'])]
         if well: ax.plot(middle(well), color=GREY, lw=3, alpha=.5, label='healthy')
-        ax.plot(middle([r['curves']['untreated'] for r in sick]), color=ORANGE, label='untreated')
-        ax.plot(middle([r['curves']['treated'] for r in sick]), color=BLUE, label='treated')
+        ax.plot(middle([r['curves']['untreated'] for r in sick]), color=ORANGE, lw=2.6, label='untreated')
+        ax.plot(middle([r['curves']['treated'] for r in sick]), color=BLUE, lw=1.2, label='treated')
         ax.set_title(what, fontsize=9); ax.set_ylim(0, 1)
     for ax in axes[-1]: ax.set_xlabel('epoch')
+    for ax in axes[:,0]: ax.set_ylabel('accuracy')
     for ax in list(axes.flat)[len(names):]: ax.axis('off')
     axes[0,0].legend(frameon=False, fontsize=7)
     return fig

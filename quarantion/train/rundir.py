@@ -329,6 +329,8 @@ def runs_in(
     try: inside = [p/'config.toml' for p in as_path(folder).iterdir()]
     except OSError as e: fail('folder', str(folder), 'a folder of runs', e.strerror)
     found = [c for c in inside if is_there(c)]
+    if not found and is_there(as_path(folder)/'config.toml'):
+        fail('folder', str(folder), 'a folder of runs', 'a run itself, which `report` shows')
     return [c.parent for c in sorted(found, key=lambda c: (c.stat().st_mtime_ns, c.parent.name))]
 
 @typed
