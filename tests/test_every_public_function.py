@@ -488,7 +488,7 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'train.rundir.result_of': lambda: dict(run='no such folder', keys=('a',)),
     'train.rundir.runs_in': lambda: dict(folder='no such folder'),
     'train.rundir.differing': lambda: dict(runs=[]),
-    'train.runs.Brief': lambda: dict(path=Path('r'), config={}, result={}, finished=False, standing=''),
+    'train.seen.step_ahead': lambda: dict(net=net()),
     'train.runs.brief': lambda: dict(run='no such folder', canon=[]),
     'train.runs.values': lambda: dict(run=Brief(Path('r'), {}, {}, False)),
     'train.runs.Condition': lambda: dict(name='seed', sign='<', value='3'),
@@ -1054,6 +1054,7 @@ train.fit.load_optimizer train.fit.optimizer_tensors train.fit.watching train.ch
 train.job.finish train.setup.load_data train.job.prove train.setup.quantized train.setup.rehearse train.job.restored train.setup.settings train.setup.start
 train.setup.test_batches train.job.train train.outcome.float_outcome train.outcome.integer_outcome train.outcome.sample_outcome train.rundir.Manifest
 train.rundir.Run train.rundir.Seal train.rundir.run_sizes train.rundir.write_manifest
+train.diagnosis.Alarm train.diagnosis.Alarm.finding inspect.run_compare.draw_runs
 '''.split()
 
 

@@ -87,6 +87,7 @@ class LastStep(NamedTuple):
 
 def _matrices(net): return [(n,p) for n,p in net.named_parameters() if p.ndim>1]
 
+@typed
 def step_ahead(
     net:nn.Module # A network with gradients
 )->LastStep:
