@@ -216,7 +216,7 @@ def _run_with(
 def _turned(whole, p, kind, ctx, value):
     "What a parameter makes of a word; `whole` is how typer does it"
     if isinstance(value, str) and kind in (str,Path): return kind(value)
-    if isinstance(value, bool) and kind is bool: return value
+    if isinstance(value, bool) and kind is bool and p.callback is None: return value
     return value if not p.required and (value is None or value==p.default) else whole(ctx, value)
 
 class _Quick:

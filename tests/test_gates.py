@@ -273,7 +273,7 @@ def test_the_command_stops_says_so_and_goes_on(here, tmp_path, monkeypatch):
     assert code==1 and d['overridden'][0]['reason']=='the <rate> [red]is meant to fall' and re.search(r'gate bytes<=10@result: expected <= 10, found \d+\n', err)
     assert is_finished(run) and here('verify', run)[0]==1 and here('run', '--resume', run)[0]==1
     code,out,err = here('run', '--resume', run, '--override', 'small enough')
-    assert code==0 and 'the <rate> [red]is meant to fall' in ' '.join(out.split()), out
+    assert code==0 and 'the <rate> [red]is meant to fall' in ' '.join(out.replace('│', ' ').split()), out
     assert [o['reason'] for o in overrides(run)]==['the <rate> [red]is meant to fall','small enough']==[o['reason'] for o in json.loads((run/'manifest.json').read_text())['overridden']]
     assert read_manifest(run).audit==check_audit(run/'audit.jsonl') and overrides(run)==json.loads((run/'result.json').read_text())['overridden']
     page = (run/'report.html').read_text()

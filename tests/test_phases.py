@@ -63,7 +63,7 @@ def test_phases_that_cannot_be_together(phases, said):
     assert said in str(e.value) and '\n' not in str(e.value)
 
 
-@pytest.mark.parametrize('how,said', [(dict(name='A b'), '`name`'), (dict(name='result'), '`name`'), (dict(name='float'), '`name`: expected another one'), (dict(policy='weight=int9'), 'level set'),
+@pytest.mark.parametrize('how,said', [(dict(name='A b'), '`name`'), (dict(name='result'), '`name`'), (dict(name='float'), '`name`: expected another name'), (dict(policy='weight=int9'), 'level set'),
     (dict(policy='weight=float'), '`policy`'), (dict(policy='leak=8'), '`policy`'), (dict(policy='membrane>=exact'), '`policy`'), (dict(policy='membrane=soft'), '`membrane`'), (dict(observers='off'), '`observers`'),
     (dict(lr=0.), '`lr`'), (dict(lr='fast'), '`lr`'), (dict(lr=math.nan), '`lr`'), (dict(lr=True), '`lr`'), (dict(losses='ce'), '`losses`'), (dict(losses=('fun',)), 'fun'), (dict(until=3), '`until`')])
 def test_a_phase_that_cannot_be(how, said):

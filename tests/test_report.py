@@ -186,7 +186,7 @@ def test_bad_results(undrawn, tmp_path, change, say):
 
 
 @pytest.mark.parametrize('key, value, say', [
-    ('loss', None, '`loss`: expected a number, found None'), ('accuracy', 2, '`accuracy`: expected in [0, 1]'), ('spike_rate', 'x', '`spike_rate`: expected a number'), ('phase', 'test', "`phase`: expected float or qat, found 'test'")])
+    ('loss', None, '`loss`: expected a number, found None'), ('accuracy', 2, '`accuracy`: expected in [0, 1]'), ('spike_rate', 'x', '`spike_rate`: expected a number'), ('phase', 'test', "`phase`: expected float or qat, or a `kind` that is, found 'test'")])
 def test_bad_metrics(tmp_path, key, value, say):
     run = make(tmp_path/'run')
     append_jsonl(run/'metrics.jsonl', dict(phase='qat', epoch=3, loss=1., accuracy=.9, spike_rate=.1)|{key:value})

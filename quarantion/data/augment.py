@@ -7,9 +7,6 @@ __all__ = ['drop_events', 'jitter_events', 'crop_time', 'crop_place', 'flip_even
 
 # %% ../../nbs/data/augment.ipynb #549f9121
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 from ..checks import check_range, fail, typed
 from .events import LATEST, check_events, check_record, check_sensor, in_order
 
@@ -92,18 +89,20 @@ def flip_events(
 # %% ../../nbs/data/augment.ipynb #1dcd6820
 @typed
 def shift_pictures(
-    x:Tensor, # Pictures, rows `[N, P]` or `[N, …, H, W]`
+    x, # Pictures, a tensor: rows `[N, P]` or `[N, …, H, W]`
     size:tuple, # `(H, W)`
     pixels:int=1, # Most that a picture moves, along each axis, up to its size
     seed:int=0 # By how much each does
-)->Tensor: # Pictures, of the same shape
+): # Pictures, of the same shape
     "Move each picture by whole pixels of equal chance; raises `CheckError`"
+    import torch # late: recordings need none
+    if not isinstance(x, torch.Tensor): fail('`x`', 'shift_pictures', 'a tensor of real numbers', type(x).__name__)
     h,w = size
     check_range(pixels, 0, min(h, w), 'pixels')
     if x.ndim<2 or x[0].numel()%(h*w): fail('`x`', expected=f'pictures of {h} × {w}', found=f'shape {list(x.shape)}')
     drawn = torch.Generator().manual_seed(check_range(seed, 0, 2**32-1, 'seed'))
     at = torch.randint(2*pixels+1, (2,len(x),1), generator=drawn).to(x.device)
-    wide = F.pad(x.reshape(len(x), -1, h, w), (pixels,)*4)
+    wide = torch.nn.functional.pad(x.reshape(len(x), -1, h, w), (pixels,)*4)
     rows,cols = at[0]+torch.arange(h, device=x.device),at[1]+torch.arange(w, device=x.device)
     n = torch.arange(len(x), device=x.device)[:,None,None]
     return wide[n,:,rows[:,:,None],cols[:,None]].movedim(-1, 1).reshape(x.shape)
