@@ -96,7 +96,8 @@ def shift_pictures(
 ): # Pictures, of the same shape
     "Move each picture by whole pixels of equal chance; raises `CheckError`"
     import torch # late: recordings need none
-    if not isinstance(x, torch.Tensor): fail('`x`', 'shift_pictures', 'a tensor of real numbers', type(x).__name__)
+    if not isinstance(x, torch.Tensor) or x.is_complex():
+        fail('`x`', 'shift_pictures', 'a tensor of real numbers', getattr(x, 'dtype', type(x).__name__))
     h,w = size
     check_range(pixels, 0, min(h, w), 'pixels')
     if x.ndim<2 or x[0].numel()%(h*w): fail('`x`', expected=f'pictures of {h} × {w}', found=f'shape {list(x.shape)}')
