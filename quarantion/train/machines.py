@@ -23,6 +23,7 @@ def _told():
 def _arithmetic(flags): # Those that change how floats are added, of all that a processor has
     return ' '.join(sorted(f for f in flags.split() if re.match('sse|ssse|avx|fma|f16c|amx|asimd|sve|neon', f)))
 
+@typed
 def machine_class(
     device:str='cpu' # Of torch
 )->dict: # Name → a word or a number
