@@ -1082,12 +1082,12 @@ def _search(
 # %% ../nbs/cli.ipynb #7e1a34ea
 _SEARCH = 'Find texts, by words and by what they go with, with a proof.'
 
+app.command('search', help=_SEARCH)(_joined(_search, signature(_opened).parameters.values()))
+
 def _as_json(lib, found, given):
     c,texts = lib.corpus,[a._asdict() for a in found.found]
     said = dict(question=found.question, corpus=c.source, texts=len(c), files=len(c.files), embed=lib.embed)
     return said|dict(lists=found.lists, plan=given['plan'], found=texts, proof=found.proof)
-
-app.command('search', help=_SEARCH)(_joined(_search, signature(_opened).parameters.values()))
 
 # %% ../nbs/cli.ipynb #b3d07af3
 def _wrong(e): return _say(f'quarantion: {e}') or 2 # The exit code

@@ -1,9 +1,11 @@
 "Kill runs that a gate stops, at moments of which each is worth a file or a line, and resume them: does each stand where one stands that was left alone? Prints one JSON object."
-import hashlib, json, os, signal, sys
+import hashlib, json, sys
+from functools import partial
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
+from forked import dies, fork
 from quarantion.files import Lock, check_audit, read_jsonl, sha256
 from quarantion.train.config import Config
 from quarantion.train.job import finish, load_data, start, train
@@ -15,35 +17,13 @@ out,SPLIT = Path(sys.argv[1]),load_data(Config())
 CFG = Config(epochs=3, qat_epochs=2, hidden=8, steps=4, batch=512, gates='lr>=0.00027@end of each phase', on_gate='rollback') # the second phase ends below it
 
 
-def child(run, reason='', prepare=lambda: None):
-    "Train in a fork; its exit code, or minus the signal"
-    pid = os.fork()
-    if pid==0:
-        code = 99
-        try:
-            prepare()
-            sys.stdout = sys.stderr = open(os.devnull, 'w')
-            with Lock(run): finish(run, SPLIT, *train(run, SPLIT, override=reason))
-            code = 0
-        except GateFailed: code = 1
-        finally: os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+def learn(run, reason=''):
+    "Train; 1 where a gate stops it"
+    try:
+        with Lock(run): finish(run, SPLIT, *train(run, SPLIT, override=reason))
+    except GateFailed: return 1
 
-
-def dies(name, n, how):
-    "At the n-th fsync of a file: before it, after it (the new file is not in its place yet), or with a line torn; at the n-th rename: when it is"
-    def prepare():
-        real = getattr(os, 'replace' if how=='done' else 'fsync')
-        count = [0]
-        def act(x, *more):
-            at = Path(more[0]).name if how=='done' else Path(os.readlink(f'/proc/self/fd/{x}')).name
-            count[0] += name in at
-            if count[0]<n or name not in at: return real(x, *more)
-            if how=='torn': os.ftruncate(x, os.fstat(x).st_size-7)
-            if how in ('after','done'): real(x, *more)
-            os.kill(os.getpid(), signal.SIGKILL)
-        setattr(os, real.__name__, act)
-    return prepare
+def child(run, reason='', prepare=lambda: None): return fork(partial(learn, run, reason), prepare)
 
 
 def facts(run):

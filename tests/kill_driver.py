@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import quarantion.cli as cli
+from forked import dies, fork
 import matplotlib.backends.backend_agg, sklearn.datasets, sklearn.model_selection, torch._dynamo # noqa: E401,F401  (imported once, before the forks)
 import quarantion.inspect.report, quarantion.train.job # noqa: E401,F401
 
@@ -19,30 +20,7 @@ out,short = Path(sys.argv[1]),sys.argv[2:]==['short']
 
 def child(args, prepare=lambda: None):
     "Run the command in a fork; returns its exit status, or minus the signal"
-    pid = os.fork()
-    if pid==0:
-        code = 99
-        try:
-            prepare()
-            sys.stdout = sys.stderr = open(os.devnull, 'w')
-            cli.main([str(a) for a in args])
-        except SystemExit as e: code = e.code
-        finally: os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def die_in_save(name, n, how):
-    "Die at the n-th fsync of this file: before it, after it (the new file is not in its place yet), or with a line torn"
-    def prepare():
-        real,count = os.fsync,[0]
-        def fsync(fd):
-            count[0] += name in Path(os.readlink(f'/proc/self/fd/{fd}')).name
-            if count[0]<n: return real(fd)
-            if how=='torn': os.ftruncate(fd, os.fstat(fd).st_size-7)
-            if how=='after': real(fd)
-            os.kill(os.getpid(), signal.SIGKILL)
-        os.fsync = fsync
-    return prepare
+    return fork(lambda: cli.main([str(a) for a in args]), prepare)
 
 
 def die_later(seconds):
@@ -80,7 +58,7 @@ def learn(i):
     args = [*ARGS, '--batch', '24', '--recipe', *LEARNING[i].split()]
     assert child([*args, '--out', out/f'whole{i}'])==0, args
     whole,moments = facts(run_of(out/f'whole{i}')),(2,5) if i<5 else (2+3*(i%2),) # after an epoch, its next is not in its place
-    return [one(f'{i}-{n}', 'save', LEARNING[i], die_in_save(CHECKPOINT, n, 'after'), args, whole) for n in moments]
+    return [one(f'{i}-{n}', 'save', LEARNING[i], dies(CHECKPOINT, n, 'after'), args, whole) for n in moments]
 
 
 # each run of phases, and at which fsync of what it dies; one `before` that of a phase's first epoch stands on the border
@@ -117,7 +95,7 @@ def phase(name, moments):
     args = [*ARGS[:-1], '--qat-epochs', '4', *words.split(), '--json']
     assert child([*args, '--out', out/f'whole-{name}'])==0, args
     whole,names = facts(run_of(out/f'whole-{name}')),lambda f,n,how: f'{how} fsync {n} of {f}'
-    return [one(f'-{name}-{i}', 'save', f'{name}: {names(*at[i])}', die_in_save(*at[i]), args, whole) for i in moments]
+    return [one(f'-{name}-{i}', 'save', f'{name}: {names(*at[i])}', dies(*at[i]), args, whole) for i in moments]
 
 
 t0 = time.perf_counter()
@@ -139,8 +117,8 @@ whole,took = facts(run_of(out/'whole')),time.perf_counter()-t0
 saves = [(CHECKPOINT,1,'before'), (CHECKPOINT,4,'after'), ('integer.safetensors',1,'before')]
 if not short: saves += [(CHECKPOINT,2,'after'), (CHECKPOINT,4,'before'), (CHECKPOINT,5,'after'), ('checkpoints',2,'after'), ('audit.jsonl',3,'before'),
          ('model.safetensors',1,'after'), ('.png',3,'before'), ('manifest.json',1,'after')]
-moments = [('save', f'{how} fsync {n} of {f}', die_in_save(f, n, how)) for f,n,how in saves]
-moments += [('torn', f'in line {n} of {f}', die_in_save(f, n, 'torn')) for f,n in (('metrics.jsonl',2), ('metrics.jsonl',5), ('audit.jsonl',1))[:1 if short else 3]]
+moments = [('save', f'{how} fsync {n} of {f}', dies(f, n, how)) for f,n,how in saves]
+moments += [('torn', f'in line {n} of {f}', dies(f, n, 'torn')) for f,n in (('metrics.jsonl',2), ('metrics.jsonl',5), ('audit.jsonl',1))[:1 if short else 3]]
 random.seed(0)
 moments += [('time', f'after {s:.2f} s', die_later(s)) for s in (random.uniform(*part)*took for part in ((.3,.9), (.04,.1), (.1,.2))[:1 if short else 3])]
 with ThreadPoolExecutor(2) as two: results = list(two.map(partial(one, whole=whole), range(len(moments)), *zip(*moments))) # each thread waits for its forks

@@ -3,8 +3,9 @@ import hashlib, json, os, re, shutil, signal, subprocess, sys, time, tomllib
 from dataclasses import replace
 from pathlib import Path
 import numpy as np, pytest, torch
+from commands import refused
 from quarantion.checks import CheckError
-from quarantion.cli import KEYS, main
+from quarantion.cli import KEYS
 from quarantion.data.digits import load_digits
 from quarantion.data.idx import write_idx
 from quarantion.files import load_tensors
@@ -24,22 +25,6 @@ def command(*args, before='', **kw):
     r = subprocess.run([sys.executable, '-c', f'{before}\n{MAIN}', *map(str, args)], capture_output=True, text=True, timeout=300,
         env=os.environ|dict(OMP_NUM_THREADS='1')|kw.pop('env', {}), **kw)
     return r.returncode,r.stdout,r.stderr
-
-@pytest.fixture
-def here(capsys):
-    "Run `quarantion` in this process, the same way"
-    def run(*args):
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as e: main([str(a) for a in args])
-        return (e.value.code, *capsys.readouterr())
-    return run
-
-def refused(answer, *words):
-    "One line, exit code 2, nothing on stdout"
-    code,out,err = answer
-    assert (code,out)==(2,''), answer
-    assert err.startswith('quarantion: ') and err.count('\n')==1 and err.endswith('\n'), err
-    for w in words: assert w in err, err
 
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):

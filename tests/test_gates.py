@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest, torch
 from hypothesis import given, strategies as st
 from quarantion.checks import CheckError
-from quarantion.cli import main
 from quarantion.files import Lock, audit, check_audit, load_tensors, read_jsonl, sha256
 from quarantion.train.config import RUN_VERSION, Config, config_from
 from quarantion.train.gates import _OPS, RunGate, asked, asked_in_the_end, gate_words, gates_of, run_gates
@@ -38,14 +37,6 @@ def free(tmp_path_factory):
     "The same run without gates"
     run = begun(tmp_path_factory.mktemp('free'))
     assert ran(run)==()
-    return run
-
-@pytest.fixture
-def here(capsys):
-    def run(*args):
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as e: main([str(a) for a in args])
-        return (e.value.code, *capsys.readouterr())
     return run
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from forked import dies, fork
 
 from quarantion.files import check_audit, read_jsonl
 from quarantion.train.config import Config
@@ -130,24 +131,9 @@ def test_off_and_watch_leave_the_same_bytes_and_healthy_runs_are_not_touched(tmp
     assert all(map(torch.equal, last['act'][1].values(), last['off'][1].values()))
 
 
-def child(run, split, name='', nth=0, how=''):
-    "Train in a fork, which dies at an fsync of a file, or does not; its exit status"
-    pid = os.fork()
-    if pid==0:
-        code = 99
-        try:
-            real,count = os.fsync,[0]
-            def fsync(fd):
-                count[0] += bool(name) and name in Path(os.readlink(f'/proc/self/fd/{fd}')).name
-                if count[0]!=nth or not nth: return real(fd)
-                if how=='after': real(fd)
-                os.kill(os.getpid(), signal.SIGKILL)
-            os.fsync = fsync
-            torch.set_num_threads(1)
-            train(run, split)
-            code = 0
-        finally: os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+def learn(run, split):
+    torch.set_num_threads(1) # a forked child cannot ask OpenMP for more
+    train(run, split)
 
 
 def left(run):
@@ -164,15 +150,15 @@ def test_killed_in_an_intervention_it_is_done_once(tmp_path):
     torch.set_num_threads(1)
     sick_run = dict(health='act', lr=.2)
     run,split = run_of(tmp_path/'whole', **sick_run)
-    assert child(run, split)==0
+    assert fork(lambda: learn(run, split))==0
     whole = left(run)
     assert whole[1][0][0]=='intervened' and whole[1][0][1]['action']=='lower_rate', whole[1]
     moments = [('before.safetensors',1,'before'), ('before.safetensors',1,'after'), ('last.safetensors',1,'before'),
                ('last.safetensors',3,'before')]
     for i,(name,nth,how) in enumerate(moments):
         run,split = run_of(tmp_path/f'{i}', **sick_run)
-        assert child(run, split, name, nth, how)==-signal.SIGKILL
-        assert child(run, split)==0
+        assert fork(lambda: learn(run, split), dies(name, nth, how))==-signal.SIGKILL
+        assert fork(lambda: learn(run, split))==0
         assert left(run)==whole, (name,nth,how)
 
 

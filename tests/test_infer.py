@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from quarantion.checks import CheckError
-from quarantion.cli import main
 from quarantion.data.arrays import read_idx, read_npy, write_idx
 from quarantion.data.event_files import read_events
 from quarantion.runtime import load
@@ -33,14 +32,6 @@ def net():
         warnings.simplefilter('ignore')
         return load(RUN/'integer.safetensors')
 
-
-@pytest.fixture
-def here(capsys):
-    def run(*args):
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as e: main([str(a) for a in args])
-        return (e.value.code,*capsys.readouterr())
-    return run
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import pytest
 from scipy.stats import ks_2samp
 
 from quarantion.checks import CheckError
-from quarantion.cli import main
 from quarantion.data.digits import load_digits
 from quarantion.data.leakage import look_alikes, near_rows, same_rows, typical_distance
 from quarantion.data.quality import Limits, Raw, check, raw_of, survey, worst
@@ -258,14 +257,10 @@ def test_leakage_within_time_and_memory(n, m, mib, more, seconds):
 SMALL = '--epochs', '1', '--qat-epochs', '1', '--hidden', '8', '--steps', '5'
 
 @pytest.fixture
-def here(capsys, tmp_path, monkeypatch):
-    "Run `quarantion` in a folder of its own; returns exit code, stdout and stderr"
+def here(here, tmp_path, monkeypatch):
+    "Run `quarantion` in a folder of its own"
     monkeypatch.chdir(tmp_path)
-    def run(*args):
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as e: main([str(a) for a in args])
-        return (e.value.code, *capsys.readouterr())
-    return run
+    return here
 
 
 def folder(path, leaks): # Of arrays, as `npy:FOLDER` reads them

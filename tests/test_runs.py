@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings as hypo, strategies as st
 
 import quarantion.train.reproduce as again
+from commands import refused
 from quarantion.checks import CheckError
-from quarantion.cli import main
 from quarantion.files import Lock, audit, check_audit, read_jsonl, sha256, write_atomic
 from quarantion.train.canon import canon_of, standing, uncited
 from quarantion.train.config import Config
@@ -44,20 +44,6 @@ def runs(made, tmp_path):
     for p in made: shutil.copytree(p, tmp_path/p.name)
     for i,n in enumerate('abc'): os.utime(tmp_path/n/'config.toml', (i, i))
     return tmp_path
-
-@pytest.fixture
-def here(capsys):
-    "Run `quarantion` in this process"
-    def run(*args):
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as e: main([str(a) for a in args])
-        return (e.value.code, *capsys.readouterr())
-    return run
-
-def refused(answer, *words):
-    code,out,err = answer
-    assert (code,out)==(2,'') and err.count('\n')==1, answer
-    for w in words: assert w in err, err
 
 def reseal(run, **facts):
     "An audit whose lines say something else, in a whole chain, and the manifest to it"

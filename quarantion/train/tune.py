@@ -104,20 +104,23 @@ class Trial(NamedTuple):
     seconds:float # How long it took
     why:str # Why it was ended early; empty where it was not
 
+def _short(point): # so that a command says the whole value in a few digits
+    return {k:float(f'{v:.4g}') if isinstance(v, float) else v for k,v in point.items()}
+
 def _suggested(optuna, t, space):
     "A value for each setting"
     def one(name, r):
         if r.among: return t.suggest_categorical(name, list(r.among))
         whole = isinstance(r.low, int) and isinstance(r.high, int)
         return (t.suggest_int if whole else t.suggest_float)(name, r.low, r.high, log=r.log)
-    return {name:one(name, r) for name,r in space.items()}
+    return _short({name:one(name, r) for name,r in space.items()})
 
 def _ended(study): return [t for t in study.trials if t.state.name in ('COMPLETE','PRUNED')]
 
 def _trial(i, t):
     done,said = t.state.name=='COMPLETE',t.user_attrs
     outcome = Outcome(int(t.values[0]), t.values[1], t.values[2]) if done else None
-    return Trial(i, t.params, outcome, said.get('seconds', math.nan), said.get('why', ''))
+    return Trial(i, _short(t.params), outcome, said.get('seconds', math.nan), said.get('why', ''))
 
 # %% ../../nbs/train/tune.ipynb #5fdb0df7
 def _one(optuna, study, wish, part, folder):
