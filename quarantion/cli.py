@@ -1098,6 +1098,16 @@ def _as_json(lib, found, given):
     said = dict(question=found.question, corpus=c.source, texts=len(c), files=len(c.files), embed=lib.embed)
     return said|dict(lists=found.lists, plan=given['plan'], found=texts, proof=found.proof)
 
+# %% ../nbs/cli.ipynb #364d986b
+_KINDS = dict(int_parsing='a whole number', float_parsing='a number')
+
+def _bad_word(e):
+    "What is wrong with the command line; of a word that cannot be what it should, as `fail` says it"
+    if not hasattr(e.__cause__, 'errors'): return e.format_message()
+    why = e.__cause__.errors()[0]
+    want = _KINDS.get(why['type'], why['msg'].removeprefix('Input should be '))
+    return f'`{e.param.opts[0]}`: expected {want}, found {shown(why["input"])}'
+
 # %% ../nbs/cli.ipynb #b3d07af3
 def _wrong(e): return _say(f'quarantion: {e}') or 2 # The exit code
 
@@ -1107,15 +1117,6 @@ def _lost(e): # what cannot be written, such as an answer; it is not tried again
     with suppress(OSError, ValueError): os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if e.errno==errno.EPIPE: return 1 # nobody reads on
     return _wrong(f'output: expected room for what is written, found {e.strerror}')
-
-_KINDS = dict(int_parsing='a whole number', float_parsing='a number')
-
-def _bad_word(e):
-    "What is wrong with the command line; of a word that cannot be what it should, as `fail` says it"
-    if not hasattr(e.__cause__, 'errors'): return e.format_message()
-    why = e.__cause__.errors()[0]
-    want = _KINDS.get(why['type'], why['msg'].removeprefix('Input should be '))
-    return f'`{e.param.opts[0]}`: expected {want}, found {shown(why["input"])}'
 
 def _usage(e):
     "Exit code of an error of the command line itself; whatever else it is, it is raised again"

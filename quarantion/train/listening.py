@@ -61,6 +61,7 @@ class Heard(NamedTuple):
 
 def _listens(every): return every or torch.is_grad_enabled() # to training alone, or to everything
 
+# %% ../../nbs/train/listening.ipynb #f16ed21c
 class _Fire: # the method of neurons that fires, while it is listened to; a copy of them has its own
     def __init__(self, m, fired, every): self.ref,self.fired,self.every = weakref.ref(m),fired,every
     def __reduce__(self): return getattr,(self.ref(),'fire')
