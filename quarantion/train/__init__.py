@@ -1,4 +1,4 @@
-"Training runs that survive being killed"
+"Losses, phases, health and gates of runs that survive being killed"
 from quarantion import _room
 
 __all__ = _room(__name__, losses='rate_ceiling code_l1 ste_codes loss_of',
