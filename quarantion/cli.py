@@ -6,7 +6,7 @@
 __all__ = ['KEYS', 'app', 'BENCHES', 'options', 'with_options', 'main']
 
 # %% ../nbs/cli.ipynb #87432778
-import errno, json, os, shlex, sys, warnings
+import errno, hashlib, json, os, shlex, sys, warnings
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, fields
 from functools import partial
@@ -113,6 +113,13 @@ def _stopped(*lines): # What is raised then
     return typer.Exit(1)
 
 # %% ../nbs/cli.ipynb #3235c5d1
+def _work_along(run, split, override):
+    "Train beside the first rank, which says what came of it"
+    from quarantion.train.overrides import GateFailed
+    from quarantion.train.job import train
+    try: train(run, split, override=override)
+    except GateFailed: raise typer.Exit(1)
+
 def _work(run, split, tracking, override=''):
     "Train, or go on; lower, prove, report, and seal the directory"
     from quarantion.inspect.report import write_report
@@ -121,6 +128,8 @@ def _work(run, split, tracking, override=''):
     from quarantion.train.rundir import is_finished, write_manifest
     from quarantion.train.fit import watching
     from quarantion.train.job import finish, refused, train
+    from quarantion.train.ranks import job_of, ranks_now
+    if not ranks_now().first: return _work_along(run, split, override)
     full = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
     with Lock(run):
         if override and is_finished(run): reopen(run, override)
@@ -131,6 +140,7 @@ def _work(run, split, tracking, override=''):
             write_report(run)
             audit(run/'audit.jsonl', 'finished', test_accuracy=result['test_accuracy'])
             write_manifest(run)
+            job_of(run.parent).end()
         except KeyboardInterrupt:
             _say(f'interrupted; {_go_on(run)}')
             raise typer.Exit(130)
@@ -174,6 +184,78 @@ def _begin(config, given, dump_config, out, tracking):
     _say(f'run {run}')
     return _work(run, split, tracking)
 
+# %% ../nbs/cli.ipynb #bb77042d
+def _world():
+    from contextlib import nullcontext
+    from quarantion.train.ranks import Ranks, world
+    return world() if 'RANK' in os.environ else nullcontext(Ranks())
+
+def _alike(cfg, split):
+    "What has to be the same on all ranks"
+    from quarantion.data.samples import digest
+    from quarantion.train.config import values_of
+    from quarantion.train.ranks import code_hash
+    said = hashlib.sha256(repr(sorted(values_of(cfg).items())).encode()).hexdigest()[:12]
+    return dict(code=code_hash(), settings=said, data=digest(split)[:12])
+
+def _loaded(make, me, strict):
+    "Settings and data, where all ranks have the same; raises `CheckError` on all of them"
+    from quarantion.train.ranks import agreed, check_device, check_size
+    got = []
+    def facts():
+        cfg,split = make()
+        check_device(cfg.device)
+        if strict or cfg.exact_reduce: check_size(me, cfg.batch, cfg.exact_reduce)
+        got[:] = cfg,split
+        return _alike(cfg, split)
+    agreed(facts)
+    return got
+
+# %% ../nbs/cli.ipynb #38ed6023
+def _begin_together(cfg, given, folder, me):
+    "A new run of many processes, on the first rank; and its data"
+    from quarantion.train.job import fitted, load_data, rehearse, start
+    from quarantion.train.ranks import job_of
+    def make():
+        split = load_data(cfg)
+        c = fitted(cfg, split, 'steps' in given)
+        if me.first: rehearse(c, split)
+        return c,split
+    c,split = _loaded(make, me, True)
+    if not me.first: return None,split
+    run = start(c, folder)
+    job_of(folder).begin(run)
+    _say(f'run {run}, {me.size} processes')
+    return run,split
+
+def _go_on_together(run, me, override):
+    "Where a run is to be gone on with, on the first rank; `None` where it is finished"
+    from quarantion.train.ranks import agreed
+    from quarantion.train.rundir import is_finished
+    def there():
+        if me.first and not os.path.exists(run/'config.toml'): fail('run', str(run), 'a run directory', 'no config.toml')
+        return {}
+    agreed(there)
+    return run if me.first and (override or not is_finished(run)) else None
+
+def _go_together(config, given, out, resume, tracking, override):
+    "Begin a run, or go on with it, with many processes"
+    from quarantion.train.config import config_from
+    from quarantion.train.job import load_data, settings
+    from quarantion.train.ranks import agreed, first_says, job_of, lent, ranks_now
+    me,asked = ranks_now(),[]
+    if resume is None: agreed(lambda: asked.extend(config_from(config, given)) or {})
+    folder = None if resume is not None else out or asked[1]
+    run = resume if resume is not None else job_of(folder).begun()
+    if not first_says(run is not None):
+        run,split = _begin_together(asked[0], given, folder, me)
+        with lent(run) as own: return _work(own, split, tracking)
+    at = _go_on_together(run, me, override)
+    if not first_says(at is not None): return _resume(run, tracking) if me.first else None
+    with lent(at) as own:
+        _,split = _loaded(lambda: (cfg := settings(own), load_data(cfg)), me, False)
+        return _work(own, split, tracking, override)
+
 # %% ../nbs/cli.ipynb #076bde72
 _TRACK = 'Trackers, with commas, that get the numbers too: tensorboard, mlflow, trackio.'
 
@@ -207,8 +289,9 @@ def _run_with(
     if resume is not None and more:
         fail('`--resume`', expected='no other settings, as a run keeps its own', found=', '.join(more))
     if override is not None: _check_override(override, resume)
-    with _tracking(track) as tracking: # which may have the last numbers when the result is told
-        if resume is not None: result = _resume(resume, tracking, override)
+    with _world() as me, _tracking(track if me.first else '') as tracking: # which may have the last numbers in the end
+        if me.size>1 and not dump_config: result = _go_together(config, given, out, resume, tracking, override)
+        elif resume is not None: result = _resume(resume, tracking, override)
         else: result = _begin(config, given, dump_config, out, tracking)
         if result is not None: _end(result, as_json)
 
@@ -1090,7 +1173,12 @@ def _as_json(lib, found, given):
     return said|dict(lists=found.lists, plan=given['plan'], found=texts, proof=found.proof)
 
 # %% ../nbs/cli.ipynb #b3d07af3
-def _wrong(e): return _say(f'quarantion: {e}') or 2 # The exit code
+_RANK = int(os.environ.get('RANK', 0)) if os.environ.get('RANK', '0').isdecimal() else 0 # By torchrun
+
+def _wrong(e): # The exit code
+    said = str(e) if not _RANK or str(e).startswith('rank ') else f'rank {_RANK}: {e}'
+    if not (_RANK and getattr(e, 'everywhere', False)): _say(f'quarantion: {said}') # the first rank says it
+    return 2
 
 _FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE
 
@@ -1104,6 +1192,7 @@ def _usage(e):
     if isinstance(e, OSError) and e.filename is None and e.errno in _FULL: return _lost(e)
     if isinstance(e, typer.Abort): return 130
     if not hasattr(e, 'format_message'): raise e
+    if _RANK: return 2 # all have the same words
     if getattr(e, 'ctx', None) is None or type(e).__name__!='NoArgsIsHelpError': return _wrong(e.format_message())
     _say(e.format_message())
     return 2
@@ -1130,7 +1219,7 @@ def main(
     narrow = not (getattr(sys.stdout, 'encoding', None) or 'utf').lower().startswith('utf')
     if narrow and hasattr(sys.stdout, 'reconfigure'): sys.stdout.reconfigure(errors='backslashreplace') # as stderr
     with warnings.catch_warnings(): # a warning is a line of ours
-        warnings.showwarning = lambda said,*_,**__: _say(f'quarantion: {said}')
+        warnings.showwarning = lambda said,*_,**__: _RANK or _say(f'quarantion: {said}') # all ranks warn of the same
         code = _ran(args)
     sys.exit(code)
 

@@ -115,7 +115,7 @@ class RankWatcher(RowWatcher):
     "A `RowWatcher` that can see what all ranks see"
     def __init__(self):
         super().__init__()
-        self.all_reduce,self.group = False,None
+        self.all_reduce,self.group,self.later = False,None,None # `later`: what `put_off` holds back
 
     def synchronize(self,
         all_reduce:bool=True, # Share every batch with the other ranks
@@ -259,7 +259,11 @@ class MinMax(_Scaled):
     def _observe(self, x):
         if seen_at_once(self, x): return look_at_once(self, x)
         v = rows_of(x, self.ch_axis, self.min_val.dtype, type(self).__name__)
-        lo,hi = self._reduce(*(e.to(self.min_val.dtype) for e in extremes_of(v, self.spike_aware)))
+        lo,hi = (e.to(self.min_val.dtype) for e in extremes_of(v, self.spike_aware))
+        if self.later is None: self.learn(x, v, *self._reduce(lo, hi))
+        else: self.later.append(torch.stack([lo,-hi]))
+
+    def learn(self, x, v, lo, hi): # from the ends of values
         lo,hi = self._fit(*held(x, lo, hi, type(self).__name__))
         k = (lo<=hi).long()
         self._absorb(lo, hi, k, self._weight(self.count+k))

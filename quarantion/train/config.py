@@ -132,6 +132,7 @@ def check_loss(
 
 # %% ../../nbs/train/config.ipynb #5109e899
 AUTOCASTS = dict(none='float32', bf16='bfloat16 where that is safe')
+CODES = dict(none='float32', nonary='nine levels', topk='the largest hundredth', int8='', int4='', onebit='signs')
 _OPTIMIZER = f'Optimizer in place of the one of the recipe, of {", ".join(OPTIMIZERS)}'
 
 def usual_rate(
@@ -142,11 +143,21 @@ def usual_rate(
     known = isinstance(data, str) and data.partition(':')[0] in USUAL and recipe in [*RECIPES]
     return usual_of(data)['lr']*RECIPES[recipe].times if known else None
 
+def check_together_learned(c):
+    "Do the ways of many processes go with each other? Raises `CheckError`"
+    if c.exact_reduce>c.batch:
+        fail('`exact_reduce`', expected=f'at most {c.batch} shards, the samples of a batch', found=c.exact_reduce)
+    if c.exact_reduce and c.accumulate>1:
+        fail('`accumulate`', expected='1 beside `exact_reduce`, whose shards are pieces already', found=c.accumulate)
+    for k in ('exact_reduce','sam')*(c.compress!='none'):
+        if getattr(c, k): fail('`compress`', expected=f'none beside `{k}`, whose gradients have to be whole', found=repr(c.compress))
+
 def check_learning(
     c # A `Config`, each of whose settings is right by itself
 ):
     "Is there such a way to learn? Raises `CheckError`"
     recipe_of(c.recipe, c.optimizer, c.opt_args)
+    check_together_learned(c)
     if c.accumulate>c.batch:
         fail('`accumulate`', expected=f'at most {c.batch} pieces, the samples of a batch', found=c.accumulate)
 
@@ -244,6 +255,8 @@ class NetworkSettings:
 
 # %% ../../nbs/train/config.ipynb #99713692
 _RECIPE = 'Optimizer and schedule; a rate that is not given suits it'
+_EXACT = 'Shards of a batch whose gradients are added in a fixed order, on any number of processes; 0 for not'
+_COMPRESS = 'What gradients are sent as between processes'
 _EMA = 'Share of a slow mean of the weights that stays at each step; 0 for none, else the mean becomes the network'
 
 @dataclass(frozen=True)
@@ -257,6 +270,8 @@ class LearningSettings(NetworkSettings):
     sam:float=setting(0., 'How far uphill gradients are taken (SAM), 0 for not', '[0, 1e6]', later=True)
     accumulate:int=setting(1, 'Pieces in which a batch is taken, for less memory', '[1, 1e6]', later=True)
     ema:float=setting(0., _EMA, '[0, 1)', later=True)
+    exact_reduce:int=setting(0, _EXACT, '[0, 65536]', later=True)
+    compress:str=setting('none', _COMPRESS, of=CODES, later=True)
     autocast:str=setting('none', 'Narrow arithmetic of the float network', of=AUTOCASTS, later=True)
 
 # %% ../../nbs/train/config.ipynb #9846399d
