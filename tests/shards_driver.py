@@ -3,6 +3,7 @@
 `shards_driver.py OUT` on the CPU, with gloo; `shards_driver.py OUT pause [WIDTH]` measures how long training stops for a checkpoint;
 `torchrun --nproc-per-node 2 tests/shards_driver.py OUT cuda` does the same work on GPUs, with NCCL."""
 import datetime, hashlib, json, os, random, shutil, signal, statistics, sys, threading, time, traceback
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ torch.set_num_threads(1) # a forked child cannot ask OpenMP for more
 X,Y = torch.rand(24, 64, generator=torch.Generator().manual_seed(0)),torch.arange(24)%10
 STEPS,RATE = 4,1e-3
 LEAST = 1000 # weights of a wide layer here
-DEVICE = 'cuda' if 'cuda' in sys.argv else 'cpu'
+DEVICE,FULL = 'cuda' if 'cuda' in sys.argv else 'cpu','full' in sys.argv
 
 
 def ranks(out, n, do, *args, prepare=lambda rank: None):
@@ -62,7 +63,7 @@ def quant(policy, net=float_net): return prepare(net(), preset(policy), X.to(DEV
 NETS = dict(float=float_net, nonary=lambda: quant('nonary'), current8=lambda: quant('current8'), mint2=lambda: quant('mint2'), back=back_net, back_nonary=lambda: quant('nonary', back_net))
 
 
-def optimizer(net): return torch.optim.Adam(net.param_groups(RATE) if hasattr(net, 'param_groups') else net.parameters(), lr=RATE)
+def optimizer(net): return torch.optim.Adam(net.param_groups(RATE) if hasattr(net, 'param_groups') else net.parameters(), lr=RATE, eps=1e-5) # a gradient of rounding alone is no step
 
 def seen_by_all(net): # what observers see is seen by all ranks
     for m in net.modules():
@@ -189,6 +190,7 @@ def refusals(rank, n, folders):
 def saves(rank, n, folder):
     "Save again and again, with no two alike, until someone dies"
     q = sharded(float_net(), LEAST)
+    die_later()
     for step in range(1, 5):
         with torch.no_grad():
             for p in q.parameters(): (p.to_local() if isinstance(p, DTensor) else p).add_(step)
@@ -212,19 +214,19 @@ def unlinking(n): # die at the n-th file that is removed
         os.unlink = unlink
     return prepare
 
-def after(seconds):
-    def prepare():
-        signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-    return prepare
+LATER = [] # seconds after which to die, counted from the first save
 
-def killed(out, i, who, name, how):
+def die_later():
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    for s in LATER: signal.setitimer(signal.ITIMER_REAL, s)
+
+def killed(out, i, who, name, how, stands):
     folder = out/f'killed-{i}'
     codes = ranks(out, 2, saves, folder, prepare=lambda rank: how() if rank==who else None)
     left = [p.name for p in folder.glob('.*.tmp')] if folder.exists() else []
     found, = ranks(out, 1, last, folder)
     on = ranks(out, 2, many_after, folder) # the next save clears up
-    return dict(moment=f'rank {who}, {name}', died=codes[who]==-9, codes=[c if type(c) is int else 0 for c in codes], left=left, found=found, on=on[0], clean=not [*folder.glob('.*.tmp')])
+    return dict(moment=f'rank {who}, {name}', died=codes[who]==-9, codes=[c if type(c) is int else 0 for c in codes], left=left, found=found, stands=stands, on=on[0], clean=not [*folder.glob('.*.tmp')])
 
 def many_after(rank, n, folder): return save_shards(folder, sharded(float_net(), LEAST), None, dict(step=9)).wait().name
 
@@ -274,25 +276,28 @@ def damaged(out, path):
 
 
 def gloo(out):
-    d = dict(trained={f'{k}, {n}':ranks(out, n, trained, k) for k,n in [*((k,2) for k in NETS), ('nonary',4)]})
+    some = NETS if FULL else ('float','current8','back_nonary')
+    d = dict(trained={f'{k}, {n}':ranks(out, n, trained, k) for k,n in [*((k,2) for k in some), ('nonary',4)]})
     d['updates'] = ranks(out, 2, updates)
     d['saved'] = ranks(out, 2, saved, out/'saved')
-    d['loaded'] = {n:ranks(out, n, loaded, str(out/'saved')) for n in (1,2,3,4)}
+    d['loaded'] = {n:ranks(out, n, loaded, str(out/'saved')) for n in (1,3,4)}
     d['wrong'] = ranks(out, 2, wrong, out/'wrong')
     name, = {*ranks(out, 4, many, out/'four')}
     d['refused'] = ranks(out, 2, refusals, damaged(out, out/'four'/name))
     file = lambda f,n,how: (f'{how} {n} of {f}',lambda: dies(f, n, how)())
-    kills = [(1,*file('rank-1', 2, 'before')), (0,*file('rank-0', 3, 'after')), (1,*file('rank-1', 1, 'done')), (0,*file('shards.json', 1, 'before')),
-        (0,*file('shards.json', 3, 'after')), (0,*file('shards.json', 2, 'done')), (0,*file('000002', 1, 'done')), (0,*file('.old-000001', 1, 'done')), (0,'removing',unlinking(2))]
+    # who dies where, and the step whose checkpoint stands then; 0 for none
+    kills = [(1,*file('rank-1', 2, 'before'),1), (0,*file('rank-0', 3, 'after'),2), (0,*file('shards.json', 1, 'before'),0), (0,*file('shards.json', 2, 'done'),1),
+        (0,*file('000002', 1, 'done'),2), (0,'removing',unlinking(2),3)]
+    if FULL: kills += [(1,*file('rank-1', 1, 'done'),0), (0,*file('shards.json', 3, 'after'),2), (0,*file('.old-000001', 1, 'done'),3)]
     rng = random.Random(0)
-    kills += [(i%2,'a time',after(rng.uniform(.05, .4))) for i in range(30 if 'full' in sys.argv else 3)]
-    d['killed'] = [killed(out, i, who, name, how) for i,(who,name,how) in enumerate(kills)]
+    kills += [(i%2,'a time',partial(LATER.append, rng.uniform(0, .5)),None) for i in range(30 if FULL else 2)]
+    d['killed'] = [killed(out, i, *k) for i,k in enumerate(kills)]
     return d
 
 def cuda(out):
     rank,n = int(os.environ['RANK']),int(os.environ['WORLD_SIZE'])
     torch.cuda.set_device(rank)
-    dist.init_process_group('nccl')
+    dist.init_process_group('cpu:gloo,cuda:nccl')
     d = dict(trained={k:trained(rank, n, k) for k in NETS}, saved=saved(rank, n, out/'saved'), loaded=loaded(rank, n, str(out/'saved')), wrong=wrong(rank, n, out/'wrong'),
         gpu=torch.cuda.get_device_name(), torch=torch.__version__, pause=pause(rank, n, out/'pause', 4096))
     dist.destroy_process_group()

@@ -6,9 +6,8 @@
 __all__ = ['INDEX', 'SHARDS', 'SHARD', 'VERSION', 'sharded', 'gathered', 'checkpoints', 'read_index', 'Saving', 'save_shards',
            'load_shards']
 
-# %% ../../nbs/train/shards.ipynb #de95c6db
-import hashlib, json, os, re, shutil, warnings
-from contextlib import contextmanager, suppress
+# %% ../../nbs/train/shards.ipynb #675d2eb0
+import json, os, re, shutil, warnings
 from pathlib import Path
 import torch
 import torch.distributed as dist
@@ -25,52 +24,14 @@ from torch.distributed.tensor import DTensor
 from torch.futures import Future
 from .. import __version__
 from ..checks import CheckError, check_range, fail, typed
-from ..files import Lock, as_path, hash_json, is_there, parse_json, read_record, save_tensors, sha256, write_atomic
+from ..files import Lock, as_path, hash_json, is_there, read_record, save_tensors, sha256, write_atomic
 from ..quant.layer import QuantLayer
 from ..spikes.neuron import Neurons
+from .many import same_weights
+from .ranks import agreed, heard, ranks_now
+from .updates import whole
 
-# %% ../../nbs/train/shards.ipynb #e3b86773
-@contextmanager
-def meeting(): # A context that gives a process group, or `None` where there is one process only
-    "A group of all ranks for a few words"
-    group = dist.new_group(backend='gloo') if dist.is_initialized() else None
-    try: yield group
-    finally:
-        if group is not None: dist.destroy_process_group(group)
-
-def said_by_all(
-    mine:dict, # What JSON can hold
-    group # Process group with gloo; `None` for one process
-)->list: # What each rank said, in their order
-    "Tell all ranks, and hear what they say"
-    if group is None: return [mine]
-    data = torch.frombuffer(bytearray(json.dumps(mine).encode()), dtype=torch.uint8)
-    sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(dist.get_world_size(group))]
-    dist.all_gather(sizes, torch.tensor([len(data)]), group)
-    room = torch.zeros(int(max(sizes)), dtype=torch.uint8)
-    room[:len(data)] = data
-    parts = [torch.empty_like(room) for _ in sizes]
-    dist.all_gather(parts, room, group)
-    return [parse_json(p[:int(n)].numpy().tobytes()) for p,n in zip(parts, sizes)]
-
-# %% ../../nbs/train/shards.ipynb #4c292c59
-def each_does(
-    do, # Function that gives what this rank says, a dict
-    what:str, # What the error calls it
-    where, # The same
-    group # Process group with gloo; `None` for one process
-)->list: # What each rank said
-    "Do one's part and hear of the others; raises `CheckError` on every rank if one of them fails"
-    wrong = None
-    try: mine = do()
-    except Exception as e: mine,wrong = dict(error=' '.join(str(e).split()) or type(e).__name__),e
-    said = said_by_all(mine, group)
-    if isinstance(wrong, CheckError): raise wrong
-    bad = next((f'rank {i}: {s["error"]}' for i,s in enumerate(said) if 'error' in s), None)
-    if bad: fail(what, str(where), 'each rank to do its part', bad)
-    return said
-
-# %% ../../nbs/train/shards.ipynb #8e350e03
+# %% ../../nbs/train/shards.ipynb #5e57ef75
 def _averaged(params, world):
     "Average gradients over the ranks at the end of the way back, in one message"
     place,came = {id(p):i for i,p in enumerate(params)},[]
@@ -89,12 +50,7 @@ def _wide(net, least): # layers that are sharded -> their weights; neurons are n
     weights = lambda m: [p for p in m.parameters() if p.ndim>1 and p.numel()>=least]
     return {m:w for m in net.layers if (isinstance(m, QuantLayer) or not isinstance(m, Neurons)) and (w := weights(m))}
 
-# %% ../../nbs/train/shards.ipynb #e354c5fc
-def _print_of(net):
-    h = hashlib.sha256()
-    for k,v in net.state_dict().items(): h.update(k.encode()+bytes(v.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()))
-    return h.hexdigest()
-
+# %% ../../nbs/train/shards.ipynb #57d80217
 def _check_net(net, least):
     "Raise `CheckError` for a network that cannot be sharded, or is another one on another rank"
     if not dist.is_initialized():
@@ -105,11 +61,9 @@ def _check_net(net, least):
         fail('layers', 'sharded', f'one of at least {least} weights', f'at most {most}')
     bits = next((n for n,m in net.named_modules() if getattr(m, 'save', None)=='bits'), None)
     if bits: fail("`save='bits'`", bits, 'neurons of a sharded network to keep what they need', "'bits'")
-    with meeting() as group: prints = [s['sha256'] for s in said_by_all(dict(sha256=_print_of(net)), group)]
-    other = next((i for i,p in enumerate(prints) if p!=prints[0]), None)
-    if other: fail(f'weights of rank {other}', 'sharded', f'those of rank 0, {prints[0][:12]}…', f'{prints[other][:12]}…')
+    same_weights(net)
 
-# %% ../../nbs/train/shards.ipynb #46e8581e
+# %% ../../nbs/train/shards.ipynb #1e844fd8
 @typed
 def sharded(
     net:nn.Module, # A `Network` or `QuantNetwork`, the same on every rank; it is changed. Make the optimizer afterwards
@@ -134,10 +88,9 @@ def gathered(
     net:nn.Module # A network, sharded or not
 )->dict: # Name -> tensor on the CPU, whole
     "The state of all of a network, on every rank; each of them has to call it"
-    whole = lambda v: v.full_tensor() if isinstance(v, DTensor) else v.detach()
-    return {k:whole(v).cpu().clone() for k,v in net.state_dict().items()}
+    return {k:whole(v.detach()).cpu().clone() for k,v in net.state_dict().items()}
 
-# %% ../../nbs/train/shards.ipynb #31eb012c
+# %% ../../nbs/train/shards.ipynb #a1ecc824
 _NEW,_OLD = '.new.tmp','.old-{}.tmp'
 
 def checkpoints(
@@ -161,7 +114,7 @@ def _publish(folder, keep):
     for p in folder.glob(_OLD.format('*')): shutil.rmtree(p)
     return path
 
-# %% ../../nbs/train/shards.ipynb #ef6b9ece
+# %% ../../nbs/train/shards.ipynb #028a710d
 _FLAT = StateDictOptions(flatten_optimizer_state_dict=True)
 
 def _state(net, opt):
@@ -171,7 +124,7 @@ def _state(net, opt):
     tensors |= {f'opt.{k}':v for k,v in more.items() if isinstance(v, Tensor)}
     return tensors,{k:v for k,v in more.items() if not isinstance(v, Tensor)}
 
-# %% ../../nbs/train/shards.ipynb #3cd7e50b
+# %% ../../nbs/train/shards.ipynb #89ca6a1b
 INDEX,SHARDS,SHARD,VERSION = 'shards.json','quarantion.shards','quarantion.shard',1
 
 def _check_size(path, s):
@@ -196,16 +149,15 @@ def read_index(
     if d.get('digest')!=digest: fail('digest', where, f'that of what it says, {digest[:12]}…', str(d.get('digest'))[:13])
     return d
 
-# %% ../../nbs/train/shards.ipynb #893e77bc
+# %% ../../nbs/train/shards.ipynb #9272f787
 class _Meets(StorageWriter):
     "A writer that does each part together with the other ranks"
     def __init__(self, folder, group, keep, said):
         self.folder,self.group,self.keep,self.said = folder,group,keep,said
-        self.rank,self.ranks,self.lock = dist.get_rank(group),dist.get_world_size(group),Lock(folder)
+        self.me,self.lock = ranks_now(),Lock(folder)
 
     def each(self, do, alone=False): # `alone`: rank 0 does it
-        mine = (lambda: {}) if alone and self.rank else do
-        try: return each_does(mine, 'saving', self.folder, self.group)
+        try: return heard((lambda: {}) if alone and self.me.rank else do, self.group)
         except BaseException:
             self.close()
             raise
@@ -219,7 +171,7 @@ class _Meets(StorageWriter):
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id): return True
 
-# %% ../../nbs/train/shards.ipynb #bf8d2d26
+# %% ../../nbs/train/shards.ipynb #fb527ad4
 def _part(item): # what a file holds of a tensor
     d,chunk = item.tensor_data,item.tensor_data.chunk
     return dict(dtype=str(d.properties.dtype).removeprefix('torch.'), shape=[*d.size], at=[*chunk.offsets], size=[*chunk.sizes])
@@ -235,7 +187,7 @@ def _index(shards, said):
     d = dict(format=SHARDS, version=VERSION, quarantion=__version__, shards=files, tensors=tensors, **said)
     return d|dict(digest=hash_json(d))
 
-# %% ../../nbs/train/shards.ipynb #21b744ca
+# %% ../../nbs/train/shards.ipynb #b55a102a
 class _Writer(_Meets):
     "A file a rank, then the index, then the name"
     def set_up_storage_writer(self, is_coordinator, *args, **kwargs): self.each(self._begin, alone=True)
@@ -252,9 +204,9 @@ class _Writer(_Meets):
         return done
 
     def _write(self, plan, planner):
-        name = f'rank-{self.rank}-of-{self.ranks}.safetensors'
+        name = f'rank-{self.me.rank}-of-{self.me.size}.safetensors'
         path,held = self.folder/_NEW/name,{i.index.fqn:planner.resolve_data(i).detach() for i in plan.items}
-        save_tensors(path, held, dict(format=SHARD, version=VERSION, rank=self.rank, ranks=self.ranks))
+        save_tensors(path, held, dict(format=SHARD, version=VERSION, rank=self.me.rank, ranks=self.me.size))
         return dict(file=name, bytes=path.stat().st_size, sha256=sha256(path), parts={i.index.fqn:_part(i) for i in plan.items})
 
     def finish(self, metadata, results):
@@ -266,7 +218,7 @@ class _Writer(_Meets):
         write_atomic(self.folder/_NEW/INDEX, json.dumps(_index(self.shards, self.said), indent=1).encode())
         return dict(path=str(_publish(self.folder, self.keep)))
 
-# %% ../../nbs/train/shards.ipynb #20b05752
+# %% ../../nbs/train/shards.ipynb #e5313632
 class Saving:
     "A checkpoint that is being written"
     def __init__(self, future, writer): self.future,self.writer = future,writer
@@ -304,7 +256,7 @@ def save_shards(
     how = dict(storage_writer=writer, process_group=writer.group, use_collectives=False)
     return Saving(dcp.async_save(tensors, **how), writer)
 
-# %% ../../nbs/train/shards.ipynb #7f5fc9ac
+# %% ../../nbs/train/shards.ipynb #83b24f17
 class _Reader(StorageReader):
     "What DCP wants to know of a checkpoint, and rows of its tensors"
     def __init__(self, path, index): self.path,self.index = path,index
@@ -334,7 +286,7 @@ class _Reader(StorageReader):
         done.set_result(None)
         return done
 
-# %% ../../nbs/train/shards.ipynb #a94247f9
+# %% ../../nbs/train/shards.ipynb #d4b1225a
 def _empty(t, like): # a tensor to read into, sharded as this one
     if isinstance(like, DTensor) and [*like.shape]==t['shape']: return torch.empty_like(like, dtype=getattr(torch, t['dtype']))
     return torch.empty(t['shape'], dtype=getattr(torch, t['dtype']))
@@ -355,7 +307,7 @@ def _room(net, opt, index, where):
     of = lambda k: own.get(k.removeprefix('opt.state.').rpartition('.')[0])
     return room|{k:_empty(t, of(k)) for k,t in saved.items() if k.startswith('opt.')}
 
-# %% ../../nbs/train/shards.ipynb #bdf0a169
+# %% ../../nbs/train/shards.ipynb #e203a716
 def _give(net, opt, room, numbers, where):
     "Hand the tensors over"
     part = lambda prefix: {k.removeprefix(prefix):v for k,v in room.items() if k.startswith(prefix)}
@@ -372,16 +324,16 @@ def load_shards(
     opt:torch.optim.Optimizer=None # Its optimizer, if it was saved too
 )->dict: # The facts
     "Load a checkpoint; every rank has to call it. Raises `CheckError` on each of them, and changes nothing then"
-    with meeting() as group:
-        def newest():
-            there = [folder] if is_there(as_path(folder)/INDEX) else checkpoints(folder)
-            return dict(path=str(there[-1])) if there else fail('checkpoints', str(folder), 'one that is whole', 'none')
-        path = Path(each_does(newest, 'loading', folder, group)[0]['path'])
-        index,(rank,ranks) = read_index(path),(dist.get_rank(group),dist.get_world_size(group)) if group else (0,1)
-        def check():
-            for s in index['shards'][rank::ranks]: _check_bytes(path, s)
-            return {}
-        each_does(check, 'loading', path, group)
+    def newest():
+        there = [folder] if is_there(as_path(folder)/INDEX) else checkpoints(folder)
+        if not there: fail('checkpoints', str(folder), 'one that is whole', 'none')
+        return dict(checkpoint=str(there[-1]), digest=read_index(there[-1])['digest'])
+    path,me = Path(agreed(newest)['checkpoint']),ranks_now()
+    index = read_index(path)
+    def sound():
+        for s in index['shards'][me.rank::me.size]: _check_bytes(path, s)
+        return {}
+    heard(sound)
     room = _room(net, opt, index, str(path))
     with warnings.catch_warnings():
         warnings.simplefilter('ignore') # each rank reads for itself, which DCP takes for a process alone
