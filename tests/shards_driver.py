@@ -2,7 +2,7 @@
 
 `shards_driver.py OUT` on the CPU, with gloo; `shards_driver.py OUT pause [WIDTH]` measures how long training stops for a checkpoint;
 `torchrun --nproc-per-node 2 tests/shards_driver.py OUT cuda` does the same work on GPUs, with NCCL."""
-import datetime, hashlib, json, os, random, shutil, signal, statistics, sys, threading, time, traceback
+import datetime, hashlib, json, os, pickle, random, shutil, signal, statistics, sys, threading, time, traceback
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch._dynamo # noqa: F401  (imported once, before the forks: FSDP asks for it)
 import torch.distributed as dist
+import torch.distributed.distributed_c10d as distributed_c10d
 from torch import nn
 from forked import dies
 from quarantion.checks import CheckError
@@ -30,6 +31,13 @@ LEAST = 1000 # weights of a wide layer here
 DEVICE,FULL = 'cuda' if 'cuda' in sys.argv else 'cpu','full' in sys.argv
 
 
+def no_pickle():
+    "Whoever makes or reads one from here on fails, in messages too"
+    def refuse(*args, **kwargs): raise AssertionError('a pickle')
+    for m,names in ((pickle,'dump dumps load loads Pickler Unpickler'), (torch,'save load'), (dist,'all_gather_object broadcast_object_list gather_object scatter_object_list'), (distributed_c10d,'_object_to_tensor _tensor_to_object')):
+        for n in names.split(): setattr(m, n, refuse)
+
+
 def ranks(out, n, do, *args, prepare=lambda rank: None):
     "What `do` returns on each of n ranks, or minus the signal that ended it"
     init = out/f'init-{n}-{random.getrandbits(40):x}'
@@ -39,6 +47,7 @@ def ranks(out, n, do, *args, prepare=lambda rank: None):
             code = 1
             try:
                 prepare(rank)
+                no_pickle()
                 dist.init_process_group('gloo', init_method=f'file://{init}', rank=rank, world_size=n, timeout=datetime.timedelta(seconds=30))
                 (out/f'said-{rank}').write_text(json.dumps(do(rank, n, *args)))
                 code = 0
