@@ -112,7 +112,7 @@ def _stopped(*lines): # What is raised then
     for line in lines: _say(line)
     return typer.Exit(1)
 
-# %% ../nbs/cli.ipynb #3235c5d1
+# %% ../nbs/cli.ipynb #0c7ae7a9
 def _work_along(run, split, override):
     "Train beside the first rank, which says what came of it"
     from quarantion.train.overrides import GateFailed
@@ -120,23 +120,23 @@ def _work_along(run, split, override):
     try: train(run, split, override=override)
     except GateFailed: raise typer.Exit(1)
 
+# %% ../nbs/cli.ipynb #3235c5d1
 def _work(run, split, tracking, override=''):
     "Train, or go on; lower, prove, report, and seal the directory"
     from quarantion.inspect.report import write_report
     from quarantion.files import Lock, audit
+    from quarantion.train.fit import watching
     from quarantion.train.overrides import GateFailed, reopen
     from quarantion.train.rundir import is_finished, write_manifest
-    from quarantion.train.fit import watching
     from quarantion.train.job import finish, refused, train
     from quarantion.train.ranks import job_of, ranks_now
     if not ranks_now().first: return _work_along(run, split, override)
-    full = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
     with Lock(run):
         if override and is_finished(run): reopen(run, override)
         tracking.follow(run)
         try:
-            with watching() as move: net,q,acc = train(run, split, move, override)
-            result = finish(run, split, net, q, acc)
+            with watching() as move: trained = train(run, split, move, override)
+            result = finish(run, split, *trained)
             write_report(run)
             audit(run/'audit.jsonl', 'finished', test_accuracy=result['test_accuracy'])
             write_manifest(run)
@@ -146,10 +146,10 @@ def _work(run, split, tracking, override=''):
             raise typer.Exit(130)
         except GateFailed as e: raise _stopped(*e.args, _all_the_same(run))
         except CheckError as e:
-            if getattr(e.__context__, 'errno', None) in full:
+            if getattr(e.__context__, 'errno', None) in (errno.ENOSPC,errno.EDQUOT,errno.EFBIG):
                 _say(f'the disk is full; what was saved is whole; {_go_on(run)}')
-            if not (bad:=refused(run)): raise
-            raise _stopped(*bad, 'stopped before training, by --check-data')
+            if bad := refused(run): raise _stopped(*bad, 'stopped before training, by --check-data')
+            raise
     return result
 
 # %% ../nbs/cli.ipynb #b1dd9829
@@ -190,71 +190,19 @@ def _world():
     from quarantion.train.ranks import Ranks, world
     return world() if 'RANK' in os.environ else nullcontext(Ranks())
 
-def _alike(cfg, split):
-    "What has to be the same on all ranks"
-    from quarantion.data.samples import digest
-    from quarantion.train.config import values_of
-    from quarantion.train.ranks import code_hash
-    said = hashlib.sha256(repr(sorted(values_of(cfg).items())).encode()).hexdigest()[:12]
-    return dict(code=code_hash(), settings=said, data=digest(split)[:12])
-
-def _loaded(make, me, strict):
-    "Settings and data, where all ranks have the same; raises `CheckError` on all of them"
-    from quarantion.train.ranks import agreed, check_device, check_size
-    got = []
-    def facts():
-        cfg,split = make()
-        check_device(cfg.device)
-        if strict or cfg.exact_reduce: check_size(me, cfg.batch, cfg.exact_reduce)
-        got[:] = cfg,split
-        return _alike(cfg, split)
-    agreed(facts)
-    return got
-
-# %% ../nbs/cli.ipynb #38ed6023
-def _begin_together(cfg, given, folder, me):
-    "A new run of many processes, on the first rank; and its data"
-    from quarantion.train.job import fitted, load_data, rehearse, start
-    from quarantion.train.ranks import job_of
-    def make():
-        split = load_data(cfg)
-        c = fitted(cfg, split, 'steps' in given)
-        if me.first: rehearse(c, split)
-        return c,split
-    c,split = _loaded(make, me, True)
-    if not me.first: return None,split
-    run = start(c, folder)
-    job_of(folder).begin(run)
-    _say(f'run {run}, {me.size} processes')
-    return run,split
-
-def _go_on_together(run, me, override):
-    "Where a run is to be gone on with, on the first rank; `None` where it is finished"
-    from quarantion.train.ranks import agreed
-    from quarantion.train.rundir import is_finished
-    def there():
-        if me.first and not os.path.exists(run/'config.toml'): fail('run', str(run), 'a run directory', 'no config.toml')
-        return {}
-    agreed(there)
-    return run if me.first and (override or not is_finished(run)) else None
-
 def _go_together(config, given, out, resume, tracking, override):
     "Begin a run, or go on with it, with many processes"
     from quarantion.train.config import config_from
-    from quarantion.train.job import load_data, settings
-    from quarantion.train.ranks import agreed, first_says, job_of, lent, ranks_now
-    me,asked = ranks_now(),[]
-    if resume is None: agreed(lambda: asked.extend(config_from(config, given)) or {})
-    folder = None if resume is not None else out or asked[1]
-    run = resume if resume is not None else job_of(folder).begun()
-    if not first_says(run is not None):
-        run,split = _begin_together(asked[0], given, folder, me)
-        with lent(run) as own: return _work(own, split, tracking)
-    at = _go_on_together(run, me, override)
-    if not first_says(at is not None): return _resume(run, tracking) if me.first else None
-    with lent(at) as own:
-        _,split = _loaded(lambda: (cfg := settings(own), load_data(cfg)), me, False)
-        return _work(own, split, tracking, override)
+    from quarantion.train.ranks import agreed, ranks_now
+    from quarantion.train.together import begun
+    asked = [None,None]
+    if resume is None: agreed(lambda: asked.__setitem__(slice(2), config_from(config, given)) or {})
+    how = asked[0],resume,out or asked[1],'steps' in given,bool(override)
+    with begun(*how) as (run,split):
+        if run is not None:
+            if ranks_now().first: _say(f'run {run}, {ranks_now().size} processes')
+            return _work(run, split, tracking, override)
+    return _resume(resume, tracking) if ranks_now().first else None
 
 # %% ../nbs/cli.ipynb #076bde72
 _TRACK = 'Trackers, with commas, that get the numbers too: tensorboard, mlflow, trackio.'

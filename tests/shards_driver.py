@@ -20,8 +20,9 @@ from quarantion.spikes.neuron import LIF, RecurrentLIF
 from quarantion.spikes.parameters import learnable
 from quarantion.train import shards
 from quarantion.train.fit import train_epoch
-from quarantion.train.shards import checkpoints, gathered, load_shards, save_shards, sharded
+from quarantion.train.shards import checkpoints, load_shards, save_shards
 from quarantion.train.updates import Update
+from quarantion.train.wide import gathered, sharded
 from torch.distributed.tensor import DTensor
 
 torch.set_num_threads(1) # a forked child cannot ask OpenMP for more
@@ -178,7 +179,7 @@ def wrong(rank, n, out):
     "What one rank does wrong is refused by all"
     found = dict(other=refused(lambda: sharded(float_net(rank), LEAST)))
     q = sharded(float_net(), LEAST)
-    whole = save_shards(out, q).wait()
+    save_shards(out, q).wait()
     own = q.layers[0].weight.to_local()
     if rank==1: own.data[0,0] = float('nan')
     found['nan'] = refused(save_shards(out, q).wait)

@@ -3,13 +3,13 @@ import json, math, os, pickletools, subprocess, sys
 from pathlib import Path
 
 import pytest
-import torch
 from torch import nn
 from quarantion.checks import CheckError
 from quarantion.files import load_tensors, parse_json
 from quarantion.spikes.network import Network
 from quarantion.spikes.neuron import LIF
-from quarantion.train.shards import SHARD, VERSION, checkpoints, load_shards, read_index, save_shards, sharded
+from quarantion.train.shards import SHARD, VERSION, checkpoints, load_shards, read_index, save_shards
+from quarantion.train.wide import sharded
 
 HERE = Path(__file__).parent
 

@@ -112,6 +112,19 @@ def in_pieces(
     n,dim = min(pieces, len(y)),batch_axis(x, net)
     return [(a,b,len(b)/len(y)) for a,b in zip(x.tensor_split(n, dim), y.tensor_split(n))]
 
+# %% ../../nbs/train/updates.ipynb #3750805e
+@torch.no_grad()
+def cut(
+    params:list, # Parameters with gradients, sharded or not
+    longest:float # Length of all gradients together
+):
+    "Make gradients shorter where they are longer than this"
+    apart = [[p for p in params if hasattr(p, 'full_tensor')==s] for s in (False,True)]
+    if not apart[1]: return clip_grad_norm_(params, longest)
+    grads = [[p.grad for p in ps if p.grad is not None] for ps in apart]
+    share = longest/(torch.stack([whole(get_total_norm(g)) for g in grads if g]).norm()+1e-6)
+    for g in (*grads[0],*(g.to_local() for g in grads[1])): g *= share.clamp(max=1)
+
 # %% ../../nbs/train/updates.ipynb #d7f33f11
 def losses_of(
     forward, # Loss and what is told of it, of samples and labels
@@ -131,18 +144,6 @@ def _alone(net, forward, x, y, update):
         (loss if share==1 else loss*share).backward()
         told.append(seen if share==1 else seen*share)
     return sum(told[1:], told[0])
-
-@torch.no_grad()
-def cut(
-    params:list, # Parameters with gradients, sharded or not
-    longest:float # Length of all gradients together
-):
-    "Make gradients shorter where they are longer than this"
-    apart = [[p for p in params if hasattr(p, 'full_tensor')==s] for s in (False,True)]
-    if not apart[1]: return clip_grad_norm_(params, longest)
-    grads = [[p.grad for p in ps if p.grad is not None] for ps in apart]
-    share = longest/(torch.stack([whole(get_total_norm(g)) for g in grads if g]).norm()+1e-6)
-    for g in (*grads[0],*(g.to_local() for g in grads[1])): g *= share.clamp(max=1)
 
 def updated(
     forward, # Loss and what is told of it, of samples and labels
