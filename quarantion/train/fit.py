@@ -164,7 +164,8 @@ def _check_learns(net, opt):
 def _check_learned(net):
     "Raise `CheckError` where a parameter is no number any more: such neurons are silent, and the loss is finite"
     named = dict(net.named_parameters())
-    finite = torch.stack([p.detach().isfinite().all() for p in named.values()])
+    own = lambda p: p.to_local() if hasattr(p, 'to_local') else p # of a sharded one, this rank's part
+    finite = torch.stack([own(p.detach()).isfinite().all() for p in named.values()])
     bad = [n for n,ok in zip(named, finite.tolist()) if not ok]
     want = 'finite numbers; look at the data, or try a smaller learning rate'
     if bad: fail(f'`{bad[0]}`', 'train_epoch', want, 'others')
