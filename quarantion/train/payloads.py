@@ -5,10 +5,9 @@
 # %% auto #0
 __all__ = ['code_of', 'Frame', 'encode', 'decode_into']
 
-# %% ../../nbs/train/payloads.ipynb #6601c503
+# %% ../../nbs/train/payloads.ipynb #9054b124
 import math, re
 from dataclasses import dataclass
-from functools import cached_property
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,7 +16,7 @@ from ..kernels.nonary import pack_nits, unpack_nits
 from ..kernels.residuals import add_residuals, code_residuals
 from ..runtime.layer import is_whole
 
-# %% ../../nbs/train/payloads.ipynb #253dbf46
+# %% ../../nbs/train/payloads.ipynb #8bcebad4
 CODES = 'none','nonary','int8','int4','onebit','topk','powersgd'
 TOPS = dict(nonary=4, int8=127, int4=7) # The largest code
 
@@ -41,7 +40,7 @@ class Code:
 
 _NUMBER = dict(topk='share', powersgd='rank')|dict.fromkeys((*TOPS,'onebit'), 'block')
 
-# %% ../../nbs/train/payloads.ipynb #c3987340
+# %% ../../nbs/train/payloads.ipynb #c719fadd
 @typed
 def code_of(
     name:str, # Such as `'nonary'`, `'nonary(640)'`, `'topk(0.02)'` or `'powersgd(2)'`
@@ -58,9 +57,25 @@ def code_of(
     except ValueError: fail('`compress`', expected=f'{word}({"share" if k=="share" else "a whole number"})', found=name)
     return Code(word, **how|{k:value})
 
-# %% ../../nbs/train/payloads.ipynb #8212fa5a
+# %% ../../nbs/train/payloads.ipynb #cb60723f
+def _ends(code, sizes):
+    "Where each block ends; of `topk`, each parameter"
+    size,out,at = code.block if code.name!='topk' else max(1, *sizes, 1),[np.zeros(0)],0
+    for n in sizes:
+        out.append(np.minimum(np.arange(1, -(-n//size)+1)*size, n)+at)
+        at += n
+    return np.concatenate(out).astype(np.int64)
+
+def _bytes(f):
+    "Bytes of a payload, a multiple of 4"
+    if f.code.name=='topk': return 8*sum(f.counts)
+    if f.code.name in ('none','powersgd'): return 4*f.n
+    packed = dict(int8=f.n, int4=-(-f.n//2), nonary=2*-(-f.n//5), onebit=-(-f.n//8))[f.code.name]
+    return 4*(len(f.ends)+-(-packed//4))
+
+# %% ../../nbs/train/payloads.ipynb #97ab53ca
 class Frame:
-    "Where the blocks of some parameters lie in a flat vector, and how many bytes they become"
+    "Where the blocks of some parameters lie in a flat vector, and how many bytes they become; raises `CheckError`"
     @typed
     def __init__(
         self,
@@ -69,32 +84,11 @@ class Frame:
     ):
         for n in sizes:
             if not is_whole(n, 0): fail('`sizes`', 'Frame', 'whole numbers >= 0', repr(n))
-        self.code,self.sizes,self.n = code,tuple(sizes),sum(sizes)
+        self.code,self.sizes,self.n,self.ends = code,tuple(sizes),sum(sizes),_ends(code, sizes)
+        self.counts = [max(1, math.ceil(code.share*n)) for n in np.diff(self.ends, prepend=0).tolist()] # of `topk`
+        self.bytes = _bytes(self)
 
-    @cached_property
-    def ends(self)->np.ndarray: # int64
-        "Where each block ends; of `topk`, each parameter"
-        size,out,at = self.code.block if self.code.name!='topk' else max(self.n, 1),[],0
-        for n in self.sizes:
-            out += [np.minimum(np.arange(1, -(-n//size)+1)*size, n)+at]
-            at += n
-        return np.concatenate([*out, np.zeros(0)]).astype(np.int64)
-
-    @cached_property
-    def counts(self)->list: # How many numbers `topk` sends of each parameter
-        return [max(1, math.ceil(self.code.share*n)) for n in np.diff(self.ends, prepend=0).tolist()]
-
-    @cached_property
-    def bytes(self)->int:
-        "Bytes that are sent, a multiple of 4"
-        name,n = self.code.name,self.n
-        if name=='topk': return 8*sum(self.counts)
-        if name in ('none','powersgd'): return 4*n
-        return 4*len(self.ends)+_up(dict(int8=n, int4=-(-n//2), nonary=2*-(-n//5), onebit=-(-n//8))[name])
-
-def _up(n): return -(-n//4)*4
-
-# %% ../../nbs/train/payloads.ipynb #97ac869c
+# %% ../../nbs/train/payloads.ipynb #998f19c5
 _TINY,_LARGE,_LESS = 2.**-126,3e38,1-2.**-22
 
 def _rows(x, ends, block):
@@ -115,6 +109,7 @@ def _scales(a, size, top):
         s = (m.double()*(whole.nan_to_num(0, 0).long().sum(1).double()/(size*2**20))).float()
     return torch.where(m.isfinite(), torch.where(s>=_TINY, s, 0), torch.nan)
 
+# %% ../../nbs/train/payloads.ipynb #b630a68a
 def _coded(code, g, left, ends):
     "Digits of `g+left`, int8, and scales; `left` is what is left"
     a,place = _rows(g+left, ends, code.block)
@@ -126,7 +121,7 @@ def _coded(code, g, left, ends):
     left.copy_(torch.where(per.isnan().expand_as(a).reshape(-1)[place], left, new))
     return k.view(-1)[place].to(torch.int8),s
 
-# %% ../../nbs/train/payloads.ipynb #1cb633da
+# %% ../../nbs/train/payloads.ipynb #ffc7be3d
 def _digits(code, g, left, ends):
     "Digits, with zeros to a multiple of 40, and scales"
     out = torch.zeros(-(-len(g)//40)*40, dtype=torch.int8, device=g.device)
@@ -136,7 +131,7 @@ def _digits(code, g, left, ends):
         code_residuals(g.numpy(), left.numpy(), ends, TOPS[code.name], out[:len(g)].numpy(), s.numpy())
     return out,s
 
-# %% ../../nbs/train/payloads.ipynb #7202c5f4
+# %% ../../nbs/train/payloads.ipynb #14c3501b
 _NINES = 1,9,81,729,6561
 
 def _packed(code, digits, n):
@@ -155,6 +150,7 @@ def _packed(code, digits, n):
     words = each.sum(1, dtype=torch.int32)
     return torch.stack([words&255,words>>8], 1).to(torch.uint8).view(-1)
 
+# %% ../../nbs/train/payloads.ipynb #9f5d8d7d
 def _unpacked(code, b, n):
     "Undo `_packed`"
     if code.name=='int8': return b[:n].view(torch.int8)
@@ -170,7 +166,7 @@ def _unpacked(code, b, n):
     words = b[0::2].int()+256*b[1::2].int()
     return (words[:,None]//torch.tensor(_NINES, device=b.device, dtype=torch.int32)%9-4).to(torch.int8).view(-1)[:n]
 
-# %% ../../nbs/train/payloads.ipynb #e8178842
+# %% ../../nbs/train/payloads.ipynb #0fbcb928
 def _largest(a, k):
     "Places of the k largest sizes, rising; what is not finite is largest"
     x = a.abs().nan_to_num(torch.inf, torch.inf)
@@ -191,7 +187,7 @@ def _top(frame, g, left):
     none = a[:0]
     return torch.cat([none,*values]),torch.cat([none.long(),*places]).int()
 
-# %% ../../nbs/train/payloads.ipynb #846b196d
+# %% ../../nbs/train/payloads.ipynb #ecc9350e
 def _check(frame, x, name): return check_shape(check_dtype(x, 'float32', name), 'n', name, n=frame.n)
 
 @typed
@@ -218,7 +214,7 @@ def encode(
     out[len(first):len(first)+len(second)] = second
     return out
 
-# %% ../../nbs/train/payloads.ipynb #cfba01c9
+# %% ../../nbs/train/payloads.ipynb #50641315
 @typed
 def decode_into(
     total:Tensor, # In and out: a sum, float32, `[n]`
