@@ -161,7 +161,7 @@ def _begin(run, cfg, split, stage, at):
     "The beginning of a phase, where the one before has ended"
     p = stage.phase
     goes_on,q = p.lr=='on' and p.kind==at.kind,at.q
-    if p.kind=='qat' and q is None: q = quantized(run, at.net, cfg, split, p.policy)
+    if p.kind=='qat' and q is None: q,at = quantized(run, at.net, cfg, split, p.policy),at._replace(unsent={})
     elif q is not None: q.switch(represented(p.policy, choose_policy(run, at.net, cfg, split)))
     if q is not None and p.observers=='frozen':
         for m in q.modules():

@@ -221,7 +221,8 @@ def met(
         audit(run/'audit.jsonl', 'slow', rank=rank, seconds=round(took, 2), others=round(others, 2), epoch=at.epoch)
         want = f'{others:.2f} s an epoch, as the others take'
         if together.ranks.first: warn(f'rank {rank}: expected {want}, found {took:.2f} s')
-    return at,stats|dict(time_ranks_s=[round(s, 3) for s in together.seconds])
+    sent = dict(bytes_sent=w.sent, bytes_whole=w.whole) if (w := together.wire) else {}
+    return at,stats|sent|dict(time_ranks_s=[round(s, 3) for s in together.seconds])
 
 def _unsent(own):
     "What each rank has not sent, on all of them; parts of a mean differ in size"
