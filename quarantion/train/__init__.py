@@ -6,4 +6,4 @@ __all__ = _room(__name__, losses='rate_ceiling code_l1 ste_codes loss_of',
                 config='Config setting', recipes='recipe_of', rundir='check_manifest read_run Run',
                 space='space_of read_space validated', tune='search summed_up',
                 canon='canon_of Canon', reproduce='promote reproduced',
-                wide='sharded gathered', shards='save_shards load_shards checkpoints')
+                wide='sharded gathered', shards='save_shards load_shards')
