@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from quarantion.bench.many import Turn, bench_many, bench_many_table, efficiency, in_turn, scaled
-from quarantion.bench.scaling import (HOOKS, LINKS, Hook, Job, Law, Link, Steps, alone, errors, far_table, fit, hops, nonnegative, predict,
-                                      predict_far, received, slowest, spread_of, steps_of)
+from quarantion.bench.scaling import Law, Steps, alone, errors, fit, hops, nonnegative, predict, received, slowest, spread_of, steps_of
+from quarantion.bench.workers import LINKS, Hook, Job, Link, far_table, hooks_of, predict_far
 from quarantion.checks import CheckError
 
 ROWS = [(n,b,r,j,m,p) for n,m,p in (('a',1,4e4),('a',6,4e4),('b',2,6.4e6),('b',7,6.4e6)) for b in (8,24,64)
@@ -83,9 +83,9 @@ def test_the_slowest_of_some():
 
 def test_where_gathering_ends_to_pay():
     n = np.arange(2, 200)
-    for h in HOOKS:
-        less = received('gather', n, h.bits/8)<received('ring', n, 4.)*(1-1e-12)
-        assert (less==(n<64/h.bits*(1-1e-12))).all(), h.name
+    for bits in 16,8,4,3.2,1,.64:
+        less = received('gather', n, bits/8)<received('ring', n, 4.)*(1-1e-12)
+        assert (less==(n<64/bits*(1-1e-12))).all(), bits
     assert received('ring', 2, 4.)/received('gather', 2, .4)==pytest.approx(10) and received('ring', 4, 4.)/received('gather', 4, .4)==pytest.approx(5)
 
 
@@ -97,7 +97,10 @@ def test_far_away_time_is_computing_and_bytes():
     t = predict_far(law, job, Hook('x', 8.), Link('y', 8e6, .5), [1,3])
     assert t==pytest.approx([.02,.02+4/3+3*.5*4])
     assert predict_far(law, job, Hook('x', 8., 'gather'), Link('y', 8e6, .5), [1,3])==pytest.approx([.02,.02+2.+3*.5*2]) # neither neighbours nor the loopback of this machine are in it
-    assert far_table(law, job, 1024).count('\n')==1+len(HOOKS) and f'{LINKS[0].name}' in far_table(law, job, 2)
+    hooks = hooks_of([dict(name=n, bits=b, encode_s=0., decode_s=0.) for n,b in (('nonary',3.3),('topk',.64))])
+    assert [(h.name,h.way) for h in hooks]==[('float32','ring'),('nonary','ring'),('topk','gather'),('nonary, gathered','gather')]
+    assert far_table(law, job, 1024, hooks).count('\n')==1+len(hooks) and LINKS[0].name in far_table(law, job, 2, hooks)
+    assert predict_far(law, job, hooks[1], LINKS[0], 2)-predict_far(law, job, hooks[3], LINKS[0], 2)==pytest.approx(3*1e-4) # as many bytes, a hop more
 
 
 some = steps()._replace(seconds=np.ones(len(ROWS)))
@@ -119,8 +122,8 @@ REFUSED = dict(
     other_network=(lambda: predict(Law({}, {}, 1., 0., 0., np.ones(1), 2), two), 'network'),
     no_rows=(lambda: steps_of([]), 'steps'),
     no_apart=(lambda: spread_of([dict(ranks=1, joined=False, seconds=[[1.]])]), 'rows'),
-    no_bandwidth=(lambda: predict_far(Law(dict(a=1.), dict(a=1.), 1., 0., 0., np.ones(1), 2), Job('a', 1, 1), HOOKS[0], Link('', 0.), 2), 'bits_s'),
-    no_workers=(lambda: predict_far(Law(dict(a=1.), dict(a=1.), 1., 0., 0., np.ones(1), 2), Job('a', 1, 1), HOOKS[0], LINKS[0], 0), 'ranks'),
+    no_bandwidth=(lambda: predict_far(Law(dict(a=1.), dict(a=1.), 1., 0., 0., np.ones(1), 2), Job('a', 1, 1), Hook('x', 32.), Link('', 0.), 2), 'bits_s'),
+    no_workers=(lambda: predict_far(Law(dict(a=1.), dict(a=1.), 1., 0., 0., np.ones(1), 2), Job('a', 1, 1), Hook('x', 32.), LINKS[0], 0), 'ranks'),
     other_rounds=(lambda: efficiency([[1.]], [[1.],[1.]]), 'rounds'),
     no_time=(lambda: efficiency([[0.]], [[1.]]), 'seconds'),
     one_process=(lambda: bench_many(1), 'threads'),

@@ -956,7 +956,7 @@ SCALED = [('conv',16,0.), ('conv',32,0.), ('conv',64,0.), ('conv',16,.001), ('co
 def scaling(device, path):
     "Steps of one process and two; the law that follows, and what it says of more; and only then these"
     import torch
-    from quarantion.bench.many import Turn, cores, in_turn
+    from quarantion.bench.many import Turn, code_times, cores, in_turn
     from quarantion.bench.scaling import fit, predict, spread_of, steps_of
     gpu = device!='cpu'
     room = torch.cuda.device_count() if gpu else cores()
@@ -964,6 +964,8 @@ def scaling(device, path):
     how = dict(command='python tools/measure.py scaling'+' --device cuda'*gpu, torch=torch.__version__, cores=room,
                machine=torch.cuda.get_device_name() if gpu else f'{cpu()}, {room} cores',
                load=round(os.getloadavg()[0], 2)) # what else the machine did in the minute before
+    torch.set_num_threads(1)
+    how['codes'] = code_times()
     def turns(*kinds): return [Turn(k, b*(8 if gpu else 1), n, j, cap) for k,b,cap in SCALED for n,j in kinds]
     def rows(n, *kinds): return [r for r in in_turn(turns(*kinds), n, device=device) if not r['rank'] or not r['joined']]
     out = how|dict(fitted=rows(2, (1,False), (2,False), (2,True)))

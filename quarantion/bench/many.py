@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['efficiency', 'bench_many_table', 'bench_many']
 
-# %% ../../nbs/bench/many.ipynb #d1ddba00
+# %% ../../nbs/bench/many.ipynb #ee8c1899
 import json, os, statistics, subprocess, sys, tempfile, time
 from dataclasses import dataclass
 from inspect import signature
@@ -23,9 +23,10 @@ from ..quant.policy import preset
 from ..spikes.network import Network
 from ..spikes.neuron import LIF
 from ..train.fit import answered
+from ..train.payloads import Frame, code_of, decode_into, encode
 from ..train.recipes import optimizer_of, recipe_of
 
-# %% ../../nbs/bench/many.ipynb #9f1e9b6d
+# %% ../../nbs/bench/many.ipynb #48839894
 _STEPS,_STEP_US,_MAPS = 16,4000,dict(conv=(12,24), wide=(48,96))
 
 def moving_samples(
@@ -56,7 +57,7 @@ def network_of(
         net = Network(nn.Flatten(), *hidden, nn.Linear(h, 20), last, **name)
     return prepare(net, preset('nonary'), x).train() if kind!=how else net
 
-# %% ../../nbs/bench/many.ipynb #ca9cf3d5
+# %% ../../nbs/bench/many.ipynb #8ee160e7
 class Loss(nn.Module):
     "The loss of a network, as a module"
     def __init__(self, net:nn.Module): # A network with `answer`
@@ -65,7 +66,7 @@ class Loss(nn.Module):
 
     def forward(self, x, y): return answered(self.net, x, y)[0]
 
-# %% ../../nbs/bench/many.ipynb #e6cf886d
+# %% ../../nbs/bench/many.ipynb #a4bf0f5f
 class Turn(NamedTuple):
     "Steps that are timed"
     network:str # As `network_of` calls it
@@ -74,7 +75,7 @@ class Turn(NamedTuple):
     joined:bool=False # Do they add up their gradients?
     cap:float=0. # Most MiB of a bucket; 0 for what DDP does by itself
 
-# %% ../../nbs/bench/many.ipynb #57ed8254
+# %% ../../nbs/bench/many.ipynb #74ec52c5
 def _counted(state, bucket): # all-reduce, as DDP does it, and how many bytes were in it
     group,sizes = state
     sizes.append(bucket.buffer().nbytes)
@@ -105,7 +106,7 @@ def ready(
         if x.is_cuda: torch.cuda.synchronize()
     return step,sizes
 
-# %% ../../nbs/bench/many.ipynb #cff34593
+# %% ../../nbs/bench/many.ipynb #216d2619
 def _timed(step, steps):
     out = []
     for _ in range(steps):
@@ -114,7 +115,7 @@ def _timed(step, steps):
         out.append(round(time.perf_counter()-t, 6))
     return out
 
-# %% ../../nbs/bench/many.ipynb #b350fb4e
+# %% ../../nbs/bench/many.ipynb #8b3fa6a0
 def work(
     job:str # JSON: `rank`, `ranks`, `meet` (a file), `device`, `turns`, `rounds` and `steps`
 )->list: # A dictionary for each turn that this process had a part in
@@ -142,7 +143,7 @@ def work(
     dist.destroy_process_group()
     return [row for row in rows if row['seconds']]
 
-# %% ../../nbs/bench/many.ipynb #df4e8e78
+# %% ../../nbs/bench/many.ipynb #43e3b181
 _CODE = 'import sys, json; from quarantion.bench.many import work; print(json.dumps(work(sys.argv[1])))'
 
 def _end(ps, limit): # Which of them failed first, if one did
@@ -162,7 +163,7 @@ def _start(job, folder): # A process for each rank; what they said, and which of
     bad = _end(ps, job['limit'])
     return [[(f.seek(0),f.read(),f.close())[1] for f in o] for o in outs],bad
 
-# %% ../../nbs/bench/many.ipynb #444290d3
+# %% ../../nbs/bench/many.ipynb #7b7fe797
 def in_turn(
     turns:list, # `Turn`s
     ranks:int, # Processes that are started
@@ -182,7 +183,7 @@ def in_turn(
     words = said[bad][1].strip().splitlines() or [f'nothing after {limit:g} s']
     fail(f'rank {bad}', 'in_turn', 'a process that ends well', words[-1])
 
-# %% ../../nbs/bench/many.ipynb #163b3c55
+# %% ../../nbs/bench/many.ipynb #3ac13f86
 @typed
 def efficiency(
     one:list, # For each round, seconds of the steps of one process alone
@@ -197,12 +198,12 @@ def efficiency(
     if len(shares)==1: return shares[0],shares[0],shares[0]
     return tuple(statistics.quantiles(shares, n=4, method='inclusive'))
 
-# %% ../../nbs/bench/many.ipynb #3b023719
+# %% ../../nbs/bench/many.ipynb #67cba870
 def cores()->int:
     "How many this process may use"
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
-# %% ../../nbs/bench/many.ipynb #4fdcb81b
+# %% ../../nbs/bench/many.ipynb #c6b9514c
 @dataclass(frozen=True)
 class Scaled:
     "Steps of one process and of several"
@@ -234,7 +235,7 @@ def scaled(
     work = f"{one['network']}, {one['batch']} samples a process"
     return Scaled(work, many['ranks'], *map(statistics.median, s), alone, mid, low, high, .9 if mid else 0.)
 
-# %% ../../nbs/bench/many.ipynb #fbd1180b
+# %% ../../nbs/bench/many.ipynb #8e9a6f0b
 def bench_many_table(
     rows:list # `Scaled`
 )->str: # A line for each
@@ -259,3 +260,23 @@ def bench_many(
     turns = [Turn(k, batch, n, j) for k in nets for n,j in ((1,False),(threads,False),(threads,True))]
     rows = [r for r in in_turn(turns, threads, 3 if quick else 11, 5, device) if r['rank']==0]
     return [scaled([r for r in rows if r['network']==k], room) for k in nets]
+
+# %% ../../nbs/bench/many.ipynb #1df6c711
+def code_times(
+    n:int=2**20, # Parameters
+    repeats:int=5 # Times that each code is made and read
+)->list: # A dictionary for each code: `name`, `bits` of a parameter, `encode_s` and `decode_s`
+    "What codes of gradients cost on one thread"
+    g,out = torch.randn(n, generator=torch.Generator().manual_seed(0)),[]
+    for name in 'int8','int4','nonary','onebit','topk':
+        frame,left,total,times = Frame(code_of(name), (n,)),torch.zeros(n),torch.zeros(n),([],[])
+        for _ in range(1+repeats):
+            t = time.perf_counter()
+            payload = encode(frame, g, left)
+            times[0].append(time.perf_counter()-t)
+            t = time.perf_counter()
+            decode_into(total, frame, payload)
+            times[1].append(time.perf_counter()-t)
+        made,read = (statistics.median(v[1:])/n for v in times)
+        out.append(dict(name=name, bits=8*len(payload)/n, encode_s=made, decode_s=read))
+    return out
