@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['efficiency', 'bench_many_table', 'bench_many']
 
-# %% ../../nbs/bench/many.ipynb #ee8c1899
+# %% ../../nbs/bench/many.ipynb #9cda0193
 import json, os, statistics, subprocess, sys, tempfile, time
 from dataclasses import dataclass
 from inspect import signature
@@ -26,7 +26,7 @@ from ..train.fit import answered
 from ..train.payloads import Frame, code_of, decode_into, encode
 from ..train.recipes import optimizer_of, recipe_of
 
-# %% ../../nbs/bench/many.ipynb #48839894
+# %% ../../nbs/bench/many.ipynb #85103a2a
 _STEPS,_STEP_US,_MAPS = 16,4000,dict(conv=(12,24), wide=(48,96))
 
 def moving_samples(
@@ -57,7 +57,7 @@ def network_of(
         net = Network(nn.Flatten(), *hidden, nn.Linear(h, 20), last, **name)
     return prepare(net, preset('nonary'), x).train() if kind!=how else net
 
-# %% ../../nbs/bench/many.ipynb #8ee160e7
+# %% ../../nbs/bench/many.ipynb #74936b22
 class Loss(nn.Module):
     "The loss of a network, as a module"
     def __init__(self, net:nn.Module): # A network with `answer`
@@ -66,7 +66,7 @@ class Loss(nn.Module):
 
     def forward(self, x, y): return answered(self.net, x, y)[0]
 
-# %% ../../nbs/bench/many.ipynb #a4bf0f5f
+# %% ../../nbs/bench/many.ipynb #e1d4d3cf
 class Turn(NamedTuple):
     "Steps that are timed"
     network:str # As `network_of` calls it
@@ -75,7 +75,7 @@ class Turn(NamedTuple):
     joined:bool=False # Do they add up their gradients?
     cap:float=0. # Most MiB of a bucket; 0 for what DDP does by itself
 
-# %% ../../nbs/bench/many.ipynb #74ec52c5
+# %% ../../nbs/bench/many.ipynb #c4f53884
 def _counted(state, bucket): # all-reduce, as DDP does it, and how many bytes were in it
     group,sizes = state
     sizes.append(bucket.buffer().nbytes)
@@ -106,7 +106,7 @@ def ready(
         if x.is_cuda: torch.cuda.synchronize()
     return step,sizes
 
-# %% ../../nbs/bench/many.ipynb #216d2619
+# %% ../../nbs/bench/many.ipynb #edccfdc4
 def _timed(step, steps):
     out = []
     for _ in range(steps):
@@ -115,7 +115,7 @@ def _timed(step, steps):
         out.append(round(time.perf_counter()-t, 6))
     return out
 
-# %% ../../nbs/bench/many.ipynb #8b3fa6a0
+# %% ../../nbs/bench/many.ipynb #84909678
 def work(
     job:str # JSON: `rank`, `ranks`, `meet` (a file), `device`, `turns`, `rounds` and `steps`
 )->list: # A dictionary for each turn that this process had a part in
@@ -143,7 +143,7 @@ def work(
     dist.destroy_process_group()
     return [row for row in rows if row['seconds']]
 
-# %% ../../nbs/bench/many.ipynb #43e3b181
+# %% ../../nbs/bench/many.ipynb #11951ee8
 _CODE = 'import sys, json; from quarantion.bench.many import work; print(json.dumps(work(sys.argv[1])))'
 
 def _end(ps, limit): # Which of them failed first, if one did
@@ -163,7 +163,7 @@ def _start(job, folder): # A process for each rank; what they said, and which of
     bad = _end(ps, job['limit'])
     return [[(f.seek(0),f.read(),f.close())[1] for f in o] for o in outs],bad
 
-# %% ../../nbs/bench/many.ipynb #7b7fe797
+# %% ../../nbs/bench/many.ipynb #94b0f59e
 def in_turn(
     turns:list, # `Turn`s
     ranks:int, # Processes that are started
@@ -183,7 +183,7 @@ def in_turn(
     words = said[bad][1].strip().splitlines() or [f'nothing after {limit:g} s']
     fail(f'rank {bad}', 'in_turn', 'a process that ends well', words[-1])
 
-# %% ../../nbs/bench/many.ipynb #3ac13f86
+# %% ../../nbs/bench/many.ipynb #df2caf64
 @typed
 def efficiency(
     one:list, # For each round, seconds of the steps of one process alone
@@ -198,12 +198,12 @@ def efficiency(
     if len(shares)==1: return shares[0],shares[0],shares[0]
     return tuple(statistics.quantiles(shares, n=4, method='inclusive'))
 
-# %% ../../nbs/bench/many.ipynb #67cba870
+# %% ../../nbs/bench/many.ipynb #d855d5dc
 def cores()->int:
     "How many this process may use"
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
-# %% ../../nbs/bench/many.ipynb #c6b9514c
+# %% ../../nbs/bench/many.ipynb #59175bd7
 @dataclass(frozen=True)
 class Scaled:
     "Steps of one process and of several"
@@ -235,7 +235,7 @@ def scaled(
     work = f"{one['network']}, {one['batch']} samples a process"
     return Scaled(work, many['ranks'], *map(statistics.median, s), alone, mid, low, high, .9 if mid else 0.)
 
-# %% ../../nbs/bench/many.ipynb #8e9a6f0b
+# %% ../../nbs/bench/many.ipynb #a4644905
 def bench_many_table(
     rows:list # `Scaled`
 )->str: # A line for each
@@ -261,7 +261,7 @@ def bench_many(
     rows = [r for r in in_turn(turns, threads, 3 if quick else 11, 5, device) if r['rank']==0]
     return [scaled([r for r in rows if r['network']==k], room) for k in nets]
 
-# %% ../../nbs/bench/many.ipynb #1df6c711
+# %% ../../nbs/bench/many.ipynb #5de3db92
 def code_times(
     n:int=2**20, # Parameters
     repeats:int=5 # Times that each code is made and read

@@ -6,14 +6,14 @@
 __all__ = ['received', 'hops', 'slowest', 'Steps', 'steps_of', 'spread_of', 'Law', 'alone', 'predict', 'nonnegative', 'fit',
            'efficiencies', 'held_table', 'errors', 'plot_held', 'plot_sizes']
 
-# %% ../../nbs/bench/scaling.ipynb #8bde9f7a
+# %% ../../nbs/bench/scaling.ipynb #6d912587
 from typing import NamedTuple
 import numpy as np
 from .many import efficiency
 from ..checks import check_array, check_in, check_range, fail, typed
 from ..paper import BLUE, GREY, INKS, ORANGE, add_legend, ink, label_axes, style_axes
 
-# %% ../../nbs/bench/scaling.ipynb #bea8c478
+# %% ../../nbs/bench/scaling.ipynb #c3f2bfda
 _WAYS = 'ring','gather' # summed on the way, or not
 
 def _ranks(n):
@@ -42,7 +42,7 @@ def hops(
     check_in(way, _WAYS, 'way')
     return (2 if way=='ring' else 1)*(_ranks(ranks)-1)
 
-# %% ../../nbs/bench/scaling.ipynb #926a4f50
+# %% ../../nbs/bench/scaling.ipynb #98b744de
 @typed
 def slowest(
     spread, # Times of single steps over their median `[K]`, above 0
@@ -52,7 +52,7 @@ def slowest(
     v = check_range(check_array(spread, 'k', 'spread'), 0, name='spread', above=True)
     return np.maximum(1., np.quantile(v, .5**(1/_ranks(ranks))))
 
-# %% ../../nbs/bench/scaling.ipynb #08ad3010
+# %% ../../nbs/bench/scaling.ipynb #12c836f3
 class Steps(NamedTuple):
     "Steps of some networks by some processes, an array `[K]` for each column"
     network:np.ndarray # Names
@@ -76,7 +76,7 @@ class Steps(NamedTuple):
         "Those of a mask or of indices"
         return Steps(*(v[which] for v in self))
 
-# %% ../../nbs/bench/scaling.ipynb #7040fa88
+# %% ../../nbs/bench/scaling.ipynb #e931a812
 def steps_of(
     rows:list # Dictionaries, of `bench.many.in_turn`
 )->Steps: # Those of rank 0, who is always there
@@ -94,7 +94,7 @@ def spread_of(
     if not rounds: fail('`rows`', 'spread_of', 'some of several processes that do not meet', 'none')
     return np.concatenate([s/np.median(s) for s in rounds])
 
-# %% ../../nbs/bench/scaling.ipynb #43405c3e
+# %% ../../nbs/bench/scaling.ipynb #d13daaab
 class Law(NamedTuple):
     "What a step takes"
     step_s:dict # Network -> seconds of a step without any sample, a
@@ -105,7 +105,7 @@ class Law(NamedTuple):
     spread:np.ndarray # Single steps over their median
     cores:int # That the processes share, C
 
-# %% ../../nbs/bench/scaling.ipynb #ebc36885
+# %% ../../nbs/bench/scaling.ipynb #90f4e75c
 def alone(
     law:Law, # The law
     network, # Names `[K]`, or one
@@ -129,7 +129,7 @@ def predict(
     meet = law.hop_s*steps.messages*hops('ring', n)+law.byte_s*2*(n-1)/n*steps.payload
     return np.maximum(1, n/law.cores)*(own+np.where(steps.joined, meet, 0.))
 
-# %% ../../nbs/bench/scaling.ipynb #b5de60d1
+# %% ../../nbs/bench/scaling.ipynb #8a117b43
 @typed
 def nonnegative(
     columns, # `[K, M]`
@@ -150,7 +150,7 @@ def nonnegative(
     if used.any(): out[used] = found
     return out
 
-# %% ../../nbs/bench/scaling.ipynb #dddcba5c
+# %% ../../nbs/bench/scaling.ipynb #b6f1790c
 def _lines(one): # a and c of each network
     found = {}
     for n in dict.fromkeys(one.network.tolist()):
@@ -183,7 +183,7 @@ def fit(
     hop,byte = nonnegative(columns, rest, met.seconds)
     return law._replace(hop_s=float(hop), byte_s=float(byte))
 
-# %% ../../nbs/bench/scaling.ipynb #3a1590a9
+# %% ../../nbs/bench/scaling.ipynb #14efbbba
 def _line(words): return f'| {" | ".join(map(str, words))} |'
 
 def efficiencies(
@@ -204,7 +204,7 @@ def efficiencies(
         out.append(_line([n, b, sent, ms(one), ms(met), f'{free:.1f}', shares]))
     return '\n'.join(out)
 
-# %% ../../nbs/bench/scaling.ipynb #0ce5cdd6
+# %% ../../nbs/bench/scaling.ipynb #abe65aa9
 def held_table(
     held:Steps, # As measured
     predicted # Seconds that were predicted `[K]`
@@ -225,7 +225,7 @@ def errors(
     m = check_range(check_array(measured, 'k', 'measured'), 0, name='measured', above=True)
     return check_array(predicted, 'k', 'predicted', k=len(m))/m-1
 
-# %% ../../nbs/bench/scaling.ipynb #0cb1527a
+# %% ../../nbs/bench/scaling.ipynb #0c319117
 def plot_held(
     fitted:Steps, # That the law was fitted on
     held:Steps, # That were measured afterwards
@@ -246,7 +246,7 @@ def plot_held(
     add_legend(ax, ncols=3)
     return ax
 
-# %% ../../nbs/bench/scaling.ipynb #46d1e0f8
+# %% ../../nbs/bench/scaling.ipynb #04dcc118
 def plot_sizes(
     measured:Steps, # Joined steps and those of one process
     law:Law, # The law
