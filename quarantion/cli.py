@@ -6,7 +6,7 @@
 __all__ = ['KEYS', 'app', 'BENCHES', 'options', 'with_options', 'main']
 
 # %% ../nbs/cli.ipynb #87432778
-import errno, json, os, shlex, sys, warnings
+import errno, hashlib, json, os, shlex, sys, warnings
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, fields
 from functools import partial
@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand, TyperGroup
 from . import __version__
-from .checks import CheckError, Finding, check_in, check_range, fail
+from .checks import CheckError, Finding, check_in, check_range, fail, shown
 from .files import is_there, write_atomic
 
 # %% ../nbs/cli.ipynb #d7200907
@@ -32,7 +32,7 @@ def _show(table):
 
 def _say(text): print(text, file=sys.stderr) # a path stays whole, whatever it holds
 
-_WORDS = ('hashes', 'canon', 'tensor', 'shape', 'layer', 'levels', 'run', 'settings', 'NeuroBench', 'SynOp',
+_WORDS = ('hashes', 'canon', 'signal', 'tensor', 'shape', 'layer', 'levels', 'run', 'settings', 'NeuroBench', 'SynOp',
           'level', 'what', 'where', 'title', 'first line', 'expected', 'found', 'target', 'fits', 'why', 'not known')
 
 def _as_is(words): # where rich would read marks in them
@@ -103,6 +103,27 @@ def _joined(command, more): # takes more parameters, as `**given`
     whole.__signature__ = Signature([p.replace(kind=Parameter.KEYWORD_ONLY) for p in [*own,*more]])
     return whole
 
+# %% ../nbs/cli.ipynb #31ead34f
+_WHICH = 'A finished run directory; latest is the newest one in runs.'
+
+def _no_run(path):
+    "What there is in place of a run directory"
+    from quarantion.train.rundir import runs_in
+    if not os.path.isdir(path): return 'a file' if os.path.exists(path) else 'none'
+    if os.path.exists(path/'config.json'): return 'one of a hub: infer and export take its model.safetensors'
+    return f'a folder of runs, whose newest is {path/"latest"}' if runs_in(path) else 'no config.toml'
+
+def _meant(run, ended=True):
+    "The run directory itself; for `latest`, the newest one beside it, or in `runs`"
+    from quarantion.train.rundir import is_finished, latest_in
+    if run.name!='latest' or is_there(run):
+        if not os.path.isdir(run) or not (os.path.exists(run/'config.toml') or is_finished(run)):
+            fail('run', str(run), 'a run directory', _no_run(run))
+        return run
+    found = latest_in(run.parent if len(run.parts)>1 else Path('runs'), ended)
+    _say(f'run {found}')
+    return found
+
 # %% ../nbs/cli.ipynb #ab49d847
 def _go_on(run): return f'go on with: quarantion run --resume {shlex.quote(str(run))}'
 
@@ -112,34 +133,44 @@ def _stopped(*lines): # What is raised then
     for line in lines: _say(line)
     return typer.Exit(1)
 
+# %% ../nbs/cli.ipynb #0c7ae7a9
+def _work_along(run, split, override):
+    "Train beside the first rank, which says what came of it"
+    from quarantion.train.overrides import GateFailed
+    from quarantion.train.job import train
+    try: train(run, split, override=override)
+    except GateFailed: raise typer.Exit(1)
+
 # %% ../nbs/cli.ipynb #3235c5d1
 def _work(run, split, tracking, override=''):
     "Train, or go on; lower, prove, report, and seal the directory"
     from quarantion.inspect.report import write_report
     from quarantion.files import Lock, audit
+    from quarantion.train.fit import watching
     from quarantion.train.overrides import GateFailed, reopen
     from quarantion.train.rundir import is_finished, write_manifest
-    from quarantion.train.fit import watching
     from quarantion.train.job import finish, refused, train
-    full = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
+    from quarantion.train.ranks import job_of, ranks_now
+    if not ranks_now().first: return _work_along(run, split, override)
     with Lock(run):
         if override and is_finished(run): reopen(run, override)
         tracking.follow(run)
         try:
-            with watching() as move: net,q,acc = train(run, split, move, override)
-            result = finish(run, split, net, q, acc)
+            with watching() as move: trained = train(run, split, move, override)
+            result = finish(run, split, *trained)
             write_report(run)
             audit(run/'audit.jsonl', 'finished', test_accuracy=result['test_accuracy'])
             write_manifest(run)
+            job_of(run.parent).end()
         except KeyboardInterrupt:
             _say(f'interrupted; {_go_on(run)}')
             raise typer.Exit(130)
         except GateFailed as e: raise _stopped(*e.args, _all_the_same(run))
         except CheckError as e:
-            if getattr(e.__context__, 'errno', None) in full:
+            if getattr(e.__context__, 'errno', None) in (errno.ENOSPC,errno.EDQUOT,errno.EFBIG):
                 _say(f'the disk is full; what was saved is whole; {_go_on(run)}')
-            if not (bad:=refused(run)): raise
-            raise _stopped(*bad, 'stopped before training, by --check-data')
+            if bad := refused(run): raise _stopped(*bad, 'stopped before training, by --check-data')
+            raise
     return result
 
 # %% ../nbs/cli.ipynb #b1dd9829
@@ -147,7 +178,6 @@ def _resume(run, tracking, override=''):
     "Go on with a run, or say that it is done"
     from quarantion.train.rundir import check_manifest, is_finished, result_of
     from quarantion.train.job import load_data, settings
-    if not os.path.exists(run/'config.toml'): fail('run', str(run), 'a run directory', 'no config.toml')
     cfg = settings(run)
     if not is_finished(run): return _work(run, load_data(cfg), tracking, override)
     bad = [f'{f} ({kind})' for kind,files in check_manifest(run).items() for f in files]
@@ -174,7 +204,29 @@ def _begin(config, given, dump_config, out, tracking):
     _say(f'run {run}')
     return _work(run, split, tracking)
 
+# %% ../nbs/cli.ipynb #bb77042d
+def _world():
+    from contextlib import nullcontext
+    from quarantion.train.ranks import Ranks, world
+    return world() if 'RANK' in os.environ else nullcontext(Ranks())
+
+def _go_together(config, given, out, resume, tracking, override):
+    "Begin a run, or go on with it, with many processes"
+    from quarantion.train.config import config_from
+    from quarantion.train.ranks import agreed, ranks_now
+    from quarantion.train.together import begun
+    asked = [None,None]
+    if resume is None: agreed(lambda: asked.__setitem__(slice(2), config_from(config, given)) or {})
+    how = asked[0],resume,out or asked[1],'steps' in given,bool(override)
+    with begun(*how) as (run,split):
+        if run is not None:
+            if ranks_now().first: _say(f'run {run}, {ranks_now().size} processes')
+            return _work(run, split, tracking, override)
+    return _resume(resume, tracking) if ranks_now().first else None
+
 # %% ../nbs/cli.ipynb #076bde72
+_AGAIN = 'Go on with this run, which keeps its settings; latest is the newest one in runs.'
+
 _TRACK = 'Trackers, with commas, that get the numbers too: tensorboard, mlflow, trackio.'
 
 _OVERRIDE = 'With --resume: why the run goes on although a gate failed, in words; it is told wherever the run is.'
@@ -195,7 +247,7 @@ def _run_with(
     config:Annotated[Path, typer.Option(help='TOML file with any of the settings below, and out.')]=None,
     dump_config:Annotated[bool, typer.Option('--dump-config', help='Print the settings as TOML, and stop.')]=False,
     out:Annotated[Path, typer.Option(help='Folder of runs; default runs.')]=None,
-    resume:Annotated[Path, typer.Option(help='Go on with this run; it keeps its settings.')]=None,
+    resume:Annotated[Path, typer.Option(help=_AGAIN)]=None,
     override:Annotated[str, typer.Option(help=_OVERRIDE)]=None,
     track:Annotated[str, typer.Option(help=f'{_TRACK} A resumed run is followed if it is asked for again.')]=None,
     as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
@@ -207,8 +259,9 @@ def _run_with(
     if resume is not None and more:
         fail('`--resume`', expected='no other settings, as a run keeps its own', found=', '.join(more))
     if override is not None: _check_override(override, resume)
-    with _tracking(track) as tracking: # which may have the last numbers when the result is told
-        if resume is not None: result = _resume(resume, tracking, override)
+    with _world() as me, _tracking(track if me.first else '') as tracking: # which may have the last numbers in the end
+        if me.size>1 and not dump_config: result = _go_together(config, given, out, resume, tracking, override)
+        elif resume is not None: result = _resume(_meant(resume, ended=False), tracking, override)
         else: result = _begin(config, given, dump_config, out, tracking)
         if result is not None: _end(result, as_json)
 
@@ -275,23 +328,6 @@ def _run(
     raise typer.Exit(run(ctx.args, prog_name=ctx.command_path, standalone_mode=False) or 0)
 
 # %% ../nbs/cli.ipynb #980bb8ac
-_WHICH = 'A finished run directory; latest is the newest one in runs.'
-
-def _meant(run):
-    "The run directory itself; for `latest`, the newest finished one beside it, or in `runs`"
-    from quarantion.train.rundir import is_finished, runs_in
-    if run.name!='latest' or is_there(run):
-        if not os.path.isdir(run): fail('run', str(run), 'a run directory', 'none')
-        if not os.path.exists(run/'config.toml') and not is_finished(run):
-            hub = 'one of a hub: infer and export take its model.safetensors'
-            fail('run', str(run), 'a run directory', hub if os.path.exists(run/'config.json') else 'no config.toml')
-        return run
-    folder = run.parent if len(run.parts)>1 else Path('runs')
-    ended = [p for p in runs_in(folder) if is_finished(p)]
-    if not ended: fail('latest', str(folder), 'a finished run', 'none')
-    _say(f'run {ended[-1]}')
-    return ended[-1]
-
 def _unproved(run, cfg):
     "What is wrong with the program of a run, and what was compared"
     from quarantion.train.job import load_data, prove
@@ -370,6 +406,8 @@ def _read(folder):
     from quarantion.train.canon import canon_of
     from quarantion.train.rundir import runs_in
     from quarantion.train.runs import brief
+    if folder.name=='latest' and not is_there(folder):
+        fail('folder', str(folder), 'a folder of runs', 'the newest run, which `report` shows')
     (canon,broken),found = ([],''),[]
     try: canon = canon_of(folder)
     except CheckError as e: broken = str(e)
@@ -391,15 +429,16 @@ def _far(path):
     try: return read_run(path).epochs
     except CheckError as e: return str(e)
 
-def _list(folder, found, as_json):
-    "Print what is known of runs"
+def _list(folder, found, among, as_json):
+    "Print what is known of runs, of as many as there are"
     from quarantion.train.rundir import differing
     told = differing(found)
     if as_json: return print(json.dumps(dict(folder=str(folder), runs=[_record(r, told) for r in found])))
     marked = any(r.standing for r in found)
     head = 'run', *(['settings'] if told else []), 'float', 'quantized', 'spikes', 'bytes', 'mismatches', 'canon'
-    title,n = f'{len(found)} run{"s"*(len(found)!=1)} in {folder}',len(head)-1+marked
-    _show(_columns(title, head[:n], [_line(r, told)[:n] for r in found]))
+    some = f'{len(found)} of '*(len(found)<among)
+    title,n = f'{some}{among} run{"s"*(among!=1)} in {folder}',len(head)-1+marked
+    _show(_columns(title, head[:n], [_line(r, told)[:n] for r in found]) if found else _as_is(title))
     for r in found:
         if r.standing=='changed': _say(f'{r.path} has the name of a canon run, and other files')
         if not r.finished: _say(f'{r.path} is not finished ({_far(r.path)}); {_go_on(r.path)}')
@@ -477,10 +516,11 @@ def _runs(
     if promote is not None: return _promote(folder, promote, as_json)
     if diff is not None: return _diff(folder, diff, figure, as_json)
     found,broken = _read(folder)
+    among = len(found)
     if where is not None: found = selected(found, conditions(where))
     if sort is not None: found = ordered(found, sort)
     if figure is not None: _draw_runs([r.path for r in found if r.result], figure)
-    _list(folder, found, as_json)
+    _list(folder, found, among, as_json)
     if broken: raise typer.Exit(_say(f'no run counts as canon: {broken}') or 1)
 
 # %% ../nbs/cli.ipynb #e6b5159d
@@ -499,7 +539,7 @@ def _report_run(run, show, html, track, as_json):
     "Show what came out of a run"
     from quarantion.train.job import settings
     from quarantion.train.rundir import result_of
-    run = _meant(run)
+    run = _meant(run, ended=show!='health')
     cfg,result = settings(run),None if show=='health' else result_of(run, _NEEDS)
     if show is not None:
         from quarantion.inspect.sections import SECTIONS, section
@@ -623,7 +663,7 @@ def _end_watch(seen): # Exit with 1 where a monitor alarms
     if seen.level=='ALARM': raise typer.Exit(1)
 
 # %% ../nbs/cli.ipynb #c4b07fde
-@app.command('infer', help='Answer samples of a file: a line for each, its answer and its steps, with a tab between.',
+@app.command('infer', help='Answer samples of a file. A line for each: its answer and its steps, with a tab between.',
              cls=_QuickCommand)
 def _infer(
     run:Annotated[Path, typer.Argument(help=f'{_WHICH} Or the file of a program, which takes input as it is.')],
@@ -838,7 +878,7 @@ def _draw_tries(found, path):
     write_atomic(path, png(fig))
 
 # %% ../nbs/cli.ipynb #1804c5ec
-_TUNE = 'Search settings by bytes, spikes and accuracy (extra tune); a killed search goes on.'
+_TUNE = 'Search settings by bytes, spikes and accuracy (extra tune). A killed search goes on.'
 
 @app.command('tune', help=_TUNE, add_help_option=False, context_settings=_ANY)
 def _tune(
@@ -939,7 +979,7 @@ def _waves_lines(said):
 _CELLS = 'Cells along each axis, such as 256x256: one to nine axes.'
 _WHERE = 'Folder for film, figure and field.'
 
-@app.command('waves', help='Let emitters sing on a torus: energy, spectrum, and a moving picture.')
+@app.command('waves', help='Let emitters sing on a torus: energy, spectrum, and a film.')
 def _waves(
     shape:Annotated[str, typer.Option(help=_CELLS)]='256x256',
     steps:Annotated[int, typer.Option(help='Steps, 16 or more.')]=1000,
@@ -1090,8 +1130,23 @@ def _as_json(lib, found, given):
     said = dict(question=found.question, corpus=c.source, texts=len(c), files=len(c.files), embed=lib.embed)
     return said|dict(lists=found.lists, plan=given['plan'], found=texts, proof=found.proof)
 
+# %% ../nbs/cli.ipynb #364d986b
+_KINDS = dict(int_parsing='a whole number', float_parsing='a number')
+
+def _bad_word(e):
+    "What is wrong with the command line; of a word that cannot be what it should, as `fail` says it"
+    if not hasattr(e.__cause__, 'errors'): return e.format_message()
+    why = e.__cause__.errors()[0]
+    want = _KINDS.get(why['type'], why['msg'].removeprefix('Input should be '))
+    return f'`{e.param.opts[0]}`: expected {want}, found {shown(why["input"])}'
+
 # %% ../nbs/cli.ipynb #b3d07af3
-def _wrong(e): return _say(f'quarantion: {e}') or 2 # The exit code
+_RANK = int(os.environ.get('RANK', 0)) if os.environ.get('RANK', '0').isdecimal() else 0 # By torchrun
+
+def _wrong(e): # The exit code
+    said = str(e) if not _RANK or str(e).startswith('rank ') else f'rank {_RANK}: {e}'
+    if not (_RANK and getattr(e, 'everywhere', False)): _say(f'quarantion: {said}') # the first rank says it
+    return 2
 
 _FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE
 
@@ -1105,7 +1160,8 @@ def _usage(e):
     if isinstance(e, OSError) and e.filename is None and e.errno in _FULL: return _lost(e)
     if isinstance(e, typer.Abort): return 130
     if not hasattr(e, 'format_message'): raise e
-    if getattr(e, 'ctx', None) is None or type(e).__name__!='NoArgsIsHelpError': return _wrong(e.format_message())
+    if _RANK: return 2 # all have the same words
+    if getattr(e, 'ctx', None) is None or type(e).__name__!='NoArgsIsHelpError': return _wrong(_bad_word(e))
     _say(e.format_message())
     return 2
 
@@ -1131,7 +1187,7 @@ def main(
     narrow = not (getattr(sys.stdout, 'encoding', None) or 'utf').lower().startswith('utf')
     if narrow and hasattr(sys.stdout, 'reconfigure'): sys.stdout.reconfigure(errors='backslashreplace') # as stderr
     with warnings.catch_warnings(): # a warning is a line of ours
-        warnings.showwarning = lambda said,*_,**__: _say(f'quarantion: {said}')
+        warnings.showwarning = lambda said,*_,**__: _RANK or _say(f'quarantion: {said}') # all ranks warn of the same
         code = _ran(args)
     sys.exit(code)
 

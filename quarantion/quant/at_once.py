@@ -23,7 +23,7 @@ def seen_at_once(
     "Is it a plain observer, on the GPU where `x` is?"
     if torch.compiler.is_compiling() or type(x) not in (Tensor,nn.Parameter) or not on_gpu(ob.min_val): return False
     from quarantion.quant.observers import MinMax, MovingAverage
-    if type(ob) not in (MinMax,MovingAverage) or ob.all_reduce: return False
+    if type(ob) not in (MinMax,MovingAverage) or ob.all_reduce or ob.later is not None: return False
     at = ob.ch_axis is None or -x.ndim<=ob.ch_axis<x.ndim
     dtypes = x.dtype in _READ and ob.min_val.dtype==ob.ring.dtype==torch.float32
     return bool(at and dtypes and x.numel() and x.device==ob.step.device)

@@ -115,7 +115,7 @@ class RankWatcher(RowWatcher):
     "A `RowWatcher` that can see what all ranks see"
     def __init__(self):
         super().__init__()
-        self.all_reduce,self.group = False,None
+        self.all_reduce,self.group,self.later = False,None,None # `later`: what `put_off` holds back
 
     def synchronize(self,
         all_reduce:bool=True, # Share every batch with the other ranks
@@ -244,8 +244,18 @@ class _Scaled(_Extremes):
         seen = f'[{self.min_val.min():.4g}, {self.max_val.max():.4g}]' if self.count.any() else 'nothing yet'
         return f'quant_max={self.quant_max}, ch_axis={self.ch_axis}, seen={seen}' + ', frozen'*self.frozen
 
+# %% ../../nbs/quant/observers.ipynb #31ab03ba
+class _Learner(_Scaled):
+    "Learns from the ends of values"
+    def learn(self, x, v, lo, hi): # from the ends of values
+        lo,hi = self._fit(*held(x, lo, hi, type(self).__name__))
+        k = (lo<=hi).long()
+        self._absorb(lo, hi, k, self._weight(self.count+k))
+        self._collect(v.masked_fill((lo>hi)[:,None], 0) if asked_later() and self.collects else v, lo, hi)
+        self.write(lo.amin(), hi.amax(), self._scale().amax().to(lo))
+
 # %% ../../nbs/quant/observers.ipynb #ffc8e35f
-class MinMax(_Scaled):
+class MinMax(_Learner):
     "Keeps the extremes of all that it saw"
     @typed
     def forward(self,
@@ -259,12 +269,9 @@ class MinMax(_Scaled):
     def _observe(self, x):
         if seen_at_once(self, x): return look_at_once(self, x)
         v = rows_of(x, self.ch_axis, self.min_val.dtype, type(self).__name__)
-        lo,hi = self._reduce(*(e.to(self.min_val.dtype) for e in extremes_of(v, self.spike_aware)))
-        lo,hi = self._fit(*held(x, lo, hi, type(self).__name__))
-        k = (lo<=hi).long()
-        self._absorb(lo, hi, k, self._weight(self.count+k))
-        self._collect(v.masked_fill((lo>hi)[:,None], 0) if asked_later() and self.collects else v, lo, hi)
-        self.write(lo.amin(), hi.amax(), self._scale().amax().to(lo))
+        lo,hi = (e.to(self.min_val.dtype) for e in extremes_of(v, self.spike_aware))
+        if self.later is None: self.learn(x, v, *self._reduce(lo, hi))
+        else: self.later.append(torch.stack([lo,-hi]))
 
     def merge(self,
         other:'MinMax' # An observer of the same kind that watched other batches

@@ -24,6 +24,7 @@ from .config import RUN_VERSION, Config
 from .machines import machine_class
 from .overrides import go_on, kept
 from .phases import planned
+from .ranks import ranks_now
 from .setup import build, quantized
 from .updates import slow_copy
 
@@ -40,6 +41,7 @@ class Checkpoint(NamedTuple):
     float_accuracy:float # On the test samples; `None` while the float network trains
     mean:dict={} # Slow mean of the parameters that train, where one is asked for
     health:dict={} # What was done about the health of the run, as JSON; empty for nothing
+    unsent:dict={} # What each rank has not sent yet of its gradients, `RANK.NAME`; empty where all is sent
 
     @property
     def model(self)->nn.Module: return self.net if self.q is None else self.q # The network that trains
@@ -88,7 +90,7 @@ def save_checkpoint(
 ):
     "Save a checkpoint, in the place of the last one"
     tensors = state_of('float', at.net)|state_of('quant', at.q)|{f'opt.{k}':v for k,v in at.opt.items()}
-    tensors |= {f'mean.{k}':v for k,v in at.mean.items()}
+    tensors |= {f'mean.{k}':v for k,v in at.mean.items()}|{f'unsent.{k}':v for k,v in at.unsent.items()}
     logs = {k:_lines(run/f'{k}.jsonl') for k in ('metrics','audit')}
     head = dict(**at.said(), epoch=at.epoch, float_accuracy=at.float_accuracy, **logs)
     if at.health: head['health'] = at.health
@@ -149,12 +151,14 @@ def lines_of(
     return [m for m in (read_jsonl(path) if path.exists() else []) if m['phase'] in names]
 
 # %% ../../nbs/train/checkpoints.ipynb #cb6dd704
+def _processes(): return dict(processes=n) if (n := ranks_now().size)>1 else {}
+
 def _begun(run, cfg, split, first):
     "The beginning of a run"
     for log in 'metrics.jsonl','audit.jsonl': (run/log).unlink(missing_ok=True)
     audit(run/'audit.jsonl', 'started', config=asdict(cfg), data=digest(split), quarantion=__version__,
           torch=torch.__version__, python=platform.python_version(), threads=torch.get_num_threads(),
-          machine=machine_class(cfg.device))
+          machine=machine_class(cfg.device), **_processes())
     return Checkpoint(build(cfg, split), None, {}, first, 0, None)
 
 # %% ../../nbs/train/checkpoints.ipynb #73d4412e
@@ -181,8 +185,9 @@ def restore(
     q = quantized(run, net, cfg, split, phase.policy) if phase.kind=='qat' else None
     rebuilt(net if q is None else q, course_of(head.get('health', {}).get('course', {})))
     if q is not None: load_state(q, tensors, 'quant', str(path))
-    audit(run/'audit.jsonl', 'resumed', phase=phase.name, epoch=head['epoch'], machine=machine_class(cfg.device))
+    audit(run/'audit.jsonl', 'resumed', phase=phase.name, epoch=head['epoch'], machine=machine_class(cfg.device),
+          **_processes())
     at = Checkpoint(net, q, part_of(tensors, 'opt'), phase.name, head['epoch'], head['float_accuracy'],
-                    part_of(tensors, 'mean'), head.get('health', {}))
+                    part_of(tensors, 'mean'), head.get('health', {}), part_of(tensors, 'unsent'))
     _check_mean(at.mean, cfg, at.model, str(path))
     return at

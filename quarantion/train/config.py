@@ -12,7 +12,6 @@ import re
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
-import torch
 from ..checks import CheckError, check_in, fail, typed
 from ..data.sets import DATA, USUAL, check_data, usual_of
 from ..quant.policy import PRESETS, Policy, preset, read_policy
@@ -21,6 +20,7 @@ from ..runtime.layer import RESETS
 from .gates import check_gates, check_taken, gate_words, gates_of, run_gates
 from .losses import TERMS, loss_of
 from .phases import PHASES, check_run, planned
+from .ranks import CODES, COMPRESS, EXACT, check_gpu, check_shared
 from .recipes import OPTIMIZERS, RECIPES, recipe_of
 from .rundir import read_toml
 
@@ -147,6 +147,7 @@ def check_learning(
 ):
     "Is there such a way to learn? Raises `CheckError`"
     recipe_of(c.recipe, c.optimizer, c.opt_args)
+    check_shared(c)
     if c.accumulate>c.batch:
         fail('`accumulate`', expected=f'at most {c.batch} pieces, the samples of a batch', found=c.accumulate)
 
@@ -211,12 +212,7 @@ def check_together(
     if c.policy=='float' and (c.calibrate!='none' or c.distill or c.prune or c.l1 or gates_of(c.gates).asked):
         want = 'a quantized one, for `calibrate`, `distill`, `prune`, `l1` and `gates`'
         fail('`policy`', expected=want, found="'float'")
-    kind,colon,number = c.device.partition(':')
-    index,n = number if colon else '0',torch.cuda.device_count() if kind=='cuda' else 1
-    if not index.isdecimal(): fail('`device`', expected='cpu, cuda or cuda:N, N a whole number', found=repr(c.device))
-    if int(index)<n: return
-    why = '' if torch.version.cuda else f': torch {torch.__version__} is built without CUDA'
-    fail('`device`', expected='a CUDA device that is there', found=f'{c.device!r}, and there are {n}{why}')
+    check_gpu(c.device)
 
 # %% ../../nbs/train/config.ipynb #49876b5e
 @dataclass(frozen=True)
@@ -257,6 +253,8 @@ class LearningSettings(NetworkSettings):
     sam:float=setting(0., 'How far uphill gradients are taken (SAM), 0 for not', '[0, 1e6]', later=True)
     accumulate:int=setting(1, 'Pieces in which a batch is taken, for less memory', '[1, 1e6]', later=True)
     ema:float=setting(0., _EMA, '[0, 1)', later=True)
+    exact_reduce:int=setting(0, EXACT, '[0, 1e6]', later=True)
+    compress:str=setting('none', COMPRESS, of=CODES, later=True)
     autocast:str=setting('none', 'Narrow arithmetic of the float network', of=AUTOCASTS, later=True)
 
 # %% ../../nbs/train/config.ipynb #9846399d

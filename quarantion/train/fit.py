@@ -49,6 +49,27 @@ def has_room(
     if device.type!='cuda': return False
     return x.device.type=='cuda' or x.nbytes<=torch.cuda.mem_get_info(device)[0]//2
 
+# %% ../../nbs/train/fit.ipynb #94a0193b
+def parts_of(
+    x:Tensor, # Samples `[N, P]`
+    y:Tensor, # Labels `[N]`
+    orders, # Positions of the samples of each batch
+    how:tuple, # Encoder, steps, seed, and device
+    own=lambda n: slice(0, n) # Which of the n samples of a batch are wanted
+): # Yields encoded samples and labels
+    "Parts of batches; where an encoder draws, a sample is the same in any part"
+    encoder,steps,seed,device = how
+    if encoder=='direct' and len(x) and has_room(x, device): # checked at once, and taken from where it is
+        x,y,orders = direct(x).to(device),y.to(device),(i.to(device) for i in orders)
+        yield from ((x[i],y[i]) for i in (i[own(len(i))] for i in orders))
+        return
+    for b,i in enumerate(orders):
+        at = own(len(i))
+        mine,n = i[at],at.stop-at.start
+        v = encode(x[i if encoder=='rate' or not n else mine], encoder, steps, seed_of(seed, b))
+        axis = 0 if encoder=='direct' else 1
+        yield (v if v.shape[axis]==n else v.narrow(axis, at.start, n)).to(device),y[mine].to(device)
+
 # %% ../../nbs/train/fit.ipynb #124496a6
 @typed
 def batches(
@@ -67,12 +88,7 @@ def batches(
         fail('`y`', 'batches', f'a label for each of shape {list(x.shape)}', list(y.shape))
     drawn = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(x), generator=drawn) if shuffle else torch.arange(len(x))
-    if encoder=='direct' and len(x) and has_room(x, device): # checked at once, and taken from where it is
-        x,y,order = direct(x).to(device),y.to(device),order.to(device)
-        yield from ((x[i],y[i]) for i in order.split(size))
-        return
-    for b,i in enumerate(order.split(size)):
-        yield encode(x[i], encoder, steps, seed_of(seed, b)).to(device),y[i].to(device)
+    yield from parts_of(x, y, order.split(size), (encoder,steps,seed,device))
 
 # %% ../../nbs/train/fit.ipynb #f55d9e9c
 def _decision(net): return getattr(net, 'decision', 'sum')
@@ -101,6 +117,9 @@ def answered(
     scores,rate = net.answer(x)
     return F.cross_entropy(scores, check_classes(scores, y)),scores,rate
 
+# %% ../../nbs/train/fit.ipynb #964afe47
+def samples_of(update, y): return len(y) if update.together is None else update.together.samples
+
 # %% ../../nbs/train/fit.ipynb #479eeeb2
 _MEANS = 'loss','accuracy','spike_rate'
 _FINITE = 'a finite number; a smaller learning rate may help'
@@ -122,7 +141,8 @@ def _forward(net, penalty, objective, x, y):
 
 def _step(net, opt, penalty, objective, update, x, y):
     "Learn from a batch; what is told of it, times its samples"
-    return len(y)*updated(partial(_forward, net, penalty, objective), net, opt, update, x, y)
+    told = updated(partial(_forward, net, penalty, objective), net, opt, update, x, y)
+    return samples_of(update, y)*told
 
 def _means(net, names, sums, n):
     "Of `n` samples, by name; raises `CheckError` if something was wrong with them"
@@ -144,7 +164,8 @@ def _check_learns(net, opt):
 def _check_learned(net):
     "Raise `CheckError` where a parameter is no number any more: such neurons are silent, and the loss is finite"
     named = dict(net.named_parameters())
-    finite = torch.stack([p.detach().isfinite().all() for p in named.values()])
+    own = lambda p: p.to_local() if hasattr(p, 'to_local') else p # of a sharded one, this rank's part
+    finite = torch.stack([own(p.detach()).isfinite().all() for p in named.values()])
     bad = [n for n,ok in zip(named, finite.tolist()) if not ok]
     want = 'finite numbers; look at the data, or try a smaller learning rate'
     if bad: fail(f'`{bad[0]}`', 'train_epoch', want, 'others')
@@ -163,12 +184,13 @@ def train_epoch(
     "Train on each batch once; raises `CheckError` if the loss, or what was learned, is not finite"
     _check_learns(net, opt)
     net.train()
-    step = Repeated(partial(_step, net, opt, penalty, objective, update.check()), opt)
+    step = partial(_step, net, opt, penalty, objective, update.check())
+    if update.together is None: step = Repeated(step, opt)
     names = *_MEANS,*getattr(objective, 'names', ())
     n,sums,means = 0,torch.zeros(len(names), dtype=torch.float64),None
     for b,(x,y) in enumerate(_pairs(data, 'train_epoch'), 1):
         with fitting('train_epoch, on the way back', x.device, len(y), hasattr(net, 'at_once')): new = step(x, y)
-        sums,n,means = sums.to(x.device)+new.to(x.device),n+len(y),None
+        sums,n,means = sums.to(x.device)+new.to(x.device),n+samples_of(update, y),None
         if x.is_cuda and b%50: continue # reading would make it wait
         if b%50==0: _check_learned(net)
         each(n, means := _means(net, names, sums, n))
@@ -178,6 +200,18 @@ def train_epoch(
     _check_learned(net)
     return means
 
+# %% ../../nbs/train/fit.ipynb #1ee423d9
+def seen_of(net, x, y):
+    "Samples of a batch, how many of them are right, and the sum of their spike rates"
+    scores,rate = net.answer(x)
+    n = rate.new_full((), len(y), dtype=torch.float64)
+    return torch.stack([n, _right(net, scores, y)*len(y), rate.double()*len(y)]),scores
+
+def summed(rows):
+    "Means over batches, added in their order"
+    n,right,rates = sum(rows, torch.zeros(3, dtype=torch.float64)).tolist()
+    return dict(accuracy=right/max(1, n), spike_rate=rates/max(1, n))
+
 # %% ../../nbs/train/fit.ipynb #9ca296a6
 @typed
 @torch.no_grad()
@@ -186,17 +220,15 @@ def evaluate(
     data # Batches of inputs and labels
 )->dict: # `accuracy` and `spike_rate`
     "Run on each batch, without learning"
-    training,n,right,rates,labels = net.training,0,0.,0.,[]
+    training,rows,labels = net.training,[],[]
     net.eval()
     for x,y in _pairs(data, 'evaluate'): # sums stay where they are: nothing is read on the way
-        scores,rate = net.answer(x)
-        n += len(y)
-        right = right+_right(net, scores, y)*len(y)
-        labels.append(y)
-        rates = rates+rate.double()*len(y)
+        row,scores = seen_of(net, x, y)
+        rows.append(row); labels.append(y)
     net.train(training)
-    if n: warn_few(_decision(net), len(torch.cat(labels).unique()), scores.shape[-1], n)
-    return dict(accuracy=float(right)/max(1, n), spike_rate=float(rates)/max(1, n))
+    rows = torch.stack(rows).cpu() if rows else []
+    if len(rows): warn_few(_decision(net), len(torch.cat(labels).unique()), scores.shape[-1], int(rows[:,0].sum()))
+    return summed(rows)
 
 # %% ../../nbs/train/fit.ipynb #b2c3d4e6
 def worked(

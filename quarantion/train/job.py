@@ -29,14 +29,17 @@ from .checkpoints import CHECKPOINT, Checkpoint, check_same, lines_of, load_stat
 from .checkpoints import state_of
 from .config import RUN_VERSION, Config, stored_of
 from .distillation import taught
-from .fit import answered, batches, evaluate, load_optimizer, optimizer_tensors, seed_of, train_epoch
+from .fit import answered, load_optimizer, optimizer_tensors, parts_of, seed_of
+from .fit import train_epoch
 from .gates import asked, gates_of, run_gates
 from .losses import code_l1, codes_of, loss_of, rate_ceiling
+from .many import Together, evaluated, met, wake, wire_of
 from .outcome import float_outcome, integer_outcome, sample_outcome, wrong_outcome
 from .overrides import judged, words_left
 from .phases import Stage, ended, longer, planned, represented
 from .reading import with_health
 from .care import as_it_goes, begun, course_at, rescued, say_levels, with_alarms, with_care
+from .ranks import check_size, own_part, ranks_now
 from .recipes import optimizer_of, recipe_of, warmed
 from .rollback import save_gated
 from .seen import LastStep, last_step
@@ -59,18 +62,36 @@ def _objective(cfg, at, stage):
     if words := stage.phase.losses or cfg.loss: return loss_of(words)
     return partial(taught, at.net, cfg.distill) if at.q is not None and cfg.distill else answered
 
+# %% ../../nbs/train/job.ipynb #1cae6c3d
+def _together(cfg, split, at, more):
+    "How the processes of this run come to a gradient; none for one alone"
+    ranks = ranks_now()
+    if ranks.size==1 and not cfg.exact_reduce: return None
+    wake(at.model, lambda: few(cfg, split))
+    return Together(at.model, ranks, cfg.exact_reduce, 3+more, wire_of(cfg.compress, ranks, at.unsent))
+
+def _data(cfg, split, seed):
+    "Batches, or this rank's parts of them"
+    own = partial(own_part, ranks=ranks_now(), shards=cfg.exact_reduce)
+    order = torch.randperm(len(split.x_train), generator=torch.Generator().manual_seed(seed))
+    how = cfg.encode,cfg.steps,seed,cfg.device
+    return parts_of(split.x_train, split.y_train, order.split(cfg.batch), how, own)
+
+# %% ../../nbs/train/job.ipynb #16ab2715
 def _epoch(cfg, split, stage, at, opt, warmup, progress):
     "Train for the epoch that comes next: its means, and its last step; the last epoch of a phase may be short"
     cfg,size,per = as_it_goes(cfg, at),len(split.x_train),math.ceil(len(split.x_train)/cfg.batch)
     n = min(per, stage.steps-at.epoch*per)
     seed,total = seed_of(cfg.seed, stage.number, at.epoch),min(size, n*cfg.batch)
-    data = batches(split.x_train, split.y_train, cfg.batch, cfg.encode, cfg.steps, seed, True, cfg.device)
+    together = _together(cfg, split, at, len(getattr(objective := _objective(cfg, at, stage), 'names', ())))
+    data = _data(cfg, split, seed)
     if n<per: data = islice(data, n)
     if warmup: data = warmed(data, opt, (stage.before+at.epoch)*per, warmup)
-    update = Update(cfg.clip, cfg.accumulate, cfg.sam, cfg.autocast=='bf16' and at.q is None, cfg.ema, at.mean)
+    update = Update(cfg.clip, cfg.accumulate, cfg.sam, cfg.autocast=='bf16' and at.q is None, cfg.ema, at.mean,
+                    together)
     each = lambda done,stats: progress(at.phase, at.epoch, stage.epochs, done, total, stats)
-    how = each,partial(_penalty, cfg),_objective(cfg, at, stage),update
-    with last_step(at.model, opt, n) as step: return train_epoch(at.model, opt, data, *how),step
+    how = each,partial(_penalty, cfg),objective,update
+    with last_step(at.model, opt, n) as step: return train_epoch(at.model, opt, data, *how),step,together
 
 # %% ../../nbs/train/job.ipynb #61f0a2c5
 class Look(NamedTuple):
@@ -94,8 +115,9 @@ def _after_epoch(look, line, at):
 def _next(look, at, lr, recipe, progress):
     "One epoch: its line of `metrics.jsonl`, and where the run stands then"
     t0,cfg = time.perf_counter(),look.cfg
-    stats,step = _epoch(cfg, look.split, look.stage, at, look.opt, recipe.warmup, progress)
-    with slowly(at.mean, at.model): seen = evaluate(at.model, test_batches(cfg, look.split))['accuracy']
+    stats,step,together = _epoch(cfg, look.split, look.stage, at, look.opt, recipe.warmup, progress)
+    at,stats = met(look.run, at, stats, together)
+    with slowly(at.mean, at.model): seen = evaluated(at.model, test_batches(cfg, look.split))['accuracy']
     line = dict(**at.said(), epoch=at.epoch, lr=lr, **stats, test_accuracy=seen)
     at = at._replace(epoch=at.epoch+1, opt=(state := optimizer_tensors(look.opt)))
     line,at = _after_epoch(look._replace(step=step), line, at)

@@ -7,10 +7,11 @@ __all__ = []
 
 # %% ../../nbs/train/updates.ipynb #40d4eee3
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import NamedTuple
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grad_norm_, get_total_norm
 from ..checks import check_in, check_range, fail, typed
 from ..runtime.layer import is_whole
 
@@ -50,6 +51,12 @@ def slowly(
     finally: take(own, net)
 
 # %% ../../nbs/train/updates.ipynb #b8e81876
+def whole(
+    v:Tensor # A tensor, or one that is sharded over the ranks
+)->Tensor: # All of it, on every rank
+    "What ranks have parts of"
+    return v.full_tensor() if hasattr(v, 'full_tensor') else v
+
 @contextmanager
 def uphill(
     params:list, # Parameters with gradients
@@ -59,7 +66,7 @@ def uphill(
     params = [p for p in params if p.grad is not None and p.ndim>1]
     own,grads = [p.detach().clone() for p in params],[p.grad for p in params]
     with torch.no_grad():
-        length = torch.stack([g.norm() for g in grads] or [torch.ones(())]).norm()
+        length = torch.stack([whole(g.norm()) for g in grads] or [torch.ones(())]).norm()
         for p,g in zip(params, grads): p += g*(rho/(length+1e-12))
     try: yield
     finally:
@@ -75,6 +82,7 @@ class Update(NamedTuple):
     bf16:bool=False # Is the forward pass in bfloat16 where that is safe (autocast)?
     decay:float=0. # Share of the slow mean that stays at each step
     mean:dict={} # The slow mean of `slow_copy`, if there is one; it follows in place
+    together:object=None # How several processes come to the gradient of a batch, a `Together`; `None` for one alone
 
     def check(self)->'Update': # Itself
         "Raise `CheckError` for what cannot be"
@@ -85,6 +93,14 @@ class Update(NamedTuple):
         return self
 
 # %% ../../nbs/train/updates.ipynb #784725ee
+def batch_axis(
+    x:Tensor, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`
+    net:nn.Module # Which says by `in_shape` and `batch_first` which axis B is
+)->int:
+    "Which axis counts samples?"
+    one = len(getattr(net, 'in_shape', x.shape[1:]))
+    return 1 if x.ndim>1+one and not getattr(net, 'batch_first', False) else 0
+
 def in_pieces(
     x:Tensor, # `[T, B, *in_shape]`, or constant `[B, *in_shape]`
     y:Tensor, # Labels of the B samples
@@ -93,17 +109,38 @@ def in_pieces(
 )->list: # Input, labels, and share of the samples
     "A batch in pieces of nearly the same size, none of them empty"
     if pieces==1 or len(y)<2: return [(x,y,1)]
-    one,n = len(getattr(net, 'in_shape', x.shape[1:])),min(pieces, len(y))
-    dim = 1 if x.ndim>1+one and not getattr(net, 'batch_first', False) else 0
+    n,dim = min(pieces, len(y)),batch_axis(x, net)
     return [(a,b,len(b)/len(y)) for a,b in zip(x.tensor_split(n, dim), y.tensor_split(n))]
 
+# %% ../../nbs/train/updates.ipynb #3750805e
+@torch.no_grad()
+def cut(
+    params:list, # Parameters with gradients, sharded or not
+    longest:float # Length of all gradients together
+):
+    "Make gradients shorter where they are longer than this"
+    apart = [[p for p in params if hasattr(p, 'full_tensor')==s] for s in (False,True)]
+    if not apart[1]: return clip_grad_norm_(params, longest)
+    grads = [[p.grad for p in ps if p.grad is not None] for ps in apart]
+    share = longest/(torch.stack([whole(get_total_norm(g)) for g in grads if g]).norm()+1e-6)
+    for g in (*grads[0],*(g.to_local() for g in grads[1])): g *= share.clamp(max=1)
+
 # %% ../../nbs/train/updates.ipynb #d7f33f11
-def _gradients(forward, parts, bf16):
+def losses_of(
+    forward, # Loss and what is told of it, of samples and labels
+    x:Tensor, # Encoded samples
+    y:Tensor, # Their labels
+    bf16:bool # In bfloat16 where that is safe?
+)->tuple: # What `forward` gives
+    "Run forward"
+    narrow = torch.autocast(x.device.type, torch.bfloat16, cache_enabled=False) if bf16 else nullcontext()
+    with narrow: return forward(x, y)
+
+def _alone(net, forward, x, y, update):
     "Add up gradients; what was told, a mean over samples"
     told = []
-    for x,y,share in parts:
-        narrow = torch.autocast(x.device.type, torch.bfloat16, cache_enabled=False) if bf16 else nullcontext()
-        with narrow: loss,seen = forward(x, y)
+    for a,b,share in in_pieces(x, y, update.pieces, net):
+        loss,seen = losses_of(forward, a, b, update.bf16)
         (loss if share==1 else loss*share).backward()
         told.append(seen if share==1 else seen*share)
     return sum(told[1:], told[0])
@@ -117,14 +154,14 @@ def updated(
     y:Tensor # Their labels
 )->Tensor: # What was told, a mean over samples, of the network before the step
     "Learn from a batch"
-    parts,params = in_pieces(x, y, update.pieces, net),[p for g in opt.param_groups for p in g['params']]
+    gradients,params = update.together or partial(_alone, net),[p for g in opt.param_groups for p in g['params']]
     opt.zero_grad(set_to_none=True)
-    told = _gradients(forward, parts, update.bf16)
+    told = gradients(forward, x, y, update)
     if update.sam:
         with uphill(params, update.sam):
             opt.zero_grad(set_to_none=True)
-            _gradients(forward, parts, update.bf16)
-    if update.clip: clip_grad_norm_(params, update.clip)
+            gradients(forward, x, y, update)
+    if update.clip: cut(params, update.clip)
     opt.step()
     if update.mean: follow(update.mean, net, update.decay)
     return told
