@@ -247,18 +247,21 @@ def pause(rank, n, out, width):
     opt,res = optimizer(net),{}
     learn(net, opt, X[rank::n], Y[rank::n], 3)
     for how in 'without','with':
-        ends,calls,saving = [time.perf_counter()],[],None
+        ends,calls,cpu,saving = [time.perf_counter()],[],[],None
+        began = time.thread_time()
         for step in range(60):
             if how=='with' and step%15==5:
-                t = time.perf_counter()
                 if saving: saving.wait()
+                t,c = time.perf_counter(),time.thread_time()
                 saving = save_shards(out, net, opt, dict(step=step))
                 calls.append(time.perf_counter()-t)
+                cpu.append(time.thread_time()-c)
             learn(net, opt, X[rank::n], Y[rank::n], 1)
             ends.append(time.perf_counter())
+        step_cpu = (time.thread_time()-began-sum(cpu))/60 # of this thread, which other work on the machine does not lengthen
         if saving: saving.wait()
         gaps = [b-a for a,b in zip(ends, ends[1:])]
-        res[how] = dict(gaps=gaps, median=statistics.median(gaps), longest=max(gaps), calls=calls)
+        res[how] = dict(gaps=gaps, median=statistics.median(gaps), longest=max(gaps), extra=max(gaps)/statistics.median(gaps)-1, calls=calls, call_of_step=[c/step_cpu for c in cpu])
     res['bytes'] = sum(p.stat().st_size for p in published(out)[-1].iterdir())
     return res
 
