@@ -128,7 +128,7 @@ def _work(run, split, tracking, override=''):
     from quarantion.train.rundir import is_finished, write_manifest
     from quarantion.train.fit import watching
     from quarantion.train.job import finish, refused, train
-    from quarantion.train.ranks import job_of, ranks_now
+    from quarantion.train.ranks import jobs_at, ranks_now
     if not ranks_now().first: return _work_along(run, split, override)
     full = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
     with Lock(run):
@@ -140,7 +140,7 @@ def _work(run, split, tracking, override=''):
             write_report(run)
             audit(run/'audit.jsonl', 'finished', test_accuracy=result['test_accuracy'])
             write_manifest(run)
-            job_of(run.parent).end()
+            for job in jobs_at(run): job.end()
         except KeyboardInterrupt:
             _say(f'interrupted; {_go_on(run)}')
             raise typer.Exit(130)
@@ -201,21 +201,30 @@ def _alike(cfg, split):
 def _loaded(make, me, strict):
     "Settings and data, where all ranks have the same; raises `CheckError` on all of them"
     from quarantion.train.ranks import agreed, check_device, check_size
-    got = []
+    got,uneven = [],[]
     def facts():
         cfg,split = make()
         check_device(cfg.device)
-        if strict or cfg.exact_reduce: check_size(me, cfg.batch, cfg.exact_reduce)
+        try: check_size(me, cfg.batch, cfg.exact_reduce)
+        except CheckError as e:
+            if strict: raise
+            uneven.append(str(e))
         got[:] = cfg,split
         return _alike(cfg, split)
     agreed(facts)
+    for why in uneven: warnings.warn(f'{why}; it goes on, with parts of unequal size')
     return got
 
 # %% ../nbs/cli.ipynb #38ed6023
-def _begin_together(cfg, given, folder, me):
+def _with_processes(run, me, word):
+    from quarantion.train.ranks import told_of_ranks
+    told = told_of_ranks()
+    again = f'; restart {told["restart"]}' if 'restart' in told else ''
+    _say(f'run {run}{word}{f", {me.size} processes" if me.size>1 else ""}{again}')
+
+def _begin_together(cfg, given, job, folder, me):
     "A new run of many processes, on the first rank; and its data"
     from quarantion.train.job import fitted, load_data, rehearse, start
-    from quarantion.train.ranks import job_of
     def make():
         split = load_data(cfg)
         c = fitted(cfg, split, 'steps' in given)
@@ -223,9 +232,8 @@ def _begin_together(cfg, given, folder, me):
         return c,split
     c,split = _loaded(make, me, True)
     if not me.first: return None,split
-    run = start(c, folder)
-    job_of(folder).begin(run)
-    _say(f'run {run}, {me.size} processes')
+    run = start(c, folder, job.begin)
+    _with_processes(run, me, '')
     return run,split
 
 def _go_on_together(run, me, override):
@@ -238,23 +246,35 @@ def _go_on_together(run, me, override):
     agreed(there)
     return run if me.first and (override or not is_finished(run)) else None
 
+def _work_together(run, make, me, tracking, override=''):
+    "Train a run, with data that the ranks have or load; no note of it is left where it stops and nothing starts it again"
+    from quarantion.train.ranks import jobs_at, last_life, lent
+    try:
+        with lent(run) as own: return _work(own, make(own), tracking, override)
+    except typer.Exit:
+        if me.first and last_life():
+            for job in jobs_at(run): job.end()
+        raise
+
 def _go_together(config, given, out, resume, tracking, override):
-    "Begin a run, or go on with it, with many processes"
-    from quarantion.train.config import config_from
+    "Begin a run, or go on with it, with as many processes as there are"
+    from quarantion.train.config import config_from, values_of
     from quarantion.train.job import load_data, settings
-    from quarantion.train.ranks import agreed, first_says, job_of, lent, ranks_now
-    me,asked = ranks_now(),[]
-    if resume is None: agreed(lambda: asked.extend(config_from(config, given)) or {})
-    folder = None if resume is not None else out or asked[1]
-    run = resume if resume is not None else job_of(folder).begun()
-    if not first_says(run is not None):
-        run,split = _begin_together(asked[0], given, folder, me)
-        with lent(run) as own: return _work(own, split, tracking)
+    from quarantion.train.ranks import agreed, first_says, job_of, ranks_now
+    me,asked,run = ranks_now(),[],resume
+    if resume is None:
+        agreed(lambda: asked.extend(config_from(config, given)) or {})
+        folder = out or asked[1]
+        job = job_of(folder, sorted(values_of(asked[0]).items()))
+        run = job.begun() if me.first else None
+        if not first_says(run is not None):
+            run,split = _begin_together(asked[0], given, job, folder, me)
+            return _work_together(run, lambda _: split, me, tracking)
+        if me.first: _with_processes(run, me, ' goes on')
     at = _go_on_together(run, me, override)
     if not first_says(at is not None): return _resume(run, tracking) if me.first else None
-    with lent(at) as own:
-        _,split = _loaded(lambda: (cfg := settings(own), load_data(cfg)), me, False)
-        return _work(own, split, tracking, override)
+    loaded = lambda own: _loaded(lambda: (cfg := settings(own), load_data(cfg)), me, False)[1]
+    return _work_together(at, loaded, me, tracking, override)
 
 # %% ../nbs/cli.ipynb #076bde72
 _TRACK = 'Trackers, with commas, that get the numbers too: tensorboard, mlflow, trackio.'
@@ -290,7 +310,9 @@ def _run_with(
         fail('`--resume`', expected='no other settings, as a run keeps its own', found=', '.join(more))
     if override is not None: _check_override(override, resume)
     with _world() as me, _tracking(track if me.first else '') as tracking: # which may have the last numbers in the end
-        if me.size>1 and not dump_config: result = _go_together(config, given, out, resume, tracking, override)
+        many = me.size>1 or 'TORCHELASTIC_RUN_ID' in os.environ # of which one may be left
+        if dump_config and not me.first: result = None
+        elif many and not dump_config: result = _go_together(config, given, out, resume, tracking, override)
         elif resume is not None: result = _resume(resume, tracking, override)
         else: result = _begin(config, given, dump_config, out, tracking)
         if result is not None: _end(result, as_json)

@@ -6,8 +6,8 @@
 __all__ = ['Together', 'same_weights', 'slow_ranks']
 
 # %% ../../nbs/train/many.ipynb #8a20af14
-import hashlib, time
-from contextlib import nullcontext
+import hashlib, time, warnings
+from contextlib import contextmanager, nullcontext
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -58,14 +58,30 @@ def _flat(params):
     return torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in params])
 
 @torch.no_grad()
-def _added(own, params, n, there):
+def _added(own, each, params, n, there):
     "Gradients of all shards, added in their order, as the gradients of the parameters"
-    rows = told_by_all(torch.stack(own).cpu()).flatten(0, 1)
+    rows = torch.cat([r[:k] for r,k in zip(told_by_all(torch.stack(own).cpu()), each)])
     whole = rows[0].clone()
     for r in rows[1:]: whole += r
     whole /= n
     for p,g,has in zip(params, whole.split([p.numel() for p in params]), there):
         p.grad = g.view_as(p).to(p.device) if has else None
+
+# %% ../../nbs/train/many.ipynb #2535c35e
+@contextmanager
+def _ready(params):
+    "When the last gradient was there, in a list of one"
+    at = [time.perf_counter()]
+    def note(_): at[0] = time.perf_counter()
+    hooks = [p.register_hook(note) for p in params]
+    try: yield at
+    finally:
+        for h in hooks: h.remove()
+
+def _parallel(m):
+    with warnings.catch_warnings(): # newer versions have another word for it
+        warnings.filterwarnings('ignore', message='.*broadcast_buffers')
+        return DistributedDataParallel(m, broadcast_buffers=False, init_sync=False)
 
 # %% ../../nbs/train/many.ipynb #123a7e12
 class Together:
@@ -73,29 +89,33 @@ class Together:
     def __init__(self,
         net:nn.Module, # The same network on each rank; its observers have seen something
         ranks:Ranks, # Who takes part
-        shards:int=0, # In which gradients are added, a multiple of the ranks; 0 for a sum in any order
+        shards:int=0, # In which gradients are added; 0 for a sum in any order
         width:int=3, # Numbers that are told of a part: loss, accuracy, spike rate, and terms of the loss
         wire=None # What gradients are sent as; `None` for float32
     ):
         self.net,self.ranks,self.shards,self.width,self.wire = net,ranks,shards,width,wire
         self.samples,self.seconds = 0,[0.]*ranks.size # of the last step; of each rank, without waiting
-        how = dict(broadcast_buffers=False, init_sync=False)
-        self.many = None if shards or ranks.size==1 else DistributedDataParallel(_Loss(net), **how)
+        self.many = None if shards or ranks.size==1 else _parallel(_Loss(net))
         if wire is not None and self.many is not None: wire.join(self.many)
+        self.since = time.perf_counter() # the others had been waited for
 
     def __call__(self, forward, x, y, update): # As `gradients` does it alone
-        began = time.perf_counter()
-        with put_off(self.net) as obs:
+        with put_off(self.net) as obs, _ready(_learning(self.net)) as ready:
             parts,flats = (self._shards if self.shards else self._part)(forward, x, y, update)
             params,ends = _learning(self.net),ends_of(obs)
             flags = [p.grad is not None for p in params] if self.shards else []
-            row = _row(time.perf_counter()-began, parts, flags, ends)
+            row = _row(ready[0]-self.since, parts, flags, ends)
             took,n,told,there,ends = _read(told_by_all(row), len(parts), self.width, len(ends))
         learn(obs, ends)
-        if self.shards: _added(flats, params, n, there)
+        if self.shards: _added(flats, self._own(), params, n, there)
         else: torch._foreach_mul_([p.grad for p in params if p.grad is not None], self.ranks.size/n)
         self.samples,self.seconds = n,[a+b for a,b in zip(self.seconds, took)]
+        self.since = time.perf_counter()
         return (told/n).to(x.device)
+
+    def _own(self): # shards of each rank
+        parts = [own_part(self.shards, Ranks(r, self.ranks.size)) for r in range(self.ranks.size)]
+        return [p.stop-p.start for p in parts]
 
     def _part(self, forward, x, y, update): # one sum, made by DistributedDataParallel on the way
         told,pieces = 0,in_pieces(x, y, update.pieces, self.net)
@@ -110,14 +130,18 @@ class Together:
     def _shards(self, forward, x, y, update): # each by itself
         parts,flats,has,params = [],[],set(),_learning(self.net)
         dim = batch_axis(x, self.net)
-        for i in range(self.shards//self.ranks.size):
-            own = own_part(len(y), Ranks(i, self.shards//self.ranks.size))
+        each = self._own()
+        for i in range(each[self.ranks.rank]):
+            own = own_part(len(y), Ranks(i, each[self.ranks.rank]))
             for p in params: p.grad = None
             part = x.narrow(dim, own.start, own.stop-own.start),y[own]
             loss,told = _Loss(self.net)(forward, part, self.width, update.bf16)
             if len(part[1]): loss.backward()
             has |= {i for i,p in enumerate(params) if p.grad is not None}
             parts.append((len(part[1]), told)); flats.append(_flat(params))
+        for _ in range(max(each)-len(parts)): # all say as much as the one with most
+            parts.append((0, params[0].new_zeros(self.width, dtype=torch.float64)))
+            flats.append(torch.zeros(sum(p.numel() for p in params), device=params[0].device))
         for i,p in enumerate(params): p.grad = torch.zeros_like(p) if i in has else None
         return parts,flats
 

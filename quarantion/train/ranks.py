@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['Ranks', 'ranks_now', 'own_part', 'check_size', 'agreed', 'code_hash', 'world', 'check_device', 'lent', 'Job',
-           'job_of']
+           'jobs_at', 'job_of', 'last_life', 'told_of_ranks']
 
 # %% ../../nbs/train/ranks.ipynb #32cf47e3
-import hashlib, json, os, platform, shutil, socket, tempfile
-from contextlib import contextmanager
+import fcntl, hashlib, json, os, platform, secrets, shutil, socket, tempfile, time
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -41,13 +41,13 @@ def ranks_now(
 def own_part(
     n:int, # Samples of a batch
     ranks:Ranks, # Whose part
-    shards:int=0 # Into which a batch is cut, a multiple of the ranks; 0 for one each
+    shards:int=0 # Into which a batch is cut; 0 for one each
 )->slice: # Of the samples
     "Which samples of a batch are those of a rank"
     shards = shards or ranks.size
-    begins = lambda shard: shard*(n//shards)+min(shard, n%shards)
-    each = shards//ranks.size
-    return slice(begins(ranks.rank*each), begins((ranks.rank+1)*each))
+    begins = lambda i,n,parts: i*(n//parts)+min(i, n%parts)
+    first = lambda rank: begins(begins(rank, shards, ranks.size), n, shards)
+    return slice(first(ranks.rank), first(ranks.rank+1))
 
 # %% ../../nbs/train/ranks.ipynb #74c9cd35
 @typed
@@ -123,6 +123,44 @@ def code_hash(
     versions = f'torch {torch.__version__}, numpy {np.__version__}, Python {platform.python_version()}'
     return f'{sha.hexdigest()[:16]}, {versions}'
 
+# %% ../../nbs/train/ranks.ipynb #77b8cce7
+def _patience(): # how long ranks wait for each other
+    said = os.environ.get('QUARANTION_WAIT', '30')
+    with suppress(ValueError):
+        if 0<float(said)<=1e5: return timedelta(minutes=float(said))
+    fail('`QUARANTION_WAIT`', expected='minutes, more than 0', found=repr(said))
+
+_MEET = 'quarantion/meet'
+
+def _opened(lasting, size, patience):
+    "A store that lives as long as this process, and is named in the one that lasts"
+    store,name = dist.TCPStore('0.0.0.0', 0, size, True, patience, wait_for_workers=False),secrets.token_hex(8)
+    store.set(name, 'here')
+    lasting.set(_MEET, f'{store.port} {name}')
+    return store
+
+def _found(lasting, host, size, patience):
+    "The store that the first rank has opened; what was named before it is tried in vain"
+    end = time.monotonic()+patience.total_seconds()
+    while True:
+        port,name = lasting.get(_MEET).decode().split()
+        try:
+            store = dist.TCPStore(host, int(port), size, False, timedelta(seconds=2), wait_for_workers=False)
+            if store.check([name]): break
+        except RuntimeError:
+            if time.monotonic()>end: raise
+        time.sleep(.05)
+    store.set_timeout(patience)
+    return store
+
+def _where(patience):
+    "Where ranks meet, as `init_process_group` takes it"
+    if os.environ.get('TORCHELASTIC_USE_AGENT_STORE')!='True': return {}
+    lasting,rank,size = next(dist.rendezvous('env://', timeout=patience))
+    if rank: store = _found(lasting, os.environ['MASTER_ADDR'], size, patience)
+    else: store = _opened(lasting, size, patience)
+    return dict(store=store, rank=rank, world_size=size)
+
 # %% ../../nbs/train/ranks.ipynb #58ba51b4
 _LOST = 'gloo','NCCL','onnection','c10d','timed out','TCPStore','process group'
 
@@ -131,8 +169,8 @@ def _connect(local):
     where = f'{os.environ.get("MASTER_ADDR", "")}:{os.environ.get("MASTER_PORT", "")}'
     gpus = torch.cuda.device_count()
     if gpus and local<gpus: torch.cuda.set_device(local)
-    minutes = timedelta(minutes=float(os.environ.get('QUARANTION_WAIT', 30)))
-    try: dist.init_process_group('cpu:gloo,cuda:nccl' if gpus else 'gloo', timeout=minutes)
+    how = dict(backend='cpu:gloo,cuda:nccl' if gpus else 'gloo', timeout=_patience())
+    try: dist.init_process_group(**how, **_where(how['timeout']))
     except (RuntimeError, ValueError) as e:
         fail('ranks', where, 'a port that is free, and all of them within the time', str(e).split('\n')[0][:200])
 
@@ -180,46 +218,108 @@ def _unpacked(head, data, folder):
         at += n
     return run
 
+def _held(folder): # a lock on a folder, as a descriptor; `None` where another has it, or there is none
+    with suppress(OSError):
+        fd = os.open(folder, os.O_RDONLY|os.O_DIRECTORY|os.O_NOFOLLOW)
+        try: fcntl.flock(fd, fcntl.LOCK_EX|fcntl.LOCK_NB)
+        except OSError: os.close(fd)
+        else: return fd
+
+_OWN = 'quarantion-rank-'
+
+def _sweep():
+    "Remove the folders of ranks that are gone"
+    for p in Path(tempfile.gettempdir()).glob(f'{_OWN}*'):
+        if (fd := _held(p)) is None: continue
+        shutil.rmtree(p, ignore_errors=True)
+        os.close(fd)
+
+@contextmanager
+def _own_folder():
+    new = Path(tempfile.mkdtemp(prefix='quarantion-new-'))
+    fd = _held(new) # before it has the name by which it is found
+    folder = new.rename(new.with_name(_OWN+new.name.rpartition('-')[2]))
+    try: yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if fd is not None: os.close(fd)
+
 @contextmanager
 def lent(
     run # A run directory, on the first rank; of no account on the others
 ): # A context that gives it, or a copy of it that is gone afterwards
     "Let all ranks work on a run, and one of them keep it"
     me = ranks_now()
+    _sweep()
     if me.size>1: head,data = (bytes_by_all(b)[0] for b in (_packed(as_path(run)) if me.first else (b'',b'')))
     if me.first: yield as_path(run)
     else:
-        with tempfile.TemporaryDirectory(prefix='quarantion-rank-') as folder:
-            yield _unpacked(json.loads(head), data, folder)
+        with _own_folder() as folder: yield _unpacked(json.loads(head), data, folder)
 
 # %% ../../nbs/train/ranks.ipynb #0e64ceaa
 def _started(pid): # when a process began, so that a number that is used again is another
     try: return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[19]
     except (OSError, IndexError): return ''
 
+def _of(*words): return hashlib.sha256(' '.join(words).encode()).hexdigest()[:16]
+
+def _cleared(run): # of what was begun without settings
+    for p in [run/'policy.toml', run/'phases.toml', *run.glob('.*.tmp')]: p.unlink(missing_ok=True)
+    with suppress(OSError): run.rmdir()
+
 class Job(NamedTuple):
     "What one `torchrun` was asked to do"
     note:Path # Where it says which run it began; `None` where nothing starts it again
+    asked:str='' # A hash of what it was asked for
+
+    def named(self)->Path: # The run, there or not; `None` if there is none
+        "Which run does the note name?"
+        if self.note is None or not self.note.exists(): return None
+        name,_,asked = self.note.read_text().strip().partition('\n')
+        return self.note.parent/Path(name).name if asked==self.asked else None
 
     def begun(self)->Path: # The run; `None` if there is none yet
-        "Which run is to be gone on with"
-        if self.note is None or not self.note.exists(): return None
-        run = self.note.parent/self.note.read_text().strip()
-        return run if (run/'config.toml').exists() else None
+        "Which run is to be gone on with; one without settings is removed"
+        run = self.named()
+        if run is None or (run/'config.toml').exists(): return run
+        return _cleared(run)
 
     def begin(self, run:Path):
-        "Note that a run was begun"
-        if self.note is not None: write_atomic(self.note, f'{run.name}\n'.encode())
+        "Note that a run is begun"
+        if self.note is not None: write_atomic(self.note, f'{run.name}\n{self.asked}'.strip().encode()+b'\n')
 
     def end(self):
         "Nothing is left to be gone on with"
         if self.note is not None: self.note.unlink(missing_ok=True)
 
+def jobs_at(
+    run # A run directory
+)->list: # Each `Job` that began it
+    "Who would go on with a run?"
+    jobs = [Job(p, p.read_text().strip().partition('\n')[2]) for p in as_path(run).parent.glob('.job-*[0-9a-f]')]
+    return [j for j in jobs if j.named()==as_path(run)]
+
 def job_of(
-    folder # Of runs
+    folder, # Of runs
+    asked=() # Settings, and what else it was asked for
 )->Job: # Of the `torchrun` that started this process
     "What this process was started for"
     ident,parent = os.environ.get('TORCHELASTIC_RUN_ID'),os.getppid()
     if ident is None: return Job(None)
     own = f'{socket.gethostname()} {parent} {_started(parent)}' if ident=='none' else ident
-    return Job(as_path(folder)/f'.job-{hashlib.sha256(own.encode()).hexdigest()[:16]}')
+    return Job(as_path(folder)/f'.job-{_of(own)}', _of(repr(asked)))
+
+def _count(name): return int(n) if (n := os.environ.get(f'TORCHELASTIC_{name}', '')).isdecimal() else 0
+
+def last_life()->bool: # Of this process; it is not started again
+    "Has `torchrun` no restart left?"
+    return _count('RESTART_COUNT')>=_count('MAX_RESTARTS')
+
+def told_of_ranks(
+    before:dict={} # What was told when training began the last time
+)->dict: # `processes`, where there are or were several; `restart`, and how many ranks were `lost`, where `torchrun` started them again
+    "Who takes part in a run from here on, for its audit"
+    n,was,restart = ranks_now().size,before.get('processes', 1),_count('RESTART_COUNT')
+    told = dict(processes=n) if max(n, was)>1 else {}
+    if not restart: return told
+    return told|dict(restart=restart)|(dict(lost=max(1, was-n)) if restart>before.get('restart', 0) else {})

@@ -67,12 +67,14 @@ def _new_folder(out, base):
 
 def start(
     cfg:Config, # Settings
-    out='runs' # Folder of runs
+    out='runs', # Folder of runs
+    noted=lambda run: None # Called with it, when there is nothing in it yet
 )->Path: # The new run directory
     "Make the directory of a new run"
     (kind,_,place),values,policy = cfg.data.partition(':'),asdict(cfg),Path(cfg.policy).stem
     named = '-'.join([kind, *re.findall('[A-Za-z0-9]+', Path(place).absolute().name if place else '')])
     run = _new_folder(out, f'{named}-{policy}-s{cfg.seed}-{time.strftime("%Y%m%d-%H%M%S")}')
+    noted(run)
     if cfg.data_dir: values['data_dir'] = str(Path(cfg.data_dir).absolute()) # found from any folder
     if place: values['data'] = f'{kind}:{Path(place).absolute()}'
     if cfg.policy.endswith('.toml'): # it goes with the run
