@@ -6,7 +6,7 @@
 __all__ = ['KEYS', 'app', 'BENCHES', 'options', 'with_options', 'main']
 
 # %% ../nbs/cli.ipynb #87432778
-import errno, hashlib, json, os, shlex, sys, warnings
+import errno, json, os, shlex, sys, warnings
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, fields
 from functools import partial
@@ -195,8 +195,7 @@ def _alike(cfg, split):
     from quarantion.data.samples import digest
     from quarantion.train.config import values_of
     from quarantion.train.ranks import code_hash
-    said = hashlib.sha256(repr(sorted(values_of(cfg).items())).encode()).hexdigest()[:12]
-    return dict(code=code_hash(), settings=said, data=digest(split)[:12])
+    return dict(code=code_hash(), samples=digest(split)[:12])|{f'`{k}`':str(v) for k,v in values_of(cfg).items()}
 
 def _loaded(make, me, strict):
     "Settings and data, where all ranks have the same; raises `CheckError` on all of them"

@@ -3,8 +3,6 @@
 The agents are torchrun's; what they start is a fork of this process, which has imported everything once, and not a new Python (as in `elsewhere`)."""
 import hashlib, json, os, random, signal, socket, subprocess, sys, tempfile, time, traceback
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
 
 os.environ['OMP_NUM_THREADS'] = '1'
@@ -23,6 +21,7 @@ code_hash()
 out = Path(sys.argv[1])
 ARGS = ['run', '--epochs', '2', '--qat-epochs', '2', '--hidden', '16', '--steps', '8', '--json']
 CHECKPOINT = 'last.safetensors'
+LATE = 'quarantion.train.many', 'losses_of', 60 # in qat: an epoch has 23 steps
 
 
 class Forked:
@@ -188,7 +187,163 @@ def at_times(count, took, whole, seed=0):
     return [dict(moment=f'rank {r} after {s:.2f} s', **outcome(*many(f'time{i}', 2, *ARGS, happens=[('dies_after', r, s)]), whole)) for i,(r,s) in enumerate(todo)]
 
 
-def elastic(name, *args, nodes='1:2', count=2, rank=1, whole=None, at=('quarantion.train.many', 'losses_of', 60)):
+def elastic(name, *args, nodes='1:2', count=2, what=('agent_dies_in', 1, *LATE), whole=None):
     "The agent of a rank dies, and its process"
-    folder,codes = agents(name, *ARGS, *args, nodes=nodes, count=count, happens=[('agent_dies_in', rank, *at)])
+    folder,codes = agents(name, *ARGS, *args, nodes=nodes, count=count, happens=[what])
     return outcome(folder, codes, whole)|dict(warned=[l for l in lines_said(folder) if 'batch' in l])
+
+
+def interrupted(name, n, *args, what=('interrupts', 0, *LATE), on=1):
+    "Ctrl-C, or a death that nothing is restarted after; then on with another number of processes"
+    folder,first = many(name, n, *ARGS, *args, happens=[what], options=())
+    run = runs_of(folder)[0]
+    state = dict(first=first, notes=len([*(folder/'runs').glob('.job-*')]), said=[l for l in said(folder).splitlines() if l.startswith('interrupted')])
+    again = alone('run', '--resume', run, '--json') if on==1 else many(name, on, 'run', '--resume', run, '--json', runs=False)[1]
+    return state|outcome(folder, again)
+
+
+def refusals():
+    "What is refused before anything is trained: exit status of torchrun, lines on stderr, and what is left"
+    def told(name, folder, code): return dict(name=name, code=code, lines=[*lines_said(folder)], runs=len(runs_of(folder)), strays=strays(folder),
+        exits=(out/name/'exits.txt').read_text().split() if (out/name/'exits.txt').exists() else None)
+    def one(name, n, *args, happens=()): return told(name, *many(name, n, *ARGS, *args, happens=[*happens, ('exits', out/name)], options=()))
+    return [one('other-seed', 2, happens=[('words', 1, '--seed', '7')]), one('other-code', 2, happens=[('other_code', 1)]), one('other-data', 2, happens=[('other_data', 1)]),
+        one('three', 3, '--batch', '64'), one('cuda', 2, '--device', 'cuda'), one('accumulate', 2, '--exact-reduce', '4', '--accumulate', '2'), one('exact-of-three', 3, '--exact-reduce', '4', '--batch', '63')]
+
+
+def by_hand(name, **env):
+    "One rank, named by the environment alone: exit status, and what it says"
+    folder = out/name
+    folder.mkdir(parents=True, exist_ok=True)
+    env = dict(MASTER_ADDR='localhost')|{k:str(v) for k,v in env.items()}
+    began = time.perf_counter()
+    code = alone(*ARGS, '--out', folder/'runs', env=env, folder=folder)
+    return dict(name=name, code=code, lines=lines_said(folder), all=said(folder).splitlines(), runs=len(runs_of(folder)), seconds=round(time.perf_counter()-began, 1))
+
+
+def alone_in_the_world():
+    "A port in use, a rank that never comes, words that are no numbers, and a world of one"
+    with socket.socket() as s:
+        s.bind(('localhost', 0)); s.listen()
+        port = s.getsockname()[1]
+        used = by_hand('port', RANK=0, WORLD_SIZE=2, MASTER_PORT=port, QUARANTION_WAIT='.05')
+    with socket.socket() as s:
+        s.bind(('localhost', 0))
+        free = s.getsockname()[1]
+    return [used, by_hand('never', RANK=0, WORLD_SIZE=2, MASTER_PORT=free, QUARANTION_WAIT='.05'), by_hand('nobody', RANK=1, WORLD_SIZE=2, MASTER_PORT=free, QUARANTION_WAIT='.05'),
+        by_hand('patience', RANK=0, WORLD_SIZE=2, MASTER_PORT=free, QUARANTION_WAIT='soon'), by_hand('no-rank', RANK='x', WORLD_SIZE=2, MASTER_PORT=free)]
+
+
+def single(name, *args):
+    "A run in one process without torchrun"
+    (folder := out/name).mkdir(parents=True, exist_ok=True)
+    return outcome(folder, alone(*ARGS, *args, '--out', folder/'runs', folder=folder))
+
+
+def keys(o): return {k:o.get(k) for k in ('code','verified','model','integer','metrics','strays')}
+
+
+def exact(name, *args, sizes=(1,2,3,4)):
+    "The same shards on several numbers of processes"
+    args = ['--exact-reduce', '4', *args]
+    return {str(n):keys(single(f'{name}-1', *args) if n==1 else outcome(*many(f'{name}-{n}', n, *ARGS, *args))) for n in sizes}
+
+
+def apart(a, b, begins):
+    "The largest difference of two files of weights, and as a share of what was learned"
+    from safetensors.numpy import load_file
+    a,b,c = (load_file(f) for f in (a,b,begins))
+    far = max(float(abs(a[k]-b[k]).max()) for k in a)
+    return dict(largest=far, share=far/max(float(abs(a[k]-c[k]).max()) for k in a))
+
+
+def near(batch):
+    "After an epoch: one process against several"
+    words = ['--policy', 'float', '--epochs', '1', '--recipe', 'sgd_step', '--lr', '.001', '--batch', batch]
+    args = ['run', *words, '--hidden', '16', '--steps', '8', '--json']
+    files = {}
+    for n in 1,2,4:
+        (folder := out/f'near{batch}-{n}').mkdir(parents=True, exist_ok=True)
+        if n==1: alone(*args, '--out', folder/'runs', folder=folder)
+        else: many(f'near{batch}-{n}', n, *args)
+        files[n] = runs_of(folder)[0]/'model.safetensors'
+    (folder := out/f'near{batch}-0').mkdir(parents=True, exist_ok=True)
+    alone(*args, '--lr', '1e-12', '--out', folder/'runs', folder=folder)
+    begins = runs_of(folder)[0]/'model.safetensors'
+    return {str(n):apart(files[n], files[1], begins) for n in (2,4)}
+
+
+def messages():
+    "Gathers of runs of one and of three float epochs, the same of qat: how many more an epoch takes; and whether ranks are one network after each"
+    def counted(name, epochs, qat):
+        folder,code = many(name, 2, 'run', '--epochs', epochs, '--qat-epochs', qat, '--hidden', '16', '--steps', '8', '--json', happens=[('counts', out/name), ('states', out/name)])
+        counts = [json.loads((folder/f'counts-{r}.json').read_text()) for r in (0,1)]
+        states = [(folder/f'states-{r}.jsonl').read_text().splitlines() for r in (0,1)]
+        return counts,states[0]==states[1],len(states[0]),[k for k in json.loads(states[0][-1]) if 'min_val' in k]
+    (few,same,_,_),(more,also,n,observers),(last,quantized,_,_) = counted('count1', 1, 1),counted('count3', 3, 1),counted('count13', 1, 3)
+    per = lambda a,b: {k:(b[0].get(k, 0)-a[0].get(k, 0))/2 for k in b[0]}
+    return dict(equal=few[0]==few[1], same=same and also and quantized, epochs=n, observers=len(observers), float=per(few, more), qat=per(few, last))
+
+
+def slow():
+    folder,code = many('slow', 2, *ARGS, happens=[('slow', 1, 5)])
+    run = runs_of(folder)[0]
+    return dict(code=code, events=events(run, 'slow'), lines=lines_said(folder), times=[m['time_ranks_s'] for m in read(run, 'metrics.jsonl')])
+
+
+def gate():
+    folder,code = many('gate', 2, *ARGS, '--gates', 'test_accuracy>=0.99@end of float', options=())
+    (other := out/'gate1').mkdir(parents=True, exist_ok=True)
+    one = alone(*ARGS, '--gates', 'test_accuracy>=0.99@end of float', '--out', other/'runs', folder=other)
+    run,run1 = runs_of(folder)[0],runs_of(other)[0]
+    stands = lambda r: [m['epoch'] for m in read(r, 'metrics.jsonl')]
+    return dict(code=code, alone=one, epochs=[stands(run), stands(run1)], events=[[l['event'] for l in read(r, 'audit.jsonl')] for r in (run,run1)],
+        said=[l for l in said(folder).splitlines() if 'gate' in l], notes=len([*(folder/'runs').glob('.job-*')]))
+
+
+def one_under_torchrun(): return keys(outcome(*many('one', 1, *ARGS)))|dict(alone=keys(single('one-alone')))
+
+
+def as_typed():
+    "`torchrun` of a terminal, by default with one machine and no name; a rank dies"
+    folder,p = elsewhere('typed', [('dies_in', 1, 'quarantion.train.many', 'losses_of', 30)], ARGS, '--nproc-per-node', '2', '--max-restarts', '3', '--monitor-interval', '.1', '--master-port', str(29500+os.getpid()%1000))
+    return outcome(folder, p.returncode, undisturbed('typed-whole', 2))|dict(error=p.stderr[-300:])
+
+
+SHARED = ['--exact-reduce', '2']
+SCENARIOS = dict(
+    whole=lambda: outcome(*many('whole', 2, *ARGS)),
+    kills=lambda: (whole := undisturbed('whole-of-kills', 2)) and pairs(lambda i: kill(i, whole), range(len(KILLS))),
+    times=lambda: (began := time.perf_counter()) and (whole := undisturbed('whole-of-times', 2)) and at_times(6, time.perf_counter()-began, whole),
+    few_kills=lambda: (whole := undisturbed('whole-of-few', 2)) and pairs(lambda i: kill(i, whole), (2,13)),
+    elastic=lambda: elastic('elastic', *SHARED, whole=undisturbed('elastic-whole', 2, *SHARED)),
+    elastic_first=lambda: elastic('elastic0', *SHARED, what=('agent_dies_at', 0, CHECKPOINT, 3, 'after'), whole=undisturbed('elastic0-whole', 2, *SHARED)),
+    elastic_plain=lambda: elastic('elastic-plain'),
+    elastic_uneven=lambda: elastic('elastic-uneven', '--batch', '63', nodes='2:3', count=3, what=('agent_dies_in', 2, *LATE)),
+    elastic_shards=lambda: elastic('elastic-shards', '--exact-reduce', '3', '--batch', '63', nodes='2:3', count=3, whole=undisturbed('elastic-shards-whole', 3, '--exact-reduce', '3', '--batch', '63')),
+    refusals=refusals, by_hand=alone_in_the_world, few_refusals=lambda: refusals()[:1], slow=slow, gate=gate, one=one_under_torchrun, as_typed=as_typed, messages=messages,
+    ctrl_c=lambda: [interrupted('ctrl-c1', 2), interrupted('ctrl-c2', 2, on=2)],
+    gone_on=lambda: dict(whole=exact('gone', sizes=(2,)), to1=keys(interrupted('gone1', 2, '--exact-reduce', '4', what=('dies_in', 1, *LATE), on=1)),
+        to4=keys(interrupted('gone4', 2, '--exact-reduce', '4', what=('dies_in', 0, *LATE), on=4))),
+    near=lambda: {b:near(b) for b in ('64','60')},
+    few_exact=lambda: exact('exact', sizes=(1,2)),
+    exact=lambda: {n:exact(f'exact-{n}', *words) for n,words in dict(nonary=[], mint2=['--policy','mint2'], rate=['--encode','rate'], ema=['--ema','.9'], clip=['--clip','.5'], batch=['--batch','100']).items()})
+SHORT = 'few_kills','elastic','few_refusals','few_exact'
+AGAIN = 'few_refusals','few_kills','few_exact' # which are parts of others
+
+
+def pairs(do, over):
+    "Two at a time"
+    with ThreadPoolExecutor(2) as two: return list(two.map(do, over))
+
+
+if __name__=='__main__':
+    words = sys.argv[2:] or ['short']
+    todo = SHORT if words==['short'] else [n for n in SCENARIOS if n not in AGAIN] if words==['full'] else words
+    def told(n):
+        began = time.perf_counter()
+        try: return dict(result=SCENARIOS[n](), seconds=round(time.perf_counter()-began, 1))
+        except Exception: return dict(result=None, error=traceback.format_exc(), seconds=round(time.perf_counter()-began, 1))
+    began = time.perf_counter()
+    results = dict(zip(todo, pairs(told, todo) if words==['short'] else map(told, todo)))
+    print(json.dumps(dict(seconds=round(time.perf_counter()-began, 1), **results)))

@@ -1,11 +1,14 @@
 "One process of a run of many: what befalls it, and then the command; also a script for torchrun (WORDS … -- ARGUMENTS of the command)"
 import json, os, signal, sys, time, traceback
+from dataclasses import replace
 from pathlib import Path
 
 from forked import dies
 
 
-def now(): return int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0))
+def now():
+    "How often torchrun has started anew"
+    return int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0))
 
 
 def _dies_at(rank, name, n, how):
@@ -36,7 +39,7 @@ def _at_call(module, function, n, do):
     setattr(m, function, act)
 
 
-def _parent_dies(rank, name, n, how):
+def _agent_dies_at(rank, name, n, how):
     "kill -9 of the agent of a rank, and of the rank"
     if now() or int(os.environ['RANK'])!=int(rank) or os.environ['WORLD_SIZE']=='1': return
     real = os.kill
@@ -45,6 +48,7 @@ def _parent_dies(rank, name, n, how):
 
 
 def _agent_dies_in(rank, module, function, n):
+    "… at the n-th call of a function"
     if now() or int(os.environ['RANK'])!=int(rank) or os.environ['WORLD_SIZE']=='1': return
     _at_call(module, function, n, lambda: (os.kill(os.getppid(), signal.SIGKILL), os.kill(os.getpid(), signal.SIGKILL)))
 
@@ -79,7 +83,7 @@ def _other_data(rank):
     real = setup.load_data
     def act(cfg):
         split = real(cfg)
-        return split._replace(y_train=split.y_train.flip(0))
+        return replace(split, y_train=split.y_train.flip(0))
     setup.load_data = job.load_data = act
 
 
@@ -112,7 +116,19 @@ def _words(rank, *more):
     return list(more) if int(os.environ['RANK'])==int(rank) else []
 
 
-HAPPENS = dict(dies_at=_dies_at, dies_after=_dies_after, dies_in=_dies_in, parent_dies=_parent_dies, agent_dies_in=_agent_dies_in, interrupts=_interrupts,
+def _exits(folder):
+    "What each rank ends with"
+    import quarantion.cli as cli
+    real = cli.main
+    def act(args):
+        try: real(args)
+        except SystemExit as e:
+            with open(Path(folder, 'exits.txt'), 'a') as f: f.write(f'{e.code or 0}\n')
+            raise
+    cli.main = act
+
+
+HAPPENS = dict(exits=_exits, dies_at=_dies_at, dies_after=_dies_after, dies_in=_dies_in, agent_dies_at=_agent_dies_at, agent_dies_in=_agent_dies_in, interrupts=_interrupts,
     slow=_slow, other_code=_other_code, other_data=_other_data, counts=_counts, states=_states, words=_words)
 
 
@@ -129,10 +145,10 @@ def work(happens, args, log=None, report=True):
     if not report:
         import quarantion.inspect.report as page
         page.write_report = lambda run: (Path(run)/'report.html').write_text('none')
-    more = []
-    for word,*rest in happens: more += HAPPENS[word](*rest) or []
-    code = 99
-    try: cli.main([*map(str, args), *more])
+    more,code = [],99
+    try:
+        for word,*rest in happens: more += HAPPENS[word](*rest) or []
+        cli.main([*map(str, args), *more])
     except SystemExit as e: code = e.code or 0
     except BaseException: traceback.print_exc()
     sys.stdout.flush(); sys.stderr.flush()

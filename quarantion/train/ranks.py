@@ -286,7 +286,9 @@ class Job(NamedTuple):
 
     def begin(self, run:Path):
         "Note that a run is begun"
-        if self.note is not None: write_atomic(self.note, f'{run.name}\n{self.asked}'.strip().encode()+b'\n')
+        if self.note is None: return
+        for p in self.note.parent.glob(f'.{self.note.name}.*.tmp'): p.unlink(missing_ok=True) # of an earlier life
+        write_atomic(self.note, f'{run.name}\n{self.asked}'.strip().encode()+b'\n')
 
     def end(self):
         "Nothing is left to be gone on with"
