@@ -66,7 +66,7 @@ def _slow(rank, times):
     def act(*args):
         began = time.perf_counter()
         out = real(*args)
-        time.sleep((float(times)-1)*max(.002, time.perf_counter()-began))
+        time.sleep((float(times)-1)*3*(time.perf_counter()-began)) # and the way back takes about twice as long
         return out
     many.losses_of = act
 
@@ -137,7 +137,7 @@ def work(happens, args, log=None, report=True):
     from quarantion import cli
     for s in signal.SIGTERM,signal.SIGHUP,signal.SIGQUIT: signal.signal(s, signal.SIG_DFL) # the agent's, where this is its fork
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    cli._RANK = int(os.environ.get('RANK', 0))
+    cli._RANK = int(os.environ['RANK']) if os.environ.get('RANK', '').isdecimal() else 0
     if log:
         f = os.open(f'{log}-{os.environ.get("RANK", 0)}-{now()}-{os.getpid()}.txt', os.O_WRONLY|os.O_CREAT|os.O_APPEND)
         os.dup2(f, 1); os.dup2(f, 2)
