@@ -215,11 +215,7 @@ def _loaded(make, me, strict):
     return got
 
 # %% ../nbs/cli.ipynb #38ed6023
-def _with_processes(run, me, word):
-    from quarantion.train.ranks import told_of_ranks
-    told = told_of_ranks()
-    again = f'; restart {told["restart"]}' if 'restart' in told else ''
-    _say(f'run {run}{word}{f", {me.size} processes" if me.size>1 else ""}{again}')
+def _with_processes(run, me, word=''): _say(f'run {run}{word}{f", {me.size} processes" if me.size>1 else ""}')
 
 def _begin_together(cfg, given, job, folder, me):
     "A new run of many processes, on the first rank; and its data"
@@ -232,7 +228,7 @@ def _begin_together(cfg, given, job, folder, me):
     c,split = _loaded(make, me, True)
     if not me.first: return None,split
     run = start(c, folder, job.begin)
-    _with_processes(run, me, '')
+    _with_processes(run, me)
     return run,split
 
 def _go_on_together(run, me, override):

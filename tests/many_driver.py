@@ -190,14 +190,14 @@ def at_times(count, took, whole, seed=0):
 def elastic(name, *args, nodes='1:2', count=2, what=('agent_dies_in', 1, *LATE), whole=None):
     "The agent of a rank dies, and its process"
     folder,codes = agents(name, *ARGS, *args, nodes=nodes, count=count, happens=[what])
-    return outcome(folder, codes, whole)|dict(warned=[l for l in lines_said(folder) if 'batch' in l])
+    return outcome(folder, codes, whole)|dict(warned=[l for l in lines_said(folder) if 'unequal size' in l])
 
 
 def interrupted(name, n, *args, what=('interrupts', 0, *LATE), on=1):
     "Ctrl-C, or a death that nothing is restarted after; then on with another number of processes"
     folder,first = many(name, n, *ARGS, *args, happens=[what], options=())
     run = runs_of(folder)[0]
-    state = dict(first=first, notes=len([*(folder/'runs').glob('.job-*')]), said=[l for l in said(folder).splitlines() if l.startswith('interrupted')])
+    state = dict(first=first, notes=len([*(folder/'runs').glob('.job-*')]), interrupted=[l for l in said(folder).splitlines() if l.startswith('interrupted')])
     again = alone('run', '--resume', run, '--json') if on==1 else many(name, on, 'run', '--resume', run, '--json', runs=False)[1]
     return state|outcome(folder, again)
 

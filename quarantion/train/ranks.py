@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Ranks', 'ranks_now', 'own_part', 'check_size', 'agreed', 'code_hash', 'world', 'check_device', 'lent', 'Job',
-           'jobs_at', 'job_of', 'last_life', 'told_of_ranks']
+           'job_of']
 
 # %% ../../nbs/train/ranks.ipynb #32cf47e3
 import fcntl, hashlib, json, os, platform, secrets, shutil, socket, tempfile, time
@@ -262,7 +262,11 @@ def _started(pid): # when a process began, so that a number that is used again i
     try: return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[19]
     except (OSError, IndexError): return ''
 
-def _of(*words): return hashlib.sha256(' '.join(words).encode()).hexdigest()[:16]
+def _of(words): return hashlib.sha256(words.encode()).hexdigest()[:16]
+
+def _torchrun(): # a hash that names it, the same in all lives of this process; empty without it
+    ident,parent = os.environ.get('TORCHELASTIC_RUN_ID', ''),os.getppid()
+    return ident and _of(f'{socket.gethostname()} {parent} {_started(parent)}' if ident=='none' else ident)
 
 def _cleared(run): # of what was begun without settings
     for p in [run/'policy.toml', run/'phases.toml', *run.glob('.*.tmp')]: p.unlink(missing_ok=True)
@@ -295,6 +299,14 @@ class Job(NamedTuple):
         "Nothing is left to be gone on with"
         if self.note is not None: self.note.unlink(missing_ok=True)
 
+def job_of(
+    folder, # Of runs
+    asked=() # Settings, and what else it was asked for
+)->Job: # Of the `torchrun` that started this process
+    "What this process was started for"
+    return Job(as_path(folder)/f'.job-{_torchrun()}', _of(repr(asked))) if _torchrun() else Job(None)
+
+# %% ../../nbs/train/ranks.ipynb #d3399097
 def jobs_at(
     run # A run directory
 )->list: # Each `Job` that began it
@@ -302,16 +314,7 @@ def jobs_at(
     jobs = [Job(p, p.read_text().strip().partition('\n')[2]) for p in as_path(run).parent.glob('.job-*[0-9a-f]')]
     return [j for j in jobs if j.named()==as_path(run)]
 
-def job_of(
-    folder, # Of runs
-    asked=() # Settings, and what else it was asked for
-)->Job: # Of the `torchrun` that started this process
-    "What this process was started for"
-    ident,parent = os.environ.get('TORCHELASTIC_RUN_ID'),os.getppid()
-    if ident is None: return Job(None)
-    own = f'{socket.gethostname()} {parent} {_started(parent)}' if ident=='none' else ident
-    return Job(as_path(folder)/f'.job-{_of(own)}', _of(repr(asked)))
-
+# %% ../../nbs/train/ranks.ipynb #895fad79
 def _count(name): return int(n) if (n := os.environ.get(f'TORCHELASTIC_{name}', '')).isdecimal() else 0
 
 def last_life()->bool: # Of this process; it is not started again
@@ -320,9 +323,10 @@ def last_life()->bool: # Of this process; it is not started again
 
 def told_of_ranks(
     before:dict={} # What was told when training began the last time
-)->dict: # `processes`, where there are or were several; `restart`, and how many ranks were `lost`, where `torchrun` started them again
+)->dict: # `processes`, where there are or were several; of `torchrun`, the `job`, its `restart`, and how many ranks were `lost`
     "Who takes part in a run from here on, for its audit"
-    n,was,restart = ranks_now().size,before.get('processes', 1),_count('RESTART_COUNT')
-    told = dict(processes=n) if max(n, was)>1 else {}
-    if not restart: return told
-    return told|dict(restart=restart)|(dict(lost=max(1, was-n)) if restart>before.get('restart', 0) else {})
+    n,was,job = ranks_now().size,before.get('processes', 1),_torchrun()
+    told = (dict(processes=n) if max(n, was)>1 else {})|(dict(job=job) if job else {})
+    lives = before.get('restart', 0)+1 if job and before.get('job')==job else 0 # where ranks went, torchrun may not count
+    if not (restart := max(lives, _count('RESTART_COUNT'))): return told
+    return told|dict(restart=restart)|(dict(lost=max(1, was-n)) if n<=was or not lives else {})
