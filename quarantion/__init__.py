@@ -25,7 +25,7 @@ STOREYS = {
         quant='policies, observers, training with integers, lowering and its proof',
         export='a program in other languages, with the same spikes, proved'),
     'learning and remembering': dict(
-        train='losses, and runs that survive being killed',
+        train='losses, phases, health and gates of runs that survive being killed',
         memory='texts and vectors to what is nearest, with a proof'),
     'looking': dict(
         inspect='figures of arrays, inspectors, films and the report',

@@ -176,6 +176,16 @@ def check_in(
     except (TypeError, ValueError, RuntimeError): pass # such as an array, which is not equal to anything at once
     fail(_quoted(name), expected=f'one of {", ".join(map(str, choices))}', found=shown(x))
 
+# %% ../nbs/checks.ipynb #321b6c23
+def check_two(
+    words, # What two things are called, such as networks
+    name:str='labels' # What the error calls `words`
+)->tuple: # The same
+    "`words`, if they are two; raises `CheckError`"
+    ok = isinstance(words, (tuple,list)) and [isinstance(w, str) for w in words]==[True,True]
+    if ok: return tuple(words)
+    fail(_quoted(name), expected='two words', found=shown(words))
+
 # %% ../nbs/checks.ipynb #c033449f
 def check_finite(
     x, # An array or tensor
@@ -204,6 +214,13 @@ def check_array(
     check_shape(x, axes, name, **sizes)
     if not x.size: fail(_quoted(name), expected='at least one value', found=f'shape {x.shape}')
     return check_finite(x, name)
+
+# %% ../nbs/checks.ipynb #e2107a2a
+def a_kind(
+    kind:type # Any
+)->str: # Such as `a list` or `an int`
+    "What a type is called, in a sentence"
+    return f'{"an" if kind.__name__[0] in "AEIOaeio" else "a"} {kind.__name__}'
 
 # %% ../nbs/checks.ipynb #bfa72856
 _SAID = {int:'a whole number of 64 bits', float:'a number', bool:'True or False', str:'a string', tuple:'a tuple',
@@ -245,7 +262,7 @@ def _taken(name, default, kinds, tests, v, where):
     if np.ndarray in kinds and name!='out': # what is written to has to be an array already
         a = as_array(v, name)
         if a.dtype.kind in 'fiub' or complex in kinds and a.dtype.kind=='c': return a
-    said = lambda k: _TENSOR if hasattr(k, 'detach') else _SAID.get(k) or getattr(k, 'said_as', f'a {k.__name__}')
+    said = lambda k: _TENSOR if hasattr(k, 'detach') else _SAID.get(k) or getattr(k, 'said_as', a_kind(k))
     want = ' or '.join(map(said, kinds))
     if hasattr(v, 'dtype'): found = f'{type(v).__name__} of {v.dtype}'+_held(v)
     else: found = shown(v) if isinstance(v, (str,int,float,complex)) else type(v).__name__

@@ -6,7 +6,7 @@
 __all__ = ['KEYS', 'app', 'BENCHES', 'options', 'with_options', 'main']
 
 # %% ../nbs/cli.ipynb #87432778
-import errno, json, os, shlex, sys, warnings
+import errno, hashlib, json, os, shlex, sys, warnings
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, fields
 from functools import partial
@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand, TyperGroup
 from . import __version__
-from .checks import CheckError, Finding, check_in, check_range, fail
+from .checks import CheckError, Finding, check_in, check_range, fail, shown
 from .files import is_there, write_atomic
 
 # %% ../nbs/cli.ipynb #d7200907
@@ -32,7 +32,7 @@ def _show(table):
 
 def _say(text): print(text, file=sys.stderr) # a path stays whole, whatever it holds
 
-_WORDS = ('hashes', 'canon', 'tensor', 'shape', 'layer', 'levels', 'run', 'settings', 'NeuroBench', 'SynOp',
+_WORDS = ('hashes', 'canon', 'signal', 'tensor', 'shape', 'layer', 'levels', 'run', 'settings', 'NeuroBench', 'SynOp',
           'level', 'what', 'where', 'title', 'first line', 'expected', 'found', 'target', 'fits', 'why', 'not known')
 
 def _as_is(words): # where rich would read marks in them
@@ -103,6 +103,27 @@ def _joined(command, more): # takes more parameters, as `**given`
     whole.__signature__ = Signature([p.replace(kind=Parameter.KEYWORD_ONLY) for p in [*own,*more]])
     return whole
 
+# %% ../nbs/cli.ipynb #31ead34f
+_WHICH = 'A finished run directory; latest is the newest one in runs.'
+
+def _no_run(path):
+    "What there is in place of a run directory"
+    from quarantion.train.rundir import runs_in
+    if not os.path.isdir(path): return 'a file' if os.path.exists(path) else 'none'
+    if os.path.exists(path/'config.json'): return 'one of a hub: infer and export take its model.safetensors'
+    return f'a folder of runs, whose newest is {path/"latest"}' if runs_in(path) else 'no config.toml'
+
+def _meant(run, ended=True):
+    "The run directory itself; for `latest`, the newest one beside it, or in `runs`"
+    from quarantion.train.rundir import is_finished, latest_in
+    if run.name!='latest' or is_there(run):
+        if not os.path.isdir(run) or not (os.path.exists(run/'config.toml') or is_finished(run)):
+            fail('run', str(run), 'a run directory', _no_run(run))
+        return run
+    found = latest_in(run.parent if len(run.parts)>1 else Path('runs'), ended)
+    _say(f'run {found}')
+    return found
+
 # %% ../nbs/cli.ipynb #ab49d847
 def _go_on(run): return f'go on with: quarantion run --resume {shlex.quote(str(run))}'
 
@@ -112,7 +133,7 @@ def _stopped(*lines): # What is raised then
     for line in lines: _say(line)
     return typer.Exit(1)
 
-# %% ../nbs/cli.ipynb #3235c5d1
+# %% ../nbs/cli.ipynb #0c7ae7a9
 def _work_along(run, split, override):
     "Train beside the first rank, which says what came of it"
     from quarantion.train.overrides import GateFailed
@@ -120,36 +141,36 @@ def _work_along(run, split, override):
     try: train(run, split, override=override)
     except GateFailed: raise typer.Exit(1)
 
+# %% ../nbs/cli.ipynb #3235c5d1
 def _work(run, split, tracking, override=''):
     "Train, or go on; lower, prove, report, and seal the directory"
     from quarantion.inspect.report import write_report
     from quarantion.files import Lock, audit
+    from quarantion.train.fit import watching
     from quarantion.train.overrides import GateFailed, reopen
     from quarantion.train.rundir import is_finished, write_manifest
-    from quarantion.train.fit import watching
     from quarantion.train.job import finish, refused, train
-    from quarantion.train.ranks import jobs_at, ranks_now
+    from quarantion.train.ranks import done_with, ranks_now
     if not ranks_now().first: return _work_along(run, split, override)
-    full = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
     with Lock(run):
         if override and is_finished(run): reopen(run, override)
         tracking.follow(run)
         try:
-            with watching() as move: net,q,acc = train(run, split, move, override)
-            result = finish(run, split, net, q, acc)
+            with watching() as move: trained = train(run, split, move, override)
+            result = finish(run, split, *trained)
             write_report(run)
             audit(run/'audit.jsonl', 'finished', test_accuracy=result['test_accuracy'])
             write_manifest(run)
-            for job in jobs_at(run): job.end()
+            done_with(run)
         except KeyboardInterrupt:
             _say(f'interrupted; {_go_on(run)}')
             raise typer.Exit(130)
         except GateFailed as e: raise _stopped(*e.args, _all_the_same(run))
         except CheckError as e:
-            if getattr(e.__context__, 'errno', None) in full:
+            if getattr(e.__context__, 'errno', None) in (errno.ENOSPC,errno.EDQUOT,errno.EFBIG):
                 _say(f'the disk is full; what was saved is whole; {_go_on(run)}')
-            if not (bad:=refused(run)): raise
-            raise _stopped(*bad, 'stopped before training, by --check-data')
+            if bad := refused(run): raise _stopped(*bad, 'stopped before training, by --check-data')
+            raise
     return result
 
 # %% ../nbs/cli.ipynb #b1dd9829
@@ -157,7 +178,6 @@ def _resume(run, tracking, override=''):
     "Go on with a run, or say that it is done"
     from quarantion.train.rundir import check_manifest, is_finished, result_of
     from quarantion.train.job import load_data, settings
-    if not os.path.exists(run/'config.toml'): fail('run', str(run), 'a run directory', 'no config.toml')
     cfg = settings(run)
     if not is_finished(run): return _work(run, load_data(cfg), tracking, override)
     bad = [f'{f} ({kind})' for kind,files in check_manifest(run).items() for f in files]
@@ -190,88 +210,30 @@ def _world():
     from quarantion.train.ranks import Ranks, world
     return world() if 'RANK' in os.environ else nullcontext(Ranks())
 
-def _alike(cfg, split):
-    "What has to be the same on all ranks"
-    from quarantion.data.samples import digest
-    from quarantion.train.config import values_of
-    from quarantion.train.ranks import code_hash
-    return dict(code=code_hash(), samples=digest(split)[:12])|{f'`{k}`':str(v) for k,v in values_of(cfg).items()}
-
-def _loaded(make, me, strict):
-    "Settings and data, where all ranks have the same; raises `CheckError` on all of them"
-    from quarantion.train.ranks import agreed, check_device, check_size
-    got,uneven = [],[]
-    def facts():
-        cfg,split = make()
-        check_device(cfg.device)
-        try: check_size(me, cfg.batch, cfg.exact_reduce)
-        except CheckError as e:
-            if strict: raise
-            uneven.append(str(e))
-        got[:] = cfg,split
-        return _alike(cfg, split)
-    agreed(facts)
-    for why in uneven: warnings.warn(f'{why}; it goes on, with parts of unequal size')
-    return got
-
-# %% ../nbs/cli.ipynb #38ed6023
-def _with_processes(run, me, word=''): _say(f'run {run}{word}{f", {me.size} processes" if me.size>1 else ""}')
-
-def _begin_together(cfg, given, job, folder, me):
-    "A new run of many processes, on the first rank; and its data"
-    from quarantion.train.job import fitted, load_data, rehearse, start
-    def make():
-        split = load_data(cfg)
-        c = fitted(cfg, split, 'steps' in given)
-        if me.first: rehearse(c, split)
-        return c,split
-    c,split = _loaded(make, me, True)
-    if not me.first: return None,split
-    run = start(c, folder, job.begin)
-    _with_processes(run, me)
-    return run,split
-
-def _go_on_together(run, me, override):
-    "Where a run is to be gone on with, on the first rank; `None` where it is finished"
-    from quarantion.train.ranks import agreed
-    from quarantion.train.rundir import is_finished
-    def there():
-        if me.first and not os.path.exists(run/'config.toml'): fail('run', str(run), 'a run directory', 'no config.toml')
-        return {}
-    agreed(there)
-    return run if me.first and (override or not is_finished(run)) else None
-
-def _work_together(run, make, me, tracking, override=''):
-    "Train a run, with data that the ranks have or load; no note of it is left where it stops and nothing starts it again"
-    from quarantion.train.ranks import jobs_at, last_life, lent
-    try:
-        with lent(run) as own: return _work(own, make(own), tracking, override)
-    except typer.Exit:
-        if me.first and last_life():
-            for job in jobs_at(run): job.end()
-        raise
-
 def _go_together(config, given, out, resume, tracking, override):
     "Begin a run, or go on with it, with as many processes as there are"
-    from quarantion.train.config import config_from, values_of
-    from quarantion.train.job import load_data, settings
-    from quarantion.train.ranks import agreed, first_says, job_of, ranks_now
-    me,asked,run = ranks_now(),[],resume
-    if resume is None:
-        agreed(lambda: asked.extend(config_from(config, given)) or {})
-        folder = out or asked[1]
-        job = job_of(folder, sorted(values_of(asked[0]).items()))
-        run = job.begun() if me.first else None
-        if not first_says(run is not None):
-            run,split = _begin_together(asked[0], given, job, folder, me)
-            return _work_together(run, lambda _: split, me, tracking)
-        if me.first: _with_processes(run, me, ' goes on')
-    at = _go_on_together(run, me, override)
-    if not first_says(at is not None): return _resume(run, tracking) if me.first else None
-    loaded = lambda own: _loaded(lambda: (cfg := settings(own), load_data(cfg)), me, False)[1]
-    return _work_together(at, loaded, me, tracking, override)
+    from quarantion.train.config import config_from
+    from quarantion.train.ranks import agreed, done_with, last_life, ranks_now
+    from quarantion.train.together import begun
+    me,asked,at = ranks_now(),[None,None],[resume]
+    if resume is None: agreed(lambda: asked.__setitem__(slice(2), config_from(config, given)) or {})
+    elif me.first: agreed(lambda: at.__setitem__(0, _meant(resume, ended=False)) or {})
+    else: agreed(dict)
+    how = asked[0],at[0],out or asked[1],'steps' in given,bool(override)
+    with begun(*how) as (run,split):
+        if split is not None:
+            if me.first: _say(f'run {run}{f", {me.size} processes" if me.size>1 else ""}')
+            try: return _work(run, split, tracking, override)
+            except typer.Exit: # it stands where it stopped; nothing goes on with it by itself
+                if me.first and last_life(): done_with(run)
+                raise
+    if not me.first: return None
+    done_with(run)
+    return _resume(run, tracking)
 
 # %% ../nbs/cli.ipynb #076bde72
+_AGAIN = 'Go on with this run, which keeps its settings; latest is the newest one in runs.'
+
 _TRACK = 'Trackers, with commas, that get the numbers too: tensorboard, mlflow, trackio.'
 
 _OVERRIDE = 'With --resume: why the run goes on although a gate failed, in words; it is told wherever the run is.'
@@ -292,7 +254,7 @@ def _run_with(
     config:Annotated[Path, typer.Option(help='TOML file with any of the settings below, and out.')]=None,
     dump_config:Annotated[bool, typer.Option('--dump-config', help='Print the settings as TOML, and stop.')]=False,
     out:Annotated[Path, typer.Option(help='Folder of runs; default runs.')]=None,
-    resume:Annotated[Path, typer.Option(help='Go on with this run; it keeps its settings.')]=None,
+    resume:Annotated[Path, typer.Option(help=_AGAIN)]=None,
     override:Annotated[str, typer.Option(help=_OVERRIDE)]=None,
     track:Annotated[str, typer.Option(help=f'{_TRACK} A resumed run is followed if it is asked for again.')]=None,
     as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
@@ -308,7 +270,7 @@ def _run_with(
         many = me.size>1 or 'TORCHELASTIC_RUN_ID' in os.environ # of which one may be left
         if dump_config and not me.first: result = None
         elif many and not dump_config: result = _go_together(config, given, out, resume, tracking, override)
-        elif resume is not None: result = _resume(resume, tracking, override)
+        elif resume is not None: result = _resume(_meant(resume, ended=False), tracking, override)
         else: result = _begin(config, given, dump_config, out, tracking)
         if result is not None: _end(result, as_json)
 
@@ -375,23 +337,6 @@ def _run(
     raise typer.Exit(run(ctx.args, prog_name=ctx.command_path, standalone_mode=False) or 0)
 
 # %% ../nbs/cli.ipynb #980bb8ac
-_WHICH = 'A finished run directory; latest is the newest one in runs.'
-
-def _meant(run):
-    "The run directory itself; for `latest`, the newest finished one beside it, or in `runs`"
-    from quarantion.train.rundir import is_finished, runs_in
-    if run.name!='latest' or is_there(run):
-        if not os.path.isdir(run): fail('run', str(run), 'a run directory', 'none')
-        if not os.path.exists(run/'config.toml') and not is_finished(run):
-            hub = 'one of a hub: infer and export take its model.safetensors'
-            fail('run', str(run), 'a run directory', hub if os.path.exists(run/'config.json') else 'no config.toml')
-        return run
-    folder = run.parent if len(run.parts)>1 else Path('runs')
-    ended = [p for p in runs_in(folder) if is_finished(p)]
-    if not ended: fail('latest', str(folder), 'a finished run', 'none')
-    _say(f'run {ended[-1]}')
-    return ended[-1]
-
 def _unproved(run, cfg):
     "What is wrong with the program of a run, and what was compared"
     from quarantion.train.job import load_data, prove
@@ -470,6 +415,8 @@ def _read(folder):
     from quarantion.train.canon import canon_of
     from quarantion.train.rundir import runs_in
     from quarantion.train.runs import brief
+    if folder.name=='latest' and not is_there(folder):
+        fail('folder', str(folder), 'a folder of runs', 'the newest run, which `report` shows')
     (canon,broken),found = ([],''),[]
     try: canon = canon_of(folder)
     except CheckError as e: broken = str(e)
@@ -491,15 +438,16 @@ def _far(path):
     try: return read_run(path).epochs
     except CheckError as e: return str(e)
 
-def _list(folder, found, as_json):
-    "Print what is known of runs"
+def _list(folder, found, among, as_json):
+    "Print what is known of runs, of as many as there are"
     from quarantion.train.rundir import differing
     told = differing(found)
     if as_json: return print(json.dumps(dict(folder=str(folder), runs=[_record(r, told) for r in found])))
     marked = any(r.standing for r in found)
     head = 'run', *(['settings'] if told else []), 'float', 'quantized', 'spikes', 'bytes', 'mismatches', 'canon'
-    title,n = f'{len(found)} run{"s"*(len(found)!=1)} in {folder}',len(head)-1+marked
-    _show(_columns(title, head[:n], [_line(r, told)[:n] for r in found]))
+    some = f'{len(found)} of '*(len(found)<among)
+    title,n = f'{some}{among} run{"s"*(among!=1)} in {folder}',len(head)-1+marked
+    _show(_columns(title, head[:n], [_line(r, told)[:n] for r in found]) if found else _as_is(title))
     for r in found:
         if r.standing=='changed': _say(f'{r.path} has the name of a canon run, and other files')
         if not r.finished: _say(f'{r.path} is not finished ({_far(r.path)}); {_go_on(r.path)}')
@@ -577,10 +525,11 @@ def _runs(
     if promote is not None: return _promote(folder, promote, as_json)
     if diff is not None: return _diff(folder, diff, figure, as_json)
     found,broken = _read(folder)
+    among = len(found)
     if where is not None: found = selected(found, conditions(where))
     if sort is not None: found = ordered(found, sort)
     if figure is not None: _draw_runs([r.path for r in found if r.result], figure)
-    _list(folder, found, as_json)
+    _list(folder, found, among, as_json)
     if broken: raise typer.Exit(_say(f'no run counts as canon: {broken}') or 1)
 
 # %% ../nbs/cli.ipynb #e6b5159d
@@ -599,7 +548,7 @@ def _report_run(run, show, html, track, as_json):
     "Show what came out of a run"
     from quarantion.train.job import settings
     from quarantion.train.rundir import result_of
-    run = _meant(run)
+    run = _meant(run, ended=show!='health')
     cfg,result = settings(run),None if show=='health' else result_of(run, _NEEDS)
     if show is not None:
         from quarantion.inspect.sections import SECTIONS, section
@@ -723,7 +672,7 @@ def _end_watch(seen): # Exit with 1 where a monitor alarms
     if seen.level=='ALARM': raise typer.Exit(1)
 
 # %% ../nbs/cli.ipynb #c4b07fde
-@app.command('infer', help='Answer samples of a file: a line for each, its answer and its steps, with a tab between.',
+@app.command('infer', help='Answer samples of a file. A line for each: its answer and its steps, with a tab between.',
              cls=_QuickCommand)
 def _infer(
     run:Annotated[Path, typer.Argument(help=f'{_WHICH} Or the file of a program, which takes input as it is.')],
@@ -938,7 +887,7 @@ def _draw_tries(found, path):
     write_atomic(path, png(fig))
 
 # %% ../nbs/cli.ipynb #1804c5ec
-_TUNE = 'Search settings by bytes, spikes and accuracy (extra tune); a killed search goes on.'
+_TUNE = 'Search settings by bytes, spikes and accuracy (extra tune). A killed search goes on.'
 
 @app.command('tune', help=_TUNE, add_help_option=False, context_settings=_ANY)
 def _tune(
@@ -1039,7 +988,7 @@ def _waves_lines(said):
 _CELLS = 'Cells along each axis, such as 256x256: one to nine axes.'
 _WHERE = 'Folder for film, figure and field.'
 
-@app.command('waves', help='Let emitters sing on a torus: energy, spectrum, and a moving picture.')
+@app.command('waves', help='Let emitters sing on a torus: energy, spectrum, and a film.')
 def _waves(
     shape:Annotated[str, typer.Option(help=_CELLS)]='256x256',
     steps:Annotated[int, typer.Option(help='Steps, 16 or more.')]=1000,
@@ -1189,6 +1138,16 @@ def _as_json(lib, found, given):
     said = dict(question=found.question, corpus=c.source, texts=len(c), files=len(c.files), embed=lib.embed)
     return said|dict(lists=found.lists, plan=given['plan'], found=texts, proof=found.proof)
 
+# %% ../nbs/cli.ipynb #364d986b
+_KINDS = dict(int_parsing='a whole number', float_parsing='a number')
+
+def _bad_word(e):
+    "What is wrong with the command line; of a word that cannot be what it should, as `fail` says it"
+    if not hasattr(e.__cause__, 'errors'): return e.format_message()
+    why = e.__cause__.errors()[0]
+    want = _KINDS.get(why['type'], why['msg'].removeprefix('Input should be '))
+    return f'`{e.param.opts[0]}`: expected {want}, found {shown(why["input"])}'
+
 # %% ../nbs/cli.ipynb #b3d07af3
 _RANK = int(os.environ.get('RANK', 0)) if os.environ.get('RANK', '0').isdecimal() else 0 # By torchrun
 
@@ -1210,7 +1169,7 @@ def _usage(e):
     if isinstance(e, typer.Abort): return 130
     if not hasattr(e, 'format_message'): raise e
     if _RANK: return 2 # all have the same words
-    if getattr(e, 'ctx', None) is None or type(e).__name__!='NoArgsIsHelpError': return _wrong(e.format_message())
+    if getattr(e, 'ctx', None) is None or type(e).__name__!='NoArgsIsHelpError': return _wrong(_bad_word(e))
     _say(e.format_message())
     return 2
 

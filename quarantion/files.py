@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as _load, save as _save
-from .checks import check_finite, fail, shown, typed, warn
+from .checks import a_kind, check_finite, fail, shown, typed, warn
 
 # %% ../nbs/files.ipynb #b28d7544
 def as_path(
@@ -195,7 +195,7 @@ def save_tensors(
     "Write tensors and a header to a safetensors file, atomically; equal contents give equal bytes"
     where,arrays = str(path),{}
     for k,t in (('format',str), ('version',int)):
-        if not isinstance(header.get(k), t): fail(f'`{k}` of the header', where, f'a {t.__name__}', header.get(k))
+        if not isinstance(header.get(k), t): fail(f'`{k}` of the header', where, a_kind(t), header.get(k))
     for name,x in tensors.items():
         if hasattr(x, 'detach'):
             try: x = x.detach().cpu().numpy()

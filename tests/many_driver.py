@@ -172,7 +172,8 @@ KILLS = [
     ('in rank 1 in its own checkpoint', ('dies_at', 1, CHECKPOINT, 2, 'after')),
     ('in rank 0 while the integer program is written', ('dies_at', 0, 'integer.safetensors', 1, 'before')),
     ('in rank 0 while the report is written', ('dies_at', 0, '.png', 2, 'before')),
-    ('in rank 0 before the manifest', ('dies_at', 0, 'manifest.json', 1, 'after'))]
+    ('in rank 0 before the manifest', ('dies_at', 0, 'manifest.json', 1, 'after')),
+    ('in rank 0 when the manifest is there, and its note', ('dies_at', 0, 'manifest.json', 1, 'done'))]
 
 
 def kill(i, whole):

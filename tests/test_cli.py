@@ -583,6 +583,51 @@ def test_latest_is_the_newest_finished_run(done, begun, tmp_path, here, monkeypa
     shutil.copytree(done, tmp_path/'latest') # a folder of that name is meant where there is one
     assert json.loads(here('verify', 'latest', '--json')[1])['run']=='latest'
 
+def test_latest_everywhere(done, begun, tmp_path, here, monkeypatch):
+    "The newest run is gone on with, and has its health told, finished or not; it can be promoted and compared; as a folder of runs it is none"
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(done, tmp_path/'runs/a')
+    os.utime(tmp_path/'runs/a/config.toml', (1, 1))
+    code,out,err = here('run', '--resume', 'latest')
+    assert code==0 and err.startswith('run runs/a\nruns/a is finished; nothing to do\n')
+    shutil.move(begun, tmp_path/'runs/b')
+    monkeypatch.setattr('quarantion.cli._work', lambda run, *_: print(f'at work on {run}'))
+    assert here('run', '--resume', 'latest')==(0, 'at work on runs/b\n', 'run runs/b\n')
+    assert here('report', 'latest', '--show', 'health')[2].startswith('run runs/b\n') and here('report', 'latest')[2].startswith('run runs/a\n')
+    shutil.copytree(done, tmp_path/'runs/c')
+    os.utime(tmp_path/'runs/c/config.toml', (2, 2))
+    assert here('runs', '--diff', 'a', 'latest')[1].startswith('A  runs/a\nB  runs/c\n')
+    refused(here('runs', '--diff', 'c', 'latest'), 'two of them')
+    refused(here('runs', 'latest'), 'a folder of runs, found the newest run, which `report` shows')
+    refused(here('runs', 'runs/b'), 'a folder of runs, found a run itself, which `report` shows')
+
+@pytest.mark.parametrize('words', ['verify', 'report', 'look', 'run --resume', 'export --to c', 'infer --input x.npy'])
+def test_what_is_no_run(words, begun, tmp_path, here):
+    "What is there is said"
+    (tmp_path/'folder').mkdir()
+    for where,said in ((tmp_path, f'found a folder of runs, whose newest is {tmp_path/"latest"}'), (tmp_path/'none', 'found none'), (tmp_path/'folder', 'found no config.toml')):
+        refused(here(*words.split(), where), 'expected a run directory', said)
+    if words.split()[0] in ('verify','report','run'): refused(here(*words.split(), begun/'config.toml'), 'found a file')
+
+def test_no_runs_are_no_table(done, tmp_path, here):
+    assert here('runs', tmp_path)==(0, f'0 runs in {tmp_path}\n', '')
+    shutil.copytree(done, tmp_path/'a')
+    assert here('runs', tmp_path, '--where', 'policy=int8')==(0, f'0 of 1 run in {tmp_path}\n', '')
+
+def test_words_that_are_no_numbers(here):
+    "Expected and found, as everywhere"
+    for words,said in (('run --epochs many', "`--epochs`: expected a whole number, found 'many'"), ('run --beta x', "`--beta`: expected a number, found 'x'"),
+                       ('waves --steps 1.5', "`--steps`: expected a whole number, found '1.5'"), ('infer r --input x --step-us -3', "`--step-us`: expected greater than or equal to 0, found '-3'")):
+        refused(here(*words.split()), said)
+
+def test_help_is_whole(here):
+    "No line of the list of commands is cut, in a terminal of 80 letters; the page counts them"
+    out = command('--help', env=dict(COLUMNS='80'))[1]
+    lines = out.partition('Commands:\n')[2].splitlines()
+    assert lines and all(l.endswith('.') and not l.endswith('...') for l in lines), out
+    page = (Path(__file__).parent.parent/'nbs/cli.ipynb').read_text()
+    assert len(lines)==13 and '"Thirteen verbs: ' in page and all(f'`{l.split()[0]}` ' in page.partition('Thirteen verbs')[2].partition('\n')[0] for l in lines)
+
 def test_colours_are_for_terminals_that_want_them(done):
     ask = lambda **env: command('report', done, '--show', 'size', env=env)[1]
     assert '\x1b' not in ask()+ask(NO_COLOR='1')

@@ -92,6 +92,7 @@ from quarantion.train.checkpoints import Checkpoint
 from quarantion.train.config import Config
 from quarantion.train.course import Course, Held
 from quarantion.train.heal import Plan, Saved, Told
+from quarantion.train.meetings import Met, Outer
 from quarantion.train.phases import phases_named
 from quarantion.train.reproduce import Tolerance
 from quarantion.train.runs import Brief, Difference
@@ -222,6 +223,13 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'inspect.found.figures_of': lambda: dict(v=survey(few_digits()), in_shape=(1,8,8)),
     'inspect.found.write_found': lambda: dict(v=survey(few_digits()), in_shape=(1,8,8), folder=tempfile.mkdtemp(), name='few'),
     'train.job.refused': lambda: dict(run=tempfile.mkdtemp()),
+    'train.ranks.heard': lambda: dict(facts=dict),
+    'train.wide.sharded': lambda: dict(net=net(), least=4),
+    'train.wide.gathered': lambda: dict(net=net()),
+    'train.shards.checkpoints': lambda: dict(folder=tempfile.mkdtemp()),
+    'train.shards.read_index': lambda: dict(path=tempfile.mkdtemp()),
+    'train.shards.save_shards': lambda: dict(folder=tempfile.mkdtemp(), net=net(), opt=None, facts={}, keep=2),
+    'train.shards.load_shards': lambda: dict(folder=tempfile.mkdtemp(), net=net(), opt=None),
     'data.arrays.stored_turned': lambda: dict(name='mnist'),
     'spikes.readable.unwrapped': lambda: dict(net=net()),
     'spikes.readable.hooks_left': lambda: dict(net=net()),
@@ -449,6 +457,12 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'train.space.choice_of': lambda: dict(outcomes=[Outcome(20, 9., .9), Outcome(10, 9., .8)], within=.01),
     'inspect.tries.plot_tries': lambda: dict(found=summed_up([Trial(0, {}, Outcome(20, 9., .9), 1., '')])),
     'train.tune.summed_up': lambda: dict(trials=[Trial(0, {}, Outcome(20, 9., .9), 1., '')], within=.01),
+    'train.meetings.groups_of': lambda: dict(ranks=8, size=3),
+    'train.meetings.check_groups': lambda: dict(groups=((0,2),(1,)), ranks=3),
+    'train.meetings.two_level': lambda: dict(values=[x(6),x(6),x(6)], groups=((0,2),(1,)), left=()),
+    'train.meetings.outer_step': lambda: dict(state=Met(x(6), x(6)), mean_delta=x(6), how=Outer()),
+    'train.meetings.drift': lambda: dict(weights=x(6), last=x(6)),
+    'train.meetings.adam_stride': lambda: dict(step=3, betas=(.9,.999)),
     'train.losses.rate_ceiling': lambda: dict(rates=x(), ceiling=.1),
     'train.losses.ste_codes': lambda: dict(weight=x(), scale=x(5,1)+.1, quant_min=-4, quant_max=4),
     'train.losses.code_l1': lambda: dict(codes=[x()]),

@@ -58,6 +58,12 @@ def test_import_runs_nothing():
 def test_needs_runs_and_networks():
     from quarantion.checks import CheckError
     with pytest.raises(CheckError, match='at least one folder of a run'): RunCompare([])
+    for bad in 'runs/a',3,None: # a string is not a list of letters
+        with pytest.raises(CheckError, match='RunCompare: `paths`: expected folders of runs, in a list, found'): RunCompare(bad)
+    with pytest.raises(CheckError, match='SpikeExplorer: `images`: expected square ones, found 7 pixels'): SpikeExplorer(np.zeros((3,7)))
+    for bad in [0],['a','b','c'],'abc',[[0,1,2]]:
+        with pytest.raises(CheckError, match='`labels`: expected'): SpikeExplorer(np.zeros((3,8,8)), bad)
+    assert SpikeExplorer(np.zeros((3,8,8)), np.arange(3.)).labels==['0','1','2']
     with pytest.raises(CheckError, match='nothing.safetensors'): SizeTree('nothing.safetensors')
 
 

@@ -9,10 +9,14 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from quarantion.checks import CheckError
-from quarantion.inspect.figures import (plot_codes, plot_confusion, plot_curve, plot_membrane, plot_observer, plot_raster,
+from quarantion.data.leakage import plot_pairs
+from quarantion.inspect import MembraneInspector
+from quarantion.inspect.clickable import clickable
+from quarantion.inspect.figures import (plot_codes, plot_confusion, plot_counts, plot_curve, plot_membrane, plot_observer, plot_raster,
     plot_readout)
 from quarantion.paper import new_axes, png
 from quarantion.quant.level_sets import levels, quantize
+from quarantion.spikes import LIF, Network
 
 
 def texts(ax): return [t.get_text() for t in ax.get_legend().get_texts()]
@@ -70,10 +74,17 @@ def test_observer_counts_every_value_once(name, scale, seed, rows):
     assert texts(ax)[0]==f'clipped: {100*float(clipped):.2g} %'
 
 
+Z,TWO = np.zeros((3,2)),dict(labels=('one',))
+NOT_TWO = [lambda a: plot_raster(Z, Z, ax=a, **TWO), lambda a: plot_counts([1], [2], ax=a, **TWO), lambda a: plot_membrane([1,2], ax=a, **TWO), lambda a: plot_pairs([Z], [Z], ax=a, **TWO),
+           lambda a: MembraneInspector(NET, torch.rand(2,4), **TWO), lambda a: clickable(NET, torch.rand(2,4), **TWO), lambda a: plot_raster(Z, Z, ('a',2), ax=a)]
+NET = Network(torch.nn.Linear(4,6), LIF(), steps=3)
+
+
 @pytest.mark.parametrize('call, say', [
     (lambda a: plot_raster(np.zeros((3,2,1)), ax=a), '`spk`: expected axes `t n`'),
     (lambda a: plot_raster(np.zeros((0,2)), ax=a), '`spk`: expected at least one value'),
     (lambda a: plot_raster(np.zeros((3,2)), neuron=2, ax=a), '`neuron`'),
+    *((f, '`labels`: expected two words, found') for f in NOT_TWO),
     (lambda a: plot_membrane([1,np.nan], ax=a), '`mem`: expected finite numbers'),
     (lambda a: plot_membrane([1,2], other=[1], ax=a), '`other`: expected axes `t` with t=2'),
     (lambda a: plot_membrane([1,2], spk=[0,2], ax=a), '`spk`: expected in [0, 1]'),

@@ -29,7 +29,7 @@ def imports(path):
             if parts[0]=='quarantion' and len(parts)>1 and not parts[1].startswith('_'): yield parts[1]
 
 
-def room(path): return path.relative_to(ROOT).parts[0].removesuffix('.py')
+def room(path): return path.relative_to(ROOT).parts[0].removesuffix('.py').replace('__main__', 'cli')
 
 
 @pytest.mark.parametrize('path', MODULES, ids=lambda p: p.relative_to(ROOT).as_posix())

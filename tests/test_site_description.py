@@ -86,7 +86,7 @@ def test_the_page_of_the_house_lists_the_rooms():
 
 def test_the_front_page_shows_what_was_measured():
     "Its first sentence and its table are made of the stored runs"
-    text = (ROOT/'README.md').read_text()
+    text = (ROOT/'README.md').read_text().replace('\N{NO-BREAK SPACE}', ' ')
     runs = json.loads((ROOT/'nbs/measured/frontier.json').read_text())['rows']
     small = [r for r in runs if (r['policy'],r['l1'],r['max_rate'])==('nonary',.2,.04)]
     size,times = ([f(r) for r in small] for f in (lambda r: r['bytes']/1e3, lambda r: r['float_bytes']/r['bytes']))
@@ -96,6 +96,14 @@ def test_the_front_page_shows_what_was_measured():
         rows = [r for r in json.loads((ROOT/'nbs/measured/mnist.json').read_text())['rows'] if r['policy']==policy]
         mean = lambda k: sum(r[k] for r in rows)/len(rows)
         assert f"{100*mean('test_accuracy'):.1f} %, {mean('bytes')/1e3:,.0f} kB, {mean('float_bytes')/mean('bytes'):.1f}× |" in text
+
+
+def test_numbers_keep_their_units():
+    "On a phone a line of a table of the front page does not end between a number and its unit"
+    cells = json.loads((ROOT/'nbs/index.ipynb').read_text())['cells']
+    said = [''.join(o['data'].get('text/markdown', '')) for c in cells for o in c.get('outputs', ()) if 'data' in o]
+    tables = [s for s in said if s.startswith('| ') and ' kB' in s.replace('\N{NO-BREAK SPACE}', ' ')]
+    assert len(tables)==2 and not [l for s in tables for l in s.splitlines() if l.startswith('|') and re.search(r'\d (%|kB|M )', l)]
 
 
 def test_the_block_of_the_front_page_runs_when_pasted(tmp_path):

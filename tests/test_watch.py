@@ -1,7 +1,9 @@
 "A foreign loop that is watched learns the same weights, and nothing is left of it."
 import copy
 import gc
+import io
 import math
+import pickle
 import random
 import weakref
 
@@ -18,7 +20,7 @@ from quarantion.quant.network import prepare
 from quarantion.quant.policy import preset
 from quarantion.spikes.network import Network
 from quarantion.spikes.neuron import LIF
-from quarantion.train.listening import probe, watch
+from quarantion.train.listening import listening, probe, watch
 
 pytestmark = pytest.mark.filterwarnings('ignore')
 N = 60
@@ -164,6 +166,49 @@ def test_nothing_is_left():
     trained(model, plain(), True, False, 1)
     assert w.records==[] and not any('fire' in vars(m) or m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     assert copy.deepcopy(model).state_dict().keys()==model.state_dict().keys()
+
+
+class Hard(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x): return (x>0).float()
+    @staticmethod
+    def backward(ctx, g): return g
+
+
+def hard(x): return Hard.apply(x) # those of snnTorch cannot be pickled
+
+
+class Mixed(Leaky):
+    "Neurons of ours among others"
+    def __init__(self):
+        super().__init__(MAKES['leaky'])
+        self.lif1.spike_grad = self.lif2.spike_grad = hard
+        self.ours = LIF(beta=.8)
+
+    def forward(self, x): return super().forward(x)+self.ours(self.fc2(self.fc1(x))[None])[0].mean(0)
+
+
+def test_saved_and_copied_meanwhile():
+    "While it is listened to, a model is saved whole and copied; copies are themselves, know nothing of this package's watch, and are not heard"
+    model = Mixed()
+    w = watch(model, every=1) # listens at once
+    assert 'fire' in vars(model.lif1)
+    file = io.BytesIO()
+    torch.save(model, file)
+    assert b'listening' not in file.getvalue()
+    file.seek(0)
+    for c in torch.load(file, weights_only=False),copy.deepcopy(model),pickle.loads(pickle.dumps(model)):
+        assert c.lif1.fire.__self__ is c.lif1
+        x,n = torch.rand(4,12),len(w.heard.x)
+        assert torch.equal(c.eval()(x), c(x)) and len(w.heard.x)==n
+        for m in c.lif1,c.lif2: m.threshold.fill_(1e6) # its own
+        c(x)
+        assert not c.lif1.fire(torch.ones(3)).any() and model.lif1.threshold==1
+    trained(model, plain(), True, False, 1)
+    assert {l.name for l in w.records[0].layers}=={'lif1','lif2','ours'}
+    w.stop()
+    with listening(c) as heard: c(torch.rand(4,12))
+    assert len(heard.fired['lif1'])==6 and len(heard.fired['ours'])==1 and 'fire' not in vars(c.lif1)
 
 
 @pytest.mark.parametrize('quantized', [False,True])

@@ -39,7 +39,7 @@ def sync():
         copy = Path(d)/'copy'
         shutil.copytree(ROOT/'nbs', copy/'nbs', symlinks=True, ignore=shutil.ignore_patterns('.ipynb_checkpoints'))
         for f in 'settings.ini', 'pyproject.toml', '_quarto.yml': shutil.copy(ROOT/f, copy)
-        for f in ROOT.glob('quarantion/**/__init__.py'): # written by hand
+        for f in (*ROOT.glob('quarantion/**/__init__.py'), ROOT/'quarantion/__main__.py'): # written by hand
             (copy/f.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(f, copy/f.relative_to(ROOT))
         run('nbdev_export', cwd=copy, PYTHONPATH=copy)

@@ -29,6 +29,7 @@ not stored, the others are lines of nbs/measured/canon.jsonl.
     python tools/measure.py health --jobs 16          # ten sick networks, healed and not, and healthy ones; 5 seeds (tools/sick.py)
     python tools/measure.py convert --data-dir FOLDER # ReLU networks into spikes: digits and MNIST, 3 seeds
     python tools/measure.py until --data-dir FOLDER   # answers before the end, of digits and MNIST; 2 seeds of each
+    python tools/measure.py meetings --jobs 16        # ranks that meet rarely: bytes against accuracy, digits, 5 seeds (tools/meetings.py)
     python tools/measure.py phases --jobs 16          # each phases preset, nonary and 2-bit membranes, 5 seeds of the digits
     python tools/measure.py mnist --jobs 5 -- --data-dir FOLDER --device cuda
     python tools/measure.py frontier --seeds 3 --jobs 12 --data-dir FOLDER --device cuda   # bytes against accuracy
@@ -948,6 +949,21 @@ def health(a, path):
             print(f'{i} of {len(jobs)}', *key(job.result()), job.result()['seconds'], flush=True)
 
 
+def meetings(a, path):
+    "Ways to meet, with replicas in one process; goes on where it was stopped"
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    import meetings as own
+    how = dict(torch=version_of('torch'), machine=f'{cpu()}, 1 thread a job')
+    was = json.loads(path.read_text()) if path.exists() else {}
+    rows = was['rows'] if {k:was.get(k) for k in how}==how else []
+    order,key = own.jobs(a.seeds),lambda r: tuple(r[k] for k in ('policy','ranks','parts','what','setting','seed'))
+    with ProcessPoolExecutor(a.jobs, multiprocessing.get_context('spawn')) as pool:
+        for job in as_completed([pool.submit(own.train, o) for o in order if o not in map(key, rows)]):
+            rows = sorted([*rows, job.result()], key=lambda r: order.index(key(r)))
+            put(path, dict(command='python tools/measure.py meetings --jobs N', **how, epochs=own.EPOCHS, batch=own.BATCH, rows=rows))
+            print(f'{len(rows)} of {len(order)}', *key(job.result()), job.result()['seconds'], flush=True)
+
+
 def convert(a, path):
     "ReLU networks that become spikes, beside SpikingJelly, on one thread; no MNIST where there is no folder"
     from dataclasses import asdict
@@ -1009,7 +1025,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
                                     'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'loop', 'store',
-                                    'nearest', 'monitor', 'phases', 'small', 'health'])
+                                    'nearest', 'monitor', 'phases', 'small', 'health', 'meetings'])
     p.add_argument('--only', nargs='+', help='health: kinds, networks or ailments')
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
@@ -1031,6 +1047,7 @@ def main():
     if a.name=='codes': return codes(a.seeds, a.out or MEASURED/'codes.json')
     if a.name=='claims': return claims(a.data_dir, a.seeds, a.out or MEASURED/'claims.json')
     if a.name=='health': return health(a, a.out or MEASURED/'health.json')
+    if a.name=='meetings': return meetings(a, a.out or MEASURED/'meetings.json')
     if a.name=='convert': return convert(a, a.out or MEASURED/'convert.json')
     if a.name=='until': return until(a, a.out or MEASURED/'until.json')
     if a.name=='frontier': return frontier(a, a.out or MEASURED/'frontier.json')

@@ -10,7 +10,7 @@ __all__ = ['as_rows', 'same_rows', 'spread_over', 'main_axes', 'on_axes', 'Near'
 from hashlib import blake2b
 from typing import NamedTuple
 import numpy as np
-from ..checks import as_array, check_array, check_finite, check_range, fail, typed
+from ..checks import as_array, check_array, check_finite, check_range, check_two, fail, typed
 from ..paper import is_dark, style_axes
 
 # %% ../../nbs/data/leakage.ipynb #dda03e25
@@ -237,7 +237,7 @@ def plot_pairs(
         for image,bottom in ((a[k],1.05),(b[k],0)):
             lo,hi = float(image.min()),float(image.max())
             ax.imshow(image, cmap=grey, vmin=min(0, lo), vmax=max(1, hi), extent=(k+.03,k+.97,bottom,bottom+.94))
-    ax.set(xlim=(0,n), ylim=(0,2), yticks=(1.5,.47), yticklabels=labels, aspect='equal')
+    ax.set(xlim=(0,n), ylim=(0,2), yticks=(1.5,.47), yticklabels=check_two(labels), aspect='equal')
     ax.set_xticks(np.arange(n)+.5, [str(t) for t in words][:n]+['']*(n-len(words)), fontsize=7)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)

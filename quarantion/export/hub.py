@@ -10,7 +10,7 @@ import json, os, tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from .. import __version__
-from ..checks import fail, shown, typed
+from ..checks import a_kind, fail, shown, typed
 from .card import in_span, is_number, model_card, shared_settings
 from .harness import asked, compared
 from .proof import ExportProof
@@ -92,7 +92,7 @@ def _check_says(d, says, where):
     lost,more = sorted(says.keys()-d.keys()),sorted(d.keys()-says.keys())
     if lost or more: fail('fields', where, ', '.join(says), f'missing {lost}, unknown {[w[:40] for w in more[:8]]}')
     for k,kind in says.items():
-        if type(d[k]) is not kind: fail(f'`{k}`', where, f'a {kind.__name__}', shown(d[k]))
+        if type(d[k]) is not kind: fail(f'`{k}`', where, a_kind(kind), shown(d[k]))
 
 def _read_config(path):
     "What `config.json` says of the weights"

@@ -10,7 +10,7 @@ import json, tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 import numpy as np
-from ..checks import CheckError, check_in, check_range, check_time, fail, typed
+from ..checks import CheckError, a_kind, check_in, check_range, check_time, fail, typed
 from .graphs import NirRun
 from .parts.floats import differing_samples, float_answers, float_records
 from .parts.graph import NirGraph, read_nir
@@ -75,7 +75,7 @@ def _field(said, key, kind, where):
     "A field of the metadata"
     v = said.get(key)
     v = v.item() if isinstance(v, np.ndarray) and not v.ndim else v
-    if not isinstance(v, kind): fail(f'metadata, `{key}`', where, f'a {kind.__name__}', 'nothing' if v is None else v)
+    if not isinstance(v, kind): fail(f'metadata, `{key}`', where, a_kind(kind), 'nothing' if v is None else v)
     return v
 
 def _meta(graph, where):

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 import numpy as np
 from .. import __version__
-from ..checks import CheckError, as_array, check_in, fail, shown, typed
+from ..checks import CheckError, a_kind, as_array, check_in, fail, shown, typed
 from .harness import asked
 from .parts.onnx_layers import neuron_nodes, shared_nodes, state_types, sum_nodes
 from .parts.onnx_constants import (
@@ -276,7 +276,7 @@ def _told(model, where):
     known = isinstance(said, dict) and (said.get('format'),said.get('version'))==('quarantion.onnx',1)
     if not known: fail('metadata', where, 'quarantion.onnx, version 1', shown(said))
     for k,kind in dict(form=str, title=str, header=dict, layers=list, arrays=list, seal=str).items():
-        if not isinstance(said.get(k), kind): fail(f'metadata, `{k}`', where, f'a {kind.__name__}', shown(said.get(k)))
+        if not isinstance(said.get(k), kind): fail(f'metadata, `{k}`', where, a_kind(kind), shown(said.get(k)))
     return said
 
 # %% ../../nbs/export/onnx.ipynb #a0a3c708

@@ -9,7 +9,7 @@ __all__ = ['Clickable', 'clickable']
 import base64, json, zlib
 from dataclasses import dataclass
 import numpy as np
-from ..checks import fail, typed
+from ..checks import check_two, fail, typed
 from .parts.alone import GROUND, MODEL
 from .raster_canvas import DARK_INK, LIGHT_INK, RASTER, raster_kinds
 from .recordings import record_programs
@@ -156,5 +156,5 @@ def clickable(
     "One layer and one sample, to click on"
     recorded = [r for r in record_programs(net, x, other)[:2] if r is not None]
     if not 0<=layer<len(recorded[0]): fail('`layer`', expected=f'0 to {len(recorded[0])-1}', found=layer)
-    data = _data([r[layer] for r in recorded], labels, sample)
+    data = _data([r[layer] for r in recorded], check_two(labels), sample)
     return Clickable(f'clickable-{zlib.crc32(json.dumps(data).encode()):08x}', data)

@@ -9,7 +9,7 @@ __all__ = ['plot_raster', 'plot_counts', 'plot_membrane', 'plot_readout', 'plot_
 # %% ../../nbs/inspect/figures.ipynb #d02b97ba
 import numpy as np
 from matplotlib.patches import Patch
-from ..checks import check_array, check_in, check_range, fail, typed
+from ..checks import check_array, check_in, check_range, check_two, fail, typed
 from ..paper import BLUE, GREY, ORANGE, RED, SKY, add_legend, ink, is_dark, label_axes, rgb, style_axes, whole_ticks
 
 # %% ../../nbs/inspect/figures.ipynb #ced45332
@@ -29,10 +29,10 @@ def plot_raster(
     image[spk.T,:3] = rgb(ink(ax))
     if other is not None:
         other = check_range(check_array(other, 't n', 'other', t=T, n=N), 0, 1, 'other')>0
-        only = (spk&~other),(other&~spk)
+        only,names = ((spk&~other),(other&~spk)),check_two(labels)
         for m,c in zip(only, (BLUE,ORANGE)): image[m.T,:3] = rgb(c)
         add_legend(ax, [Patch(color=ink(ax), label=f'both {(spk&other).sum()}')]+
-                    [Patch(color=c, label=f'only {l} {m.sum()}') for l,c,m in zip(labels, (BLUE,ORANGE), only)], 3)
+                    [Patch(color=c, label=f'only {l} {m.sum()}') for l,c,m in zip(names, (BLUE,ORANGE), only)], 3)
     image = image.repeat(-(-600//N), 0).repeat(-(-1200//T), 1) # finer than the screen, which then shows all rows
     ax.imshow(image, aspect='auto', origin='lower', extent=(-.5,T-.5,-.5,N-.5),
               interpolation='antialiased', interpolation_stage='rgba')
@@ -61,7 +61,7 @@ def plot_counts(
     ax.scatter(*places, s=9*many**.5, color=SKY if is_dark(ax) else BLUE, alpha=.8, lw=0)
     ax.set(xlim=(-.05*top,1.05*top), ylim=(-.05*top,1.05*top), aspect='equal')
     whole_ticks(ax.xaxis, 3); whole_ticks(ax.yaxis, 3)
-    label_axes(ax, f'spikes, {labels[0]}', f'spikes, {labels[1]}')
+    label_axes(ax, *(f'spikes, {l}' for l in check_two(labels)))
     return ax
 
 # %% ../../nbs/inspect/figures.ipynb #3f20cce8
@@ -91,9 +91,9 @@ def plot_membrane(
     mem = check_array(mem, 't', 'mem')
     T = len(mem)
     ax = style_axes(ax, grid='y')
-    rows = []
-    first = labels[0] if other is not None else 'membrane'
-    for m,s,c,style,l,n in (mem,spk,BLUE,'-',first,'spk'),(other,other_spk,ORANGE,'--',labels[1],'other_spk'):
+    rows,(first,second) = [],check_two(labels)
+    if other is None: first = 'membrane'
+    for m,s,c,style,l,n in (mem,spk,BLUE,'-',first,'spk'),(other,other_spk,ORANGE,'--',second,'other_spk'):
         if m is not None:
             ax.plot(check_array(m, 't', 'other', t=T), style, color=c, lw=1.5, marker='.', ms=3.5, label=l)
         if s is not None: rows.append((check_range(check_array(s, 't', n, t=T), 0, 1, n)>0, c))

@@ -12,7 +12,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from ..checks import fail
+from ..checks import check_two, fail
 from .figures import plot_counts, plot_raster
 from .membrane_traces import Trace, detail_words, levels_of, plot_details
 from .widget import Inspector, html_image
@@ -323,7 +323,7 @@ class MembraneInspector(_Steered):
         labels:tuple=('float','quantized'), # What the two are called
         program=None # The `IntegerNetwork`; by default the integers of a quantized `other`
     ):
-        self._begin(net, x, other, labels, program)
+        self._begin(net, x, other, labels := check_two(labels), program)
         controls,self.play,self.differing = membrane_controls(self._a)
         if self._beside().proved: controls['raster_of'] = _pairs(labels)
         super().__init__(controls)

@@ -151,6 +151,8 @@ class RunCompare(Inspector):
         paths # Folders of runs that have ended
     ):
         import ipywidgets as W
+        if isinstance(paths, (str,Path)) or not hasattr(paths, '__iter__'):
+            fail('`paths`', 'RunCompare', 'folders of runs, in a list', type(paths).__name__)
         self.runs = [_ended(p) for p in paths]
         if not self.runs: fail('`paths`', 'RunCompare', 'at least one folder of a run', 'none')
         n = len(self.runs)

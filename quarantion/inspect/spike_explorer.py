@@ -9,7 +9,7 @@ __all__ = ['pixel_spikes', 'read_spikes', 'plot_image', 'plot_trains', 'SpikeExp
 # %% ../../nbs/inspect/spike_explorer.ipynb #e131b0bf
 from functools import partial
 import numpy as np, torch
-from ..checks import check_array, check_in, check_range, check_shape, typed
+from ..checks import check_array, check_in, check_range, check_shape, fail, typed
 from .figures import plot_raster
 from ..paper import BLUE, GREEN, ORANGE, RED, add_legend, ink, is_dark, label_axes, second_axis, style_axes
 from ..paper import whole_ticks
@@ -110,9 +110,13 @@ class SpikeExplorer(Inspector):
         labels=None # `[B]`, what they show
     ):
         x = check_array(images, '...', 'images')
-        if x.ndim==2: x = x.reshape(len(x), *[int(round(x.shape[1]**.5))]*2)
+        if x.ndim==2:
+            side = round(x.shape[1]**.5)
+            if side**2!=x.shape[1]: fail('`images`', 'SpikeExplorer', 'square ones', f'{x.shape[1]} pixels')
+            x = x.reshape(len(x), side, side)
         check_shape(x, 'b h w', 'images'); check_range(x, 0, 1, 'images')
-        self.images,self.labels = x,None if labels is None else [str(int(y)) for y in labels]
+        if labels is not None: labels = [f'{y:g}' for y in check_array(labels, 'b', 'labels', b=len(x))]
+        self.images,self.labels = x,labels
         super().__init__(_sliders(x))
 
     def spikes(self)->dict: # Encoder → spikes `[T, N]`

@@ -11,7 +11,7 @@ import numpy as np
 from importlib import import_module
 from inspect import signature
 from typing import NamedTuple
-from ..checks import as_array, check_in, check_range, fail, shown, typed
+from ..checks import a_kind, as_array, check_in, check_range, fail, shown, typed
 from ..files import as_path, load_tensors, parse_json, save_tensors, sha256
 from .codes import unit_rows
 from .parts.table import moves
@@ -243,7 +243,7 @@ def load_index(
     where = str(path)
     if 'digest' not in head: fail('header field `digest`', where, 'one', 'none') # bounds stand on these bytes
     for k,kind in dict(planned=str, metric=str, dims=int, next=int).items():
-        if not isinstance(head.get(k), kind): fail(f'header field `{k}`', where, f'a {kind.__name__}', head.get(k))
+        if not isinstance(head.get(k), kind): fail(f'header field `{k}`', where, a_kind(kind), head.get(k))
     a |= _floats(path, floats, head.get('floats'), mapped)
     out = Index.__new__(Index)
     out.names,out.dims,out.metric,out.planned = Names(),head['dims'],head['metric'],head['planned']

@@ -9,7 +9,7 @@ __all__ = ['shell_radii', 'shell_capacities', 'assign_shells', 'local_density', 
 import re
 from typing import NamedTuple
 import numpy as np
-from ..checks import as_array, check_array, check_in, check_range, fail, typed, warn
+from ..checks import a_kind, as_array, check_array, check_in, check_range, fail, typed, warn
 from ..files import Lock, as_path, load_tensors, save_tensors, sha256
 from .index import Hits, Index, Names, kept_rows, load_index
 
@@ -340,7 +340,7 @@ def load_shells(
     where = str(path)
     if 'digest' not in head: fail('header field `digest`', where, 'one', 'none')
     for k,kind in _SAID.items():
-        if not isinstance(head.get(k), kind): fail(f'header field `{k}`', where, f'a {kind.__name__}', head.get(k))
+        if not isinstance(head.get(k), kind): fail(f'header field `{k}`', where, a_kind(kind), head.get(k))
     _check(a, head['files'], where)
     out = Shells.__new__(Shells)
     vars(out).update(a, **{k:head[k] for k in _SAID if k!='files'}, moved=0)

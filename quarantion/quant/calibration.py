@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
-from ..checks import check_finite, check_in, check_shape, check_time, fail, typed
+from ..checks import a_kind, check_finite, check_in, check_shape, check_time, fail, typed
 from .neurons import requantize
 from .layer import QuantLayer, returning, sums
 from .products import pool
@@ -219,7 +219,7 @@ def calibrate(
     "Quantize without training, labels or gradients; raises `CheckError`"
     check_in(rounding, ROUNDINGS, 'rounding')
     for k,v,kind,maker in ('net',net,Network,'from_snntorch'),('policy',policy,Policy,'preset'):
-        want = f'a {kind.__name__} ({maker} makes one)'
+        want = f'{a_kind(kind)} ({maker} makes one)'
         if not isinstance(v, kind): fail(f'`{k}`', 'calibrate', want, type(v).__name__)
     if equalized and (names := _sharing(net, policy)): net = equalize(net, names)
     q = prepare(net, policy, x)

@@ -244,8 +244,18 @@ class _Scaled(_Extremes):
         seen = f'[{self.min_val.min():.4g}, {self.max_val.max():.4g}]' if self.count.any() else 'nothing yet'
         return f'quant_max={self.quant_max}, ch_axis={self.ch_axis}, seen={seen}' + ', frozen'*self.frozen
 
+# %% ../../nbs/quant/observers.ipynb #31ab03ba
+class _Learner(_Scaled):
+    "Learns from the ends of values"
+    def learn(self, x, v, lo, hi): # from the ends of values
+        lo,hi = self._fit(*held(x, lo, hi, type(self).__name__))
+        k = (lo<=hi).long()
+        self._absorb(lo, hi, k, self._weight(self.count+k))
+        self._collect(v.masked_fill((lo>hi)[:,None], 0) if asked_later() and self.collects else v, lo, hi)
+        self.write(lo.amin(), hi.amax(), self._scale().amax().to(lo))
+
 # %% ../../nbs/quant/observers.ipynb #ffc8e35f
-class MinMax(_Scaled):
+class MinMax(_Learner):
     "Keeps the extremes of all that it saw"
     @typed
     def forward(self,
@@ -262,13 +272,6 @@ class MinMax(_Scaled):
         lo,hi = (e.to(self.min_val.dtype) for e in extremes_of(v, self.spike_aware))
         if self.later is None: self.learn(x, v, *self._reduce(lo, hi))
         else: self.later.append(torch.stack([lo,-hi]))
-
-    def learn(self, x, v, lo, hi): # from the ends of values
-        lo,hi = self._fit(*held(x, lo, hi, type(self).__name__))
-        k = (lo<=hi).long()
-        self._absorb(lo, hi, k, self._weight(self.count+k))
-        self._collect(v.masked_fill((lo>hi)[:,None], 0) if asked_later() and self.collects else v, lo, hi)
-        self.write(lo.amin(), hi.amax(), self._scale().amax().to(lo))
 
     def merge(self,
         other:'MinMax' # An observer of the same kind that watched other batches

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 import numpy as np
 import torch
-from ..checks import as_array, fail
+from ..checks import a_kind, as_array, fail
 from .counts import Comparison, LayerProof, add_codes, add_decisions, add_float, add_layers
 from .drift import Change, scales_of, weight_saturation
 from .lowering import lower_layer
@@ -215,7 +215,7 @@ def _check_float(q, net, gates):
 def _check_asked(q, program, loader, net, gates):
     "Are these the things that can be compared?"
     for name,v,kind in ('q',q,QuantNetwork),('program',program,IntegerNetwork):
-        if not isinstance(v, kind): fail(f'`{name}`', 'verify', f'a {kind.__name__}', type(v).__name__)
+        if not isinstance(v, kind): fail(f'`{name}`', 'verify', a_kind(kind), type(v).__name__)
     if not hasattr(loader, '__iter__') or isinstance(loader, str):
         fail('`loader`', 'verify', 'batches, such as [x] or x.split(100)', type(loader).__name__)
     if hasattr(loader, 'shape'):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from ..spikes.surrogate import once
 from torch.nn.utils import parametrize
-from ..checks import as_array, check_finite, fail, typed
+from ..checks import check_finite, fail, typed
 from ..kernels.codes import code_rows, code_rows_back
 from .fake import round_ste
 from .level_sets import Levels, levels, max_scale, mse_scale, percentile_scale
@@ -134,12 +134,14 @@ class WeightCodes(_Scaled):
 # %% ../../nbs/quant/weights.ipynb #1a6fc4ee
 def _threads(w): return min(torch.get_num_threads(), 1+w.numel()//2**17) # as many as a matrix is worth
 
+def _seen(t): return np.from_dlpack(t.detach()) # unlike `numpy()`, it leaves a storage that can be freed: FSDP does
+
 def _codes_forward(w, scale, least, top):
     "As `codes_forward` of a GPU"
     if on_gpu(w): return _on_device().codes_forward(w, scale, least, top)
     rows = w.detach().reshape(len(w), -1).contiguous()
     code,worth,zero = empty(tuple(rows.shape)),rows.new_empty(len(w), dtype=torch.float64),np.empty(len(w), np.uint8)
-    code_rows(*map(as_array, (rows,scale,least)), top, code.numpy(), worth.numpy(), zero, _threads(w))
+    code_rows(*map(_seen, (rows,scale,least)), top, code.numpy(), worth.numpy(), zero, _threads(w))
     return code.reshape(w.shape),worth,torch.from_numpy(zero).view(torch.bool)
 
 def _codes_backward(g, own, w, scale, least, how):
@@ -148,7 +150,7 @@ def _codes_backward(g, own, w, scale, least, how):
     top,size,pact,learn = how
     g,rows = (t.detach().reshape(len(w), -1).contiguous() for t in (g,w))
     gw,sums = empty(tuple(rows.shape)),rows.new_empty(len(w), dtype=torch.float64)
-    code_rows_back(*map(as_array, (g,rows,scale,least)), top, pact, gw.numpy(), sums.numpy(), _threads(w))
+    code_rows_back(*map(_seen, (g,rows,scale,least)), top, pact, gw.numpy(), sums.numpy(), _threads(w))
     if not learn: return gw.reshape(w.shape),None
     if own is not None: sums = sums+own
     return gw.reshape(w.shape),((sums if len(scale)>1 else sums.sum(0, True))/size**.5).to(scale.dtype)

@@ -12,7 +12,6 @@ import re
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
-import torch
 from ..checks import CheckError, check_in, fail, typed
 from ..data.sets import DATA, USUAL, check_data, usual_of
 from ..quant.policy import PRESETS, Policy, preset, read_policy
@@ -21,6 +20,7 @@ from ..runtime.layer import RESETS
 from .gates import check_gates, check_taken, gate_words, gates_of, run_gates
 from .losses import TERMS, loss_of
 from .phases import PHASES, check_run, planned
+from .ranks import CODES, COMPRESS, EXACT, check_gpu, check_shared
 from .recipes import OPTIMIZERS, RECIPES, recipe_of
 from .rundir import read_toml
 
@@ -132,7 +132,6 @@ def check_loss(
 
 # %% ../../nbs/train/config.ipynb #5109e899
 AUTOCASTS = dict(none='float32', bf16='bfloat16 where that is safe')
-CODES = dict(none='float32', nonary='nine levels', topk='the largest hundredth', int8='', int4='', onebit='signs')
 _OPTIMIZER = f'Optimizer in place of the one of the recipe, of {", ".join(OPTIMIZERS)}'
 
 def usual_rate(
@@ -143,21 +142,12 @@ def usual_rate(
     known = isinstance(data, str) and data.partition(':')[0] in USUAL and recipe in [*RECIPES]
     return usual_of(data)['lr']*RECIPES[recipe].times if known else None
 
-def check_together_learned(c):
-    "Do the ways of many processes go with each other? Raises `CheckError`"
-    if c.exact_reduce>c.batch:
-        fail('`exact_reduce`', expected=f'at most {c.batch} shards, the samples of a batch', found=c.exact_reduce)
-    if c.exact_reduce and c.accumulate>1:
-        fail('`accumulate`', expected='1 beside `exact_reduce`, whose shards are pieces already', found=c.accumulate)
-    for k in ('exact_reduce','sam')*(c.compress!='none'):
-        if getattr(c, k): fail('`compress`', expected=f'none beside `{k}`, whose gradients have to be whole', found=repr(c.compress))
-
 def check_learning(
     c # A `Config`, each of whose settings is right by itself
 ):
     "Is there such a way to learn? Raises `CheckError`"
     recipe_of(c.recipe, c.optimizer, c.opt_args)
-    check_together_learned(c)
+    check_shared(c)
     if c.accumulate>c.batch:
         fail('`accumulate`', expected=f'at most {c.batch} pieces, the samples of a batch', found=c.accumulate)
 
@@ -222,12 +212,7 @@ def check_together(
     if c.policy=='float' and (c.calibrate!='none' or c.distill or c.prune or c.l1 or gates_of(c.gates).asked):
         want = 'a quantized one, for `calibrate`, `distill`, `prune`, `l1` and `gates`'
         fail('`policy`', expected=want, found="'float'")
-    kind,colon,number = c.device.partition(':')
-    index,n = number if colon else '0',torch.cuda.device_count() if kind=='cuda' else 1
-    if not index.isdecimal(): fail('`device`', expected='cpu, cuda or cuda:N, N a whole number', found=repr(c.device))
-    if int(index)<n: return
-    why = '' if torch.version.cuda else f': torch {torch.__version__} is built without CUDA'
-    fail('`device`', expected='a CUDA device that is there', found=f'{c.device!r}, and there are {n}{why}')
+    check_gpu(c.device)
 
 # %% ../../nbs/train/config.ipynb #49876b5e
 @dataclass(frozen=True)
@@ -255,8 +240,6 @@ class NetworkSettings:
 
 # %% ../../nbs/train/config.ipynb #99713692
 _RECIPE = 'Optimizer and schedule; a rate that is not given suits it'
-_EXACT = 'Shards of a batch whose gradients are added in a fixed order, on any number of processes; 0 for not'
-_COMPRESS = 'What gradients are sent as between processes'
 _EMA = 'Share of a slow mean of the weights that stays at each step; 0 for none, else the mean becomes the network'
 
 @dataclass(frozen=True)
@@ -270,8 +253,8 @@ class LearningSettings(NetworkSettings):
     sam:float=setting(0., 'How far uphill gradients are taken (SAM), 0 for not', '[0, 1e6]', later=True)
     accumulate:int=setting(1, 'Pieces in which a batch is taken, for less memory', '[1, 1e6]', later=True)
     ema:float=setting(0., _EMA, '[0, 1)', later=True)
-    exact_reduce:int=setting(0, _EXACT, '[0, 65536]', later=True)
-    compress:str=setting('none', _COMPRESS, of=CODES, later=True)
+    exact_reduce:int=setting(0, EXACT, '[0, 1e6]', later=True)
+    compress:str=setting('none', COMPRESS, of=CODES, later=True)
     autocast:str=setting('none', 'Narrow arithmetic of the float network', of=AUTOCASTS, later=True)
 
 # %% ../../nbs/train/config.ipynb #9846399d

@@ -29,11 +29,11 @@ from .checkpoints import CHECKPOINT, Checkpoint, check_same, lines_of, load_stat
 from .checkpoints import state_of
 from .config import RUN_VERSION, Config, stored_of
 from .distillation import taught
-from .fit import answered, batches, evaluate, load_optimizer, optimizer_tensors, parts_of, seed_of
+from .fit import answered, load_optimizer, optimizer_tensors, parts_of, seed_of
 from .fit import train_epoch
 from .gates import asked, gates_of, run_gates
 from .losses import code_l1, codes_of, loss_of, rate_ceiling
-from .many import Together, met, wake, wire_of
+from .many import Together, evaluated, met, wake, wire_of
 from .outcome import float_outcome, integer_outcome, sample_outcome, wrong_outcome
 from .overrides import judged, words_left
 from .phases import Stage, ended, longer, planned, represented
@@ -62,6 +62,7 @@ def _objective(cfg, at, stage):
     if words := stage.phase.losses or cfg.loss: return loss_of(words)
     return partial(taught, at.net, cfg.distill) if at.q is not None and cfg.distill else answered
 
+# %% ../../nbs/train/job.ipynb #1cae6c3d
 def _together(cfg, split, at, more):
     "How the processes of this run come to a gradient; none for one alone"
     ranks = ranks_now()
@@ -76,6 +77,7 @@ def _data(cfg, split, seed):
     how = cfg.encode,cfg.steps,seed,cfg.device
     return parts_of(split.x_train, split.y_train, order.split(cfg.batch), how, own)
 
+# %% ../../nbs/train/job.ipynb #16ab2715
 def _epoch(cfg, split, stage, at, opt, warmup, progress):
     "Train for the epoch that comes next: its means, and its last step; the last epoch of a phase may be short"
     cfg,size,per = as_it_goes(cfg, at),len(split.x_train),math.ceil(len(split.x_train)/cfg.batch)
@@ -115,7 +117,7 @@ def _next(look, at, lr, recipe, progress):
     t0,cfg = time.perf_counter(),look.cfg
     stats,step,together = _epoch(cfg, look.split, look.stage, at, look.opt, recipe.warmup, progress)
     at,stats = met(look.run, at, stats, together)
-    with slowly(at.mean, at.model): seen = evaluate(at.model, test_batches(cfg, look.split))['accuracy']
+    with slowly(at.mean, at.model): seen = evaluated(at.model, test_batches(cfg, look.split))['accuracy']
     line = dict(**at.said(), epoch=at.epoch, lr=lr, **stats, test_accuracy=seen)
     at = at._replace(epoch=at.epoch+1, opt=(state := optimizer_tensors(look.opt)))
     line,at = _after_epoch(look._replace(step=step), line, at)

@@ -7,7 +7,7 @@ __all__ = ['probe', 'watch']
 
 # %% ../../nbs/train/listening.ipynb #545a2ac4
 import random, weakref
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import NamedTuple
 import numpy as np
@@ -61,25 +61,35 @@ class Heard(NamedTuple):
 
 def _listens(every): return every or torch.is_grad_enabled() # to training alone, or to everything
 
-def _instead(m, fired, every): # of the method that fires, while it is listened to
-    ref,method = weakref.ref(m),type(m).fire
-    def fire(mem):
-        spk = method(ref(), mem)
-        if _listens(every): fired(spk.detach()[:64], mem.detach()[:64])
+# %% ../../nbs/train/listening.ipynb #f16ed21c
+class _Fire: # the method of neurons that fires, while it is listened to; a copy of them has its own
+    def __init__(self, m, fired, every): self.ref,self.fired,self.every = weakref.ref(m),fired,every
+    def __reduce__(self): return getattr,(self.ref(),'fire')
+    def __call__(self, mem):
+        m = self.ref()
+        spk = type(m).fire(m, mem)
+        if _listens(self.every): self.fired(spk.detach()[:64], mem.detach()[:64])
         return spk
-    m.fire = fire
+
+def _instead(m, fired, every):
+    m.fire,ref = _Fire(m, fired, every),weakref.ref(m)
     return lambda: (own := ref()) is not None and vars(own).pop('fire', None)
+
+class _Hook: # of a module; a copy of it does nothing, wherever it is read
+    def __init__(self, f): self.f = f
+    def __reduce__(self): return getattr,(nullcontext(),'__exit__')
+    def __call__(self, *args): return self.f(*args)
 
 def _behind(m, fired, every): # of ours, which are run again
     def hook(m, args, out):
         if not _listens(every): return
         x,steps = args[0].detach()[:,:64],args[2] if len(args)>2 else None
         with torch.no_grad(): fired(*run_neurons(m, x, steps)[:2])
-    return m.register_forward_hook(hook).remove
+    return m.register_forward_hook(_Hook(hook)).remove
 
 # %% ../../nbs/train/listening.ipynb #2ba4d1e0
 def _hear(model, every): # what is heard from here on, and functions that end it
-    neurons,heard,last,undo = neurons_of(model),Heard({}, {}, []),[],[]
+    neurons,heard,last = neurons_of(model),Heard({}, {}, []),[]
     inside = {id(p) for m in neurons.values() for p in m.modules()} # recurrent weights are theirs
     def fired(name):
         def add(spk, pre):
@@ -89,10 +99,10 @@ def _hear(model, every): # what is heard from here on, and functions that end it
     def weighs(m, _): last[:] = [m]*_listens(every) or last
     def given(_, args):
         if _listens(every): heard.x.extend(a.detach() for a in args[:1] if isinstance(a, Tensor))
-    for n,m in neurons.items(): undo.append((_instead if is_heard(m) else _behind)(m, fired(n), every))
+    undo = [(_instead if is_heard(m) else _behind)(m, fired(n), every) for n,m in neurons.items()]
     others = [m for m in model.modules() if id(m) not in inside and real_weight(m) is not None]
-    hooks = [*(m.register_forward_pre_hook(weighs) for m in others), model.register_forward_pre_hook(given)]
-    return heard,undo+[h.remove for h in hooks]
+    before = [*((m,weighs) for m in others),(model,given)]
+    return heard,undo+[m.register_forward_pre_hook(_Hook(f)).remove for m,f in before]
 
 # %% ../../nbs/train/listening.ipynb #e03f15c0
 @contextmanager

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Together', 'same_weights', 'slow_ranks']
 
-# %% ../../nbs/train/many.ipynb #8a20af14
+# %% ../../nbs/train/many.ipynb #7bb0c51d
 import hashlib, time, warnings
 from contextlib import contextmanager, nullcontext
 import torch
@@ -16,7 +16,7 @@ from ..files import audit
 from ..quant.later import ends_of, learn, put_off
 from ..quant.network import QuantNetwork
 from ..quant.observers import find_observers
-from ..spikes.encoders import encode
+from .fit import evaluate, seen_of, summed
 from .ranks import Ranks, agreed, own_part, ranks_now, told_by_all
 from .updates import batch_axis, in_pieces, losses_of
 
@@ -67,7 +67,7 @@ def _added(own, each, params, n, there):
     for p,g,has in zip(params, whole.split([p.numel() for p in params]), there):
         p.grad = g.view_as(p).to(p.device) if has else None
 
-# %% ../../nbs/train/many.ipynb #2535c35e
+# %% ../../nbs/train/many.ipynb #40ac5abd
 @contextmanager
 def _ready(params):
     "When the last gradient was there, in a list of one"
@@ -83,7 +83,40 @@ def _parallel(m):
         warnings.filterwarnings('ignore', message='.*broadcast_buffers')
         return DistributedDataParallel(m, broadcast_buffers=False, init_sync=False)
 
-# %% ../../nbs/train/many.ipynb #123a7e12
+# %% ../../nbs/train/many.ipynb #e4848485
+def _as_one(t, forward, x, y, update):
+    "One sum over the part of this rank"
+    told,pieces = 0,in_pieces(x, y, update.pieces, t.net)
+    for i,(a,b,share) in enumerate(pieces, 1):
+        waits = t.many is not None and i<len(pieces) # is sent with the last piece
+        with t.many.no_sync() if waits else nullcontext():
+            loss,seen = (t.many or _Loss(t.net))(forward, (a,b), t.width, update.bf16)
+            loss.backward()
+        told = told+seen*share
+    return [(len(y),told)],None
+
+# %% ../../nbs/train/many.ipynb #d78e2c37
+def _each(size, shards): # of each rank
+    own = [own_part(shards, Ranks(r, size)) for r in range(size)]
+    return [s.stop-s.start for s in own]
+
+def _as_shards(t, forward, x, y, update):
+    "The shards of this rank, and the gradient of each; empty ones where others have more"
+    parts,flats,has,params,each = [],[],set(),_learning(t.net),_each(t.ranks.size, t.shards)
+    n = each[t.ranks.rank]
+    for own in (own_part(len(y), Ranks(i, n)) for i in range(n)):
+        for p in params: p.grad = None
+        part = x.narrow(batch_axis(x, t.net), own.start, own.stop-own.start),y[own]
+        loss,told = _Loss(t.net)(forward, part, t.width, update.bf16)
+        if len(part[1]): loss.backward()
+        has |= {i for i,p in enumerate(params) if p.grad is not None}
+        parts.append((len(part[1]), told)); flats.append(_flat(params))
+    for p in params: p.grad = None
+    for _ in range(n, max(each)): parts.append((0, torch.zeros(t.width))); flats.append(_flat(params))
+    for i,p in enumerate(params): p.grad = torch.zeros_like(p) if i in has else None
+    return parts,flats
+
+# %% ../../nbs/train/many.ipynb #7423ea8b
 class Together:
     "How the ranks that train a network come to the gradient of a batch; one for each epoch"
     def __init__(self,
@@ -91,59 +124,27 @@ class Together:
         ranks:Ranks, # Who takes part
         shards:int=0, # In which gradients are added; 0 for a sum in any order
         width:int=3, # Numbers that are told of a part: loss, accuracy, spike rate, and terms of the loss
-        wire=None # What gradients are sent as; `None` for float32
+        wire=None # What gradients are sent by, a `Wire`; `None` for float32
     ):
         self.net,self.ranks,self.shards,self.width,self.wire = net,ranks,shards,width,wire
         self.samples,self.seconds = 0,[0.]*ranks.size # of the last step; of each rank, without waiting
         self.many = None if shards or ranks.size==1 else _parallel(_Loss(net))
         if wire is not None and self.many is not None: wire.join(self.many)
-        self.since = time.perf_counter() # the others had been waited for
+        self.since = time.perf_counter() # when the others had been waited for
 
-    def __call__(self, forward, x, y, update): # As `gradients` does it alone
-        with put_off(self.net) as obs, _ready(_learning(self.net)) as ready:
-            parts,flats = (self._shards if self.shards else self._part)(forward, x, y, update)
-            params,ends = _learning(self.net),ends_of(obs)
-            flags = [p.grad is not None for p in params] if self.shards else []
+    def __call__(self, forward, x, y, update): # As one process alone comes to it
+        params = _learning(self.net)
+        with put_off(self.net) as obs, _ready(params) as ready:
+            parts,flats = (_as_shards if self.shards else _as_one)(self, forward, x, y, update)
+            ends,flags = ends_of(obs),[p.grad is not None for p in params]*bool(self.shards)
             row = _row(ready[0]-self.since, parts, flags, ends)
             took,n,told,there,ends = _read(told_by_all(row), len(parts), self.width, len(ends))
         learn(obs, ends)
-        if self.shards: _added(flats, self._own(), params, n, there)
+        if self.shards: _added(flats, _each(self.ranks.size, self.shards), params, n, there)
         else: torch._foreach_mul_([p.grad for p in params if p.grad is not None], self.ranks.size/n)
         self.samples,self.seconds = n,[a+b for a,b in zip(self.seconds, took)]
         self.since = time.perf_counter()
         return (told/n).to(x.device)
-
-    def _own(self): # shards of each rank
-        parts = [own_part(self.shards, Ranks(r, self.ranks.size)) for r in range(self.ranks.size)]
-        return [p.stop-p.start for p in parts]
-
-    def _part(self, forward, x, y, update): # one sum, made by DistributedDataParallel on the way
-        told,pieces = 0,in_pieces(x, y, update.pieces, self.net)
-        for i,(a,b,share) in enumerate(pieces, 1):
-            alone = self.many.no_sync() if self.many is not None and i<len(pieces) else nullcontext()
-            with alone:
-                loss,seen = (self.many or _Loss(self.net))(forward, (a,b), self.width, update.bf16)
-                loss.backward()
-            told = told+seen*share
-        return [(len(y),told)],None
-
-    def _shards(self, forward, x, y, update): # each by itself
-        parts,flats,has,params = [],[],set(),_learning(self.net)
-        dim = batch_axis(x, self.net)
-        each = self._own()
-        for i in range(each[self.ranks.rank]):
-            own = own_part(len(y), Ranks(i, each[self.ranks.rank]))
-            for p in params: p.grad = None
-            part = x.narrow(dim, own.start, own.stop-own.start),y[own]
-            loss,told = _Loss(self.net)(forward, part, self.width, update.bf16)
-            if len(part[1]): loss.backward()
-            has |= {i for i,p in enumerate(params) if p.grad is not None}
-            parts.append((len(part[1]), told)); flats.append(_flat(params))
-        for _ in range(max(each)-len(parts)): # all say as much as the one with most
-            parts.append((0, params[0].new_zeros(self.width, dtype=torch.float64)))
-            flats.append(torch.zeros(sum(p.numel() for p in params), device=params[0].device))
-        for i,p in enumerate(params): p.grad = torch.zeros_like(p) if i in has else None
-        return parts,flats
 
 # %% ../../nbs/train/many.ipynb #e8660694
 @torch.no_grad()
@@ -166,6 +167,22 @@ def same_weights(
     for v in net.state_dict().values(): sha.update(v.detach().cpu().contiguous().numpy().tobytes())
     agreed(lambda: dict(weights=sha.hexdigest()[:16]))
 
+# %% ../../nbs/train/many.ipynb #12982d6e
+@torch.no_grad()
+def evaluated(
+    net:nn.Module, # The same network on each rank
+    data # Batches of inputs and labels, the same on each rank
+)->dict: # `accuracy` and `spike_rate`, as `evaluate` gives them
+    "Run on each batch on one of the ranks, without learning"
+    me,training,rows = ranks_now(),net.training,[]
+    if me.size==1: return evaluate(net, data)
+    net.eval()
+    for b,(x,y) in enumerate(data):
+        none = torch.zeros(3, dtype=torch.float64)
+        rows.append(seen_of(net, x, y)[0].cpu() if b%me.size==me.rank else none)
+    net.train(training)
+    return summed(told_by_all(torch.stack(rows)).sum(0)) # all but one of each are 0
+
 # %% ../../nbs/train/many.ipynb #d6eb3758
 @typed
 def slow_ranks(
@@ -176,7 +193,14 @@ def slow_ranks(
     others = [median(seconds[:i]+seconds[i+1:]) if len(seconds)>1 else s for i,s in enumerate(seconds)]
     return [(i,s,o) for i,(s,o) in enumerate(zip(seconds, others)) if s>3*o and s-o>.05]
 
-# %% ../../nbs/train/many.ipynb #a8a51d62
+# %% ../../nbs/train/many.ipynb #a149aa2d
+def _own(ranks, unsent):
+    "What this rank has to send yet; a share of the sum where there were more ranks, or fewer"
+    before = 1+max((int(k.partition('.')[0]) for k in unsent), default=-1)
+    names = dict.fromkeys(k.partition('.')[2] for k in unsent)
+    if before==ranks.size: return {n:unsent[f'{ranks.rank}.{n}'].clone() for n in names}
+    return {n:sum(unsent[f'{r}.{n}'] for r in range(before))/ranks.size for n in names}
+
 def wire_of(
     name:str, # Of a code; `none` for float32
     ranks:Ranks, # Who takes part
@@ -185,15 +209,11 @@ def wire_of(
     "What gradients are sent by; `None` for float32, and for one process"
     if name=='none' or ranks.size==1: return None
     from quarantion.train.hooks import Wire
-    before = 1+max((int(k.partition('.')[0]) for k in unsent), default=-1)
-    own = {k.partition('.')[2]:v.clone() for k,v in unsent.items() if k.startswith(f'{ranks.rank}.')}
-    if before not in (0,ranks.size): # as many as there are now share it
-        names = dict.fromkeys(k.partition('.')[2] for k in unsent)
-        own = {n:sum(unsent[f'{r}.{n}'] for r in range(before))/ranks.size for n in names}
     wire = Wire(name)
-    wire.put(own)
+    wire.put(_own(ranks, unsent))
     return wire
 
+# %% ../../nbs/train/many.ipynb #9615c12b
 def met(
     run, # A run directory
     at, # `Checkpoint`: where the run stands after an epoch
@@ -206,7 +226,8 @@ def met(
     if together.wire is not None: at = at._replace(unsent=_unsent(together.wire.left()))
     for rank,took,others in slow_ranks(together.seconds):
         audit(run/'audit.jsonl', 'slow', rank=rank, seconds=round(took, 2), others=round(others, 2), epoch=at.epoch)
-        if together.ranks.first: warn(f'rank {rank}: expected {others:.2f} s an epoch, as the others take, found {took:.2f} s')
+        want = f'{others:.2f} s an epoch, as the others take'
+        if together.ranks.first: warn(f'rank {rank}: expected {want}, found {took:.2f} s')
     return at,stats|dict(time_ranks_s=[round(s, 3) for s in together.seconds])
 
 def _unsent(own):

@@ -343,3 +343,13 @@ def differing(
             fail('`runs`', expected='a Run of each, by read_run', found=type(r).__name__)
     keys = {k for r in runs for k in r.config}-{'out','data_dir'}
     return sorted(k for k in keys if len({repr(r.config.get(k)) for r in runs})>1)
+
+# %% ../../nbs/train/rundir.ipynb #f221d7d2
+def latest_in(
+    folder, # A folder of runs
+    ended:bool=True # A finished one?
+)->Path: # A run directory
+    "The run that was begun last; raises `CheckError` where there is none"
+    found = [p for p in runs_in(folder) if is_finished(p) or not ended]
+    if not found: fail('latest', str(folder), f'a {"finished "*ended}run', 'none')
+    return found[-1]

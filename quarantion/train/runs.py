@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ..checks import check_in, fail, shown, typed
 from ..files import as_path, is_there, kind_of, read_jsonl, sha256
 from .canon import standing
-from .rundir import is_finished, read_run, read_toml, result_of, run_sizes
+from .rundir import is_finished, latest_in, read_run, read_toml, result_of, run_sizes
 
 # %% ../../nbs/train/runs.ipynb #fc8babed
 class Brief(NamedTuple):
@@ -240,10 +240,12 @@ def told_difference(
 @typed
 def found_run(
     folder, # Of runs
-    word # A path, or the name of a run in the folder
+    word # A path, or the name of a run in the folder; `latest` is the newest finished one
 )->Path: # The run directory
     "The run that is meant; raises `CheckError` where there is none, or two"
-    both = [p for p in (as_path(word),as_path(folder)/as_path(word)) if is_there(p/'config.toml')]
+    word = as_path(word)
+    both = [p for p in (word,as_path(folder)/word) if is_there(p/'config.toml')]
+    if not both and word.name=='latest': return latest_in(word.parent if len(word.parts)>1 else folder)
     if not both: fail('run', str(folder), 'the name of a run in it, or a path', shown(str(word)))
     if len({p.resolve() for p in both})>1: fail('run', str(word), 'one run of this name', ' and '.join(map(str, both)))
     return both[-1]

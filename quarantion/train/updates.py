@@ -11,7 +11,7 @@ from functools import partial
 from typing import NamedTuple
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grad_norm_, get_total_norm
 from ..checks import check_in, check_range, fail, typed
 from ..runtime.layer import is_whole
 
@@ -51,6 +51,12 @@ def slowly(
     finally: take(own, net)
 
 # %% ../../nbs/train/updates.ipynb #b8e81876
+def whole(
+    v:Tensor # A tensor, or one that is sharded over the ranks
+)->Tensor: # All of it, on every rank
+    "What ranks have parts of"
+    return v.full_tensor() if hasattr(v, 'full_tensor') else v
+
 @contextmanager
 def uphill(
     params:list, # Parameters with gradients
@@ -60,7 +66,7 @@ def uphill(
     params = [p for p in params if p.grad is not None and p.ndim>1]
     own,grads = [p.detach().clone() for p in params],[p.grad for p in params]
     with torch.no_grad():
-        length = torch.stack([g.norm() for g in grads] or [torch.ones(())]).norm()
+        length = torch.stack([whole(g.norm()) for g in grads] or [torch.ones(())]).norm()
         for p,g in zip(params, grads): p += g*(rho/(length+1e-12))
     try: yield
     finally:
@@ -106,6 +112,19 @@ def in_pieces(
     n,dim = min(pieces, len(y)),batch_axis(x, net)
     return [(a,b,len(b)/len(y)) for a,b in zip(x.tensor_split(n, dim), y.tensor_split(n))]
 
+# %% ../../nbs/train/updates.ipynb #3750805e
+@torch.no_grad()
+def cut(
+    params:list, # Parameters with gradients, sharded or not
+    longest:float # Length of all gradients together
+):
+    "Make gradients shorter where they are longer than this"
+    apart = [[p for p in params if hasattr(p, 'full_tensor')==s] for s in (False,True)]
+    if not apart[1]: return clip_grad_norm_(params, longest)
+    grads = [[p.grad for p in ps if p.grad is not None] for ps in apart]
+    share = longest/(torch.stack([whole(get_total_norm(g)) for g in grads if g]).norm()+1e-6)
+    for g in (*grads[0],*(g.to_local() for g in grads[1])): g *= share.clamp(max=1)
+
 # %% ../../nbs/train/updates.ipynb #d7f33f11
 def losses_of(
     forward, # Loss and what is told of it, of samples and labels
@@ -142,7 +161,7 @@ def updated(
         with uphill(params, update.sam):
             opt.zero_grad(set_to_none=True)
             gradients(forward, x, y, update)
-    if update.clip: clip_grad_norm_(params, update.clip)
+    if update.clip: cut(params, update.clip)
     opt.step()
     if update.mean: follow(update.mean, net, update.decay)
     return told
