@@ -12,7 +12,8 @@ from ..checks import CheckError, fail, warn
 from ..data.samples import Split, digest
 from ..files import as_path
 from .config import Config, values_of
-from .ranks import agreed, check_device, check_size, code_hash, first_says, job_of, lent, ranks_now
+from .ranks import Job, agreed, check_device, check_size, code_hash, first_says, job_of, lent
+from .ranks import ranks_now
 from .rundir import is_finished
 from .setup import fitted, load_data, rehearse, settings, start
 
@@ -78,7 +79,7 @@ def begun(
     again:bool=False # Is a finished run gone on with?
 ): # A context that gives a run directory, which on other ranks is a copy, and its data; `None` for a finished run
     "Begin a run with many processes, or go on with one; raises `CheckError` on all of them"
-    job = job_of(folder, sorted(values_of(cfg).items()) if cfg else ())
+    job = Job(None) if cfg is None else job_of(folder, sorted(values_of(cfg).items()))
     if run is None and ranks_now().first: run = job.begun()
     if not first_says(run is not None):
         run,split = _new(cfg, folder, asked, job)
