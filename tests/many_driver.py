@@ -1,12 +1,12 @@
 """Runs of several processes: killed, with fewer of them, refused, added in order. `many_driver.py FOLDER [short|full|NAME …]`; prints one JSON object.
 
 The agents are torchrun's; what they start is a fork of this process, which has imported everything once, and not a new Python (as in `elsewhere`)."""
-import hashlib, json, os, random, signal, socket, subprocess, sys, tempfile, time, traceback
+import hashlib, json, os, random, socket, subprocess, sys, tempfile, time, traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 os.environ['OMP_NUM_THREADS'] = '1'
-import quarantion.cli as cli
+
 import many_worker
 from forked import fork
 import matplotlib.backends.backend_agg, sklearn.datasets, sklearn.model_selection # noqa: E401,F401  (imported once, before the forks)
