@@ -150,7 +150,8 @@ def _work(run, split, tracking, override=''):
     from quarantion.train.overrides import GateFailed, reopen
     from quarantion.train.rundir import is_finished, write_manifest
     from quarantion.train.job import finish, refused, train
-    from quarantion.train.ranks import done_with, ranks_now
+    from quarantion.train.lives import done_with
+    from quarantion.train.ranks import ranks_now
     if not ranks_now().first: return _work_along(run, split, override)
     with Lock(run):
         if override and is_finished(run): reopen(run, override)
@@ -213,7 +214,8 @@ def _world():
 def _go_together(config, given, out, resume, tracking, override):
     "Begin a run, or go on with it, with as many processes as there are"
     from quarantion.train.config import config_from
-    from quarantion.train.ranks import agreed, done_with, last_life, ranks_now
+    from quarantion.train.lives import done_with, last_life
+    from quarantion.train.ranks import agreed, ranks_now
     from quarantion.train.together import begun
     me,asked,at = ranks_now(),[None,None],[resume]
     if resume is None: agreed(lambda: asked.__setitem__(slice(2), config_from(config, given)) or {})

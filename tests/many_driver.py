@@ -6,13 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 os.environ['OMP_NUM_THREADS'] = '1'
-
 import many_worker
 from forked import fork
 import matplotlib.backends.backend_agg, sklearn.datasets, sklearn.model_selection # noqa: E401,F401  (imported once, before the forks)
 import torch, torch._dynamo, torch.distributed as dist, torch.distributed.run # noqa: E401,F401
 import torch.distributed.elastic.rendezvous.registry # noqa: F401
-import quarantion.inspect.report, quarantion.train.job, quarantion.train.many # noqa: E401,F401
+import quarantion.cli, quarantion.inspect.report, quarantion.train.job, quarantion.train.together # noqa: E401,F401
 from quarantion.train.ranks import code_hash
 from torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler import SubprocessHandler
 

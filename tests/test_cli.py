@@ -279,7 +279,7 @@ def test_defaults_are_those_of_the_data(here, tmp_path):
     (('--device','abacus'), ('`device`','cpu',"'abacus'")), (('--device','cuda:99'), ('`device`','cuda:99')), (('--device','cuda:-1'), ('`device`','cuda:N',"'cuda:-1'")), (('--device','cuda:x'), ('`device`','cuda:N',"'cuda:x'")), (('--data-dir','x'), ('`data_dir`','mnist',"'x'")),
     (('--loss','ce_rat'), ('`loss`','ce_rate',"'ce_rat'")), (('--loss','ce:-1'), ('`ce:-1`','weight',"'-1'")), (('--loss','ce:nan'), ('weight',"'nan'")), (('--loss','ce','--l1',.1), ('`loss`','`l1` 0.1')),
     (('--loss','rate_ceiling'), ('`loss`','labels','rate_ceiling')),
-    (('--flavour','sweet'), ('--flavour',)), (('--epochs','many'), ('--epochs','integer')), (('--steps',), ('--steps','requires')), (('more',), ('more',)),
+    (('--flavour','sweet'), ('--flavour',)), (('--epochs','many'), ('`--epochs`','a whole number',"'many'")), (('--steps',), ('--steps','requires')), (('more',), ('more',)),
     (('--config','nowhere.toml'), ('nowhere.toml','No such file'))])
 def test_refused(here, tmp_path, args, words):
     refused(here('run', '--out', tmp_path/'runs', *args), *words)

@@ -23,6 +23,8 @@ from torch import nn
 
 import quarantion
 from quarantion.checks import CheckError
+from quarantion.train.hooks import Wire
+from quarantion.train.payloads import Frame, code_of
 from quarantion.data.digits import load_digits
 from quarantion.data.addresses import Cores
 from quarantion.data.event_writers import npz_bytes
@@ -475,6 +477,14 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'train.losses.ce': lambda: dict(scores=x(5,3), y=torch.tensor([0,1,2,0,1])),
     'train.recipes.arguments': lambda: dict(name='SGD', words=('momentum=0.9',)),
     'train.recipes.recipe_of': lambda: dict(name='sgd_step', optimizer='', words=()),
+    'train.hooks.Wire': lambda: dict(name='topk(0.1)'),
+    'train.hooks.Wire.join': lambda: dict(self=Wire('int8'), ddp=nn.Linear(2,3)),
+    'train.hooks.Wire.left': lambda: dict(self=Wire('int8')),
+    'train.hooks.Wire.put': lambda: dict(self=Wire('int8'), tensors={}),
+    'train.payloads.code_of': lambda: dict(name='nonary(640)'),
+    'train.payloads.Frame': lambda: dict(code=code_of('nonary'), sizes=(4,2)),
+    'train.payloads.encode': lambda: dict(frame=Frame(code_of('nonary'), (4,2)), g=torch.ones(6), left=torch.zeros(6)),
+    'train.payloads.decode_into': lambda: dict(total=torch.zeros(6), frame=Frame(code_of('none'), (4,2)), payload=torch.zeros(24, dtype=torch.uint8)),
     'train.losses.loss_of': lambda: dict(words=('ce','rate_ceiling(0.1):2')),
     'train.rundir.check_manifest': lambda: dict(run='no such folder'),
     'train.seen.Seen': lambda: dict(name='1', spk=s(), pre=x(4,2,3)),
@@ -1404,7 +1414,8 @@ def test_valid_calls_are_valid(room, tmp_path, monkeypatch):
     plt.close('all')
 
 
-NEED_MORE = ('spikes.snntorch.from_snntorch','spikes.snntorch.to_snntorch', # a network of snnTorch; tests/test_snntorch.py has them
+NEED_MORE = ('train.hooks.Wire.join', # several processes; tests/test_hooks.py has them
+    'spikes.snntorch.from_snntorch','spikes.snntorch.to_snntorch', # a network of snnTorch; tests/test_snntorch.py has them
     *['inspect.wave_film.mp4_of']*(shutil.which('ffmpeg') is None))
 
 

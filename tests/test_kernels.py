@@ -297,6 +297,18 @@ def run_code_rows_back(mod, rng, T, B, N, threads, one, pact):
     return gw,gscale
 
 
+def run_code_residuals(mod, rng, T, B, N, threads, top):
+    n = T*B*N
+    g,left = (rng.normal(0, 1, n).astype(np.float32) for _ in range(2))
+    ends = np.array([*range(7, n, 7), n][:n], np.int64)
+    g[n//2:n//2+1],g[-3:-2],g[:1] = np.nan,np.inf,3e38
+    left[:7] = 0
+    digits,scale,total = np.full(n, 7, np.int8),np.full(len(ends), 7, np.float32),rng.normal(0, 1, n).astype(np.float32)
+    mod.code_residuals(g, left, ends, top, digits, scale, threads)
+    mod.add_residuals(digits, scale, ends, total, threads)
+    return left,digits,scale,total
+
+
 def run_fused_network(mod, rng, T, B, N, threads, resets, kind, classes, bound):
     sizes = 7*T+2,N,6
     layers = np.array([(j,n,2,r) for j,n,r in zip(sizes, sizes[1:], resets)]) if N else np.zeros((1,4), np.int64)
@@ -542,6 +554,7 @@ CASES = dict(
     turn_lists=('listed', run_turn_lists, [(0.,),(.2,),(1.,)]),
     **{k: ('listed', run_listed, [(k,d,b) for d in (0.,.3,1.) for b in (0,1)]) for k in ('listed_products','listed_gradient')},
     code_rows=('codes', run_code_rows, [(0,),(1,)]),
+    **{k: ('residuals', run_code_residuals, [(1,),(4,),(127,)]) for k in ('code_residuals','add_residuals')},
     code_rows_back=('codes', run_code_rows_back, list(itertools.product((0,1), (0,1)))),
     **{k: (m, run_event_products, [(k,d) for d in (.05,.5,1.)]) for k,m in (('event_products','events'),('dense_products','dense'))},
     fused_forward=('fused', run_fused_forward, list(itertools.product(range(4), (.05,.5,1.), ('scm','s','cm','')))),
@@ -599,7 +612,7 @@ def test_levels_agree(kernel):
     for level in levels_of(CASES[kernel][0])[1:]: assert results(kernel, level, (6,3,1061))==first, level
 
 
-@pytest.mark.parametrize('kernel', ('lif_forward','lif_backward','readout_forward','readout_backward','listed_products','listed_gradient','lif_int_forward','lif_states_forward','nearest_level','fake_quantize_rows','fake_quantize_back','code_rows','code_rows_back','event_products','dense_products','packed_event_products','fused_forward','fused_network','quantize_nonary','pack_nits','unpack_nits','pack_planes','unpack_planes',
+@pytest.mark.parametrize('kernel', ('lif_forward','lif_backward','readout_forward','readout_backward','listed_products','listed_gradient','lif_int_forward','lif_states_forward','nearest_level','fake_quantize_rows','fake_quantize_back','code_rows','code_rows_back','code_residuals','add_residuals','event_products','dense_products','packed_event_products','fused_forward','fused_network','quantize_nonary','pack_nits','unpack_nits','pack_planes','unpack_planes',
                                     'encode_digits','decode_digits','add_saturate','add_carries','multiply_nonary','dot_nits','curve_index','curve_cell','wave_steps','wave_sweeps','wave_rows','wave_int_steps','search_cells'))
 def test_threads_change_nothing(kernel):
     best = levels_of(CASES[kernel][0])[-1]
@@ -697,6 +710,8 @@ def apart_of(mod, kernel, levels=(-1,0,1)):
         fake_quantize_rows=(dict(x=f(2,3,4), scale=f(3)+1, quant_min=-7, quant_max=7, out=f(2,3,4), min_val=f(3), max_val=f(3), low=f(3)-1, high=f(3)+1, counts=o(3,6), num_threads=1), 'out min_val max_val counts', 'x'),
         fake_quantize_back=(dict(g=f(2,3,4), x=f(2,3,4), scale=f(3)+1, quant_min=-7, quant_max=7, gx=f(2,3,4), gscale=d(3), num_threads=1), 'gx gscale', ''),
         code_rows=(dict(w=f(3,4), scale=f(3)+1, least=f(3)+1, top=7, code=f(3,4), worth=d(3), zero=u(3), num_threads=1), 'code worth zero', ''),
+        code_residuals=(dict(g=f(8), left=f(8), ends=np.array([4,8]), top=4, digits=l(8), scale=f(2)), 'left digits scale', ''),
+        add_residuals=(dict(digits=l(8), scale=f(2), ends=np.array([4,8]), total=f(8)), 'total', ''),
         code_rows_back=(dict(g=f(3,4), w=f(3,4), scale=f(3)+1, least=f(3)+1, top=7, pact=0, gw=f(3,4), gscale=d(3), num_threads=1), 'gw gscale', ''),
         quantize_nonary=(dict(x=f(8), edges=np.float32([.5,1.5,2.5,3.5]), out=l(8)), 'out', ''),
         **{k: (dict(nits=l(40), words=np.zeros(8, np.uint16)), 'words', '') for k in ('pack_nits','pack_planes')},
@@ -736,6 +751,8 @@ def test_what_is_written_is_apart(kernel, level):
 
 
 OUTSIDE = dict(
+    code_residuals=[dict(ends=[4,9]), dict(ends=[4,7]), dict(ends=[9,8]), dict(top=0), dict(top=128), dict(num_threads=0)],
+    add_residuals=[dict(ends=[4,9]), dict(ends=[4,7]), dict(ends=[9,8]), dict(scale=[1.]), dict(num_threads=0)],
     bin_events=[dict(splits=[1,4,8]), dict(splits=[0,9,8]), dict(splits=[0,4,9]), dict(splits=[0,8]), dict(b=1), dict(b=-1), dict(height=0), dict(width=0), dict(num_threads=0)],
     curve_index=[dict(bits=0), dict(bits=22), dict(num_threads=0), dict(h=[0]*7)], curve_cell=[dict(bits=0), dict(bits=22), dict(num_threads=0), dict(h=[0]*7)],
     wave_int_steps=[dict(shape=[1]), dict(shape=[4,0]), dict(cells=[4]), dict(cells=[-1]), dict(kick=[65537]*8), dict(kick=[0]*3), dict(decay=[-1]*8), dict(decay=[0]*9), dict(src=[[[0,0]]]), dict(src=[[[0]]]*3), dict(law=(17,0,False)), dict(law=(-1,0,False)), dict(law=(4,2**30,True)), dict(law=(0,-1,False)), dict(steps=0), dict(num_threads=0)],

@@ -21,10 +21,10 @@ from ..spikes.network import Network
 from .course import course_of
 from .interventions import rebuilt
 from .config import RUN_VERSION, Config
+from .lives import told_of_ranks
 from .machines import machine_class
 from .overrides import go_on, kept
 from .phases import planned
-from .ranks import told_of_ranks
 from .setup import build, quantized
 from .updates import slow_copy
 
@@ -153,7 +153,8 @@ def lines_of(
 # %% ../../nbs/train/checkpoints.ipynb #cb6dd704
 def _last(run): # What was told when training began the last time
     path = run/'audit.jsonl'
-    told = [l.get('facts', {}) for l in (read_jsonl(path) if path.exists() else []) if l.get('event') in ('started','resumed')]
+    lines = read_jsonl(path) if path.exists() else []
+    told = [l.get('facts', {}) for l in lines if l.get('event') in ('started','resumed')]
     return told[-1] if told else {}
 
 def _begun(run, cfg, split, first):

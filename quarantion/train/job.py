@@ -33,7 +33,7 @@ from .fit import answered, load_optimizer, optimizer_tensors, parts_of, seed_of
 from .fit import train_epoch
 from .gates import asked, gates_of, run_gates
 from .losses import code_l1, codes_of, loss_of, rate_ceiling
-from .many import Together, evaluated, met, wake, wire_of
+from .many import Together, evaluated, go_on_sending, met, wake, wire_of
 from .outcome import float_outcome, integer_outcome, sample_outcome, wrong_outcome
 from .overrides import judged, words_left
 from .phases import Stage, ended, longer, planned, represented
@@ -66,9 +66,11 @@ def _objective(cfg, at, stage):
 def _together(cfg, split, at, more):
     "How the processes of this run come to a gradient; none for one alone"
     ranks = ranks_now()
-    if ranks.size==1 and not cfg.exact_reduce: return None
+    if ranks.size==1 and not cfg.exact_reduce and not at.unsent: return None
     wake(at.model, lambda: few(cfg, split))
-    return Together(at.model, ranks, cfg.exact_reduce, 3+more, wire_of(cfg.compress, ranks, at.unsent))
+    together = Together(at.model, ranks, cfg.exact_reduce, 3+more, wire_of(cfg.compress, ranks))
+    go_on_sending(together, cfg.compress, at.unsent)
+    return together
 
 def _data(cfg, split, seed):
     "Batches, or this rank's parts of them"
@@ -159,7 +161,7 @@ def _begin(run, cfg, split, stage, at):
     "The beginning of a phase, where the one before has ended"
     p = stage.phase
     goes_on,q = p.lr=='on' and p.kind==at.kind,at.q
-    if p.kind=='qat' and q is None: q = quantized(run, at.net, cfg, split, p.policy)
+    if p.kind=='qat' and q is None: q,at = quantized(run, at.net, cfg, split, p.policy),at._replace(unsent={})
     elif q is not None: q.switch(represented(p.policy, choose_policy(run, at.net, cfg, split)))
     if q is not None and p.observers=='frozen':
         for m in q.modules():

@@ -128,6 +128,7 @@ class Together:
     ):
         self.net,self.ranks,self.shards,self.width,self.wire = net,ranks,shards,width,wire
         self.samples,self.seconds = 0,[0.]*ranks.size # of the last step; of each rank, without waiting
+        self.unsent = {} # by more processes of before; it goes into the first step
         self.many = None if shards or ranks.size==1 else _parallel(_Loss(net))
         if wire is not None and self.many is not None: wire.join(self.many)
         self.since = time.perf_counter() # when the others had been waited for
@@ -142,6 +143,7 @@ class Together:
         learn(obs, ends)
         if self.shards: _added(flats, _each(self.ranks.size, self.shards), params, n, there)
         else: torch._foreach_mul_([p.grad for p in params if p.grad is not None], self.ranks.size/n)
+        for k,p in self.net.named_parameters() if self.unsent else (): p.grad += self.unsent.pop(f'net.{k}', 0)/n
         self.samples,self.seconds = n,[a+b for a,b in zip(self.seconds, took)]
         self.since = time.perf_counter()
         return (told/n).to(x.device)
@@ -194,24 +196,40 @@ def slow_ranks(
     return [(i,s,o) for i,(s,o) in enumerate(zip(seconds, others)) if s>3*o and s-o>.05]
 
 # %% ../../nbs/train/many.ipynb #a149aa2d
-def _own(ranks, unsent):
-    "What this rank has to send yet; a share of the sum where there were more ranks, or fewer"
-    before = 1+max((int(k.partition('.')[0]) for k in unsent), default=-1)
-    names = dict.fromkeys(k.partition('.')[2] for k in unsent)
-    if before==ranks.size: return {n:unsent[f'{ranks.rank}.{n}'].clone() for n in names}
-    return {n:sum(unsent[f'{r}.{n}'] for r in range(before))/ranks.size for n in names}
-
 def wire_of(
     name:str, # Of a code; `none` for float32
-    ranks:Ranks, # Who takes part
-    unsent:dict # What each rank had not sent, `RANK.NAME` -> tensor
+    ranks:Ranks # Who takes part
 ):
     "What gradients are sent by; `None` for float32, and for one process"
     if name=='none' or ranks.size==1: return None
     from quarantion.train.hooks import Wire
-    wire = Wire(name)
-    wire.put(_own(ranks, unsent))
-    return wire
+    return Wire(name)
+
+def _sums(unsent, code, order):
+    "What all ranks had not sent of each parameter: of its gradient, and of the mean of what was received"
+    from quarantion.train.hooks import shares_of
+    ranks = sorted({k.partition('.')[0] for k in unsent}, key=int)
+    names = dict.fromkeys(k.partition('.')[2] for k in unsent)
+    sums = {n:sum(unsent[f'{r}.{n}'] for r in ranks) for n in names if not n.startswith('mean:')}
+    for n in (n.removeprefix('mean:') for n in names if n.startswith('mean:')):
+        runs = shares_of((sums[n].numel(),), (order[n],), code.block, len(ranks))
+        for r,((a,b),) in zip(ranks, runs): sums[n].view(-1)[a:b] += len(ranks)*unsent[f'{r}.mean:{n}']
+    return sums
+
+def go_on_sending(
+    t:'Together', # Which has sent nothing yet
+    name:str, # Of the code
+    unsent:dict # What each rank had not sent, `RANK.NAME` -> tensor
+):
+    "Give ranks what was not sent: each its own, or its share of the sum where they are more than before, or fewer"
+    if not unsent: return
+    from quarantion.train.payloads import code_of
+    before,me = len({k.partition('.')[0] for k in unsent}),t.ranks
+    if t.wire and before==me.size: return t.wire.put({k:unsent[f'{me.rank}.{k}'] for k in t.wire.left()})
+    order = {f'net.{n}':i for i,n in enumerate(n for n,p in t.net.named_parameters() if p.requires_grad)}
+    sums = _sums(unsent, code_of(name), order)
+    if t.wire: t.wire.put({k:sums.get(k, 0*v)/me.size for k,v in t.wire.left().items()})
+    else: t.unsent = sums
 
 # %% ../../nbs/train/many.ipynb #9615c12b
 def met(
@@ -221,15 +239,22 @@ def met(
     together # How it was trained, a `Together` or `None`
 )->tuple: # `at`, and the means with times of the ranks
     "What is told of the ranks at the end of an epoch; raises `CheckError` where they are not one network"
-    if together is None or together.ranks.size==1: return at,stats
+    if together is None or together.ranks.size==1: return at._replace(unsent={}) if at and at.unsent else at,stats
     same_weights(at.model)
     if together.wire is not None: at = at._replace(unsent=_unsent(together.wire.left()))
     for rank,took,others in slow_ranks(together.seconds):
         audit(run/'audit.jsonl', 'slow', rank=rank, seconds=round(took, 2), others=round(others, 2), epoch=at.epoch)
         want = f'{others:.2f} s an epoch, as the others take'
         if together.ranks.first: warn(f'rank {rank}: expected {want}, found {took:.2f} s')
-    return at,stats|dict(time_ranks_s=[round(s, 3) for s in together.seconds])
+    sent = dict(bytes_sent=w.sent, bytes_whole=w.whole) if (w := together.wire) else {}
+    return at,stats|sent|dict(time_ranks_s=[round(s, 3) for s in together.seconds])
 
 def _unsent(own):
-    "What each rank has not sent"
-    return {f'{r}.{n}':row.clone() for n,v in own.items() for r,row in enumerate(told_by_all(v.detach().cpu()))}
+    "What each rank has not sent, on all of them; parts of a mean differ in size"
+    flat,sizes = torch.cat([v.flatten().cpu() for v in own.values()]),[v.numel() for v in own.values()]
+    sizes = told_by_all(torch.tensor(sizes)).tolist()
+    row = flat.new_zeros(max(map(sum, sizes)))
+    row[:len(flat)] = flat
+    shaped = lambda k,v,part: part.clone() if k.startswith('mean:') else part.clone().view_as(v)
+    return {f'{r}.{k}':shaped(k, v, part) for r,(row,n) in enumerate(zip(told_by_all(row), sizes))
+            for (k,v),part in zip(own.items(), row[:sum(n)].split(n))}

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EXACT', 'COMPRESS', 'CODES', 'Ranks', 'ranks_now', 'own_part', 'check_size', 'check_shared', 'heard', 'agreed',
-           'code_hash', 'world', 'check_gpu', 'check_device', 'lent', 'Job', 'job_of']
+           'code_hash', 'world', 'check_gpu', 'check_device', 'lent']
 
 # %% ../../nbs/train/ranks.ipynb #32cf47e3
 import fcntl, hashlib, json, os, platform, secrets, shutil, socket, tempfile, time
@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 import quarantion
 from ..checks import CheckError, fail, typed
-from ..files import as_path, write_atomic
+from ..files import as_path
 
 # %% ../../nbs/train/ranks.ipynb #5490cfba
 class Ranks(NamedTuple):
@@ -152,12 +152,6 @@ def code_hash(
     return f'{sha.hexdigest()[:16]}, {versions}'
 
 # %% ../../nbs/train/ranks.ipynb #77b8cce7
-def _patience(): # how long ranks wait for each other
-    said = os.environ.get('QUARANTION_WAIT', '30')
-    with suppress(ValueError):
-        if 0<float(said)<=1e5: return timedelta(minutes=float(said))
-    fail('`QUARANTION_WAIT`', expected='minutes, more than 0', found=repr(said))
-
 _MEET = 'quarantion/meet'
 
 def _opened(lasting, size, patience):
@@ -181,6 +175,13 @@ def _found(lasting, host, size, patience):
         time.sleep(.05)
     store.set_timeout(patience)
     return store
+
+# %% ../../nbs/train/ranks.ipynb #3c954772
+def _patience(): # how long ranks wait for each other
+    said = os.environ.get('QUARANTION_WAIT', '30')
+    with suppress(ValueError):
+        if 0<float(said)<=1e5: return timedelta(minutes=float(said))
+    fail('`QUARANTION_WAIT`', expected='minutes, more than 0', found=repr(said))
 
 def _where(patience):
     "Where ranks meet, as `init_process_group` takes it"
@@ -241,24 +242,6 @@ def check_device(
     if ':' in device: fail('`device`', 'torchrun', 'cuda, as each rank takes its own', device)
 
 # %% ../../nbs/train/ranks.ipynb #8bdefed9
-_LENT = 'config.toml','policy.toml','phases.toml','metrics.jsonl','audit.jsonl','checkpoints/*.safetensors'
-
-def _packed(run):
-    "The files of a run that training reads: names and sizes as JSON, and their bytes"
-    files = [p for g in _LENT for p in sorted(run.glob(g))]
-    data = [p.read_bytes() for p in files]
-    head = dict(name=run.name, files=[(p.relative_to(run).as_posix(),len(b)) for p,b in zip(files, data)])
-    return json.dumps(head).encode(),b''.join(data)
-
-def _unpacked(head, data, folder):
-    run,at = Path(folder)/head['name'],0
-    run.mkdir()
-    for name,n in head['files']:
-        (run/name).parent.mkdir(exist_ok=True)
-        (run/name).write_bytes(data[at:at+n])
-        at += n
-    return run
-
 def _held(folder): # a lock on a folder, as a descriptor; `None` where another has it, or there is none
     with suppress(OSError):
         fd = os.open(folder, os.O_RDONLY|os.O_DIRECTORY|os.O_NOFOLLOW)
@@ -285,6 +268,25 @@ def _own_folder():
         shutil.rmtree(folder, ignore_errors=True)
         if fd is not None: os.close(fd)
 
+# %% ../../nbs/train/ranks.ipynb #032c71cf
+_LENT = 'config.toml','policy.toml','phases.toml','metrics.jsonl','audit.jsonl','checkpoints/*.safetensors'
+
+def _packed(run):
+    "The files of a run that training reads: names and sizes as JSON, and their bytes"
+    files = [p for g in _LENT for p in sorted(run.glob(g))]
+    data = [p.read_bytes() for p in files]
+    head = dict(name=run.name, files=[(p.relative_to(run).as_posix(),len(b)) for p,b in zip(files, data)])
+    return json.dumps(head).encode(),b''.join(data)
+
+def _unpacked(head, data, folder):
+    run,at = Path(folder)/head['name'],0
+    run.mkdir()
+    for name,n in head['files']:
+        (run/name).parent.mkdir(exist_ok=True)
+        (run/name).write_bytes(data[at:at+n])
+        at += n
+    return run
+
 @contextmanager
 def lent(
     run # A run directory, on the first rank; of no account on the others
@@ -296,78 +298,3 @@ def lent(
     if me.first: yield as_path(run)
     else:
         with _own_folder() as folder: yield _unpacked(json.loads(head), data, folder)
-
-# %% ../../nbs/train/ranks.ipynb #0e64ceaa
-def _started(pid): # when a process began, so that a number that is used again is another
-    try: return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[19]
-    except (OSError, IndexError): return ''
-
-def _of(words): return hashlib.sha256(words.encode()).hexdigest()[:16]
-
-def _torchrun(): # a hash that names it, the same in all lives of this process; empty without it
-    ident,parent = os.environ.get('TORCHELASTIC_RUN_ID', ''),os.getppid()
-    return ident and _of(f'{socket.gethostname()} {parent} {_started(parent)}' if ident=='none' else ident)
-
-def _cleared(run): # of what was begun without settings
-    for p in [run/'policy.toml', run/'phases.toml', *run.glob('.*.tmp')]: p.unlink(missing_ok=True)
-    with suppress(OSError): run.rmdir()
-
-class Job(NamedTuple):
-    "What one `torchrun` was asked to do"
-    note:Path # Where it says which run it began; `None` where nothing starts it again
-    asked:str='' # A hash of what it was asked for
-
-    def named(self)->Path: # The run, there or not; `None` if there is none
-        "Which run does the note name?"
-        if self.note is None or not self.note.exists(): return None
-        name,_,asked = self.note.read_text().strip().partition('\n')
-        return self.note.parent/Path(name).name if asked==self.asked else None
-
-    def begun(self)->Path: # The run; `None` if there is none yet
-        "Which run is to be gone on with; one without settings is removed"
-        run = self.named()
-        if run is None or (run/'config.toml').exists(): return run
-        return _cleared(run)
-
-    def begin(self, run:Path):
-        "Note that a run is begun"
-        if self.note is None: return
-        for p in self.note.parent.glob(f'.{self.note.name}.*.tmp'): p.unlink(missing_ok=True) # of an earlier life
-        write_atomic(self.note, f'{run.name}\n{self.asked}'.strip().encode()+b'\n')
-
-    def end(self):
-        "Nothing is left to be gone on with"
-        if self.note is not None: self.note.unlink(missing_ok=True)
-
-def job_of(
-    folder, # Of runs
-    asked=() # Settings, and what else it was asked for
-)->Job: # Of the `torchrun` that started this process
-    "What this process was started for"
-    return Job(as_path(folder)/f'.job-{_torchrun()}', _of(repr(asked))) if _torchrun() else Job(None)
-
-# %% ../../nbs/train/ranks.ipynb #d3399097
-def done_with(
-    run # A run directory
-):
-    "Remove the notes that name a run"
-    for p in as_path(run).parent.glob('.job-*[0-9a-f]'):
-        job = Job(p, p.read_text().strip().partition('\n')[2])
-        if job.named()==as_path(run): job.end()
-
-# %% ../../nbs/train/ranks.ipynb #895fad79
-def _count(name): return int(n) if (n := os.environ.get(f'TORCHELASTIC_{name}', '')).isdecimal() else 0
-
-def last_life()->bool: # Of this process; it is not started again
-    "Has `torchrun` no restart left?"
-    return _count('RESTART_COUNT')>=_count('MAX_RESTARTS')
-
-def told_of_ranks(
-    before:dict={} # What was told when training began the last time
-)->dict: # `processes`, where there are or were several; of `torchrun`, the `job`, its `restart`, and how many ranks were `lost`
-    "Who takes part in a run from here on, for its audit"
-    n,was,job = ranks_now().size,before.get('processes', 1),_torchrun()
-    told = (dict(processes=n) if max(n, was)>1 else {})|(dict(job=job) if job else {})
-    lives = before.get('restart', 0)+1 if job and before.get('job')==job else 0 # where ranks went, torchrun may not count
-    if not (restart := max(lives, _count('RESTART_COUNT'))): return told
-    return told|dict(restart=restart)|(dict(lost=max(1, was-n)) if n<=was or not lives else {})

@@ -100,6 +100,10 @@ def _verdict(how, hashes, metrics):
     short = lambda h: f'SHA-256 {h[:12]}…' if h else 'no file'
     return [f'{k}: expected {short(a)}, found {short(b)}' for k,(a,b) in hashes.items() if a!=b]
 
+def _many(run, cfg): # how many processes trained it, where that changes a sum
+    told = [a['facts'].get('processes', 1) for a in read_jsonl(run/'audit.jsonl') if a['event'] in ('started','resumed')]
+    return 0 if cfg.exact_reduce else max([n for n in told if n>1], default=0)
+
 def _classes(run, device):
     "Threads to train with, and why hashes would not do; `None` where that is not known"
     told,n = trained_on(run),began(run).get('threads')
@@ -130,6 +134,7 @@ def reproduced(
     _same_data(run, split)
     sealed = {k:v.sha256 for k,v in read_manifest(run).files.items() if k in _FILES}
     threads,why = _classes(run, cfg.device)
+    if n := _many(run, cfg): why = [*(why or ()), f'it was trained by {n} processes, whose sums come in another order']
     with tempfile.TemporaryDirectory(prefix='again-') as out: now,hashes = _again(cfg, split, out, threads)
     hashes = {k:(sealed.get(k), hashes.get(k)) for k in _FILES if k in sealed or k in hashes}
     metrics = {k:(was[k], now[k], within.of(k, was[k])) for k in _COMPARED}

@@ -12,8 +12,8 @@ from ..checks import CheckError, fail, warn
 from ..data.samples import Split, digest
 from ..files import as_path
 from .config import Config, values_of
-from .ranks import Job, agreed, check_device, check_size, code_hash, first_says, job_of, lent
-from .ranks import ranks_now
+from .lives import Job, job_of
+from .ranks import agreed, check_device, check_size, code_hash, first_says, lent, ranks_now
 from .rundir import is_finished
 from .setup import fitted, load_data, rehearse, settings, start
 
