@@ -150,7 +150,8 @@ def _work(run, split, tracking, override=''):
     from quarantion.train.overrides import GateFailed, reopen
     from quarantion.train.rundir import is_finished, write_manifest
     from quarantion.train.job import finish, refused, train
-    from quarantion.train.ranks import job_of, ranks_now
+    from quarantion.train.lives import done_with
+    from quarantion.train.ranks import ranks_now
     if not ranks_now().first: return _work_along(run, split, override)
     with Lock(run):
         if override and is_finished(run): reopen(run, override)
@@ -161,7 +162,7 @@ def _work(run, split, tracking, override=''):
             write_report(run)
             audit(run/'audit.jsonl', 'finished', test_accuracy=result['test_accuracy'])
             write_manifest(run)
-            job_of(run.parent).end()
+            done_with(run)
         except KeyboardInterrupt:
             _say(f'interrupted; {_go_on(run)}')
             raise typer.Exit(130)
@@ -211,18 +212,26 @@ def _world():
     return world() if 'RANK' in os.environ else nullcontext(Ranks())
 
 def _go_together(config, given, out, resume, tracking, override):
-    "Begin a run, or go on with it, with many processes"
+    "Begin a run, or go on with it, with as many processes as there are"
     from quarantion.train.config import config_from
+    from quarantion.train.lives import done_with, last_life
     from quarantion.train.ranks import agreed, ranks_now
     from quarantion.train.together import begun
-    asked = [None,None]
+    me,asked,at = ranks_now(),[None,None],[resume]
     if resume is None: agreed(lambda: asked.__setitem__(slice(2), config_from(config, given)) or {})
-    how = asked[0],resume,out or asked[1],'steps' in given,bool(override)
+    elif me.first: agreed(lambda: at.__setitem__(0, _meant(resume, ended=False)) or {})
+    else: agreed(dict)
+    how = asked[0],at[0],out or asked[1],'steps' in given,bool(override)
     with begun(*how) as (run,split):
-        if run is not None:
-            if ranks_now().first: _say(f'run {run}, {ranks_now().size} processes')
-            return _work(run, split, tracking, override)
-    return _resume(resume, tracking) if ranks_now().first else None
+        if split is not None:
+            if me.first: _say(f'run {run}{f", {me.size} processes" if me.size>1 else ""}')
+            try: return _work(run, split, tracking, override)
+            except typer.Exit: # it stands where it stopped; nothing goes on with it by itself
+                if me.first and last_life(): done_with(run)
+                raise
+    if not me.first: return None
+    done_with(run)
+    return _resume(run, tracking)
 
 # %% ../nbs/cli.ipynb #076bde72
 _AGAIN = 'Go on with this run, which keeps its settings; latest is the newest one in runs.'
@@ -260,7 +269,9 @@ def _run_with(
         fail('`--resume`', expected='no other settings, as a run keeps its own', found=', '.join(more))
     if override is not None: _check_override(override, resume)
     with _world() as me, _tracking(track if me.first else '') as tracking: # which may have the last numbers in the end
-        if me.size>1 and not dump_config: result = _go_together(config, given, out, resume, tracking, override)
+        many = me.size>1 or 'TORCHELASTIC_RUN_ID' in os.environ # of which one may be left
+        if dump_config and not me.first: result = None
+        elif many and not dump_config: result = _go_together(config, given, out, resume, tracking, override)
         elif resume is not None: result = _resume(_meant(resume, ended=False), tracking, override)
         else: result = _begin(config, given, dump_config, out, tracking)
         if result is not None: _end(result, as_json)

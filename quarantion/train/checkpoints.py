@@ -21,10 +21,10 @@ from ..spikes.network import Network
 from .course import course_of
 from .interventions import rebuilt
 from .config import RUN_VERSION, Config
+from .lives import told_of_ranks
 from .machines import machine_class
 from .overrides import go_on, kept
 from .phases import planned
-from .ranks import ranks_now
 from .setup import build, quantized
 from .updates import slow_copy
 
@@ -151,14 +151,19 @@ def lines_of(
     return [m for m in (read_jsonl(path) if path.exists() else []) if m['phase'] in names]
 
 # %% ../../nbs/train/checkpoints.ipynb #cb6dd704
-def _processes(): return dict(processes=n) if (n := ranks_now().size)>1 else {}
+def _last(run): # What was told when training began the last time
+    path = run/'audit.jsonl'
+    lines = read_jsonl(path) if path.exists() else []
+    told = [l.get('facts', {}) for l in lines if l.get('event') in ('started','resumed')]
+    return told[-1] if told else {}
 
 def _begun(run, cfg, split, first):
     "The beginning of a run"
+    before = _last(run)
     for log in 'metrics.jsonl','audit.jsonl': (run/log).unlink(missing_ok=True)
     audit(run/'audit.jsonl', 'started', config=asdict(cfg), data=digest(split), quarantion=__version__,
           torch=torch.__version__, python=platform.python_version(), threads=torch.get_num_threads(),
-          machine=machine_class(cfg.device), **_processes())
+          machine=machine_class(cfg.device), **told_of_ranks(before))
     return Checkpoint(build(cfg, split), None, {}, first, 0, None)
 
 # %% ../../nbs/train/checkpoints.ipynb #73d4412e
@@ -177,6 +182,7 @@ def restore(
     tensors,head = load_tensors(path, CHECKPOINT, RUN_VERSION)
     check_head(head, str(path), {n:p.kind for n,p in phases.items()})
     check_same(run, split)
+    before = _last(run)
     cut_jsonl(run/'metrics.jsonl', head['metrics'])
     cut_jsonl(run/'audit.jsonl', kept(run, head['audit'], path))
     go_on(run, override)
@@ -186,7 +192,7 @@ def restore(
     rebuilt(net if q is None else q, course_of(head.get('health', {}).get('course', {})))
     if q is not None: load_state(q, tensors, 'quant', str(path))
     audit(run/'audit.jsonl', 'resumed', phase=phase.name, epoch=head['epoch'], machine=machine_class(cfg.device),
-          **_processes())
+          **told_of_ranks(before))
     at = Checkpoint(net, q, part_of(tensors, 'opt'), phase.name, head['epoch'], head['float_accuracy'],
                     part_of(tensors, 'mean'), head.get('health', {}), part_of(tensors, 'unsent'))
     _check_mean(at.mean, cfg, at.model, str(path))

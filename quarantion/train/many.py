@@ -6,8 +6,8 @@
 __all__ = ['Together', 'same_weights', 'slow_ranks']
 
 # %% ../../nbs/train/many.ipynb #7bb0c51d
-import hashlib, time
-from contextlib import nullcontext
+import hashlib, time, warnings
+from contextlib import contextmanager, nullcontext
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -58,14 +58,30 @@ def _flat(params):
     return torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in params])
 
 @torch.no_grad()
-def _added(own, params, n, there):
+def _added(own, each, params, n, there):
     "Gradients of all shards, added in their order, as the gradients of the parameters"
-    rows = told_by_all(torch.stack(own).cpu()).flatten(0, 1)
+    rows = torch.cat([r[:k] for r,k in zip(told_by_all(torch.stack(own).cpu()), each)])
     whole = rows[0].clone()
     for r in rows[1:]: whole += r
     whole /= n
     for p,g,has in zip(params, whole.split([p.numel() for p in params]), there):
         p.grad = g.view_as(p).to(p.device) if has else None
+
+# %% ../../nbs/train/many.ipynb #40ac5abd
+@contextmanager
+def _ready(params):
+    "When the last gradient was there, in a list of one"
+    at = [time.perf_counter()]
+    def note(_): at[0] = time.perf_counter()
+    hooks = [p.register_hook(note) for p in params]
+    try: yield at
+    finally:
+        for h in hooks: h.remove()
+
+def _parallel(m):
+    with warnings.catch_warnings(): # newer versions have another word for it
+        warnings.filterwarnings('ignore', message='.*broadcast_buffers')
+        return DistributedDataParallel(m, broadcast_buffers=False, init_sync=False)
 
 # %% ../../nbs/train/many.ipynb #e4848485
 def _as_one(t, forward, x, y, update):
@@ -79,9 +95,15 @@ def _as_one(t, forward, x, y, update):
         told = told+seen*share
     return [(len(y),told)],None
 
+# %% ../../nbs/train/many.ipynb #d78e2c37
+def _each(size, shards): # of each rank
+    own = [own_part(shards, Ranks(r, size)) for r in range(size)]
+    return [s.stop-s.start for s in own]
+
 def _as_shards(t, forward, x, y, update):
-    "The shards of this rank, and the gradient of each"
-    parts,flats,has,params,n = [],[],set(),_learning(t.net),t.shards//t.ranks.size
+    "The shards of this rank, and the gradient of each; empty ones where others have more"
+    parts,flats,has,params,each = [],[],set(),_learning(t.net),_each(t.ranks.size, t.shards)
+    n = each[t.ranks.rank]
     for own in (own_part(len(y), Ranks(i, n)) for i in range(n)):
         for p in params: p.grad = None
         part = x.narrow(batch_axis(x, t.net), own.start, own.stop-own.start),y[own]
@@ -89,6 +111,8 @@ def _as_shards(t, forward, x, y, update):
         if len(part[1]): loss.backward()
         has |= {i for i,p in enumerate(params) if p.grad is not None}
         parts.append((len(part[1]), told)); flats.append(_flat(params))
+    for p in params: p.grad = None
+    for _ in range(n, max(each)): parts.append((0, torch.zeros(t.width))); flats.append(_flat(params))
     for i,p in enumerate(params): p.grad = torch.zeros_like(p) if i in has else None
     return parts,flats
 
@@ -98,29 +122,30 @@ class Together:
     def __init__(self,
         net:nn.Module, # The same network on each rank; its observers have seen something
         ranks:Ranks, # Who takes part
-        shards:int=0, # In which gradients are added, a multiple of the ranks; 0 for a sum in any order
+        shards:int=0, # In which gradients are added; 0 for a sum in any order
         width:int=3, # Numbers that are told of a part: loss, accuracy, spike rate, and terms of the loss
         wire=None # What gradients are sent by, a `Wire`; `None` for float32
     ):
         self.net,self.ranks,self.shards,self.width,self.wire = net,ranks,shards,width,wire
         self.samples,self.seconds = 0,[0.]*ranks.size # of the last step; of each rank, without waiting
         self.unsent = {} # by more processes of before; it goes into the first step
-        how = dict(broadcast_buffers=False, init_sync=False)
-        self.many = None if shards or ranks.size==1 else DistributedDataParallel(_Loss(net), **how)
+        self.many = None if shards or ranks.size==1 else _parallel(_Loss(net))
         if wire is not None and self.many is not None: wire.join(self.many)
+        self.since = time.perf_counter() # when the others had been waited for
 
     def __call__(self, forward, x, y, update): # As one process alone comes to it
-        began,params = time.perf_counter(),_learning(self.net)
-        with put_off(self.net) as obs:
+        params = _learning(self.net)
+        with put_off(self.net) as obs, _ready(params) as ready:
             parts,flats = (_as_shards if self.shards else _as_one)(self, forward, x, y, update)
             ends,flags = ends_of(obs),[p.grad is not None for p in params]*bool(self.shards)
-            row = _row(time.perf_counter()-began, parts, flags, ends)
+            row = _row(ready[0]-self.since, parts, flags, ends)
             took,n,told,there,ends = _read(told_by_all(row), len(parts), self.width, len(ends))
         learn(obs, ends)
-        if self.shards: _added(flats, params, n, there)
+        if self.shards: _added(flats, _each(self.ranks.size, self.shards), params, n, there)
         else: torch._foreach_mul_([p.grad for p in params if p.grad is not None], self.ranks.size/n)
         for k,p in self.net.named_parameters() if self.unsent else (): p.grad += self.unsent.pop(f'net.{k}', 0)/n
         self.samples,self.seconds = n,[a+b for a,b in zip(self.seconds, took)]
+        self.since = time.perf_counter()
         return (told/n).to(x.device)
 
 # %% ../../nbs/train/many.ipynb #e8660694

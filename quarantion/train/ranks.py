@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['EXACT', 'COMPRESS', 'CODES', 'Ranks', 'ranks_now', 'own_part', 'check_size', 'check_shared', 'heard', 'agreed',
-           'code_hash', 'world', 'check_gpu', 'check_device', 'lent', 'Job', 'job_of']
+           'code_hash', 'world', 'check_gpu', 'check_device', 'lent']
 
 # %% ../../nbs/train/ranks.ipynb #32cf47e3
-import hashlib, json, os, platform, shutil, socket, tempfile
-from contextlib import contextmanager
+import fcntl, hashlib, json, os, platform, secrets, shutil, socket, tempfile, time
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 import quarantion
 from ..checks import CheckError, fail, typed
-from ..files import as_path, write_atomic
+from ..files import as_path
 
 # %% ../../nbs/train/ranks.ipynb #5490cfba
 class Ranks(NamedTuple):
@@ -41,13 +41,13 @@ def ranks_now(
 def own_part(
     n:int, # Samples of a batch
     ranks:Ranks, # Whose part
-    shards:int=0 # Into which a batch is cut, a multiple of the ranks; 0 for one each
+    shards:int=0 # Into which a batch is cut; 0 for one each
 )->slice: # Of the samples
     "Which samples of a batch are those of a rank"
     shards = shards or ranks.size
-    begins = lambda shard: shard*(n//shards)+min(shard, n%shards)
-    each = shards//ranks.size
-    return slice(begins(ranks.rank*each), begins((ranks.rank+1)*each))
+    begins = lambda i,n,parts: i*(n//parts)+min(i, n%parts)
+    first = lambda rank: begins(begins(rank, shards, ranks.size), n, shards)
+    return slice(first(ranks.rank), first(ranks.rank+1))
 
 # %% ../../nbs/train/ranks.ipynb #74c9cd35
 @typed
@@ -151,6 +151,46 @@ def code_hash(
     versions = f'torch {torch.__version__}, numpy {np.__version__}, Python {platform.python_version()}'
     return f'{sha.hexdigest()[:16]}, {versions}'
 
+# %% ../../nbs/train/ranks.ipynb #77b8cce7
+_MEET = 'quarantion/meet'
+
+def _opened(lasting, size, patience):
+    "A store that lives as long as this process, and is named in the one that lasts"
+    store,name = dist.TCPStore('0.0.0.0', 0, size, True, patience, wait_for_workers=False),secrets.token_hex(8)
+    store.set(name, 'here')
+    lasting.set(_MEET, f'{store.port} {name}')
+    return store
+
+def _found(lasting, host, size, patience):
+    "The store that the first rank has opened; what was named before it is tried in vain"
+    end = time.monotonic()+patience.total_seconds()
+    while True:
+        port,name = lasting.get(_MEET).decode().split()
+        try:
+            socket.create_connection((host,int(port)), 2).close() # in fewer words than a store has for it
+            store = dist.TCPStore(host, int(port), size, False, timedelta(seconds=9), wait_for_workers=False)
+            if store.check([name]): break
+        except (OSError, RuntimeError) as e:
+            if time.monotonic()>end: raise RuntimeError(str(e)) from None
+        time.sleep(.05)
+    store.set_timeout(patience)
+    return store
+
+# %% ../../nbs/train/ranks.ipynb #3c954772
+def _patience(): # how long ranks wait for each other
+    said = os.environ.get('QUARANTION_WAIT', '30')
+    with suppress(ValueError):
+        if 0<float(said)<=1e5: return timedelta(minutes=float(said))
+    fail('`QUARANTION_WAIT`', expected='minutes, more than 0', found=repr(said))
+
+def _where(patience):
+    "Where ranks meet, as `init_process_group` takes it"
+    if os.environ.get('TORCHELASTIC_USE_AGENT_STORE')!='True': return {}
+    lasting,rank,size = next(dist.rendezvous('env://', timeout=patience))
+    if rank: store = _found(lasting, os.environ['MASTER_ADDR'], size, patience)
+    else: store = _opened(lasting, size, patience)
+    return dict(store=store, rank=rank, world_size=size)
+
 # %% ../../nbs/train/ranks.ipynb #10f6e0e7
 _LOST = 'gloo','NCCL','onnection','c10d','timed out','TCPStore','process group'
 
@@ -159,8 +199,8 @@ def _connect(local):
     where = f'{os.environ.get("MASTER_ADDR", "")}:{os.environ.get("MASTER_PORT", "")}'
     gpus = torch.cuda.device_count()
     if gpus and local<gpus: torch.cuda.set_device(local)
-    minutes = timedelta(minutes=float(os.environ.get('QUARANTION_WAIT', 30)))
-    try: dist.init_process_group('cpu:gloo,cuda:nccl' if gpus else 'gloo', timeout=minutes)
+    how = dict(backend='cpu:gloo,cuda:nccl' if gpus else 'gloo', timeout=_patience())
+    try: dist.init_process_group(**how, **_where(how['timeout']))
     except (RuntimeError, ValueError) as e:
         fail('ranks', where, 'a port that is free, and all of them within the time', str(e).split('\n')[0][:200])
 
@@ -202,6 +242,33 @@ def check_device(
     if ':' in device: fail('`device`', 'torchrun', 'cuda, as each rank takes its own', device)
 
 # %% ../../nbs/train/ranks.ipynb #8bdefed9
+def _held(folder): # a lock on a folder, as a descriptor; `None` where another has it, or there is none
+    with suppress(OSError):
+        fd = os.open(folder, os.O_RDONLY|os.O_DIRECTORY|os.O_NOFOLLOW)
+        try: fcntl.flock(fd, fcntl.LOCK_EX|fcntl.LOCK_NB)
+        except OSError: os.close(fd)
+        else: return fd
+
+_OWN = 'quarantion-rank-'
+
+def _sweep():
+    "Remove the folders of ranks that are gone"
+    for p in Path(tempfile.gettempdir()).glob(f'{_OWN}*'):
+        if (fd := _held(p)) is None: continue
+        shutil.rmtree(p, ignore_errors=True)
+        os.close(fd)
+
+@contextmanager
+def _own_folder():
+    new = Path(tempfile.mkdtemp(prefix='quarantion-new-'))
+    fd = _held(new) # before it has the name by which it is found
+    folder = new.rename(new.with_name(_OWN+new.name.rpartition('-')[2]))
+    try: yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if fd is not None: os.close(fd)
+
+# %% ../../nbs/train/ranks.ipynb #032c71cf
 _LENT = 'config.toml','policy.toml','phases.toml','metrics.jsonl','audit.jsonl','checkpoints/*.safetensors'
 
 def _packed(run):
@@ -226,40 +293,8 @@ def lent(
 ): # A context that gives it, or a copy of it that is gone afterwards
     "Let all ranks work on a run, and one of them keep it"
     me = ranks_now()
+    _sweep()
     if me.size>1: head,data = (bytes_by_all(b)[0] for b in (_packed(as_path(run)) if me.first else (b'',b'')))
     if me.first: yield as_path(run)
     else:
-        with tempfile.TemporaryDirectory(prefix='quarantion-rank-') as folder:
-            yield _unpacked(json.loads(head), data, folder)
-
-# %% ../../nbs/train/ranks.ipynb #0e64ceaa
-def _started(pid): # when a process began, so that a number that is used again is another
-    try: return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[19]
-    except (OSError, IndexError): return ''
-
-class Job(NamedTuple):
-    "What one `torchrun` was asked to do"
-    note:Path # Where it says which run it began; `None` where nothing starts it again
-
-    def begun(self)->Path: # The run; `None` if there is none yet
-        "Which run is to be gone on with"
-        if self.note is None or not self.note.exists(): return None
-        run = self.note.parent/self.note.read_text().strip()
-        return run if (run/'config.toml').exists() else None
-
-    def begin(self, run:Path):
-        "Note that a run was begun"
-        if self.note is not None: write_atomic(self.note, f'{run.name}\n'.encode())
-
-    def end(self):
-        "Nothing is left to be gone on with"
-        if self.note is not None: self.note.unlink(missing_ok=True)
-
-def job_of(
-    folder # Of runs
-)->Job: # Of the `torchrun` that started this process
-    "What this process was started for"
-    ident,parent = os.environ.get('TORCHELASTIC_RUN_ID'),os.getppid()
-    if ident is None: return Job(None)
-    own = f'{socket.gethostname()} {parent} {_started(parent)}' if ident=='none' else ident
-    return Job(as_path(folder)/f'.job-{hashlib.sha256(own.encode()).hexdigest()[:16]}')
+        with _own_folder() as folder: yield _unpacked(json.loads(head), data, folder)

@@ -14,7 +14,7 @@ from torch import nn
 from ..checks import fail, typed
 from ..data.sets import load_split
 from ..data.samples import Split
-from ..files import write_atomic
+from ..files import is_there, write_atomic
 from ..quant.calibration import calibrate
 from ..quant.lowering import lower
 from ..quant.policy import Policy, dump_policy, read_policy
@@ -55,10 +55,12 @@ def fitted(
     return replace(cfg, steps=split.steps)
 
 # %% ../../nbs/train/setup.ipynb #ce603963
-def _new_folder(out, base):
+def _new_folder(out, base, noted):
     "The first free one of `base`, `base-1`, …"
     for i in range(1000):
         run = Path(out)/(base+(f'-{i}' if i else ''))
+        if is_there(run): continue
+        noted(run)
         try: run.mkdir(parents=True)
         except FileExistsError: continue
         except OSError as e: fail('run directory', str(run), 'a folder that can be made', e.strerror)
@@ -67,12 +69,13 @@ def _new_folder(out, base):
 
 def start(
     cfg:Config, # Settings
-    out='runs' # Folder of runs
+    out='runs', # Folder of runs
+    noted=lambda run: None # Called with its name, before it is there
 )->Path: # The new run directory
     "Make the directory of a new run"
     (kind,_,place),values,policy = cfg.data.partition(':'),asdict(cfg),Path(cfg.policy).stem
     named = '-'.join([kind, *re.findall('[A-Za-z0-9]+', Path(place).absolute().name if place else '')])
-    run = _new_folder(out, f'{named}-{policy}-s{cfg.seed}-{time.strftime("%Y%m%d-%H%M%S")}')
+    run = _new_folder(out, f'{named}-{policy}-s{cfg.seed}-{time.strftime("%Y%m%d-%H%M%S")}', noted)
     if cfg.data_dir: values['data_dir'] = str(Path(cfg.data_dir).absolute()) # found from any folder
     if place: values['data'] = f'{kind}:{Path(place).absolute()}'
     if cfg.policy.endswith('.toml'): # it goes with the run

@@ -6,14 +6,14 @@
 __all__ = ['alike', 'loaded', 'begun']
 
 # %% ../../nbs/train/together.ipynb #d0df2d7e
-import hashlib
 from contextlib import contextmanager
 from pathlib import Path
 from ..checks import CheckError, fail, warn
 from ..data.samples import Split, digest
 from ..files import as_path
 from .config import Config, values_of
-from .ranks import agreed, check_device, check_size, code_hash, first_says, job_of, lent, ranks_now
+from .lives import Job, job_of
+from .ranks import agreed, check_device, check_size, code_hash, first_says, lent, ranks_now
 from .rundir import is_finished
 from .setup import fitted, load_data, rehearse, settings, start
 
@@ -24,8 +24,7 @@ def alike(
 )->dict: # Words
     "What a rank is about to do"
     said = {k:v for k,v in values_of(cfg).items() if k not in ('data','data_dir')} # another place for the same samples
-    settings = hashlib.sha256(repr(sorted(said.items())).encode()).hexdigest()[:12]
-    return dict(code=code_hash(), settings=settings, data=digest(split)[:12])
+    return dict(code=code_hash(), samples=digest(split)[:12])|{f'`{k}`':str(v) for k,v in said.items()}
 
 # %% ../../nbs/train/together.ipynb #9dccbc25
 def _check_share(cfg, fewer):
@@ -33,8 +32,8 @@ def _check_share(cfg, fewer):
     me = ranks_now()
     try: check_size(me, cfg.batch, cfg.exact_reduce)
     except CheckError as e:
-        if not fewer or cfg.exact_reduce: raise
-        warn(f'{e}; parts differ by a sample')
+        if not fewer: raise
+        warn(f'{e}; it goes on, with parts of unequal size')
 
 def loaded(
     make, # Function without arguments that gives settings and data; it may raise `CheckError`
@@ -52,7 +51,7 @@ def loaded(
     return tuple(got)
 
 # %% ../../nbs/train/together.ipynb #a0adc399
-def _new(cfg, folder, asked):
+def _new(cfg, folder, asked, job):
     "A new run directory, on the first rank; and its data, on all"
     me = ranks_now()
     def make():
@@ -62,9 +61,7 @@ def _new(cfg, folder, asked):
         return c,split
     c,split = loaded(make)
     if not me.first: return None,split
-    run = start(c, folder)
-    job_of(folder).begin(run)
-    return run,split
+    return start(c, folder, job.begin),split
 
 def _check_there(run):
     "Is there a run directory, on the first rank?"
@@ -80,15 +77,16 @@ def begun(
     folder='runs', # Where a new one is made
     asked:bool=False, # Were `steps` asked for?
     again:bool=False # Is a finished run gone on with?
-): # A context that gives a run directory, which on other ranks is a copy, and its data; twice `None` for a finished run
+): # A context that gives a run directory, which on other ranks is a copy, and its data; `None` for a finished run
     "Begin a run with many processes, or go on with one; raises `CheckError` on all of them"
-    run = run if run is not None else job_of(folder).begun()
+    job = Job(None) if cfg is None else job_of(folder, sorted(values_of(cfg).items()))
+    if run is None and ranks_now().first: run = job.begun()
     if not first_says(run is not None):
-        run,split = _new(cfg, folder, asked)
+        run,split = _new(cfg, folder, asked, job)
         with lent(run) as own: yield own,split
         return
     agreed(lambda: _check_there(run))
     if first_says(is_finished(as_path(run)) and not again if ranks_now().first else None):
-        yield None,None
+        yield run,None
         return
     with lent(run) as own: yield own,loaded(lambda: (c := settings(own), load_data(c)), True)[1]

@@ -1,0 +1,112 @@
+"Many processes, one network: killed, fewer of them, refused, added in order"
+import json, os, subprocess, sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def drive(folder, *words, timeout=900):
+    env = os.environ|dict(OMP_NUM_THREADS='1')
+    p = subprocess.run([sys.executable, HERE/'many_driver.py', folder, *words], capture_output=True, text=True, timeout=timeout, env=env)
+    assert p.returncode==0, p.stderr[-3000:]
+    said = json.loads(p.stdout.splitlines()[-1])
+    bad = {n:r['error'] for n,r in said.items() if isinstance(r, dict) and 'error' in r}
+    assert not bad, bad
+    return {n:r['result'] for n,r in said.items() if isinstance(r, dict)}
+
+
+@pytest.fixture(scope='module')
+def short(tmp_path_factory): return drive(tmp_path_factory.mktemp('many'))
+
+
+def whole(o):
+    "Finished, verified, nothing left over, and the bytes of the undisturbed run"
+    assert (o['runs'],o['finished'],o['verified'],o['strays'],o['same'])==(1,True,0,[],True), o
+
+
+def lost(o, processes):
+    "The audit says that a rank was lost, and how many went on"
+    last = o['events'][-1]
+    assert (last['processes'],last['restart'],last['lost'])==(processes,1,1), o
+
+
+def refused(r, *words):
+    "All ranks end with 2, one line is said, and nothing is left"
+    assert (r['code'],set(r['exits']),len(r['lines']),r['runs'],r['strays'])==(1,{'2'},1,0,[]), r
+    for w in words: assert w in r['lines'][0], r
+
+
+def equal(by_size, *which):
+    "Proved, and the same bytes whatever the number of processes"
+    assert all((o['code'],o['verified'],o['strays'])==(0,0,[]) for o in by_size.values()), by_size
+    for k in which or ('model','integer'): assert len({o[k] for o in by_size.values()})==1, by_size
+
+
+def test_a_rank_that_is_killed(short): # rank 0 in a save, rank 1 in a step
+    for o in short['few_kills']:
+        whole(o); lost(o, 2)
+        assert o['code']==0 and o['events'][-1]['event']=='resumed', o
+
+def test_one_process_is_left(short):
+    o = short['elastic']
+    whole(o); lost(o, 1)
+    assert sorted(o['code'])==[-9,0], o
+
+def test_ranks_that_were_asked_for_something_else(short): refused(short['few_refusals'][0], 'rank 1: `seed`: expected 0, as on rank 0, found 7')
+
+def test_added_in_order(short): equal(short['few_exact'])
+
+
+@pytest.mark.soak
+def test_killed_at_twenty_moments_and_six_times(tmp_path):
+    r = drive(tmp_path, 'kills', 'times', timeout=3000)
+    for o in r['kills']:
+        whole(o); lost(o, 2)
+    for o in r['times']: whole(o)
+
+@pytest.mark.soak
+def test_fewer_processes(tmp_path):
+    r = drive(tmp_path, 'elastic_first', 'elastic_plain', 'elastic_uneven', 'elastic_shards', timeout=3000)
+    for n in 'elastic_first','elastic_shards': whole(r[n])
+    for n,o in r.items():
+        lost(o, 2 if n in ('elastic_uneven','elastic_shards') else 1)
+        assert o['verified']==0 and o['strays']==[], o
+    assert len(r['elastic_uneven']['warned'])==1 and '`batch` 63' in r['elastic_uneven']['warned'][0], r['elastic_uneven']
+    assert '`exact_reduce` 3' in r['elastic_shards']['warned'][0], r['elastic_shards']
+
+@pytest.mark.soak
+def test_refusals(tmp_path):
+    r = drive(tmp_path, 'refusals', 'by_hand', timeout=3000)
+    words = {'other-seed':('rank 1: `seed`',), 'other-code':('rank 1: code',), 'other-data':('rank 1: samples',), 'three':('`batch` 64','such as 2, found 3'), 'cuda':('`device`','CUDA'),
+        'accumulate':('`accumulate`',), 'exact-of-three':('`exact_reduce` 4','such as 2, found 3')}
+    assert {o['name'] for o in r['refusals']}==words.keys()
+    for o in r['refusals']: refused(o, *words[o['name']])
+    for o,word in zip(r['by_hand'], ('in use','1/2','timed out','QUARANTION_WAIT','RANK')):
+        assert (o['code'],len(o['lines']),o['runs'])==(2,1,0) and word in o['lines'][0], o
+
+@pytest.mark.soak
+def test_what_a_run_of_many_says(tmp_path):
+    r = drive(tmp_path, 'slow', 'gate', 'ctrl_c', 'one', 'as_typed', timeout=3000)
+    assert {(e['rank']) for e in r['slow']['events']}=={1} and any('rank 1' in l for l in r['slow']['lines']), r['slow']
+    g = r['gate']
+    assert g['alone']==1 and g['code']==1 and g['epochs'][0]==g['epochs'][1] and g['events'][0]==g['events'][1] and g['notes']==0, g
+    for o in r['ctrl_c']: assert o['notes']==0 and len(o['interrupted'])==1 and o['finished'] and o['verified']==0 and o['strays']==[], o
+    assert {k:v for k,v in r['one'].items() if k!='alone'}==r['one']['alone'], r['one']
+    whole(r['as_typed']); lost(r['as_typed'], 2)
+
+@pytest.mark.soak
+def test_one_small_message_a_step(tmp_path):
+    m = drive(tmp_path, 'messages', timeout=3000)['messages']
+    assert m['equal'] and m['same'] and m['observers'], m
+    for k in 'float','qat': assert 23<=m[k]['all_gather']<=23+6 and set(m[k])=={'all_gather'}, m # 23 steps an epoch, and what is asked at its end
+
+@pytest.mark.soak
+def test_any_number_of_processes_and_the_same_bytes(tmp_path):
+    r = drive(tmp_path, 'exact', 'gone_on', 'near', timeout=3000)
+    for by_size in r['exact'].values(): equal(by_size)
+    g = r['gone_on']
+    equal({'2':g['whole']['2'], '1':g['to1'], '4':g['to4']})
+    for of_batch in r['near'].values():
+        for o in of_batch.values(): assert o['share']<1e-4, of_batch
