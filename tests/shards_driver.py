@@ -20,7 +20,7 @@ from quarantion.spikes.neuron import LIF, RecurrentLIF
 from quarantion.spikes.parameters import learnable
 from quarantion.train import shards
 from quarantion.train.fit import train_epoch
-from quarantion.train.shards import checkpoints, load_shards, save_shards
+from quarantion.train.shards import load_shards, published, save_shards
 from quarantion.train.updates import Update
 from quarantion.train.wide import gathered, sharded
 from torch.distributed.tensor import DTensor
@@ -147,7 +147,7 @@ def saved(rank, n, out):
     shards.save_tensors = waits
     saving = save_shards(out, q, opt, dict(phase='qat', epoch=3, print=print_of(then)))
     learn(q, opt, X[rank::n], Y[rank::n], 3)
-    before = saving.done,[p.name for p in checkpoints(out)]
+    before = saving.done,[p.name for p in published(out)]
     second = save_shards(out, q, opt) # of which the folder knows
     twice = refused(second.wait)
     go.set()
@@ -183,7 +183,7 @@ def wrong(rank, n, out):
     own = q.layers[0].weight.to_local()
     if rank==1: own.data[0,0] = float('nan')
     found['nan'] = refused(save_shards(out, q).wait)
-    found['left'] = [p.name for p in checkpoints(out)]
+    found['left'] = [p.name for p in published(out)]
     if rank==1: own.data[0,0] = 0.
     found['again'] = save_shards(out, q).wait().name
     return found
@@ -209,10 +209,10 @@ def saves(rank, n, folder):
 
 def last(rank, n, folder):
     "What stands there after all"
-    if not checkpoints(folder): return {}
+    if not published(folder): return {}
     net = float_net()
     facts = load_shards(folder, net)
-    return dict(step=facts['step'], whole=print_of({k:v.detach() for k,v in net.state_dict().items()})==facts['print'], names=[p.name for p in checkpoints(folder)])
+    return dict(step=facts['step'], whole=print_of({k:v.detach() for k,v in net.state_dict().items()})==facts['print'], names=[p.name for p in published(folder)])
 
 def unlinking(n): # die at the n-th file that is removed
     def prepare():
@@ -247,19 +247,22 @@ def pause(rank, n, out, width):
     opt,res = optimizer(net),{}
     learn(net, opt, X[rank::n], Y[rank::n], 3)
     for how in 'without','with':
-        ends,calls,saving = [time.perf_counter()],[],None
+        ends,calls,cpu,saving = [time.perf_counter()],[],[],None
+        began = time.thread_time()
         for step in range(60):
             if how=='with' and step%15==5:
-                t = time.perf_counter()
                 if saving: saving.wait()
+                t,c = time.perf_counter(),time.thread_time()
                 saving = save_shards(out, net, opt, dict(step=step))
                 calls.append(time.perf_counter()-t)
+                cpu.append(time.thread_time()-c)
             learn(net, opt, X[rank::n], Y[rank::n], 1)
             ends.append(time.perf_counter())
+        step_cpu = (time.thread_time()-began-sum(cpu))/60 # of this thread, which other work on the machine does not lengthen
         if saving: saving.wait()
         gaps = [b-a for a,b in zip(ends, ends[1:])]
-        res[how] = dict(gaps=gaps, median=statistics.median(gaps), longest=max(gaps), calls=calls)
-    res['bytes'] = sum(p.stat().st_size for p in checkpoints(out)[-1].iterdir())
+        res[how] = dict(gaps=gaps, median=statistics.median(gaps), longest=max(gaps), extra=max(gaps)/statistics.median(gaps)-1, calls=calls, call_of_step=[c/step_cpu for c in cpu])
+    res['bytes'] = sum(p.stat().st_size for p in published(out)[-1].iterdir())
     return res
 
 

@@ -228,10 +228,10 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'train.ranks.heard': lambda: dict(facts=dict),
     'train.wide.sharded': lambda: dict(net=net(), least=4),
     'train.wide.gathered': lambda: dict(net=net()),
-    'train.shards.checkpoints': lambda: dict(folder=tempfile.mkdtemp()),
-    'train.shards.read_index': lambda: dict(path=tempfile.mkdtemp()),
+    'train.shards.published': lambda: dict(folder=tempfile.mkdtemp()),
+    'train.shards.read_index': lambda: dict(path='no such folder'),
     'train.shards.save_shards': lambda: dict(folder=tempfile.mkdtemp(), net=net(), opt=None, facts={}, keep=2),
-    'train.shards.load_shards': lambda: dict(folder=tempfile.mkdtemp(), net=net(), opt=None),
+    'train.shards.load_shards': lambda: dict(folder='no such folder', net=net(), opt=None),
     'data.arrays.stored_turned': lambda: dict(name='mnist'),
     'spikes.readable.unwrapped': lambda: dict(net=net()),
     'spikes.readable.hooks_left': lambda: dict(net=net()),
@@ -1415,6 +1415,7 @@ def test_valid_calls_are_valid(room, tmp_path, monkeypatch):
 
 
 NEED_MORE = ('train.hooks.Wire.join', # several processes; tests/test_hooks.py has them
+    'train.wide.sharded','train.shards.save_shards', # a process group; tests/test_shards.py has them
     'spikes.snntorch.from_snntorch','spikes.snntorch.to_snntorch', # a network of snnTorch; tests/test_snntorch.py has them
     *['inspect.wave_film.mp4_of']*(shutil.which('ffmpeg') is None))
 

@@ -8,7 +8,7 @@ from quarantion.checks import CheckError
 from quarantion.files import load_tensors, parse_json
 from quarantion.spikes.network import Network
 from quarantion.spikes.neuron import LIF
-from quarantion.train.shards import SHARD, VERSION, checkpoints, load_shards, read_index, save_shards
+from quarantion.train.shards import SHARD, VERSION, load_shards, published, read_index, save_shards
 from quarantion.train.wide import sharded
 
 HERE = Path(__file__).parent
@@ -107,7 +107,7 @@ def net(): return Network(nn.Linear(8, 6), LIF(.9), nn.Linear(6, 3), LIF(.9, 1.,
 def test_alone_without_a_process_group(net, tmp_path):
     with pytest.raises(CheckError, match='sharded: process group: expected one of torch.distributed .*, found none'): sharded(net, 10)
     with pytest.raises(CheckError, match='save_shards: process group'): save_shards(tmp_path, net)
-    assert not checkpoints(tmp_path/'none')
+    assert not published(tmp_path/'none')
 
 def test_one_process_loads_another_network_by_name(net, done):
     folder = done[0]/'four'

@@ -31,6 +31,7 @@ not stored, the others are lines of nbs/measured/canon.jsonl.
     python tools/measure.py until --data-dir FOLDER   # answers before the end, of digits and MNIST; 2 seeds of each
     python tools/measure.py meetings --jobs 16        # ranks that meet rarely: bytes against accuracy, digits, 5 seeds (tools/meetings.py)
     python tools/measure.py phases --jobs 16          # each phases preset, nonary and 2-bit membranes, 5 seeds of the digits
+    python tools/measure.py scaling                   # 1 and 2 processes of DDP, what follows for 3 and 4, and these; --device cuda
     python tools/measure.py mnist --jobs 5 -- --data-dir FOLDER --device cuda
     python tools/measure.py frontier --seeds 3 --jobs 12 --data-dir FOLDER --device cuda   # bytes against accuracy
         --save DIR                                    # trains only, for a machine without the coder of files
@@ -949,6 +950,34 @@ def health(a, path):
             print(f'{i} of {len(jobs)}', *key(job.result()), job.result()['seconds'], flush=True)
 
 
+SCALED = [('conv',16,0.), ('conv',32,0.), ('conv',64,0.), ('conv',16,.001), ('conv nonary',16,0.), ('conv nonary',64,0.), ('wide',8,0.), ('wide',32,0.),
+          ('dense 256',8,0.), ('dense 256',32,0.), ('dense 256',64,0.), ('dense 256',8,.1), ('dense 1024',8,0.), ('dense 1024',64,0.), ('dense 1024',8,1.)]
+
+
+def scaling(device, path):
+    "Steps of one process and two; the law that follows, and what it says of more; and only then these"
+    import torch
+    from quarantion.bench.many import Turn, code_times, cores, in_turn
+    from quarantion.bench.scaling import fit, predict, spread_of, steps_of
+    gpu = device!='cpu'
+    room = torch.cuda.device_count() if gpu else cores()
+    sizes = [n for n in (3,4) if n<=room] if gpu else [3,4] # processes share cores, and not GPUs
+    how = dict(command='python tools/measure.py scaling'+' --device cuda'*gpu, torch=torch.__version__, cores=room,
+               machine=torch.cuda.get_device_name() if gpu else f'{cpu()}, {room} cores',
+               load=round(os.getloadavg()[0], 2)) # what else the machine did in the minute before
+    torch.set_num_threads(1)
+    how['codes'] = code_times()
+    def turns(*kinds): return [Turn(k, b*(8 if gpu else 1), n, j, cap) for k,b,cap in SCALED for n,j in kinds]
+    def rows(n, *kinds): return [r for r in in_turn(turns(*kinds), n, device=device) if not r['rank'] or not r['joined']]
+    out = how|dict(fitted=rows(2, (1,False), (2,False), (2,True)))
+    put(path, out)
+    law = fit(steps_of(out['fitted']), spread_of(out['fitted']), room)
+    asked = [r|dict(ranks=n, seconds=[[1.]]) for r in out['fitted'] if r['joined'] for n in sizes]
+    if asked: asked = [r|dict(seconds=[[float(s)]]) for r,s in zip(asked, predict(law, steps_of(asked)))]
+    put(path, out := out|dict(predicted=asked)) # before they are started
+    put(path, out|dict(held=rows(max(sizes), (1,False), *((n,True) for n in sizes)) if sizes else []))
+
+
 def meetings(a, path):
     "Ways to meet, with replicas in one process; goes on where it was stopped"
     sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -1025,7 +1054,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
                                     'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'loop', 'store',
-                                    'nearest', 'monitor', 'phases', 'small', 'health', 'meetings'])
+                                    'nearest', 'monitor', 'phases', 'small', 'health', 'meetings', 'scaling'])
     p.add_argument('--only', nargs='+', help='health: kinds, networks or ailments')
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
@@ -1070,6 +1099,7 @@ def main():
     if a.name=='bench': return bench(more, a.out or MEASURED/'bench.json')
     if a.name=='bits': return bits(a.seeds, a.out or MEASURED.parent.parent/'tests'/'stored'/'bits.json')
     if a.name=='phases': return phases(a, a.out or MEASURED/'phases.json')
+    if a.name=='scaling': return scaling(a.device, a.out or MEASURED/('scaling.json' if a.device=='cpu' else 'scaling_gpu.json'))
     if a.name=='time': return clock(a.seeds, a.out or MEASURED/'time.json')
     runs = [[*JOBS[a.name], '--policy', q, '--seed', str(s), *more] for s in range(a.seeds) for q in a.policies]
     import torch

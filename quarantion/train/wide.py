@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['sharded', 'gathered']
 
-# %% ../../nbs/train/wide.ipynb #ffeaf9b8
+# %% ../../nbs/train/wide.ipynb #8df35ba2
 import warnings
 import torch
 import torch.distributed as dist
@@ -20,7 +20,7 @@ from .many import same_weights
 from .ranks import ranks_now
 from .updates import whole
 
-# %% ../../nbs/train/wide.ipynb #c9ca333d
+# %% ../../nbs/train/wide.ipynb #ee97dd62
 def _wide(net, least):
     "Layers that are sharded, with their weights"
     weights = lambda m: [p for p in m.parameters() if p.ndim>1 and p.numel()>=least]
@@ -39,7 +39,7 @@ def _check_net(net, least):
     if bits: fail("`save='bits'`", bits, 'neurons of a sharded network to keep what they need', "'bits'")
     same_weights(net)
 
-# %% ../../nbs/train/wide.ipynb #586f6e70
+# %% ../../nbs/train/wide.ipynb #4821efa8
 def _averaged(params, ranks):
     "Average gradients over the ranks whenever a way back ends"
     place,came = {id(p):i for i,p in enumerate(params)},[]
@@ -54,7 +54,7 @@ def _averaged(params, ranks):
         came.append(place[id(p)])
     for p in params: p.register_post_accumulate_grad_hook(heard)
 
-# %% ../../nbs/train/wide.ipynb #20ee865e
+# %% ../../nbs/train/wide.ipynb #26cf9531
 @typed
 def sharded(
     net:nn.Module, # A `Network` or `QuantNetwork`, the same on every rank; it is changed. Make the optimizer afterwards
