@@ -23,7 +23,6 @@ from torch import nn
 
 import quarantion
 from quarantion.checks import CheckError
-from quarantion.train.lives import Job
 from quarantion.train.hooks import Wire
 from quarantion.train.payloads import Frame, code_of
 from quarantion.data.digits import load_digits
@@ -227,12 +226,6 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'inspect.found.write_found': lambda: dict(v=survey(few_digits()), in_shape=(1,8,8), folder=tempfile.mkdtemp(), name='few'),
     'train.job.refused': lambda: dict(run=tempfile.mkdtemp()),
     'train.ranks.heard': lambda: dict(facts=dict),
-    'train.lives.Job': lambda: dict(note=None),
-    'train.lives.Job.named': lambda: dict(self=Job(None)),
-    'train.lives.Job.begun': lambda: dict(self=Job(None)),
-    'train.lives.Job.begin': lambda: dict(self=Job(Path(tempfile.mkdtemp())/'.job-0'), run=Path('one')),
-    'train.lives.Job.end': lambda: dict(self=Job(None)),
-    'train.lives.job_of': lambda: dict(folder=tempfile.mkdtemp()),
     'train.wide.sharded': lambda: dict(net=net(), least=4),
     'train.wide.gathered': lambda: dict(net=net()),
     'train.shards.published': lambda: dict(folder=tempfile.mkdtemp()),
