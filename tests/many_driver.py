@@ -243,7 +243,7 @@ def single(name, *args):
 def keys(o): return {k:o.get(k) for k in ('code','verified','model','integer','metrics','strays')}
 
 
-def exact(name, *args, sizes=(1,2,3,4)):
+def exact(name, *args, sizes=(1,2,4)):
     "The same shards on several numbers of processes"
     args = ['--exact-reduce', '4', *args]
     return {str(n):keys(single(f'{name}-1', *args) if n==1 else outcome(*many(f'{name}-{n}', n, *ARGS, *args))) for n in sizes}
@@ -324,7 +324,7 @@ SCENARIOS = dict(
     refusals=refusals, by_hand=alone_in_the_world, few_refusals=lambda: refusals()[:1], slow=slow, gate=gate, one=one_under_torchrun, as_typed=as_typed, messages=messages,
     ctrl_c=lambda: [interrupted('ctrl-c1', 2), interrupted('ctrl-c2', 2, on=2)],
     gone_on=lambda: dict(whole=exact('gone', sizes=(2,)), to1=keys(interrupted('gone1', 2, '--exact-reduce', '4', what=('dies_in', 1, *LATE), on=1)),
-        to4=keys(interrupted('gone4', 2, '--exact-reduce', '4', what=('dies_in', 0, *LATE), on=4))),
+        to3=keys(interrupted('gone3', 2, '--exact-reduce', '4', what=('dies_in', 0, *LATE), on=3)), to4=keys(interrupted('gone4', 2, '--exact-reduce', '4', what=('dies_in', 0, *LATE), on=4))),
     near=lambda: {b:near(b) for b in ('64','60')},
     few_exact=lambda: exact('exact', sizes=(1,2)),
     exact=lambda: {n:exact(f'exact-{n}', *words) for n,words in dict(nonary=[], mint2=['--policy','mint2'], rate=['--encode','rate'], ema=['--ema','.9'], clip=['--clip','.5'], batch=['--batch','100']).items()})

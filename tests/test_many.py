@@ -60,7 +60,7 @@ def test_added_in_order(short): equal(short['few_exact'])
 
 
 @pytest.mark.soak
-def test_killed_at_twenty_moments_and_six_times(tmp_path):
+def test_killed_at_many_moments(tmp_path):
     r = drive(tmp_path, 'kills', 'times', timeout=3000)
     for o in r['kills']:
         whole(o); lost(o, 2)
@@ -107,6 +107,7 @@ def test_any_number_of_processes_and_the_same_bytes(tmp_path):
     r = drive(tmp_path, 'exact', 'gone_on', 'near', timeout=3000)
     for by_size in r['exact'].values(): equal(by_size)
     g = r['gone_on']
-    equal({'2':g['whole']['2'], '1':g['to1'], '4':g['to4']})
+    g['to1']['strays'] = [p for p in g['to1']['strays'] if p.startswith('runs')] # the next one of many removes the folder of the rank that was killed
+    equal({'2':g['whole']['2'], '1':g['to1'], '3':g['to3'], '4':g['to4']})
     for of_batch in r['near'].values():
         for o in of_batch.values(): assert o['share']<1e-4, of_batch

@@ -62,7 +62,8 @@ def job_of(
     asked=() # Settings, and what else it was asked for
 )->Job: # Of the `torchrun` that started this process
     "What this process was started for"
-    return Job(as_path(folder)/f'.job-{_torchrun()}', _of(repr(asked))) if _torchrun() else Job(None)
+    folder,own = as_path(folder),_torchrun()
+    return Job(folder/f'.job-{own}', _of(repr(asked))) if own else Job(None)
 
 # %% ../../nbs/train/lives.ipynb #d3399097
 def done_with(
