@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['Wire']
 
-# %% ../../nbs/train/hooks.ipynb #fc3a367e
+# %% ../../nbs/train/hooks.ipynb #0820e528
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from ..checks import check_dtype, check_finite, fail, shown, typed
 from .payloads import Code, Frame, code_of, decode_into, encode
 
-# %% ../../nbs/train/hooks.ipynb #79358dd2
+# %% ../../nbs/train/hooks.ipynb #9c852b1f
 def ring_bytes(
     n:int, # Numbers
     N:int # Ranks
@@ -27,7 +27,7 @@ def gathered_bytes(
     "Bytes of an all-gather"
     return (N-1)*p
 
-# %% ../../nbs/train/hooks.ipynb #aa092903
+# %% ../../nbs/train/hooks.ipynb #01079156
 class Wire:
     "A code of gradients, and what one rank has sent and left out; raises `CheckError`"
     @typed
@@ -58,7 +58,7 @@ class Wire:
         "Go on from there; raises `CheckError` for other names or shapes"
         _put(self, tensors)
 
-# %% ../../nbs/train/hooks.ipynb #92aea7fd
+# %% ../../nbs/train/hooks.ipynb #7ab4751e
 def _kept(wire): return wire.residuals|{f'mean:{k}':t for k,t in wire.means.items()}
 
 def _put(wire, tensors):
@@ -76,7 +76,7 @@ def _count(wire, n, sent):
     "Count what goes over the wire: numbers, and bytes of this rank"
     wire.sent,wire.whole = wire.sent+sent,wire.whole+ring_bytes(n, wire.ranks)
 
-# %% ../../nbs/train/hooks.ipynb #91ff709b
+# %% ../../nbs/train/hooks.ipynb #9a01f8d5
 def _join(wire, ddp, hook):
     "Begin: zeros for all residuals, and a hook"
     if not isinstance(ddp, DistributedDataParallel):
@@ -93,7 +93,7 @@ def _join(wire, ddp, hook):
     if hook.__name__=='requantized': wire.means = {k:_own_part(wire, k, p) for k,p in own.items()}
     ddp.register_comm_hook(wire, hook)
 
-# %% ../../nbs/train/hooks.ipynb #4988e6dc
+# %% ../../nbs/train/hooks.ipynb #e97a4ad0
 def _lay(wire, bucket):
     "Frame, residual and names of what lies in a bucket; residuals move where it is new"
     names = tuple(wire.names[id(p)] for p in bucket.parameters())
@@ -106,7 +106,7 @@ def _lay(wire, bucket):
         wire.frames[names] = Frame(wire.code, tuple(g.numel() for g in bucket.gradients())),flat,names
     return wire.frames[names]
 
-# %% ../../nbs/train/hooks.ipynb #d349ec54
+# %% ../../nbs/train/hooks.ipynb #8eacbe58
 def summed(
     wire:Wire, # Of this rank
     bucket:dist.GradBucket # Gradients of some parameters
@@ -132,7 +132,7 @@ def gathered(
         return g.div_(N)
     return dist.all_gather(got, mine, group=wire.group, async_op=True).get_future().then(mean)
 
-# %% ../../nbs/train/hooks.ipynb #4bb5d950
+# %% ../../nbs/train/hooks.ipynb #7aa31cbf
 def shares_of(sizes, places, block, N):
     "For each rank, where in a flat vector its run of each parameter begins and ends"
     out,at = [[] for _ in range(N)],0
@@ -156,7 +156,7 @@ def _paste(x, runs, part):
         x[a:b] = part[at:at+b-a]
         at += b-a
 
-# %% ../../nbs/train/hooks.ipynb #dc5f6f2c
+# %% ../../nbs/train/hooks.ipynb #885189c7
 def _mean_of(wire, names, mine, got):
     "Average what all ranks sent of this one's part, and code the mean"
     mean = torch.zeros(mine.n, device=got.device)
@@ -174,7 +174,7 @@ def _part(f, g, left, runs):
     _paste(left, runs, rest)
     return out
 
-# %% ../../nbs/train/hooks.ipynb #84a9ef55
+# %% ../../nbs/train/hooks.ipynb #8778d4bf
 def requantized(
     wire:Wire, # Of this rank, with a code in blocks
     bucket:dist.GradBucket # Gradients of some parameters
@@ -196,11 +196,11 @@ def requantized(
         decode_into(part, f, b[:f.bytes])
         _paste(g, r, part)
     _count(wire, frame.n, sum(sizes)-mine.bytes+gathered_bytes(max(sizes), N))
-    done = torch.futures.Future()
+    done = torch.futures.Future(devices=[g.device] if g.is_cuda else None)
     done.set_result(g)
     return done
 
-# %% ../../nbs/train/hooks.ipynb #f68a8793
+# %% ../../nbs/train/hooks.ipynb #13691760
 def low_rank(
     wire:Wire, # Of this rank
     bucket:dist.GradBucket # Gradients of some parameters
@@ -214,7 +214,7 @@ def low_rank(
     _count(wire, n, ring_bytes(n if first else s.total_numel_after_compression-before, wire.ranks))
     return out
 
-# %% ../../nbs/train/hooks.ipynb #741fbbed
+# %% ../../nbs/train/hooks.ipynb #f040c984
 def hook_of(
     code:Code, # Of the gradients
     N:int # Ranks
