@@ -74,7 +74,7 @@ from quarantion.quant.level_sets import LevelTable, levels
 from quarantion.quant.lowering import lower
 from quarantion.quant.membranes import uniform_levels
 from quarantion.quant.network import prepare
-from quarantion.quant.observers import MinMax
+from quarantion.quant.observers import MinMax, MovingAverage, PerStep
 from quarantion.quant.policy import preset
 from quarantion.runtime.calibration import sketch
 from quarantion.runtime.infer import Inferred
