@@ -157,7 +157,7 @@ def wire(a, path):
              times=[] if 'times' in parts else was['times'], rows=[r for r in was['rows'] if r['set'].lower() not in parts])
     def add(key, jobs, mbit=0., **more):
         for r in ran(jobs, mbit):
-            d[key].append(dict(r, called=called(r), data='', **more))
+            d[key].append(dict(r, called=called(r), data='', load=round(os.getloadavg()[0], 1), **more))
             print(called(r), mbit, *more.values(), r['seed'], f"{r['accuracy']:.4f}, {1e3*r['step_s']:.1f} ms, {r['wire']:,.0f} bytes", flush=True)
         put(path, d)
     jobs = lambda **how: [Job(code=c, twice=t, seed=s, **how) for s in range(a.seeds) for c,t in WIRE]

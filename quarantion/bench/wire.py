@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Job', 'ran', 'Sent', 'bench_wire', 'differences', 'wire_table', 'plot_wire']
 
-# %% ../../nbs/bench/wire.ipynb #6c4955e3
+# %% ../../nbs/bench/wire.ipynb #f3d077cd
 import asyncio, json, os, re, statistics, subprocess, sys, tempfile, threading, time
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
@@ -24,7 +24,7 @@ from ..spikes.neuron import LIF
 from ..train.fit import answered, batches, cosine, evaluate, seed_of
 from ..train.hooks import Wire, requantized
 
-# %% ../../nbs/bench/wire.ipynb #40db727c
+# %% ../../nbs/bench/wire.ipynb #a56c6f48
 class Tokens:
     "When bytes may go, at so many Mbit a second"
     def __init__(self, mbit, clock=time.monotonic): self.rate,self.clock,self.paid = mbit*1e6/8,clock,0.
@@ -34,7 +34,7 @@ class Tokens:
         self.paid = max(self.paid, now-.005)+n/self.rate
         return max(0., self.paid-now)
 
-# %% ../../nbs/bench/wire.ipynb #8a5ef4a6
+# %% ../../nbs/bench/wire.ipynb #b7fe7ddc
 async def _pump(reader, writer, tokens, seen):
     "Pass on one direction"
     size = max(1500, min(1<<16, int(tokens.rate*.002)))
@@ -58,7 +58,7 @@ async def _proxy(port, mbit, seen):
         except OSError: pass
     fail('port', 'proxy', f'a free one near {port}', 'none')
 
-# %% ../../nbs/bench/wire.ipynb #180e75fe
+# %% ../../nbs/bench/wire.ipynb #56867c6b
 _ADDRESS = re.compile(rb'\x02\x00(..)\x7f\x00\x00\x01', re.S) # family, port and host of IPv4
 
 class Behind(dist.Store):
@@ -83,14 +83,14 @@ class Behind(dist.Store):
     def num_keys(self): return self.store.num_keys()
     def set_timeout(self, t): self.store.set_timeout(t)
 
-# %% ../../nbs/bench/wire.ipynb #667e6fa2
+# %% ../../nbs/bench/wire.ipynb #cc3f6476
 async def _answer(store, seen):
     "Tell rank 0 how many bytes there were, whenever it asks"
     for j in range(10**6):
         while not store.check([f'ask/{j}']): await asyncio.sleep(.02)
         store.set(f'seen/{j}', str(seen[0]))
 
-# %% ../../nbs/bench/wire.ipynb #55d053f2
+# %% ../../nbs/bench/wire.ipynb #acaf0241
 @contextmanager
 def proxies(
     path:str, # File of the store
@@ -118,7 +118,7 @@ def proxies(
         loop.call_soon_threadsafe(loop.stop)
         thread.join(5)
 
-# %% ../../nbs/bench/wire.ipynb #c537278b
+# %% ../../nbs/bench/wire.ipynb #780893df
 @dataclass(frozen=True)
 class Job:
     "What ranks learn, and how they join it"
@@ -136,7 +136,7 @@ class Job:
     @property
     def called(self): return self.code+', requantized'*self.twice
 
-# %% ../../nbs/bench/wire.ipynb #e94d96c5
+# %% ../../nbs/bench/wire.ipynb #bb7633e6
 def samples_of(job):
     "What is learned from, and what is held out"
     if job.data=='digits':
@@ -150,7 +150,7 @@ def samples_of(job):
     x,y,n = x.reshape(len(x), -1).float()/255,y.long(),job.some or 50_000
     return x[:n],y[:n],x[50_000:],y[50_000:] # the last 10,000 are held out
 
-# %% ../../nbs/bench/wire.ipynb #096e7041
+# %% ../../nbs/bench/wire.ipynb #9b150659
 class _Loss(nn.Module):
     def __init__(self, net):
         super().__init__()
@@ -176,7 +176,7 @@ def _made(job, P):
     net = Network(*net, steps=job.steps)
     return net,torch.optim.AdamW(net.parameters(), job.lr, weight_decay=0.)
 
-# %% ../../nbs/bench/wire.ipynb #cf16c541
+# %% ../../nbs/bench/wire.ipynb #4cfce6d8
 def learn(job, rank, N, ask): # A dictionary: accuracy, seconds and bytes a step
     "Learn as one of N ranks"
     x,y,xt,yt = samples_of(job)
@@ -193,7 +193,7 @@ def learn(job, rank, N, ask): # A dictionary: accuracy, seconds and bytes a step
     told = dict(asdict(job), parameters=sum(p.numel() for p in net.parameters()), step_s=statistics.median(gaps))
     return told|dict(accuracy=evaluate(net, batches(xt, yt, 500))['accuracy'], wire=seen/N, sent=sent, whole=whole)
 
-# %% ../../nbs/bench/wire.ipynb #b5441fb6
+# %% ../../nbs/bench/wire.ipynb #399c78fc
 def take_part(rank, N, path, slow, jobs):
     "One rank, as a process; rank 0 prints a line of JSON for each job"
     torch.set_num_threads(1)
@@ -212,7 +212,7 @@ def take_part(rank, N, path, slow, jobs):
         if rank==0: print(json.dumps(told), flush=True)
     dist.destroy_process_group()
 
-# %% ../../nbs/bench/wire.ipynb #4ced7542
+# %% ../../nbs/bench/wire.ipynb #7cfa374d
 _RANK = 'import json, sys; from quarantion.bench.wire import take_part; take_part(*json.loads(sys.argv[1]))'
 
 def ran(
@@ -231,7 +231,7 @@ def ran(
         if any(p.returncode for p in ranks): fail('ranks', 'bench wire', 'all of them to end well', told[0][1][-300:])
     return [dict(json.loads(l), mbit=mbit) for l in told[0][0].splitlines()]
 
-# %% ../../nbs/bench/wire.ipynb #0fa0f5b2
+# %% ../../nbs/bench/wire.ipynb #9fe61115
 @dataclass(frozen=True)
 class Sent:
     "A code over a wire, beside float32"
@@ -250,7 +250,7 @@ class Sent:
         short = [f'{k} {v:.3g} against {g:g}' for k,v,g in both if v<.6*g]
         return f'{self.work}, {self.code}: {", ".join(short)}' if short else ''
 
-# %% ../../nbs/bench/wire.ipynb #ef7ad8a3
+# %% ../../nbs/bench/wire.ipynb #365b6b33
 def sent_rows(
     told:list # What `ran` returned over one wire, with `none` among it
 )->list: # `Sent`
@@ -271,7 +271,7 @@ def bench_wire_table(
     line = lambda r: f'{r.work}  {r.code:20} {sent(r)}  {1e3*r.step_s:8.1f} ms {r.faster:6.2f}× faster'
     return '\n'.join(map(line, rows))
 
-# %% ../../nbs/bench/wire.ipynb #0a4aa486
+# %% ../../nbs/bench/wire.ipynb #b37ff5e2
 def bench_wire(
     threads:int=2, # Is not asked for: each rank has one
     quick:bool=False # Fewer codes and steps
@@ -280,7 +280,7 @@ def bench_wire(
     codes = ('none','nonary') if quick else ('none','nonary','int8','int4','onebit','topk(0.01)','powersgd')
     return sent_rows(ran([Job(code=c, hidden=1000, steps=5, some=64*(10 if quick else 16)) for c in codes], 100.))
 
-# %% ../../nbs/bench/wire.ipynb #5a5953cf
+# %% ../../nbs/bench/wire.ipynb #c0fe9798
 def _said(values, sign=''):
     spread = f' ± {statistics.stdev(values):.2f}' if len(values)>1 else ''
     return f'{statistics.fmean(values):{sign}.2f}{spread}'
@@ -294,7 +294,7 @@ def differences(
     own,base = of(code),of('none')
     return [*own.values()],[v-base[s] for s,v in own.items() if s in base]
 
-# %% ../../nbs/bench/wire.ipynb #3f8859bb
+# %% ../../nbs/bench/wire.ipynb #e217a2ff
 def wire_table(
     d:dict # What `tools/measure.py wire` stored
 )->str: # Markdown
@@ -311,7 +311,7 @@ def wire_table(
         out.append(f'| {" | ".join([c, f"{fewer:.2f}", *ms, *at])} |')
     return '\n'.join(out)
 
-# %% ../../nbs/bench/wire.ipynb #fd28aa3e
+# %% ../../nbs/bench/wire.ipynb #8109f9a3
 _COLOURS = dict(none=BLACK, int8=GREEN, int4=SKY, nonary=BLUE, onebit=RED, topk=ORANGE, powersgd=PURPLE)
 
 def _look(called): return _COLOURS[re.split(r'[(,]', called)[0]],'s' if 'requantized' in called else 'o'
