@@ -74,7 +74,7 @@ from quarantion.quant.level_sets import LevelTable, levels
 from quarantion.quant.lowering import lower
 from quarantion.quant.membranes import uniform_levels
 from quarantion.quant.network import prepare
-from quarantion.quant.observers import MinMax
+from quarantion.quant.observers import MinMax, MovingAverage, PerStep
 from quarantion.quant.policy import preset
 from quarantion.runtime.calibration import sketch
 from quarantion.runtime.infer import Inferred
@@ -353,6 +353,9 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'quant.observers.MinMax': lambda: dict(quant_max=127, ch_axis=0, spike_aware=False, history=4),
     'quant.observers.MinMax.forward': lambda: dict(self=MinMax(), x=x()),
     'quant.observers.MinMax.merge': lambda: dict(self=seen(), other=seen()),
+    'quant.observers.MinMax.learn': lambda: dict(self=MinMax(), x=x(), v=x().reshape(1, -1), lo=torch.zeros(1), hi=torch.ones(1)),
+    'quant.observers.MovingAverage.learn': lambda: dict(self=MovingAverage(), x=x(), v=x().reshape(1, -1), lo=torch.zeros(1), hi=torch.ones(1)),
+    'quant.observers.PerStep.learn': lambda: dict(self=PerStep(), x=x(), v=torch.ones(1, 4), lo=torch.zeros(1), hi=torch.ones(1)),
     'quant.observers.MovingAverage': lambda: dict(averaging_constant=.1, quant_max=127, ch_axis=0, history=4),
     'quant.observers.PerStep': lambda: dict(quant_max=127, history=4),
     'quant.observers.find_observers': lambda: dict(net=q()),
@@ -527,6 +530,10 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'train.canon.canon_of': lambda: dict(folder='no such folder'),
     'train.canon.standing': lambda: dict(run='no such folder', canon=[a_canon()]),
     'train.machines.machine_class': lambda: dict(device='cpu'),
+    'train.ranks.ranks_now': lambda: dict(),
+    'train.ranks.world': lambda: dict(),
+    'train.ranks.agreed': lambda: dict(facts=dict),
+    'train.many.slow_ranks': lambda: dict(seconds=[1.,2.]),
     'train.machines.unlike': lambda: dict(then={}, now=dict(torch='1.0')),
     'train.reproduce.Tolerance': lambda: dict(accuracy=.01, spike_rate=.1, bytes=.02),
     'train.reproduce.Tolerance.of': lambda: dict(self=Tolerance(), name='bytes', then=100),

@@ -30,6 +30,8 @@ not stored, the others are lines of nbs/measured/canon.jsonl.
     python tools/measure.py convert --data-dir FOLDER # ReLU networks into spikes: digits and MNIST, 3 seeds
     python tools/measure.py until --data-dir FOLDER   # answers before the end, of digits and MNIST; 2 seeds of each
     python tools/measure.py meetings --jobs 16        # ranks that meet rarely: bytes against accuracy, digits, 5 seeds (tools/meetings.py)
+    python tools/measure.py wire --seeds 3            # codes of gradients over 10, 100 and 1,000 Mbit, and what networks learn; two processes
+        --data-dir FOLDER --some 0 --epochs 5         # also MNIST: all samples, or so many
     python tools/measure.py phases --jobs 16          # each phases preset, nonary and 2-bit membranes, 5 seeds of the digits
     python tools/measure.py scaling                   # 1 and 2 processes of DDP, what follows for 3 and 4, and these; --device cuda
     python tools/measure.py mnist --jobs 5 -- --data-dir FOLDER --device cuda
@@ -137,6 +139,31 @@ def phases(a, path):
             rows = sorted([*rows, job.result()], key=lambda r: order.index(key(r)))
             put(path, dict(command='python tools/measure.py phases', **how, seeds=a.seeds, rows=rows))
             print(*key(rows[-1]), f'{len(rows)} of {len(order)}', flush=True)
+
+
+WIRE = ('none',False),('int8',False),('int4',False),('nonary',False),('nonary',True),('onebit',False),('topk(0.1)',False),('topk(0.01)',False),('powersgd',False)
+
+
+def wire(a, path):
+    "Each code at each rate, and what two processes learn with it: the digits, and MNIST where its files are"
+    import torch
+    from quarantion.bench.wire import Job, ran
+    called = lambda r: r['code']+', requantized'*r['twice']
+    said = f'{a.seeds} seeds; steps of 784-1000-10, T=10, batches of 64; digits 64-256-10, 20 epochs'
+    if a.data_dir: said += f'; MNIST 784-256-10, {a.some or 50_000:,} samples, {a.epochs} epochs; T=10'
+    was = json.loads(path.read_text()) if a.only else dict(rows=[], times=[]) # parts that are not asked for stay
+    parts = a.only or ['digits','mnist','times']
+    d = dict(command='python tools/measure.py wire', torch=torch.__version__, machine=f'{cpu()}, {os.cpu_count()} cores', said=said,
+             times=[] if 'times' in parts else was['times'], rows=[r for r in was['rows'] if r['set'].lower() not in parts])
+    def add(key, jobs, mbit=0., **more):
+        for r in ran(jobs, mbit):
+            d[key].append(dict(r, called=called(r), data='', **more))
+            print(called(r), mbit, *more.values(), r['seed'], f"{r['accuracy']:.4f}, {1e3*r['step_s']:.1f} ms, {r['wire']:,.0f} bytes", flush=True)
+        put(path, d)
+    jobs = lambda **how: [Job(code=c, twice=t, seed=s, **how) for s in range(a.seeds) for c,t in WIRE]
+    if 'digits' in parts: add('rows', jobs(data='digits', epochs=20), set='digits')
+    if 'mnist' in parts and a.data_dir: add('rows', jobs(data=str(Path(a.data_dir).resolve()), epochs=a.epochs, some=a.some, batch=256), set='MNIST')
+    for mbit in (10.,100.,1000.) if 'times' in parts else (): add('times', [Job(code=c, twice=t, hidden=1000, some=64*(12 if mbit<100 else 30)) for c,t in WIRE], mbit)
 
 
 def clock(times, path):
@@ -1052,14 +1079,15 @@ def frontier(a, path):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
+    p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'wire', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
                                     'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'loop', 'store',
                                     'nearest', 'monitor', 'phases', 'small', 'health', 'meetings', 'scaling'])
-    p.add_argument('--only', nargs='+', help='health: kinds, networks or ailments')
+    p.add_argument('--only', nargs='+', help='health: kinds, networks or ailments; wire: digits, mnist, times; others stay')
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')
     p.add_argument('--out', type=Path, help='file to write')
+    p.add_argument('--some', type=int, default=0, help='wire: samples of MNIST that are learned from; 0 for all')
     p.add_argument('--run', type=Path, help='exports: a run whose program is exported, too')
     f = p.add_argument_group('frontier')
     f.add_argument('--settings', nargs='+', default=FRONTIER, metavar='POLICY:L1:MAX_RATE[:EPOCHS]',
@@ -1098,6 +1126,7 @@ def main():
     if a.name=='tutorials': return tutorials(a.out or MEASURED/'tutorials.json')
     if a.name=='bench': return bench(more, a.out or MEASURED/'bench.json')
     if a.name=='bits': return bits(a.seeds, a.out or MEASURED.parent.parent/'tests'/'stored'/'bits.json')
+    if a.name=='wire': return wire(a, a.out or MEASURED/'wire.json')
     if a.name=='phases': return phases(a, a.out or MEASURED/'phases.json')
     if a.name=='scaling': return scaling(a.device, a.out or MEASURED/('scaling.json' if a.device=='cpu' else 'scaling_gpu.json'))
     if a.name=='time': return clock(a.seeds, a.out or MEASURED/'time.json')

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['code_residuals', 'add_residuals']
 
-# %% ../../nbs/kernels/residuals.ipynb #21417354
+# %% ../../nbs/kernels/residuals.ipynb #f4eb684a
 import cython
 import numpy as np
 from cython.parallel import prange
 from ..checks import fail
 from .parts.shapes import Held, check_apart, check_between, check_length, held1, held2
 
-# %% ../../nbs/kernels/residuals.ipynb #2b8a87b8
+# %% ../../nbs/kernels/residuals.ipynb #6d25913e
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -41,7 +41,7 @@ def _scale_of(
     m = (m*less if m>large else m)/top
     return m if m>=tiny else 0
 
-# %% ../../nbs/kernels/residuals.ipynb #9ab167fc
+# %% ../../nbs/kernels/residuals.ipynb #dae214ed
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -65,7 +65,7 @@ def _code_block(
         left[start+i] = work[k,i]-r*s
         digits[start+i] = cython.cast(cython.int, r)
 
-# %% ../../nbs/kernels/residuals.ipynb #749e72eb
+# %% ../../nbs/kernels/residuals.ipynb #ba953e90
 def _code_blocks(
     g:cython.const[cython.float][::1], left:cython.float[::1], ends:cython.const[cython.longlong][::1],
     top:cython.float, digits:cython.schar[::1], scale:cython.float[::1], work:cython.float[:, ::1],
@@ -86,7 +86,7 @@ def _code_blocks(
             _code_block(work, s, left, digits, k, start, ends[b])
             scale[b] = nan if s<0 else s
 
-# %% ../../nbs/kernels/residuals.ipynb #72e54daf
+# %% ../../nbs/kernels/residuals.ipynb #ec0acbcb
 def _check(n, ends):
     "The length of the longest block"
     e = np.asarray(ends)
@@ -95,7 +95,7 @@ def _check(n, ends):
         fail('`ends`', expected=f'whole numbers that rise to {n}', found=str(e[:8].tolist()))
     return int(size.max()) if len(e) else 0
 
-# %% ../../nbs/kernels/residuals.ipynb #2c72a9af
+# %% ../../nbs/kernels/residuals.ipynb #f85a16c5
 def code_residuals(
     g:cython.const[cython.float][::1], # Gradients, `[n]`
     left:cython.float[::1], # In and out: what is left, `[n]`
@@ -118,7 +118,7 @@ def code_residuals(
     check_apart(('g','ends','left','digits','scale'), lies, 2, 5, 0)
     _code_blocks(g, left, ends, top, digits, scale, np.empty((num_threads,longest), np.float32), num_threads)
 
-# %% ../../nbs/kernels/residuals.ipynb #fb01180f
+# %% ../../nbs/kernels/residuals.ipynb #63311fd8
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)

@@ -247,7 +247,15 @@ class _Scaled(_Extremes):
 # %% ../../nbs/quant/observers.ipynb #31ab03ba
 class _Learner(_Scaled):
     "Learns from the ends of values"
-    def learn(self, x, v, lo, hi): # from the ends of values
+    @typed
+    @torch.no_grad()
+    def learn(self,
+        x:Tensor, # Values, for the words of a refusal
+        v:Tensor, # The same by channel, `[channels, n]`
+        lo:Tensor, # Smallest of each channel
+        hi:Tensor # Largest of each channel
+    ):
+        "Take in a batch by its ends; raises `CheckError`"
         lo,hi = self._fit(*held(x, lo, hi, type(self).__name__))
         k = (lo<=hi).long()
         self._absorb(lo, hi, k, self._weight(self.count+k))

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['code_of', 'Frame', 'encode', 'decode_into']
 
-# %% ../../nbs/train/payloads.ipynb #9054b124
+# %% ../../nbs/train/payloads.ipynb #4e141214
 import math, re
 from dataclasses import dataclass
 import numpy as np
@@ -16,7 +16,7 @@ from ..kernels.nonary import pack_nits, unpack_nits
 from ..kernels.residuals import add_residuals, code_residuals
 from ..runtime.layer import is_whole
 
-# %% ../../nbs/train/payloads.ipynb #8bcebad4
+# %% ../../nbs/train/payloads.ipynb #da942e17
 CODES = 'none','nonary','int8','int4','onebit','topk','powersgd'
 TOPS = dict(nonary=4, int8=127, int4=7) # The largest code
 
@@ -40,7 +40,7 @@ class Code:
 
 _NUMBER = dict(topk='share', powersgd='rank')|dict.fromkeys((*TOPS,'onebit'), 'block')
 
-# %% ../../nbs/train/payloads.ipynb #c719fadd
+# %% ../../nbs/train/payloads.ipynb #c61e9298
 @typed
 def code_of(
     name:str, # Such as `'nonary'`, `'nonary(640)'`, `'topk(0.02)'` or `'powersgd(2)'`
@@ -57,7 +57,7 @@ def code_of(
     except ValueError: fail('`compress`', expected=f'{word}({"share" if k=="share" else "a whole number"})', found=name)
     return Code(word, **how|{k:value})
 
-# %% ../../nbs/train/payloads.ipynb #cb60723f
+# %% ../../nbs/train/payloads.ipynb #5581ee9e
 def _ends(code, sizes):
     "Where each block ends; of `topk`, each parameter"
     size,out,at = code.block if code.name!='topk' else max(1, *sizes, 1),[np.zeros(0)],0
@@ -73,7 +73,7 @@ def _bytes(f):
     packed = dict(int8=f.n, int4=-(-f.n//2), nonary=2*-(-f.n//5), onebit=-(-f.n//8))[f.code.name]
     return 4*(len(f.ends)+-(-packed//4))
 
-# %% ../../nbs/train/payloads.ipynb #97ab53ca
+# %% ../../nbs/train/payloads.ipynb #3057a373
 class Frame:
     "Where the blocks of some parameters lie in a flat vector, and how many bytes they become; raises `CheckError`"
     @typed
@@ -88,7 +88,7 @@ class Frame:
         self.counts = [max(1, math.ceil(code.share*n)) for n in np.diff(self.ends, prepend=0).tolist()] # of `topk`
         self.bytes = _bytes(self)
 
-# %% ../../nbs/train/payloads.ipynb #998f19c5
+# %% ../../nbs/train/payloads.ipynb #9872cf1a
 _TINY,_LARGE,_LESS = 2.**-126,3e38,1-2.**-22
 
 def _rows(x, ends, block):
@@ -109,7 +109,7 @@ def _scales(a, size, top):
         s = (m.double()*(whole.nan_to_num(0, 0).long().sum(1).double()/(size*2**20))).float()
     return torch.where(m.isfinite(), torch.where(s>=_TINY, s, 0), torch.nan)
 
-# %% ../../nbs/train/payloads.ipynb #b630a68a
+# %% ../../nbs/train/payloads.ipynb #60f9f207
 def _coded(code, g, left, ends):
     "Digits of `g+left`, int8, and scales; `left` is what is left"
     a,place = _rows(g+left, ends, code.block)
@@ -121,7 +121,7 @@ def _coded(code, g, left, ends):
     left.copy_(torch.where(per.isnan().expand_as(a).reshape(-1)[place], left, new))
     return k.view(-1)[place].to(torch.int8),s
 
-# %% ../../nbs/train/payloads.ipynb #ffc7be3d
+# %% ../../nbs/train/payloads.ipynb #3806b184
 def _digits(code, g, left, ends):
     "Digits, with zeros to a multiple of 40, and scales"
     out = torch.zeros(-(-len(g)//40)*40, dtype=torch.int8, device=g.device)
@@ -131,7 +131,7 @@ def _digits(code, g, left, ends):
         code_residuals(g.numpy(), left.numpy(), ends, TOPS[code.name], out[:len(g)].numpy(), s.numpy())
     return out,s
 
-# %% ../../nbs/train/payloads.ipynb #14c3501b
+# %% ../../nbs/train/payloads.ipynb #d249ff0b
 _NINES = 1,9,81,729,6561
 
 def _packed(code, digits, n):
@@ -150,7 +150,7 @@ def _packed(code, digits, n):
     words = each.sum(1, dtype=torch.int32)
     return torch.stack([words&255,words>>8], 1).to(torch.uint8).view(-1)
 
-# %% ../../nbs/train/payloads.ipynb #9f5d8d7d
+# %% ../../nbs/train/payloads.ipynb #4c5b7a23
 def _unpacked(code, b, n):
     "Undo `_packed`"
     if code.name=='int8': return b[:n].view(torch.int8)
@@ -166,7 +166,7 @@ def _unpacked(code, b, n):
     words = b[0::2].int()+256*b[1::2].int()
     return (words[:,None]//torch.tensor(_NINES, device=b.device, dtype=torch.int32)%9-4).to(torch.int8).view(-1)[:n]
 
-# %% ../../nbs/train/payloads.ipynb #0fbcb928
+# %% ../../nbs/train/payloads.ipynb #5dfa1a10
 def _largest(a, k):
     "Places of the k largest sizes, rising; what is not finite is largest"
     x = a.abs().nan_to_num(torch.inf, torch.inf)
@@ -187,7 +187,7 @@ def _top(frame, g, left):
     none = a[:0]
     return torch.cat([none,*values]),torch.cat([none.long(),*places]).int()
 
-# %% ../../nbs/train/payloads.ipynb #ecc9350e
+# %% ../../nbs/train/payloads.ipynb #7e610845
 def _check(frame, x, name): return check_shape(check_dtype(x, 'float32', name), 'n', name, n=frame.n)
 
 @typed
@@ -214,7 +214,7 @@ def encode(
     out[len(first):len(first)+len(second)] = second
     return out
 
-# %% ../../nbs/train/payloads.ipynb #50641315
+# %% ../../nbs/train/payloads.ipynb #1198281e
 @typed
 def decode_into(
     total:Tensor, # In and out: a sum, float32, `[n]`

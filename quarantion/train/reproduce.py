@@ -101,8 +101,8 @@ def _verdict(how, hashes, metrics):
     return [f'{k}: expected {short(a)}, found {short(b)}' for k,(a,b) in hashes.items() if a!=b]
 
 def _many(run, cfg): # how many processes trained it, where that changes a sum
-    told = [a['facts'].get('processes', 1) for a in read_jsonl(run/'audit.jsonl') if a['event'] in ('started','resumed')]
-    return 0 if cfg.exact_reduce else max([n for n in told if n>1], default=0)
+    facts = [a['facts'] for a in read_jsonl(run/'audit.jsonl') if a['event'] in ('started','resumed')]
+    return 0 if cfg.exact_reduce else max([n for f in facts if (n := f.get('processes', 1))>1], default=0)
 
 def _classes(run, device):
     "Threads to train with, and why hashes would not do; `None` where that is not known"

@@ -145,6 +145,7 @@ def _alone(net, forward, x, y, update):
         told.append(seen if share==1 else seen*share)
     return sum(told[1:], told[0])
 
+# %% ../../nbs/train/updates.ipynb #6926e121
 def updated(
     forward, # Loss and what is told of it, of samples and labels
     net:nn.Module, # The network
