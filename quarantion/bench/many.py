@@ -253,10 +253,10 @@ def bench_many(
     quick:bool=False, # Fewer rounds?
     device:str='cpu' # `cuda`: a GPU for each
 )->list: # `Scaled` for each network
-    "Efficiency of weak scaling, a float and a quantized network on events"
+    "Efficiency of weak scaling, float and quantized networks on events, small ones and wider ones"
     check_range(threads, 2, 64, 'threads')
     room,batch = (cores(),64) if device=='cpu' else (torch.cuda.device_count(),512)
-    nets = 'conv','conv nonary'
+    nets = 'conv','conv nonary',*('wide','wide nonary')*(not quick)
     turns = [Turn(k, batch, n, j) for k in nets for n,j in ((1,False),(threads,False),(threads,True))]
     rows = [r for r in in_turn(turns, threads, 3 if quick else 11, 5, device) if r['rank']==0]
     return [scaled([r for r in rows if r['network']==k], room) for k in nets]
