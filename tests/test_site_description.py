@@ -212,3 +212,12 @@ def test_tables_of_parameters_are_marked(tmp_path):
     page.write_text('\n'.join(f'<table class="table">\n<thead>\n<tr>{"".join(f"<th>{h}</th>" for h in head)}</tr></thead></table>' for head in heads))
     docs.mark_parameters(tmp_path)
     assert re.findall('class="(.*?)"', page.read_text())==['table params defaults','table params','table params','table','table']
+
+
+def test_a_title_stands_by_itself():
+    "What follows the title and its line in one cell is lost on the site"
+    for p in sorted((ROOT/'nbs').rglob('*.ipynb')):
+        if '.ipynb_checkpoints' in p.parts: continue
+        first = next((c.source for c in nbformat.read(p, 4).cells if c.cell_type=='markdown' and c.source.startswith('# ')), '')
+        said = [part for part in first.split('\n\n')[1:] if not part.startswith('>')]
+        assert not said, f'{p.relative_to(ROOT)}: {said[0][:60]}'

@@ -314,7 +314,9 @@ def wire_table(
 # %% ../../nbs/bench/wire.ipynb #8109f9a3
 _COLOURS = dict(none=BLACK, int8=GREEN, int4=SKY, nonary=BLUE, onebit=RED, topk=ORANGE, powersgd=PURPLE)
 
-def _look(called): return _COLOURS[re.split(r'[(,]', called)[0]],'s' if 'requantized' in called else 'o'
+def _look(called): # colour of a code, mark of its kind
+    mark = 's' if 'requantized' in called else '^' if called.endswith('(0.1)') else 'o'
+    return _COLOURS[re.split(r'[(,]', called)[0]],mark
 
 def _curve(ax, rs, called):
     "Seconds a step of a code at each rate"

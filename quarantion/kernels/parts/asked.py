@@ -99,7 +99,7 @@ def digits_of_sixteen(
     else:
         for i in range(n): out[i] = digits_with(codes, r+i, ints, t, o)
 
-# %% ../../../nbs/kernels/parts/asked.ipynb #6249b818
+# %% ../../../nbs/kernels/parts/asked.ipynb #5051583e
 @cython.cfunc
 @cython.inline
 @cython.nogil
