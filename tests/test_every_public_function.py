@@ -74,7 +74,7 @@ from quarantion.quant.level_sets import LevelTable, levels
 from quarantion.quant.lowering import lower
 from quarantion.quant.membranes import uniform_levels
 from quarantion.quant.network import prepare
-from quarantion.quant.observers import MinMax, MovingAverage, PerStep
+from quarantion.quant.observers import MinMax
 from quarantion.quant.policy import preset
 from quarantion.runtime.calibration import sketch
 from quarantion.runtime.infer import Inferred
@@ -353,9 +353,6 @@ CALLS = { # name of a function -> its arguments; those of a method begin with `s
     'quant.observers.MinMax': lambda: dict(quant_max=127, ch_axis=0, spike_aware=False, history=4),
     'quant.observers.MinMax.forward': lambda: dict(self=MinMax(), x=x()),
     'quant.observers.MinMax.merge': lambda: dict(self=seen(), other=seen()),
-    'quant.observers.MinMax.learn': lambda: dict(self=MinMax(), x=x(), v=x().reshape(1, -1), lo=torch.zeros(1), hi=torch.ones(1)),
-    'quant.observers.MovingAverage.learn': lambda: dict(self=MovingAverage(), x=x(), v=x().reshape(1, -1), lo=torch.zeros(1), hi=torch.ones(1)),
-    'quant.observers.PerStep.learn': lambda: dict(self=PerStep(), x=x(), v=torch.ones(1, 4), lo=torch.zeros(1), hi=torch.ones(1)),
     'quant.observers.MovingAverage': lambda: dict(averaging_constant=.1, quant_max=127, ch_axis=0, history=4),
     'quant.observers.PerStep': lambda: dict(quant_max=127, history=4),
     'quant.observers.find_observers': lambda: dict(net=q()),

@@ -22,6 +22,7 @@ def put_off(
     found = {n:o for n,o in find_observers(net).items() if o.enabled}
     for n,o in found.items():
         if o.collects: fail(f'`{n}`', 'put_off', 'an observer that keeps ends alone', type(o).__name__)
+        if o.ch_axis not in (None,0): fail(f'`{n}`', 'put_off', 'channels on axis 0, or none', o.ch_axis)
         if not len(o.count): fail(f'`{n}`', 'put_off', 'an observer that has seen something', 'nothing')
     for o in found.values(): o.later = []
     try: yield [*found.values()]
@@ -50,5 +51,5 @@ def learn(
         fail('`ends`', 'learn', f'{sum(rows)} numbers, as these observers have rows', ends.numel())
     for o,own in zip(obs, ends.split(rows)):
         lo,hi = own.to(o.min_val).reshape(2, -1)
-        both = torch.stack([lo,-hi])
-        o.learn(both, both.T, lo, -hi)
+        none = lo==torch.inf # nothing was seen
+        if not none.all(): o(torch.stack([lo.where(~none, 0),-hi.where(~none, 0)], 1))

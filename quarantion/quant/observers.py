@@ -244,26 +244,8 @@ class _Scaled(_Extremes):
         seen = f'[{self.min_val.min():.4g}, {self.max_val.max():.4g}]' if self.count.any() else 'nothing yet'
         return f'quant_max={self.quant_max}, ch_axis={self.ch_axis}, seen={seen}' + ', frozen'*self.frozen
 
-# %% ../../nbs/quant/observers.ipynb #31ab03ba
-class _Learner(_Scaled):
-    "Learns from the ends of values"
-    @typed
-    @torch.no_grad()
-    def learn(self,
-        x:Tensor, # Values, for the words of a refusal
-        v:Tensor, # The same by channel, `[channels, n]`
-        lo:Tensor, # Smallest of each channel
-        hi:Tensor # Largest of each channel
-    ):
-        "Take in a batch by its ends; raises `CheckError`"
-        lo,hi = self._fit(*held(x, lo, hi, type(self).__name__))
-        k = (lo<=hi).long()
-        self._absorb(lo, hi, k, self._weight(self.count+k))
-        self._collect(v.masked_fill((lo>hi)[:,None], 0) if asked_later() and self.collects else v, lo, hi)
-        self.write(lo.amin(), hi.amax(), self._scale().amax().to(lo))
-
 # %% ../../nbs/quant/observers.ipynb #ffc8e35f
-class MinMax(_Learner):
+class MinMax(_Scaled):
     "Keeps the extremes of all that it saw"
     @typed
     def forward(self,
@@ -278,8 +260,12 @@ class MinMax(_Learner):
         if seen_at_once(self, x): return look_at_once(self, x)
         v = rows_of(x, self.ch_axis, self.min_val.dtype, type(self).__name__)
         lo,hi = (e.to(self.min_val.dtype) for e in extremes_of(v, self.spike_aware))
-        if self.later is None: self.learn(x, v, *self._reduce(lo, hi))
-        else: self.later.append(torch.stack([lo,-hi]))
+        if self.later is not None: return self.later.append(torch.stack([lo,-hi]))
+        lo,hi = self._fit(*held(x, *self._reduce(lo, hi), type(self).__name__))
+        k = (lo<=hi).long()
+        self._absorb(lo, hi, k, self._weight(self.count+k))
+        self._collect(v.masked_fill((lo>hi)[:,None], 0) if asked_later() and self.collects else v, lo, hi)
+        self.write(lo.amin(), hi.amax(), self._scale().amax().to(lo))
 
     def merge(self,
         other:'MinMax' # An observer of the same kind that watched other batches
