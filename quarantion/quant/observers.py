@@ -327,8 +327,7 @@ class PerStep(MinMax):
         for k in 'total','squares': self.register_buffer(k, torch.zeros(0, dtype=torch.float64))
 
     def _fit(self, lo, hi):
-        n = max(len(lo), len(self.count))
-        self.grow(n)
+        self.grow(n := max(len(lo), len(self.count)))
         more = lo.new_full((n-len(lo),), torch.inf)
         return torch.cat([lo,more]),torch.cat([hi,-more])
 
