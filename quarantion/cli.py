@@ -449,7 +449,8 @@ def _list(folder, found, among, as_json):
     head = 'run', *(['settings'] if told else []), 'float', 'quantized', 'spikes', 'bytes', 'mismatches', 'canon'
     some = f'{len(found)} of '*(len(found)<among)
     title,n = f'{some}{among} run{"s"*(among!=1)} in {folder}',len(head)-1+marked
-    _show(_columns(title, head[:n], [_line(r, told)[:n] for r in found]) if found else _as_is(title))
+    if not found: print(title) # whole, however long the path is
+    else: _show(_columns(title, head[:n], [_line(r, told)[:n] for r in found]))
     for r in found:
         if r.standing=='changed': _say(f'{r.path} has the name of a canon run, and other files')
         if not r.finished: _say(f'{r.path} is not finished ({_far(r.path)}); {_go_on(r.path)}')

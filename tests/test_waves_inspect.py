@@ -26,7 +26,8 @@ from quarantion.waves.levels import Levels, propagate_levels, to_levels
 from quarantion.waves.law import Medium, grid_omega, wave_loop
 from quarantion.waves.propagate import watch
 from quarantion.waves.torus import Torus, load_field, new_field
-from test_cli import command, here, refused # noqa: F401
+from commands import refused
+from test_cli import command
 
 NODE = pytest.mark.skipif(shutil.which('node') is None, reason='no node (apt-get install nodejs)')
 
@@ -266,13 +267,13 @@ def test_tones_are_apart():
 
 SMALL = 'waves','--shape','48x40','--steps','400','--emitters','3'
 
-def test_command(here, tmp_path, monkeypatch): # noqa: F811
+def test_command(here, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code,out,err = here(*SMALL)
     assert code==0 and err=='' and '48 × 40 cells, 400 steps of' in out and re.search(r'[0-3] of 3 tones heard', out) and 'waves: film.' in out
     assert {p.name for p in (tmp_path/'waves').iterdir()}>={'waves.png','field.safetensors'}
 
-def test_command_as_json_is_one_object_alone(here, tmp_path): # noqa: F811
+def test_command_as_json_is_one_object_alone(here, tmp_path):
     code,out,err = command(*SMALL, '--json', '--seed', 5, '--levels', 17, '--out', tmp_path/'a')
     said = json.loads(out)
     assert (code,err,out.count('\n'))==(0,'',1) and said['shape']==[48,40] and (said['steps'],said['levels'],said['seed'])==(400,17,5)
@@ -284,17 +285,17 @@ def test_command_as_json_is_one_object_alone(here, tmp_path): # noqa: F811
 @pytest.mark.parametrize('words,said', [('--shape 4xx', 'such as 256x256'), ('--shape 1', 'two cells or more'), ('--shape 0x4', 'from 1'), ('--shape 2x2x2x2x2x2x2x2x2x2', 'nine axes'),
     ('--shape 99999x99999', 'bytes'), ('--steps 3', '`steps`'), ('--steps x', '--steps'), ('--emitters 0', '`emitters`'), ('--emitters 99', '`emitters`'), ('--damping -1', '`damping`'),
     ('--damping nan', '`damping`'), ('--levels 4', '`levels`'), ('--seed -1', '`seed`'), ('--flavour 1', '--flavour'), ('--shape 2x2 --emitters 5', 'as there are cells')])
-def test_wrong_values_are_one_line(here, tmp_path, monkeypatch, words, said): # noqa: F811
+def test_wrong_values_are_one_line(here, tmp_path, monkeypatch, words, said):
     monkeypatch.chdir(tmp_path)
     refused(here('waves', *words.split()), said)
     assert not [*tmp_path.iterdir()]
 
-def test_a_folder_that_cannot_be_written(here, tmp_path): # noqa: F811
+def test_a_folder_that_cannot_be_written(here, tmp_path):
     (tmp_path/'file').write_text('')
     refused(here(*SMALL, '--out', tmp_path/'file'), 'file')
     assert (tmp_path/'file').read_text()==''
 
-def test_a_sealed_run_stays_as_it_was(here, tmp_path): # noqa: F811
+def test_a_sealed_run_stays_as_it_was(here, tmp_path):
     for name in 'manifest.json','config.toml': (tmp_path/name).write_text('{}')
     refused(here(*SMALL, '--out', tmp_path/'waves'), 'outside of runs')
 
