@@ -287,7 +287,7 @@ def _said(values, sign=''):
 
 def differences(
     rows:list, # What `ran` returned of one data set
-    code:str # As `Job.called` says it
+    code:str # As a job is called
 )->tuple: # Accuracies in per cent, and differences to `none` in points, a number for each seed
     "Accuracies of a code beside those of float32"
     of = lambda c: {r['seed']:100*r['accuracy'] for r in rows if r['called']==c}
