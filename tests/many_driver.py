@@ -193,6 +193,13 @@ def elastic(name, *args, nodes='1:2', count=2, what=('agent_dies_in', 1, *LATE),
     return outcome(folder, codes, whole)|dict(warned=[l for l in lines_said(folder) if 'unequal size' in l])
 
 
+def coded(name, code, n):
+    "A rank dies in the second epoch of qat, where ranks have something that they had not sent"
+    args = ['--compress', code, '--batch', '60']
+    whole = undisturbed(f'{name}-whole', n, *args)
+    return outcome(*many(name, n, *ARGS, *args, happens=[('dies_in', 1, *LATE[:2], 75)]), whole)
+
+
 def interrupted(name, n, *args, what=('interrupts', 0, *LATE), on=1):
     "Ctrl-C, or a death that nothing is restarted after; then on with another number of processes"
     folder,first = many(name, n, *ARGS, *args, happens=[what], options=())
@@ -326,9 +333,12 @@ SCENARIOS = dict(
     gone_on=lambda: dict(whole=exact('gone', sizes=(2,)), to1=keys(interrupted('gone1', 2, '--exact-reduce', '4', what=('dies_in', 1, *LATE), on=1)),
         to3=keys(interrupted('gone3', 2, '--exact-reduce', '4', what=('dies_in', 0, *LATE), on=3)), to4=keys(interrupted('gone4', 2, '--exact-reduce', '4', what=('dies_in', 0, *LATE), on=4))),
     near=lambda: {b:near(b) for b in ('64','60')},
+    few_coded=lambda: coded('coded', 'nonary', 2),
+    coded=lambda: [coded(f'coded-{c}-{n}', c, n) for c,n in (('topk',2),('onebit',2),('nonary',3))],
+    elastic_coded=lambda: elastic('elastic-coded', '--compress', 'nonary', what=('agent_dies_in', 1, *LATE[:2], 75)),
     few_exact=lambda: exact('exact', sizes=(1,2)),
     exact=lambda: {n:exact(f'exact-{n}', *words) for n,words in dict(nonary=[], mint2=['--policy','mint2'], rate=['--encode','rate'], ema=['--ema','.9'], clip=['--clip','.5'], batch=['--batch','100']).items()})
-SHORT = 'few_kills','elastic','few_refusals','few_exact'
+SHORT = 'few_kills','elastic','few_refusals','few_exact','few_coded'
 AGAIN = 'few_refusals','few_kills','few_exact' # which are parts of others
 
 

@@ -56,6 +56,9 @@ def test_one_process_is_left(short):
 
 def test_ranks_that_were_asked_for_something_else(short): refused(short['few_refusals'][0], 'rank 1: `seed`: expected 0, as on rank 0, found 7')
 
+def test_what_was_not_sent_is_kept(short): # in the checkpoint that ranks go on from
+    whole(short['few_coded']); lost(short['few_coded'], 2)
+
 def test_added_in_order(short): equal(short['few_exact'])
 
 
@@ -75,6 +78,13 @@ def test_fewer_processes(tmp_path):
         assert o['verified']==0 and o['strays']==[], o
     assert len(r['elastic_uneven']['warned'])==1 and '`batch` 63' in r['elastic_uneven']['warned'][0], r['elastic_uneven']
     assert '`exact_reduce` 3' in r['elastic_shards']['warned'][0], r['elastic_shards']
+
+@pytest.mark.soak
+def test_codes_of_gradients(tmp_path):
+    r = drive(tmp_path, 'coded', 'elastic_coded', timeout=3000)
+    for o in r['coded']: whole(o)
+    lost(r['elastic_coded'], 1)
+    assert r['elastic_coded']['verified']==0 and r['elastic_coded']['strays']==[], r['elastic_coded']
 
 @pytest.mark.soak
 def test_refusals(tmp_path):

@@ -382,3 +382,9 @@ def test_two_hundred_are_listed_within_a_second(tmp_path):
         return used()-before
     took() # the first one compiles
     for how in (), ('--where','policy=nonary,accuracy>0.96','--sort','-accuracy','--json'): assert min(took(*how), took(*how))<=1
+
+
+def test_a_run_of_many_processes_is_reproduced_by_its_numbers(runs):
+    reseal(runs/'a', processes=2)
+    again = reproduced(runs/'a')
+    assert again.how=='metrics' and again.why==['it was trained by 2 processes, whose sums come in another order'] and not again.problems, again

@@ -50,6 +50,13 @@ def has_room(
     return x.device.type=='cuda' or x.nbytes<=torch.cuda.mem_get_info(device)[0]//2
 
 # %% ../../nbs/train/fit.ipynb #94a0193b
+def shuffled(
+    n:int, # Samples
+    seed:int # Of their order
+)->Tensor: # `[n]`
+    "The positions of samples, in an order drawn from a seed"
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+
 def parts_of(
     x:Tensor, # Samples `[N, P]`
     y:Tensor, # Labels `[N]`
@@ -86,8 +93,7 @@ def batches(
     check_range(size, 1, name='size')
     if not x.ndim or y.shape!=x.shape[:1]:
         fail('`y`', 'batches', f'a label for each of shape {list(x.shape)}', list(y.shape))
-    drawn = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(x), generator=drawn) if shuffle else torch.arange(len(x))
+    order = shuffled(len(x), seed) if shuffle else torch.arange(len(x))
     yield from parts_of(x, y, order.split(size), (encoder,steps,seed,device))
 
 # %% ../../nbs/train/fit.ipynb #f55d9e9c

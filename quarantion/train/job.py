@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from safetensors.numpy import save as _bytes
 from torch import nn
-from ..checks import CheckError, Finding, fail
+from ..checks import CheckError, Finding, fail, warn
 from ..data.quality import check, worst
 from ..data.samples import Split, pictures
 from ..files import append_jsonl, as_path, audit, load_tensors, read_jsonl, save_tensors, write_atomic
@@ -29,7 +29,7 @@ from .checkpoints import CHECKPOINT, Checkpoint, check_same, lines_of, load_stat
 from .checkpoints import state_of
 from .config import RUN_VERSION, Config, stored_of
 from .distillation import taught
-from .fit import answered, load_optimizer, optimizer_tensors, parts_of, seed_of
+from .fit import answered, load_optimizer, optimizer_tensors, parts_of, seed_of, shuffled
 from .fit import train_epoch
 from .gates import asked, gates_of, run_gates
 from .losses import code_l1, codes_of, loss_of, rate_ceiling
@@ -75,7 +75,7 @@ def _together(cfg, split, at, more):
 def _data(cfg, split, seed):
     "Batches, or this rank's parts of them"
     own = partial(own_part, ranks=ranks_now(), shards=cfg.exact_reduce)
-    order = torch.randperm(len(split.x_train), generator=torch.Generator().manual_seed(seed))
+    order = shuffled(len(split.x_train), seed)
     how = cfg.encode,cfg.steps,seed,cfg.device
     return parts_of(split.x_train, split.y_train, order.split(cfg.batch), how, own)
 
@@ -194,6 +194,8 @@ def train(
 )->tuple: # The float network, the quantized one (`None` for policy `float`), and the float accuracy on the test samples
     "Train, or go on training, both networks of a run; raises `GateFailed` where a gate stops it"
     cfg = settings(run)
+    if cfg.compress!='none' and ranks_now().size==1:
+        warn(f'`compress`: expected several processes, by torchrun, found one: nothing is sent as {cfg.compress}')
     stages = planned(cfg, math.ceil(len(split.x_train)/cfg.batch))
     at,names = restore(run, cfg, split, stages, override),[s.phase.name for s in stages]
     here = names.index(at.phase)
