@@ -33,7 +33,7 @@ not stored, the others are lines of nbs/measured/canon.jsonl.
     python tools/measure.py wire --seeds 3            # codes of gradients over 10, 100 and 1,000 Mbit, and what networks learn; two processes
         --data-dir FOLDER --some 0 --epochs 5         # also MNIST: all samples, or so many
     python tools/measure.py phases --jobs 16          # each phases preset, nonary and 2-bit membranes, 5 seeds of the digits
-    python tools/measure.py scaling                   # 1 and 2 processes of DDP, what follows for 3 and 4, and these; --device cuda
+    python tools/measure.py scaling                   # 1 and 2 processes of DDP, what follows for 3 and 4 (4 and 8 on 8 cores or more), and these; --device cuda
     python tools/measure.py mnist --jobs 5 -- --data-dir FOLDER --device cuda
     python tools/measure.py frontier --seeds 3 --jobs 12 --data-dir FOLDER --device cuda   # bytes against accuracy
         --save DIR                                    # trains only, for a machine without the coder of files
@@ -155,8 +155,11 @@ def wire(a, path):
     parts = a.only or ['digits','mnist','times']
     d = dict(command='python tools/measure.py wire', torch=torch.__version__, machine=f'{cpu()}, {os.cpu_count()} cores', said=said,
              times=[] if 'times' in parts else was['times'], rows=[r for r in was['rows'] if r['set'].lower() not in parts])
+    def found(jobs, mbit): # one after another, or, where only accuracies count, some beside each other
+        if mbit or a.jobs==1: return ran(jobs, mbit)
+        with ThreadPoolExecutor(a.jobs) as pool: return [r for rs in pool.map(lambda j: ran([j]), jobs) for r in rs]
     def add(key, jobs, mbit=0., **more):
-        for r in ran(jobs, mbit):
+        for r in found(jobs, mbit):
             d[key].append(dict(r, called=called(r), data='', load=round(os.getloadavg()[0], 1), **more))
             print(called(r), mbit, *more.values(), r['seed'], f"{r['accuracy']:.4f}, {1e3*r['step_s']:.1f} ms, {r['wire']:,.0f} bytes", flush=True)
         put(path, d)
@@ -981,6 +984,12 @@ SCALED = [('conv',16,0.), ('conv',32,0.), ('conv',64,0.), ('conv',16,.001), ('co
           ('dense 256',8,0.), ('dense 256',32,0.), ('dense 256',64,0.), ('dense 256',8,.1), ('dense 1024',8,0.), ('dense 1024',64,0.), ('dense 1024',8,1.)]
 
 
+def said_cores(device):
+    "What a file of times is called after, where it is not a laptop's"
+    from quarantion.bench.many import cores
+    return '_gpu' if device!='cpu' else f'_{cores()}' if cores()>=8 else ''
+
+
 def scaling(device, path):
     "Steps of one process and two; the law that follows, and what it says of more; and only then these"
     import torch
@@ -988,7 +997,7 @@ def scaling(device, path):
     from quarantion.bench.scaling import fit, predict, spread_of, steps_of
     gpu = device!='cpu'
     room = torch.cuda.device_count() if gpu else cores()
-    sizes = [n for n in (3,4) if n<=room] if gpu else [3,4] # processes share cores, and not GPUs
+    sizes = [n for n in (3,4) if n<=room] if gpu else [4,8] if room>=8 else [3,4] # processes share cores, and not GPUs
     how = dict(command='python tools/measure.py scaling'+' --device cuda'*gpu, torch=torch.__version__, cores=room,
                machine=torch.cuda.get_device_name() if gpu else f'{cpu()}, {room} cores',
                load=round(os.getloadavg()[0], 2)) # what else the machine did in the minute before
@@ -1128,7 +1137,7 @@ def main():
     if a.name=='bits': return bits(a.seeds, a.out or MEASURED.parent.parent/'tests'/'stored'/'bits.json')
     if a.name=='wire': return wire(a, a.out or MEASURED/'wire.json')
     if a.name=='phases': return phases(a, a.out or MEASURED/'phases.json')
-    if a.name=='scaling': return scaling(a.device, a.out or MEASURED/('scaling.json' if a.device=='cpu' else 'scaling_gpu.json'))
+    if a.name=='scaling': return scaling(a.device, a.out or MEASURED/f'scaling{said_cores(a.device)}.json')
     if a.name=='time': return clock(a.seeds, a.out or MEASURED/'time.json')
     runs = [[*JOBS[a.name], '--policy', q, '--seed', str(s), *more] for s in range(a.seeds) for q in a.policies]
     import torch
