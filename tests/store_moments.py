@@ -1,5 +1,5 @@
 "Kill a process that packs a store, or changes it, before each change of a file that sqlite asks of the system: `LD_PRELOAD=DIES.so store_moments.py FOLDER DIES.so`, which has `dies_before(n)`. Prints one JSON object."
-import ctypes, json, os, shutil, sys
+import ctypes, json, shutil, sys
 from pathlib import Path
 
 from forked import fork
