@@ -336,7 +336,7 @@ SCENARIOS = dict(
     few_coded=lambda: coded('coded', 'nonary', 2),
     coded=lambda: [coded(f'coded-{c}-{n}', c, n) for c,n in (('topk',2),('onebit',2),('nonary',3))],
     elastic_coded=lambda: elastic('elastic-coded', '--compress', 'nonary', what=('agent_dies_in', 1, *LATE[:2], 75)),
-    few_exact=lambda: exact('exact', sizes=(1,2)),
+    few_exact=lambda: exact('exact'),
     exact=lambda: {n:exact(f'exact-{n}', *words) for n,words in dict(nonary=[], mint2=['--policy','mint2'], rate=['--encode','rate'], ema=['--ema','.9'], clip=['--clip','.5'], batch=['--batch','100']).items()})
 SHORT = 'few_kills','elastic','few_refusals','few_exact','few_coded'
 AGAIN = 'few_refusals','few_kills','few_exact' # which are parts of others

@@ -1,8 +1,14 @@
 "Many processes, one network: killed, fewer of them, refused, added in order"
-import json, os, subprocess, sys
+import json, os, subprocess, sys, warnings
 from pathlib import Path
 
 import pytest
+import torch
+
+from quarantion.spikes.network import Network
+from quarantion.spikes.neuron import LIF
+from quarantion.train import many
+from quarantion.train.ranks import Ranks
 
 HERE = Path(__file__).parent
 
@@ -59,7 +65,20 @@ def test_ranks_that_were_asked_for_something_else(short): refused(short['few_ref
 def test_what_was_not_sent_is_kept(short): # in the checkpoint that ranks go on from
     whole(short['few_coded']); lost(short['few_coded'], 2)
 
-def test_added_in_order(short): equal(short['few_exact'])
+def test_added_in_order(short): # by 1, 2 and 4 processes
+    equal(short['few_exact'])
+    assert [*short['few_exact']]==['1','2','4']
+
+def test_labels_that_use_few_outputs_are_told_once(monkeypatch): # as by `evaluate`, after epochs of many
+    net = Network(torch.nn.Linear(4, 20), LIF())
+    data = [(torch.rand(200, 4), torch.zeros(200).long())]*3
+    monkeypatch.setattr(many, 'told_by_all', lambda v: v[None])
+    for rank in range(2):
+        monkeypatch.setattr(many, 'ranks_now', lambda: Ranks(rank, 2))
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter('always')
+            many.evaluated(net, data)
+        assert [str(w.message)[:35] for w in seen]==['600 labels use 1 of 20 outputs: `de']*(rank==0), [str(w.message) for w in seen]
 
 
 @pytest.mark.soak

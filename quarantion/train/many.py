@@ -16,7 +16,7 @@ from ..files import audit
 from ..quant.later import ends_of, learn, put_off
 from ..quant.network import QuantNetwork
 from ..quant.observers import find_observers
-from .fit import evaluate, seen_of, summed
+from .fit import evaluate, seen_of, summed, warn_unused
 from .ranks import Ranks, agreed, own_part, ranks_now, told_by_all
 from .updates import batch_axis, in_pieces, losses_of
 
@@ -176,13 +176,15 @@ def evaluated(
     data # Batches of inputs and labels, the same on each rank
 )->dict: # `accuracy` and `spike_rate`, as `evaluate` gives them
     "Run on each batch on one of the ranks, without learning"
-    me,training,rows = ranks_now(),net.training,[]
+    me,training,rows,labels,scores = ranks_now(),net.training,[],[],None
     if me.size==1: return evaluate(net, data)
     net.eval()
     for b,(x,y) in enumerate(data):
-        none = torch.zeros(3, dtype=torch.float64)
-        rows.append(seen_of(net, x, y)[0].cpu() if b%me.size==me.rank else none)
+        row = torch.zeros(3, dtype=torch.float64)
+        if b%me.size==me.rank: row,scores = seen_of(net, x, y)
+        rows.append(row.cpu()); labels.append(y)
     net.train(training)
+    if me.first and scores is not None: warn_unused(net, labels, scores)
     return summed(told_by_all(torch.stack(rows)).sum(0)) # all but one of each are 0
 
 # %% ../../nbs/train/many.ipynb #d6eb3758
