@@ -47,6 +47,7 @@ from quarantion.export.hub import to_hub
 from quarantion.export.targets import TARGETS, targets_of
 from quarantion.export.wasm import SHIPPED, to_wasm
 from quarantion.files import save_tensors
+from quarantion.graphs import hypergraph
 from quarantion.inspect.clickable import Clickable
 from quarantion.inspect.event_film import EventStage
 from quarantion.inspect.growing import Grown
@@ -1215,6 +1216,16 @@ CALLS |= { # any network in a browser
     'export.wasm.node_answers': lambda: dict(jobs=[('x',b'')], module=SHIPPED, timeout=9.),
     'export.wasm.prove_files': lambda: dict(paths=[], nets=[], xs=[], module=SHIPPED),
     'export.wasm.prove_wasm': lambda: dict(net=small_program(), x=np.ones((1,3)), module=SHIPPED),
+}
+
+
+def toy_graph(): return hypergraph([['a','b'],['b','c']])
+CALLS |= { # graphs
+    'graphs.store.Hypergraph': lambda: dict(edge_starts=np.array([0,2]), members=np.array([0,1]), weights=np.ones(1), node_names=('a','b'), edge_names=('e',), node_kinds=('',''), edge_kinds=('',)),
+    'graphs.store.Hypergraph.find': lambda: dict(self=toy_graph(), name='v:a'),
+    'graphs.store.Hypergraph.name': lambda: dict(self=toy_graph(), kind='v', i=0),
+    'graphs.store.Hypergraph.without': lambda: dict(self=toy_graph(), nodes=['a'], edges=[0]),
+    'graphs.store.hypergraph': lambda: dict(edges=dict(e=['a','b']), nodes=['a'], weights=dict(e=2.), edge_kinds=['x'], node_kinds=dict(a='y')),
 }
 
 
