@@ -132,9 +132,10 @@ class Job:
     batch:int=64 # Of all ranks together
     lr:float=2e-3
     some:int=0 # Samples to learn from; 0 for all
+    how:tuple=() # Fields of the code, as pairs of name and number
 
     @property
-    def called(self): return self.code+', requantized'*self.twice
+    def called(self): return self.code+', requantized'*self.twice+''.join(f', {k} {v:g}' for k,v in self.how)
 
 # %% ../../nbs/bench/wire.ipynb #bb7633e6
 def samples_of(job):
@@ -181,7 +182,7 @@ def learn(job, rank, N, ask): # A dictionary: accuracy, seconds and bytes a step
     "Learn as one of N ranks"
     x,y,xt,yt = samples_of(job)
     net,opt = _made(job, x.shape[1])
-    ddp,wire = DistributedDataParallel(_Loss(net)),Wire(job.code)
+    ddp,wire = DistributedDataParallel(_Loss(net)),Wire(job.code, **dict(job.how))
     wire.join(ddp, requantized if job.twice else None)
     moments,before = [],None
     for n,_ in enumerate(_steps(job, x, y, ddp, opt, rank, N)):
@@ -191,6 +192,7 @@ def learn(job, rank, N, ask): # A dictionary: accuracy, seconds and bytes a step
     seen,sent,whole = ((b-a)/steps for a,b in zip(before, after))
     gaps = [b-a for a,b in zip(moments[3:], moments[4:])]
     told = dict(asdict(job), parameters=sum(p.numel() for p in net.parameters()), step_s=statistics.median(gaps))
+    if wire.code.auto: told |= dict(share=wire.share, again=wire.again/len(moments))
     return told|dict(accuracy=evaluate(net, batches(xt, yt, 500))['accuracy'], wire=seen/N, sent=sent, whole=whole)
 
 # %% ../../nbs/bench/wire.ipynb #399c78fc
