@@ -11,6 +11,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from quarantion.train import hooks
 from quarantion.train.hooks import Wire, gathered, requantized, summed
+from quarantion.train.many import go_on_sending
+from quarantion.train.ranks import ranks_now
 
 CASES = [(n,h) for n in ('nonary','int4','int8','onebit','nonary(7)') for h in (gathered,requantized)]+[('topk(0.1)',None),('topk(auto)',None),('none',None)]
 
@@ -117,6 +119,20 @@ def paced(rates, name='topk(auto)', **how):
     return [r|dict(kept=k) for r,k in zip(rows, least.tolist())]
 
 
+def goes_on(before):
+    "Do ranks go on with the share, the averages and what was not sent by as many, fewer or more ranks before?"
+    drawn,unsent = torch.Generator().manual_seed(0),{}
+    for r in range(before):
+        left = joined('topk(auto)', None)[1].left()
+        unsent |= {f'{r}.{k}':torch.randn(v.shape, generator=drawn) for k,v in left.items()}|{f'{r}.pace:':torch.tensor([.25,1e6,.125])}
+    ddp,wire = joined('topk(auto)', None)
+    go_on_sending(SimpleNamespace(wire=wire, net=ddp.module, ranks=ranks_now()), 'topk(auto)', unsent)
+    left = flat(v for k,v in wire.left().items() if k!='pace:')
+    dist.all_reduce(left)
+    was = sum(flat(unsent[f'{r}.{k}'] for k in wire.left() if k!='pace:') for r in range(before))
+    return wire.pace.tolist()==[.25,1e6,.125] and bool((left-was).abs().max()<1e-5)
+
+
 if __name__=='__main__':
     torch.set_num_threads(1)
     rank,N,store = int(sys.argv[1]),int(sys.argv[2]),sys.argv[3]
@@ -124,6 +140,7 @@ if __name__=='__main__':
     told = dict(cases=[case(n, h) for n,h in CASES], resumed={f'{n} {h.__name__ if h else ""}':resumed(n, h) for n,h in CASES})
     told['paced'] = paced([3e5]*25+[3e4]*25+[1e8]*25, floor=.005)
     told['floors'] = {f:paced([1e4]*12, floor=f) for f in (.1,.5,.9,1.)}
+    told['goes_on'] = [goes_on(n) for n in (2,3,4)]
     one,two = joined('none', summed)[0],network()
     x = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(rank))
     for ddp in one,two: ddp(x).pow(2).sum().backward()

@@ -51,6 +51,9 @@ def test_a_share_follows_the_wire(told):
     assert all(r['equal'] for r in rows)
 
 
+def test_a_share_goes_on(told): assert told['goes_on']==[True]*3
+
+
 @pytest.mark.parametrize('floor', ('0.1','0.5','0.9','1.0'))
 def test_the_floor_holds_in_each_step(told, floor):
     "Also in the first, with a wire that carries almost nothing and gradients that change at each step"
