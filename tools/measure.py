@@ -153,7 +153,7 @@ def moving(a, ran, Job):
     "A share that moves beside ones that do not: the digits learned over each wire, by each seed; what is there after each rate"
     rows,order = [],[]
     for mbit in 10.,100.,1000.:
-        for r in ran([Job(data='digits', epochs=20, code=c, how=how, seed=s) for s in range(a.seeds) for c,how in [*MOVING, *FLOORS*(mbit==10)]], mbit):
+        for r in ran([Job(data='digits', epochs=10, code=c, how=how, seed=s) for s in range(a.seeds) for c,how in [*MOVING, *FLOORS*(mbit==10)]], mbit):
             called = Job(code=r['code'], how=r['how']).called
             rows.append(dict(r, called=called, data='', set=f'digits, {mbit:g} Mbit', load=round(os.getloadavg()[0], 1)))
             print(called, mbit, r['seed'], f"{r['accuracy']:.4f}, {1e3*r['step_s']:.1f} ms, {r['wire']:,.0f} bytes, share {r.get('share', 0):.3f}, {r.get('again', 0):.3f} more", flush=True)

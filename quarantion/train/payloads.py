@@ -60,8 +60,9 @@ def code_of(
     if number is None: return Code(word, **how)
     if (word,number)==('topk','auto'): return Code(word, auto=True, **how)
     if (k := _NUMBER.get(word)) is None: fail('`compress`', expected=f'{word} without a number', found=name)
+    want = 'share or auto' if k=='share' else 'a whole number'
     try: value = float(number) if k=='share' else int(number)
-    except ValueError: fail('`compress`', expected=f'{word}({"share or auto" if k=="share" else "a whole number"})', found=name)
+    except ValueError: fail('`compress`', expected=f'{word}({want})', found=name)
     return Code(word, **how|{k:value})
 
 # %% ../../nbs/train/payloads.ipynb #5581ee9e
