@@ -28,7 +28,7 @@ class Code:
     share:float=.01 # Of the numbers of a parameter that `topk` sends, at least one
     rank:int=1 # Of the matrices of `powersgd`
     auto:bool=False # Does the share of `topk` move? It begins with `share`
-    floor:float=.1 # Of a moving share: what is sent of ‖g+e‖², at least
+    floor:float=.3 # Of a moving share: what is sent of ‖g+e‖², at least
     part:float=.25 # … and how long sending takes, as a share of the time in which a step is computed
 
     def __post_init__(self):
