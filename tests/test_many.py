@@ -106,6 +106,16 @@ def test_codes_of_gradients(tmp_path):
     assert r['elastic_coded']['verified']==0 and r['elastic_coded']['strays']==[], r['elastic_coded']
 
 @pytest.mark.soak
+def test_a_share_that_moves(tmp_path):
+    "It depends on the clock, so that bytes are other ones; the run ends all the same, and goes on with its share"
+    r = drive(tmp_path, 'moving', timeout=3000)['moving']
+    for o,n in zip(r, (2,1)):
+        assert (o['finished'],o['verified'],o['strays'])==(True,0,[]), o
+        lost(o, n)
+    lines = [json.loads(l) for l in (Path(r[0]['run'])/'metrics.jsonl').read_text().splitlines()]
+    assert all(0<l['share']<=.5 for l in lines) and [l['phase'] for l in lines]==['float']*2+['qat']*2, lines
+
+@pytest.mark.soak
 def test_refusals(tmp_path):
     r = drive(tmp_path, 'refusals', 'by_hand', timeout=3000)
     words = {'other-seed':('rank 1: `seed`',), 'other-code':('rank 1: code',), 'other-data':('rank 1: samples',), 'three':('`batch` 64','such as 2, found 3'), 'cuda':('`device`','CUDA'),

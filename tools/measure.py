@@ -31,7 +31,7 @@ not stored, the others are lines of nbs/measured/canon.jsonl.
     python tools/measure.py until --data-dir FOLDER   # answers before the end, of digits and MNIST; 2 seeds of each
     python tools/measure.py meetings --jobs 16        # ranks that meet rarely: bytes against accuracy, digits, 5 seeds (tools/meetings.py)
     python tools/measure.py wire --seeds 3            # codes of gradients over 10, 100 and 1,000 Mbit, and what networks learn; two processes
-        --data-dir FOLDER --some 0 --epochs 5         # also MNIST: all samples, or so many
+        --data-dir FOLDER --some 0 --epochs 5 --jobs 7 # also MNIST: all samples, or so many; seven jobs side by side
     python tools/measure.py phases --jobs 16          # each phases preset, nonary and 2-bit membranes, 5 seeds of the digits
     python tools/measure.py scaling                   # 1 and 2 processes of DDP, what follows for 3 and 4 (4 and 8 on 8 cores or more), and these; --device cuda
     python tools/measure.py mnist --jobs 5 -- --data-dir FOLDER --device cuda
@@ -48,6 +48,7 @@ import os
 import platform
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -144,17 +145,43 @@ def phases(a, path):
 WIRE = ('none',False),('int8',False),('int4',False),('nonary',False),('nonary',True),('onebit',False),('topk(0.1)',False),('topk(0.01)',False),('powersgd',False)
 
 
+MOVING = ('none',()),('nonary',()),('topk(0.01)',()),('topk(0.1)',()),('topk(auto)',()),('topk(auto)',(('part',1.),))
+FLOORS = [('none',()),('nonary',())]+[('topk(auto)',(('floor',f),('part',1e-3))) for f in (.02,.05,.1,.2,.3,.5)] # so little of a step that floors decide
+
+
+def floors(a, ran, Job):
+    "What is learned where nothing but the floor decides about the share"
+    jobs = [Job(data='digits', epochs=10, code=c, how=how, seed=s) for s in range(a.seeds) for c,how in FLOORS]
+    return [dict(r, called=Job(code=r['code'], how=r['how'][:1]).called, data='') for r in ran(jobs, 1000.)]
+
+
+def moving(a, ran, Job):
+    "A share that moves beside ones that do not: the digits learned over each wire, by each seed; what is there after each rate"
+    rows,order = [],[]
+    for mbit in 10.,100.,1000.:
+        for r in ran([Job(data='digits', epochs=10, code=c, how=how, seed=s) for s in range(a.seeds) for c,how in MOVING], mbit):
+            called = Job(code=r['code'], how=r['how']).called
+            rows.append(dict(r, called=called, data='', set=f'digits, {mbit:g} Mbit', load=round(os.getloadavg()[0], 1)))
+            print(called, mbit, r['seed'], f"{r['accuracy']:.4f}, {1e3*r['step_s']:.1f} ms, {r['wire']:,.0f} bytes, share {r.get('share', 0):.3f}, {r.get('again', 0):.3f} more", flush=True)
+            if (called,mbit) not in order: order.append((called,mbit))
+        of = lambda key,k: statistics.median(r[k] for r in rows if (r['called'],r['mbit'])==key)
+        yield dict(rows=rows, times=[dict(called=c, mbit=m, step_s=of((c,m), 'step_s'), wire=of((c,m), 'wire')) for c,m in order])
+
+
 def wire(a, path):
     "Each code at each rate, and what two processes learn with it: the digits, and MNIST where its files are"
     import torch
     from quarantion.bench.wire import Job, ran
     called = lambda r: r['code']+', requantized'*r['twice']
-    said = f'{a.seeds} seeds; steps of 784-1000-10, T=10, batches of 64; digits 64-256-10, 20 epochs'
-    if a.data_dir: said += f'; MNIST 784-256-10, {a.some or 50_000:,} samples, {a.epochs} epochs; T=10'
     was = json.loads(path.read_text()) if a.only else dict(rows=[], times=[]) # parts that are not asked for stay
-    parts = a.only or ['digits','mnist','times']
-    d = dict(command='python tools/measure.py wire', torch=torch.__version__, machine=f'{cpu()}, {os.cpu_count()} cores', said=said,
-             times=[] if 'times' in parts else was['times'], rows=[r for r in was['rows'] if r['set'].lower() not in parts])
+    parts = a.only or ['digits','mnist','times','moving','floors']
+    here = dict(torch=torch.__version__, machine=f'{cpu()}, {os.cpu_count()} cores')
+    said = dict(said=f'{a.seeds} seeds; steps of 784-1000-10, T=10, batches of 64; digits 64-256-10, 20 epochs', **here)
+    d = dict(command='python tools/measure.py wire')|(said if {'digits','times'}&{*parts} else {k:was[k] for k in said})
+    d |= dict(mnist=was.get('mnist'), times=[] if 'times' in parts else was['times'],
+              rows=[r for r in was['rows'] if r['set'].lower() not in parts], moving=was.get('moving'), floors=was.get('floors'))
+    if 'mnist' in parts and a.data_dir:
+        d['mnist'] = f'MNIST 784-256-10, {a.some or 50_000:,} samples, {a.epochs} epochs, {a.seeds} seeds: {here["machine"]}, torch {here["torch"]}'
     def found(jobs, mbit): # one after another, or, where only accuracies count, some beside each other
         if mbit or a.jobs==1: return ran(jobs, mbit)
         with ThreadPoolExecutor(a.jobs) as pool: return [r for rs in pool.map(lambda j: ran([j]), jobs) for r in rs]
@@ -167,6 +194,8 @@ def wire(a, path):
     if 'digits' in parts: add('rows', jobs(data='digits', epochs=20), set='digits')
     if 'mnist' in parts and a.data_dir: add('rows', jobs(data=str(Path(a.data_dir).resolve()), epochs=a.epochs, some=a.some, batch=256), set='MNIST')
     for mbit in (10.,100.,1000.) if 'times' in parts else (): add('times', [Job(code=c, twice=t, hidden=1000, some=64*(12 if mbit<100 else 30)) for c,t in WIRE], mbit)
+    if 'floors' in parts: put(path, d := d|dict(floors=floors(a, ran, Job)))
+    for m in moving(a, ran, Job) if 'moving' in parts else (): put(path, d|dict(moving=m))
 
 
 def clock(times, path):
@@ -1091,7 +1120,7 @@ def main():
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'wire', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
                                     'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'loop', 'store',
                                     'nearest', 'monitor', 'phases', 'small', 'health', 'meetings', 'scaling'])
-    p.add_argument('--only', nargs='+', help='health: kinds, networks or ailments; wire: digits, mnist, times; others stay')
+    p.add_argument('--only', nargs='+', help='health: kinds, networks or ailments; wire: digits, mnist, times, moving, floors; others stay')
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')

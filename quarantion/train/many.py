@@ -228,10 +228,11 @@ def go_on_sending(
     if not unsent: return
     from quarantion.train.payloads import code_of
     before,me = len({k.partition('.')[0] for k in unsent}),t.ranks
+    pace = {'pace:':v for k,v in unsent.items() if k.endswith('.pace:')} # the same on all of them
     if t.wire and before==me.size: return t.wire.put({k:unsent[f'{me.rank}.{k}'] for k in t.wire.left()})
     order = {f'net.{n}':i for i,n in enumerate(n for n,p in t.net.named_parameters() if p.requires_grad)}
-    sums = _sums(unsent, code_of(name), order)
-    if t.wire: t.wire.put({k:sums.get(k, 0*v)/me.size for k,v in t.wire.left().items()})
+    sums = _sums({k:v for k,v in unsent.items() if not k.endswith('.pace:')}, code_of(name), order)
+    if t.wire: t.wire.put({k:sums.get(k, 0*v)/me.size for k,v in t.wire.left().items()}|pace)
     else: t.unsent = sums
 
 # %% ../../nbs/train/many.ipynb #9615c12b
@@ -250,6 +251,7 @@ def met(
         want = f'{others:.2f} s an epoch, as the others take'
         if together.ranks.first: warn(f'rank {rank}: expected {want}, found {took:.2f} s')
     sent = dict(bytes_sent=w.sent, bytes_whole=w.whole) if (w := together.wire) else {}
+    if w and w.code.auto: sent |= dict(share=w.share, messages_more=w.again)
     return at,stats|sent|dict(time_ranks_s=[round(s, 3) for s in together.seconds])
 
 def _unsent(own):

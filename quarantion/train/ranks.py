@@ -69,7 +69,8 @@ def check_size(
 # %% ../../nbs/train/ranks.ipynb #c3db7eb9
 EXACT = 'Shards of a batch whose gradients are added in a fixed order, on any number of processes; 0 for not'
 COMPRESS = 'What gradients are sent as between processes'
-CODES = dict(none='float32', nonary='nine levels', topk='the largest', int8='', int4='', onebit='signs')
+CODES = dict(none='float32', nonary='nine levels', topk='the largest', int8='', int4='', onebit='signs')|{
+    'topk(auto)':'as many of the largest as the wire carries'}
 
 def check_shared(
     c # A `Config`, each of whose settings is right by itself
