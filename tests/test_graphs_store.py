@@ -1,4 +1,5 @@
 """Hypergraphs: known ones, what both ways of the arrays say, files, and what is refused."""
+import shutil
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quarantion.bench.packages import debian_dependencies, read_packages
 from quarantion.checks import CheckError
 from quarantion.files import load_tensors, save_tensors
 from quarantion.graphs import Hypergraph, components, hypergraph, load_hypergraph, read_hif, save_hypergraph
@@ -124,7 +126,7 @@ def test_components_are_those_of_networkx(h):
     assert first==sorted(first)
 
 
-def test_an_edge_of_fifty_thousand_and_five_hundred_thousand_members():
+def test_an_edge_of_fifty_thousand_members():
     h = hypergraph([map(str, range(50_000)), ['0', '1']])
     assert h.sizes.tolist()==[50_000, 2] and components(h).max()==0 and h.degrees[:3].tolist()==[2, 2, 1]
     assert h.without(edges=[0]).degrees.sum()==2
@@ -204,3 +206,35 @@ def test_a_file_that_was_cut_changed_or_is_of_another_version(tmp_path):
     save_tensors(f, {k: x for k, x in tensors.items() if k!='members'}, head)
     with pytest.raises(CheckError, match='members'): load_hypergraph(f)
     with pytest.raises(CheckError): load_hypergraph(tmp_path/'none')
+
+
+LISTS = """Package: a
+Version: 1
+Pre-Depends: dpkg (>= 1.15.6~)
+Depends: b:any (>= 2), c [amd64] <!nocheck> | d|e (<< 3),
+ f
+Description: Depends: nothing
+
+Package: b
+Recommends: a
+Suggests: z
+
+Package: b
+Depends: g
+"""
+
+
+def test_packages_and_what_they_need():
+    assert read_packages(LISTS)=={'a': ['a', 'dpkg', 'b', 'c', 'd', 'e', 'f'], 'b': ['b', 'g']} # the later b counts
+    assert read_packages(LISTS, ('Suggests',))=={'a': ['a'], 'b': ['b']}
+    h = debian_dependencies(LISTS)
+    assert {n for n, k in zip(h.node_names, h.node_kinds) if k=='package'}=={'a', 'b'} and h.edge_names==('a', 'b')
+    with pytest.raises(CheckError, match='at least one'): debian_dependencies('')
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(not shutil.which('apt-cache'), reason='no apt here')
+def test_what_debian_needs():
+    h = debian_dependencies()
+    assert h.n_edges>1000 and h.sizes.min()>=1 and h.node_kinds.count('package')==h.n_edges
+    assert all(h.node_names[v]==n for n, v in ((n, h.find(f'v:{n}')[1]) for n in h.edge_names[:1000]))

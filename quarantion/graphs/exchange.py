@@ -6,7 +6,7 @@
 __all__ = ['to_networkx', 'from_networkx', 'to_hypernetx', 'from_hypernetx', 'to_xgi', 'from_xgi', 'to_pyg', 'from_pyg',
            'write_hif', 'read_hif']
 
-# %% ../../nbs/graphs/exchange.ipynb #400957d3
+# %% ../../nbs/graphs/exchange.ipynb #88d82b4a
 import json, warnings
 from importlib import import_module
 from itertools import pairwise
@@ -15,7 +15,7 @@ from ..checks import as_array, check_in, check_shape, fail, shown, typed, warn
 from ..files import read_record, write_atomic
 from .store import Hypergraph, hypergraph
 
-# %% ../../nbs/graphs/exchange.ipynb #f9fa386a
+# %% ../../nbs/graphs/exchange.ipynb #cb8b1ac8
 def _peer(package, where): # a library of others; what it warns about itself is its own matter
     try:
         with warnings.catch_warnings():
@@ -34,13 +34,13 @@ def _strings(keys, what, where):
 _OURS = dict(nodes=('kind',), edges=('kind','weight'))
 
 def _more(attrs, what): # those that a hypergraph has no place for
-    known = _OURS.get(what, ())
+    known = *_OURS.get(what, ()),'_level' # a mark that HyperNetX makes for itself
     return {f'`{k}` of {what}' for k,x in attrs.items() if k not in known or k=='kind' and not isinstance(x, str)}
 
 def _tell(left, where):
     if left: warn(f'{where}: left out: {", ".join(sorted(left))}')
 
-# %% ../../nbs/graphs/exchange.ipynb #cef0e53a
+# %% ../../nbs/graphs/exchange.ipynb #e5dfc919
 def _kind(attrs): return attrs['kind'] if isinstance(attrs.get('kind'), str) else ''
 
 def _ours(nodes, edges, left, where):
@@ -65,7 +65,7 @@ def _theirs(h):
     those = [[names[i] for i in members[a:b]] for a,b in pairwise(h.edge_starts.tolist())]
     return nodes,dict(zip(h.edge_names, zip(said, those)))
 
-# %% ../../nbs/graphs/exchange.ipynb #dcb10334
+# %% ../../nbs/graphs/exchange.ipynb #049fdeb2
 @typed
 def to_networkx(
     h:Hypergraph # Nodes and edges
@@ -77,7 +77,7 @@ def to_networkx(
     graph.add_edges_from((f'v:{n}', f'e:{e}') for e,(_,those) in edges.items() for n in those)
     return graph
 
-# %% ../../nbs/graphs/exchange.ipynb #39c19982
+# %% ../../nbs/graphs/exchange.ipynb #c592c77b
 def _sides(graph, where): # attributes of nodes, and of edges
     out = {},{}
     for n,a in graph.nodes(data=True):
@@ -91,7 +91,7 @@ def _bare(names): # without `v:` and `e:`, if all have them
     ours = all(isinstance(n, str) and n.startswith(k) for those,k in zip(names, ('v:','e:')) for n in those)
     return (lambda n: n[2:]) if ours else lambda n: n
 
-# %% ../../nbs/graphs/exchange.ipynb #649c29d7
+# %% ../../nbs/graphs/exchange.ipynb #49efaf62
 def from_networkx(
     graph # `networkx.Graph`, bipartite
 )->Hypergraph:
@@ -107,7 +107,7 @@ def from_networkx(
         left |= _more(_weightless(said), 'memberships')
     return _ours({bare(n):a for n,a in nodes.items()}, {bare(e):(a,members[e]) for e,a in edges.items()}, left, where)
 
-# %% ../../nbs/graphs/exchange.ipynb #8729a05f
+# %% ../../nbs/graphs/exchange.ipynb #9bb3999a
 @typed
 def to_hypernetx(
     h:Hypergraph # Nodes and edges
@@ -119,20 +119,21 @@ def to_hypernetx(
     _tell({f'{what} ({n:,})' for n,what in lost if n}, 'to_hypernetx')
     filled = {e:(a,those) for e,(a,those) in edges.items() if those}
     members = {n:None for _,those in filled.values() for n in those}
+    for n in (*filled,*members): # pandas takes others for each other, now and then
+        if not n.isascii() and n!=n.encode(errors='ignore').decode(): fail('name', 'to_hypernetx', 'UTF-8', shown(n))
     if not members: return theirs({})
     return theirs({e:those for e,(_,those) in filled.items()}, edge_properties={e:a for e,(a,_) in filled.items()},
                   node_properties={n:nodes[n] for n in members})
 
-# %% ../../nbs/graphs/exchange.ipynb #5260f5e1
+# %% ../../nbs/graphs/exchange.ipynb #729d55d8
 def _table(view): # attributes of each, from a view of HyperNetX
     out = {}
     for k,row in view.to_dataframe.to_dict('index').items():
         own = {c:x for c,x in row.items() if c!='misc_properties' and x==x} # not NaN, where there is none
         out[k] = {**(row.get('misc_properties') or {}),**own}
-        out[k].pop('_level', None) # a mark of its own
     return out
 
-# %% ../../nbs/graphs/exchange.ipynb #4503ad92
+# %% ../../nbs/graphs/exchange.ipynb #4be05972
 def from_hypernetx(
     graph # `hypernetx.Hypergraph`
 )->Hypergraph:
@@ -147,7 +148,7 @@ def from_hypernetx(
     for e,n in cells: members[e].append(n)
     return _ours({n:_weightless(a) for n,a in nodes.items()}, {e:(a,members[e]) for e,a in edges.items()}, left, where)
 
-# %% ../../nbs/graphs/exchange.ipynb #5e98c782
+# %% ../../nbs/graphs/exchange.ipynb #0f22b300
 @typed
 def to_xgi(
     h:Hypergraph # Nodes and edges
@@ -172,7 +173,7 @@ def from_xgi(
     return _ours(nodes, {e:(dict(graph.edges[e]), sorted(graph.edges.members(e), key=order.get)) for e in graph.edges},
                  left, where)
 
-# %% ../../nbs/graphs/exchange.ipynb #8a9db08d
+# %% ../../nbs/graphs/exchange.ipynb #f55b6137
 @typed
 def to_pyg(
     h:Hypergraph # Nodes and edges
@@ -186,11 +187,12 @@ def to_pyg(
     data['node','in','edge'].edge_index = torch.tensor(np.stack([h.members, h.edge_of]).astype('i8'))
     return data
 
-# %% ../../nbs/graphs/exchange.ipynb #cdaa08d0
+# %% ../../nbs/graphs/exchange.ipynb #4902ad01
 def _parts(data, where): # members `[2, M]`, how many nodes and edges, and what is said of each
     pyg = _peer('torch_geometric.data', where)
     if isinstance(data, _peer('torch_geometric.data.hypergraph_data', where).HyperGraphData):
-        return data.edge_index,data.num_nodes,data.num_edges,{},{},{f'`{k}`' for k in data.keys() if k!='edge_index'}
+        more = {f'`{k}`' for k in data.keys() if k not in ('edge_index','num_nodes')}
+        return data.edge_index,data.num_nodes,data.num_edges,{},{},more
     if not isinstance(data, pyg.HeteroData): fail('`data`', where, 'a HeteroData or a HyperGraphData', shown(data))
     if sorted(data.node_types)!=['edge','node'] or data.edge_types!=[('node','in','edge')]:
         fail('`data`', where, 'node, edge, and (node, in, edge)', f'{data.node_types}, {data.edge_types}')
@@ -198,7 +200,7 @@ def _parts(data, where): # members `[2, M]`, how many nodes and edges, and what 
     more = {f'`{k}` of memberships' for k in inside.keys() if k!='edge_index'}
     return inside.edge_index,node.num_nodes,edge.num_nodes,dict(node.items()),dict(edge.items()),more
 
-# %% ../../nbs/graphs/exchange.ipynb #50a8da63
+# %% ../../nbs/graphs/exchange.ipynb #fdddac8b
 def from_pyg(
     data # `HeteroData` as `to_pyg` makes it, or `HyperGraphData`
 )->Hypergraph:
@@ -216,7 +218,7 @@ def from_pyg(
     return Hypergraph.of_arrays(np.searchsorted(edge, np.arange(E+1)), node, V, weights, nodes.get('name'),
                                 edges.get('name'), nodes.get('kind'), edges.get('kind'))
 
-# %% ../../nbs/graphs/exchange.ipynb #489dd543
+# %% ../../nbs/graphs/exchange.ipynb #f4320c04
 @typed
 def write_hif(
     path, # File to write
@@ -231,7 +233,7 @@ def write_hif(
          'edges':[dict(edge=e)|said(a) for e,(a,_) in edges.items()]}
     write_atomic(path, json.dumps(d).encode())
 
-# %% ../../nbs/graphs/exchange.ipynb #a826f5cc
+# %% ../../nbs/graphs/exchange.ipynb #f875adbd
 _FIELDS = dict(incidences=('edge','node','weight','direction','attrs'), nodes=('node','weight','attrs'),
                edges=('edge','weight','attrs'))
 
@@ -259,13 +261,13 @@ def _once(rows, key, where): # attributes of each, by name
             fail('`weight`', f'{where}, {key} {shown(r[key])}', f'{w}, as beside its attributes', shown(a['weight']))
     return out
 
-# %% ../../nbs/graphs/exchange.ipynb #dff093fa
+# %% ../../nbs/graphs/exchange.ipynb #4d6f9d4e
 _PARTS = 'incidences','nodes','edges'
 _BARE = {k:dict(weight=1, attrs={}) for k in _PARTS} # what HyperNetX says of attributes where it has none
 
 def _beside(d, where): # what is said of the whole, and cannot be kept
-    kind = check_in(d.get('network-type', 'undirected'), ('undirected','asc','directed'), 'network-type')
-    if kind=='directed': fail('`network-type`', where, 'one without directions', kind)
+    kind = d.get('network-type', 'undirected')
+    if kind not in ('undirected','asc'): fail('`network-type`', where, 'undirected, or asc', shown(kind))
     for k in d.keys()-{'network-type','metadata',*_PARTS}: fail('field', where, 'one of HIF', shown(k))
     if 'incidences' not in d: fail('`incidences`', where, 'a list', 'none')
     said = d.get('metadata', {})
@@ -273,7 +275,7 @@ def _beside(d, where): # what is said of the whole, and cannot be kept
     left = {f'`{k}` of the file' for k,x in said.items() if not (k=='default_attrs' and x==_BARE)}
     return left|({'that faces of edges are edges'} if kind=='asc' else set())
 
-# %% ../../nbs/graphs/exchange.ipynb #c7393acf
+# %% ../../nbs/graphs/exchange.ipynb #7d83bd9c
 def read_hif(
     path # File to read
 )->Hypergraph:
