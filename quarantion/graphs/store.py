@@ -266,8 +266,7 @@ def load_hypergraph(
     path # File to read
 )->Hypergraph:
     "Read what `save_hypergraph` wrote; raises `CheckError`"
-    d,head = load_tensors(path, _FORMAT, _VERSION)
-    if 'digest' not in head: fail('header field `digest`', str(path), 'that of the file', 'none')
+    d,head = load_tensors(path, _FORMAT, _VERSION, sealed=True)
     try:
         n = dict(node=head['nodes'], edge=head['edges'])
         words = {k:_unblob(d[k], n[k[:4]]) for k in _WORDS}
