@@ -63,23 +63,25 @@ def _bytes(path):
     if len(data)>MOST_BYTES: raise ValueError(f'is larger than {MOST_BYTES>>20} MiB')
     return data
 
-# %% ../../nbs/memory/corpus.ipynb #3e122ed8
+# %% ../../nbs/memory/corpus.ipynb #5e86b857
 _TOPICS = os.path.join('pydoc_data', 'topics.py')
 
 def _by(extract): # which function it is
     return '' if extract is None else ' '.join(str(getattr(extract, n, '')) for n in ('__module__','__qualname__'))
+
+def _is_whole(s): # as `Section` says
+    if not isinstance(s, Section) or not all(isinstance(t, tuple) for t in s[4:]): return False
+    words = s.title,s.text,*s.defines,*s.refers
+    return all(isinstance(w, str) for w in words) and all(type(n) is int and n>0 for n in s[1:3])
 
 def _extracted(extract, path, data):
     try: found = extract(path, data)
     except (ValueError,CheckError): raise
     except Exception as e: fail('`extract`', path, 'sections, None or a ValueError', f'{type(e).__name__}: {e}')
     if found is None: return None
-    whole = lambda x: type(x) is int and x>0
-    words = lambda x: isinstance(x, tuple) and all(isinstance(n, str) for n in x)
-    for s in found if isinstance(found, list) else [None]:
-        if not isinstance(s, Section) or not (isinstance(s.title, str) and isinstance(s.text, str) and whole(s.first) and whole(s.last)
-                                              and words(s.defines) and words(s.refers)):
-            fail('`extract`', path, 'a list of Section, with lines from 1 and tuples of names', shown(s if isinstance(found, list) else found))
+    if not isinstance(found, list): fail('`extract`', path, 'a list of Section, or None', shown(found))
+    for s in found:
+        if not _is_whole(s): fail('`extract`', path, 'a Section with lines from 1 and tuples of names', shown(s))
     return [tidy(s) for s in found if s.text.strip()]
 
 def _texts(path, name, data, source, extract): # of one file
@@ -87,26 +89,11 @@ def _texts(path, name, data, source, extract): # of one file
     found = sections_of(data, name if not is_module(path) else os.path.basename(path), name*is_module(path))
     return found+[tidy(s) for s in topics(data)] if source=='python' and path.endswith(_TOPICS) else found
 
-# %% ../../nbs/memory/corpus.ipynb #feb4ed54
+# %% ../../nbs/memory/corpus.ipynb #e4409026
 _MARKS = '.. ',':','```','~~~','---','===','***' # what a line of marks begins with
 
-@dataclass(frozen=True)
-class Corpus:
-    "Texts, and where each stands"
-    source:str # `python`, `installed`, or a path
-    titles:list # A dotted name, or a file and its line
-    texts:list # One string each
-    files:list # Paths, as bytes may spell them
-    where:np.ndarray # Number of its file, first and last line of each text, `[N, 3]`
-    out:dict # Files that were left out, and why
-    read:int=0 # Files that were read for it; the others had not changed
-    defines:list=None # A tuple for each text, of the names of what it says what it is; None: none have any
-    refers:list=None # A tuple for each text, of the other names that it mentions
-    def __post_init__(self):
-        for k in ('defines','refers'):
-            if (v := getattr(self, k)) is None: object.__setattr__(self, k, v := [()]*len(self))
-            if len(v)!=len(self): fail(f'`{k}`', 'Corpus', f'{len(self)}, one for each text', len(v))
-
+class _Texts:
+    "What is asked of texts"
     def __len__(self): return len(self.texts)
     def __repr__(self):
         said = f'Corpus of {self.source}: {len(self):,} texts from {len(self.files):,} files'
@@ -132,6 +119,9 @@ class Corpus:
         f,a,b = map(int, self.where[check_range(i, 0, len(self)-1, 'i')])
         return dict(file=self.files[f], lines=[a,b])
 
+# %% ../../nbs/memory/corpus.ipynb #267b5e7f
+class _Parts(_Texts):
+    "What is made of texts"
     @typed
     def part(self,
         ids:np.ndarray # Numbers of texts, or a bool for each
@@ -143,9 +133,27 @@ class Corpus:
         some = {k:[getattr(self, k)[i] for i in ids.tolist()] for k in ('titles','texts','defines','refers')}
         return replace(self, **some, where=self.where[ids.astype(int)])
 
+# %% ../../nbs/memory/corpus.ipynb #ed5e0f55
+@dataclass(frozen=True, repr=False)
+class Corpus(_Parts):
+    "Texts, where each stands, and the names that it has"
+    source:str # `python`, `installed`, or a path
+    titles:list # A dotted name, or a file and its line
+    texts:list # One string each
+    files:list # Paths, as bytes may spell them
+    where:np.ndarray # Number of its file, first and last line of each text, `[N, 3]`
+    out:dict # Files that were left out, and why
+    read:int=0 # Files that were read for it; the others had not changed
+    defines:list=None # A tuple for each text, of the names of what it says what it is; None: none have any
+    refers:list=None # A tuple for each text, of the other names that it mentions
+    def __post_init__(self):
+        for k in ('defines','refers'):
+            if (v := getattr(self, k)) is None: object.__setattr__(self, k, v := [()]*len(self))
+            if len(v)!=len(self): fail(f'`{k}`', 'Corpus', f'{len(self)}, one for each text', len(v))
+
 Corpus.__init__ = typed(Corpus.__init__)
 
-# %% ../../nbs/memory/corpus.ipynb #308c8856
+# %% ../../nbs/memory/corpus.ipynb #6274c656
 _KEPT,_VERSION = 'quarantion corpus',2
 
 def _blob(strings): return np.frombuffer('\0'.join(strings).encode(), np.uint8)
@@ -163,19 +171,20 @@ def _keep(path, source, by, old):
     stamps = np.array([[*s[:3]] for s in old.values()], np.int64).reshape(-1, 3)
     head = dict(format=_KEPT, version=_VERSION, source=source, by=by, texts=len(found), names=len(names), digest='',
                 files=[[os.fsencode(p).decode('latin-1'),s[3],s[4]] for p,s in old.items()])
-    some = dict(titles=_blob([s.title for s in found]), texts=_blob([s.text for s in found]), names=_blob(names), stamps=stamps,
-                where=np.array(where, np.int64).reshape(-1, 3))
+    some = dict(titles=_blob([s.title for s in found]), texts=_blob([s.text for s in found]), names=_blob(names),
+                stamps=stamps, where=np.array(where, np.int64).reshape(-1, 3))
     for k in ('defines','refers'):
         some[f'{k}_starts'],some[k] = _rows([[names[n] for n in getattr(s, k)] for s in found])
     save_tensors(path, some, head)
 
-# %% ../../nbs/memory/corpus.ipynb #a010d959
+# %% ../../nbs/memory/corpus.ipynb #f3549df3
 def _tuples(d, k, n, names): # of names, one for each of n texts
     starts,ids = d[f'{k}_starts'],d[k]
     if starts.shape!=(n+1,) or ids.ndim!=1 or not starts.dtype==ids.dtype==np.int64:
         raise ValueError(f'`{k}` of shape {starts.shape}, {ids.shape}')
     ends = starts.tolist()
-    if ends[0]!=0 or ends[-1]!=len(ids) or np.any(np.diff(starts)<0) or ids.size and not 0<=ids.min()<=ids.max()<len(names):
+    there = ends[0]==0 and ends[-1]==len(ids) and np.all(np.diff(starts)>=0)
+    if not there or ids.size and not 0<=ids.min()<=ids.max()<len(names):
         raise ValueError(f'`{k}` of names that are not there')
     said = [names[i] for i in ids.tolist()]
     return [tuple(said[a:b]) for a,b in zip(ends, ends[1:])]
@@ -190,7 +199,8 @@ def _known(d, n, m, files): # of tensors, and what a header says; raises what Py
     if len(names)!=m: raise ValueError(f'{len(names)} names of {m}')
     if n and not 0<=where[:,0].min()<=where[:,0].max()<len(out): raise ValueError('texts of files that are not there')
     those = [v[-1] for v in out.values()]
-    for t,(i,a,b),s,*both in zip(titles, where.tolist(), texts, *(_tuples(d, k, n, names) for k in ('defines','refers'))):
+    both = [_tuples(d, k, n, names) for k in ('defines','refers')]
+    for t,(i,a,b),s,*both in zip(titles, where.tolist(), texts, *both):
         those[i].append(Section(t, a, b, s, *both))
     return out
 
@@ -238,15 +248,15 @@ def _no_search_for_cycles(): # a tree has none, and many nodes
     finally:
         if on: gc.enable()
 
-# %% ../../nbs/memory/corpus.ipynb #d82b9aed
+# %% ../../nbs/memory/corpus.ipynb #7fd75918
 @typed
 def read_corpus(
     source:str|Path='python', # `python`, `installed`, or the path of a file or a folder
     keep:str|Path=None, # File that keeps what was read, made if need be; default: none
-    extract=None # Function of a path and bytes, to a list of `Section` or None, asked before our own; raises `ValueError`
+    extract=None # Function of a path and bytes to a list of `Section`, or None for what is read as ever
 )->Corpus:
     "Texts of a source, reading only files that changed since they were kept; raises `CheckError` where there are none"
-    if extract is not None and not callable(extract): fail('`extract`', 'read_corpus', 'a function, or None', shown(extract))
+    if not (extract is None or callable(extract)): fail('`extract`', 'read_corpus', 'a function', shown(extract))
     source = source if source in ('python','installed') else os.path.realpath(as_path(source))
     old,now = _kept(keep, source, _by(extract)),time.time_ns()
     new,read = {},0
@@ -257,7 +267,7 @@ def read_corpus(
     if keep is not None and new!=old and any(k[-1] for k in new.values()): _keep(keep, source, _by(extract), new)
     return _corpus(source, new, read)
 
-# %% ../../nbs/memory/corpus.ipynb #53f01461
+# %% ../../nbs/memory/corpus.ipynb #236ffa90
 def _public(title): # of a module, whatever it is called, or a name in it that does not begin with _
     return not any(p[0]=='_' and p[-2:]!='__' for p in title.split('.')[1:] if p)
 
@@ -270,9 +280,11 @@ def _corpus(source, known, read):
         fail('corpus', source, 'at least one text', f'none in {len(known)} files{why}')
     files = {p:i for i,p in enumerate(p for p,k in known.items() if not k[4])}
     rows = [(files[p],s) for p,k in known.items() for s in k[-1]]
-    if source in ('python','installed'): rows = [r for r in rows if _public(r[1].title) or _is_topic(source, r[1].title)]
-    titles,first,last,texts,defines,refers = map(list, zip(*(s for _,s in rows)))
-    return Corpus(source, titles, texts, list(files), np.array([[f for f,_ in rows],first,last], np.int64).T, out, read, defines, refers)
+    seen = lambda title: _public(title) or _is_topic(source, title)
+    if source in ('python','installed'): rows = [r for r in rows if seen(r[1].title)]
+    titles,first,last,texts,*names = map(list, zip(*(s for _,s in rows)))
+    where = np.array([[f for f,_ in rows],first,last], np.int64).T
+    return Corpus(source, titles, texts, list(files), where, out, read, *names)
 
 @typed
 def without_topics(
