@@ -47,7 +47,7 @@ from quarantion.export.hub import to_hub
 from quarantion.export.targets import TARGETS, targets_of
 from quarantion.export.wasm import SHIPPED, to_wasm
 from quarantion.files import save_tensors
-from quarantion.graphs import hypergraph
+from quarantion.graphs import hypergraph, to_hypernetx, to_networkx, to_pyg, to_xgi
 from quarantion.inspect.clickable import Clickable
 from quarantion.inspect.event_film import EventStage
 from quarantion.inspect.growing import Grown
@@ -1230,6 +1230,16 @@ CALLS |= { # graphs
     'graphs.store.Hypergraph.find': lambda: dict(self=toy_graph(), name='v:a'),
     'graphs.store.Hypergraph.name': lambda: dict(self=toy_graph(), kind='v', i=0),
     'graphs.store.Hypergraph.without': lambda: dict(self=toy_graph(), nodes=['a'], edges=[0]),
+    'graphs.store.components': lambda: dict(h=toy_graph()),
+    'graphs.store.save_hypergraph': lambda: dict(path='h', h=toy_graph()),
+    'graphs.store.load_hypergraph': lambda: dict(path='no such file'),
+    **{f'graphs.exchange.to_{k}': lambda: dict(h=toy_graph()) for k in ('networkx','hypernetx','xgi','pyg')},
+    'graphs.exchange.from_networkx': lambda: dict(graph=to_networkx(toy_graph())),
+    'graphs.exchange.from_hypernetx': lambda: dict(graph=to_hypernetx(toy_graph())),
+    'graphs.exchange.from_xgi': lambda: dict(graph=to_xgi(toy_graph())),
+    'graphs.exchange.from_pyg': lambda: dict(data=to_pyg(toy_graph())),
+    'graphs.exchange.write_hif': lambda: dict(path='h.json', h=toy_graph()),
+    'graphs.exchange.read_hif': lambda: dict(path='no such file'),
     'graphs.store.hypergraph': lambda: dict(edges=dict(e=['a','b']), nodes=['a'], weights=dict(e=2.), edge_kinds=['x'], node_kinds=dict(a='y')),
 }
 
