@@ -1092,7 +1092,7 @@ def _bench(
     if check and (bad or not rows): raise typer.Exit(1)
 
 # %% ../nbs/cli.ipynb #37d8bcc0
-_CORPUS = '''Texts: python (public docstrings of its library, none in C, and topics of its help), installed (docstrings of
+_CORPUS = '''Texts: python (public docstrings of its library, none in C, and topics of its help), installed (those of
 packages), a file or a folder (rst, md, html, ipynb, py and text).'''
 _EMBED = '''How texts are compared: fused (words and LSA), tfidf (words), lsa, minilm or fused-minilm (extra text), or
 the folder of a small BERT (config.json, vocab.txt, model.safetensors).'''

@@ -44,7 +44,7 @@ def _meant(f, name, scopes, file):
     some = _ending(name, f.ends)
     return some[0] if len(some)==1 and _told_apart(name) else '' if some else None
 
-# %% ../../nbs/memory/entities.ipynb #f8ceaf4a
+# %% ../../nbs/memory/entities.ipynb #06e7075c
 class Entities(NamedTuple):
     "Names and files, and which of them each text has, by their numbers"
     names:list # Of names, sorted, and then of files
@@ -64,10 +64,10 @@ def _file_names(corpus): # as they can be kept in a file
     return [p.encode(errors='backslashreplace').decode() for p in corpus.files]
 
 def _pages(corpus, names): # name of a page -> its file
-    root = corpus.source if os.path.isdir(corpus.source) else ''
-    return {page_of(os.path.relpath(p, root)).replace(os.sep, '/'):n for p,n in zip(corpus.files, names)} if root else {}
+    if not os.path.isdir(root := corpus.source): return {}
+    return {page_of(os.path.relpath(p, root)).replace(os.sep, '/'):n for p,n in zip(corpus.files, names)}
 
-# %% ../../nbs/memory/entities.ipynb #9a25ad20
+# %% ../../nbs/memory/entities.ipynb #76874150
 def _looked_up(corpus, names):
     "Who is meant by the references of each text, as a dict of names; those that nobody defines are a second one"
     known = dict.fromkeys(n for those in corpus.defines for n in those)
@@ -82,6 +82,7 @@ def _looked_up(corpus, names):
         out.append((dict.fromkeys(m for _,m in who if m),dict.fromkeys(n for n,m in who if m is None)))
     return out
 
+# %% ../../nbs/memory/entities.ipynb #68c35a08
 @typed
 def entities_of(
     corpus:Corpus, # Texts, with the names that they define and refer to
@@ -98,9 +99,10 @@ def entities_of(
     at = {n:i for i,n in enumerate([*names,*own])}
     defined = [tuple(sorted({at[n] for n in those})) for those in corpus.defines]
     referred = [tuple(sorted({at[n] for n in those}-{*d})) for those,d in zip(both, defined)]
-    return Entities([*at], ['name']*len(names)+['file']*len(own), defined, referred, [at[files[i]] for i in corpus.where[:,0]])
+    kinds = ['name']*len(names)+['file']*len(own)
+    return Entities([*at], kinds, defined, referred, [at[files[i]] for i in corpus.where[:,0].tolist()])
 
-# %% ../../nbs/memory/entities.ipynb #51a8090c
+# %% ../../nbs/memory/entities.ipynb #ddf12106
 def _edge_names(titles):
     many = Counter(titles)
     ends = lambda t: (b := t.rpartition(' #')[2]).isdecimal() and b!=t
@@ -117,4 +119,5 @@ def graph_of(
     those = [sorted({*d,*r,f}) for d,r,f in zip(e.defined, e.referred, e.files)]
     starts = np.cumsum([0,*map(len, those)])
     members = np.array([n for t in those for n in t], np.int64)
-    return Hypergraph.of_arrays(starts, members, len(e.names), weights, tuple(e.names), tuple(_edge_names(corpus.titles)), tuple(e.kinds))
+    names = tuple(e.names),tuple(_edge_names(corpus.titles))
+    return Hypergraph.of_arrays(starts, members, len(e.names), weights, *names, node_kinds=tuple(e.kinds))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from ..checks import check_in, check_range, fail, shown, typed
 from ..files import Lock, as_path, hash_json, is_there, load_tensors, read_record, save_tensors, sha256, write_atomic
-from .corpus import Corpus, read_corpus
+from .corpus import KEPT, Corpus, read_corpus
 from .embed import fit_lsa, fuse, load_embedder, save_embedder
 from .index import PLANS, Index, load_index
 from .minilm import MiniLM
@@ -219,6 +219,7 @@ def _quiet(said): pass
 def _default(want): # in the user's cache folder
     cache = Path(os.environ.get('XDG_CACHE_HOME', ''))
     if not cache.is_absolute(): cache = Path.home()/'.cache'
+    want = dict(want, python=os.__file__, version=[_VERSION,KEPT]) # another version has another folder
     return cache/'quarantion'/'search'/hash_json(want)[:16]
 
 def _check_options(embed, seed, plan, recall, say): # raises `CheckError`
@@ -248,7 +249,7 @@ def open_library(
     _check_options(embed, seed, plan, recall, say)
     source = str(source) if source in ('python','installed') else os.path.realpath(as_path(source))
     want = dict(source=source, embed=embed, model=model, seed=seed, plan=plan, recall=recall)
-    folder = as_path(folder) if folder is not None else _default(dict(want, python=os.__file__, version=_VERSION))
+    folder = as_path(folder) if folder is not None else _default(want)
     head,net = _said(folder, want),MiniLM(*[model] if model else []) if 'MiniLM' in EMBEDS[embed] else None
     corpus = read_corpus(source, folder/'corpus.safetensors')
     if head is None or head.get('corpus')!=corpus.digest:

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['docstrings', 'topics', 'paragraphs', 'is_module', 'tidy', 'sections_of']
 
-# %% ../../nbs/memory/sections.ipynb #1da28447
+# %% ../../nbs/memory/sections.ipynb #5277a5b6
 import ast, json, re, warnings
 from ..checks import typed
 from .parts.marked import fenced, of_html, of_markdown, page_of
-from quarantion.memory.parts.names import (LONG, SHORT, Head, Line, Section, called, dotted, gathered, label_of, lines_of, name_of,
-    ticked, within)
+from .parts.names import LONG, SHORT, Head, Line, Section, called, dotted, gathered, label_of
+from .parts.names import lines_of, name_of, ticked, within
 from .parts.rst import headings, of_rst
 
 # %% ../../nbs/memory/sections.ipynb #f3e8250c
@@ -60,7 +60,7 @@ def docstrings(
     known = {n for _,n in all}
     return [s for x,n in all if (s := _documented(x, n, known))]
 
-# %% ../../nbs/memory/sections.ipynb #97bfc283
+# %% ../../nbs/memory/sections.ipynb #44d03cd8
 _QUOTED,_STARS = re.compile(r'"([^"\n]{1,99})"'),re.compile(r'(?<![\w*])\*([A-Z][^*\n]{3,80})\*(?!\w)')
 _CALLED = re.compile(r'(?:class |abstract )?([^\W\d][\w.]*)\(.*\)\Z')
 
@@ -75,7 +75,8 @@ def _topic(name, text, first, last):
     names += [(i,label_of(q)) for i,line in enumerate(t) for q in _STARS.findall(line)]
     names += [(i,n) for i,line in enumerate(t) for _,n in dotted(line)]
     lines = [Line(l.text, first, last) for l in lines_of(text)]
-    return gathered(name, lines, [Head(0, 0, 0, f'topics.{name}'),*heads[bool(own):]], made, sorted(names, key=lambda x: x[0]))
+    heads = [Head(0, 0, 0, f'topics.{name}'),*heads[bool(own):]]
+    return gathered(name, lines, heads, made, sorted(names, key=lambda x: x[0]))
 
 @typed
 def topics(
@@ -88,14 +89,14 @@ def topics(
     return [s for d in found for k,v in zip(d.keys, d.values) if said(k) and said(v)
             for s in _topic(k.value, v.value, v.lineno, v.end_lineno)]
 
-# %% ../../nbs/memory/sections.ipynb #49d8619a
+# %% ../../nbs/memory/sections.ipynb #9c911e74
 @typed
 def paragraphs(
     text:str, # Lines, with empty ones between paragraphs
     name:str='' # Of the file, for titles
 )->list: # Of `Section`
     "Paragraphs of a text; the title is the name and the first line"
-    out,held = [],[]
+    out,held,size = [],[],0
     def end():
         while held and not held[-1].text.strip(): held.pop()
         said = '\n'.join(l.text.rstrip() for l in held)
@@ -103,13 +104,14 @@ def paragraphs(
         if held: out.append(Section(f'{name}:{held[0].first}', held[0].first, held[-1].last, said, (), refers))
         held.clear()
     for line in lines_of(text):
-        size,blank = sum(len(l.text) for l in held),not line.text.strip()
-        if held and (size+len(line.text)>LONG or blank and size>=SHORT): end()
+        blank = not line.text.strip()
+        if held and (size+len(line.text)>LONG or blank and size>=SHORT): size = end() or 0
         if held or not blank: held.append(line)
+        if held and not blank: size += len(line.text)
     end()
     return out
 
-# %% ../../nbs/memory/sections.ipynb #733bc3cf
+# %% ../../nbs/memory/sections.ipynb #07d44b10
 _SPACE = re.compile(r'[ \t\n\r]*')
 
 def _values(text, i): # of the list that begins at i: where each begins and ends, and what it is
@@ -142,6 +144,7 @@ def _cells(text):
     except (ValueError,KeyError,TypeError,IndexError,RecursionError) as e:
         raise ValueError(f'is no notebook: {type(e).__name__}: {str(e).splitlines()[0] if str(e) else ""}') from None
 
+# %% ../../nbs/memory/sections.ipynb #504ec6c1
 def _of_notebook(text):
     "Lines, and which of them are code"
     lines,code = [],[]
@@ -152,7 +155,7 @@ def _of_notebook(text):
         code += fenced(rows) if kind=='markdown' else [True]*len(rows)
     return lines,code
 
-# %% ../../nbs/memory/sections.ipynb #f0facbf1
+# %% ../../nbs/memory/sections.ipynb #60be3b42
 _CONTROL = re.compile(r'[\x00-\x08\x0e-\x1a\x1c-\x1f]')
 
 def _decoded(data):
@@ -167,7 +170,8 @@ def _decoded(data):
 
 def _kind(path): # of a file, by the end of its name
     end = re.search(r'\.(rst|rest|md|markdown|qmd|html?|xhtml|ipynb|pyi?)(\.txt)?\Z', path.lower())
-    return dict(rest='rst', markdown='md', qmd='md', htm='html', xhtml='html', pyi='py').get(end[1], end[1]) if end else 'txt'
+    same = dict(rest='rst', markdown='md', qmd='md', htm='html', xhtml='html', pyi='py')
+    return same.get(end[1], end[1]) if end else 'txt'
 
 # %% ../../nbs/memory/sections.ipynb #e827f647
 def is_module(path): return path.endswith(('.py','.pyi')) # of Python, by the end of its name

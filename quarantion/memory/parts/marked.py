@@ -57,15 +57,19 @@ def _front(t): # lines of the head of a file, and its title
 
 def _slug(said): return re.sub(r'[^\w\- ]', '', said.lower()).replace(' ', '-')
 
-# %% ../../../nbs/memory/parts/marked.ipynb #ff90e4b3
+# %% ../../../nbs/memory/parts/marked.ipynb #8ba2e3c1
 _UNDER = re.compile(r' {0,3}(=+|-+)[ \t]*\Z')
+
+def _alone(t, i, code): # is it a line that can be a title, below an empty one?
+    said = t[i].strip()
+    if not said or code[i] or not t[i][:4].strip() or i and t[i-1].strip(): return False
+    return not _ATX.match(t[i]) and said[0] not in '|>-*'
 
 def _rows(t, code): # number of the first line, of that below, level and words of each heading
     for i,line in enumerate(t):
         if code[i]: continue
         if m := _ATX.match(line): yield i,i+1,len(m[1]),m[2] or ''
-        elif i and (m := _UNDER.match(line)) and t[i-1].strip() and not code[i-1] and t[i-1][:4].strip() and not (i>1 and t[i-2].strip()):
-            if not _ATX.match(t[i-1]) and t[i-1].lstrip()[0] not in '|>-*': yield i-1,i+1,1+(m[1][0]=='-'),t[i-1].strip()
+        elif i and (m := _UNDER.match(line)) and _alone(t, i-1, code): yield i-1,i+1,1+(m[1][0]=='-'),t[i-1].strip()
 
 def of_markdown(texts, page, code): # as `of_rst`; `code` says which lines are
     first,title = _front(texts)
@@ -76,7 +80,7 @@ def of_markdown(texts, page, code): # as `of_rst`; `code` says which lines are
         words = plain(said[:own.start()] if own else said)
         heads.append(Head(at, body, level, words.strip()))
         made += [(at,_place(page, own[1] if own else _slug(words)))]
-        if name := name_of(said.strip('# `')) if '`' in said or '(' in said or '.' in said else '': made.append((at,name))
+        if (name := name_of(said.strip('# `'))) and any(c in '`(.' for c in said): made.append((at,name))
     whole,at,every = '\n'.join(text),line_at(text),line_at(texts)
     found = [(m.start(),link_of(m[1] or m[2], page)) for m in _GOES.finditer(whole)]+ticked(whole)
     for m in _MYST.finditer(whole):
@@ -84,13 +88,14 @@ def of_markdown(texts, page, code): # as `of_rst`; `code` says which lines are
     names = [(at(i),n) for i,n in sorted(found) if n]
     return heads,made,names+[(every(i),n) for i,n in dotted('\n'.join(texts))]
 
-# %% ../../../nbs/memory/parts/marked.ipynb #811b7c0a
-_TAG = re.compile(r"""<!--.*?(?:-->|\Z)|<[!?][^<>]*>|<(/?)([a-zA-Z][^\s<>/]*+)((?:[^<>"']++|"[^"]{0,2000}"|'[^']{0,2000}')*+)>""", re.S)
+# %% ../../../nbs/memory/parts/marked.ipynb #180d0869
+_VALUES = r"""(?:[^<>"']++|"[^"]{0,2000}"|'[^']{0,2000}')*+"""
+_TAG = re.compile(rf'<!--.*?(?:-->|\Z)|<[!?][^<>]*>|<(/?)([a-zA-Z][^\s<>/]*+)({_VALUES})>', re.S)
 _ATTRIBUTE = re.compile(r"""([a-zA-Z-]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))""")
-_DROPPED = {t:re.compile(rf'</{t}\s*>', re.I) for t in 'script style template noscript svg math head nav'.split()}
+_DROPPED = {t:re.compile(rf'</{t}\s*>', re.I) for t in 'script style template noscript svg math head title nav'.split()}
 _REST = {'script','style','template'} # without an end they are the rest of a page
-_BLOCKS = set("""address article aside blockquote body br dd details div dl dt fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6
-    header hr html li main ol p pre section summary table tbody td th thead tr ul""".split())
+_BLOCKS = set("""address article aside blockquote body br dd details div dl dt fieldset figcaption figure footer form
+    h1 h2 h3 h4 h5 h6 header hr html li main ol p pre section summary table tbody td th thead tr ul""".split())
 _OPEN = {'br','td','th','tr','li','dd','summary'} # a new line, and no new paragraph
 
 class _Page:
@@ -111,23 +116,25 @@ class _Page:
         self.now,self.gap = '',self.gap or gap
 
     def title(self): # is whole
-        level,said,at = self.head
-        if said := ' '.join(said.replace('¶', '').split()): self.heads.append(Head(at, len(self.lines), level, said))
+        level,said,at,first,last = self.head
+        if said := ' '.join(said.replace('¶', '').split()):
+            self.lines.append(Line(said, first, last))
+            self.heads.append(Head(at, len(self.lines), level, said))
         self.head = None
 
-# %% ../../../nbs/memory/parts/marked.ipynb #bc3a7060
+# %% ../../../nbs/memory/parts/marked.ipynb #e071b846
 def _words(p, text, line): # between two tags; the line is that where it begins
+    first,last = line+text.count('\n')-text.lstrip().count('\n'),line+text.rstrip().count('\n')
     text = html.unescape(text)
     if p.code is not None: p.code += text
-    if p.head is not None: p.head[1] += text
-    else:
-        rest = text.lstrip()
-        if not p.now.strip(): p.now,p.at = text.lstrip('\n') if p.as_is else rest,line+text.count('\n')-rest.count('\n')
-        else: p.now += text
-        if rest: p.last = line+text.rstrip().count('\n')
+    if p.head is not None: p.head[1:] = p.head[1]+text,p.head[2],p.head[3] or first,max(p.head[4], last)
+    elif p.now.strip(): p.now += text
+    else: p.now,p.at,p.last = text.lstrip('\n') if p.as_is else text.lstrip(),first,first
+    if text.strip(): p.last = last
 
 def _tag(p, ends, tag, attributes): # changes what is at hand
-    a = {m[1].lower():html.unescape(m[2] or m[3] or m[4] or '') for m in _ATTRIBUTE.finditer(attributes)} if not ends else {}
+    said = () if ends else _ATTRIBUTE.finditer(attributes)
+    a = {m[1].lower():html.unescape(m[2] or m[3] or m[4] or '') for m in said}
     if tag in _BLOCKS: p.end(tag not in _OPEN)
     if tag=='pre': p.as_is = not ends
     if tag in ('code','tt'):
@@ -137,9 +144,10 @@ def _tag(p, ends, tag, attributes): # changes what is at hand
         if a.get(key): p.made.append((len(p.lines),_place(p.page, a[key])))
     if tag=='a' and a.get('href') and 'headerlink' not in a.get('class', '') and (n := link_of(a['href'], p.page)):
         p.names.append((len(p.lines),n))
-    if not ends and tag in ('h1','h2','h3','h4','h5','h6'): p.head = [int(tag[1]),'',len(p.lines)]
+    if not ends and tag in ('h1','h2','h3','h4','h5','h6'): p.head = [int(tag[1]),'',len(p.lines),0,0]
     return a
 
+# %% ../../../nbs/memory/parts/marked.ipynb #d84525f7
 def of_html(text, page): # lines, and what `of_rst` gives
     p,main,i,line,endless = _Page(page),None,0,1,set()
     while m := _TAG.search(text, i):

@@ -45,12 +45,13 @@ def label_of(
     "The normal form of words that name something"
     return target_of(text).lower()
 
-# %% ../../../nbs/memory/parts/names.ipynb #00f2ab9c
+# %% ../../../nbs/memory/parts/names.ipynb #9c146191
 _TICKS = re.compile(r'(?<!`)(`{1,2})(?!`)([^`\n]{1,99})\1(?!`)')
 _DOTS = re.compile(r'(?<![\w.@/\\-])(?:[^\W\d]\w+\.)+[^\W\d]\w+(?![\w@/\\])')
 _CALLS = re.compile(r'(?<![\w.])(?:[^\W\d]\w+(?=\((?!s\)))|[a-zA-Z]+(?:_\w+|(?<=[a-z])[A-Z]\w*))')
 
-_FILES = set('md rst txt html htm py pyi ipynb json toml yaml yml cfg ini csv js css png svg so exe com org net'.split())
+_FILES = set("""md rst txt html htm py pyi ipynb json toml yaml yml cfg ini csv js css png svg so exe
+    com org net""".split())
 
 def dotted(text): # (place, name) of each
     return [(m.start(),m[0]) for m in _DOTS.finditer(text)
@@ -119,7 +120,7 @@ def parts_of(lines, a, b): # the first line, and the line behind the last, of ea
         ends.append(e)
     return list(zip(starts, ends))
 
-# %% ../../../nbs/memory/parts/names.ipynb #9a5ac24c
+# %% ../../../nbs/memory/parts/names.ipynb #5b250663
 def _headed(lines, heads): # title, where its names begin, and first and last line of its text
     heads = [*[Head(0, 0, 0, '')]*(not heads or heads[0].at>0),*heads]
     path,held = [],0
@@ -128,14 +129,15 @@ def _headed(lines, heads): # title, where its names begin, and first and last li
         end = after.at if after else len(lines)
         some = any(lines[i].text.strip() for i in range(h.body, end))
         if not some and (not h.title or after and after.level>h.level): continue
-        yield ' > '.join(p.title for p in path),held,h.body,end,some
+        first = next((i for i in range(h.at, h.body) if lines[i].text.strip() and lines[i].text[:2]!='..'), h.at)
+        yield ' > '.join(p.title for p in path),held,*((h.body,end) if some else (first,max(h.body, first+1))),some
         held = end
 
 def gathered(name, lines, heads, defines, refers):
     "Sections of a file, each with its names; these come with the numbers of their lines"
     starts,found = [],[]
     for title,held,a,b,some in _headed(lines, heads):
-        parts = parts_of(lines, a, b) if some else [(max(a-1, 0),max(a, 1))]
+        parts = parts_of(lines, a, b) if some else [(a,b)]
         for n,(i,j) in enumerate(parts, 1):
             said = '\n'.join(l.text.rstrip() for l in lines[i:j]) if some else title.rpartition(' > ')[2]
             part = f' ({n} of {len(parts)})'*(len(parts)>1)

@@ -55,7 +55,7 @@ def plain(
     text = _ROLE.sub(lambda m: _said(m[2]), text.replace('\\ ', ''))
     return _QUOTED.sub(lambda m: _said(m[2]), text)
 
-# %% ../../../nbs/memory/parts/rst.ipynb #d96002f2
+# %% ../../../nbs/memory/parts/rst.ipynb #ac7a062f
 _DIRECTIVE = re.compile(r'(\s*)\.\.\s+(?:(\w+):)?([\w-]+)::(?:\s+(.*))?\Z')
 _LABEL = re.compile(r'\s*\.\. _(`?)([^`]+?)\1:\s*\Z')
 _HOLDS = {'class','exception'}
@@ -64,7 +64,7 @@ _PYTHON = _HOLDS|set('''function data method attribute decorator decoratormethod
 _OPTIONS,_WORDS = {'option','cmdoption'},{'envvar','opcode','program','2to3fixer'}
 _OF_C = {'cfunction','cmember','cmacro','ctype','cvar'}
 _ALL = _PYTHON|_OPTIONS|_WORDS|_OF_C
-_LAST = re.compile(r'([^\W\d][\w.]*)\s*(?:\[[^\]]*\]\s*)?\Z')
+_FIRST,_LAST = re.compile(r'\A@?([^\W\d][\w.]*)'),re.compile(r'([^\W\d][\w.]*)\s*(?:\[[^\]]*\]\s*)?\Z')
 
 def _signatures(t, i, first): # the lines that a directive describes something with
     out,indent = [first] if first else [],len(t[i])-len(t[i].lstrip())
@@ -72,6 +72,7 @@ def _signatures(t, i, first): # the lines that a directive describes something w
         said = line.strip()
         if not said or said[0]==':' or len(line)-len(line.lstrip())<=indent: break
         if out and out[-1].endswith('\\'): out[-1] = out[-1][:-1]+said
+        elif out and out[-1].count('(')>out[-1].count(')'): out[-1] += f' {said}'
         else: out.append(said)
     return out
 
@@ -81,14 +82,15 @@ def _qualified(name, module, scopes):
     head,_,rest = name.partition('.')
     return f'{held}.{rest if rest and head==held.rpartition(".")[2] else name}'
 
-# %% ../../../nbs/memory/parts/rst.ipynb #c3b22c08
+# %% ../../../nbs/memory/parts/rst.ipynb #5cce8d25
 def _names_of(domain, kind, said): # that a signature describes, as they stand there
-    if domain in (None,'py') and kind in _PYTHON: return [n for n in [name_of(said.lstrip('@'))] if n]
+    if domain in (None,'py') and kind in _PYTHON: return _FIRST.findall(said)
     if kind in _OPTIONS: return [o.split()[0] for o in said.split(',') if o.strip()[:1]=='-']
     if kind in _WORDS: return said.split()[:1]
     m = _LAST.search(said.split('(')[0]) if domain in ('c','cpp','js') or kind in _OF_C else None
     return [m[1]] if m else []
 
+# %% ../../../nbs/memory/parts/rst.ipynb #17c70ddc
 def _terms(t, i): # a glossary's, with their lines
     level = len(t[i])-len(t[i].lstrip())
     inside = None
@@ -100,6 +102,7 @@ def _terms(t, i): # a glossary's, with their lines
         if inside is None: inside = indent
         if indent==inside: yield j,label_of(plain(said))
 
+# %% ../../../nbs/memory/parts/rst.ipynb #079ffb74
 def described(t): # (number of its line, name) of lines
     out,module,scopes = [],'',[]
     for i,line in enumerate(t):
@@ -111,7 +114,7 @@ def described(t): # (number of its line, name) of lines
         if not (m := _DIRECTIVE.match(line)): continue
         domain,kind,first = m[2],m[3],(m[4] or '').strip()
         if kind in ('module','currentmodule'):
-            module,scopes = (name_of(first),[])
+            module,scopes = next(iter(_FIRST.findall(first)), ''),[]
             if kind=='module' and module: out.append((i,module))
         if kind=='glossary': out += _terms(t, i)
         for s in _signatures(t, i, first) if domain or kind in _ALL else ():
@@ -122,9 +125,9 @@ def described(t): # (number of its line, name) of lines
         if kind in _HOLDS and domain in (None,'py') and first and held: scopes.append((len(line)-len(said),held[0]))
     return out
 
-# %% ../../../nbs/memory/parts/rst.ipynb #3f62443a
-_NAMES = set('''func class meth mod exc attr const data type member macro var struct union enum enumerator function method
-    module attribute exception decorator deco envvar opcode keyword obj'''.split())
+# %% ../../../nbs/memory/parts/rst.ipynb #0e177c95
+_NAMES = set('''func class meth mod exc attr const data type member macro var struct union enum enumerator function
+    method module attribute exception decorator deco envvar opcode keyword obj'''.split())
 _LABELS,_NUMBERS = {'ref','term','numref','token'},{'pep','rfc'}
 _LINK = re.compile(r'`([^`]{1,200})`_(?!_)')
 _KINDS = {'module','keyword','operator','object','exception','statement','builtin'} # words that say what an entry is
