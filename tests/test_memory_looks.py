@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 from matplotlib.text import Text
 
 from quarantion.checks import CheckError
@@ -138,6 +138,7 @@ def test_proofs_refused():
 
 @settings(max_examples=20, deadline=None)
 @given(N=st.integers(1, 600), seed=st.integers(0, 99), k=st.integers(1, 15), noise=st.floats(0, 3))
+@example(N=554, seed=51, k=8, noise=2.25) # an estimate too high made the bar too high
 def test_few_bits_never_doubt_too_little(N, seed, k, noise):
     "Whoever is among the nearest and was not found by few bits is counted among those that may be"
     x,rng = grouped(N, 24, seed)

@@ -29,11 +29,12 @@ class Shown(NamedTuple):
     proof:str='' # What another plan says of its answer
 
 # %% ../../nbs/inspect/search_explorer.ipynb #857547c3
-def _ranked(seen, by, n, k): # the k best of the first n by estimates, and what that leaves open
+def _ranked(seen, n, k): # the k best of the first n by estimates, and what that leaves open
+    by = seen.about
     top = np.lexsort((seen.ids[:n], -by[:n]))[:k]
     score,found = np.full(len(seen.ids), np.nan),np.zeros(len(seen.ids), bool)
     score[top],found[top] = by[top],True
-    tau = float(by[top[-1]])
+    tau = float(np.partition(2*by[:n]-seen.most[:n], n-k)[n-k]) # k are at least there: an error goes both ways
     return seen._replace(score=score, found=found, tau=tau, twice=int((seen.most>=tau).sum())),top
 
 # %% ../../nbs/inspect/search_explorer.ipynb #6c1f70d2
@@ -50,12 +51,12 @@ def see_answer(
     near = np.flatnonzero(seen.found)
     true,top = seen.ids[near],near[np.lexsort((seen.ids[near], -seen.score[near]))]
     doubt = 0
-    if bits!=BITS[2]: seen,top = _ranked(seen, seen.about, len(seen.ids), k)
+    if bits!=BITS[2]: seen,top = _ranked(seen, len(seen.ids), k)
     if bits==BITS[1]: # second digits of all that may be among the nearest by the first
         n = seen.twice
         seen = in_both(ix, q, seen)
-        seen,top = _ranked(seen, seen.about, n, k)
-        doubt = seen.twice-int((seen.most[top]>=seen.tau).sum())
+        seen,top = _ranked(seen, n, k)
+        doubt = seen.twice-k
         seen = seen._replace(twice=n, score=np.where(np.arange(len(seen.ids))<n, seen.about, np.nan))
     if bits==BITS[0]: doubt = seen.twice-int(seen.found[:seen.twice].sum())
     return Shown(seen, seen.ids[top], seen.score[top], np.isin(seen.ids[top], true), doubt)
