@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['smoothing', 'dense_walk', 'Walk', 'flow_of', 'walk', 'Fired', 'fire', 'raster']
 
-# %% ../../nbs/graphs/walk.ipynb #92d30550
+# %% ../../nbs/graphs/walk.ipynb #c72b9a8d
 from dataclasses import dataclass
 from functools import cached_property
 import numpy as np
 from ..checks import as_array, check_finite, check_range, fail, typed
 from .store import Hypergraph
 from ..kernels.fire import fire_round
-from ..kernels.walk import walk as walk_kernel
+from ..kernels.walk import walk_all
 
 # %% ../../nbs/graphs/walk.ipynb #5ca2a67d
 @typed
@@ -149,7 +149,7 @@ def flow_of(
     rows = [np.bincount(h.edge_of, r[h.members], h.n_edges)*h.weights for r in q]
     return np.array(rows, np.float32).reshape(*np.shape(p)[:-1], h.n_edges)
 
-# %% ../../nbs/graphs/walk.ipynb #c08068cf
+# %% ../../nbs/graphs/walk.ipynb #b93e2bcc
 _CROSS = .6 # alpha from which gradients are quicker, see the bench
 
 @typed
@@ -172,8 +172,8 @@ def walk(
     wide = len(r)>=8
     places,numbers = _kept(h, wide, alpha)
     p,bound,rounds = np.empty_like(r),np.empty(len(r)),np.empty(len(r), np.int32)
-    walk_kernel(places.start, places.at, *numbers, places.place, r, 1/r.sum(1, dtype=float), alpha, error,
-                alpha>=_CROSS if gradients is None else gradients, p, bound, rounds, threads)
+    walk_all(places.start, places.at, *numbers, places.place, r, 1/r.sum(1, dtype=float), alpha, error,
+             alpha>=_CROSS if gradients is None else gradients, p, bound, rounds, threads)
     if not (bound<=error).all(): fail('`error`', 'walk', 'what float32 reaches', f'{bound.max():.2g}')
     lead = given.shape[:-1]
     return Walk(p.reshape(given.shape), rounds.reshape(lead), bound.reshape(lead), h)
