@@ -80,7 +80,7 @@ def _restart(h, restart):
     r = (r/top).astype(float) # whose sum is finite
     return r/r.sum(-1, keepdims=True)
 
-# %% ../../nbs/graphs/walk.ipynb #005237fb
+# %% ../../nbs/graphs/walk.ipynb #99111728
 def _leaves(h):
     "Nodes of one edge, at most sixteen of each edge `[V]`"
     single = np.diff(h.node_starts)==1
@@ -97,7 +97,7 @@ class _Places:
         leaf,edges = _leaves(h),np.diff(h.node_starts)
         inner = np.flatnonzero((edges>0)&~leaf)
         inner = inner[np.argsort(-edges[inner], kind='stable')]
-        place = np.full(h.n_nodes, -2**31, np.int32)
+        place = np.full(h.n_nodes, -1, np.int32)
         place[inner] = np.arange(len(inner))
         held = ~leaf[h.members]
         size = np.bincount(h.edge_of[held], minlength=h.n_edges)
@@ -105,14 +105,15 @@ class _Places:
         np.maximum.at(last, h.edge_of[held], place[h.members[held]])
         order = np.lexsort((last, 0*size if wide else -size))
         row = np.argsort(order)
-        place[h.members[~held]] = -1-row[h.edge_of[~held]]
+        n = len(inner)
+        self.rows = max(n if wide else -(-n//16), 1)
+        place[h.members[~held]] = self.rows*(1 if wide else 16)+row[h.edge_of[~held]]
         at = np.argsort(row[h.edge_of[held]], kind='stable')
         self.place,self.at = place,place[h.members[held]][at]
         self.start = np.append(0, np.cumsum(size[order]))
         self.size,self.leaves = h.sizes[order],(h.sizes-size)[order]
         self.weight = h.weights[order]*2.**(1-np.frexp(h.weights.max(initial=0))[1]) # of a whole walk, only ratios count
         inside = np.repeat(np.arange(h.n_edges), size[order])
-        n = len(inner)
         self.degree = np.bincount(self.at, self.weight[inside], n)
         self.inside,self.n,self.wide = inside,n,wide
 
@@ -120,8 +121,7 @@ class _Places:
         "What the kernel multiplies with: shares, what leaves bring, degrees, where walks begin"
         share = alpha*self.weight/np.maximum(self.size-alpha*self.leaves, .5)
         keep = self.degree-np.bincount(self.at, (share*np.diff(self.start))[self.inside], self.n)
-        rows = max(self.n if self.wide else -(-self.n//16), 1)
-        put = lambda a: np.append(a, np.ones(rows*(1 if self.wide else 16)-self.n)).reshape(rows, -1)
+        put = lambda a: np.append(a, np.ones(self.rows*(1 if self.wide else 16)-self.n)).reshape(self.rows, -1)
         return share,(1-alpha)/self.weight,put(self.degree),put(1/keep)
 
 # %% ../../nbs/graphs/walk.ipynb #a382ca4d

@@ -5,96 +5,16 @@
 # %% auto #0
 __all__ = ['walk_all']
 
-# %% ../../nbs/kernels/walk.ipynb #347851cf
+# %% ../../nbs/kernels/walk.ipynb #d1185c28
 import cython
 import numpy as np
 from cython.parallel import prange
 from ..checks import fail
+from .parts.ascent import alone, by_power, how_far, largest_open, what_is_open, where_next, whole_mass
 from .parts.shapes import Held, check_apart, check_between, check_length, held1, held2
+from .parts.spread import from_leaves, spread_many, spread_one, sure_many, sure_one
 
-# %% ../../nbs/kernels/walk.ipynb #ab888106
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _spread_one(
-    start:cython.const[cython.longlong][::1], at:cython.const[cython.int][::1], share:cython.const[cython.float][::1],
-    x:cython.float[::1], y:cython.float[::1]
-)->cython.void:
-    k: cython.Py_ssize_t
-    i: cython.Py_ssize_t
-    s: cython.float
-    zero: cython.float = 0
-    for k in range(share.shape[0]):
-        s = zero
-        for i in range(start[k], start[k+1]): s = s+x[at[i]]
-        s = s*share[k]
-        for i in range(start[k], start[k+1]): y[at[i]] = y[at[i]]+s
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _spread_many(
-    start:cython.const[cython.longlong][::1], at:cython.const[cython.int][::1], share:cython.const[cython.float][::1],
-    x:cython.float[:, ::1], y:cython.float[:, ::1]
-)->cython.void:
-    "The same for sixteen walks side by side"
-    k: cython.Py_ssize_t
-    i: cython.Py_ssize_t
-    j: cython.Py_ssize_t
-    a: cython.Py_ssize_t
-    s: cython.float[16] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
-    for k in range(share.shape[0]):
-        for j in range(16): s[j] = 0
-        for i in range(start[k], start[k+1]):
-            a = at[i]
-            for j in range(16): s[j] = s[j]+x[a,j]
-        for j in range(16): s[j] = s[j]*share[k]
-        for i in range(start[k], start[k+1]):
-            a = at[i]
-            for j in range(16): y[a,j] = y[a,j]+s[j]
-
-# %% ../../nbs/kernels/walk.ipynb #fd3d27c2
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _sure_one(
-    start:cython.const[cython.longlong][::1], at:cython.const[cython.int][::1], share:cython.const[cython.double][::1],
-    sums:cython.float[:, ::1], x:cython.float[::1], y:cython.double[::1]
-)->cython.void:
-    k: cython.Py_ssize_t
-    i: cython.Py_ssize_t
-    s: cython.double
-    for k in range(share.shape[0]):
-        s = 0
-        for i in range(start[k], start[k+1]): s = s+cython.cast(cython.double, x[at[i]])
-        sums[k,0] = s
-        s = s*share[k]
-        for i in range(start[k], start[k+1]): y[at[i]] = y[at[i]]+s
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _sure_many(
-    start:cython.const[cython.longlong][::1], at:cython.const[cython.int][::1], share:cython.const[cython.double][::1],
-    sums:cython.float[:, ::1], x:cython.float[:, ::1], y:cython.double[:, ::1]
-)->cython.void:
-    k: cython.Py_ssize_t
-    i: cython.Py_ssize_t
-    j: cython.Py_ssize_t
-    a: cython.Py_ssize_t
-    s: cython.double[16] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
-    for k in range(share.shape[0]):
-        for j in range(16): s[j] = 0
-        for i in range(start[k], start[k+1]):
-            a = at[i]
-            for j in range(16): s[j] = s[j]+cython.cast(cython.double, x[a,j])
-        for j in range(16): sums[k,j] = s[j]
-        for j in range(16): s[j] = s[j]*share[k]
-        for i in range(start[k], start[k+1]):
-            a = at[i]
-            for j in range(16): y[a,j] = y[a,j]+s[j]
-
-# %% ../../nbs/kernels/walk.ipynb #9030bbb6
+# %% ../../nbs/kernels/walk.ipynb #c3231016
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -103,216 +23,62 @@ def _lay_in(
     restart:cython.const[cython.float][:, ::1], scale:cython.const[cython.double][::1], first:cython.Py_ssize_t,
     rest:cython.double, b:cython.float[:, ::1], t:cython.float[:, ::1]
 )->cython.void:
-    "What nodes and edges are given, of walks from `first` on"
+    "What inner nodes and edges are given, of walks from `first` on"
     v: cython.Py_ssize_t
     j: cython.Py_ssize_t
     a: cython.Py_ssize_t
     n: cython.Py_ssize_t = min(b.shape[1], restart.shape[0]-first)
+    inner: cython.Py_ssize_t = b.shape[0]
     m: cython.double
     for v in range(place.shape[0]):
-        a = place[v]
-        if a<-2147483647: continue
         for j in range(n):
-            if restart[first+j,v]==0: continue
+            if restart[first+j,v]==0 or place[v]<0: continue
+            a = place[v]
             m = cython.cast(cython.double, restart[first+j,v])*scale[first+j]
-            if a>=0: b[a,j] = rest*m
-            else: t[-1-a,j] = t[-1-a,j]+cython.cast(cython.float, into[-1-a]*m)
+            if a<inner: b[a,j] = rest*m
+            else: t[a-inner,j] = t[a-inner,j]+cython.cast(cython.float, into[a-inner]*m)
 
-# %% ../../nbs/kernels/walk.ipynb #ab394eb4
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def _lay_out(
-    place:cython.const[cython.int][::1], share:cython.const[cython.double][::1],
-    restart:cython.const[cython.float][:, ::1], scale:cython.const[cython.double][::1], first:cython.Py_ssize_t,
-    rest:cython.double, z:cython.float[:, ::1], t:cython.float[:, :, ::1], times:cython.double[::1],
-    p:cython.float[:, ::1]
+    place:cython.const[cython.int][::1], restart:cython.const[cython.float][:, ::1],
+    scale:cython.const[cython.double][::1], first:cython.Py_ssize_t, rest:cython.double, inner:cython.Py_ssize_t,
+    found:cython.float[:, ::1], p:cython.float[:, ::1]
 )->cython.void:
-    "Where walks are, leaves too: what came from leaves into their edges, and `times` the sums of others"
+    "Where walks are, of inner nodes and edges: a leaf has what comes from its edge, and what it was given"
     v: cython.Py_ssize_t
     j: cython.Py_ssize_t
-    a: cython.Py_ssize_t
-    n: cython.Py_ssize_t = min(z.shape[1], restart.shape[0]-first)
+    n: cython.Py_ssize_t = min(found.shape[1], restart.shape[0]-first)
     m: cython.double
-    s: cython.double
     for v in range(place.shape[0]):
-        a = place[v]
         for j in range(n):
-            if a>=0: p[first+j,v] = z[a,j]
-            else:
-                m = cython.cast(cython.double, restart[first+j,v])*scale[first+j]
-                if a<-2147483647: p[first+j,v] = m
-                else:
-                    s = cython.cast(cython.double, t[0,-1-a,j])+times[j]*cython.cast(cython.double, t[1,-1-a,j])
-                    p[first+j,v] = rest*m+share[-1-a]*s
+            p[first+j,v] = found[max(place[v], 0),j]
+            if restart[first+j,v]==0 and place[v]>=0 or 0<=place[v]<inner: continue
+            m = cython.cast(cython.double, restart[first+j,v])*scale[first+j]
+            p[first+j,v] = m if place[v]<0 else p[first+j,v]+cython.cast(cython.float, rest*m)
 
-# %% ../../nbs/kernels/walk.ipynb #52957f3e
+# %% ../../nbs/kernels/walk.ipynb #ebf620db
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def _from_leaves(
-    start:cython.const[cython.longlong][::1], at:cython.const[cython.int][::1], share:cython.const[cython.double][::1],
-    t:cython.float[:, ::1], y:cython.double[:, ::1]
+def _to_leaves(
+    share:cython.const[cython.double][::1], t:cython.float[:, ::1], times:cython.double[::1], z:cython.float[:, ::1],
+    found:cython.float[:, ::1]
 )->cython.void:
+    "And inner nodes, `z`, before"
     k: cython.Py_ssize_t
-    i: cython.Py_ssize_t
     j: cython.Py_ssize_t
-    a: cython.Py_ssize_t
+    inner: cython.Py_ssize_t = z.shape[0]
+    s: cython.double
+    for k in range(inner):
+        for j in range(z.shape[1]): found[k,j] = z[k,j]
     for k in range(share.shape[0]):
         for j in range(t.shape[1]):
-            if t[k,j]==0: continue
-            for i in range(start[k], start[k+1]):
-                a = at[i]
-                y[a,j] = y[a,j]+cython.cast(cython.double, t[k,j])*share[k]
+            s = cython.cast(cython.double, t[k,j])+times[j]*cython.cast(cython.double, found[inner+k,j])
+            found[inner+k,j] = share[k]*s
 
-# %% ../../nbs/kernels/walk.ipynb #ab19b13f
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-@cython.cdivision(True)
-def _scaled(
-    b:cython.float[:, ::1], u:cython.float[:, ::1], y:cython.double[:, ::1], degree:cython.const[cython.double][:, ::1],
-    times:cython.double[::1]
-)->cython.void:
-    "How much larger `u` has to be"
-    v: cython.Py_ssize_t
-    j: cython.Py_ssize_t
-    w: cython.Py_ssize_t = degree.shape[1]
-    given: cython.double[16] = [0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.]
-    kept: cython.double[16] = [0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.]
-    for v in range(b.shape[0]):
-        for j in range(16):
-            given[j] = given[j]+cython.cast(cython.double, b[v,j])
-            kept[j] = kept[j]+(degree[v,j*(w>1)]*cython.cast(cython.double, u[v,j])-y[v,j])
-    if w>1:
-        for j in range(1, 16): given[0],kept[0] = given[0]+given[j],kept[0]+kept[j]
-        for j in range(1, 16): given[j],kept[j] = given[0],kept[0]
-    for j in range(16): times[j] = given[j]/kept[j] if kept[j]>0 else 1.
-
-# %% ../../nbs/kernels/walk.ipynb #5997b6ac
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _open(
-    b:cython.float[:, ::1], u:cython.float[:, ::1], y:cython.double[:, ::1], degree:cython.const[cython.double][:, ::1],
-    r:cython.float[:, ::1], z:cython.float[:, ::1], times:cython.double[::1], total:cython.double[::1]
-)->cython.void:
-    "What is open, as `r`; where a step of the walk leads, as `z`; and sums of what is open"
-    v: cython.Py_ssize_t
-    j: cython.Py_ssize_t
-    w: cython.Py_ssize_t = degree.shape[1]
-    s: cython.double
-    q: cython.double
-    n: cython.double[16] = [0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.]
-    for v in range(b.shape[0]):
-        for j in range(16):
-            s = cython.cast(cython.double, u[v,j])*times[j]
-            q = cython.cast(cython.double, b[v,j])+times[j]*y[v,j]
-            y[v,j] = 0
-            u[v,j] = s
-            z[v,j] = q
-            s = q-degree[v,j*(w>1)]*s
-            r[v,j] = s
-            n[j] = n[j]+(s if s>=0 else -s)
-    for j in range(16): total[j] = n[j]
-
-# %% ../../nbs/kernels/walk.ipynb #0dd605e6
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _power(
-    y:cython.float[:, ::1], inverse:cython.const[cython.float][:, ::1], z:cython.float[:, ::1], u:cython.float[:, ::1],
-    lane:cython.float[:, ::1]
-)->cython.void:
-    "What came is what was left open: add it to `u`, and send it on"
-    v: cython.Py_ssize_t
-    j: cython.Py_ssize_t
-    w: cython.Py_ssize_t = inverse.shape[1]
-    s: cython.float
-    n: cython.float[16] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
-    for v in range(y.shape[0]):
-        for j in range(16):
-            s = y[v,j]
-            y[v,j] = 0
-            n[j] = n[j]+(s if s>=0 else -s)
-            s = s*inverse[v,j*(w>1)]
-            z[v,j] = s
-            u[v,j] = u[v,j]+s
-    for j in range(16): lane[0,j] = n[j]
-
-# %% ../../nbs/kernels/walk.ipynb #64f8e22c
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-@cython.cdivision(True)
-def _along(
-    y:cython.float[:, ::1], degree:cython.const[cython.float][:, ::1], s:cython.float[:, ::1], lane:cython.float[:, ::1]
-)->cython.void:
-    "Curvature along `s`, in place of `y`, and how far to go"
-    v: cython.Py_ssize_t
-    j: cython.Py_ssize_t
-    w: cython.Py_ssize_t = degree.shape[1]
-    n: cython.float[16] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
-    for v in range(y.shape[0]):
-        for j in range(16):
-            y[v,j] = degree[v,j*(w>1)]*s[v,j]-y[v,j]
-            n[j] = n[j]+s[v,j]*y[v,j]
-    if w>1:
-        for j in range(1, 16): n[0] = n[0]+n[j]
-        for j in range(1, 16): n[j] = n[0]
-    for j in range(16): lane[2,j] = lane[1,j]/n[j] if n[j]>0 else 0*lane[1,j]
-
-# %% ../../nbs/kernels/walk.ipynb #6ba59912
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-@cython.cdivision(True)
-def _turn(
-    y:cython.float[:, ::1], inverse:cython.const[cython.float][:, ::1], s:cython.float[:, ::1], u:cython.float[:, ::1],
-    r:cython.float[:, ::1], lane:cython.float[:, ::1], new:cython.bint
-)->cython.void:
-    "Go there; the next direction. If `new`, stay, and begin with what is left open"
-    v: cython.Py_ssize_t
-    j: cython.Py_ssize_t
-    w: cython.Py_ssize_t = inverse.shape[1]
-    q: cython.float
-    n: cython.float[16] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
-    g: cython.float[16] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
-    for v in range(y.shape[0]):
-        for j in range(16):
-            if not new:
-                u[v,j] = u[v,j]+lane[2,j]*s[v,j]
-                r[v,j] = r[v,j]-lane[2,j]*y[v,j]
-            y[v,j] = 0
-            q = r[v,j]
-            n[j] = n[j]+(q if q>=0 else -q)
-            g[j] = g[j]+q*q*inverse[v,j*(w>1)]
-    if w>1:
-        for j in range(1, 16): g[0] = g[0]+g[j]
-        for j in range(1, 16): g[j] = g[0]
-    for j in range(16):
-        lane[3,j] = g[j]/lane[1,j] if lane[1,j]>0 and not new else 0*g[j]
-        lane[0,j] = n[j]
-        lane[1,j] = g[j]
-    for v in range(y.shape[0]):
-        for j in range(16):
-            s[v,j] = r[v,j]*inverse[v,j*(w>1)]+lane[3,j]*s[v,j]
-
-# %% ../../nbs/kernels/walk.ipynb #44c4c68f
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _largest(lane:cython.float[:, ::1], n:cython.Py_ssize_t)->cython.double:
-    "What is open: of one walk, the sum of sixteen columns (`n` 0); of `n` walks, the largest"
-    j: cython.Py_ssize_t
-    s: cython.double = 0
-    if n==0:
-        for j in range(16): s = s+cython.cast(cython.double, lane[0,j])
-    else:
-        for j in range(n): s = max(s, cython.cast(cython.double, lane[0,j]))
-    return s
-
-# %% ../../nbs/kernels/walk.ipynb #2971b77b
+# %% ../../nbs/kernels/walk.ipynb #8162d70b
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -329,34 +95,22 @@ def _rounds(
     now: cython.double
     ratio: cython.double = alpha
     one: cython.double = 1
-    if gradients: _turn(y, inverse, s, u, r, lane, True)
-    else: _power(r, inverse, s, u, lane)
-    now = _largest(lane, n)
+    if gradients: where_next(y, inverse, s, u, r, lane, True)
+    else: by_power(r, inverse, s, u, lane)
+    now = largest_open(lane, n)
     while now*(one if gradients else ratio)>enough and count<10000:
-        if n==0: _spread_one(start, at, share, s1, y1)
-        else: _spread_many(start, at, share, s, y)
+        if n==0: spread_one(start, at, share, s1, y1)
+        else: spread_many(start, at, share, s, y)
         if gradients:
-            _along(y, degree, s, lane)
-            _turn(y, inverse, s, u, r, lane, False)
-        else: _power(y, inverse, s, u, lane)
-        ratio = min(alpha, 1.02*_largest(lane, n)/now) if now>0 else alpha
-        now = _largest(lane, n)
+            how_far(y, degree, s, lane)
+            where_next(y, inverse, s, u, r, lane, False)
+        else: by_power(y, inverse, s, u, lane)
+        ratio = min(alpha, 1.02*largest_open(lane, n)/now) if now>0 else alpha
+        now = largest_open(lane, n)
         count = count+1
     return count
 
-# %% ../../nbs/kernels/walk.ipynb #10506d47
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _begin(
-    b:cython.float[:, ::1], begin:cython.const[cython.double][:, ::1], u:cython.float[:, ::1]
-)->cython.void:
-    v: cython.Py_ssize_t
-    j: cython.Py_ssize_t
-    w: cython.Py_ssize_t = begin.shape[1]
-    for v in range(b.shape[0]):
-        for j in range(16): u[v,j] = cython.cast(cython.double, b[v,j])*begin[v,j*(w>1)]
-
+# %% ../../nbs/kernels/walk.ipynb #1046767f
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -373,22 +127,38 @@ def _bounds(
         most = max(most, bound[first+j])
     return most
 
-# %% ../../nbs/kernels/walk.ipynb #94b47281
+# %% ../../nbs/kernels/walk.ipynb #75e6754a
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def _zeros(f:cython.float[:, :, ::1], t:cython.float[:, :, ::1], g:cython.double[:, ::1])->cython.void:
+def _ready(
+    f:cython.float[:, :, ::1], t:cython.float[:, ::1], g:cython.double[:, ::1]
+)->cython.void:
+    "Nothing anywhere"
     i: cython.Py_ssize_t
     v: cython.Py_ssize_t
     j: cython.Py_ssize_t
     for i in range(5):
         for v in range(f.shape[1]):
             for j in range(16): f[i,v,j] = 0
-    for v in range(t.shape[1]):
-        for j in range(t.shape[2]): t[0,v,j] = 0
+    for v in range(t.shape[0]):
+        for j in range(t.shape[1]): t[v,j] = 0
     for v in range(g.shape[0]):
         for j in range(16): g[v,j] = 0
 
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _add(b:cython.float[:, ::1], g:cython.double[:, ::1])->cython.void:
+    "What came from leaves"
+    v: cython.Py_ssize_t
+    j: cython.Py_ssize_t
+    for v in range(b.shape[0]):
+        for j in range(16):
+            b[v,j] = cython.cast(cython.double, b[v,j])+g[v,j]
+            g[v,j] = 0
+
+# %% ../../nbs/kernels/walk.ipynb #2aa7902b
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -397,58 +167,78 @@ def _solve(
     start:cython.const[cython.longlong][::1], at:cython.const[cython.int][::1], share:cython.const[cython.double][::1],
     share32:cython.const[cython.float][::1], degree:cython.const[cython.double][:, ::1],
     degree32:cython.const[cython.float][:, ::1], inverse:cython.const[cython.float][:, ::1],
-    begin:cython.const[cython.double][:, ::1], place:cython.const[cython.int][::1],
-    into:cython.const[cython.double][::1], restart:cython.const[cython.float][:, ::1],
-    scale:cython.const[cython.double][::1], first:cython.Py_ssize_t, alpha:cython.double, error:cython.double,
-    gradients:cython.bint, f:cython.float[:, :, ::1], f1:cython.float[:, ::1], fw:cython.float[:, :, ::1],
-    t:cython.float[:, :, ::1], g:cython.double[:, ::1], g1:cython.double[::1], gw:cython.double[:, ::1],
-    lane:cython.float[:, ::1], total:cython.double[:, ::1], p:cython.float[:, ::1], bound:cython.double[::1],
-    rounds:cython.int[::1]
-)->cython.void:
-    "One walk, or sixteen; `f` holds b, u, r, s, y, z, `g` what comes in float64"
-    j: cython.Py_ssize_t
+    begin:cython.const[cython.double][:, ::1], first:cython.Py_ssize_t, n:cython.Py_ssize_t, alpha:cython.double,
+    error:cython.double, gradients:cython.bint, f:cython.float[:, :, ::1],
+    f1:cython.float[:, ::1], fw:cython.float[:, :, ::1], sums:cython.float[:, ::1], g:cython.double[:, ::1],
+    g1:cython.double[::1], gw:cython.double[:, ::1], lane:cython.float[:, ::1], total:cython.double[:, ::1],
+    bound:cython.double[::1]
+)->cython.int:
+    "One walk (`n` 0), or `n`, to the bound; `f` holds u, y, s, r, b, z"
     tries: cython.Py_ssize_t
-    one: cython.bint = fw.shape[2]==1
-    n: cython.Py_ssize_t = 0 if one else min(restart.shape[0]-first, 16)
     count: cython.int = 0
-    over: cython.double = alpha/(1-alpha)
-    _zeros(f, t, g)
-    for j in range(16): total[0,j] = 1
-    _lay_in(place, into, restart, scale, first, 1-alpha, fw[0], t[0])
-    _from_leaves(start, at, share, t[0], gw)
-    _open(f[0], f[1], g, degree, f[2], f[0], total[0], total[1])
-    _begin(f[0], begin, f[1])
+    enough: cython.double = .98*(error-48./16777216)*(1-alpha)/max(alpha, 1e-300)
+    alone(f[4], begin, f[0])
     for tries in range(60):
-        if one: _sure_one(start, at, share, t[1], f1[1], g1)
-        else: _sure_many(start, at, share, t[1], fw[1], gw)
+        if n==0: sure_one(start, at, share, sums, f1[0], g1)
+        else: sure_many(start, at, share, sums, fw[0], gw)
         count = count+1
-        _scaled(f[0], f[1], g, degree, total[0])
-        _open(f[0], f[1], g, degree, f[2], f[5], total[0], total[1])
-        if _bounds(total[1], n, over, bound, first)<=error: break
-        count = count+_rounds(start, at, share32, degree32, inverse, f[2], f[3], f[1], f[4], f1[3], f1[4], lane, alpha,
-                              .98*(error-48./16777216)*(1-alpha)/max(alpha, 1e-300), gradients, n)
-    _lay_out(place, share, restart, scale, first, 1-alpha, fw[5], t, total[0], p)
-    for j in range(max(n, 1)): rounds[first+j] = count
+        whole_mass(f[4], f[0], g, degree, total[0])
+        what_is_open(f[4], f[0], g, degree, f[3], f[5], total[0], total[1])
+        if _bounds(total[1], n, alpha/(1-alpha), bound, first)<=error: break
+        count = count+_rounds(start, at, share32, degree32, inverse, f[3], f[2], f[0], f[1], f1[2], f1[1], lane, alpha,
+                              enough, gradients, n)
+    return count
 
-# %% ../../nbs/kernels/walk.ipynb #92aebbd5
+# %% ../../nbs/kernels/walk.ipynb #6114b2f8
 def _check(start, at, share, into, degree, begin, place, restart, scale, alpha, p, bound, rounds, num_threads):
     E,(R,w),B,V = share.shape[0],degree.shape[:2],restart.shape[0],place.shape[0]
     for name,a,n in (('start',start,E+1),('into',into,E),('scale',scale,B),('bound',bound,B),('rounds',rounds,B)):
         check_length(name, a.shape[0], n, n)
     check_between('num_threads', num_threads, 1, 0)
+    if R<1: fail('`degree`', expected='a row', found=R)
     if w not in (1,16): fail('`degree`', expected='1 or 16 columns', found=w)
     for name,a,shape in ('begin',begin,(R,w)),('restart',restart,(B,V)),('p',p,(B,V)):
         if tuple(a.shape[:2])!=shape: fail(f'`{name}`', expected=f'shape {shape}', found=tuple(a.shape[:2]))
-    s,a = np.asarray(start),np.asarray(place)
+    s = np.asarray(start)
     if s[0]!=0 or s[E]!=at.shape[0] or (s[1:]<s[:-1]).any():
         fail('`start`', expected=f'numbers that rise from 0 to {at.shape[0]}', found=f'{s[0]} to {s[E]}')
-    for name,x,lo in ('at',np.asarray(at),0),('place',a[a>-2**31],-E):
-        if x.size and not lo<=x.min()<=x.max()<R*w:
-            fail(f'`{name}`', expected=f'{lo} to {R*w-1}', found=f'{x.min()} to {x.max()}')
+    for name,x,lo,hi in ('at',np.asarray(at),0,R*w-1),('place',np.asarray(place),-1,R*w+E-1):
+        if x.size and not lo<=x.min()<=x.max()<=hi:
+            fail(f'`{name}`', expected=f'{lo} to {hi}', found=f'{x.min()} to {x.max()}')
     if not 0<=alpha<1: fail('`alpha`', expected='0 to below 1', found=alpha)
-    if R and not np.asarray(degree).min()>0: fail('`degree`', expected='> 0', found=f'{np.asarray(degree).min():g}')
+    if not np.asarray(degree).min()>0: fail('`degree`', expected='> 0', found=f'{np.asarray(degree).min():g}')
 
-# %% ../../nbs/kernels/walk.ipynb #bcee5885
+# %% ../../nbs/kernels/walk.ipynb #dc3809bc
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _job(
+    start:cython.const[cython.longlong][::1], at:cython.const[cython.int][::1], share:cython.const[cython.double][::1],
+    share32:cython.const[cython.float][::1], into:cython.const[cython.double][::1],
+    degree:cython.const[cython.double][:, ::1], degree32:cython.const[cython.float][:, ::1],
+    inverse:cython.const[cython.float][:, ::1], begin:cython.const[cython.double][:, ::1],
+    place:cython.const[cython.int][::1], restart:cython.const[cython.float][:, ::1],
+    scale:cython.const[cython.double][::1], first:cython.Py_ssize_t, alpha:cython.double, error:cython.double,
+    gradients:cython.bint, t:cython.float[:, ::1], found:cython.float[:, ::1], f:cython.float[:, :, ::1],
+    f1:cython.float[:, ::1], fw:cython.float[:, :, ::1], g:cython.double[:, ::1], g1:cython.double[::1],
+    gw:cython.double[:, ::1], lane:cython.float[:, ::1], total:cython.double[:, ::1], p:cython.float[:, ::1],
+    bound:cython.double[::1], rounds:cython.int[::1]
+)->cython.void:
+    "Walks from `first` on, laid in, solved, and laid out"
+    j: cython.Py_ssize_t
+    inner: cython.Py_ssize_t = fw.shape[1]
+    n: cython.Py_ssize_t = 0 if fw.shape[2]==1 else min(restart.shape[0]-first, 16)
+    _ready(f, t, g)
+    _lay_in(place, into, restart, scale, first, 1-alpha, fw[4], t)
+    from_leaves(start, at, share, t, gw)
+    _add(f[4], g)
+    rounds[first] = _solve(start, at, share, share32, degree, degree32, inverse, begin, first, n, alpha, error, gradients,
+                           f, f1, fw, found[inner:], g, g1, gw, lane, total, bound)
+    for j in range(1, n): rounds[first+j] = rounds[first]
+    _to_leaves(share, t, total[0], fw[5], found)
+    _lay_out(place, restart, scale, first, 1-alpha, inner, found, p)
+
+# %% ../../nbs/kernels/walk.ipynb #132a54b2
 _NAMES = 'start','at','share','into','degree','begin','place','restart','scale','p','bound','rounds'
 
 def walk_all(
@@ -458,7 +248,7 @@ def walk_all(
     into:cython.const[cython.double][::1], # What mass on a leaf adds to that sum `[E]`
     degree:cython.const[cython.double][:, ::1], # Of nodes, > 0: `[n, 1]`, or `[rows, 16]` for one walk at a time
     begin:cython.const[cython.double][:, ::1], # Where walks begin, for each node's mass, alike
-    place:cython.const[cython.int][::1], # Of each node: from 0 on; −1 − edge of a leaf; −2³¹ `[V]`
+    place:cython.const[cython.int][::1], # Of nodes: inner ones, then, for leaves, edges; or −1 `[V]`
     restart:cython.const[cython.float][:, ::1], # Where walks start anew, ≥ 0 `[B, V]`
     scale:cython.const[cython.double][::1], # What makes its sums 1 `[B]`
     alpha:cython.double, # How likely it is that a walk goes on, 0 to below 1
@@ -479,17 +269,18 @@ def walk_all(
                       held2(restart), held1(scale), held2(p), held1(bound), held1(rounds)]
     check_apart(_NAMES, lies, 9, 12, 0)
     T: cython.Py_ssize_t = num_threads
-    room = np.empty((T,6,R,16), np.float32)
-    wide,sides = np.empty((T,R,16)),np.empty((T,2,E,W), np.float32)
+    rows: cython.Py_ssize_t = 16*R//W # and then edges
+    room,wide = np.empty((T,6,R,16), np.float32),np.empty((T,R,16))
     f: cython.float[:, :, :, ::1] = room
     f1: cython.float[:, :, ::1] = room.reshape(T, 6, 16*R)
-    fw: cython.float[:, :, :, ::1] = room.reshape(T, 6, 16*R//W, W)
+    fw: cython.float[:, :, :, ::1] = room.reshape(T, 6, rows, W)
     g: cython.double[:, :, ::1] = wide
     g1: cython.double[:, ::1] = wide.reshape(T, 16*R)
-    gw: cython.double[:, :, ::1] = wide.reshape(T, 16*R//W, W)
-    t: cython.float[:, :, :, ::1] = sides
+    gw: cython.double[:, :, ::1] = wide.reshape(T, rows, W)
+    t: cython.float[:, :, ::1] = np.empty((T,E,W), np.float32)
+    found: cython.float[:, :, ::1] = np.empty((T,rows+E,W), np.float32)
     lane: cython.float[:, :, ::1] = np.zeros((T,4,16), np.float32)
-    total: cython.double[:, :, ::1] = np.zeros((T,2,16))
+    total: cython.double[:, :, ::1] = np.ones((T,2,16))
     share32: cython.const[cython.float][::1] = np.asarray(share, np.float32)
     degree32: cython.const[cython.float][:, ::1] = np.asarray(degree, np.float32)
     inverse: cython.const[cython.float][:, ::1] = np.asarray(1/np.asarray(degree), np.float32)
@@ -498,5 +289,5 @@ def walk_all(
     i: cython.Py_ssize_t
     for k in prange(T, nogil=True, schedule='static', num_threads=num_threads):
         for i in range(jobs*k//T, jobs*(k+1)//T):
-            _solve(start, at, share, share32, degree, degree32, inverse, begin, place, into, restart, scale, i*W, alpha,
-                   error, gradients, f[k], f1[k], fw[k], t[k], g[k], g1[k], gw[k], lane[k], total[k], p, bound, rounds)
+            _job(start, at, share, share32, into, degree, degree32, inverse, begin, place, restart, scale, i*W, alpha, error,
+                 gradients, t[k], found[k], f[k], f1[k], fw[k], g[k], g1[k], gw[k], lane[k], total[k], p, bound, rounds)
