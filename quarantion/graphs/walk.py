@@ -80,7 +80,7 @@ def _restart(h, restart):
     r = (r/top).astype(float) # whose sum is finite
     return r/r.sum(-1, keepdims=True)
 
-# %% ../../nbs/graphs/walk.ipynb #99111728
+# %% ../../nbs/graphs/walk.ipynb #92b51a36
 def _leaves(h):
     "Nodes of one edge, at most sixteen of each edge `[V]`"
     single = np.diff(h.node_starts)==1
@@ -106,8 +106,8 @@ class _Places:
         order = np.lexsort((last, 0*size if wide else -size))
         row = np.argsort(order)
         n = len(inner)
-        self.rows = max(n if wide else -(-n//16), 1)
-        place[h.members[~held]] = self.rows*(1 if wide else 16)+row[h.edge_of[~held]]
+        self.rows = max(n if wide else -(-n//32), 1)
+        place[h.members[~held]] = self.rows*(1 if wide else 32)+row[h.edge_of[~held]]
         at = np.argsort(row[h.edge_of[held]], kind='stable')
         self.place,self.at = place,place[h.members[held]][at]
         self.start = np.append(0, np.cumsum(size[order]))
@@ -121,7 +121,7 @@ class _Places:
         "What the kernel multiplies with: shares, what leaves bring, degrees, where walks begin"
         share = alpha*self.weight/np.maximum(self.size-alpha*self.leaves, .5)
         keep = self.degree-np.bincount(self.at, (share*np.diff(self.start))[self.inside], self.n)
-        put = lambda a: np.append(a, np.ones(self.rows*(1 if self.wide else 16)-self.n)).reshape(self.rows, -1)
+        put = lambda a: np.append(a, np.ones(self.rows*(1 if self.wide else 32)-self.n)).reshape(self.rows, -1)
         return share,(1-alpha)/self.weight,put(self.degree),put(1/keep)
 
 # %% ../../nbs/graphs/walk.ipynb #a382ca4d
@@ -149,7 +149,7 @@ def flow_of(
     rows = [np.bincount(h.edge_of, r[h.members], h.n_edges)*h.weights for r in q]
     return np.array(rows, np.float32).reshape(*np.shape(p)[:-1], h.n_edges)
 
-# %% ../../nbs/graphs/walk.ipynb #b93e2bcc
+# %% ../../nbs/graphs/walk.ipynb #c6c21e8c
 _CROSS = .6 # alpha from which gradients are quicker, see the bench
 
 @typed
@@ -165,7 +165,7 @@ def walk(
     _alpha(alpha)
     check_range(error, max(1e-5, 2**-20/(1-alpha)), 1, 'error')
     check_range(threads, 1, 1024, 'threads')
-    if h.n_edges and h.weights.max()>2**40*h.weights.min():
+    if h.n_edges and h.weights.max()/2**40>h.weights.min():
         fail('`weights`', 'walk', 'at most 2⁴⁰ times the smallest', f'{h.weights.max():g} and {h.weights.min():g}')
     given = _restart(h, restart)
     r = np.ascontiguousarray(given.reshape(-1, h.n_nodes), np.float32)

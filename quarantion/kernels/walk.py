@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['walk_all']
 
-# %% ../../nbs/kernels/walk.ipynb #d1185c28
+# %% ../../nbs/kernels/walk.ipynb #26d664ec
 import cython
 import numpy as np
 from cython.parallel import prange
 from ..checks import fail
-from .parts.ascent import alone, by_power, how_far, largest_open, what_is_open, where_next, whole_mass
+from .parts.ascent import alone, at_first, by_power, how_far, largest_open, what_is_open, where_next, whole_mass
 from .parts.shapes import Held, check_apart, check_between, check_length, held1, held2
 from .parts.spread import from_leaves, spread_many, spread_one, sure_many, sure_one
 
-# %% ../../nbs/kernels/walk.ipynb #c3231016
+# %% ../../nbs/kernels/walk.ipynb #f0fd57a0
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -30,8 +30,8 @@ def _lay_in(
     n: cython.Py_ssize_t = min(b.shape[1], restart.shape[0]-first)
     inner: cython.Py_ssize_t = b.shape[0]
     m: cython.double
-    for v in range(place.shape[0]):
-        for j in range(n):
+    for j in range(n):
+        for v in range(place.shape[0]):
             if restart[first+j,v]==0 or place[v]<0: continue
             a = place[v]
             m = cython.cast(cython.double, restart[first+j,v])*scale[first+j]
@@ -49,14 +49,18 @@ def _lay_out(
     "Where walks are, of inner nodes and edges: a leaf has what comes from its edge, and what it was given"
     v: cython.Py_ssize_t
     j: cython.Py_ssize_t
+    a: cython.Py_ssize_t
     n: cython.Py_ssize_t = min(found.shape[1], restart.shape[0]-first)
     m: cython.double
     for v in range(place.shape[0]):
-        for j in range(n):
-            p[first+j,v] = found[max(place[v], 0),j]
-            if restart[first+j,v]==0 and place[v]>=0 or 0<=place[v]<inner: continue
+        a = max(place[v], 0)
+        for j in range(n): p[first+j,v] = found[a,j]
+    for j in range(n):
+        for v in range(place.shape[0]):
+            if place[v]<0: p[first+j,v] = 0
+            if restart[first+j,v]==0 or 0<=place[v]<inner: continue
             m = cython.cast(cython.double, restart[first+j,v])*scale[first+j]
-            p[first+j,v] = m if place[v]<0 else p[first+j,v]+cython.cast(cython.float, rest*m)
+            p[first+j,v] = p[first+j,v]+cython.cast(cython.float, m if place[v]<0 else rest*m)
 
 # %% ../../nbs/kernels/walk.ipynb #ebf620db
 @cython.cfunc
@@ -110,7 +114,7 @@ def _rounds(
         count = count+1
     return count
 
-# %% ../../nbs/kernels/walk.ipynb #1046767f
+# %% ../../nbs/kernels/walk.ipynb #a8391ffe
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -121,30 +125,31 @@ def _bounds(
     j: cython.Py_ssize_t
     most: cython.double = 0
     if n==0:
-        for j in range(1, 16): total[0] = total[0]+total[j]
+        for j in range(1, 32): total[0] = total[0]+total[j]
     for j in range(max(n, 1)):
         bound[first+j] = total[j]*over+48./16777216
         most = max(most, bound[first+j])
     return most
 
-# %% ../../nbs/kernels/walk.ipynb #75e6754a
+# %% ../../nbs/kernels/walk.ipynb #a4a9a50e
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def _ready(
     f:cython.float[:, :, ::1], t:cython.float[:, ::1], g:cython.double[:, ::1]
 )->cython.void:
-    "Nothing anywhere"
+    "Nothing in y, s, b and wherever else is added to"
     i: cython.Py_ssize_t
     v: cython.Py_ssize_t
     j: cython.Py_ssize_t
-    for i in range(5):
+    for i in range(1, 5):
+        if i==3: continue
         for v in range(f.shape[1]):
-            for j in range(16): f[i,v,j] = 0
+            for j in range(32): f[i,v,j] = 0
     for v in range(t.shape[0]):
         for j in range(t.shape[1]): t[v,j] = 0
     for v in range(g.shape[0]):
-        for j in range(16): g[v,j] = 0
+        for j in range(32): g[v,j] = 0
 
 @cython.cfunc
 @cython.nogil
@@ -154,11 +159,11 @@ def _add(b:cython.float[:, ::1], g:cython.double[:, ::1])->cython.void:
     v: cython.Py_ssize_t
     j: cython.Py_ssize_t
     for v in range(b.shape[0]):
-        for j in range(16):
+        for j in range(32):
             b[v,j] = cython.cast(cython.double, b[v,j])+g[v,j]
             g[v,j] = 0
 
-# %% ../../nbs/kernels/walk.ipynb #2aa7902b
+# %% ../../nbs/kernels/walk.ipynb #daccd40d
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -175,9 +180,14 @@ def _solve(
 )->cython.int:
     "One walk (`n` 0), or `n`, to the bound; `f` holds u, y, s, r, b, z"
     tries: cython.Py_ssize_t
-    count: cython.int = 0
+    count: cython.int
     enough: cython.double = .98*(error-48./16777216)*(1-alpha)/max(alpha, 1e-300)
     alone(f[4], begin, f[0])
+    if n==0: spread_one(start, at, share32, f1[0], f1[1])
+    else: spread_many(start, at, share32, fw[0], f[1])
+    at_first(f[4], f[0], f[1], degree32, f[3])
+    count = 1+_rounds(start, at, share32, degree32, inverse, f[3], f[2], f[0], f[1], f1[2], f1[1], lane, alpha, enough,
+                      gradients, n)
     for tries in range(60):
         if n==0: sure_one(start, at, share, sums, f1[0], g1)
         else: sure_many(start, at, share, sums, fw[0], gw)
@@ -189,14 +199,14 @@ def _solve(
                               enough, gradients, n)
     return count
 
-# %% ../../nbs/kernels/walk.ipynb #6114b2f8
+# %% ../../nbs/kernels/walk.ipynb #e62d172f
 def _check(start, at, share, into, degree, begin, place, restart, scale, alpha, p, bound, rounds, num_threads):
     E,(R,w),B,V = share.shape[0],degree.shape[:2],restart.shape[0],place.shape[0]
     for name,a,n in (('start',start,E+1),('into',into,E),('scale',scale,B),('bound',bound,B),('rounds',rounds,B)):
         check_length(name, a.shape[0], n, n)
     check_between('num_threads', num_threads, 1, 0)
     if R<1: fail('`degree`', expected='a row', found=R)
-    if w not in (1,16): fail('`degree`', expected='1 or 16 columns', found=w)
+    if w not in (1,32): fail('`degree`', expected='1 or 32 columns', found=w)
     for name,a,shape in ('begin',begin,(R,w)),('restart',restart,(B,V)),('p',p,(B,V)):
         if tuple(a.shape[:2])!=shape: fail(f'`{name}`', expected=f'shape {shape}', found=tuple(a.shape[:2]))
     s = np.asarray(start)
@@ -208,7 +218,7 @@ def _check(start, at, share, into, degree, begin, place, restart, scale, alpha, 
     if not 0<=alpha<1: fail('`alpha`', expected='0 to below 1', found=alpha)
     if not np.asarray(degree).min()>0: fail('`degree`', expected='> 0', found=f'{np.asarray(degree).min():g}')
 
-# %% ../../nbs/kernels/walk.ipynb #dc3809bc
+# %% ../../nbs/kernels/walk.ipynb #d4f60cbc
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -227,7 +237,7 @@ def _job(
     "Walks from `first` on, laid in, solved, and laid out"
     j: cython.Py_ssize_t
     inner: cython.Py_ssize_t = fw.shape[1]
-    n: cython.Py_ssize_t = 0 if fw.shape[2]==1 else min(restart.shape[0]-first, 16)
+    n: cython.Py_ssize_t = 0 if fw.shape[2]==1 else min(restart.shape[0]-first, 32)
     _ready(f, t, g)
     _lay_in(place, into, restart, scale, first, 1-alpha, fw[4], t)
     from_leaves(start, at, share, t, gw)
@@ -238,7 +248,7 @@ def _job(
     _to_leaves(share, t, total[0], fw[5], found)
     _lay_out(place, restart, scale, first, 1-alpha, inner, found, p)
 
-# %% ../../nbs/kernels/walk.ipynb #132a54b2
+# %% ../../nbs/kernels/walk.ipynb #611c8d87
 _NAMES = 'start','at','share','into','degree','begin','place','restart','scale','p','bound','rounds'
 
 def walk_all(
@@ -246,7 +256,7 @@ def walk_all(
     at:cython.const[cython.int][::1], # Members that are no leaves, by their places `[M]`
     share:cython.const[cython.double][::1], # What an edge gives to each member, of the sum in it `[E]`
     into:cython.const[cython.double][::1], # What mass on a leaf adds to that sum `[E]`
-    degree:cython.const[cython.double][:, ::1], # Of nodes, > 0: `[n, 1]`, or `[rows, 16]` for one walk at a time
+    degree:cython.const[cython.double][:, ::1], # Of nodes, > 0: `[n, 1]`, or `[rows, 32]` for one walk at a time
     begin:cython.const[cython.double][:, ::1], # Where walks begin, for each node's mass, alike
     place:cython.const[cython.int][::1], # Of nodes: inner ones, then, for leaves, edges; or −1 `[V]`
     restart:cython.const[cython.float][:, ::1], # Where walks start anew, ≥ 0 `[B, V]`
@@ -257,30 +267,30 @@ def walk_all(
     p:cython.float[:, ::1], # Out: where walks are `[B, V]`
     bound:cython.double[::1], # Out: what the sums of their errors are below `[B]`
     rounds:cython.int[::1], # Out: rounds of each `[B]`
-    num_threads:cython.int=1 # Threads to share walks, or sixteens of them; does not change the result
+    num_threads:cython.int=1 # Threads to share walks, or thirty-two at a time; does not change the result
 ):
     "Walks on a hypergraph to a bound; raises `CheckError` for arrays that do not fit"
     E: cython.Py_ssize_t = share.shape[0]
     B: cython.Py_ssize_t = restart.shape[0]
     R: cython.Py_ssize_t = degree.shape[0]
-    W: cython.Py_ssize_t = 16 if degree.shape[1]==1 else 1
+    W: cython.Py_ssize_t = 32 if degree.shape[1]==1 else 1
     _check(start, at, share, into, degree, begin, place, restart, scale, alpha, p, bound, rounds, num_threads)
     lies: Held[12] = [held1(start), held1(at), held1(share), held1(into), held2(degree), held2(begin), held1(place),
                       held2(restart), held1(scale), held2(p), held1(bound), held1(rounds)]
     check_apart(_NAMES, lies, 9, 12, 0)
     T: cython.Py_ssize_t = num_threads
-    rows: cython.Py_ssize_t = 16*R//W # and then edges
-    room,wide = np.empty((T,6,R,16), np.float32),np.empty((T,R,16))
+    rows: cython.Py_ssize_t = 32*R//W # and then edges
+    room,wide = np.empty((T,6,R,32), np.float32),np.empty((T,R,32))
     f: cython.float[:, :, :, ::1] = room
-    f1: cython.float[:, :, ::1] = room.reshape(T, 6, 16*R)
+    f1: cython.float[:, :, ::1] = room.reshape(T, 6, 32*R)
     fw: cython.float[:, :, :, ::1] = room.reshape(T, 6, rows, W)
     g: cython.double[:, :, ::1] = wide
-    g1: cython.double[:, ::1] = wide.reshape(T, 16*R)
+    g1: cython.double[:, ::1] = wide.reshape(T, 32*R)
     gw: cython.double[:, :, ::1] = wide.reshape(T, rows, W)
     t: cython.float[:, :, ::1] = np.empty((T,E,W), np.float32)
     found: cython.float[:, :, ::1] = np.empty((T,rows+E,W), np.float32)
-    lane: cython.float[:, :, ::1] = np.zeros((T,4,16), np.float32)
-    total: cython.double[:, :, ::1] = np.ones((T,2,16))
+    lane: cython.float[:, :, ::1] = np.zeros((T,4,32), np.float32)
+    total: cython.double[:, :, ::1] = np.ones((T,2,32))
     share32: cython.const[cython.float][::1] = np.asarray(share, np.float32)
     degree32: cython.const[cython.float][:, ::1] = np.asarray(degree, np.float32)
     inverse: cython.const[cython.float][:, ::1] = np.asarray(1/np.asarray(degree), np.float32)

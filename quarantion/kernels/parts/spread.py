@@ -8,7 +8,7 @@ __all__ = ['spread_one', 'spread_many', 'sure_one', 'sure_many', 'from_leaves']
 # %% ../../../nbs/kernels/parts/spread.ipynb #d88dc902
 import cython
 
-# %% ../../../nbs/kernels/parts/spread.ipynb #4032cc89
+# %% ../../../nbs/kernels/parts/spread.ipynb #ce988b3b
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -33,23 +33,23 @@ def spread_many(
     start:cython.const[cython.longlong][::1], at:cython.const[cython.int][::1], share:cython.const[cython.float][::1],
     x:cython.float[:, ::1], y:cython.float[:, ::1]
 )->cython.void:
-    "The same for sixteen walks side by side"
+    "The same for thirty-two walks side by side"
     k: cython.Py_ssize_t
     i: cython.Py_ssize_t
     j: cython.Py_ssize_t
     a: cython.Py_ssize_t
-    s: cython.float[16] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
+    s: cython.float[32] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
     for k in range(share.shape[0]):
-        for j in range(16): s[j] = 0
+        for j in range(32): s[j] = 0
         for i in range(start[k], start[k+1]):
             a = at[i]
-            for j in range(16): s[j] = s[j]+x[a,j]
-        for j in range(16): s[j] = s[j]*share[k]
+            for j in range(32): s[j] = s[j]+x[a,j]
+        for j in range(32): s[j] = s[j]*share[k]
         for i in range(start[k], start[k+1]):
             a = at[i]
-            for j in range(16): y[a,j] = y[a,j]+s[j]
+            for j in range(32): y[a,j] = y[a,j]+s[j]
 
-# %% ../../../nbs/kernels/parts/spread.ipynb #4d121f93
+# %% ../../../nbs/kernels/parts/spread.ipynb #ea0a673e
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -78,17 +78,17 @@ def sure_many(
     i: cython.Py_ssize_t
     j: cython.Py_ssize_t
     a: cython.Py_ssize_t
-    s: cython.double[16] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
+    s: cython.double[32] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
     for k in range(share.shape[0]):
-        for j in range(16): s[j] = 0
+        for j in range(32): s[j] = 0
         for i in range(start[k], start[k+1]):
             a = at[i]
-            for j in range(16): s[j] = s[j]+cython.cast(cython.double, x[a,j])
-        for j in range(16): sums[k,j] = s[j]
-        for j in range(16): s[j] = s[j]*share[k]
+            for j in range(32): s[j] = s[j]+cython.cast(cython.double, x[a,j])
+        for j in range(32): sums[k,j] = s[j]
+        for j in range(32): s[j] = s[j]*share[k]
         for i in range(start[k], start[k+1]):
             a = at[i]
-            for j in range(16): y[a,j] = y[a,j]+s[j]
+            for j in range(32): y[a,j] = y[a,j]+s[j]
 
 # %% ../../../nbs/kernels/parts/spread.ipynb #23c4674c
 @cython.cfunc
