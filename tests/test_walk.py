@@ -54,6 +54,42 @@ def test_bounds_hold(alpha, error, B, gradients):
         assert abs(w.flow.sum(-1, dtype=float)-(1-alone)).max()<3e-6 # what stays on nodes without edges passes through none
 
 
+@pytest.mark.parametrize('alpha', [.3, .5, .51, .7, .85, .97, .99])
+@pytest.mark.parametrize('B', [None, 9])
+def test_edges_of_leaves_alone_keep_their_mass(alpha, B):
+    "An edge whose members have no other: nothing is left open there, so that no bound would tell"
+    rng = np.random.default_rng(0)
+    sizes = [1,1,2,3,5,16,17,40]
+    alone = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
+    hub = sum(sizes)
+    stars = [[hub,hub+1+i] for i in range(30)]+[[hub,hub+31,hub+32],[hub+33]]
+    h = hypergraph([[f'v{i}' for i in e] for e in [*alone,*stars]], weights=rng.uniform(.5, 2, len(sizes)+32))
+    error = max(1e-4, 2**-20/(1-alpha))
+    for at in (0,2,4,9,hub,hub+1,hub+33,None): # from one node, or from everywhere
+        r = np.zeros(h.n_nodes)
+        if at is None: r += rng.random(h.n_nodes)
+        else: r[h.node_names.index(f'v{at}')] = 1
+        true = dense_walk(h, r, alpha)
+        for gradients in False,True:
+            w = walk(h, r if B is None else [r]*B, alpha, error, gradients=gradients)
+            assert (abs(w.p-true).sum(-1)<=w.error).all() and abs(w.p.sum(-1, dtype=float)-1).max()<2e-6, at
+
+
+@pytest.mark.parametrize('alpha', [.5, .85, .97])
+def test_packages_drawn_as_they_are(alpha):
+    "Few hubs, most nodes with one edge, many edges of a single node: with a bound, and beside units"
+    rng,V = np.random.default_rng(1),700
+    edges = [[i,*np.minimum(V*rng.random(rng.integers(0, 5))**4, V-1).astype(int)] for i in range(500)]
+    h = hypergraph([[f'v{j}' for j in e] for e in edges], nodes=[f'v{j}' for j in range(V)])
+    for _ in range(10):
+        r = np.zeros(V)
+        r[rng.choice(V, 10, False)] = 1
+        w = walk(h, r, alpha)
+        assert abs(w.p-dense_walk(h, r, alpha)).sum()<=w.error<=1e-3
+        f = fire(h, (r*2**40).astype(int), alpha)
+        assert abs(f.p/f.p.sum()-dense_walk(h, r, alpha)).sum()<2.1e-3
+
+
 @pytest.mark.parametrize('alpha', [.3, .5, .85])
 def test_igraph_on_the_star_agrees(alpha):
     igraph = pytest.importorskip('igraph')
@@ -108,7 +144,7 @@ def test_units_are_never_lost(alpha, weights):
     for threads in range(2, 9):
         g = fire(h, units, alpha, 1e-4, threads)
         assert all(getattr(g, k).tobytes()==getattr(f, k).tobytes() for k in ('p','flow','rounds','left'))
-    once = units[0]*h.degrees/h.degrees if 0 else units[0]
+    once = units[0]
     who = raster(h, once, alpha, 1e-4, 3)
     assert who.shape==(f.rounds[0],h.n_nodes) and np.array_equal(who[0], once>0) and who[:,h.degrees==0].sum(0).max()<=1
 
@@ -174,7 +210,7 @@ def test_an_edge_of_50000_members():
     (dict(restart=np.full(90, np.nan)), 'finite'), (dict(restart=np.full(90, np.inf)), 'finite'), (dict(restart=np.ones(89)), 'shape'),
     (dict(restart=np.ones((2,2,90))), 'shape'), (dict(restart=['a']*90), 'numbers'), (dict(restart=(np.ones(90),)), 'a pair'),
     (dict(restart=(np.ones((2,90)),np.ones(120))), 'as many rows'), (dict(alpha=1.), 'below 1'), (dict(alpha=-.1), 'in'),
-    (dict(alpha=np.nan), 'in'), (dict(error=0.), 'in'), (dict(error=1e-6), 'in'), (dict(alpha=.9999, error=1e-3), 'in'), (dict(threads=0), 'in')])
+    (dict(alpha=np.nan), 'alpha'), (dict(error=0.), 'in'), (dict(error=1e-6), 'in'), (dict(alpha=.9999, error=1e-3), 'in'), (dict(threads=0), 'in')])
 def test_what_is_no_walk_is_refused(bad, said):
     h = drawn()
     with pytest.raises(CheckError, match=said): walk(h, **(dict(restart=np.ones(90))|bad))

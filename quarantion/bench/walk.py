@@ -6,12 +6,13 @@
 __all__ = ['PEERS', 'matrices', 'steps', 'star_igraph', 'star_networkx', 'true_walk', 'steps_needed', 'walk_rows', 'many_rows',
            'crossing', 'measure_walk', 'bench_walk']
 
-# %% ../../nbs/bench/walk.ipynb #df95551d
+# %% ../../nbs/bench/walk.ipynb #ddc5a0c6
 import statistics, sys, time
 from functools import partial
 import numpy as np
 from .measure import compare, interleaved
 from .packages import debian_dependencies
+from ..checks import fail
 from ..graphs.store import Hypergraph
 from ..graphs.walk import walk
 from ..kernels.isa import level
@@ -68,7 +69,7 @@ def star_networkx(h:Hypergraph, r:np.ndarray, alpha:float, error:float=1e-3): # 
     def ask(): return networkx.pagerank(g, alpha**.5, at, tol=error*(1-alpha**.5)/n, max_iter=1000)
     return lambda: _of_nodes([*ask().values()], h.n_nodes)
 
-# %% ../../nbs/bench/walk.ipynb #46a40a2b
+# %% ../../nbs/bench/walk.ipynb #3a075f78
 PEERS = {'scipy power, float32':2, 'igraph':10, 'networkx':50} # and the ratio to reach
 
 def true_walk(
@@ -107,8 +108,9 @@ def walk_rows(
              'networkx':star_networkx(h, r, alpha)}
     there = {k:f for k,f in work.items() if f}
     error = {k:abs(f()-true).sum() for k,f in there.items()}
-    t = interleaved(there, repeats, 1)
     w = walk(h, r, alpha)
+    if error['ours']>w.error: fail('`error`', 'bench walk', f'at most the bound {w.error.item():.3g}', f'{error["ours"]:.3g}')
+    t = interleaved(there, repeats, 1)
     name = f'{said}, α = {alpha:g}: a walk, {int(w.rounds)} rounds, error {error["ours"]:.1e}, bound {w.error.item():.1e}'
     tell = lambda p: f'{p}{f", {n} steps" if p.startswith("scipy") else ""}'
     return [compare(name, 1, t['ours'], f'{tell(p)}, error {error[p]:.1e}' if p in there else p, t.get(p), g)

@@ -80,7 +80,7 @@ def _restart(h, restart):
     r = (r/top).astype(float) # whose sum is finite
     return r/r.sum(-1, keepdims=True)
 
-# %% ../../nbs/graphs/walk.ipynb #92b51a36
+# %% ../../nbs/graphs/walk.ipynb #a2999bff
 def _leaves(h):
     "Nodes of one edge, at most sixteen of each edge `[V]`"
     single = np.diff(h.node_starts)==1
@@ -119,7 +119,7 @@ class _Places:
 
     def numbers(self, alpha):
         "What the kernel multiplies with: shares, what leaves bring, degrees, where walks begin"
-        share = alpha*self.weight/np.maximum(self.size-alpha*self.leaves, .5)
+        share = alpha*self.weight/np.where(self.size>0, self.size-alpha*self.leaves, 1)
         keep = self.degree-np.bincount(self.at, (share*np.diff(self.start))[self.inside], self.n)
         put = lambda a: np.append(a, np.ones(self.rows*(1 if self.wide else 32)-self.n)).reshape(self.rows, -1)
         return share,(1-alpha)/self.weight,put(self.degree),put(1/keep)
@@ -149,7 +149,7 @@ def flow_of(
     rows = [np.bincount(h.edge_of, r[h.members], h.n_edges)*h.weights for r in q]
     return np.array(rows, np.float32).reshape(*np.shape(p)[:-1], h.n_edges)
 
-# %% ../../nbs/graphs/walk.ipynb #c6c21e8c
+# %% ../../nbs/graphs/walk.ipynb #88b4151e
 _CROSS = .6 # alpha from which gradients are quicker, see the bench
 
 @typed
@@ -174,6 +174,7 @@ def walk(
     p,bound,rounds = np.empty_like(r),np.empty(len(r)),np.empty(len(r), np.int32)
     walk_all(places.start, places.at, *numbers, places.place, r, 1/r.sum(1, dtype=float), alpha, error,
              alpha>=_CROSS if gradients is None else gradients, p, bound, rounds, threads)
+    bound = np.maximum(bound, abs(1-p.sum(1, dtype=float))) # no error is smaller than what is missing
     if not (bound<=error).all(): fail('`error`', 'walk', 'what float32 reaches', f'{bound.max():.2g}')
     lead = given.shape[:-1]
     return Walk(p.reshape(given.shape), rounds.reshape(lead), bound.reshape(lead), h)
