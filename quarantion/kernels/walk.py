@@ -14,7 +14,7 @@ from .parts.ascent import alone, at_first, by_power, how_far, largest_open, what
 from .parts.shapes import Held, check_apart, check_between, check_length, held1, held2
 from .parts.spread import from_leaves, spread_many, spread_one, sure_many, sure_one
 
-# %% ../../nbs/kernels/walk.ipynb #f0fd57a0
+# %% ../../nbs/kernels/walk.ipynb #0b676ea1
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -36,7 +36,7 @@ def _lay_in(
             a = place[v]
             m = cython.cast(cython.double, restart[first+j,v])*scale[first+j]
             if a<inner: b[a,j] = rest*m
-            else: t[a-inner,j] = t[a-inner,j]+cython.cast(cython.float, into[a-inner]*m)
+            else: t[a-inner,j] = cython.cast(cython.double, t[a-inner,j])+into[a-inner]*m
 
 @cython.cfunc
 @cython.nogil
@@ -60,7 +60,7 @@ def _lay_out(
             if place[v]<0: p[first+j,v] = 0
             if restart[first+j,v]==0 or 0<=place[v]<inner: continue
             m = cython.cast(cython.double, restart[first+j,v])*scale[first+j]
-            p[first+j,v] = p[first+j,v]+cython.cast(cython.float, m if place[v]<0 else rest*m)
+            p[first+j,v] = cython.cast(cython.double, p[first+j,v])+(m if place[v]<0 else rest*m)
 
 # %% ../../nbs/kernels/walk.ipynb #ebf620db
 @cython.cfunc
