@@ -42,7 +42,7 @@ def steps(
     for _ in range(n): p = start+both[1]@(both[0]@p)
     return p
 
-# %% ../../nbs/bench/walk.ipynb #f24f604f
+# %% ../../nbs/bench/walk.ipynb #19315f43
 def _star(h): # pairs of a node and an edge, which come after all nodes
     return np.stack([h.members,h.n_nodes+h.edge_of], 1)
 
@@ -56,7 +56,8 @@ def star_igraph(h:Hypergraph, r:np.ndarray, alpha:float): # Where walks start an
     except ImportError: return None
     g,reset = igraph.Graph(h.n_nodes+h.n_edges, _star(h)),[*r.tolist(),*[0]*h.n_edges]
     weights = h.weights[h.edge_of].tolist()
-    return lambda: _of_nodes(g.personalized_pagerank(damping=alpha**.5, reset=reset, weights=weights, directed=False), h.n_nodes)
+    def ask(): return g.personalized_pagerank(damping=alpha**.5, reset=reset, weights=weights, directed=False)
+    return lambda: _of_nodes(ask(), h.n_nodes)
 
 def star_networkx(h:Hypergraph, r:np.ndarray, alpha:float, error:float=1e-3): # As above; error to reach
     "networkx's PageRank: a function, or None if it is not installed"
@@ -69,9 +70,7 @@ def star_networkx(h:Hypergraph, r:np.ndarray, alpha:float, error:float=1e-3): # 
     def ask(): return networkx.pagerank(g, alpha**.5, at, tol=error*(1-alpha**.5)/n, max_iter=1000)
     return lambda: _of_nodes([*ask().values()], h.n_nodes)
 
-# %% ../../nbs/bench/walk.ipynb #3a075f78
-PEERS = {'scipy power, float32':2, 'igraph':10, 'networkx':50} # and the ratio to reach
-
+# %% ../../nbs/bench/walk.ipynb #ba40bc01
 def true_walk(
     h:Hypergraph, # The graph
     r:np.ndarray, # Where walks start anew; adds up to 1
@@ -93,6 +92,9 @@ def steps_needed(
         p = r*np.float32(1-alpha)+both[1]@(both[0]@p)
         if abs(p-true).sum()<=error: return n
 
+# %% ../../nbs/bench/walk.ipynb #446c7fea
+PEERS = {'scipy power, float32':2, 'igraph':10, 'networkx':50} # and the ratio to reach
+
 def walk_rows(
     h:Hypergraph, # The graph
     r:np.ndarray, # Where walks start anew; adds up to 1, float32
@@ -109,14 +111,15 @@ def walk_rows(
     there = {k:f for k,f in work.items() if f}
     error = {k:abs(f()-true).sum() for k,f in there.items()}
     w = walk(h, r, alpha)
-    if error['ours']>w.error: fail('`error`', 'bench walk', f'at most the bound {w.error.item():.3g}', f'{error["ours"]:.3g}')
+    off,bound = error['ours'],w.error.item()
+    if off>bound: fail('`error`', 'bench walk', f'at most the bound {bound:.3g}', f'{off:.3g}')
     t = interleaved(there, repeats, 1)
-    name = f'{said}, α = {alpha:g}: a walk, {int(w.rounds)} rounds, error {error["ours"]:.1e}, bound {w.error.item():.1e}'
+    name = f'{said}, α = {alpha:g}: a walk, {int(w.rounds)} rounds, error {off:.1e}, bound {bound:.1e}'
     tell = lambda p: f'{p}{f", {n} steps" if p.startswith("scipy") else ""}'
     return [compare(name, 1, t['ours'], f'{tell(p)}, error {error[p]:.1e}' if p in there else p, t.get(p), g)
             for p,g in PEERS.items()]
 
-# %% ../../nbs/bench/walk.ipynb #5a5c75aa
+# %% ../../nbs/bench/walk.ipynb #69195795
 def many_rows(
     h:Hypergraph, # The graph
     rows:np.ndarray, # Where walks start anew `[B, V]`
@@ -126,9 +129,11 @@ def many_rows(
     threads:int=1 # For those at once
 )->list: # A `Row`
     "Walks at once, and one by one"
-    t = interleaved(dict(ours=lambda: walk(h, rows, alpha, threads=threads), ones=lambda: [walk(h, r, alpha) for r in rows]),
-                    repeats, 1)
-    return [compare(f'{said}, α = {alpha:g}: {len(rows)} walks at once', threads, t['ours'], 'one by one', t['ones'], 3)]
+    def together(): return walk(h, rows, alpha, threads=threads)
+    def apart(): return [walk(h, r, alpha) for r in rows]
+    t = interleaved(dict(together=together, apart=apart), repeats, 1)
+    name = f'{said}, α = {alpha:g}: {len(rows)} walks at once'
+    return [compare(name, threads, t['together'], 'one by one', t['apart'], 3)]
 
 def crossing(
     h:Hypergraph, # The graph

@@ -14,7 +14,7 @@ from .parts.ascent import alone, at_first, by_power, how_far, largest_open, what
 from .parts.shapes import Held, check_apart, check_between, check_length, held1, held2
 from .parts.spread import from_leaves, spread_many, spread_one, sure_many, sure_one
 
-# %% ../../nbs/kernels/walk.ipynb #0b676ea1
+# %% ../../nbs/kernels/walk.ipynb #1b03fdab
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -38,6 +38,7 @@ def _lay_in(
             if a<inner: b[a,j] = rest*m
             else: t[a-inner,j] = cython.cast(cython.double, t[a-inner,j])+into[a-inner]*m
 
+# %% ../../nbs/kernels/walk.ipynb #00afac02
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -131,7 +132,7 @@ def _bounds(
         most = max(most, bound[first+j])
     return most
 
-# %% ../../nbs/kernels/walk.ipynb #a4a9a50e
+# %% ../../nbs/kernels/walk.ipynb #2a0d509d
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -151,6 +152,7 @@ def _ready(
     for v in range(g.shape[0]):
         for j in range(32): g[v,j] = 0
 
+# %% ../../nbs/kernels/walk.ipynb #f7f84a5d
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -218,7 +220,7 @@ def _check(start, at, share, into, degree, begin, place, restart, scale, alpha, 
     if not 0<=alpha<1: fail('`alpha`', expected='0 to below 1', found=alpha)
     if not np.asarray(degree).min()>0: fail('`degree`', expected='> 0', found=f'{np.asarray(degree).min():g}')
 
-# %% ../../nbs/kernels/walk.ipynb #d4f60cbc
+# %% ../../nbs/kernels/walk.ipynb #c18d6eab
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -242,13 +244,13 @@ def _job(
     _lay_in(place, into, restart, scale, first, 1-alpha, fw[4], t)
     from_leaves(start, at, share, t, gw)
     _add(f[4], g)
-    rounds[first] = _solve(start, at, share, share32, degree, degree32, inverse, begin, first, n, alpha, error, gradients,
-                           f, f1, fw, found[inner:], g, g1, gw, lane, total, bound)
+    rounds[first] = _solve(start, at, share, share32, degree, degree32, inverse, begin, first, n, alpha, error,
+                           gradients, f, f1, fw, found[inner:], g, g1, gw, lane, total, bound)
     for j in range(1, n): rounds[first+j] = rounds[first]
     _to_leaves(share, t, total[0], fw[5], found)
     _lay_out(place, restart, scale, first, 1-alpha, inner, found, p)
 
-# %% ../../nbs/kernels/walk.ipynb #611c8d87
+# %% ../../nbs/kernels/walk.ipynb #fecf413d
 _NAMES = 'start','at','share','into','degree','begin','place','restart','scale','p','bound','rounds'
 
 def walk_all(
@@ -299,5 +301,5 @@ def walk_all(
     i: cython.Py_ssize_t
     for k in prange(T, nogil=True, schedule='static', num_threads=num_threads):
         for i in range(jobs*k//T, jobs*(k+1)//T):
-            _job(start, at, share, share32, into, degree, degree32, inverse, begin, place, restart, scale, i*W, alpha, error,
-                 gradients, t[k], found[k], f[k], f1[k], fw[k], g[k], g1[k], gw[k], lane[k], total[k], p, bound, rounds)
+            _job(start, at, share, share32, into, degree, degree32, inverse, begin, place, restart, scale, i*W, alpha,
+                 error, gradients, t[k], found[k], f[k], f1[k], fw[k], g[k], g1[k], gw[k], lane[k], total[k], p, bound, rounds)

@@ -8,7 +8,7 @@ __all__ = ['whole_mass', 'what_is_open', 'by_power', 'how_far', 'where_next', 'a
 # %% ../../../nbs/kernels/parts/ascent.ipynb #cafdb2c7
 import cython
 
-# %% ../../../nbs/kernels/parts/ascent.ipynb #e8051db0
+# %% ../../../nbs/kernels/parts/ascent.ipynb #354faee4
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -20,6 +20,7 @@ def _row(a:cython.const[cython.float][:, ::1], v:cython.Py_ssize_t, d:cython.poi
     else:
         for j in range(32): d[j] = a[v,0]
 
+# %% ../../../nbs/kernels/parts/ascent.ipynb #7dc1262d
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)

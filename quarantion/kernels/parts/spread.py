@@ -8,7 +8,7 @@ __all__ = ['spread_one', 'spread_many', 'sure_one', 'sure_many', 'from_leaves']
 # %% ../../../nbs/kernels/parts/spread.ipynb #d88dc902
 import cython
 
-# %% ../../../nbs/kernels/parts/spread.ipynb #ce988b3b
+# %% ../../../nbs/kernels/parts/spread.ipynb #4c2b3bc1
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -26,6 +26,7 @@ def spread_one(
         s = s*share[k]
         for i in range(start[k], start[k+1]): y[at[i]] = y[at[i]]+s
 
+# %% ../../../nbs/kernels/parts/spread.ipynb #c5d8d8b1
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -49,7 +50,7 @@ def spread_many(
             a = at[i]
             for j in range(32): y[a,j] = y[a,j]+s[j]
 
-# %% ../../../nbs/kernels/parts/spread.ipynb #ea0a673e
+# %% ../../../nbs/kernels/parts/spread.ipynb #24b101b9
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -67,6 +68,7 @@ def sure_one(
         s = s*share[k]
         for i in range(start[k], start[k+1]): y[at[i]] = y[at[i]]+s
 
+# %% ../../../nbs/kernels/parts/spread.ipynb #6deb2e63
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
