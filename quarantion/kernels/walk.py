@@ -250,7 +250,7 @@ def _job(
     _to_leaves(share, t, total[0], fw[5], found)
     _lay_out(place, restart, scale, first, 1-alpha, inner, found, p)
 
-# %% ../../nbs/kernels/walk.ipynb #fecf413d
+# %% ../../nbs/kernels/walk.ipynb #600cf142
 _NAMES = 'start','at','share','into','degree','begin','place','restart','scale','p','bound','rounds'
 
 def walk_all(
@@ -302,4 +302,5 @@ def walk_all(
     for k in prange(T, nogil=True, schedule='static', num_threads=num_threads):
         for i in range(jobs*k//T, jobs*(k+1)//T):
             _job(start, at, share, share32, into, degree, degree32, inverse, begin, place, restart, scale, i*W, alpha,
-                 error, gradients, t[k], found[k], f[k], f1[k], fw[k], g[k], g1[k], gw[k], lane[k], total[k], p, bound, rounds)
+                 error, gradients, t[k], found[k], f[k], f1[k], fw[k], g[k], g1[k], gw[k], lane[k], total[k], p, bound,
+                 rounds)
