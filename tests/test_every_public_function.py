@@ -1240,6 +1240,11 @@ CALLS |= { # graphs
     'graphs.exchange.from_pyg': lambda: dict(data=to_pyg(toy_graph())),
     'graphs.exchange.write_hif': lambda: dict(path='h.json', h=toy_graph()),
     'graphs.exchange.read_hif': lambda: dict(path='no such file'),
+    'graphs.walk.smoothing': lambda: dict(h=toy_graph()),
+    'graphs.walk.dense_walk': lambda: dict(h=toy_graph(), restart=np.ones(3), alpha=.5),
+    'graphs.walk.walk': lambda: dict(h=toy_graph(), restart=np.ones(3), alpha=.5, error=1e-3, threads=1, gradients=True),
+    'graphs.walk.fire': lambda: dict(h=toy_graph(), restart=np.array([10**6,0,0]), alpha=.5, error=1e-3, threads=1),
+    'graphs.walk.raster': lambda: dict(h=toy_graph(), restart=np.array([10**6,0,0]), alpha=.5, error=1e-3, threads=1),
     'graphs.store.hypergraph': lambda: dict(edges=dict(e=['a','b']), nodes=['a'], weights=dict(e=2.), edge_kinds=['x'], node_kinds=dict(a='y')),
 }
 

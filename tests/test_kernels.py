@@ -526,6 +526,47 @@ def run_search_cells(mod, rng, T, B, N, threads):
     return out
 
 
+def edges_of(rng, E, V):
+    "A hypergraph both ways: where members of edges begin, members, where edges of nodes begin, edges"
+    sizes = rng.integers(0, min(V, 7)+1, E)
+    members = np.concatenate([np.zeros(0, int),*[np.sort(rng.choice(V, s, False)) for s in sizes]]).astype(np.int32)
+    edge = np.repeat(np.arange(E), sizes).astype(np.int32)
+    return np.append(0, sizes.cumsum()),members,np.append(0, np.cumsum(np.bincount(members, minlength=V))),edge[np.argsort(members, kind='stable')]
+
+
+def run_walk_all(mod, rng, T, B, N, threads, alpha, gradients, wide):
+    "Nodes are inner ones, but for the last two, a leaf of the first edge and one without edges"
+    V,E = max(N-2, 0),2*T
+    start,at,*_ = edges_of(rng, E, V)
+    size,w = np.diff(start)+(np.arange(E)==0),rng.uniform(.5, 2, E)
+    share = alpha*w/np.where(size>0, size-alpha*(np.arange(E)==0), 1)
+    rows = max(V if wide else -(-V//32), 1)
+    put = lambda a: np.append(a, np.ones(rows*(1 if wide else 32)-V)).reshape(rows, -1)
+    edge = np.repeat(np.arange(E), np.diff(start))
+    degree = np.bincount(at, w[edge], V)
+    keep = degree-np.bincount(at, (share*np.diff(start))[edge], V)
+    alone = degree==0
+    place = np.append(np.arange(V), [rows*(1 if wide else 32) if E else -1,-1][:N-V]).astype(np.int32)
+    r = rng.random((B,N)).astype(np.float32)*(rng.random((B,N))<.7)
+    p,bound,rounds = np.full((B,N), 7, np.float32),np.full(B, 7.),np.full(B, 7, np.int32)
+    mod.walk_all(start, at, share, (1-alpha)/w, put(np.where(alone, 1, degree)), put(1/np.where(alone, 1, keep)), place, r,
+                 1/np.maximum(r.sum(1, dtype=float), 1e-9), alpha, 1e-3, gradients, p, bound, rounds, threads)
+    return p,bound,rounds
+
+
+def run_fire_round(mod, rng, T, B, N, threads, alpha, least):
+    "So many rounds"
+    E = 2*T
+    lies,weight = edges_of(rng, E, N),rng.integers(1, 5, E)
+    degree = np.bincount(lies[1], weight[np.repeat(np.arange(E), np.diff(lies[0]))], N).astype(int)
+    x,(p,sent),(held,flow,each),fired = rng.integers(0, 2**40, N),np.zeros((2,N), int),np.zeros((3,E), int),np.full(N, 7, np.uint8)
+    who = []
+    for _ in range(3*B):
+        mod.fire_round(*lies, weight, degree, alpha, least, x, p, held, flow, sent, each, fired, threads)
+        who.append(fired.copy())
+    return x,p,held,flow,sent,each,*who
+
+
 REAL = 'float32','float64'
 WAVE = list(itertools.product((0,1), (0.,-.3,.2), (0,1))) # one for each cell, the cubic term, sources
 WANTED = 'sbmcu','s','b','m','c','u',''
@@ -573,6 +614,7 @@ CASES = dict(
     turn_rows=('encode', run_turn_rows, [()]), two_digits=('encode', run_two_digits, [()]), search_cells=('cells', run_search_cells, [()]),
     put_in_cells=('lay', run_in_cells, [(0,)]), take_from_cells=('lay', run_in_cells, [(1,)]),
     curve_cell=('order', run_curve_cell, CURVES),
+    walk_all=('walk', run_walk_all, list(itertools.product((0.,.5,.9), (0,1), (0,1)))), fire_round=('fire', run_fire_round, [(0,1),(32768,1),(60000,2**20)]),
     wave_steps=('wave', run_wave_steps, [(d,g,f,*o) for d,g,f in itertools.product(REAL, WAVES, (0,1)) for o in WAVE[f::2]]),
     wave_sweeps=('wave', run_wave_sweeps, [(d,t,*o,k) for d,t,k in itertools.product(REAL, (0,1), (1,2,8)) for o in WAVE[k%2::2]]),
     wave_rows=('wave_rows', run_wave_rows, [(d,a,f,*o) for d,a,f in itertools.product(REAL, (1,2,9), (0,1)) for o in WAVE[f::2]]),
@@ -613,7 +655,7 @@ def test_levels_agree(kernel):
 
 
 @pytest.mark.parametrize('kernel', ('lif_forward','lif_backward','readout_forward','readout_backward','listed_products','listed_gradient','lif_int_forward','lif_states_forward','nearest_level','fake_quantize_rows','fake_quantize_back','code_rows','code_rows_back','code_residuals','add_residuals','event_products','dense_products','packed_event_products','fused_forward','fused_network','quantize_nonary','pack_nits','unpack_nits','pack_planes','unpack_planes',
-                                    'encode_digits','decode_digits','add_saturate','add_carries','multiply_nonary','dot_nits','curve_index','curve_cell','wave_steps','wave_sweeps','wave_rows','wave_int_steps','search_cells'))
+                                    'encode_digits','decode_digits','add_saturate','add_carries','multiply_nonary','dot_nits','curve_index','curve_cell','wave_steps','wave_sweeps','wave_rows','wave_int_steps','search_cells','walk_all','fire_round'))
 def test_threads_change_nothing(kernel):
     best = levels_of(CASES[kernel][0])[-1]
     one = results(kernel, best, (3,3,700))
@@ -689,6 +731,8 @@ def apart_of(mod, kernel, levels=(-1,0,1)):
         unpack_events=(dict(data=u(40), events=o(8,2), state=o(2)), 'events state', ''),
         curve_index=(dict(x=i(8,3), bits=2, hilbert=1, h=o(8), num_threads=1), 'h', ''),
         curve_cell=(dict(h=o(8), bits=2, hilbert=1, x=i(8,3), num_threads=1), 'x', ''),
+        walk_all=(dict(start=np.array([0,2]), at=np.int32([0,1]), share=d(1)+.25, into=d(1)+.5, degree=d(1,32)+1, begin=d(1,32)+2, place=i(8), restart=f(2,8), scale=d(2)+1, alpha=.5, error=1e-3, gradients=0, p=f(2,8), bound=d(2), rounds=i(2), num_threads=1), 'p bound rounds', ''),
+        fire_round=(dict(edge_starts=np.array([0,2]), members=np.int32([0,1]), node_starts=np.array([0,1,2]), edges_of=i(2), weight=o(1)+1, degree=o(2)+1, alpha=32768, least=1, x=o(2), p=o(2), held=o(1), flow=o(1), sent=o(2), each=o(1), fired=u(2), num_threads=1), 'x p held flow sent each fired', ''),
         wave_steps=(dict(u=f(2,1,8), v=f(1,8), c=f(8), e=f(8), f=f(16), shape=np.array([2,2]), cells=o(1), src=f(3,1,2), law=(.1,0.,0.), steps=3, num_threads=1, top=8), 'u v', ''),
         wave_sweeps=(dict(u=f(1,1,8), v=f(1,8), c=f(8), e=f(8), shape=np.array([2,2]), cells=o(1), src=f(3,1,2), law=(.1,0.,0.), steps=3, num_threads=1, depth=2), 'u v', ''),
         wave_rows=(dict(u=f(2,8), v=f(8), c=f(8), e=f(8), near=i(4,4), f=f(16), cells=o(1), src=f(3,2), law=(.1,0.,0.), steps=3, num_threads=1, top=8), 'u v', ''),
@@ -751,6 +795,8 @@ def test_what_is_written_is_apart(kernel, level):
 
 
 OUTSIDE = dict(
+    walk_all=[dict(at=[0,32]), dict(at=[-1,0]), dict(start=[0,3]), dict(start=[0]), dict(place=[33]*8), dict(place=[-2]*8), dict(into=[1.]*2), dict(scale=[1.]), dict(bound=[1.]), dict(rounds=[1]*3), dict(degree=[[0.]*32]), dict(degree=[[1.]*2]), dict(begin=[[1.]]), dict(restart=[[1.]*7]*2), dict(p=[[1.]*8]), dict(alpha=1.), dict(alpha=-.1), dict(alpha=np.nan), dict(num_threads=0)],
+    fire_round=[dict(members=[0,2]), dict(members=[-1,0]), dict(edges_of=[0,1]), dict(edges_of=[0]), dict(edge_starts=[0,3]), dict(node_starts=[0,2,1]), dict(weight=[0]), dict(degree=[1,-1]), dict(degree=[2**62,2**63-1], least=4), dict(alpha=65536), dict(alpha=-1), dict(least=0), dict(x=[0]), dict(held=[0]*2), dict(fired=[0]), dict(num_threads=0)],
     code_residuals=[dict(ends=[4,9]), dict(ends=[4,7]), dict(ends=[9,8]), dict(top=0), dict(top=128), dict(num_threads=0)],
     add_residuals=[dict(ends=[4,9]), dict(ends=[4,7]), dict(ends=[9,8]), dict(scale=[1.]), dict(num_threads=0)],
     bin_events=[dict(splits=[1,4,8]), dict(splits=[0,9,8]), dict(splits=[0,4,9]), dict(splits=[0,8]), dict(b=1), dict(b=-1), dict(height=0), dict(width=0), dict(num_threads=0)],

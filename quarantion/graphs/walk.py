@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['smoothing', 'dense_walk', 'Walk', 'flow_of', 'walk', 'Fired', 'fire', 'raster']
 
-# %% ../../nbs/graphs/walk.ipynb #92d30550
+# %% ../../nbs/graphs/walk.ipynb #c72b9a8d
 from dataclasses import dataclass
 from functools import cached_property
 import numpy as np
 from ..checks import as_array, check_finite, check_range, fail, typed
 from .store import Hypergraph
 from ..kernels.fire import fire_round
-from ..kernels.walk import walk as walk_kernel
+from ..kernels.walk import walk_all
 
 # %% ../../nbs/graphs/walk.ipynb #5ca2a67d
 @typed
@@ -40,7 +40,7 @@ def dense_walk(
     p = (1-alpha)*d*np.linalg.solve(np.eye(h.n_nodes)-alpha*smoothing(h), (r/d).T).T
     return p/p.sum(-1, keepdims=True)
 
-# %% ../../nbs/graphs/walk.ipynb #30bc61c2
+# %% ../../nbs/graphs/walk.ipynb #f3163190
 def _alpha(alpha):
     "A probability below 1"
     if not check_range(alpha, 0, 1, 'alpha')<1: fail('`alpha`', 'walk', '0 to below 1', alpha)
@@ -49,11 +49,13 @@ def _masses(x, name, n, kinds='fiub'):
     "Rows of finite numbers ≥ 0"
     a = as_array(x, name)
     if a.dtype.kind not in kinds: fail(f'`{name}`', 'walk', 'whole numbers' if 'f' not in kinds else 'numbers', a.dtype)
-    if a.ndim not in (1,2) or a.shape[-1]!=n: fail(f'`{name}`', 'walk', f'shape [{n}] or [B, {n}]', f'shape {list(a.shape)}')
+    if a.ndim not in (1,2) or a.shape[-1]!=n:
+        fail(f'`{name}`', 'walk', f'shape [{n}] or [B, {n}]', f'shape {list(a.shape)}')
     check_finite(a, name, 'walk')
     if a.size and a.min()<0: fail(f'`{name}`', 'walk', 'numbers >= 0', f'{a.min():g}')
     return a
 
+# %% ../../nbs/graphs/walk.ipynb #65426eed
 def _shared(h, m):
     "Mass on edges, shared among members"
     full = np.flatnonzero(h.sizes==0)
@@ -80,7 +82,7 @@ def _restart(h, restart):
     r = (r/top).astype(float) # whose sum is finite
     return r/r.sum(-1, keepdims=True)
 
-# %% ../../nbs/graphs/walk.ipynb #005237fb
+# %% ../../nbs/graphs/walk.ipynb #de6473ad
 def _leaves(h):
     "Nodes of one edge, at most sixteen of each edge `[V]`"
     single = np.diff(h.node_starts)==1
@@ -91,13 +93,14 @@ def _leaves(h):
     leaf[h.members[of&(rank<16)]] = True
     return leaf
 
+# %% ../../nbs/graphs/walk.ipynb #1659e878
 class _Places:
     "Nodes and edges in the order in which they are walked"
     def __init__(self, h, wide):
         leaf,edges = _leaves(h),np.diff(h.node_starts)
         inner = np.flatnonzero((edges>0)&~leaf)
         inner = inner[np.argsort(-edges[inner], kind='stable')]
-        place = np.full(h.n_nodes, -2**31, np.int32)
+        place = np.full(h.n_nodes, -1, np.int32)
         place[inner] = np.arange(len(inner))
         held = ~leaf[h.members]
         size = np.bincount(h.edge_of[held], minlength=h.n_edges)
@@ -105,26 +108,26 @@ class _Places:
         np.maximum.at(last, h.edge_of[held], place[h.members[held]])
         order = np.lexsort((last, 0*size if wide else -size))
         row = np.argsort(order)
-        place[h.members[~held]] = -1-row[h.edge_of[~held]]
+        n = len(inner)
+        self.rows = max(n if wide else -(-n//32), 1)
+        place[h.members[~held]] = self.rows*(1 if wide else 32)+row[h.edge_of[~held]]
         at = np.argsort(row[h.edge_of[held]], kind='stable')
         self.place,self.at = place,place[h.members[held]][at]
         self.start = np.append(0, np.cumsum(size[order]))
         self.size,self.leaves = h.sizes[order],(h.sizes-size)[order]
-        self.weight = h.weights[order]*2.**(1-np.frexp(h.weights.max(initial=0))[1]) # of a whole walk, only ratios count
+        self.weight = h.weights[order]*2.**(1-np.frexp(h.weights.max(initial=0))[1]) # only ratios count
         inside = np.repeat(np.arange(h.n_edges), size[order])
-        n = len(inner)
         self.degree = np.bincount(self.at, self.weight[inside], n)
         self.inside,self.n,self.wide = inside,n,wide
 
     def numbers(self, alpha):
         "What the kernel multiplies with: shares, what leaves bring, degrees, where walks begin"
-        share = alpha*self.weight/np.maximum(self.size-alpha*self.leaves, .5)
+        share = alpha*self.weight/np.where(self.size>0, self.size-alpha*self.leaves, 1)
         keep = self.degree-np.bincount(self.at, (share*np.diff(self.start))[self.inside], self.n)
-        rows = max(self.n if self.wide else -(-self.n//16), 1)
-        put = lambda a: np.append(a, np.ones(rows*(1 if self.wide else 16)-self.n)).reshape(rows, -1)
+        put = lambda a: np.append(a, np.ones(self.rows*(1 if self.wide else 32)-self.n)).reshape(self.rows, -1)
         return share,(1-alpha)/self.weight,put(self.degree),put(1/keep)
 
-# %% ../../nbs/graphs/walk.ipynb #a382ca4d
+# %% ../../nbs/graphs/walk.ipynb #5238c5a8
 @dataclass(frozen=True, eq=False)
 class Walk:
     "Where walks are found"
@@ -138,7 +141,8 @@ class Walk:
         "What passes through each edge in one step, w·Σp/d over its members"
         return flow_of(self.graph, self.p)
 
-    def __repr__(self): return f'Walk(p {list(self.p.shape)}, {np.max(self.rounds)} rounds, error < {np.max(self.error):.2g})'
+    def __repr__(self):
+        return f'Walk(p {list(self.p.shape)}, {np.max(self.rounds)} rounds, error < {np.max(self.error):.2g})'
 
 def flow_of(
     h:Hypergraph, # With `V` nodes and `E` edges
@@ -149,7 +153,7 @@ def flow_of(
     rows = [np.bincount(h.edge_of, r[h.members], h.n_edges)*h.weights for r in q]
     return np.array(rows, np.float32).reshape(*np.shape(p)[:-1], h.n_edges)
 
-# %% ../../nbs/graphs/walk.ipynb #c08068cf
+# %% ../../nbs/graphs/walk.ipynb #88b4151e
 _CROSS = .6 # alpha from which gradients are quicker, see the bench
 
 @typed
@@ -165,15 +169,16 @@ def walk(
     _alpha(alpha)
     check_range(error, max(1e-5, 2**-20/(1-alpha)), 1, 'error')
     check_range(threads, 1, 1024, 'threads')
-    if h.n_edges and h.weights.max()>2**40*h.weights.min():
+    if h.n_edges and h.weights.max()/2**40>h.weights.min():
         fail('`weights`', 'walk', 'at most 2⁴⁰ times the smallest', f'{h.weights.max():g} and {h.weights.min():g}')
     given = _restart(h, restart)
     r = np.ascontiguousarray(given.reshape(-1, h.n_nodes), np.float32)
     wide = len(r)>=8
     places,numbers = _kept(h, wide, alpha)
     p,bound,rounds = np.empty_like(r),np.empty(len(r)),np.empty(len(r), np.int32)
-    walk_kernel(places.start, places.at, *numbers, places.place, r, 1/r.sum(1, dtype=float), alpha, error,
-                alpha>=_CROSS if gradients is None else gradients, p, bound, rounds, threads)
+    walk_all(places.start, places.at, *numbers, places.place, r, 1/r.sum(1, dtype=float), alpha, error,
+             alpha>=_CROSS if gradients is None else gradients, p, bound, rounds, threads)
+    bound = np.maximum(bound, abs(1-p.sum(1, dtype=float))) # no error is smaller than what is missing
     if not (bound<=error).all(): fail('`error`', 'walk', 'what float32 reaches', f'{bound.max():.2g}')
     lead = given.shape[:-1]
     return Walk(p.reshape(given.shape), rounds.reshape(lead), bound.reshape(lead), h)
@@ -188,12 +193,12 @@ def _kept(h, wide, alpha):
         kept[wide,alpha] = kept[wide].numbers(alpha)
     return kept[wide],kept[wide,alpha]
 
-# %% ../../nbs/graphs/walk.ipynb #14a497ba
+# %% ../../nbs/graphs/walk.ipynb #a3d6c872
 @dataclass(frozen=True, eq=False)
 class Fired:
     "Where units have come to rest"
     p:np.ndarray # Units that nodes keep `[.., V]`, int64
-    flow:np.ndarray # Units that have passed through each edge, in all rounds `[.., E]`, int64: α/(1 − α) of those that are kept
+    flow:np.ndarray # Units that have passed through each edge, in all rounds `[.., E]`, int64
     rounds:np.ndarray # In which somebody fired `[..]`
     left:np.ndarray # Units that nodes, and then edges, still hold `[.., V+E]`, int64
 
@@ -208,7 +213,7 @@ def _integers(h, alpha):
     D = np.diff(np.append(0, np.cumsum(W[h.edges_of]))[h.node_starts])
     return W,D,min(int(round(alpha*65536)), 65535)
 
-# %% ../../nbs/graphs/walk.ipynb #2f19a76d
+# %% ../../nbs/graphs/walk.ipynb #dfc81705
 def _threshold(h, D, a, units, error):
     "Times its degree is what a node may hold at the end; and that no sum grows too large"
     fits = (2**63-1)*(65536-a)//max(a, 65536-a)
@@ -225,8 +230,8 @@ def _rounds(h, x, alpha, error, threads):
     held,flow,each = np.zeros((3,h.n_edges), np.int64)
     least,fired = _threshold(h, D, a, sum(map(int, x)), error),np.zeros(h.n_nodes, np.uint8)
     while True:
-        fire_round(h.edge_starts, h.members, h.node_starts, h.edges_of, W, D, a, least, x, p, held, flow, sent, each, fired,
-                   threads)
+        fire_round(h.edge_starts, h.members, h.node_starts, h.edges_of, W, D, a, least, x, p, held, flow, sent, each,
+                   fired, threads)
         yield fired.astype(bool),p,x,held,flow
         if not fired.any(): return
 
