@@ -48,6 +48,7 @@ from quarantion.export.targets import TARGETS, targets_of
 from quarantion.export.wasm import SHIPPED, to_wasm
 from quarantion.files import save_tensors
 from quarantion.graphs import hypergraph
+from quarantion.graphs.curvature import ollivier
 from quarantion.inspect.clickable import Clickable
 from quarantion.inspect.event_film import EventStage
 from quarantion.inspect.growing import Grown
@@ -1213,6 +1214,12 @@ CALLS |= { # any network in a browser
 
 def toy_graph(): return hypergraph([['a','b'],['b','c']])
 CALLS |= { # graphs
+    'graphs.curvature.Pairs': lambda: dict(starts=None, nodes=None, ends=None),
+    'graphs.curvature.pairs_of': lambda: dict(h=toy_graph()),
+    'graphs.curvature.Curved': lambda: dict(ends=None, values=None, alone=0.),
+    'graphs.curvature.ollivier': lambda: dict(h=toy_graph(), alpha=.5, threads=2),
+    'graphs.curvature.edge_curvature': lambda: dict(h=toy_graph(), curved=ollivier(toy_graph())),
+    'graphs.curvature.forman': lambda: dict(h=toy_graph()),
     'graphs.store.Hypergraph': lambda: dict(edge_starts=np.array([0,2]), members=np.array([0,1]), weights=np.ones(1), node_names=('a','b'), edge_names=('e',), node_kinds=('',''), edge_kinds=('',)),
     'graphs.store.Hypergraph.find': lambda: dict(self=toy_graph(), name='v:a'),
     'graphs.store.Hypergraph.name': lambda: dict(self=toy_graph(), kind='v', i=0),

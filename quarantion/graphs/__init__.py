@@ -1,4 +1,5 @@
 "Edges of any number of nodes to what flows along them"
 from quarantion import _room
 
-__all__ = _room(__name__, store='Hypergraph hypergraph components save_hypergraph load_hypergraph')
+__all__ = _room(__name__, store='Hypergraph hypergraph components save_hypergraph load_hypergraph',
+                curvature='Pairs pairs_of Curved ollivier edge_curvature forman')

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['edge_work']
 
-# %% ../../nbs/kernels/curvature.ipynb #5b439cff
+# %% ../../nbs/kernels/curvature.ipynb #aaac4605
 import cython
 import numpy as np
 from ..checks import fail
 from .parts.carry import carry
 from .parts.shapes import Held, check_apart, check_between, check_bn, check_length, held1, held2
 
-# %% ../../nbs/kernels/curvature.ipynb #5f9e437c
+# %% ../../nbs/kernels/curvature.ipynb #cc072014
 _Edge = cython.struct(u=cython.Py_ssize_t, v=cython.Py_ssize_t, # deg u ≥ deg v
                       p=cython.longlong, q=cython.longlong) # p/q of the mass stays
 _Sides = cython.struct(n=cython.Py_ssize_t, m=cython.Py_ssize_t) # Sources and sinks
@@ -43,7 +43,7 @@ def _sides(
         side[k] = side[k]+1
     return _Sides(n=side[0], m=side[1])
 
-# %% ../../nbs/kernels/curvature.ipynb #73cec727
+# %% ../../nbs/kernels/curvature.ipynb #f73be20d
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -59,6 +59,7 @@ def _note(
         for i in range(starts[z], starts[z+1]): near[nodes[i]] = near[nodes[i]]^bit
         bit = bit<<1
 
+# %% ../../nbs/kernels/curvature.ipynb #db9a28fb
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -83,7 +84,7 @@ def _rows(
             rows[2*(k*K+c)+1] = r
         _note(starts, nodes, who, c, s.m, near)
 
-# %% ../../nbs/kernels/curvature.ipynb #db4fb5f2
+# %% ../../nbs/kernels/curvature.ipynb #a8e75ae5
 @cython.cfunc
 @cython.nogil
 @cython.cdivision(True)
@@ -110,13 +111,12 @@ def _alike(
             h = (h+1)&(s-1)
             o = table[h]
         if o<0:
-            o,table[h],mass[0,made] = made,made,0
+            o,table[h],mass[0,made],made = made,made,0,made+1
             for i in range(w): rows[o*w+i] = rows[k*w+i]
-            made = made+1
         mass[0,o] = mass[0,o]+x
     return made
 
-# %% ../../nbs/kernels/curvature.ipynb #8be664d8
+# %% ../../nbs/kernels/curvature.ipynb #2cebd2e1
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -140,7 +140,7 @@ def _costs(
                 elif s.m==1: work = work+far*mass[0,i]
     return work
 
-# %% ../../nbs/kernels/curvature.ipynb #e75b735e
+# %% ../../nbs/kernels/curvature.ipynb #982780ee
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -162,6 +162,7 @@ def _edge(
     work = _costs(s, rows, longs, cost)
     return work if s.n==1 or s.m==1 else carry(cost, flow, longs, ints[2:], s.n, s.m)
 
+# %% ../../nbs/kernels/curvature.ipynb #64d5365b
 @cython.cfunc
 def _check(
     starts:cython.const[cython.longlong][::1], nodes:cython.const[cython.int][::1],
@@ -181,8 +182,9 @@ def _check(
     lies: Held[5] = [held1(starts), held1(nodes), held2(ends), held1(work), held2(sizes)]
     check_apart(('starts','nodes','ends','work','sizes'), lies, 3, 5, 0)
 
-# %% ../../nbs/kernels/curvature.ipynb #0d556b08
-@cython.locals(i=cython.Py_ssize_t, d=cython.longlong, top=cython.longlong, u=cython.Py_ssize_t, v=cython.Py_ssize_t)
+# %% ../../nbs/kernels/curvature.ipynb #e6013444
+@cython.locals(i=cython.Py_ssize_t, d=cython.longlong, top=cython.longlong, rows=cython.longlong[::1],
+               flow=cython.longlong[::1], cost=cython.uchar[::1])
 def edge_work(
     starts:cython.const[cython.longlong][::1], # Where neighbours of each node begin, and the end `[V+1]`
     nodes:cython.const[cython.int][::1], # Neighbours, rising, node after node `[2E]`
@@ -196,19 +198,16 @@ def edge_work(
     "The least work between the neighbours of both ends; raises `CheckError` for arrays that do not fit"
     _check(starts, nodes, ends, work, sizes)
     check_between('q', q, 1, 1000000); check_between('p', p, 0, q); check_between('most', most, 1, 2147483647)
-    top = 0
+    top,d = 0,8
     for i in range(starts.shape[0]-1): top = starts[i+1]-starts[i] if starts[i+1]-starts[i]>top else top
     if top>1 and 3*q>9223372036854775807//(top*top): fail('a hub', expected='q·degree² below 2⁶³/3', found=top)
     e: _Edge = _Edge(u=0, v=0, p=p, q=q)
-    d = 8
     while d<2*(top+1): d = 2*d
     ints: cython.int[:, ::1] = np.empty((9,top+1), np.int32)
     longs: cython.longlong[:, ::1] = np.empty((2,top+1), np.int64)
     near: cython.longlong[::1] = np.zeros(starts.shape[0]-1, np.int64)
     table: cython.int[::1] = np.empty(d, np.int32)
-    rows: cython.longlong[::1] = np.empty(most, np.int64)
-    flow: cython.longlong[::1] = np.empty(most, np.int64)
-    cost: cython.uchar[::1] = np.empty(most, np.uint8)
+    rows,flow,cost = (np.empty(most, np.int64),np.empty(most, np.int64),np.empty(most, np.uint8))
     with cython.nogil:
         for i in range(ends.shape[0]):
             e.u,e.v = ends[i,0],ends[i,1]

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['begin', 'reach', 'push', 'at_once', 'carry']
 
-# %% ../../../nbs/kernels/parts/carry.ipynb #303530d6
+# %% ../../../nbs/kernels/parts/carry.ipynb #5bda5437
 import cython
 
-# %% ../../../nbs/kernels/parts/carry.ipynb #769eab6f
+# %% ../../../nbs/kernels/parts/carry.ipynb #fef37555
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -32,44 +32,38 @@ def begin(
             end = end+1
     return end
 
-# %% ../../../nbs/kernels/parts/carry.ipynb #cce6eed3
+# %% ../../../nbs/kernels/parts/carry.ipynb #1fe88776
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-@cython.locals(i=cython.Py_ssize_t, j=cython.Py_ssize_t, k=cython.Py_ssize_t, b=cython.Py_ssize_t,
-               at=cython.Py_ssize_t, end=cython.Py_ssize_t, left=cython.Py_ssize_t, found=cython.Py_ssize_t)
+@cython.locals(j=cython.Py_ssize_t, k=cython.Py_ssize_t, b=cython.Py_ssize_t, at=cython.Py_ssize_t,
+               end=cython.Py_ssize_t, left=cython.Py_ssize_t, found=cython.Py_ssize_t)
 def reach(
     cost:cython.const[cython.uchar][::1], # Distances, sources after each other `[n·m]`
     flow:cython.const[cython.longlong][::1], # What is sent, sinks after each other `[m·n]`
     mass:cython.const[cython.longlong][:, ::1], tree:cython.int[:, ::1], n:cython.Py_ssize_t, m:cython.Py_ssize_t
 )->cython.Py_ssize_t: # How many sinks that want more are reached
     "Search from sources that have something left"
+    i: cython.Py_ssize_t
     end = begin(mass, tree, n, m)
     left,at,found = m,0,0
     while at<end:
-        i = tree[2,at]
-        at = at+1
-        k = 0
+        i,at,k = tree[2,at],at+1,0
         while k<left:
             j = tree[3,k]
             if cost[i*m+j]!=tree[6,j]-tree[5,i]:
                 k = k+1
                 continue
             left = left-1
-            tree[3,k] = tree[3,left]
-            tree[1,j] = i
+            tree[3,k],tree[1,j] = tree[3,left],i
             if mass[1,j]>0:
-                tree[4,found] = j
-                found = found+1
+                tree[4,found],found = j,found+1
                 continue
             for b in range(n):
-                if flow[j*n+b]>0 and tree[0,b]==-2:
-                    tree[0,b] = j
-                    tree[2,end] = b
-                    end = end+1
+                if flow[j*n+b]>0 and tree[0,b]==-2: tree[0,b],tree[2,end],end = j,b,end+1
     return found
 
-# %% ../../../nbs/kernels/parts/carry.ipynb #507e4084
+# %% ../../../nbs/kernels/parts/carry.ipynb #a5f5b7f6
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -100,7 +94,7 @@ def push(
         j = b
     return x
 
-# %% ../../../nbs/kernels/parts/carry.ipynb #db7d31e3
+# %% ../../../nbs/kernels/parts/carry.ipynb #b93956a2
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -122,6 +116,7 @@ def at_once(
             sent = sent+x
     return sent
 
+# %% ../../../nbs/kernels/parts/carry.ipynb #1437031c
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
