@@ -1214,9 +1214,7 @@ CALLS |= { # any network in a browser
 
 def toy_graph(): return hypergraph([['a','b'],['b','c']])
 CALLS |= { # graphs
-    'graphs.curvature.Pairs': lambda: dict(starts=None, nodes=None, ends=None),
     'graphs.curvature.pairs_of': lambda: dict(h=toy_graph()),
-    'graphs.curvature.Curved': lambda: dict(ends=None, values=None, alone=0.),
     'graphs.curvature.ollivier': lambda: dict(h=toy_graph(), alpha=.5, threads=2),
     'graphs.curvature.edge_curvature': lambda: dict(h=toy_graph(), curved=ollivier(toy_graph())),
     'graphs.curvature.forman': lambda: dict(h=toy_graph()),

@@ -2,4 +2,4 @@
 from quarantion import _room
 
 __all__ = _room(__name__, store='Hypergraph hypergraph components save_hypergraph load_hypergraph',
-                curvature='Pairs pairs_of Curved ollivier edge_curvature forman')
+                curvature='pairs_of ollivier edge_curvature forman')
