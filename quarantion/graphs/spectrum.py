@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['zhou_factor', 'spectra', 'decay']
 
-# %% ../../nbs/graphs/spectrum.ipynb #1152c205
+# %% ../../nbs/graphs/spectrum.ipynb #120132b0
 import numpy as np
 from typing import NamedTuple
 from ..checks import check_range, fail, typed
 from .store import Hypergraph, components
 
-# %% ../../nbs/graphs/spectrum.ipynb #7788fe18
+# %% ../../nbs/graphs/spectrum.ipynb #19cd6023
 @typed
 def zhou_factor(
     h:Hypergraph # Nodes and edges
@@ -21,7 +21,7 @@ def zhou_factor(
     with np.errstate(divide='ignore'): nodes,edges = h.degrees**-.5,(h.weights/np.maximum(h.sizes, 1))**.5
     return csr_array((nodes[h.members]*edges[h.edge_of], (h.members,h.edge_of)), shape=(h.n_nodes,h.n_edges))
 
-# %% ../../nbs/graphs/spectrum.ipynb #f09673b8
+# %% ../../nbs/graphs/spectrum.ipynb #4f0f806d
 class Spectrum(NamedTuple):
     "Eigenvalues of the Laplacian of one component"
     nodes:np.ndarray # Which `[n]`, int64
@@ -33,7 +33,7 @@ class Spectrum(NamedTuple):
     @property
     def relaxation(self): return 1/self.gap if len(self.values)>1 else float('nan') # 1/λ₁, steps
 
-# %% ../../nbs/graphs/spectrum.ipynb #c66b4571
+# %% ../../nbs/graphs/spectrum.ipynb #1a229828
 _WHOLE = 200 # nodes of a component that is solved whole
 
 def _few(B, k):
@@ -48,7 +48,7 @@ def _few(B, k):
         return low,1-eigsh(S, 1, which='SA', v0=first, return_eigenvectors=False)[0]
     except ArpackError as e: fail('eigenvalues', 'spectra', 'to converge', str(e).split('\n')[0])
 
-# %% ../../nbs/graphs/spectrum.ipynb #40f8ea87
+# %% ../../nbs/graphs/spectrum.ipynb #f788f6ad
 @typed
 def spectra(
     h:Hypergraph, # Nodes and edges
@@ -68,13 +68,13 @@ def _spectrum(B, nodes, k):
     low = np.sort(low.clip(0, 1)) # rounding
     return Spectrum(nodes, low[:k+1], float(min(1, low[-1] if high is None else high)))
 
-# %% ../../nbs/graphs/spectrum.ipynb #e4bf9cef
+# %% ../../nbs/graphs/spectrum.ipynb #f32438dc
 class Decay(NamedTuple):
     "How a walk forgot where it began"
     residuals:np.ndarray # Distance from what it tends to, after 0, 1, … steps `[T+1]`
     time:float # Steps in which the distance fell by e, fitted
 
-# %% ../../nbs/graphs/spectrum.ipynb #36211fff
+# %% ../../nbs/graphs/spectrum.ipynb #c9160635
 @typed
 def decay(
     h:Hypergraph, # Nodes and edges

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['edge_work']
 
-# %% ../../nbs/kernels/curvature.ipynb #aaac4605
+# %% ../../nbs/kernels/curvature.ipynb #811d4595
 import cython
 import numpy as np
 from ..checks import fail
 from .parts.carry import carry
 from .parts.shapes import Held, check_apart, check_between, check_bn, check_length, held1, held2
 
-# %% ../../nbs/kernels/curvature.ipynb #cc072014
+# %% ../../nbs/kernels/curvature.ipynb #0adfc130
 _Edge = cython.struct(u=cython.Py_ssize_t, v=cython.Py_ssize_t, # deg u ≥ deg v
                       p=cython.longlong, q=cython.longlong) # p/q of the mass stays
 _Sides = cython.struct(n=cython.Py_ssize_t, m=cython.Py_ssize_t) # Sources and sinks
@@ -43,7 +43,7 @@ def _sides(
         side[k] = side[k]+1
     return _Sides(n=side[0], m=side[1])
 
-# %% ../../nbs/kernels/curvature.ipynb #f73be20d
+# %% ../../nbs/kernels/curvature.ipynb #15a8cc1e
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -59,7 +59,7 @@ def _note(
         for i in range(starts[z], starts[z+1]): near[nodes[i]] = near[nodes[i]]^bit
         bit = bit<<1
 
-# %% ../../nbs/kernels/curvature.ipynb #db9a28fb
+# %% ../../nbs/kernels/curvature.ipynb #232dafa7
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -84,7 +84,7 @@ def _rows(
             rows[2*(k*K+c)+1] = r
         _note(starts, nodes, who, c, s.m, near)
 
-# %% ../../nbs/kernels/curvature.ipynb #a8e75ae5
+# %% ../../nbs/kernels/curvature.ipynb #e0403c4a
 @cython.cfunc
 @cython.nogil
 @cython.cdivision(True)
@@ -116,7 +116,7 @@ def _alike(
         mass[0,o] = mass[0,o]+x
     return made
 
-# %% ../../nbs/kernels/curvature.ipynb #2cebd2e1
+# %% ../../nbs/kernels/curvature.ipynb #f6405847
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -140,7 +140,20 @@ def _costs(
                 elif s.m==1: work = work+far*mass[0,i]
     return work
 
-# %% ../../nbs/kernels/curvature.ipynb #982780ee
+# %% ../../nbs/kernels/curvature.ipynb #1bfe4566
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _leaf(du:cython.longlong, e:_Edge, sizes:cython.int[::1])->cython.longlong:
+    "The least work where v has no neighbour but u"
+    out: cython.longlong = e.q-e.p # what goes to each neighbour of u
+    at_u: cython.longlong = (2*e.p-e.q)*du
+    at_v: cython.longlong = out-e.p*du
+    sizes[0] = (du-1 if out>0 else 0)+(at_u>0)+(at_v>0)
+    sizes[1] = (at_u<0)+(at_v<0)
+    return (at_v if at_v>0 else -at_v)+(du-1)*out
+
+# %% ../../nbs/kernels/curvature.ipynb #e14fd6be
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -150,6 +163,7 @@ def _edge(
     cost:cython.uchar[::1], flow:cython.longlong[::1], sizes:cython.int[::1]
 )->cython.longlong:
     "The least work, or −1 where there is no room"
+    if starts[e.v+1]-starts[e.v]==1: return _leaf(starts[e.u+1]-starts[e.u], e, sizes)
     s: _Sides = _sides(starts, nodes, e, ints, longs)
     K: cython.Py_ssize_t = (s.m+61)//62
     work: cython.longlong = 0
@@ -162,7 +176,7 @@ def _edge(
     work = _costs(s, rows, longs, cost)
     return work if s.n==1 or s.m==1 else carry(cost, flow, longs, ints[2:], s.n, s.m)
 
-# %% ../../nbs/kernels/curvature.ipynb #64d5365b
+# %% ../../nbs/kernels/curvature.ipynb #6c2e594e
 @cython.cfunc
 def _check(
     starts:cython.const[cython.longlong][::1], nodes:cython.const[cython.int][::1],
@@ -182,7 +196,7 @@ def _check(
     lies: Held[5] = [held1(starts), held1(nodes), held2(ends), held1(work), held2(sizes)]
     check_apart(('starts','nodes','ends','work','sizes'), lies, 3, 5, 0)
 
-# %% ../../nbs/kernels/curvature.ipynb #e6013444
+# %% ../../nbs/kernels/curvature.ipynb #4bde23fb
 @cython.locals(i=cython.Py_ssize_t, d=cython.longlong, top=cython.longlong, rows=cython.longlong[::1],
                flow=cython.longlong[::1], cost=cython.uchar[::1])
 def edge_work(
