@@ -125,7 +125,9 @@ def _meant(run, ended=True):
     return found
 
 # %% ../nbs/cli.ipynb #ab49d847
-def _go_on(run): return f'go on with: quarantion run --resume {shlex.quote(str(run))}'
+def _go_on(run):
+    from quarantion.train.rundir import go_on
+    return go_on(run)
 
 def _all_the_same(run): return f'{_go_on(run).replace("go on", "go on all the same")} --override REASON'
 
@@ -228,6 +230,9 @@ def _go_together(config, given, out, resume, tracking, override):
             try: return _work(run, split, tracking, override)
             except typer.Exit: # it stands where it stopped; nothing goes on with it by itself
                 if me.first and last_life(): done_with(run)
+                raise
+            except RuntimeError as e:
+                if me.first and last_life() and not isinstance(e, CheckError): _say(f'run {run} stands; {_go_on(run)}')
                 raise
     if not me.first: return None
     done_with(run)
@@ -638,8 +643,9 @@ def _program(run):
     "The program of a run, or in a file; and whether input is to be constant"
     from quarantion.runtime.network import load
     if not os.path.isdir(run): return load(run),True
-    from quarantion.train.rundir import as_sealed, read_toml
-    if not is_there(run/'integer.safetensors'): fail('run', str(run), 'a finished run with a program', 'none in it')
+    from quarantion.train.rundir import as_sealed, read_toml, unfinished
+    if not is_there(run/'integer.safetensors'):
+        fail('run', str(run), 'a finished run with a program', unfinished(run, 'none in it'))
     return load(as_sealed(run, 'integer.safetensors')),read_toml(run/'config.toml').get('encode')=='direct'
 
 # %% ../nbs/cli.ipynb #5096bb65
@@ -1086,7 +1092,8 @@ def _bench(
     if check and (bad or not rows): raise typer.Exit(1)
 
 # %% ../nbs/cli.ipynb #37d8bcc0
-_CORPUS = 'Texts: python (public docstrings of its library, none in C), installed (of packages), a file or a folder.'
+_CORPUS = '''Texts: python (public docstrings of its library, none in C, and topics of its help), installed (docstrings of
+packages), a file or a folder (rst, md, html, ipynb, py and text).'''
 _EMBED = '''How texts are compared: fused (words and LSA), tfidf (words), lsa, minilm or fused-minilm (extra text), or
 the folder of a small BERT (config.json, vocab.txt, model.safetensors).'''
 _PLAN = 'How vectors are searched: exact, cones (some of them, as many as --recall takes) or resonance (by buckets).'
@@ -1100,7 +1107,6 @@ def _found(answers):
     rows = [[Text(w) for w in (a.title, f'{a.score:.3f}', a.line[:200], where(a))] for a in answers.found]
     title = f'{answers.question} (by {" and ".join(answers.lists)})'
     return _columns(title, ['title','score','first line','where'], rows)
-
 
 # %% ../nbs/cli.ipynb #63bd74f4
 def _opened(
@@ -1189,6 +1195,14 @@ def _ran(args):
     except KeyboardInterrupt: return 130
     except Exception as e: return _usage(e)
 
+# %% ../nbs/cli.ipynb #5cc8898e
+def _idle(words):
+    "Is this one of many processes that do what one alone should?"
+    n = os.environ.get('WORLD_SIZE', '1') if 'RANK' in os.environ else '1'
+    if not n.isdecimal() or int(n)<2 or not words or words[0]=='run': return False
+    if not _RANK: _say(f'quarantion: `{words[0]}`: expected one process, as only run is shared, found {n}: one does it')
+    return bool(_RANK)
+
 # %% ../nbs/cli.ipynb #05e663c6
 def main(
     args:list=None # Words of the command line; those of the process if absent
@@ -1200,7 +1214,7 @@ def main(
     if narrow and hasattr(sys.stdout, 'reconfigure'): sys.stdout.reconfigure(errors='backslashreplace') # as stderr
     with warnings.catch_warnings(): # a warning is a line of ours
         warnings.showwarning = lambda said,*_,**__: _RANK or _say(f'quarantion: {said}') # all ranks warn of the same
-        code = _ran(args)
+        code = 0 if _idle(sys.argv[1:] if args is None else args) else _ran(args)
     sys.exit(code)
 
 # %% ../nbs/cli.ipynb #b441a3d2

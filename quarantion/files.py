@@ -222,7 +222,8 @@ def load_tensors(
     format:str, # The `format` that its header must have
     version:int, # The `version` that its header must have
     like:dict=None, # Arrays or tensors whose names, shapes and dtypes it must have, such as a `state_dict`
-    finite:bool=True # Refuse NaN and infinity
+    finite:bool=True, # Refuse NaN and infinity
+    sealed:bool=False # Refuse a header without a digest, as all files of a kind that is sealed have one
 )->tuple: # Name -> numpy array, and the header
     "Read what `save_tensors` wrote; raises `CheckError` that names the file and the field"
     data,where = read_bytes(path),str(path)
@@ -232,6 +233,7 @@ def load_tensors(
     header = _header(data, where)
     for k,want in (('format',format), ('version',version)):
         if header.get(k)!=want or type(header[k]) is not type(want): fail(k, where, want, header.get(k))
+    if sealed and 'digest' not in header: fail('header field `digest`', where, 'that of the file', 'none')
     if 'digest' in header and header['digest']!=(found := _digest(data, str(header['digest']))):
         fail('header field `digest`', where, f'that of the file, {found}', header['digest'])
     for name,x in arrays.items() if finite else (): check_finite(x, name, where)

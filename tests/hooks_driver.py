@@ -1,15 +1,20 @@
 "One of several ranks: hooks on a network in several buckets; rank 0 prints what all of them found, one JSON object."
 import json
 import sys
+import time
+from types import SimpleNamespace
 
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from quarantion.train import hooks
 from quarantion.train.hooks import Wire, gathered, requantized, summed
+from quarantion.train.many import go_on_sending
+from quarantion.train.ranks import ranks_now
 
-CASES = [(n,h) for n in ('nonary','int4','int8','onebit','nonary(7)') for h in (gathered,requantized)]+[('topk(0.1)',None),('none',None)]
+CASES = [(n,h) for n in ('nonary','int4','int8','onebit','nonary(7)') for h in (gathered,requantized)]+[('topk(0.1)',None),('topk(auto)',None),('none',None)]
 
 
 def network(seed=0):
@@ -81,11 +86,61 @@ def resumed(name, hook):
     return bool((flat(again.parameters())==flat(ddp.parameters())).all())
 
 
+class Clock:
+    "Seconds that are given: a message takes what its bytes take, and a rank comes as late as it does"
+    def __init__(self): self.now,self.rate,self.send = 1.,1e6,dist.all_gather
+    def perf_counter(self): return self.now
+
+    def all_gather(self, got, mine, group=None):
+        self.now += len(mine)/self.rate+.002*(N-1-rank) # the first waits the longest
+        return self.send(got, mine, group=group)
+
+
+def paced(rates, name='topk(auto)', **how):
+    "A wire that is throttled and freed, with other gradients at each step: share, kept energy, extra messages and bits"
+    clock,rows = Clock(),[]
+    hooks.time,hooks.dist = clock,SimpleNamespace(**vars(dist)|dict(all_gather=clock.all_gather))
+    ddp,wire = network(),Wire(name, **how)
+    wire.join(ddp)
+    drawn,params = torch.Generator().manual_seed(rank),[*ddp.module.parameters()]
+    left = lambda: flat(wire.left()[k] for k,_ in ddp.module.named_parameters())
+    for rate in rates:
+        clock.rate,before = rate,left()
+        clock.now += .01*(rank+1)
+        x = torch.randn(8, 1, 8, 8, generator=drawn)*torch.rand(8, 1, 1, 1, generator=drawn)**8
+        true = flat(torch.autograd.grad(ddp.module(x).pow(2).sum(), params))+before
+        ddp.zero_grad()
+        ddp(x).pow(2).sum().backward()
+        kept = float((true-left()).pow(2).sum()/true.pow(2).sum())
+        rows.append(dict(share=wire.share, kept=kept, more=wire.again, equal=same(flat(p.grad for p in params)) and same(wire.pace)))
+    hooks.time,hooks.dist = time,dist
+    least = torch.tensor([r['kept'] for r in rows])
+    dist.all_reduce(least, dist.ReduceOp.MIN)
+    return [r|dict(kept=k) for r,k in zip(rows, least.tolist())]
+
+
+def goes_on(before):
+    "Do ranks go on with the share, the averages and what was not sent by as many, fewer or more ranks before?"
+    drawn,unsent = torch.Generator().manual_seed(0),{}
+    for r in range(before):
+        left = joined('topk(auto)', None)[1].left()
+        unsent |= {f'{r}.{k}':torch.randn(v.shape, generator=drawn) for k,v in left.items()}|{f'{r}.pace:':torch.tensor([.25,1e6,.125])}
+    ddp,wire = joined('topk(auto)', None)
+    go_on_sending(SimpleNamespace(wire=wire, net=ddp.module, ranks=ranks_now()), 'topk(auto)', unsent)
+    left = flat(v for k,v in wire.left().items() if k!='pace:')
+    dist.all_reduce(left)
+    was = sum(flat(unsent[f'{r}.{k}'] for k in wire.left() if k!='pace:') for r in range(before))
+    return wire.pace.tolist()==[.25,1e6,.125] and bool((left-was).abs().max()<1e-5)
+
+
 if __name__=='__main__':
     torch.set_num_threads(1)
     rank,N,store = int(sys.argv[1]),int(sys.argv[2]),sys.argv[3]
     dist.init_process_group('gloo', init_method=f'file://{store}', rank=rank, world_size=N)
     told = dict(cases=[case(n, h) for n,h in CASES], resumed={f'{n} {h.__name__ if h else ""}':resumed(n, h) for n,h in CASES})
+    told['paced'] = paced([3e5]*25+[3e4]*25+[1e8]*25, floor=.005)
+    told['floors'] = {f:paced([1e4]*12, floor=f) for f in (.1,.5,.9,1.)}
+    told['goes_on'] = [goes_on(n) for n in (2,3,4)]
     one,two = joined('none', summed)[0],network()
     x = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(rank))
     for ddp in one,two: ddp(x).pow(2).sum().backward()

@@ -317,7 +317,7 @@ def as_typed():
     return outcome(folder, p.returncode, undisturbed('typed-whole', 2))|dict(error=p.stderr[-300:])
 
 
-SHARED = ['--exact-reduce', '2']
+SHARED,MOVING = ['--exact-reduce', '2'],['--compress', 'topk(auto)', '--batch', '60']
 SCENARIOS = dict(
     whole=lambda: outcome(*many('whole', 2, *ARGS)),
     kills=lambda: (whole := undisturbed('whole-of-kills', 2)) and pairs(lambda i: kill(i, whole), range(len(KILLS))),
@@ -336,7 +336,8 @@ SCENARIOS = dict(
     few_coded=lambda: coded('coded', 'nonary', 2),
     coded=lambda: [coded(f'coded-{c}-{n}', c, n) for c,n in (('topk',2),('onebit',2),('nonary',3))],
     elastic_coded=lambda: elastic('elastic-coded', '--compress', 'nonary', what=('agent_dies_in', 1, *LATE[:2], 75)),
-    few_exact=lambda: exact('exact', sizes=(1,2)),
+    moving=lambda: [outcome(*many('moving', 2, *ARGS, *MOVING, happens=[('dies_in', 1, *LATE[:2], 75)])), elastic('moving-elastic', *MOVING, what=('agent_dies_in', 1, *LATE[:2], 75))],
+    few_exact=lambda: exact('exact'),
     exact=lambda: {n:exact(f'exact-{n}', *words) for n,words in dict(nonary=[], mint2=['--policy','mint2'], rate=['--encode','rate'], ema=['--ema','.9'], clip=['--clip','.5'], batch=['--batch','100']).items()})
 SHORT = 'few_kills','elastic','few_refusals','few_exact','few_coded'
 AGAIN = 'few_refusals','few_kills','few_exact' # which are parts of others

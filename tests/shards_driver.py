@@ -148,12 +148,13 @@ def saved(rank, n, out):
     saving = save_shards(out, q, opt, dict(phase='qat', epoch=3, print=print_of(then)))
     learn(q, opt, X[rank::n], Y[rank::n], 3)
     before = saving.done,[p.name for p in published(out)]
+    early = refused(lambda: save_shards(out, q, opt, after=saving))
     second = save_shards(out, q, opt) # of which the folder knows
     twice = refused(second.wait)
     go.set()
     path = saving.wait()
     shards.save_tensors = real
-    found = dict(before=before, path=path.name, twice=twice, files=sorted(p.name for p in path.iterdir()))
+    found = dict(before=before, path=path.name, twice=twice, early=early, files=sorted(p.name for p in path.iterdir()))
     new = seen_by_all(sharded(quant('current8'), LEAST)) # and it goes on as one that was left alone
     again = optimizer(new)
     found['facts'] = load_shards(out, new, again)
@@ -179,13 +180,13 @@ def wrong(rank, n, out):
     "What one rank does wrong is refused by all"
     found = dict(other=refused(lambda: sharded(float_net(rank), LEAST)))
     q = sharded(float_net(), LEAST)
-    save_shards(out, q).wait()
+    (first := save_shards(out, q)).wait()
     own = q.layers[0].weight.to_local()
     if rank==1: own.data[0,0] = float('nan')
-    found['nan'] = refused(save_shards(out, q).wait)
+    found['nan'] = refused((second := save_shards(out, q, after=first)).wait)
     found['left'] = [p.name for p in published(out)]
     if rank==1: own.data[0,0] = 0.
-    found['again'] = save_shards(out, q).wait().name
+    found['again'] = save_shards(out, q, after=second).wait().name
     return found
 
 def refusals(rank, n, folders):

@@ -1,10 +1,12 @@
 "The command line, from end to end: what it prints, what it leaves on disk, and what it refuses"
 import hashlib, json, os, re, shutil, signal, subprocess, sys, time, tomllib
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 import numpy as np, pytest, torch
 from commands import refused
 from quarantion.checks import CheckError
+from quarantion import cli
 from quarantion.cli import KEYS
 from quarantion.data.digits import load_digits
 from quarantion.data.idx import write_idx
@@ -387,10 +389,28 @@ def test_another_version(here, copy, verb):
     config.write_text(config.read_text().replace(f'version = {RUN_VERSION}', 'version = 3'))
     refused(here(*verb, copy), 'config.toml: `version`', 'version 2', 'found 3')
 
+def test_one_process_does_what_is_not_shared(here, done, monkeypatch):
+    for k,v in dict(RANK='0', WORLD_SIZE='2').items(): monkeypatch.setenv(k, v)
+    code,out,err = here('verify', done)
+    assert code==0 and '0 mismatches' in out and '`verify`: expected one process, as only run is shared, found 2: one does it' in err
+    monkeypatch.setattr('quarantion.cli._RANK', 1)
+    assert here('verify', done)==(0,'','')
+
+def test_a_run_that_lost_a_rank_says_how_it_goes_on(monkeypatch, capsys):
+    def lost(*_): raise RuntimeError('gloo: Connection reset by peer')
+    @contextmanager
+    def begun(*_): yield Path('runs/a'),'data'
+    monkeypatch.setattr('quarantion.train.together.begun', begun)
+    monkeypatch.setattr('quarantion.cli._work', lost)
+    for restarts in '0','3': # `torchrun` starts it again
+        monkeypatch.setenv('TORCHELASTIC_MAX_RESTARTS', restarts)
+        with pytest.raises(RuntimeError, match='gloo'): cli._go_together(None, {}, None, None, None, None)
+        assert ('run runs/a stands; go on with: quarantion run --resume runs/a\n' in capsys.readouterr().err)==(restarts=='0')
+
 def test_what_is_no_run_or_not_finished(here, begun, tmp_path):
     for verb in ('run','--resume'), ('verify',), ('report',): refused(here(*verb, tmp_path/'nowhere'), 'nowhere')
     refused(here('verify', begun), 'manifest.json', f'quarantion run --resume {begun}')
-    refused(here('report', begun), 'result.json', 'a finished run')
+    refused(here('report', begun), 'result.json', 'a finished run', f'go on with: quarantion run --resume {begun}')
 
 
 # resume
@@ -776,5 +796,5 @@ def test_export_refuses(here, done, begun, tmp_path):
     refused(here('export', done, '--to', 'js', '--board', 'cortex-m3'), '--board', 'expected c, found js')
     refused(here('export', done, '--to', 'c', '--board', 'z80'), '--board', 'cortex-m0plus')
     refused(here('export', tmp_path/'nowhere', '--to', 'c'), 'nowhere')
-    refused(here('export', begun, '--to', 'c'), 'a finished run')
+    refused(here('export', begun, '--to', 'c'), 'a finished run', f'go on with: quarantion run --resume {begun}')
     assert here('export', done)[0]==2

@@ -1,8 +1,14 @@
 "Many processes, one network: killed, fewer of them, refused, added in order"
-import json, os, subprocess, sys
+import json, os, subprocess, sys, warnings
 from pathlib import Path
 
 import pytest
+import torch
+
+from quarantion.spikes.network import Network
+from quarantion.spikes.neuron import LIF
+from quarantion.train import many
+from quarantion.train.ranks import Ranks
 
 HERE = Path(__file__).parent
 
@@ -59,7 +65,20 @@ def test_ranks_that_were_asked_for_something_else(short): refused(short['few_ref
 def test_what_was_not_sent_is_kept(short): # in the checkpoint that ranks go on from
     whole(short['few_coded']); lost(short['few_coded'], 2)
 
-def test_added_in_order(short): equal(short['few_exact'])
+def test_added_in_order(short): # by 1, 2 and 4 processes
+    equal(short['few_exact'])
+    assert [*short['few_exact']]==['1','2','4']
+
+def test_labels_that_use_few_outputs_are_told_once(monkeypatch): # as by `evaluate`, after epochs of many
+    net = Network(torch.nn.Linear(4, 20), LIF())
+    data = [(torch.rand(200, 4), torch.zeros(200).long())]*3
+    monkeypatch.setattr(many, 'told_by_all', lambda v: v[None])
+    for rank in range(2):
+        monkeypatch.setattr(many, 'ranks_now', lambda: Ranks(rank, 2))
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter('always')
+            many.evaluated(net, data)
+        assert [str(w.message)[:35] for w in seen]==['600 labels use 1 of 20 outputs: `de']*(rank==0), [str(w.message) for w in seen]
 
 
 @pytest.mark.soak
@@ -85,6 +104,16 @@ def test_codes_of_gradients(tmp_path):
     for o in r['coded']: whole(o)
     lost(r['elastic_coded'], 1)
     assert r['elastic_coded']['verified']==0 and r['elastic_coded']['strays']==[], r['elastic_coded']
+
+@pytest.mark.soak
+def test_a_share_that_moves(tmp_path):
+    "It depends on the clock, so that bytes are other ones; the run ends all the same, and goes on with its share"
+    r = drive(tmp_path, 'moving', timeout=3000)['moving']
+    for o,n in zip(r, (2,1)):
+        assert (o['finished'],o['verified'],o['strays'])==(True,0,[]), o
+        lost(o, n)
+    lines = [json.loads(l) for l in (Path(r[0]['run'])/'metrics.jsonl').read_text().splitlines()]
+    assert all(0<l['share']<=.5 for l in lines) and [l['phase'] for l in lines]==['float']*2+['qat']*2, lines
 
 @pytest.mark.soak
 def test_refusals(tmp_path):

@@ -48,6 +48,46 @@ def test_killed_for_long(tmp_path):
     assert found['middle']>=100, found
 
 
+DIES = r'''/* Preloaded: a process dies before the n-th change of a file that sqlite asks of the system */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <signal.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+static long left = 0;
+
+long dies_before(long n) { long was = left; left = n; return was; }
+
+static void change(void) { if (left && --left==0) kill(getpid(), SIGKILL); }
+
+#define PASS(name, args, given) \
+    int name args { static int (*real) args; change(); if (!real) real = dlsym(RTLD_NEXT, #name); return real given; }
+
+PASS(ftruncate64, (int fd, off_t n), (fd, n))
+int fdatasync(int fd) { (void) fd; change(); return 0; } /* what was written outlives a process without it */
+PASS(unlink, (const char *path), (path))
+
+ssize_t pwrite64(int fd, const void *data, size_t n, off_t at) {
+    static ssize_t (*real)(int, const void *, size_t, off_t);
+    change();
+    if (!real) real = dlsym(RTLD_NEXT, "pwrite64");
+    return real(fd, data, n, at);
+}
+'''
+
+def test_killed_before_each_change_of_a_file(tmp_path):
+    "A pack is done before what it does without is cut off: the file is longer than its store, which opens"
+    if shutil.which('gcc') is None or sys.platform!='linux': pytest.skip('no gcc (apt-get install gcc)')
+    (tmp_path/'dies.c').write_text(DIES)
+    dies = tmp_path/'dies.so'
+    subprocess.run(['gcc','-shared','-fPIC','-o',dies,tmp_path/'dies.c','-ldl'], check=True)
+    r = subprocess.run([sys.executable, Path(__file__).with_name('store_moments.py'), tmp_path, dies], capture_output=True, text=True, env=os.environ|dict(LD_PRELOAD=str(dies)))
+    assert r.returncode==0, r.stderr
+    found = json.loads(r.stdout)
+    assert all(f['moments']>10 for f in found.values()) and found['pack']['longer'], found
+
+
 def test_files_as_they_are_in_the_middle_of_a_change(tmp_path):
     "A copy of the file and its journal before each statement is the old store or the new one"
     path,seen = tmp_path/'s',[]

@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 from test_kernels import LEVELS, load
 
 from quarantion.train import payloads
-from quarantion.train.payloads import CODES, TOPS, Code, Frame, code_of, decode_into, encode
+from quarantion.train.payloads import CODES, TOPS, Code, Frame, Pace, code_of, decode_into, encode, energy, kept_of, least_share, next_pace
 
 OURS = [n for n in CODES if n!='powersgd']
 
@@ -55,6 +55,55 @@ def test_what_is_not_finite_is_seen_by_all_and_leaves_residuals_alone(name, size
     assert torch.equal(left[mine], was[mine]) and torch.isfinite(left).all()
     assert not bad[:mine.start].any() and not bad[mine.stop:].any() and not total.isinf().any()
     assert bad[mine].all() if name!='topk' else int(bad.sum())==f.counts[b]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(0, 400), max_size=4), st.lists(st.floats(1e-6, 1), min_size=1, max_size=8), st.integers(0, 2**32-1), st.data())
+def test_nothing_is_lost_while_the_share_moves(sizes, shares, seed, data):
+    rng,n = np.random.default_rng(seed),sum(sizes)
+    left,sent,true,most = torch.zeros(n),np.zeros(n),np.zeros(n),0.
+    for share in shares:
+        g,total,f = gradients(rng, n, data.draw(st.sampled_from('zeros equal normal tails sparse mixed'.split()))),torch.zeros(n),Frame(Code('topk', share=share), tuple(sizes))
+        most = max(most, *map(float, (g.abs().double()+left.abs().double()).tolist()), 0.)
+        decode_into(total, f, encode(f, g, left))
+        sent += total.double().numpy(); true += g.double().numpy()
+    assert (abs(sent+left.double().numpy()-true)<=1e-6*most+1e-44).all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sampled_from('equal normal tails sparse mixed'.split()), st.integers(1, 2000), st.floats(.001, 1), st.floats(.01, 1), st.integers(0, 2**32-1))
+def test_a_share_shrinks_no_further_than_its_floor(kind, n, share, floor, seed):
+    g = gradients(np.random.default_rng(seed), n, kind)
+    def kept(share):
+        f,left = Frame(Code('topk', share=min(1, share)), (n,)),torch.zeros(n)
+        b = encode(f, g, left)
+        return kept_of(energy(b[:f.bytes//2].view(torch.float32)), energy(left))
+    had = kept(share)
+    assert had>=min(1, share)-1e-9 # the largest hold at least their share
+    least = least_share(share, had, min(floor, had))
+    if math.ceil(least*n)/math.ceil(share*n)>=least/1.25/share: assert kept(least)>=min(floor, had)-1e-9 # as far as numbers are whole
+    assert least<=1.25*share+1e-12
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.floats(1e-6, 1), st.lists(st.tuples(*[st.floats(0, 1e12)]*2, st.floats(0, 1)), min_size=1, max_size=20), st.integers(1, 10**9), st.integers(1, 1024))
+def test_a_share_is_one_whatever_was_measured(share, seen, whole, N):
+    pace,code = Pace(share),code_of('topk(auto)')
+    for rate,work,least in seen:
+        before,pace = pace,next_pace(pace, rate, work, least, whole, code, N)
+        assert max(least, 1e-6)<=pace.share<=max(least, 1/N, before.share, 1e-6)
+        assert not before.rate or pace.rate<=1.25*before.rate*(1+1e-12)
+
+
+def test_a_share_follows_given_seconds():
+    "Within a twentieth of the part that was asked for, from any share, some steps after the wire changed"
+    for begin in 1e-6,.01,.5:
+        pace,code,work,n = Pace(begin),code_of('topk(auto)', part=.5),.02,10**6
+        for rate in 1e7,1e6,1e8,2e7:
+            for _ in range(60):
+                seconds = 8*n*pace.share/rate
+                pace = next_pace(pace, rate, work, 0., 8*n, code, 2)
+            assert pace.share==pytest.approx(min(.5, .5*work*rate/(8*n)), rel=.05) and (pace.share==.5 or seconds==pytest.approx(.5*work, rel=.05))
 
 
 @pytest.mark.parametrize('name', OURS)

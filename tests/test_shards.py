@@ -50,6 +50,7 @@ def test_training_goes_on_while_files_wait(done):
     "Three steps are made before a file is written; a second save is refused meanwhile; what is saved is of the call; and after loading it goes on alike"
     for s in done[1]['saved']:
         assert s['before']==[False,[]] and s['path']=='000001' and s['on'] and 'lock: expected no other process' in s['twice'], s
+        assert s['early']=='save_shards: `after`: expected a checkpoint that was waited for, found one that was not'
         assert s['files']==['rank-0-of-2.safetensors','rank-1-of-2.safetensors','shards.json']
 
 def test_any_number_of_ranks_loads_the_same_bytes(done):

@@ -32,9 +32,9 @@ not stored, the others are lines of nbs/measured/canon.jsonl.
     python tools/measure.py until --data-dir FOLDER   # answers before the end, of digits and MNIST; 2 seeds of each
     python tools/measure.py meetings --jobs 16        # ranks that meet rarely: bytes against accuracy, digits, 5 seeds (tools/meetings.py)
     python tools/measure.py wire --seeds 3            # codes of gradients over 10, 100 and 1,000 Mbit, and what networks learn; two processes
-        --data-dir FOLDER --some 0 --epochs 5         # also MNIST: all samples, or so many
+        --data-dir FOLDER --some 0 --epochs 5 --jobs 7 # also MNIST: all samples, or so many; seven jobs side by side
     python tools/measure.py phases --jobs 16          # each phases preset, nonary and 2-bit membranes, 5 seeds of the digits
-    python tools/measure.py scaling                   # 1 and 2 processes of DDP, what follows for 3 and 4, and these; --device cuda
+    python tools/measure.py scaling                   # 1 and 2 processes of DDP, what follows for 3 and 4 (4 and 8 on 8 cores or more), and these; --device cuda
     python tools/measure.py mnist --jobs 5 -- --data-dir FOLDER --device cuda
     python tools/measure.py frontier --seeds 3 --jobs 12 --data-dir FOLDER --device cuda   # bytes against accuracy
         --save DIR                                    # trains only, for a machine without the coder of files
@@ -49,6 +49,7 @@ import os
 import platform
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -145,19 +146,48 @@ def phases(a, path):
 WIRE = ('none',False),('int8',False),('int4',False),('nonary',False),('nonary',True),('onebit',False),('topk(0.1)',False),('topk(0.01)',False),('powersgd',False)
 
 
+MOVING = ('none',()),('nonary',()),('topk(0.01)',()),('topk(0.1)',()),('topk(auto)',()),('topk(auto)',(('part',1.),))
+FLOORS = [('none',()),('nonary',())]+[('topk(auto)',(('floor',f),('part',1e-3))) for f in (.02,.05,.1,.2,.3,.5)] # so little of a step that floors decide
+
+
+def floors(a, ran, Job):
+    "What is learned where nothing but the floor decides about the share"
+    jobs = [Job(data='digits', epochs=10, code=c, how=how, seed=s) for s in range(a.seeds) for c,how in FLOORS]
+    return [dict(r, called=Job(code=r['code'], how=r['how'][:1]).called, data='') for r in ran(jobs, 1000.)]
+
+
+def moving(a, ran, Job):
+    "A share that moves beside ones that do not: the digits learned over each wire, by each seed; what is there after each rate"
+    rows,order = [],[]
+    for mbit in 10.,100.,1000.:
+        for r in ran([Job(data='digits', epochs=10, code=c, how=how, seed=s) for s in range(a.seeds) for c,how in MOVING], mbit):
+            called = Job(code=r['code'], how=r['how']).called
+            rows.append(dict(r, called=called, data='', set=f'digits, {mbit:g} Mbit', load=round(os.getloadavg()[0], 1)))
+            print(called, mbit, r['seed'], f"{r['accuracy']:.4f}, {1e3*r['step_s']:.1f} ms, {r['wire']:,.0f} bytes, share {r.get('share', 0):.3f}, {r.get('again', 0):.3f} more", flush=True)
+            if (called,mbit) not in order: order.append((called,mbit))
+        of = lambda key,k: statistics.median(r[k] for r in rows if (r['called'],r['mbit'])==key)
+        yield dict(rows=rows, times=[dict(called=c, mbit=m, step_s=of((c,m), 'step_s'), wire=of((c,m), 'wire')) for c,m in order])
+
+
 def wire(a, path):
     "Each code at each rate, and what two processes learn with it: the digits, and MNIST where its files are"
     import torch
     from quarantion.bench.wire import Job, ran
     called = lambda r: r['code']+', requantized'*r['twice']
-    said = f'{a.seeds} seeds; steps of 784-1000-10, T=10, batches of 64; digits 64-256-10, 20 epochs'
-    if a.data_dir: said += f'; MNIST 784-256-10, {a.some or 50_000:,} samples, {a.epochs} epochs; T=10'
     was = json.loads(path.read_text()) if a.only else dict(rows=[], times=[]) # parts that are not asked for stay
-    parts = a.only or ['digits','mnist','times']
-    d = dict(command='python tools/measure.py wire', torch=torch.__version__, machine=f'{cpu()}, {os.cpu_count()} cores', said=said,
-             times=[] if 'times' in parts else was['times'], rows=[r for r in was['rows'] if r['set'].lower() not in parts])
+    parts = a.only or ['digits','mnist','times','moving','floors']
+    here = dict(torch=torch.__version__, machine=f'{cpu()}, {os.cpu_count()} cores')
+    said = dict(said=f'{a.seeds} seeds; steps of 784-1000-10, T=10, batches of 64; digits 64-256-10, 20 epochs', **here)
+    d = dict(command='python tools/measure.py wire')|(said if {'digits','times'}&{*parts} else {k:was[k] for k in said})
+    d |= dict(mnist=was.get('mnist'), times=[] if 'times' in parts else was['times'],
+              rows=[r for r in was['rows'] if r['set'].lower() not in parts], moving=was.get('moving'), floors=was.get('floors'))
+    if 'mnist' in parts and a.data_dir:
+        d['mnist'] = f'MNIST 784-256-10, {a.some or 50_000:,} samples, {a.epochs} epochs, {a.seeds} seeds: {here["machine"]}, torch {here["torch"]}'
+    def found(jobs, mbit): # one after another, or, where only accuracies count, some beside each other
+        if mbit or a.jobs==1: return ran(jobs, mbit)
+        with ThreadPoolExecutor(a.jobs) as pool: return [r for rs in pool.map(lambda j: ran([j]), jobs) for r in rs]
     def add(key, jobs, mbit=0., **more):
-        for r in ran(jobs, mbit):
+        for r in found(jobs, mbit):
             d[key].append(dict(r, called=called(r), data='', load=round(os.getloadavg()[0], 1), **more))
             print(called(r), mbit, *more.values(), r['seed'], f"{r['accuracy']:.4f}, {1e3*r['step_s']:.1f} ms, {r['wire']:,.0f} bytes", flush=True)
         put(path, d)
@@ -165,6 +195,8 @@ def wire(a, path):
     if 'digits' in parts: add('rows', jobs(data='digits', epochs=20), set='digits')
     if 'mnist' in parts and a.data_dir: add('rows', jobs(data=str(Path(a.data_dir).resolve()), epochs=a.epochs, some=a.some, batch=256), set='MNIST')
     for mbit in (10.,100.,1000.) if 'times' in parts else (): add('times', [Job(code=c, twice=t, hidden=1000, some=64*(12 if mbit<100 else 30)) for c,t in WIRE], mbit)
+    if 'floors' in parts: put(path, d := d|dict(floors=floors(a, ran, Job)))
+    for m in moving(a, ran, Job) if 'moving' in parts else (): put(path, d|dict(moving=m))
 
 
 def clock(times, path):
@@ -353,10 +385,10 @@ def search_times():
 def search(path, seed=0):
     "First sentences of Python's docstrings as questions, every second one"
     from quarantion.checks import CheckError
-    from quarantion.memory.corpus import read_corpus
+    from quarantion.memory.corpus import read_corpus, without_topics
     from quarantion.memory.minilm import MiniLM
     from quarantion.bench.relevance import first_sentences, ranked, relevance
-    task,others = first_sentences(read_corpus('python')),{}
+    task,others = first_sentences(without_topics(read_corpus('python'))),{}
     try:
         net = MiniLM()
         others['MiniLM'] = net(task.documents),net(task.questions)
@@ -372,9 +404,9 @@ def shells(seeds, path, texts=4000):
     "Ways to fill shells, and what tiers find, of embeddings that MiniLM (extra text) makes of Python's docstrings"
     import numpy as np
     from quarantion.bench.shells import bench_shells, time_shells
-    from quarantion.memory.corpus import read_corpus
+    from quarantion.memory.corpus import read_corpus, without_topics
     from quarantion.memory.minilm import MiniLM
-    all = list(dict.fromkeys(read_corpus('python').texts))
+    all = list(dict.fromkeys(without_topics(read_corpus('python')).texts))
     some = [all[i] for i in np.sort(np.random.default_rng(0).permutation(len(all))[:texts])]
     x = MiniLM(unit=False)(some)
     rows = bench_shells(x, [len(t) for t in some], seeds)
@@ -387,10 +419,10 @@ def resonance(path, vectors=None):
     import numpy as np
     from quarantion.bench.measure import machine
     from quarantion.bench.resonance import bars, hashing, remembered
-    from quarantion.memory.corpus import read_corpus
+    from quarantion.memory.corpus import read_corpus, without_topics
     from quarantion.memory.embed import fit_lsa
     from quarantion.memory.minilm import MiniLM
-    texts = list(dict.fromkeys(read_corpus('python').texts))
+    texts = list(dict.fromkeys(without_topics(read_corpus('python')).texts))
     lsa = fit_lsa(texts)(texts)
     sets = {'MiniLM':np.load(vectors) if vectors else MiniLM(most=64)(texts), 'LSA':lsa[np.abs(lsa).max(1)>0]}
     out = dict(command='python tools/measure.py resonance'+' --from NPY'*bool(vectors), machine=machine(), python=platform.python_version(), hashing=[])
@@ -994,6 +1026,12 @@ SCALED = [('conv',16,0.), ('conv',32,0.), ('conv',64,0.), ('conv',16,.001), ('co
           ('dense 256',8,0.), ('dense 256',32,0.), ('dense 256',64,0.), ('dense 256',8,.1), ('dense 1024',8,0.), ('dense 1024',64,0.), ('dense 1024',8,1.)]
 
 
+def said_cores(device):
+    "What a file of times is called after, where it is not a laptop's"
+    from quarantion.bench.many import cores
+    return '_gpu' if device!='cpu' else f'_{cores()}' if cores()>=8 else ''
+
+
 def scaling(device, path):
     "Steps of one process and two; the law that follows, and what it says of more; and only then these"
     import torch
@@ -1001,7 +1039,7 @@ def scaling(device, path):
     from quarantion.bench.scaling import fit, predict, spread_of, steps_of
     gpu = device!='cpu'
     room = torch.cuda.device_count() if gpu else cores()
-    sizes = [n for n in (3,4) if n<=room] if gpu else [3,4] # processes share cores, and not GPUs
+    sizes = [n for n in (3,4) if n<=room] if gpu else [4,8] if room>=8 else [3,4] # processes share cores, and not GPUs
     how = dict(command='python tools/measure.py scaling'+' --device cuda'*gpu, torch=torch.__version__, cores=room,
                machine=torch.cuda.get_device_name() if gpu else f'{cpu()}, {room} cores',
                load=round(os.getloadavg()[0], 2)) # what else the machine did in the minute before
@@ -1095,7 +1133,7 @@ def main():
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'wire', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
                                     'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'curvature', 'loop', 'store',
                                     'nearest', 'monitor', 'phases', 'small', 'health', 'meetings', 'scaling'])
-    p.add_argument('--only', nargs='+', help='health: kinds, networks or ailments; wire: digits, mnist, times; others stay')
+    p.add_argument('--only', nargs='+', help='health: kinds, networks or ailments; wire: digits, mnist, times, moving, floors; others stay')
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')
@@ -1142,7 +1180,7 @@ def main():
     if a.name=='bits': return bits(a.seeds, a.out or MEASURED.parent.parent/'tests'/'stored'/'bits.json')
     if a.name=='wire': return wire(a, a.out or MEASURED/'wire.json')
     if a.name=='phases': return phases(a, a.out or MEASURED/'phases.json')
-    if a.name=='scaling': return scaling(a.device, a.out or MEASURED/('scaling.json' if a.device=='cpu' else 'scaling_gpu.json'))
+    if a.name=='scaling': return scaling(a.device, a.out or MEASURED/f'scaling{said_cores(a.device)}.json')
     if a.name=='time': return clock(a.seeds, a.out or MEASURED/'time.json')
     runs = [[*JOBS[a.name], '--policy', q, '--seed', str(s), *more] for s in range(a.seeds) for q in a.policies]
     import torch

@@ -15,32 +15,27 @@ from quarantion.spikes.neuron import LIF
 from quarantion.train.fit import batches, cosine, evaluate, seed_of
 from quarantion.train.meetings import (MEAN, Asked, Code, Every, Outer, Planned, adam_stride, drift, flat, groups_of, meet,
                                        replicas, start, step_done)
+from quarantion.train.payloads import Frame, code_of, decode_into, encode
 from quarantion.train.recipes import RECIPES, optimizer_of
 
 EPOCHS,BATCH,LR = 10,64,2e-3
 STEPS = 1437//BATCH # in an epoch; the rest of a shuffled epoch is left out, so that parts are equal
 
 
-def int8(v):
-    s = (v.abs().max()/127).clamp(min=1e-30)
-    return torch.cat([s.reshape(1).view(torch.uint8), (v/s).round().to(torch.int8).view(torch.uint8)])
+def sent_as(name):
+    "A code of gradients for meetings, which keep what it leaves out"
+    code = code_of(name)
+    frame = lambda n: Frame(code, (n,))
+    return Code(lambda v: encode(frame(len(v)), v, torch.zeros_like(v)), lambda data, n: decoded(frame(n), data))
 
 
-def of_int8(data, n): return data[4:].view(torch.int8).float()*data[:4].clone().view(torch.float32)
+def decoded(frame, data):
+    out = torch.zeros(frame.n)
+    decode_into(out, frame, data)
+    return out
 
 
-def sign(v):
-    bits = torch.cat([v>=0, v.new_zeros(-len(v)%8, dtype=torch.bool)]).to(torch.uint8).reshape(-1, 8)
-    packed = (bits<<torch.arange(8, dtype=torch.uint8)).sum(1, dtype=torch.uint8)
-    return torch.cat([v.abs().mean().reshape(1).view(torch.uint8), packed])
-
-
-def of_sign(data, n):
-    bits = data[4:,None]>>torch.arange(8, dtype=torch.uint8)&1
-    return (2*bits.reshape(-1)[:n].float()-1)*data[:4].clone().view(torch.float32)
-
-
-CODES = {'int8':Code(int8, of_int8), '1 bit':Code(sign, of_sign)}
+CODES = {'int8':sent_as('int8'), '1 bit':sent_as('onebit')}
 WAYS = {('mean',f'H = {h}'):(Every(h),MEAN) for h in (4,22,220)}
 WAYS |= {('DiLoCo',f'H = {h}'):(Every(h),Outer()) for h in (4,22,110)}
 WAYS |= {('DiLoCo, η = 0.1',f'H = {h}'):(Every(h),Outer(lr=.1)) for h in (4,22)} # which goes as far as the mean in the long run

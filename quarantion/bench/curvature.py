@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['who_needs_whom', 'drawn_graph', 'bench_curvature', 'package_curvature']
 
-# %% ../../nbs/bench/curvature.ipynb #e740c331
+# %% ../../nbs/bench/curvature.ipynb #d9ef1b44
 import numpy as np
 from importlib.util import find_spec
 from time import perf_counter
@@ -15,7 +15,7 @@ from ..checks import CheckError, check_range, typed
 from ..graphs.curvature import ollivier, pairs_of
 from ..graphs.store import Hypergraph
 
-# %% ../../nbs/bench/curvature.ipynb #f163b93d
+# %% ../../nbs/bench/curvature.ipynb #047512d3
 def _graph(pairs, names=None):
     "Edges of two members, of nodes that have any"
     at,ends = np.unique(np.unique(np.sort(pairs, 1), axis=0), return_inverse=True)
@@ -39,7 +39,7 @@ def who_needs_whom(
     many = np.bincount(pairs.ravel(), minlength=h.n_nodes)>=least
     return _graph(pairs[many[pairs].all(1)], h.node_names)
 
-# %% ../../nbs/bench/curvature.ipynb #35422287
+# %% ../../nbs/bench/curvature.ipynb #c724c444
 @typed
 def drawn_graph(
     kind:str, # `'clustered'` (hubs and triangles), `'uniform'` or `'blocks'` (ten groups)
@@ -53,7 +53,7 @@ def drawn_graph(
          nx.planted_partition_graph(10, n//10, min(1., 80/n), 2.2/n, seed=seed))
     return _graph(np.array(G.edges()))
 
-# %% ../../nbs/bench/curvature.ipynb #17660e6c
+# %% ../../nbs/bench/curvature.ipynb #dc876c82
 def _theirs(h, method, threads):
     "Curvature of each pair by GraphRicciCurvature, and how it is worked out; None where it is not installed"
     if not all(find_spec(n) for n in ('GraphRicciCurvature','networkit','ot')): return None
@@ -67,7 +67,7 @@ def _theirs(h, method, threads):
         return np.array([it.G[u][v]['ricciCurvature'] for u,v in ends.tolist()])
     return work
 
-# %% ../../nbs/bench/curvature.ipynb #5dc02d58
+# %% ../../nbs/bench/curvature.ipynb #ce175c13
 def _about(name, h, c): return f'{name}: {h.n_nodes:,} nodes, {len(c.ends):,} edges, {c.alone:.0%} in closed form'
 
 def _exact(name, h, threads, seconds):
@@ -81,7 +81,7 @@ def _exact(name, h, threads, seconds):
     t = interleaved(dict(ours=ours, theirs=theirs), 3 if seconds<9 else 5, 1, seconds)
     return compare(about, threads, t['ours'], f'{peer}, off by {off:.0e}', t['theirs'], 3.)
 
-# %% ../../nbs/bench/curvature.ipynb #c1dc4d6e
+# %% ../../nbs/bench/curvature.ipynb #663f4f6a
 def _once(work): # its seconds, as often as `compare` asks for, and what it gives
     start = perf_counter()
     out = work()
@@ -95,7 +95,7 @@ def _sinkhorn(name, h, threads):
     off = f', off by {np.abs(found-mine.values).max():.0e}' if theirs else ''
     return compare(_about(name, h, mine), threads, times, f'GraphRicciCurvature Sinkhorn{off}', took)
 
-# %% ../../nbs/bench/curvature.ipynb #dbeb7d0f
+# %% ../../nbs/bench/curvature.ipynb #a50932b8
 def _many(h, threads):
     took,mine = _once(lambda: ollivier(h, threads=threads))
     return compare(_about('packages of Debian, every third', h, mine), threads, took, 'a minute', [60.]*3, 1.)
@@ -114,7 +114,7 @@ def bench_curvature(
     if graphs: rows.append(_sinkhorn('blocks', drawn_graph('blocks', 60 if quick else 300), threads))
     return rows+([_many(who_needs_whom(packages, 3), threads)] if packages else [])
 
-# %% ../../nbs/bench/curvature.ipynb #5e54f53a
+# %% ../../nbs/bench/curvature.ipynb #7c6a5a45
 @typed
 def package_curvature(
     h:Hypergraph # Packages and what they need
@@ -126,5 +126,6 @@ def package_curvature(
     said = lambda which: [(name(u),name(v),round(float(k),4)) for (u,v),k in zip(c.ends[which], c.values[which])]
     order = np.lexsort((*c.ends.T[::-1],c.values))
     counts,edges = np.histogram(c.values, 60, (-1, 1))
+    below = (c.values<0).sum().item()/max(1, len(c.values))
     return dict(nodes=g.n_nodes, edges=len(c.ends), counts=counts.tolist(), bins=edges.round(6).tolist(),
-                negative=said(order[:12]), positive=said(order[::-1][:12]), below_zero=(c.values<0).sum().item()/max(1, len(c.values)))
+                negative=said(order[:12]), positive=said(order[::-1][:12]), below_zero=below)

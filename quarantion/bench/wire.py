@@ -132,9 +132,10 @@ class Job:
     batch:int=64 # Of all ranks together
     lr:float=2e-3
     some:int=0 # Samples to learn from; 0 for all
+    how:tuple=() # Fields of the code, as pairs of name and number
 
     @property
-    def called(self): return self.code+', requantized'*self.twice
+    def called(self): return self.code+', requantized'*self.twice+''.join(f', {k} {v:g}' for k,v in self.how)
 
 # %% ../../nbs/bench/wire.ipynb #bb7633e6
 def samples_of(job):
@@ -181,7 +182,7 @@ def learn(job, rank, N, ask): # A dictionary: accuracy, seconds and bytes a step
     "Learn as one of N ranks"
     x,y,xt,yt = samples_of(job)
     net,opt = _made(job, x.shape[1])
-    ddp,wire = DistributedDataParallel(_Loss(net)),Wire(job.code)
+    ddp,wire = DistributedDataParallel(_Loss(net)),Wire(job.code, **dict(job.how))
     wire.join(ddp, requantized if job.twice else None)
     moments,before = [],None
     for n,_ in enumerate(_steps(job, x, y, ddp, opt, rank, N)):
@@ -191,6 +192,7 @@ def learn(job, rank, N, ask): # A dictionary: accuracy, seconds and bytes a step
     seen,sent,whole = ((b-a)/steps for a,b in zip(before, after))
     gaps = [b-a for a,b in zip(moments[3:], moments[4:])]
     told = dict(asdict(job), parameters=sum(p.numel() for p in net.parameters()), step_s=statistics.median(gaps))
+    if wire.code.auto: told |= dict(share=wire.share, again=wire.again/len(moments))
     return told|dict(accuracy=evaluate(net, batches(xt, yt, 500))['accuracy'], wire=seen/N, sent=sent, whole=whole)
 
 # %% ../../nbs/bench/wire.ipynb #399c78fc
@@ -304,18 +306,20 @@ def wire_table(
     heads = [f'ms a step, {m:g} Mbit' for m in rates]+[f'{s}, %' for s in sets]
     out = [f'| code | times fewer bytes | {" | ".join(heads)} |', '|'+'---|'*(2+len(heads))]
     for c in dict.fromkeys(r['called'] for r in d['times']):
-        ms = [f'{1e3*by[c,m]["step_s"]:.0f} ({by["none",m]["step_s"]/by[c,m]["step_s"]:.2f}×)' for m in rates]
+        took = {m:by[c,m]['step_s'] for m in rates if (c,m) in by}
+        ms = [f'{1e3*took[m]:.0f} ({by["none",m]["step_s"]/took[m]:.2f}×)' if m in took else '–' for m in rates]
         right = [differences([r for r in d['rows'] if r['set']==s], c) for s in sets]
         at = [f'{_said(a)}'+f' ({_said(b, "+")})'*(c!='none') if a else '–' for a,b in right]
-        fewer = by['none',rates[0]]['wire']/by[c,rates[0]]['wire']
-        out.append(f'| {" | ".join([c, f"{fewer:.2f}", *ms, *at])} |')
+        fewer = [by['none',m]['wire']/by[c,m]['wire'] for m in rates if (c,m) in by]
+        fewer = fewer if max(fewer)>1.02*min(fewer) else fewer[:1] # one number, unless the code follows the wire
+        out.append(f'| {" | ".join([c, ", ".join(f"{v:.2f}" for v in fewer), *ms, *at])} |')
     return '\n'.join(out)
 
 # %% ../../nbs/bench/wire.ipynb #8109f9a3
 _COLOURS = dict(none=BLACK, int8=GREEN, int4=SKY, nonary=BLUE, onebit=RED, topk=ORANGE, powersgd=PURPLE)
 
 def _look(called): # colour of a code, mark of its kind
-    mark = 's' if 'requantized' in called else '^' if called.endswith('(0.1)') else 'o'
+    mark = 's' if 'requantized' in called else '^' if called.endswith('(0.1)') else 'D' if 'auto' in called else 'o'
     return _COLOURS[re.split(r'[(,]', called)[0]],mark
 
 def _curve(ax, rs, called):

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['Hypergraph', 'hypergraph', 'components', 'save_hypergraph', 'load_hypergraph']
 
-# %% ../../nbs/graphs/store.ipynb #e00e16bd
-from dataclasses import dataclass, fields
+# %% ../../nbs/graphs/store.ipynb #71d82c43
+from dataclasses import dataclass
 from functools import cached_property
 import numpy as np
 from ..checks import CheckError, check_range, fail, shown, typed
 from ..files import load_tensors, save_tensors
 
-# %% ../../nbs/graphs/store.ipynb #c13e29d8
+# %% ../../nbs/graphs/store.ipynb #4eec93bb
 def _refuse(name, expected, found): fail(f'`{name}`', 'Hypergraph', expected, found)
 
 def _words(words, n, name):
@@ -30,7 +30,7 @@ def _places(names, name): # the number of each
     twice = next(n for i,n in enumerate(names) if out[n]!=i)
     _refuse(name, 'names that are all different', f'{shown(twice)} twice')
 
-# %% ../../nbs/graphs/store.ipynb #09ee800e
+# %% ../../nbs/graphs/store.ipynb #01e2365c
 _MOST = 2**31-1 # nodes, edges and members
 
 def _whole(x, name, lo, hi):
@@ -53,7 +53,7 @@ def _rising(starts, members, n):
     edge,members = np.divmod(key[np.diff(key, prepend=-1)>0], n)
     return np.searchsorted(edge, np.arange(len(starts))),members
 
-# %% ../../nbs/graphs/store.ipynb #f9a4744a
+# %% ../../nbs/graphs/store.ipynb #d19d3d47
 def _fixed(x, dtype): # an array that cannot be written to
     x = np.array(x, dtype)
     x.flags.writeable = False
@@ -81,9 +81,9 @@ class _Held:
         new['places'] = {k[0]:_places(new[k], k) for k in ('node_names','edge_names')} # 'n' and 'e': name -> number
         for k,v in new.items(): object.__setattr__(self, k, v)
 
-_Held.__init__ = typed(_Held.__init__)
+_Held.__init__,_KEPT = typed(_Held.__init__),[*_Held.__dataclass_fields__]
 
-# %% ../../nbs/graphs/store.ipynb #7bf3f1b9
+# %% ../../nbs/graphs/store.ipynb #41217d69
 class _Views(_Held):
     "What follows, worked out when it is first asked for"
     @cached_property
@@ -104,7 +104,7 @@ class _Views(_Held):
     def degrees(self): # weights of the edges of each node, added up `[V]`
         return _fixed(np.bincount(self.members, self.weights[self.edge_of], self.n_nodes), 'f8')
 
-# %% ../../nbs/graphs/store.ipynb #6463a79a
+# %% ../../nbs/graphs/store.ipynb #d1a771d3
 class _Named(_Views):
     "Names to numbers, and back"
     @typed
@@ -131,7 +131,7 @@ class _Named(_Views):
 
 _KINDS = dict(v='nodes', e='edges')
 
-# %% ../../nbs/graphs/store.ipynb #76ad245c
+# %% ../../nbs/graphs/store.ipynb #1f0b6491
 def _chosen(h, those, kind, name):
     "A mask of nodes or edges, from their numbers or names"
     places = h.places[kind]
@@ -154,15 +154,14 @@ def _left(h, nodes, edges):
             h.weights[~edges], some(h.node_names, nodes), some(h.edge_names, edges),
             some(h.node_kinds, nodes), some(h.edge_kinds, edges))
 
-# %% ../../nbs/graphs/store.ipynb #c75f8442
+# %% ../../nbs/graphs/store.ipynb #c8da0097
 class Hypergraph(_Named):
     "Nodes, and edges that join any number of them"
     def __repr__(self):
         return f'Hypergraph: {self.n_nodes:,} nodes, {self.n_edges:,} edges, {len(self.members):,} members'
 
     def __eq__(self, other):
-        if not isinstance(other, Hypergraph): return NotImplemented
-        return all(np.array_equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return isinstance(other, Hypergraph) and all(np.array_equal(getattr(self, k), getattr(other, k)) for k in _KEPT)
 
     @staticmethod
     @typed
@@ -178,9 +177,10 @@ class Hypergraph(_Named):
     ): # A `Hypergraph`
         "From numbers; raises `CheckError`"
         V,E = int(check_range(n_nodes, 0, _MOST, 'n_nodes')),max(edge_starts.size-1, 0)
-        numbers = [[*map(str, range(n))] if names is None else names for names,n in ((node_names,V), (edge_names,E))]
+        v = [*map(str, range(V))] if node_names is None else _words(node_names, V, 'node_names')
+        e = [*map(str, range(E))] if edge_names is None else _words(edge_names, E, 'edge_names')
         kinds = [['']*n if words is None else words for words,n in ((node_kinds,V), (edge_kinds,E))]
-        return Hypergraph(edge_starts, members, np.ones(E) if weights is None else weights, *numbers, *kinds)
+        return Hypergraph(edge_starts, members, np.ones(E) if weights is None else weights, v, e, *kinds)
 
     def without(self,
         nodes=(), # Numbers, or names without `v:`
@@ -189,7 +189,7 @@ class Hypergraph(_Named):
         "The same without some; edges stay, without members if need be. Raises `CheckError`"
         return Hypergraph(*_left(self, _chosen(self, nodes, 'n', 'nodes'), _chosen(self, edges, 'e', 'edges')))
 
-# %% ../../nbs/graphs/store.ipynb #0820c3ac
+# %% ../../nbs/graphs/store.ipynb #2145c742
 def _each(values, names, what, default):
     "A value for each name, from a dict of some or a list of all"
     if not isinstance(values, dict): return values
@@ -203,7 +203,7 @@ def _listed(those, where):
         fail('members', where, 'a list of names', shown(those))
     return sorted(those) if isinstance(those, (set,frozenset)) else [*those]
 
-# %% ../../nbs/graphs/store.ipynb #d5996585
+# %% ../../nbs/graphs/store.ipynb #abe174db
 @typed
 def hypergraph(
     edges:dict|list, # Names of nodes for each name of an edge; of a list, edges are called 0, 1, …
@@ -226,7 +226,7 @@ def hypergraph(
     return Hypergraph.of_arrays(np.array(starts), np.array(members, int), len(at), weights, [*at], [*edges],
                                 _each(node_kinds, at, 'node_kinds', ''), edge_kinds)
 
-# %% ../../nbs/graphs/store.ipynb #27294233
+# %% ../../nbs/graphs/store.ipynb #0cabdf45
 @typed
 def components(
     h:Hypergraph # Nodes and edges
@@ -239,7 +239,7 @@ def components(
     pairs = csr_matrix((np.ones(len(h.members), bool), (h.members, h.edge_of.astype('i8')+V)), shape=(n,n))
     return connected_components(pairs, directed=False)[1][:V].astype('i8')
 
-# %% ../../nbs/graphs/store.ipynb #56bc8c82
+# %% ../../nbs/graphs/store.ipynb #eea7bf98
 _FORMAT,_VERSION = 'quarantion hypergraph',1
 _WORDS = 'node_names','edge_names','node_kinds','edge_kinds'
 
@@ -251,7 +251,7 @@ def _unblob(b, n):
     if len(words)!=n or not n and b.size: raise ValueError(f'{len(words)} names, not {n}')
     return words
 
-# %% ../../nbs/graphs/store.ipynb #9cbce9e3
+# %% ../../nbs/graphs/store.ipynb #7b00d16d
 @typed
 def save_hypergraph(
     path, # File to write
@@ -266,7 +266,7 @@ def load_hypergraph(
     path # File to read
 )->Hypergraph:
     "Read what `save_hypergraph` wrote; raises `CheckError`"
-    d,head = load_tensors(path, _FORMAT, _VERSION)
+    d,head = load_tensors(path, _FORMAT, _VERSION, sealed=True)
     try:
         n = dict(node=head['nodes'], edge=head['edges'])
         words = {k:_unblob(d[k], n[k[:4]]) for k in _WORDS}

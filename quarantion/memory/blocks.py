@@ -88,8 +88,9 @@ def _checked(con, path, dims, marks):
     n,all_marks = 0,0
     with _in_one_line(path, 'a whole store'):
         said = con.execute('PRAGMA integrity_check(1)').fetchone()[0]
-        want,size = (con.execute(f'PRAGMA {k}').fetchone()[0] for k in ('page_count','page_size'))
-        if said=='ok' and want*size!=os.path.getsize(path): said = f'{os.path.getsize(path)} bytes, not {want*size}'
+        pages,size = (con.execute(f'PRAGMA {k}').fetchone()[0] for k in ('page_count','page_size'))
+        have,want = os.path.getsize(path),pages*size
+        if said=='ok' and (have<want or have%size): said = f'{have} bytes, not {want}'
         if said!='ok': fail('store', str(path), 'a whole one', said.split('\n')[-1])
         for row in con.execute('SELECT id, name, payload, x, mark FROM items ORDER BY id'):
             if not _sound(row) or len(row[3])!=4*dims:

@@ -109,7 +109,7 @@ def load_embedder(
     path # File that `save_embedder` wrote
 )->tuple: # The embedder, and the postings or None
     "Read an embedder; raises `CheckError` that names the file and the field"
-    d,head = load_tensors(path, _FORMAT, _VERSION)
+    d,head = load_tensors(path, _FORMAT, _VERSION, sealed=True)
     kinds = dict(Words={'terms','idf'}, LSA={'terms','idf','axes'})
     want = kinds.get(str(head.get('kind')))
     if want is None: fail('header field `kind`', str(path), ' or '.join(kinds), head.get('kind'))

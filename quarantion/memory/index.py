@@ -239,9 +239,8 @@ def load_index(
     mapped:bool=True # Leave them there? Such an index is searched, and does not change
 )->Index:
     "Read an index; raises `CheckError` that names the file and what is wrong with it"
-    a,head = load_tensors(path, _FORMAT, _VERSION)
+    a,head = load_tensors(path, _FORMAT, _VERSION, sealed=True)
     where = str(path)
-    if 'digest' not in head: fail('header field `digest`', where, 'one', 'none') # bounds stand on these bytes
     for k,kind in dict(planned=str, metric=str, dims=int, next=int).items():
         if not isinstance(head.get(k), kind): fail(f'header field `{k}`', where, a_kind(kind), head.get(k))
     a |= _floats(path, floats, head.get('floats'), mapped)

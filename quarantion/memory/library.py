@@ -40,7 +40,7 @@ def kept_vectors(path, net, texts, say):
     head = dict(format='quarantion vectors', version=1, embedder=net.digest, most=net.most, digest='')
     marks,known = [_mark(t) for t in texts],{}
     if is_there(path):
-        d,h = load_tensors(path, head['format'], head['version'])
+        d,h = load_tensors(path, head['format'], head['version'], sealed=True)
         if all(h.get(k)==head[k] for k in ('embedder','most')): known = dict(zip(d['marks'].tolist(), d['x']))
     new = [i for i,m in enumerate(marks) if m not in known]
     new.sort(key=lambda i: len(texts[i])) # texts of about one length are embedded together

@@ -336,9 +336,8 @@ def load_shells(
 )->Shells: # Each shell is read when it is first searched
     "Open shells; raises `CheckError` that names the file and what is wrong with it"
     path = as_path(folder)/_HEAD
-    a,head = load_tensors(path, _FORMAT, _VERSION)
+    a,head = load_tensors(path, _FORMAT, _VERSION, sealed=True)
     where = str(path)
-    if 'digest' not in head: fail('header field `digest`', where, 'one', 'none')
     for k,kind in _SAID.items():
         if not isinstance(head.get(k), kind): fail(f'header field `{k}`', where, a_kind(kind), head.get(k))
     _check(a, head['files'], where)

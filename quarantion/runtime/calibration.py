@@ -142,7 +142,7 @@ def load_sketch(
     path # File that `save_sketch` wrote
 )->Sketch: # For `DriftMonitor`
     "Read a sketch; raises `CheckError` that names the file, the field, what was expected and what was found"
-    tensors,head = load_tensors(path, FORMAT, VERSION)
+    tensors,head = load_tensors(path, FORMAT, VERSION, sealed=True)
     of,places = head.get('program'),head.get('places')
     if not isinstance(of, str): fail('header field `program`', str(path), 'the digest of a program', shown(of))
     if not isinstance(places, list) or not places or not all(isinstance(p, str) for p in places):

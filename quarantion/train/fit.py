@@ -213,6 +213,10 @@ def seen_of(net, x, y):
     n = rate.new_full((), len(y), dtype=torch.float64)
     return torch.stack([n, _right(net, scores, y)*len(y), rate.double()*len(y)]),scores
 
+def warn_unused(net, labels, scores):
+    "Warn where the labels of all batches use few of the outputs"
+    warn_few(_decision(net), len(torch.cat(labels).unique()), scores.shape[-1], sum(map(len, labels)))
+
 def summed(rows):
     "Means over batches, added in their order"
     n,right,rates = sum(rows, torch.zeros(3, dtype=torch.float64)).tolist()
@@ -233,7 +237,7 @@ def evaluate(
         rows.append(row); labels.append(y)
     net.train(training)
     rows = torch.stack(rows).cpu() if rows else []
-    if len(rows): warn_few(_decision(net), len(torch.cat(labels).unique()), scores.shape[-1], int(rows[:,0].sum()))
+    if len(rows): warn_unused(net, labels, scores)
     return summed(rows)
 
 # %% ../../nbs/train/fit.ipynb #b2c3d4e6

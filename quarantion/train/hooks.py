@@ -6,11 +6,15 @@
 __all__ = ['Wire']
 
 # %% ../../nbs/train/hooks.ipynb #0820e528
+import time
+from dataclasses import replace
+from typing import NamedTuple
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from ..checks import check_dtype, check_finite, fail, shown, typed
-from .payloads import Code, Frame, code_of, decode_into, encode
+from .payloads import (Code, Frame, Pace, code_of, decode_into, encode, energy, kept_of, least_share,
+                                       next_pace)
 
 # %% ../../nbs/train/hooks.ipynb #9c852b1f
 def ring_bytes(
@@ -27,6 +31,16 @@ def gathered_bytes(
     "Bytes of an all-gather"
     return (N-1)*p
 
+# %% ../../nbs/train/hooks.ipynb #a88f2c00
+class Step(NamedTuple):
+    "What a step with a moving share took so far"
+    numbers:int=0 # In its buckets
+    sent:int=0 # Bytes of this rank
+    seconds:float=0. # In which they went
+    least:float=0. # The share that the floor asks for
+    began:float=0. # When the step before had sent its last; 0 where none did
+    told:tuple=(0.,0.) # Of the step before: bytes a second, and seconds of computing; 0 where not known
+
 # %% ../../nbs/train/hooks.ipynb #01079156
 class Wire:
     "A code of gradients, and what one rank has sent and left out; raises `CheckError`"
@@ -39,8 +53,14 @@ class Wire:
         self.code,self.sent,self.whole,self.group = code_of(name, **how),0,0,None
         self.names,self.order = {},{} # Of a parameter: its name, and which one it is
         self.residuals,self.means,self.frames,self.torch = {},{},{},None
+        self.pace,self.step,self.again = torch.tensor([self.code.share, 0, 0]),Step(),0 # Of a share that moves
 
-    def __repr__(self): return f'Wire({self.code}): {self.sent:,} bytes sent, {self.whole:,} as float32'
+    def __repr__(self):
+        moves = f', share {self.share:.3g}, {self.again:,} messages more for the floor' if self.code.auto else ''
+        return f'Wire({self.code}): {self.sent:,} bytes sent, {self.whole:,} as float32{moves}'
+
+    @property
+    def share(self)->float: return float(self.pace[0])
 
     @property
     def ranks(self)->int: return dist.get_world_size(self.group)
@@ -49,7 +69,7 @@ class Wire:
         "Join gradients of a network by this code; where no hook is named, by the rule above"
         _join(self, ddp, hook)
 
-    def left(self)->dict: # Name of a parameter -> residual; `mean:` and name -> that of the mean
+    def left(self)->dict: # Name of a parameter -> residual; `mean:` and name -> that of the mean; `pace:`
         "Copies of what was left out so far, for a checkpoint"
         return {k:t.contiguous().clone() for k,t in _kept(self).items()}
 
@@ -59,7 +79,9 @@ class Wire:
         _put(self, tensors)
 
 # %% ../../nbs/train/hooks.ipynb #7ab4751e
-def _kept(wire): return wire.residuals|{f'mean:{k}':t for k,t in wire.means.items()}
+def _kept(wire):
+    pace = {'pace:':wire.pace} if wire.code.auto and wire.names else {}
+    return wire.residuals|{f'mean:{k}':t for k,t in wire.means.items()}|pace
 
 def _put(wire, tensors):
     "Give residuals back"
@@ -70,6 +92,7 @@ def _put(wire, tensors):
     for k,t in kept.items():
         v = check_finite(check_dtype(tensors[k], 'float32', f'residual of {k}'), f'residual of {k}')
         if v.shape!=t.shape: fail(f'residual of {k}', 'Wire.put', f'shape {[*t.shape]}', f'shape {[*v.shape]}')
+        if k=='pace:': Pace(*v.tolist())
         t.copy_(v)
 
 def _count(wire, n, sent):
@@ -200,6 +223,53 @@ def requantized(
     done.set_result(g)
     return done
 
+# %% ../../nbs/train/hooks.ipynb #fa66f5f6
+_HEAD = 12 # Bytes: three float32
+
+def _said(wire, kept, payload):
+    "Send bytes behind a head: heads and bytes of all ranks, and the seconds that took"
+    head = torch.tensor([kept, *wire.step.told], dtype=torch.float32).view(torch.uint8)
+    mine = torch.cat([head.to(payload.device), payload])
+    got,began = [torch.empty_like(mine) for _ in range(wire.ranks)],time.perf_counter()
+    dist.all_gather(got, mine, group=wire.group)
+    heads = torch.stack([b[:_HEAD] for b in got]).cpu().view(torch.float32)
+    return heads,[b[_HEAD:] for b in got],time.perf_counter()-began
+
+def _end(wire, rate, work):
+    "After the last bucket of a step: the pace of the next, from what all ranks said of the one before"
+    s,N,now = wire.step,wire.ranks,time.perf_counter()
+    p = next_pace(Pace(*wire.pace.tolist()), rate, work, s.least, gathered_bytes(8*s.numbers, N), wire.code, N)
+    wire.pace.copy_(torch.tensor([p.share, p.rate, p.work], dtype=torch.float32))
+    own = s.sent/s.seconds,max(0., now-s.began-s.seconds) if s.began else 0.
+    wire.step = Step(began=now, told=own)
+
+# %% ../../nbs/train/hooks.ipynb #ea3a1d09
+def adapted(
+    wire:Wire, # Of this rank, with `topk(auto)`
+    bucket:dist.GradBucket # Gradients of some parameters
+): # Their mean, a `torch.futures.Future`
+    "Join a bucket by its largest numbers: as many as the wire carries, and the floor asks for"
+    (frame,left,_),g,floor = _lay(wire, bucket),bucket.buffer(),wire.code.floor
+    total,used,sent,low = torch.zeros_like(g),0.,0.,-1.
+    while low<floor and used<1:
+        f = Frame(replace(wire.code, share=min(1., used or wire.share)), frame.sizes)
+        mine = encode(f, g, left)
+        sent += energy(mine[:f.bytes//2].view(torch.float32))
+        heads,got,took = _said(wire, kept_of(sent, energy(left)), mine)
+        for b in got: decode_into(total, f, b)
+        n,s = gathered_bytes(_HEAD+f.bytes, wire.ranks),wire.step
+        wire.step = s._replace(sent=s.sent+n, seconds=s.seconds+took)
+        _count(wire, 0 if used else f.n, n)
+        wire.again += used>0
+        g.zero_()
+        used,low = used+f.code.share,float(heads[:,0].min())
+    least = max(wire.step.least, least_share(used, low, floor))
+    wire.step = wire.step._replace(numbers=wire.step.numbers+frame.n, least=least)
+    if bucket.is_last(): _end(wire, *heads[:,1:].amax(0).tolist())
+    done = torch.futures.Future(devices=[g.device] if g.is_cuda else None)
+    done.set_result(g.copy_(total.div_(wire.ranks)))
+    return done
+
 # %% ../../nbs/train/hooks.ipynb #13691760
 def low_rank(
     wire:Wire, # Of this rank
@@ -218,7 +288,8 @@ def low_rank(
 def hook_of(
     code:Code, # Of the gradients
     N:int # Ranks
-): # One of `summed`, `gathered`, `requantized` and `low_rank`
+): # One of `summed`, `gathered`, `requantized`, `adapted` and `low_rank`
     "How a code is joined"
     if code.name in ('none','powersgd'): return summed if code.name=='none' else low_rank
+    if code.auto: return adapted
     return gathered if N<3 or code.name=='topk' else requantized

@@ -16,7 +16,7 @@ from ..files import audit
 from ..quant.later import ends_of, learn, put_off
 from ..quant.network import QuantNetwork
 from ..quant.observers import find_observers
-from .fit import evaluate, seen_of, summed
+from .fit import evaluate, seen_of, summed, warn_unused
 from .ranks import Ranks, agreed, own_part, ranks_now, told_by_all
 from .updates import batch_axis, in_pieces, losses_of
 
@@ -176,13 +176,15 @@ def evaluated(
     data # Batches of inputs and labels, the same on each rank
 )->dict: # `accuracy` and `spike_rate`, as `evaluate` gives them
     "Run on each batch on one of the ranks, without learning"
-    me,training,rows = ranks_now(),net.training,[]
+    me,training,rows,labels,scores = ranks_now(),net.training,[],[],None
     if me.size==1: return evaluate(net, data)
     net.eval()
     for b,(x,y) in enumerate(data):
-        none = torch.zeros(3, dtype=torch.float64)
-        rows.append(seen_of(net, x, y)[0].cpu() if b%me.size==me.rank else none)
+        row = torch.zeros(3, dtype=torch.float64)
+        if b%me.size==me.rank: row,scores = seen_of(net, x, y)
+        rows.append(row.cpu()); labels.append(y)
     net.train(training)
+    if me.first and scores is not None: warn_unused(net, labels, scores)
     return summed(told_by_all(torch.stack(rows)).sum(0)) # all but one of each are 0
 
 # %% ../../nbs/train/many.ipynb #d6eb3758
@@ -226,10 +228,11 @@ def go_on_sending(
     if not unsent: return
     from quarantion.train.payloads import code_of
     before,me = len({k.partition('.')[0] for k in unsent}),t.ranks
+    pace = {'pace:':v for k,v in unsent.items() if k.endswith('.pace:')} # the same on all of them
     if t.wire and before==me.size: return t.wire.put({k:unsent[f'{me.rank}.{k}'] for k in t.wire.left()})
     order = {f'net.{n}':i for i,n in enumerate(n for n,p in t.net.named_parameters() if p.requires_grad)}
-    sums = _sums(unsent, code_of(name), order)
-    if t.wire: t.wire.put({k:sums.get(k, 0*v)/me.size for k,v in t.wire.left().items()})
+    sums = _sums({k:v for k,v in unsent.items() if not k.endswith('.pace:')}, code_of(name), order)
+    if t.wire: t.wire.put({k:sums.get(k, 0*v)/me.size for k,v in t.wire.left().items()}|pace)
     else: t.unsent = sums
 
 # %% ../../nbs/train/many.ipynb #9615c12b
@@ -248,6 +251,7 @@ def met(
         want = f'{others:.2f} s an epoch, as the others take'
         if together.ranks.first: warn(f'rank {rank}: expected {want}, found {took:.2f} s')
     sent = dict(bytes_sent=w.sent, bytes_whole=w.whole) if (w := together.wire) else {}
+    if w and w.code.auto: sent |= dict(share=w.share, messages_more=w.again)
     return at,stats|sent|dict(time_ranks_s=[round(s, 3) for s in together.seconds])
 
 def _unsent(own):

@@ -27,14 +27,20 @@ class Code:
     block:int=320 # Numbers that share a scale
     share:float=.01 # Of the numbers of a parameter that `topk` sends, at least one
     rank:int=1 # Of the matrices of `powersgd`
+    auto:bool=False # Does the share of `topk` move? It begins with `share`
+    floor:float=.3 # Of a moving share: what is sent of ‖g+e‖², at least
+    part:float=.25 # … and how long sending takes, as a share of the time in which a step is computed
 
     def __post_init__(self):
         check_in(self.name, CODES, 'name')
         for k,v in dict(block=self.block, rank=self.rank).items():
             if not is_whole(v, 1): fail(f'`{k}`', self.name, 'a whole number >= 1', repr(v))
-        check_range(self.share, 0, 1, 'share', above=True)
+        for k in 'share','floor': check_range(getattr(self, k), 0, 1, k, above=True)
+        check_range(self.part, 0, 1e6, 'part', above=True)
+        if self.auto and self.name!='topk': fail('`auto`', self.name, 'False, as all but topk have one size', self.auto)
 
     def __str__(self):
+        if self.auto: return 'topk(auto)'
         k = _NUMBER.get(self.name)
         return self.name if not k or getattr(self, k)==getattr(Code, k) else f'{self.name}({getattr(self, k):g})'
 
@@ -43,18 +49,20 @@ _NUMBER = dict(topk='share', powersgd='rank')|dict.fromkeys((*TOPS,'onebit'), 'b
 # %% ../../nbs/train/payloads.ipynb #c61e9298
 @typed
 def code_of(
-    name:str, # Such as `'nonary'`, `'nonary(640)'`, `'topk(0.02)'` or `'powersgd(2)'`
+    name:str, # Such as `'nonary'`, `'nonary(640)'`, `'topk(0.02)'`, `'topk(auto)'` or `'powersgd(2)'`
     **how # Fields of the code by name, where the name says no number
 )->'Code':
     "Read the name of a code of gradients; raises `CheckError`"
-    m = re.fullmatch(r'([a-z]+\d?)(?:\(([\d.e-]+)\))?', name.strip())
+    m = re.fullmatch(r'([a-z]+\d?)(?:\((auto|[\d.e-]+)\))?', name.strip())
     word,number = m.groups() if m else (name,None)
     check_in(word, CODES, 'compress')
-    for k in how: check_in(k, ('block','share','rank'), word)
+    for k in how: check_in(k, ('block','share','rank','floor','part'), word)
     if number is None: return Code(word, **how)
+    if (word,number)==('topk','auto'): return Code(word, auto=True, **how)
     if (k := _NUMBER.get(word)) is None: fail('`compress`', expected=f'{word} without a number', found=name)
+    want = 'share or auto' if k=='share' else 'a whole number'
     try: value = float(number) if k=='share' else int(number)
-    except ValueError: fail('`compress`', expected=f'{word}({"share" if k=="share" else "a whole number"})', found=name)
+    except ValueError: fail('`compress`', expected=f'{word}({want})', found=name)
     return Code(word, **how|{k:value})
 
 # %% ../../nbs/train/payloads.ipynb #5581ee9e
@@ -234,3 +242,61 @@ def decode_into(
         s,digits = payload[:4*B].view(torch.float32),_unpacked(code, payload[4*B:], frame.n)
         if not total.is_cuda: add_residuals(digits.numpy(), s.numpy(), frame.ends, total.numpy())
         else: total += digits*s.repeat_interleave(torch.from_numpy(np.diff(frame.ends, prepend=0)).to(s.device))
+
+# %% ../../nbs/train/payloads.ipynb #cf17e6de
+@dataclass(frozen=True)
+class Pace:
+    "How much goes into a step, and what that follows from, on all ranks the same; raises `CheckError`"
+    share:float=.01 # Of the numbers of a parameter, in the next step
+    rate:float=0. # Bytes a second that the wire carries; 0 where that is not known yet
+    work:float=0. # Seconds in which a step is computed, in the same way
+
+    def __post_init__(self):
+        check_range(self.share, 0, 1, 'share', above=True)
+        for k in 'rate','work': check_range(getattr(self, k), 0, 1e30, k)
+
+def moved(
+    was:float, # A moving average; 0 for none
+    seen:float # A new value; 0 for none
+)->float:
+    "The moving average after it"
+    return was+(min(seen, 2*was)-was)/4 if was and seen else was or seen
+
+# %% ../../nbs/train/payloads.ipynb #267f8fa3
+_SPARE,_LEAST = 1.25,1e-6
+
+def energy(
+    x:Tensor # Of any length
+)->float:
+    "The sum of squares"
+    return float(torch.linalg.vector_norm(x, dtype=torch.float64))**2
+
+def kept_of(
+    sent:float, # Energy of what was sent
+    left:float # … and of what was left
+)->float: # 1 where there is nothing, or what is no number
+    "Which share of the energy was sent?"
+    return sent/(sent+left) if 0<sent+left<math.inf else 1.
+
+def least_share(
+    share:float, # Of the numbers that were sent
+    kept:float, # Share of the energy in them
+    floor:float # What has to be in them
+)->float:
+    "A share with which the floor holds, and some to spare"
+    return _SPARE*share*floor/kept
+
+# %% ../../nbs/train/payloads.ipynb #b1fb9458
+def next_pace(
+    pace:Pace, # Of a step
+    rate:float, # Bytes a second that were measured, 0 for none
+    work:float, # … and seconds of computing
+    least:float, # The largest of what `least_share` said
+    whole:int, # Bytes that a rank would send with a share of 1
+    code:Code, # `topk(auto)`
+    N:int # Ranks
+)->Pace: # Of the next step
+    "How much goes into the next step"
+    rate,work = moved(pace.rate, rate),moved(pace.work, work)
+    carried = code.part*work*rate/whole if rate and work else pace.share
+    return Pace(min(1., max(_LEAST, least, min(carried, 1/N))), rate, work)

@@ -59,15 +59,18 @@ def check_size(
     "Can a batch be shared by these? Raises `CheckError` that names the nearest number that can"
     def divides(whole, name):
         if whole%ranks.size==0: return
-        near = min((k for k in range(1, whole+1) if whole%k==0), key=lambda k: (abs(k-ranks.size), k))
-        fail('processes', f'`{name}` {whole}', f'a number that divides it, such as {near}', ranks.size)
+        near = min((k for k in range(1, whole+1) if whole%k==0), key=lambda k: (k==1, abs(k-ranks.size), k))
+        goes = f'--{name.replace("_", "-")} {max(1, round(whole/ranks.size))*ranks.size}'
+        want = f'a number that divides it, such as {near}'
+        fail('processes', f'`{name}` {whole}', want, f'{ranks.size}; {goes} goes with {ranks.size}')
     if shards: divides(shards, 'exact_reduce')
     else: divides(batch, 'batch')
 
 # %% ../../nbs/train/ranks.ipynb #c3db7eb9
 EXACT = 'Shards of a batch whose gradients are added in a fixed order, on any number of processes; 0 for not'
 COMPRESS = 'What gradients are sent as between processes'
-CODES = dict(none='float32', nonary='nine levels', topk='the largest', int8='', int4='', onebit='signs')
+CODES = dict(none='float32', nonary='nine levels', topk='the largest', int8='', int4='', onebit='signs')|{
+    'topk(auto)':'as many of the largest as the wire carries'}
 
 def check_shared(
     c # A `Config`, each of whose settings is right by itself
@@ -191,18 +194,28 @@ def _where(patience):
     else: store = _opened(lasting, size, patience)
     return dict(store=store, rank=rank, world_size=size)
 
+# %% ../../nbs/train/ranks.ipynb #fc8cfa2b
+def _place():
+    "Where rank 0 is, and what is expected of it; raises `CheckError`"
+    for k in 'MASTER_ADDR','MASTER_PORT':
+        if k not in os.environ:
+            fail(f'`{k}`', 'environment', 'that of rank 0, as `torchrun` sets it beside RANK and WORLD_SIZE', 'none')
+    first = os.environ['RANK']=='0'
+    want = 'a port that is free, and all of them' if first else 'rank 0, at work on that machine and port,'
+    return f'{os.environ["MASTER_ADDR"]}:{os.environ["MASTER_PORT"]}',f'{want} within the time'
+
 # %% ../../nbs/train/ranks.ipynb #10f6e0e7
 _LOST = 'gloo','NCCL','onnection','c10d','timed out','TCPStore','process group'
 
 def _connect(local):
     "Join the others; raises `CheckError`"
-    where = f'{os.environ.get("MASTER_ADDR", "")}:{os.environ.get("MASTER_PORT", "")}'
+    where,want = _place()
     gpus = torch.cuda.device_count()
     if gpus and local<gpus: torch.cuda.set_device(local)
     how = dict(backend='cpu:gloo,cuda:nccl' if gpus else 'gloo', timeout=_patience())
     try: dist.init_process_group(**how, **_where(how['timeout']))
     except (RuntimeError, ValueError) as e:
-        fail('ranks', where, 'a port that is free, and all of them within the time', str(e).split('\n')[0][:200])
+        fail('ranks', where, want, str(e).split('\n')[0][:200])
 
 @contextmanager
 def world():

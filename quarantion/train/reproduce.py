@@ -18,7 +18,7 @@ from ..files import Lock, as_path, is_there, read_jsonl, sha256
 from .canon import Canon, add_canon, alone, canon_of
 from .job import finish, prove, train
 from .machines import machine_class, unlike
-from .rundir import is_finished, overrides, read_manifest, result_of, unsealed
+from .rundir import is_finished, overrides, read_manifest, result_of, unfinished, unsealed
 from .runs import began
 from .setup import load_data, settings, start
 
@@ -126,7 +126,7 @@ def reproduced(
 )->Reproduction: # What was compared, and what differs
     "Train a run again from its settings, and compare; raises `CheckError` where that cannot be"
     run = as_path(run)
-    if not is_finished(run): fail('run', str(run), 'a finished run', 'one without manifest.json')
+    if not is_finished(run): fail('run', str(run), 'a finished run', unfinished(run, 'one without manifest.json'))
     if overrides(run):
         fail('run', str(run), 'one that its settings alone lead to', 'one that went on over a failed gate')
     cfg,was = settings(run),result_of(run, _COMPARED)
@@ -145,7 +145,7 @@ def reproduced(
 # %% ../../nbs/train/reproduce.ipynb #1e0e9f5e
 def _unfit(run):
     "What is expected of a run and what was found, as far as its files say; nothing where they are fine"
-    if not is_finished(run): return 'a finished run','one without manifest.json'
+    if not is_finished(run): return 'a finished run',unfinished(run, 'one without manifest.json')
     if bad := unsealed(run): return 'the files that were sealed','; '.join(bad)
     if overrides(run): return 'a run that passed its gates','one that went on over a failed gate'
     r = result_of(run, ('policy','test_accuracy','float_accuracy','samples'))

@@ -7,7 +7,7 @@ __all__ = ['MANIFEST_VERSION', 'Seal', 'write_manifest', 'Manifest', 'read_manif
            'dump_toml', 'read_toml', 'result_of', 'run_sizes', 'Run', 'read_run', 'runs_in', 'differing']
 
 # %% ../../nbs/train/rundir.ipynb #bf60acc1
-import json, math, os, re
+import json, math, os, re, shlex
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -220,6 +220,12 @@ def _check_result(d, where):
     for i,l in enumerate(layers): _check_numbers(l, _OF_LAYER, f'{where}, layers[{i}]')
     return d
 
+# %% ../../nbs/train/rundir.ipynb #39f4ee73
+def go_on(run): return f'go on with: quarantion run --resume {shlex.quote(str(run))}'
+
+def unfinished(run, found='none'): # what was found in place of one that is finished, and what to do about it
+    return f'{found}; {go_on(run)}' if is_there(as_path(run)/'config.toml') else found
+
 # %% ../../nbs/train/rundir.ipynb #8aaa353e
 def result_of(
     run, # A finished run directory, wherever it is now
@@ -227,7 +233,7 @@ def result_of(
 )->dict: # `result.json`, and `run`
     "What came out of a run; raises `CheckError` if it is not finished, or lacks something"
     path = as_path(run)/'result.json'
-    if not is_there(path): fail('result', str(path), 'a finished run', 'none')
+    if not is_there(path): fail('result', str(path), 'a finished run', unfinished(run))
     d = _check_result(read_record(path), str(path))
     lost = [k for k in keys if k not in d]
     if lost: fail('result', str(path), f'an object with {", ".join(lost)}', 'none')

@@ -7,6 +7,7 @@ __all__ = ['INDEX', 'SHARDS', 'SHARD', 'VERSION', 'published', 'read_index', 'sa
 
 # %% ../../nbs/train/shards.ipynb #7c3fb3b5
 import json, os, re, shutil, warnings
+from contextlib import suppress
 from pathlib import Path
 import torch
 import torch.distributed as dist
@@ -157,7 +158,7 @@ def _state(net, opt):
 # %% ../../nbs/train/shards.ipynb #86f7e909
 class Saving:
     "A checkpoint that is being written"
-    def __init__(self, future, writer): self.future,self.writer = future,writer
+    def __init__(self, future, writer): self.future,self.writer,self.waited = future,writer,False
 
     @property
     def done(self)->bool: return self.future.done() # Is it written, or did that fail?
@@ -170,9 +171,18 @@ class Saving:
             fail('saving', str(self.writer.folder), 'all ranks to stay until the end', str(e).split('\n')[0])
         finally:
             self.writer.close()
-            if self.writer.group is not None: dist.destroy_process_group(self.writer.group)
-            self.writer.group = None
+            self.waited = True
         return self.writer.path
+
+    def hand_over(self): # Its process group, or None
+        "Give up the group of a saving that is waited for; raises `CheckError` before that"
+        if not self.waited: fail('`after`', 'save_shards', 'a checkpoint that was waited for', 'one that was not')
+        group,self.writer.group = self.writer.group,None
+        return group
+
+    def __del__(self): # nobody took it over
+        with suppress(ValueError): # it went with the one of all ranks
+            if dist.is_initialized() and self.writer.group is not None: dist.destroy_process_group(self.writer.group)
 
 # %% ../../nbs/train/shards.ipynb #a7f007de
 @typed
@@ -181,7 +191,8 @@ def save_shards(
     net:nn.Module, # A network, sharded or not
     opt:torch.optim.Optimizer=None, # Its optimizer, if that is to be saved too
     facts:dict={}, # What JSON can hold, such as phase and epoch
-    keep:int=2 # Checkpoints that stay, this one among them
+    keep:int=2, # Checkpoints that stay, this one among them
+    after:Saving=None # The one before, waited for, on every rank: its connections are used again
 )->Saving: # `wait` for it before the next one
     "Begin to save a checkpoint; every rank has to call it, and may go on training. Raises `CheckError`"
     if not (dist.is_available() and dist.is_initialized()):
@@ -191,7 +202,8 @@ def save_shards(
     tensors,numbers = _state(net, opt)
     said = dict(facts=facts, optimizer=type(opt).__name__ if numbers else None, numbers=numbers)
     if dist.get_rank(): tensors = {k:v for k,v in tensors.items() if isinstance(v, DTensor)} # others are alike
-    writer = _Writer(as_path(folder), dist.new_group(backend='gloo'), keep, said)
+    group = after and after.hand_over() or dist.new_group(backend='gloo')
+    writer = _Writer(as_path(folder), group, keep, said)
     how = dict(storage_writer=writer, process_group=writer.group, use_collectives=False)
     return Saving(dcp.async_save(tensors, **how), writer)
 

@@ -156,7 +156,7 @@ def load_levels(
     path # A file that `save_levels` wrote
 )->tuple: # Field and levels
     "Read a field of few levels; raises `CheckError` that names the file and what is wrong with it"
-    a,head = load_tensors(path, _FORMAT, _VERSION)
+    a,head = load_tensors(path, _FORMAT, _VERSION, sealed=True)
     where,names = str(path),{'psi','velocity','r','s','metric'}
     if a.keys()!=names: fail('columns', where, ', '.join(sorted(names)), ', '.join(sorted(a)))
     try:

@@ -282,7 +282,7 @@ def load_sparse(
     most:int=2**32 # Bytes that its columns may have
 )->SparseField:
     "Read a table; raises `CheckError` that names the file and what is wrong with it"
-    a,head = load_tensors(path, _FORMAT, _VERSION)
+    a,head = load_tensors(path, _FORMAT, _VERSION, sealed=True)
     try:
         kind = {'<f4':'complex64','<f8':'complex128'}.get(getattr(a.get('psi_real'), 'dtype', np.dtype(int)).str, '')
         table = new_sparse(Torus(tuple(head.get('shape', ()))), kind, head.get('metric'), most)

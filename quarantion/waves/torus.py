@@ -167,7 +167,7 @@ def load_field(
     path # A file that `save_field` wrote
 )->Field:
     "Read a field; raises `CheckError` that names the file and what is wrong with it"
-    a,head = load_tensors(path, _FORMAT, _VERSION)
+    a,head = load_tensors(path, _FORMAT, _VERSION, sealed=True)
     where = str(path)
     names = {'psi_real','psi_imag','velocity_real','velocity_imag','r','s','metric'}
     if a.keys()!=names: fail('columns', where, ', '.join(sorted(names)), ', '.join(sorted(a)))

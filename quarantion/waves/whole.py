@@ -283,7 +283,7 @@ def load_whole(
     path # A file that `save_whole` wrote
 )->WholeField:
     "Read whole numbers; raises `CheckError` that names the file and what is wrong with it"
-    a,head = load_tensors(path, _FORMAT, _VERSION)
+    a,head = load_tensors(path, _FORMAT, _VERSION, sealed=True)
     where,names = str(path),('psi','velocity','kick','decay')
     if sorted(a)!=sorted(names): fail('columns', where, ', '.join(names), ', '.join(sorted(a)))
     try:
