@@ -176,3 +176,17 @@ def test_bench_says_what_is_not_installed(monkeypatch):
     monkeypatch.setattr(page, '_theirs', lambda *a: None)
     rows = page.bench_curvature(1, True)
     assert len(rows)==3 and all(r.ours_s>0 and r.peer_s is None for r in rows) and 'peer not installed' in table(rows)
+
+
+def test_flow_begins_with_curvature_and_finds_blocks():
+    "The first step sees what `ollivier` says; blocks come out, pieces and nodes alone stay apart"
+    pytest.importorskip('ot')
+    from quarantion.graphs.ricci import flow_communities, ricci_flow
+    rng = np.random.default_rng(6)
+    same = np.repeat(np.arange(2), 8)
+    A = np.triu(rng.random((16,16))<np.where(same[:,None]==same, .8, .03), 1)
+    h = graph(np.argwhere(A), 17)
+    flow = ricci_flow(h, 6)
+    assert np.abs(flow.curvature[0]-ollivier(h).values).max()<1e-12
+    assert np.allclose(flow.lengths.mean(1), 1) and flow_communities(h, flow).tolist()==[*same,2]
+    assert flow_communities(hypergraph([]), ricci_flow(hypergraph([]), 1)).tolist()==[]
