@@ -48,6 +48,8 @@ from quarantion.export.targets import TARGETS, targets_of
 from quarantion.export.wasm import SHIPPED, to_wasm
 from quarantion.files import save_tensors
 from quarantion.graphs import hypergraph, to_hypernetx, to_networkx, to_pyg, to_xgi
+from quarantion.graphs.curvature import ollivier
+from quarantion.graphs.ricci import ricci_flow
 from quarantion.inspect.clickable import Clickable
 from quarantion.inspect.event_film import EventStage
 from quarantion.inspect.growing import Grown
@@ -1226,6 +1228,15 @@ CALLS |= { # any network in a browser
 
 def toy_graph(): return hypergraph([['a','b'],['b','c']])
 CALLS |= { # graphs
+    'graphs.curvature.pairs_of': lambda: dict(h=toy_graph()),
+    'graphs.curvature.ollivier': lambda: dict(h=toy_graph(), alpha=.5, threads=2),
+    'graphs.curvature.edge_curvature': lambda: dict(h=toy_graph(), curved=ollivier(toy_graph())),
+    'graphs.curvature.forman': lambda: dict(h=toy_graph()),
+    'graphs.ricci.ricci_flow': lambda: dict(h=toy_graph(), steps=2, rate=.5, alpha=.5),
+    'graphs.ricci.flow_communities': lambda: dict(h=toy_graph(), flow=ricci_flow(toy_graph(), 1)),
+    'graphs.spectrum.zhou_factor': lambda: dict(h=toy_graph()),
+    'graphs.spectrum.spectra': lambda: dict(h=toy_graph(), k=2),
+    'graphs.spectrum.decay': lambda: dict(h=toy_graph(), start=0, steps=9),
     'graphs.store.Hypergraph': lambda: dict(edge_starts=np.array([0,2]), members=np.array([0,1]), weights=np.ones(1), node_names=('a','b'), edge_names=('e',), node_kinds=('',''), edge_kinds=('',)),
     'graphs.store.Hypergraph.find': lambda: dict(self=toy_graph(), name='v:a'),
     'graphs.store.Hypergraph.name': lambda: dict(self=toy_graph(), kind='v', i=0),

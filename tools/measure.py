@@ -11,6 +11,7 @@ not stored, the others are lines of nbs/measured/canon.jsonl.
     python tools/measure.py search                    # how high answers stand, by words, LSA, MiniLM (extra text), both
     python tools/measure.py shells                    # ways to fill shells, and what tiers find, by MiniLM (extra text)
     python tools/measure.py resonance                 # buckets and waves as memory, on docstrings; --from NPY: MiniLM's vectors
+    python tools/measure.py curvature                 # curvature of edges beside GraphRicciCurvature, one thread; and of Debian's packages
     python tools/measure.py loop                      # the bar of memory.loop on questions held out, 5 seeds (tools/store.py)
     python tools/measure.py store                     # rows of a file in several orders, and what a transaction costs
     python tools/measure.py nearest                   # neighbours beside other libraries, and what bits are worth, on one thread
@@ -436,6 +437,18 @@ def resonance(path, vectors=None):
     put(path, out)
 
 
+def curvature(path):
+    "Rows of the benchmark, on one thread, and where Python's packages in Debian are bridged"
+    import warnings
+    from quarantion.bench.curvature import bench_curvature, package_curvature
+    from quarantion.bench.measure import machine
+    from quarantion.bench.packages import debian_dependencies
+    warnings.simplefilter('ignore') # of the peer
+    out = dict(command='python tools/measure.py curvature', machine=machine(), python=platform.python_version(),
+               versions={n:version_of(n) for n in ('GraphRicciCurvature','networkit','POT','networkx')})
+    put(path, out|dict(rows=[r.__dict__ for r in bench_curvature(1)], packages=package_curvature(debian_dependencies())))
+
+
 INDEXES = 'faiss-cpu','hnswlib','usearch','scann','turbovec','rabitqlib','numpy'
 
 
@@ -476,7 +489,7 @@ def train_parts(old):
 def bench(names, path):
     "Rows of each benchmark, kept as soon as they are there"
     from quarantion.cli import BENCHES
-    for name in names or [b for b in BENCHES if b not in ('convert','nearest','walk')]: # these have commands of their own
+    for name in names or [b for b in BENCHES if b not in ('convert','nearest','walk','curvature')]: # these have commands of their own
         how = ['bench', name, *['--threads','1']*(name=='codes')] # an encoder works on one
         r = quarantion(*how, '--json', stdout=subprocess.PIPE, text=True, check=True)
         d = json.loads(r.stdout)
@@ -1127,7 +1140,7 @@ def frontier(a, path):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'wire', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
-                                    'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'loop', 'store',
+                                    'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'curvature', 'loop', 'store',
                                     'nearest', 'walk', 'monitor', 'phases', 'small', 'health', 'meetings', 'scaling'])
     p.add_argument('--only', nargs='+', help='health: kinds, networks or ailments; wire: digits, mnist, times, moving, floors; others stay')
     p.add_argument('--seeds', type=int, default=5)
@@ -1165,6 +1178,7 @@ def main():
     if a.name=='walk': return walk(a.out or MEASURED/'walk.json')
     if a.name=='search': return search(a.out or MEASURED/'search.json')
     if a.name=='shells': return shells(a.seeds, a.out or MEASURED/'shells.json')
+    if a.name=='curvature': return curvature(a.out or MEASURED/'curvature.json')
     if a.name=='resonance': return resonance(a.out or MEASURED/'resonance.json', a.from_)
     if a.name in ('loop','store'):
         import store
