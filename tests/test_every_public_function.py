@@ -8,6 +8,7 @@ import pkgutil
 import re
 import shutil
 import tempfile
+from collections import namedtuple
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -55,13 +56,16 @@ from quarantion.inspect.health_canvas import HealthCanvas
 from quarantion.inspect.health_inspector import HealthInspector
 from quarantion.train.diagnosis import causes_of
 from quarantion.inspect.recordings import record_layers
+from quarantion.memory.answer import answer_from
 from quarantion.memory.blocks import open_store
 from quarantion.memory.corpus import Corpus
 from quarantion.memory.embed import fit_lsa
 from quarantion.memory.library import Library, Parts
 from quarantion.memory.loop import Gate, Loop
 from quarantion.memory.minilm import MiniLM
+from quarantion.memory.rules import Flag
 from quarantion.memory.shells import Shells
+from quarantion.memory.signed import Key, sign, verify_signed
 from quarantion.memory.waves import WaveMemory
 from quarantion.memory.words import Postings, fit_words
 from quarantion.inspect.wave_film import run_emitters
@@ -875,10 +879,46 @@ CALLS |= { # texts and what is nearest
     'memory.library.open_library': lambda: dict(source='no such file', folder='kept', embed='tfidf', seed=0),
 }
 
+Found = namedtuple('Found', 'id title file lines text score share ranks')
+Got = namedtuple('Got', 'question passages why digests')
+
+
 def new_store():
     store = open_store(Path(tempfile.mkdtemp())/'store', 3) # below the TMPDIR of the test
     store.add(['a','b'], [b'x',b''], np.eye(2, 3))
     return store
+
+
+def passages(n=2): return [Found(f's{i}', 'a key', 'no such file', [1,1], f'The key {i} of a file is kept.', 1., .5, {}) for i in range(1, n+1)]
+def got(): return Got('Which key is kept?', passages(), None, {})
+def answered(): return answer_from(got(), 1)
+def record(): return sign(answered(), Key(bytes(32)), {}, '2024')
+
+
+CALLS |= { # answers, rules and records
+    'memory.answer.asked_words': lambda: dict(question='Which key is kept?'),
+    'memory.answer.Claim': lambda: dict(text='a', id='s1', start=0, end=1, file='f', lines=[1,1], span=None),
+    'memory.answer.Answered': lambda: dict(question='a', text='', claims=(), retrieved=None),
+    'memory.answer.Answered.said': lambda: dict(self=answered()),
+    'memory.answer.answer_from': lambda: dict(retrieved=got(), most=1, words=fit_words(SAID)),
+    'memory.rules.Flag': lambda: dict(rule='cited', start=0, end=1, found='a', said='b'),
+    'memory.rules.Flag.place': lambda: dict(self=Flag('cited', 0, 1, 'a', 'b'), text='a'),
+    'memory.rules.token_f1': lambda: dict(a='a key', b='a lock'),
+    'memory.rules.question_parts': lambda: dict(question='Which key is kept, and what is a file?'),
+    'memory.rules.check_answer': lambda: dict(text='A key might be kept.', question='a', retrieved=got(), again='a', record=record(), signers='signing'),
+    'memory.signed.signing_folder': lambda: dict(),
+    'memory.signed.Key': lambda: dict(seed=bytes(32)),
+    'memory.signed.Key.sign': lambda: dict(self=Key(bytes(32)), data=b'a'),
+    'memory.signed.known_signers': lambda: dict(folder='signing'),
+    'memory.signed.own_key': lambda: dict(folder='signing'),
+    'memory.signed.sign': lambda: dict(answered=answered(), key=Key(bytes(32)), parameters={}, when='2024'),
+    'memory.signed.signed_bytes': lambda: dict(record=record()),
+    'memory.signed.Verified': lambda: dict(record={}, signer='a', name='', time=''),
+    'memory.signed.Verified.said': lambda: dict(self=verify_signed(record(), 'signing')),
+    'memory.signed.verify_signed': lambda: dict(record=record(), folder='signing'),
+    'memory.signed.log_signed': lambda: dict(record=record(), folder='signing'),
+    'memory.signed.check_logged': lambda: dict(record=record(), folder='no such folder'),
+}
 
 
 def new_loop(): return Loop(new_store(), lambda texts: np.ones((len(texts),3)), str.upper)
@@ -1360,6 +1400,8 @@ memory.shells.Covered:shells memory.shells.Covered:vectors memory.shells.Covered
 memory.library.Parts:words memory.library.Parts:embedder memory.library.Parts:postings memory.library.Parts:index
 memory.library.Answer:score memory.library.Answer:lines memory.library.Answer:ranks
 memory.library.Answers:lists memory.library.Answers:found memory.library.Answers:proof
+memory.answer.Claim:start memory.answer.Claim:end memory.answer.Claim:lines memory.answer.Claim:span memory.answer.Answered:claims memory.answer.Answered:retrieved
+memory.rules.Flag:start memory.rules.Flag:end memory.rules.check_answer:record memory.signed.Verified:record
 memory.blocks.Matches:names memory.blocks.Matches:payloads memory.blocks.Matches:scores memory.blocks.Matches:proof
 memory.loop.Judged:precision memory.loop.Judged:recall memory.loop.Judged:miss_precision memory.loop.Judged:miss_recall
 memory.loop.Judged:questions memory.loop.Reply:answer memory.loop.Reply:score memory.loop.Reply:bar
