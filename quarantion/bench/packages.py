@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['NEEDS', 'read_packages', 'debian_dependencies']
 
-# %% ../../nbs/bench/packages.ipynb #d23c67f3
+# %% ../../nbs/bench/packages.ipynb #eea89e51
 import os, re, shutil, subprocess
 from ..checks import fail, typed
 from ..graphs.store import Hypergraph, hypergraph
 
-# %% ../../nbs/bench/packages.ipynb #5de3cd4e
+# %% ../../nbs/bench/packages.ipynb #4eef4bb2
 NEEDS = 'Depends','Pre-Depends','Recommends' # fields of a package, of what it needs
 
 @typed
@@ -25,7 +25,7 @@ def read_packages(
         elif name: out[name] += re.findall(r'(?:^|[,|])\s*([^\s,|(:\[<]+)', said)
     return {k:[*dict.fromkeys(v)] for k,v in out.items()}
 
-# %% ../../nbs/bench/packages.ipynb #3bd1c711
+# %% ../../nbs/bench/packages.ipynb #d8acae05
 def _available():
     "All packages that apt knows of"
     program = shutil.which('apt-cache')

@@ -53,13 +53,13 @@ def _spread_many(
             a = at[i]
             for j in range(16): y[a,j] = y[a,j]+s[j]
 
-# %% ../../nbs/kernels/walk.ipynb #309ef918
+# %% ../../nbs/kernels/walk.ipynb #fd3d27c2
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def _sure_one(
     start:cython.const[cython.longlong][::1], at:cython.const[cython.int][::1], share:cython.const[cython.double][::1],
-    t:cython.float[:, ::1], full:cython.float[:, ::1], x:cython.float[::1], y:cython.double[::1]
+    sums:cython.float[:, ::1], x:cython.float[::1], y:cython.double[::1]
 )->cython.void:
     k: cython.Py_ssize_t
     i: cython.Py_ssize_t
@@ -67,7 +67,7 @@ def _sure_one(
     for k in range(share.shape[0]):
         s = 0
         for i in range(start[k], start[k+1]): s = s+cython.cast(cython.double, x[at[i]])
-        full[k,0] = s+cython.cast(cython.double, t[k,0])
+        sums[k,0] = s
         s = s*share[k]
         for i in range(start[k], start[k+1]): y[at[i]] = y[at[i]]+s
 
@@ -76,7 +76,7 @@ def _sure_one(
 @cython.exceptval(check=False)
 def _sure_many(
     start:cython.const[cython.longlong][::1], at:cython.const[cython.int][::1], share:cython.const[cython.double][::1],
-    t:cython.float[:, ::1], full:cython.float[:, ::1], x:cython.float[:, ::1], y:cython.double[:, ::1]
+    sums:cython.float[:, ::1], x:cython.float[:, ::1], y:cython.double[:, ::1]
 )->cython.void:
     k: cython.Py_ssize_t
     i: cython.Py_ssize_t
@@ -88,7 +88,7 @@ def _sure_many(
         for i in range(start[k], start[k+1]):
             a = at[i]
             for j in range(16): s[j] = s[j]+cython.cast(cython.double, x[a,j])
-        for j in range(16): full[k,j] = s[j]+cython.cast(cython.double, t[k,j])
+        for j in range(16): sums[k,j] = s[j]
         for j in range(16): s[j] = s[j]*share[k]
         for i in range(start[k], start[k+1]):
             a = at[i]
@@ -118,21 +118,23 @@ def _lay_in(
             if a>=0: b[a,j] = rest*m
             else: t[-1-a,j] = t[-1-a,j]+cython.cast(cython.float, into[-1-a]*m)
 
-# %% ../../nbs/kernels/walk.ipynb #91b79474
+# %% ../../nbs/kernels/walk.ipynb #ab394eb4
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def _lay_out(
     place:cython.const[cython.int][::1], share:cython.const[cython.double][::1],
     restart:cython.const[cython.float][:, ::1], scale:cython.const[cython.double][::1], first:cython.Py_ssize_t,
-    rest:cython.double, z:cython.float[:, ::1], full:cython.float[:, ::1], p:cython.float[:, ::1]
+    rest:cython.double, z:cython.float[:, ::1], t:cython.float[:, :, ::1], times:cython.double[::1],
+    p:cython.float[:, ::1]
 )->cython.void:
-    "Where walks are, leaves too"
+    "Where walks are, leaves too: what came from leaves into their edges, and `times` the sums of others"
     v: cython.Py_ssize_t
     j: cython.Py_ssize_t
     a: cython.Py_ssize_t
     n: cython.Py_ssize_t = min(z.shape[1], restart.shape[0]-first)
     m: cython.double
+    s: cython.double
     for v in range(place.shape[0]):
         a = place[v]
         for j in range(n):
@@ -140,7 +142,9 @@ def _lay_out(
             else:
                 m = cython.cast(cython.double, restart[first+j,v])*scale[first+j]
                 if a<-2147483647: p[first+j,v] = m
-                else: p[first+j,v] = rest*m+share[-1-a]*cython.cast(cython.double, full[-1-a,j])
+                else:
+                    s = cython.cast(cython.double, t[0,-1-a,j])+times[j]*cython.cast(cython.double, t[1,-1-a,j])
+                    p[first+j,v] = rest*m+share[-1-a]*s
 
 # %% ../../nbs/kernels/walk.ipynb #52957f3e
 @cython.cfunc
@@ -161,33 +165,58 @@ def _from_leaves(
                 a = at[i]
                 y[a,j] = y[a,j]+cython.cast(cython.double, t[k,j])*share[k]
 
-# %% ../../nbs/kernels/walk.ipynb #42fb0194
+# %% ../../nbs/kernels/walk.ipynb #ab19b13f
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+@cython.cdivision(True)
+def _scaled(
+    b:cython.float[:, ::1], u:cython.float[:, ::1], y:cython.double[:, ::1], degree:cython.const[cython.double][:, ::1],
+    times:cython.double[::1]
+)->cython.void:
+    "How much larger `u` has to be"
+    v: cython.Py_ssize_t
+    j: cython.Py_ssize_t
+    w: cython.Py_ssize_t = degree.shape[1]
+    given: cython.double[16] = [0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.]
+    kept: cython.double[16] = [0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.]
+    for v in range(b.shape[0]):
+        for j in range(16):
+            given[j] = given[j]+cython.cast(cython.double, b[v,j])
+            kept[j] = kept[j]+(degree[v,j*(w>1)]*cython.cast(cython.double, u[v,j])-y[v,j])
+    if w>1:
+        for j in range(1, 16): given[0],kept[0] = given[0]+given[j],kept[0]+kept[j]
+        for j in range(1, 16): given[j],kept[j] = given[0],kept[0]
+    for j in range(16): times[j] = given[j]/kept[j] if kept[j]>0 else 1.
+
+# %% ../../nbs/kernels/walk.ipynb #5997b6ac
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def _open(
     b:cython.float[:, ::1], u:cython.float[:, ::1], y:cython.double[:, ::1], degree:cython.const[cython.double][:, ::1],
-    r:cython.float[:, ::1], z:cython.float[:, ::1], total:cython.double[::1]
+    r:cython.float[:, ::1], z:cython.float[:, ::1], times:cython.double[::1], total:cython.double[::1]
 )->cython.void:
-    "What `u` leaves open, as `r`; where a step of the walk leads, as `z`; and its sums, in float64"
+    "What is open, as `r`; where a step of the walk leads, as `z`; and sums of what is open"
     v: cython.Py_ssize_t
     j: cython.Py_ssize_t
     w: cython.Py_ssize_t = degree.shape[1]
     s: cython.double
     q: cython.double
-    d: cython.double
-    for j in range(16): total[j] = 0
+    n: cython.double[16] = [0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.,0.]
     for v in range(b.shape[0]):
         for j in range(16):
-            d = degree[v,j] if w>1 else degree[v,0]
-            q = cython.cast(cython.double, b[v,j])+y[v,j]
-            s = q-d*cython.cast(cython.double, u[v,j])
+            s = cython.cast(cython.double, u[v,j])*times[j]
+            q = cython.cast(cython.double, b[v,j])+times[j]*y[v,j]
             y[v,j] = 0
+            u[v,j] = s
             z[v,j] = q
+            s = q-degree[v,j*(w>1)]*s
             r[v,j] = s
-            total[j] = total[j]+(s if s>=0 else -s)
+            n[j] = n[j]+(s if s>=0 else -s)
+    for j in range(16): total[j] = n[j]
 
-# %% ../../nbs/kernels/walk.ipynb #54ebe195
+# %% ../../nbs/kernels/walk.ipynb #0dd605e6
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -206,12 +235,12 @@ def _power(
             s = y[v,j]
             y[v,j] = 0
             n[j] = n[j]+(s if s>=0 else -s)
-            s = s*(inverse[v,j] if w>1 else inverse[v,0])
+            s = s*inverse[v,j*(w>1)]
             z[v,j] = s
             u[v,j] = u[v,j]+s
     for j in range(16): lane[0,j] = n[j]
 
-# %% ../../nbs/kernels/walk.ipynb #fc92a2fc
+# %% ../../nbs/kernels/walk.ipynb #64f8e22c
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -226,14 +255,14 @@ def _along(
     n: cython.float[16] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
     for v in range(y.shape[0]):
         for j in range(16):
-            y[v,j] = (degree[v,j] if w>1 else degree[v,0])*s[v,j]-y[v,j]
+            y[v,j] = degree[v,j*(w>1)]*s[v,j]-y[v,j]
             n[j] = n[j]+s[v,j]*y[v,j]
     if w>1:
         for j in range(1, 16): n[0] = n[0]+n[j]
         for j in range(1, 16): n[j] = n[0]
     for j in range(16): lane[2,j] = lane[1,j]/n[j] if n[j]>0 else 0*lane[1,j]
 
-# %% ../../nbs/kernels/walk.ipynb #31319d5b
+# %% ../../nbs/kernels/walk.ipynb #6ba59912
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -257,7 +286,7 @@ def _turn(
             y[v,j] = 0
             q = r[v,j]
             n[j] = n[j]+(q if q>=0 else -q)
-            g[j] = g[j]+q*q*(inverse[v,j] if w>1 else inverse[v,0])
+            g[j] = g[j]+q*q*inverse[v,j*(w>1)]
     if w>1:
         for j in range(1, 16): g[0] = g[0]+g[j]
         for j in range(1, 16): g[j] = g[0]
@@ -267,7 +296,7 @@ def _turn(
         lane[1,j] = g[j]
     for v in range(y.shape[0]):
         for j in range(16):
-            s[v,j] = r[v,j]*(inverse[v,j] if w>1 else inverse[v,0])+lane[3,j]*s[v,j]
+            s[v,j] = r[v,j]*inverse[v,j*(w>1)]+lane[3,j]*s[v,j]
 
 # %% ../../nbs/kernels/walk.ipynb #44c4c68f
 @cython.cfunc
@@ -315,7 +344,7 @@ def _rounds(
         count = count+1
     return count
 
-# %% ../../nbs/kernels/walk.ipynb #008b782d
+# %% ../../nbs/kernels/walk.ipynb #10506d47
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
@@ -326,7 +355,7 @@ def _begin(
     j: cython.Py_ssize_t
     w: cython.Py_ssize_t = begin.shape[1]
     for v in range(b.shape[0]):
-        for j in range(16): u[v,j] = cython.cast(cython.double, b[v,j])*(begin[v,j] if w>1 else begin[v,0])
+        for j in range(16): u[v,j] = cython.cast(cython.double, b[v,j])*begin[v,j*(w>1)]
 
 @cython.cfunc
 @cython.nogil
@@ -344,11 +373,11 @@ def _bounds(
         most = max(most, bound[first+j])
     return most
 
-# %% ../../nbs/kernels/walk.ipynb #99e0bd80
+# %% ../../nbs/kernels/walk.ipynb #94b47281
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def _zeros(f:cython.float[:, :, ::1], t:cython.float[:, :, ::1])->cython.void:
+def _zeros(f:cython.float[:, :, ::1], t:cython.float[:, :, ::1], g:cython.double[:, ::1])->cython.void:
     i: cython.Py_ssize_t
     v: cython.Py_ssize_t
     j: cython.Py_ssize_t
@@ -357,6 +386,8 @@ def _zeros(f:cython.float[:, :, ::1], t:cython.float[:, :, ::1])->cython.void:
             for j in range(16): f[i,v,j] = 0
     for v in range(t.shape[1]):
         for j in range(t.shape[2]): t[0,v,j] = 0
+    for v in range(g.shape[0]):
+        for j in range(16): g[v,j] = 0
 
 @cython.cfunc
 @cython.nogil
@@ -371,7 +402,7 @@ def _solve(
     scale:cython.const[cython.double][::1], first:cython.Py_ssize_t, alpha:cython.double, error:cython.double,
     gradients:cython.bint, f:cython.float[:, :, ::1], f1:cython.float[:, ::1], fw:cython.float[:, :, ::1],
     t:cython.float[:, :, ::1], g:cython.double[:, ::1], g1:cython.double[::1], gw:cython.double[:, ::1],
-    lane:cython.float[:, ::1], total:cython.double[::1], p:cython.float[:, ::1], bound:cython.double[::1],
+    lane:cython.float[:, ::1], total:cython.double[:, ::1], p:cython.float[:, ::1], bound:cython.double[::1],
     rounds:cython.int[::1]
 )->cython.void:
     "One walk, or sixteen; `f` holds b, u, r, s, y, z, `g` what comes in float64"
@@ -381,20 +412,22 @@ def _solve(
     n: cython.Py_ssize_t = 0 if one else min(restart.shape[0]-first, 16)
     count: cython.int = 0
     over: cython.double = alpha/(1-alpha)
-    _zeros(f, t)
+    _zeros(f, t, g)
+    for j in range(16): total[0,j] = 1
     _lay_in(place, into, restart, scale, first, 1-alpha, fw[0], t[0])
     _from_leaves(start, at, share, t[0], gw)
-    _open(f[0], f[1], g, degree, f[2], f[0], total)
+    _open(f[0], f[1], g, degree, f[2], f[0], total[0], total[1])
     _begin(f[0], begin, f[1])
     for tries in range(60):
-        if one: _sure_one(start, at, share, t[0], t[1], f1[1], g1)
-        else: _sure_many(start, at, share, t[0], t[1], fw[1], gw)
+        if one: _sure_one(start, at, share, t[1], f1[1], g1)
+        else: _sure_many(start, at, share, t[1], fw[1], gw)
         count = count+1
-        _open(f[0], f[1], g, degree, f[2], f[5], total)
-        if _bounds(total, n, over, bound, first)<=error: break
+        _scaled(f[0], f[1], g, degree, total[0])
+        _open(f[0], f[1], g, degree, f[2], f[5], total[0], total[1])
+        if _bounds(total[1], n, over, bound, first)<=error: break
         count = count+_rounds(start, at, share32, degree32, inverse, f[2], f[3], f[1], f[4], f1[3], f1[4], lane, alpha,
                               .98*(error-48./16777216)*(1-alpha)/max(alpha, 1e-300), gradients, n)
-    _lay_out(place, share, restart, scale, first, 1-alpha, fw[5], t[1], p)
+    _lay_out(place, share, restart, scale, first, 1-alpha, fw[5], t, total[0], p)
     for j in range(max(n, 1)): rounds[first+j] = count
 
 # %% ../../nbs/kernels/walk.ipynb #92aebbd5
@@ -415,7 +448,7 @@ def _check(start, at, share, into, degree, begin, place, restart, scale, alpha, 
     if not 0<=alpha<1: fail('`alpha`', expected='0 to below 1', found=alpha)
     if R and not np.asarray(degree).min()>0: fail('`degree`', expected='> 0', found=f'{np.asarray(degree).min():g}')
 
-# %% ../../nbs/kernels/walk.ipynb #8a322195
+# %% ../../nbs/kernels/walk.ipynb #53d6556a
 _NAMES = 'start','at','share','into','degree','begin','place','restart','scale','p','bound','rounds'
 
 def walk(
@@ -446,8 +479,8 @@ def walk(
                       held2(restart), held1(scale), held2(p), held1(bound), held1(rounds)]
     check_apart(_NAMES, lies, 9, 12, 0)
     T: cython.Py_ssize_t = num_threads
-    room = np.zeros((T,6,R,16), np.float32)
-    wide,sides = np.zeros((T,R,16)),np.zeros((T,2,E,W), np.float32)
+    room = np.empty((T,6,R,16), np.float32)
+    wide,sides = np.empty((T,R,16)),np.empty((T,2,E,W), np.float32)
     f: cython.float[:, :, :, ::1] = room
     f1: cython.float[:, :, ::1] = room.reshape(T, 6, 16*R)
     fw: cython.float[:, :, :, ::1] = room.reshape(T, 6, 16*R//W, W)
@@ -456,7 +489,7 @@ def walk(
     gw: cython.double[:, :, ::1] = wide.reshape(T, 16*R//W, W)
     t: cython.float[:, :, :, ::1] = sides
     lane: cython.float[:, :, ::1] = np.zeros((T,4,16), np.float32)
-    total: cython.double[:, ::1] = np.zeros((T,16))
+    total: cython.double[:, :, ::1] = np.zeros((T,2,16))
     share32: cython.const[cython.float][::1] = np.asarray(share, np.float32)
     degree32: cython.const[cython.float][:, ::1] = np.asarray(degree, np.float32)
     inverse: cython.const[cython.float][:, ::1] = np.asarray(1/np.asarray(degree), np.float32)
