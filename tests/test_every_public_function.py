@@ -59,6 +59,7 @@ from quarantion.inspect.recordings import record_layers
 from quarantion.memory.blocks import open_store
 from quarantion.memory.corpus import Corpus
 from quarantion.memory.embed import fit_lsa
+from quarantion.memory.entities import entities_of
 from quarantion.memory.library import Library, Parts
 from quarantion.memory.loop import Gate, Loop
 from quarantion.memory.minilm import MiniLM
@@ -830,6 +831,10 @@ CALLS |= { # texts and what is nearest
     'memory.corpus.Corpus.part': lambda: dict(self=few_texts(), ids=np.array([0])),
     'memory.corpus.without_topics': lambda: dict(corpus=few_texts()),
     'memory.corpus.read_corpus': lambda: dict(source='no such file', keep='kept', extract=None),
+    'memory.entities.Entities': lambda: dict(names=['a'], kinds=['name'], defined=[(0,)], referred=[()], files=[0]),
+    'memory.entities.Entities.homes': lambda: dict(self=entities_of(few_texts())),
+    'memory.entities.entities_of': lambda: dict(corpus=few_texts(), least=2),
+    'memory.entities.graph_of': lambda: dict(corpus=few_texts(), least=2, weights=np.ones(2)),
     'memory.parts.names.Section': lambda: dict(title='a', first=1, last=1, text='b', defines=(), refers=()),
     'memory.parts.names.name_of': lambda: dict(text='dict.get()'),
     'memory.parts.names.label_of': lambda: dict(text='file object'),
@@ -1376,6 +1381,8 @@ inspect.search_explorer.Shown:seen inspect.search_explorer.Shown:ids inspect.sea
 memory.words.Rows:starts memory.words.Rows:at memory.words.Rows:values memory.words.Rows:width
 memory.words.Near:ids memory.words.Near:scores memory.words.Near:read
 memory.shells.Covered:shells memory.shells.Covered:vectors memory.shells.Covered:of memory.shells.Covered:each
+memory.parts.names.Section:title memory.parts.names.Section:first memory.parts.names.Section:last memory.parts.names.Section:text memory.parts.names.Section:defines memory.parts.names.Section:refers
+memory.entities.Entities:names memory.entities.Entities:kinds memory.entities.Entities:defined memory.entities.Entities:referred memory.entities.Entities:files
 memory.library.Parts:words memory.library.Parts:embedder memory.library.Parts:postings memory.library.Parts:index
 memory.library.Answer:score memory.library.Answer:lines memory.library.Answer:ranks
 memory.library.Answers:lists memory.library.Answers:found memory.library.Answers:proof

@@ -15,13 +15,13 @@ from hypothesis import given, settings, strategies as st
 from quarantion.checks import CheckError
 from quarantion.files import load_tensors, save_tensors
 from quarantion.memory import corpus as C
-from quarantion.memory.corpus import Corpus, read_corpus, without_topics
+from quarantion.memory.corpus import read_corpus
 from quarantion.memory.embed import fit_lsa, fuse, load_embedder, save_embedder
 from quarantion.memory.index import Index
 from quarantion.memory.library import open_library
 from quarantion.memory.minilm import MiniLM, Pieces
 from quarantion.memory.parts.names import LONG
-from quarantion.memory.sections import Section, docstrings, paragraphs
+from quarantion.memory.sections import docstrings, paragraphs
 from quarantion.memory.words import Postings, fit_words, words_of
 
 TEXTS = 'read:a file is read line by line', 'close:the file is closed', 'sum:a number is added to another', 'draw:a picture of a line', 'none:'

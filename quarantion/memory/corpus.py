@@ -87,7 +87,7 @@ def _texts(path, name, data, source, extract): # of one file
     found = sections_of(data, name if not is_module(path) else os.path.basename(path), name*is_module(path))
     return found+[tidy(s) for s in topics(data)] if source=='python' and path.endswith(_TOPICS) else found
 
-# %% ../../nbs/memory/corpus.ipynb #25e1e33e
+# %% ../../nbs/memory/corpus.ipynb #feb4ed54
 _MARKS = '.. ',':','```','~~~','---','===','***' # what a line of marks begins with
 
 @dataclass(frozen=True)
@@ -134,10 +134,9 @@ class Corpus:
 
     @typed
     def part(self,
-        ids # Numbers of texts, or a bool for each
+        ids:np.ndarray # Numbers of texts, or a bool for each
     ):
         "Some of the texts, in that order, as a corpus"
-        ids = np.asarray(ids)
         ids = np.flatnonzero(ids) if ids.dtype==bool and ids.shape==(len(self),) else ids
         if ids.ndim!=1 or ids.size and (ids.dtype.kind not in 'iu' or not 0<=ids.min()<=ids.max()<len(self)):
             fail('`ids`', 'part', f'numbers from 0 to {len(self)-1}, or {len(self)} bools', shown(ids))

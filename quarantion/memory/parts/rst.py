@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['plain']
 
-# %% ../../../nbs/memory/parts/rst.ipynb #503f6be8
+# %% ../../../nbs/memory/parts/rst.ipynb #00c30a86
 import re
 from bisect import bisect_right
 from os.path import commonprefix
+from ...checks import typed
 from .names import Head, dotted, label_of, lines_of, name_of, target_of
 
 # %% ../../../nbs/memory/parts/rst.ipynb #176c325d
@@ -37,7 +38,7 @@ def headings(t): # of lines
         out.append(Head(max(at, out[-1].body if out else 0), i+1, level, plain(said)))
     return out
 
-# %% ../../../nbs/memory/parts/rst.ipynb #7e2579b2
+# %% ../../../nbs/memory/parts/rst.ipynb #df22e811
 _ROLE = re.compile(r':([a-zA-Z][\w:+.-]{0,40}):`([^`]{1,300})`')
 _QUOTED = re.compile(r'(`{1,2})([^`\n]{1,300})\1_{0,2}')
 
@@ -46,6 +47,7 @@ def _said(text): # the words of a role
     if t[-1:]=='>' and ' <' in t: return t[:t.rindex(' <')]
     return t.rpartition('.')[2] if t[:1]=='~' else t.lstrip('!.')
 
+@typed
 def plain(
     text:str # In reStructuredText, or with backticks
 )->str: # As many lines
@@ -53,7 +55,7 @@ def plain(
     text = _ROLE.sub(lambda m: _said(m[2]), text.replace('\\ ', ''))
     return _QUOTED.sub(lambda m: _said(m[2]), text)
 
-# %% ../../../nbs/memory/parts/rst.ipynb #bac40eb2
+# %% ../../../nbs/memory/parts/rst.ipynb #d96002f2
 _DIRECTIVE = re.compile(r'(\s*)\.\.\s+(?:(\w+):)?([\w-]+)::(?:\s+(.*))?\Z')
 _LABEL = re.compile(r'\s*\.\. _(`?)([^`]+?)\1:\s*\Z')
 _HOLDS = {'class','exception'}
@@ -74,7 +76,7 @@ def _signatures(t, i, first): # the lines that a directive describes something w
     return out
 
 def _qualified(name, module, scopes):
-    if not scopes: return name if not module or f'{name}.'.startswith(f'{module}.') else f'{module}.{name}'
+    if not scopes: return name if not module or name.startswith(f'{module}.') else f'{module}.{name}'
     held = scopes[-1][1]
     head,_,rest = name.partition('.')
     return f'{held}.{rest if rest and head==held.rpartition(".")[2] else name}'
