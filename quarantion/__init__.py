@@ -20,7 +20,8 @@ STOREYS = {
     'what evolves in time': dict(
         runtime='integer networks: load, prove the range, run; without torch',
         spikes='spiking neurons, networks, encoders; snnTorch and SpikingJelly',
-        waves='fields on a torus and sources to fields some steps later'),
+        waves='fields on a torus and sources to fields some steps later',
+        graphs='edges of any number of nodes to what flows along them'),
     'in few bits, and out': dict(
         quant='policies, observers, training with integers, lowering and its proof',
         export='a program in other languages, with the same spikes, proved'),

@@ -1086,7 +1086,8 @@ def _bench(
     if check and (bad or not rows): raise typer.Exit(1)
 
 # %% ../nbs/cli.ipynb #37d8bcc0
-_CORPUS = 'Texts: python (public docstrings of its library, none in C), installed (of packages), a file or a folder.'
+_CORPUS = '''Texts: python (public docstrings of its library, none in C, and topics of its help), installed (docstrings of
+packages), a file or a folder (rst, md, html, ipynb, py and text).'''
 _EMBED = '''How texts are compared: fused (words and LSA), tfidf (words), lsa, minilm or fused-minilm (extra text), or
 the folder of a small BERT (config.json, vocab.txt, model.safetensors).'''
 _PLAN = 'How vectors are searched: exact, cones (some of them, as many as --recall takes) or resonance (by buckets).'
@@ -1100,7 +1101,6 @@ def _found(answers):
     rows = [[Text(w) for w in (a.title, f'{a.score:.3f}', a.line[:200], where(a))] for a in answers.found]
     title = f'{answers.question} (by {" and ".join(answers.lists)})'
     return _columns(title, ['title','score','first line','where'], rows)
-
 
 # %% ../nbs/cli.ipynb #63bd74f4
 def _opened(

@@ -48,6 +48,7 @@ from quarantion.export.hub import to_hub
 from quarantion.export.targets import TARGETS, targets_of
 from quarantion.export.wasm import SHIPPED, to_wasm
 from quarantion.files import save_tensors
+from quarantion.graphs import hypergraph
 from quarantion.inspect.clickable import Clickable
 from quarantion.inspect.event_film import EventStage
 from quarantion.inspect.growing import Grown
@@ -60,6 +61,7 @@ from quarantion.memory.answer import answer_from
 from quarantion.memory.blocks import open_store
 from quarantion.memory.corpus import Corpus
 from quarantion.memory.embed import fit_lsa
+from quarantion.memory.entities import entities_of
 from quarantion.memory.library import Library, Parts
 from quarantion.memory.loop import Gate, Loop
 from quarantion.memory.minilm import MiniLM
@@ -830,9 +832,21 @@ CALLS |= { # texts and what is nearest
     'memory.corpus.Corpus': lambda: dict(source='x', titles=['a'], texts=['b'], files=['f'], where=np.zeros((1,3), int), out={}, read=0),
     'memory.corpus.Corpus.first_line': lambda: dict(self=few_texts(), i=0),
     'memory.corpus.Corpus.place': lambda: dict(self=few_texts(), i=0),
-    'memory.corpus.docstrings': lambda: dict(source=b'"a"', name='m'),
-    'memory.corpus.paragraphs': lambda: dict(text='a', name='m'),
-    'memory.corpus.read_corpus': lambda: dict(source='no such file', keep='kept'),
+    'memory.corpus.Corpus.part': lambda: dict(self=few_texts(), ids=np.array([0])),
+    'memory.corpus.without_topics': lambda: dict(corpus=few_texts()),
+    'memory.corpus.read_corpus': lambda: dict(source='no such file', keep='kept', extract=None),
+    'memory.entities.Entities': lambda: dict(names=['a'], kinds=['name'], defined=[(0,)], referred=[()], files=[0]),
+    'memory.entities.Entities.homes': lambda: dict(self=entities_of(few_texts())),
+    'memory.entities.entities_of': lambda: dict(corpus=few_texts(), least=2),
+    'memory.entities.graph_of': lambda: dict(corpus=few_texts(), least=2, weights=np.ones(2)),
+    'memory.parts.names.Section': lambda: dict(title='a', first=1, last=1, text='b', defines=(), refers=()),
+    'memory.parts.names.name_of': lambda: dict(text='dict.get()'),
+    'memory.parts.names.label_of': lambda: dict(text='file object'),
+    'memory.parts.rst.plain': lambda: dict(text='a `file`'),
+    'memory.sections.docstrings': lambda: dict(source=b'"a"', name='m'),
+    'memory.sections.topics': lambda: dict(source=b'topics = {"a": "b"}'),
+    'memory.sections.paragraphs': lambda: dict(text='a', name='m'),
+    'memory.sections.sections_of': lambda: dict(data=b'a', path='a.md', name=''),
     'memory.words.texts_of': lambda: dict(x=['a']),
     'memory.words.words_of': lambda: dict(text='a file'),
     'memory.words.fit_words': lambda: dict(texts=SAID, least=1),
@@ -1250,6 +1264,16 @@ CALLS |= { # any network in a browser
 }
 
 
+def toy_graph(): return hypergraph([['a','b'],['b','c']])
+CALLS |= { # graphs
+    'graphs.store.Hypergraph': lambda: dict(edge_starts=np.array([0,2]), members=np.array([0,1]), weights=np.ones(1), node_names=('a','b'), edge_names=('e',), node_kinds=('',''), edge_kinds=('',)),
+    'graphs.store.Hypergraph.find': lambda: dict(self=toy_graph(), name='v:a'),
+    'graphs.store.Hypergraph.name': lambda: dict(self=toy_graph(), kind='v', i=0),
+    'graphs.store.Hypergraph.without': lambda: dict(self=toy_graph(), nodes=['a'], edges=[0]),
+    'graphs.store.hypergraph': lambda: dict(edges=dict(e=['a','b']), nodes=['a'], weights=dict(e=2.), edge_kinds=['x'], node_kinds=dict(a='y')),
+}
+
+
 def few_waves(): return run_emitters((4,4), 16, 2)
 
 
@@ -1397,6 +1421,8 @@ inspect.search_explorer.Shown:seen inspect.search_explorer.Shown:ids inspect.sea
 memory.words.Rows:starts memory.words.Rows:at memory.words.Rows:values memory.words.Rows:width
 memory.words.Near:ids memory.words.Near:scores memory.words.Near:read
 memory.shells.Covered:shells memory.shells.Covered:vectors memory.shells.Covered:of memory.shells.Covered:each
+memory.parts.names.Section:title memory.parts.names.Section:first memory.parts.names.Section:last memory.parts.names.Section:text memory.parts.names.Section:defines memory.parts.names.Section:refers
+memory.entities.Entities:names memory.entities.Entities:kinds memory.entities.Entities:defined memory.entities.Entities:referred memory.entities.Entities:files
 memory.library.Parts:words memory.library.Parts:embedder memory.library.Parts:postings memory.library.Parts:index
 memory.library.Answer:score memory.library.Answer:lines memory.library.Answer:ranks
 memory.library.Answers:lists memory.library.Answers:found memory.library.Answers:proof

@@ -15,11 +15,13 @@ from hypothesis import given, settings, strategies as st
 from quarantion.checks import CheckError
 from quarantion.files import load_tensors, save_tensors
 from quarantion.memory import corpus as C
-from quarantion.memory.corpus import docstrings, paragraphs, read_corpus
+from quarantion.memory.corpus import read_corpus
 from quarantion.memory.embed import fit_lsa, fuse, load_embedder, save_embedder
 from quarantion.memory.index import Index
 from quarantion.memory.library import open_library
 from quarantion.memory.minilm import MiniLM, Pieces
+from quarantion.memory.parts.names import LONG
+from quarantion.memory.sections import docstrings, paragraphs
 from quarantion.memory.words import Postings, fit_words, words_of
 
 TEXTS = 'read:a file is read line by line', 'close:the file is closed', 'sum:a number is added to another', 'draw:a picture of a line', 'none:'
@@ -48,7 +50,7 @@ def refused(r, *words):
 def test_docstrings_have_dotted_names_and_lines():
     source = b'"""Top.\n\nMore."""\nif 1:\n    class A:\n        "a"\n        async def f(self):\n            "f"\n            def g(): "hidden"\n' \
              b'else:\n    try: pass\n    except E:\n        def h(): "h"\nmatch 1:\n    case 1: pass\n'
-    assert docstrings(source, 'm')==[('m',1,3,'Top.\n\nMore.'), ('m.A',6,6,'a'), ('m.A.f',8,8,'f'), ('m.h',13,13,'h')]
+    assert [s[:4] for s in docstrings(source, 'm')]==[('m',1,3,'Top.\n\nMore.'), ('m.A',6,6,'a'), ('m.A.f',8,8,'f'), ('m.h',13,13,'h')]
 
 
 @pytest.mark.parametrize('source', [b'def', b'x = "\xff"', b'# coding: no-such\n1', b'\0', b'('*5000, b'print 1'])
@@ -62,9 +64,9 @@ def test_what_does_not_parse_is_said_in_one_line(source):
 def test_paragraphs_lose_no_letter_and_know_their_lines(lines):
     found = paragraphs('\n'.join(lines), 'n')
     said = lambda x: ''.join(''.join(x).split())
-    lost = said(t for *_,t in found)!=said(lines)
+    lost = said(s.text for s in found)!=said(lines)
     assert not lost
-    for title,a,b,t in found: assert title==f'n:{a}' and 1<=a<=b<=len(lines) and len(t)<2*C._LONG and t.strip()
+    for title,a,b,t,*_ in found: assert title==f'n:{a}' and 1<=a<=b<=len(lines) and len(t)<2*LONG and t.strip()
 
 
 def test_what_is_left_out_is_named(folder, tmp_path):
@@ -74,7 +76,10 @@ def test_what_is_left_out_is_named(folder, tmp_path):
     (folder/'coded.py').write_bytes('# coding: cp1252\n"Grüße"'.encode('cp1252'))
     (folder/'bad.py').write_text('def')
     (folder/'binary').write_bytes(b'\0\1')
-    with open(folder/'huge.txt', 'wb') as f: f.truncate(C.MOST_BYTES+1)
+    (folder/'packed').write_bytes(b'\x1f\x8b\x08\xff')
+    (folder/'bad.ipynb').write_text('{"cells": [')
+    (folder/'nothing.md').touch()
+    with open(folder/'huge.txt', 'wb') as f: f.truncate(2**30)
     (folder/'loop').symlink_to(folder, target_is_directory=True)
     (folder/'link.txt').symlink_to(folder/'read.txt')
     os.mkfifo(folder/'pipe')
@@ -83,7 +88,8 @@ def test_what_is_left_out_is_named(folder, tmp_path):
         (folder/'.hidden').write_text('secret')
         c = read_corpus(folder, tmp_path/'kept')
     left = {Path(p).name:w for p,w in c.out.items()}
-    assert left.keys()=={'bad.py','binary','huge.txt','link.txt','pipe','socket'} and 'does not parse' in left['bad.py']
+    assert left.keys()=={'bad.py','bad.ipynb','binary','packed','huge.txt','link.txt','loop','pipe','socket'} and 'does not parse' in left['bad.py']
+    assert left['loop']=='is a link' and left['packed']=='is not text' and left['huge.txt']=='is larger than 8 MiB' and 'is no notebook' in left['bad.ipynb']
     assert c.texts.count('Grüße')==3 and 'Signed' in c.texts and 'secret' not in c.texts
     assert read_corpus(folder, tmp_path/'kept').out==c.out
 
@@ -122,7 +128,7 @@ def test_a_write_within_the_tick_of_a_reading_is_seen(folder, tmp_path):
     assert any('READ' in t for t in read_corpus(folder, tmp_path/'kept').texts)
 
 
-@pytest.mark.parametrize('cut', [lambda d: d[:-9], lambda d: d[:-9]+bytes([d[-9]^1])+d[-8:], lambda d: b'', lambda d: d.replace(b'"version\\":1', b'"version\\":7')])
+@pytest.mark.parametrize('cut', [lambda d: d[:-9], lambda d: d[:-9]+bytes([d[-9]^1])+d[-8:], lambda d: b'', lambda d: d.replace(b'"version\\":2', b'"version\\":7')])
 def test_a_damaged_store_is_refused(folder, tmp_path, cut):
     kept = tmp_path/'kept'
     read_corpus(folder, kept)
@@ -347,12 +353,14 @@ def test_search_refuses_in_one_line(folder, tmp_path):
 
 def test_sealed_files_of_a_library_that_lie_are_one_line(folder, tmp_path):
     "Every tensor cut, of another kind, of another shape or not there; headers that say something else"
+    (folder/'names.md').write_text('# Names\n\nRead `os.path` and `os.read`.')
     open_library(folder, tmp_path)
-    for name,fmt,says in (('words.safetensors','quarantion embedder',('kind','texts')), ('corpus.safetensors','quarantion corpus',('texts','files','source'))):
+    for name,fmt,version,says in (('words.safetensors','quarantion embedder',1,('kind','texts')),
+                                  ('corpus.safetensors','quarantion corpus',2,('texts','names','files','source'))):
         p = tmp_path/name
-        (a,head),whole,said = load_tensors(p, fmt, 1),p.read_bytes(),(tmp_path/'library.json').read_text()
+        (a,head),whole,said = load_tensors(p, fmt, version),p.read_bytes(),(tmp_path/'library.json').read_text()
         lies = [(a|{k:f(v)},head) for k,v in a.items() for f in (lambda v: v[:-1], lambda v: v[:0], lambda v: v[:,None], lambda v: v.astype(np.float32 if v.dtype!=np.float32 else np.int8))]
-        lies += [(a|{k:v-200},head) for k,v in a.items() if k in ('where','starts')]+[({k:v for k,v in a.items() if k!=lost},head) for lost in a]
+        lies += [(a|{k:v-200},head) for k,v in a.items() if k in ('where','starts','defines_starts','refers_starts')]+[({k:v for k,v in a.items() if k!=lost},head) for lost in a]
         lies += [(a|dict(titles=np.full(9, 255, np.uint8)),head)]*(name[0]=='c')+[(a|dict(terms=np.full(9, 255, np.uint8)),head),(a|dict(texts=a['texts']+99),head)]*(name[0]=='w')
         lies += [(a,head|{k:v}) for k in says for v in (None, -1, 'x', [], {}, 2**62, [3])]
         for b,h in lies:

@@ -352,10 +352,10 @@ def search_times():
 def search(path, seed=0):
     "First sentences of Python's docstrings as questions, every second one"
     from quarantion.checks import CheckError
-    from quarantion.memory.corpus import read_corpus
+    from quarantion.memory.corpus import read_corpus, without_topics
     from quarantion.memory.minilm import MiniLM
     from quarantion.bench.relevance import first_sentences, ranked, relevance
-    task,others = first_sentences(read_corpus('python')),{}
+    task,others = first_sentences(without_topics(read_corpus('python'))),{}
     try:
         net = MiniLM()
         others['MiniLM'] = net(task.documents),net(task.questions)
@@ -371,9 +371,9 @@ def shells(seeds, path, texts=4000):
     "Ways to fill shells, and what tiers find, of embeddings that MiniLM (extra text) makes of Python's docstrings"
     import numpy as np
     from quarantion.bench.shells import bench_shells, time_shells
-    from quarantion.memory.corpus import read_corpus
+    from quarantion.memory.corpus import read_corpus, without_topics
     from quarantion.memory.minilm import MiniLM
-    all = list(dict.fromkeys(read_corpus('python').texts))
+    all = list(dict.fromkeys(without_topics(read_corpus('python')).texts))
     some = [all[i] for i in np.sort(np.random.default_rng(0).permutation(len(all))[:texts])]
     x = MiniLM(unit=False)(some)
     rows = bench_shells(x, [len(t) for t in some], seeds)
@@ -386,10 +386,10 @@ def resonance(path, vectors=None):
     import numpy as np
     from quarantion.bench.measure import machine
     from quarantion.bench.resonance import bars, hashing, remembered
-    from quarantion.memory.corpus import read_corpus
+    from quarantion.memory.corpus import read_corpus, without_topics
     from quarantion.memory.embed import fit_lsa
     from quarantion.memory.minilm import MiniLM
-    texts = list(dict.fromkeys(read_corpus('python').texts))
+    texts = list(dict.fromkeys(without_topics(read_corpus('python')).texts))
     lsa = fit_lsa(texts)(texts)
     sets = {'MiniLM':np.load(vectors) if vectors else MiniLM(most=64)(texts), 'LSA':lsa[np.abs(lsa).max(1)>0]}
     out = dict(command='python tools/measure.py resonance'+' --from NPY'*bool(vectors), machine=machine(), python=platform.python_version(), hashing=[])

@@ -15,9 +15,9 @@ LEADS = 0.,1.
 
 def tasks():
     "How it is asked -> questions, and the text of each"
-    from quarantion.memory.corpus import read_corpus
+    from quarantion.memory.corpus import read_corpus, without_topics
     from quarantion.bench.relevance import first_sentences
-    corpus = read_corpus('python')
+    corpus = without_topics(read_corpus('python'))
     task = first_sentences(corpus)
     of = lambda strings: [strings[i] for i in task.answers]
     whole = [f'{t}\n{s}' for t,s in zip(corpus.titles, corpus.texts)]
@@ -132,10 +132,10 @@ def orders_of(x, seed=0):
 
 def near_reads(folder):
     "The texts that are nearest to a question, out of files in several orders"
-    from quarantion.memory.corpus import read_corpus
+    from quarantion.memory.corpus import read_corpus, without_topics
     from quarantion.memory.embed import fit_lsa
     from quarantion.bench.relevance import first_sentences
-    corpus = read_corpus('python')
+    corpus = without_topics(read_corpus('python'))
     task = first_sentences(corpus)
     lsa = fit_lsa(task.documents)
     x,q = lsa(task.documents),lsa(task.questions[::4])

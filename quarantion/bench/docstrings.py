@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from ..checks import CheckError
 from ..memory.codes import unit_rows
-from ..memory.corpus import read_corpus
+from ..memory.corpus import read_corpus, without_topics
 from ..memory.embed import fit_lsa
 from ..memory.library import kept_vectors
 from ..memory.minilm import MiniLM
@@ -26,8 +26,8 @@ class Found(NamedTuple):
 
 def _texts(n, m, source):
     "Distinct texts to find, and to ask with"
-    own = dict.fromkeys(read_corpus('python').texts) if source=='installed' else {}
-    rest = [t for t in dict.fromkeys(read_corpus(source).texts) if t not in own]
+    own = dict.fromkeys(without_topics(read_corpus('python')).texts) if source=='installed' else {}
+    rest = [t for t in dict.fromkeys(without_topics(read_corpus(source)).texts) if t not in own]
     all = [*own,*sorted(rest, key=lambda t: hashlib.blake2b(t.encode()).digest())][:n+m]
     n = len(all)-min(m, len(all)//4)
     all = [all[i] for i in np.random.default_rng(0).permutation(len(all))]
