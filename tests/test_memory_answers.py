@@ -57,6 +57,7 @@ def test_code_headings_and_directives_are_no_sentences():
     assert said('See::\n\n    a = 1. B\n\n    c\n\nOver.')==['See::','Over.']
     assert said('>>> a. B\nc. D\n\nOver.')==['Over.'] and said('Title. It is\n============\n\nOver.')==['Over.']
     assert said('## A. B\nOver.')==['Over.'] and said('.. code-block:: c\n\n   a. B\n\n.. note::\n\n   It is.\n\n.. _x:\n\nOver.')==['It is.','Over.']
+    assert said('+---+\n| a. |\n+===+\n| b |\n+---+\n\n| - | - |\n|--|--|\n| c d | e |')==['a.','b |','c d | e |']
     assert blocks('')==[] and said('... --- ...\n\n***')==[]
 
 

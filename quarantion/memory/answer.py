@@ -32,7 +32,7 @@ def _weights(asked, bags, words): # of each word that was asked for: whole numbe
     if words is not None: return {w:int(8*words.idf[words.known[w]]) if w in words.known else 0 for w in asked}
     return {w:_worth(sum(w in b for b in bags), len(bags)) for w in asked}
 
-# %% ../../nbs/memory/answer.ipynb #87b7d7a0
+# %% ../../nbs/memory/answer.ipynb #ca9451fa
 _FEW,_LONG = 4,600 # words, and letters
 
 class _Candidate(NamedTuple):
@@ -49,7 +49,8 @@ def _candidates(passages):
         for at,s in enumerate(sentences(p.text)):
             said = _flat(p.text[s.start:s.end])
             bag = words_of(said)
-            if s.asked or said[-1]==':' or len(said)>_LONG or len(bag)<_FEW or CITED.search(said): continue
+            if s.asked or said[-1]==':' or len(said)>_LONG or len(bag)<_FEW: continue
+            if CITED.search(said) or '|' in said: continue
             out.setdefault(said, _Candidate(said, rank, at, frozenset(bag)))
     return [*out.values()]
 
@@ -71,7 +72,7 @@ def _picked(some, weights, titles, most):
         weights = {w:v//4 if w in best.bag else v for w,v in weights.items()}
     return sorted(out, key=lambda c: (c.rank,c.at))
 
-# %% ../../nbs/memory/answer.ipynb #69b20f12
+# %% ../../nbs/memory/answer.ipynb #01543053
 _MOST = 2**23 # bytes of a file that is looked into
 
 def _file_text(path):
@@ -84,13 +85,15 @@ def _file_text(path):
     try: return data.decode('utf-8-sig')
     except UnicodeDecodeError: return data.decode('latin-1')
 
+_BETWEEN = r'(?:<[^<>]{0,300}>|&\w{1,9};|\\[nrt]|[\W_])++' # words of HTML, of a notebook, of a string
+
 def _place(text, said, lines):
     "First and last line, and span, of a sentence in a file"
     starts = [0]+[m.end() for m in re.finditer('\n', text)]
     a,b = max(0, lines[0]-1),min(lines[1], len(starts))
     if not text or a>=len(starts): return [*lines],None
     end = starts[b] if b<len(starts) else len(text)
-    for parts,between in ((said.split(), r'\s+'), (re.findall(r'[^\W_]+', said), r'[\W_]+')):
+    for parts,between in ((said.split(), r'\s+'), (re.findall(r'[^\W_]+', said), _BETWEEN)):
         m = re.compile(between.join(map(re.escape, parts))).search(text, starts[a], end)
         if m: return [text.count('\n', 0, m.start())+1,text.count('\n', 0, m.end())+1],[m.start(),m.end()]
     return [*lines],None

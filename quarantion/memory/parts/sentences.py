@@ -9,11 +9,12 @@ __all__ = []
 import re
 from typing import NamedTuple
 
-# %% ../../../nbs/memory/parts/sentences.ipynb #37da4808
+# %% ../../../nbs/memory/parts/sentences.ipynb #146ac147
 _FENCE,_PROMPT = re.compile(r'\s*(```|~~~)'),re.compile(r'\s*>>>(\s|$)')
 _HEAD = re.compile(r'\s{0,3}#{1,6}(\s|$)')
 _UNDER = re.compile(r'\s*([-=~^"\'*+#.:_`])\1\1+\s*$')
-_ITEM = re.compile(r'\s*(?:[-*+•]|\(?\d{1,3}[.)]|\(?[a-z]\))\s+')
+_GRID = re.compile(r'\s*[|+][-=+:| ]+\s*$')
+_ITEM = re.compile(r'\s*(?:[-*+•|]|\(?\d{1,3}[.)]|\(?[a-z]\))\s+')
 _DIRECTIVE = re.compile(r'\s*\.\.(?:\s+(?:[\w:-]+::)?|$)')
 _NO_PROSE = 'code|sourcecode|productionlist|doctest|test|image|figure|math|parsed|index'
 _PROSE = re.compile(rf'\s*\.\.\s+(?!{_NO_PROSE})[\w:-]+::')
@@ -36,7 +37,7 @@ class _Lines:
         elif m := _DIRECTIVE.match(line): self.deep = None if _PROSE.match(line) else _indent(line)
         return bool(m)
 
-# %% ../../../nbs/memory/parts/sentences.ipynb #e7f34229
+# %% ../../../nbs/memory/parts/sentences.ipynb #31125554
 def blocks(
     text:str # Any text
 )->list: # Start and end of each
@@ -46,7 +47,7 @@ def blocks(
     for line,after in zip(lines, lines[1:]+['']):
         start,at = at,at+len(line)
         empty = not line.strip()
-        apart = code.is_code(line) or empty or _HEAD.match(line) or _UNDER.match(line)
+        apart = code.is_code(line) or empty or _HEAD.match(line) or _UNDER.match(line) or _GRID.match(line)
         apart = apart or held is None and _UNDER.match(after) and len(after.rstrip())>=len(line.rstrip())>0
         item = None if apart else _ITEM.match(line)
         if held and (apart or item):
