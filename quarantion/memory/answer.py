@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['asked_words', 'Claim', 'Answered', 'answer_from']
 
-# %% ../../nbs/memory/answer.ipynb #ecb61b8b
+# %% ../../nbs/memory/answer.ipynb #c9168643
 import os, re, stat
+from itertools import islice
 from typing import NamedTuple
 from ..checks import check_range, fail, typed
 from .parts.sentences import CITED, sentences
@@ -72,7 +73,7 @@ def _picked(some, weights, titles, most):
         weights = {w:v//4 if w in best.bag else v for w,v in weights.items()}
     return sorted(out, key=lambda c: (c.rank,c.at))
 
-# %% ../../nbs/memory/answer.ipynb #01543053
+# %% ../../nbs/memory/answer.ipynb #05b61a30
 _MOST = 2**23 # bytes of a file that is looked into
 
 def _file_text(path):
@@ -87,16 +88,24 @@ def _file_text(path):
 
 _BETWEEN = r'(?:<[^<>]{0,300}>|&\w{1,9};|\\[nrt]|[\W_])++' # words of HTML, of a notebook, of a string
 
+def _search(text, said): # (start, end) in a text, or None
+    flat = ' '.join(text.split())
+    if (at := flat.find(said))>=0: # the same words: those before it are counted
+        first = flat.rfind(' ', 0, at)+1
+        those = [*islice(re.finditer(r'\S+', text), flat.count(' ', 0, at), flat.count(' ', 0, at+len(said))+1)]
+        return those[0].start()+at-first,those[-1].start()+at+len(said)-(flat.rfind(' ', 0, at+len(said))+1)
+    m = re.search(_BETWEEN.join(re.findall(r'[^\W_]+', said)), text)
+    return m and m.span()
+
 def _place(text, said, lines):
     "First and last line, and span, of a sentence in a file"
-    starts = [0]+[m.end() for m in re.finditer('\n', text)]
-    a,b = max(0, lines[0]-1),min(lines[1], len(starts))
-    if not text or a>=len(starts): return [*lines],None
-    end = starts[b] if b<len(starts) else len(text)
-    for parts,between in ((said.split(), r'\s+'), (re.findall(r'[^\W_]+', said), _BETWEEN)):
-        m = re.compile(between.join(map(re.escape, parts))).search(text, starts[a], end)
-        if m: return [text.count('\n', 0, m.start())+1,text.count('\n', 0, m.end())+1],[m.start(),m.end()]
-    return [*lines],None
+    rows = text.split('\n')
+    lines = [max(1, lines[0]),lines[1]]
+    start = sum(map(len, rows[:lines[0]-1]))+lines[0]-1
+    part = '\n'.join(rows[lines[0]-1:lines[1]])
+    if not part or not (found := _search(part, said)): return [*lines],None
+    a,b = found
+    return [lines[0]+part.count('\n', 0, a),lines[0]+part.count('\n', 0, b)],[start+a,start+b]
 
 # %% ../../nbs/memory/answer.ipynb #01199497
 class Claim(NamedTuple):
