@@ -33,8 +33,8 @@ def _weights(asked, bags, words): # of each word that was asked for: whole numbe
     if words is not None: return {w:int(8*words.idf[words.known[w]]) if w in words.known else 0 for w in asked}
     return {w:_worth(sum(w in b for b in bags), len(bags)) for w in asked}
 
-# %% ../../nbs/memory/answer.ipynb #ca9451fa
-_FEW,_LONG = 4,600 # words, and letters
+# %% ../../nbs/memory/answer.ipynb #6796db2e
+_FEW,_LONG = 3,600 # words, and letters
 
 class _Candidate(NamedTuple):
     text:str # Without line breaks
@@ -55,7 +55,7 @@ def _candidates(passages):
             out.setdefault(said, _Candidate(said, rank, at, frozenset(bag)))
     return [*out.values()]
 
-# %% ../../nbs/memory/answer.ipynb #6df673ba
+# %% ../../nbs/memory/answer.ipynb #58bcbb4c
 def _value(c, weights, titles): # a whole number
     own = sum(v for w,v in weights.items() if w in c.bag)
     about = sum(v for w,v in weights.items() if w not in c.bag and w in titles[c.rank])
@@ -70,7 +70,7 @@ def _picked(some, weights, titles, most):
         least = least if out else max(1, value//4)
         out.append(best)
         some = [c for c in some if c is not best]
-        weights = {w:v//4 if w in best.bag else v for w,v in weights.items()}
+        weights = {w:v//2 if w in best.bag else v for w,v in weights.items()}
     return sorted(out, key=lambda c: (c.rank,c.at))
 
 # %% ../../nbs/memory/answer.ipynb #05b61a30
