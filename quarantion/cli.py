@@ -33,7 +33,8 @@ def _show(table):
 def _say(text): print(text, file=sys.stderr) # a path stays whole, whatever it holds
 
 _WORDS = ('hashes', 'canon', 'signal', 'tensor', 'shape', 'layer', 'levels', 'run', 'settings', 'NeuroBench', 'SynOp',
-          'level', 'what', 'where', 'title', 'first line', 'expected', 'found', 'target', 'fits', 'why', 'not known', 'id', 'name')
+          'level', 'what', 'where', 'title', 'first line', 'expected', 'found', 'target', 'fits', 'why', 'not known',
+          'id', 'name')
 
 def _as_is(words): # where rich would read marks in them
     from rich.text import Text
@@ -1086,8 +1087,8 @@ def _bench(
     if check and (bad or not rows): raise typer.Exit(1)
 
 # %% ../nbs/cli.ipynb #37d8bcc0
-_CORPUS = '''Texts: python (public docstrings of its library, none in C, and topics of its help), installed (docstrings of
-packages), a file or a folder (rst, md, html, ipynb, py and text).'''
+_CORPUS = '''Texts: python (public docstrings of its library, none in C, and topics of its help), installed (docstrings
+of packages), a file or a folder (rst, md, html, ipynb, py and text).'''
 _EMBED = '''How texts are compared: fused (words and LSA), tfidf (words), lsa, minilm or fused-minilm (extra text), or
 the folder of a small BERT (config.json, vocab.txt, model.safetensors).'''
 _PLAN = 'How vectors are searched: exact, cones (some of them, as many as --recall takes) or resonance (by buckets).'
@@ -1166,7 +1167,7 @@ def _checked(files, question, got, record, as_json):
     rows = [dict(zip(('line','column'), f.place(texts[0])))|f._asdict() for f in flags]
     if as_json: print(json.dumps(dict(question=question, file=str(files[0]), flags=rows)))
     else:
-        for r in rows: print(f'{files[0]}:{r["line"]}:{r["column"]}: {r["rule"]}: expected {r["said"]}, found {r["found"]}')
+        for r in rows: print('{}:{line}:{column}: {rule}: expected {said}, found {found}'.format(files[0], **r))
         _say(f'{len(rows)} places, {len({r["rule"] for r in rows})} of 7 rules' if rows else 'no rule is broken')
     return bool(rows)
 
@@ -1183,8 +1184,8 @@ def _whole(path, as_json):
         if found.name==OWN: said += f', line {check_logged(found.record)} of the log'
         well = bool(found.name)
     except CheckError as e: said,well = str(e),False
-    if as_json: print(json.dumps(dict(file=str(path), whole=found is not None, signer=found and found.signer, ok=well, said=said)))
-    else: print(said)
+    facts = dict(file=str(path), whole=found is not None, signer=found and found.signer, ok=well, said=said)
+    print(json.dumps(facts) if as_json else said)
     return not well
 
 def _named(question, got, answered):
@@ -1198,13 +1199,33 @@ def _carried(why):
             (('seed',why.seeds), ('edge',why.edges), ('entity',why.names)) for name,share in those]
     return _columns(why.said, ['what','name','share'], rows)
 
+# %% ../nbs/cli.ipynb #bb57ca7a
+def _how(
+    alpha:Annotated[float, typer.Option(help=_ALPHA)]=None,
+    mix:Annotated[float, typer.Option(help=_MIX)]=None,
+):
+    "Settings of a question"
+    from quarantion.memory.retrieve import How, check_how
+    return check_how(How(**{n:v for n,v in dict(alpha=alpha, mix=mix).items() if v is not None}))
+
+def _retrieved(question, k, alpha=None, mix=None, **given):
+    "Passages, and what they were asked with"
+    from quarantion.memory.retrieve import open_retriever
+    how = _how(alpha, mix)
+    if k is not None: check_range(k, 1, name='k')
+    r = open_retriever(**_texts(**given))
+    k = min(10, len(r)) if k is None else k
+    said = dict(k=k, corpus=r.library.corpus.source, texts=len(r), embed=r.library.embed, lists=r.lists)
+    return r.ask(question, k, how),said|how._asdict()|dict(words=r.library.parts.words)
+
 # %% ../nbs/cli.ipynb #a88ad71c
 def _answered(question, got, given, as_json, out, why):
     "Pick, sign and show"
     from quarantion.memory.answer import answer_from
     from quarantion.memory.rules import check_answer
     answered = answer_from(got, words=given.pop('words'))
-    for f in check_answer(answered, question, got) if answered.claims else (): _say(f'{f.rule}: expected {f.said}, found {f.found}')
+    for f in check_answer(answered, question, got) if answered.claims else ():
+        _say(f'{f.rule}: expected {f.said}, found {f.found}')
     if as_json or out:
         from quarantion.memory.signed import log_signed, own_key, sign, signed_bytes
         record = sign(answered, key := own_key(), given)
@@ -1221,10 +1242,8 @@ def _answered(question, got, given, as_json, out, why):
 def _ask(
     question:Annotated[str, typer.Argument(help='What to answer, in words.')]=None,
     k:Annotated[int, typer.Option(help='How many passages; default 10, or all where there are fewer.')]=None,
-    why:Annotated[bool, typer.Option('--why', help='Print seeds, and the texts and names that carried most mass.')]=False,
+    why:Annotated[bool, typer.Option('--why', help='Print seeds, and texts and names that carried most.')]=False,
     as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object, the signed record.')]=False,
-    alpha:Annotated[float, typer.Option(help=_ALPHA)]=None,
-    mix:Annotated[float, typer.Option(help=_MIX)]=None,
     out:Annotated[Path, typer.Option(help=_OUT)]=None,
     check:Annotated[list[Path], typer.Option(help=_CHECK, metavar='<path>')]=None,
     verify:Annotated[Path, typer.Option(help=_VERIFY)]=None,
@@ -1237,23 +1256,12 @@ def _ask(
     if len(check or ())>2: fail('`check`', 'ask', 'one text, or two of the same question', len(check))
     check_question(question)
     for p in check or (): _file_words(p)
-    got,said = _retrieved(question, k, dict(alpha=alpha, mix=mix), given)
+    got,said = _retrieved(question, k, **given)
     if check: raise typer.Exit(int(_checked(check, question, got, verify, as_json)))
     _answered(question, got, said, as_json, out, why)
 
-# %% ../nbs/cli.ipynb #bb57ca7a
-def _retrieved(question, k, how, given):
-    "Passages, and what they were asked with"
-    from quarantion.memory.retrieve import How, check_how, open_retriever
-    how = check_how(How(**{n:v for n,v in how.items() if v is not None}))
-    if k is not None: check_range(k, 1, name='k')
-    r = open_retriever(**_texts(**given))
-    k = min(10, len(r)) if k is None else k
-    said = dict(k=k, corpus=r.library.corpus.source, texts=len(r), embed=r.library.embed, lists=r.lists)
-    return r.ask(question, k, how),said|how._asdict()|dict(words=r.library.parts.words)
-
 _ASK = 'Answer from texts, in their own sentences, with reasons and a signature; check answers of others.'
-app.command('ask', help=_ASK)(_joined(_ask, signature(_texts).parameters.values()))
+app.command('ask', help=_ASK)(_joined(_ask, [p for f in (_how,_texts) for p in signature(f).parameters.values()]))
 
 # %% ../nbs/cli.ipynb #364d986b
 _KINDS = dict(int_parsing='a whole number', float_parsing='a number')
