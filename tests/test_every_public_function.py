@@ -1261,6 +1261,11 @@ CALLS |= { # graphs
     'graphs.store.Hypergraph.find': lambda: dict(self=toy_graph(), name='v:a'),
     'graphs.store.Hypergraph.name': lambda: dict(self=toy_graph(), kind='v', i=0),
     'graphs.store.Hypergraph.without': lambda: dict(self=toy_graph(), nodes=['a'], edges=[0]),
+    'graphs.walk.smoothing': lambda: dict(h=toy_graph()),
+    'graphs.walk.dense_walk': lambda: dict(h=toy_graph(), restart=np.ones(3), alpha=.5),
+    'graphs.walk.walk': lambda: dict(h=toy_graph(), restart=np.ones(3), alpha=.5, error=1e-3, threads=1, gradients=True),
+    'graphs.walk.fire': lambda: dict(h=toy_graph(), restart=np.array([10**6,0,0]), alpha=.5, error=1e-3, threads=1),
+    'graphs.walk.raster': lambda: dict(h=toy_graph(), restart=np.array([10**6,0,0]), alpha=.5, error=1e-3, threads=1),
     'graphs.store.hypergraph': lambda: dict(edges=dict(e=['a','b']), nodes=['a'], weights=dict(e=2.), edge_kinds=['x'], node_kinds=dict(a='y')),
 }
 
