@@ -33,8 +33,9 @@ def _weights(asked, bags, words): # of each word that was asked for: whole numbe
     if words is not None: return {w:int(8*words.idf[words.known[w]]) if w in words.known else 0 for w in asked}
     return {w:_worth(sum(w in b for b in bags), len(bags)) for w in asked}
 
-# %% ../../nbs/memory/answer.ipynb #6796db2e
+# %% ../../nbs/memory/answer.ipynb #a9f225f9
 _FEW,_LONG = 3,600 # words, and letters
+_FIELD = re.compile(r':[\w -]{1,40}:\s') # such as `:synopsis: of a module`
 
 class _Candidate(NamedTuple):
     text:str # Without line breaks
@@ -51,7 +52,7 @@ def _candidates(passages):
             said = _flat(p.text[s.start:s.end])
             bag = words_of(said)
             if s.asked or said[-1]==':' or len(said)>_LONG or len(bag)<_FEW: continue
-            if CITED.search(said) or '|' in said: continue
+            if CITED.search(said) or '|' in said or _FIELD.match(said): continue
             out.setdefault(said, _Candidate(said, rank, at, frozenset(bag)))
     return [*out.values()]
 
