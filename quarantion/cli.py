@@ -1263,7 +1263,8 @@ def _ask(
     _answered(question, got, said, as_json, out, why)
 
 _ASK = 'Answer from texts, in their own sentences, with reasons and a signature; check answers of others.'
-_asked = app.command('ask', help=_ASK)(_joined(_ask, [p for f in (_how,_texts) for p in signature(f).parameters.values()]))
+_MORE = [p for f in (_how,_texts) for p in signature(f).parameters.values()]
+_asked = app.command('ask', help=_ASK)(_joined(_ask, _MORE))
 
 # %% ../nbs/cli.ipynb #364d986b
 _KINDS = dict(int_parsing='a whole number', float_parsing='a number')
