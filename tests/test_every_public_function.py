@@ -67,6 +67,7 @@ from quarantion.memory.library import Library, Parts
 from quarantion.memory.loop import Gate, Loop
 from quarantion.memory.minilm import MiniLM
 from quarantion.memory.rules import Flag
+from quarantion.memory.remembered import Remembered
 from quarantion.memory.retrieve import How, retriever_of
 from quarantion.memory.shells import Shells
 from quarantion.memory.signed import Key, sign, verify_signed
@@ -921,6 +922,9 @@ CALLS |= { # texts and what is nearest
     'memory.trust.Together': lambda: dict(passages=[], agreed={}, failed={}),
     'memory.trust.ask_all': lambda: dict(sources=dict(a=tiny_retriever()), question='file', k=1, trust={}),
     'memory.trust.ask_again': lambda: dict(r=tiny_retriever(), question='file', rules=['covered'], k=1, how=How()),
+    'memory.remembered.Remembered': lambda: dict(folder='kept', agree=2),
+    'memory.remembered.Remembered.add': lambda: dict(self=Remembered('kept'), digests=dict(index='a', query='b', settings='c'), source='a', answer='b'),
+    'memory.remembered.Remembered.get': lambda: dict(self=Remembered('kept'), digests=dict(index='a', query='b', settings='c')),
     'memory.retrieve.open_retriever': lambda: dict(source='no such file', folder='kept', embed='tfidf', seed=0),
 }
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BOUND', 'How', 'Passage', 'Why', 'Retrieved', 'Retriever', 'retriever_of', 'open_retriever']
 
-# %% ../../nbs/memory/retrieve.ipynb #6309901f
+# %% ../../nbs/memory/retrieve.ipynb #09b255bd
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from .bm25 import BM25, fit_bm25, load_bm25, save_bm25
 from .library import EMBEDS, Library, check_question, open_library
 from .linked import Linked, housed, linked_of, restarted, without
 
-# %% ../../nbs/memory/retrieve.ipynb #086ecc05
+# %% ../../nbs/memory/retrieve.ipynb #16559f0f
 class How(NamedTuple):
     "Settings of a question"
     alpha:float=.7 # How likely it is that a walk goes on, 0 to below 1
@@ -29,7 +29,7 @@ class How(NamedTuple):
     depth:int=50 # Texts that are seeds, at most
     without:tuple=() # Names and texts that are left out, as `v:dict` or `e:` and a title
 
-# %% ../../nbs/memory/retrieve.ipynb #31045b50
+# %% ../../nbs/memory/retrieve.ipynb #d750632e
 def check_how(h): # raises `CheckError`
     if not isinstance(h, How): fail('`how`', 'ask', 'settings, How(…)', shown(h))
     check_range(h.alpha, 0, 1, 'alpha'); check_range(h.mix, 0, 1, 'mix'); check_range(h.vectors, 0, 1e6, 'vectors')
@@ -40,7 +40,7 @@ def check_how(h): # raises `CheckError`
     if not isinstance(h.without, tuple): fail('`without`', 'ask', 'a tuple of names', shown(h.without))
     return h
 
-# %% ../../nbs/memory/retrieve.ipynb #e9b4fb09
+# %% ../../nbs/memory/retrieve.ipynb #4166f5a1
 UNITS = 2**40
 
 def seeds_of(lists, how):
@@ -60,7 +60,7 @@ def seeds_of(lists, how):
     units = (v*(UNITS/sum(v.tolist()))).astype(np.int64)
     return np.stack([ids,units])[:,units>0]
 
-# %% ../../nbs/memory/retrieve.ipynb #6f156e57
+# %% ../../nbs/memory/retrieve.ipynb #aaa6dfe6
 class Passage(NamedTuple):
     "A text that was found"
     id:str # s1, s2, …: its place in this answer
@@ -93,7 +93,7 @@ def _top(names, values, total, n): # of the largest, whole numbers above 0; equa
     some = np.lexsort((np.arange(len(values)), -values))[:n]
     return [(names(int(i)),float(values[i]/total)) for i in some if values[i]>0]
 
-# %% ../../nbs/memory/retrieve.ipynb #d27db105
+# %% ../../nbs/memory/retrieve.ipynb #f8185611
 class _Held:
     "All that a question needs"
     @typed
@@ -128,7 +128,7 @@ class _Held:
             out.append((hit.ids[0],np.rint(hit.scores[0]*2**16)) if hit else ((),()))
         return out
 
-# %% ../../nbs/memory/retrieve.ipynb #c632906f
+# %% ../../nbs/memory/retrieve.ipynb #ae71296e
 BOUND = 1e-3 # Part of the mass that a walk may leave
 
 class _Walked(_Held):
@@ -159,7 +159,7 @@ class _Walked(_Held):
         said = f'{said}; their mass went on for {walk.rounds} rounds, until {left:.2%} was left'
         return Why(seeds, edges, names, int(walk.rounds), left, BOUND, said)
 
-# %% ../../nbs/memory/retrieve.ipynb #0b974aa5
+# %% ../../nbs/memory/retrieve.ipynb #159f9e9a
 _SHOWN = 10 # of each list that says why
 
 def _plain(question): return ' '.join(question.casefold().split()) # as it is told from another one
@@ -197,7 +197,7 @@ def retriever_of(
     c = library.corpus
     return Retriever(library, fit_bm25([f'{t}\n{s}' for t,s in zip(c.titles, c.texts)]), linked_of(c), digest)
 
-# %% ../../nbs/memory/retrieve.ipynb #88ec38d5
+# %% ../../nbs/memory/retrieve.ipynb #6d57fa06
 _FORMAT,_VERSION,_SAYS = 'quarantion ask',1,'ask.json'
 _BM25,_GRAPH,_HOMES = 'bm25.safetensors','graph.safetensors','homes.safetensors'
 _FILES = _BM25,_GRAPH,_HOMES
@@ -223,7 +223,7 @@ def _homes(path, h):
         fail('homes', str(path), f'texts for each of {h.n_nodes} names', found)
     return s,x
 
-# %% ../../nbs/memory/retrieve.ipynb #1e476e3c
+# %% ../../nbs/memory/retrieve.ipynb #dcdf6b9a
 def _said(folder):
     "What was kept says of itself; None if nothing was; raises `CheckError`"
     if not is_there(folder/_SAYS): return None
@@ -243,7 +243,7 @@ def _load(folder, library, head):
     linked = Linked(h, np.arange(h.n_edges), *_homes(folder/_HOMES, h))
     return Retriever(library, load_bm25(folder/_BM25), linked, hash_json(head))
 
-# %% ../../nbs/memory/retrieve.ipynb #e7db5762
+# %% ../../nbs/memory/retrieve.ipynb #b985bc7c
 @typed
 def open_retriever(
     source:str|Path='python', # As for [`open_library`](library.ipynb): `python`, `installed`, or a path
