@@ -30,7 +30,7 @@ latest: build $(TOOLS) ## the tests of NIR with the newest simulators, beside th
 
 bench: build ## install the peers, and measure every benchmark (ARGS=--quick for less)
 	@$(BIN)/python -m pip install -qq --no-deps hnswlib==0.8.0 # compiled, by tools of its own
-	@$(BIN)/python -m pip install -qq -c requirements.lock -c requirements-dev.lock --no-build-isolation -e '.[bench,text]'
+	@$(BIN)/python -m pip install -qq -c requirements.lock -c requirements-dev.lock --no-build-isolation -e '.[ask,bench,text]'
 	@$(BIN)/python -m pip install -qq --no-compile --no-deps -r requirements-peers.lock
 	@for b in $$($(BIN)/python -c 'from quarantion.cli import BENCHES; print(*BENCHES)'); do $(BIN)/quarantion bench $$b $(ARGS) || exit 1; done
 

@@ -33,7 +33,8 @@ def _show(table):
 def _say(text): print(text, file=sys.stderr) # a path stays whole, whatever it holds
 
 _WORDS = ('hashes', 'canon', 'signal', 'tensor', 'shape', 'layer', 'levels', 'run', 'settings', 'NeuroBench', 'SynOp',
-          'level', 'what', 'where', 'title', 'first line', 'expected', 'found', 'target', 'fits', 'why', 'not known')
+          'level', 'what', 'where', 'title', 'first line', 'expected', 'found', 'target', 'fits', 'why', 'not known',
+          'id', 'name')
 
 def _as_is(words): # where rich would read marks in them
     from rich.text import Text
@@ -1048,13 +1049,15 @@ def _info(as_json:Annotated[bool, typer.Option('--json', help='Print one JSON ob
 
 # %% ../nbs/cli.ipynb #16432758
 BENCHES = ('lif','bptt','levels','nonary','wave','fakequant','events','cameras','quality','infer','codes','convert',
-           'train','many','own','health','nearest','walk','curvature','wire','gpu')
+           'train','many','own','health','nearest','walk','curvature','wire','ask','gpu')
 _WHAT = ('lif (neurons, forward), bptt (and backward), levels, nonary, wave, fakequant, events (integer products), '
          'cameras (events into frames, and out of files), quality (copies in data), infer, codes (encoders), convert '
          '(ReLU networks into spikes: how right they are), train (a training step, on one thread too), many '
          '(a step of as many processes as threads are asked for), own (neurons of your own), health (what a look at '
          'a network costs), nearest (neighbours of vectors), walk (on hypergraphs), curvature (of edges of graphs), '
-         'wire (gradients in few bytes between two processes) or gpu (neurons and training steps).')
+         'wire (gradients in few bytes between two processes), '
+         "ask (pages of Python's manual, by words, vectors and the walk) "
+         'or gpu (neurons and training steps).')
 _CHECK = 'Exit with 1 if a row stays under 60 % of its goal, a peer is not installed, or nothing ran.'
 
 def _missed(rows):
@@ -1092,24 +1095,25 @@ def _bench(
     if check and (bad or not rows): raise typer.Exit(1)
 
 # %% ../nbs/cli.ipynb #37d8bcc0
-_CORPUS = '''Texts: python (public docstrings of its library, none in C, and topics of its help), installed (those of
-packages), a file or a folder (rst, md, html, ipynb, py and text).'''
+_CORPUS = '''Texts: python (public docstrings of its library, none in C, and topics of its help), installed (docstrings
+of packages), a file or a folder (rst, md, html, ipynb, py and text).'''
 _EMBED = '''How texts are compared: fused (words and LSA), tfidf (words), lsa, minilm or fused-minilm (extra text), or
 the folder of a small BERT (config.json, vocab.txt, model.safetensors).'''
 _PLAN = 'How vectors are searched: exact, cones (some of them, as many as --recall takes) or resonance (by buckets).'
 _RECALL = 'Share of the nearest that plan cones has to find, such as .95.'
 _INDEX = "Folder that keeps texts and index; default: one in the user's cache folder."
 
+def _where(a): return f'{"/".join(Path(a.file).parts[-2:])}:{a.lines[0]}'
+
 def _found(answers):
     "What was found as a table"
     from rich.text import Text
-    where = lambda a: f'{"/".join(Path(a.file).parts[-2:])}:{a.lines[0]}'
-    rows = [[Text(w) for w in (a.title, f'{a.score:.3f}', a.line[:200], where(a))] for a in answers.found]
+    rows = [[Text(w) for w in (a.title, f'{a.score:.3f}', a.line[:200], _where(a))] for a in answers.found]
     title = f'{answers.question} (by {" and ".join(answers.lists)})'
     return _columns(title, ['title','score','first line','where'], rows)
 
 # %% ../nbs/cli.ipynb #63bd74f4
-def _opened(
+def _texts(
     corpus:Annotated[str, typer.Option(help=_CORPUS)]='python',
     embed:Annotated[str, typer.Option(help=_EMBED)]='fused',
     plan:Annotated[str, typer.Option(help=_PLAN)]='exact',
@@ -1117,9 +1121,8 @@ def _opened(
     index:Annotated[Path, typer.Option(help=_INDEX)]=None,
     seed:Annotated[int, typer.Option(help='Of LSA.')]=0,
 ):
-    "The library that options ask for"
-    from quarantion.memory.library import open_library
-    return open_library(corpus, index, embed, seed, _say, plan, recall)
+    "What a library is opened with"
+    return dict(source=corpus, folder=index, embed=embed, seed=seed, say=_say, plan=plan, recall=recall)
 
 def _search(
     question:Annotated[str, typer.Argument(help='What to look for, in words.')],
@@ -1128,10 +1131,10 @@ def _search(
     **given
 ):
     "Find the texts that answer a question, and say what was read for it"
-    from quarantion.memory.library import check_question
+    from quarantion.memory.library import check_question, open_library
     check_question(question)
     if k is not None: check_range(k, 1, name='k')
-    lib = _opened(**given)
+    lib = open_library(**_texts(**given))
     found = lib.search(question, min(10, len(lib)) if k is None else k)
     if as_json: return print(json.dumps(_as_json(lib, found, given)))
     if found.found: _show(_found(found))
@@ -1141,12 +1144,133 @@ def _search(
 # %% ../nbs/cli.ipynb #7e1a34ea
 _SEARCH = 'Find texts, by words and by what they go with, with a proof.'
 
-app.command('search', help=_SEARCH)(_joined(_search, signature(_opened).parameters.values()))
+app.command('search', help=_SEARCH)(_joined(_search, signature(_texts).parameters.values()))
 
 def _as_json(lib, found, given):
     c,texts = lib.corpus,[a._asdict() for a in found.found]
     said = dict(question=found.question, corpus=c.source, texts=len(c), files=len(c.files), embed=lib.embed)
     return said|dict(lists=found.lists, plan=given['plan'], found=texts, proof=found.proof)
+
+# %% ../nbs/cli.ipynb #34c46231
+_OUT = 'Write the signed record, the bytes that --json prints.'
+_CHECK = 'Hold a text to seven rules instead, an answer that cites [s1]; given twice, both answers have to be the same.'
+_VERIFY = 'Check a record; with --check, the one of that text.'
+_ALPHA = 'How far mass walks over shared names, 0 to below 1.'
+_MIX = 'Part of the mass that names take to where they are defined, 0 to 1.'
+
+def _file_words(path): # of a text that is to be checked
+    from quarantion.memory.corpus import MOST_BYTES
+    try:
+        with open(path, 'rb') as f: data = f.read(MOST_BYTES+1)
+    except OSError as e: fail('file', str(path), 'a file that can be read', e.strerror)
+    if len(data)>MOST_BYTES: fail('file', str(path), f'at most {MOST_BYTES>>20} MiB', 'more')
+    try: return data.decode('utf-8-sig')
+    except UnicodeDecodeError as e: fail('contents', str(path), 'UTF-8', f'byte {data[e.start]:#04x} at {e.start}')
+
+def _checked(files, question, got, record, as_json):
+    "Flags of a text, a line each; the exit code"
+    from quarantion.memory.rules import check_answer
+    texts = [_file_words(p) for p in files]
+    flags = check_answer(texts[0], question, got, *texts[1:2], record=record)
+    rows = [dict(zip(('line','column'), f.place(texts[0])))|f._asdict() for f in flags]
+    if as_json: print(json.dumps(dict(question=question, file=str(files[0]), flags=rows)))
+    else:
+        for r in rows: print('{}:{line}:{column}: {rule}: expected {said}, found {found}'.format(files[0], **r))
+        _say(f'{len(rows)} places, {len({r["rule"] for r in rows})} of 7 rules' if rows else 'no rule is broken')
+    return bool(rows)
+
+# %% ../nbs/cli.ipynb #52a5d28c
+def _whole(path, as_json):
+    "Is a record as it was signed, and by whom? The exit code"
+    from quarantion.memory.signed import OWN, check_logged, verify_signed
+    found = None
+    if not os.path.isfile(path): fail('file', str(path), 'a record', 'no file' if is_there(path) else 'nothing there')
+    if (n := os.stat(path).st_size)>2**26: fail('file', str(path), 'a record of at most 64 MiB', f'{n:,} bytes')
+    try:
+        found = verify_signed(path)
+        said = found.said()
+        if found.name==OWN: said += f', line {check_logged(found.record)} of the log'
+        well = bool(found.name)
+    except CheckError as e: said,well = str(e),False
+    facts = dict(file=str(path), whole=found is not None, signer=found and found.signer, ok=well, said=said)
+    print(json.dumps(facts) if as_json else said)
+    return not well
+
+def _named(question, got, answered):
+    "Passages as a table; where a sentence was picked, its line"
+    first = {c.id:c for c in reversed(answered.claims)}
+    rows = [[_as_is(w) for w in (p.id, p.title, f'{p.share:.1%}', _where(first.get(p.id, p)))] for p in got.passages]
+    return _columns(question, ['id','title','share','where'], rows)
+
+def _carried(why):
+    rows = [[_as_is(w) for w in (what, name, f'{share:.1%}')] for what,those in
+            (('seed',why.seeds), ('edge',why.edges), ('entity',why.names)) for name,share in those]
+    return _columns(why.said, ['what','name','share'], rows)
+
+# %% ../nbs/cli.ipynb #bb57ca7a
+def _how(
+    alpha:Annotated[float, typer.Option(help=_ALPHA)]=None,
+    mix:Annotated[float, typer.Option(help=_MIX)]=None,
+):
+    "Settings of a question"
+    from quarantion.memory.retrieve import How, check_how
+    return check_how(How(**{n:v for n,v in dict(alpha=alpha, mix=mix).items() if v is not None}))
+
+def _retrieved(question, k, alpha=None, mix=None, **given):
+    "Passages, and what they were asked with"
+    from quarantion.memory.retrieve import open_retriever
+    how = _how(alpha, mix)
+    if k is not None: check_range(k, 1, name='k')
+    r = open_retriever(**_texts(**given))
+    k = min(10, len(r)) if k is None else k
+    said = dict(k=k, corpus=r.library.corpus.source, texts=len(r), embed=r.library.embed, lists=r.lists)
+    return r.ask(question, k, how),said|how._asdict()|dict(words=r.library.parts.words)
+
+# %% ../nbs/cli.ipynb #a88ad71c
+def _answered(question, got, given, as_json, out, why):
+    "Pick, sign and show"
+    from quarantion.memory.answer import answer_from
+    from quarantion.memory.rules import check_answer
+    answered = answer_from(got, words=given.pop('words'))
+    for f in check_answer(answered, question, got) if answered.claims else ():
+        _say(f'{f.rule}: expected {f.said}, found {f.found}')
+    if as_json or out:
+        from quarantion.memory.signed import log_signed, own_key, sign, signed_bytes
+        record = sign(answered, key := own_key(), given)
+        log_signed(record)
+        if out:
+            write_atomic(out, signed_bytes(record))
+            _say(f'{out}: signed, by {key.public[:16]}…')
+        if as_json: return print(signed_bytes(record).decode(), end='')
+    print(answered.text or answered.said())
+    if got.passages: _show(_named(question, got, answered))
+    if why and got.passages: _show(_carried(got.why))
+
+# %% ../nbs/cli.ipynb #e9ca5c24
+def _ask(
+    question:Annotated[str, typer.Argument(help='What to answer, in words.')]=None,
+    k:Annotated[int, typer.Option(help='How many passages; default 10, or all where there are fewer.')]=None,
+    why:Annotated[bool, typer.Option('--why', help='Print seeds, and texts and names that carried most.')]=False,
+    as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object, the signed record.')]=False,
+    out:Annotated[Path, typer.Option(help=_OUT)]=None,
+    check:Annotated[list[Path], typer.Option(help=_CHECK, metavar='<path>')]=None,
+    verify:Annotated[Path, typer.Option(help=_VERIFY)]=None,
+    **given
+):
+    "Answer from texts, check an answer, or verify a record"
+    from quarantion.memory.library import check_question
+    if question is None and verify and not check: raise typer.Exit(int(_whole(verify, as_json)))
+    if question is None: fail('`question`', 'ask', 'words, or --verify with a file', 'none')
+    if len(check or ())>2: fail('`check`', 'ask', 'one text, or two of the same question', len(check))
+    check_question(question)
+    for p in check or (): _file_words(p)
+    got,said = _retrieved(question, k, **given)
+    if check: raise typer.Exit(int(_checked(check, question, got, verify, as_json)))
+    _answered(question, got, said, as_json, out, why)
+
+_ASK = 'Answer from texts, in their own sentences, with reasons and a signature; check answers of others.'
+_MORE = [p for f in (_how,_texts) for p in signature(f).parameters.values()]
+_asked = app.command('ask', help=_ASK)(_joined(_ask, _MORE))
 
 # %% ../nbs/cli.ipynb #364d986b
 _KINDS = dict(int_parsing='a whole number', float_parsing='a number')

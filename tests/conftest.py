@@ -2,6 +2,14 @@
 import pytest
 
 
+@pytest.fixture(autouse=True, scope='session')
+def no_key_of_the_user(tmp_path_factory):
+    "What is signed here is signed by a key of its own"
+    with pytest.MonkeyPatch.context() as m:
+        m.setenv('XDG_CONFIG_HOME', str(tmp_path_factory.mktemp('config')))
+        yield
+
+
 @pytest.fixture
 def here(capsys):
     "Run `quarantion` in this process; returns exit code, stdout and stderr"

@@ -8,6 +8,7 @@ import pkgutil
 import re
 import shutil
 import tempfile
+from collections import namedtuple
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -58,14 +59,21 @@ from quarantion.inspect.health_canvas import HealthCanvas
 from quarantion.inspect.health_inspector import HealthInspector
 from quarantion.train.diagnosis import causes_of
 from quarantion.inspect.recordings import record_layers
+from quarantion.memory.answer import answer_from
 from quarantion.memory.blocks import open_store
+from quarantion.memory.bm25 import fit_bm25
 from quarantion.memory.corpus import Corpus
 from quarantion.memory.embed import fit_lsa
 from quarantion.memory.entities import entities_of
 from quarantion.memory.library import Library, Parts
 from quarantion.memory.loop import Gate, Loop
 from quarantion.memory.minilm import MiniLM
+from quarantion.memory.rules import Flag
+from quarantion.memory.remembered import Remembered
+from quarantion.memory.retrieve import How, retriever_of
 from quarantion.memory.shells import Shells
+from quarantion.memory.signed import Key, sign, verify_signed
+from quarantion.memory.trust import Trust
 from quarantion.memory.waves import WaveMemory
 from quarantion.memory.words import Postings, fit_words
 from quarantion.inspect.wave_film import run_emitters
@@ -820,6 +828,10 @@ def postings(): return Postings(lsa().words.rows(SAID))
 def two_shells(): return Shells(a(6,4), np.arange(6.), 2)
 def tiny_library(): return Library(few_texts(), 'tfidf', Parts(fit_words(few_texts().texts), Postings(fit_words(few_texts().texts).rows(few_texts().texts)), None, None))
 @cache
+def tiny_bm25(): return fit_bm25(SAID)
+@cache
+def tiny_retriever(): return retriever_of(tiny_library())
+@cache
 def tiny_bert():
     from test_memory_corpus import write_bert
     with tempfile.TemporaryDirectory() as d:
@@ -889,12 +901,75 @@ CALLS |= { # texts and what is nearest
     'memory.library.Library': lambda: dict(corpus=few_texts(), embed='tfidf', parts=tiny_library().parts),
     'memory.library.Library.search': lambda: dict(self=tiny_library(), question='file', k=1),
     'memory.library.open_library': lambda: dict(source='no such file', folder='kept', embed='tfidf', seed=0),
+    'memory.bm25.BM25': lambda: dict(terms=lsa().words.terms, postings=postings()),
+    'memory.bm25.BM25.row': lambda: dict(self=tiny_bm25(), question='file'),
+    'memory.bm25.BM25.search': lambda: dict(self=tiny_bm25(), question='file', k=2),
+    'memory.bm25.fit_bm25': lambda: dict(texts=SAID, k1=1., b=.5),
+    'memory.bm25.save_bm25': lambda: dict(path='x', bm=tiny_bm25()),
+    'memory.bm25.load_bm25': lambda: dict(path='no such file'),
+    'memory.retrieve.How': lambda: dict(alpha=.5, mix=.5, vectors=0., sharp=2, depth=9, without=()),
+    'memory.linked.Linked': lambda: tiny_retriever().linked._asdict(),
+    'memory.linked.linked_of': lambda: dict(corpus=few_texts()),
+    'memory.retrieve.Passage': lambda: dict(id='s1', title='a', file='f', lines=[1,2], text='a', score=1, share=1., ranks={}),
+    'memory.retrieve.Why': lambda: dict(seeds=[], edges=[], names=[], rounds=0, left=0., bound=1e-3, said=''),
+    'memory.retrieve.Retrieved': lambda: dict(question='a', passages=[], why=tiny_retriever().ask('file', 1).why, digests={}),
+    'memory.retrieve.Retriever': lambda: dict(library=tiny_library(), bm25=tiny_retriever().bm25, linked=tiny_retriever().linked, digest=''),
+    'memory.retrieve.Retriever.ask': lambda: dict(self=tiny_retriever(), question='file', k=1, how=How()),
+    'memory.retrieve.retriever_of': lambda: dict(library=tiny_library(), digest=''),
+    'memory.trust.Trust': lambda: dict(agreed=1, failed=2),
+    'memory.trust.Trust.after': lambda: dict(self=Trust(), agreed=True),
+    'memory.trust.half_lives': lambda: dict(ages=[0.,1.], half_life=1.),
+    'memory.trust.aged': lambda: dict(found=tiny_retriever().ask('file', 1), ages=dict(f=1.), half_life=1., archive=.1),
+    'memory.trust.tiers_of': lambda: dict(scores=[3.,2.,1.], tiers=3),
+    'memory.trust.Together': lambda: dict(passages=[], agreed={}, failed={}),
+    'memory.trust.ask_all': lambda: dict(sources=dict(a=tiny_retriever()), question='file', k=1, trust={}),
+    'memory.trust.ask_again': lambda: dict(r=tiny_retriever(), question='file', rules=['covered'], k=1, how=How()),
+    'memory.remembered.Remembered': lambda: dict(folder='kept', agree=2),
+    'memory.remembered.Remembered.add': lambda: dict(self=Remembered('kept'), digests=dict(index='a', query='b', settings='c'), source='a', answer='b'),
+    'memory.remembered.Remembered.get': lambda: dict(self=Remembered('kept'), digests=dict(index='a', query='b', settings='c')),
+    'memory.retrieve.open_retriever': lambda: dict(source='no such file', folder='kept', embed='tfidf', seed=0),
 }
+
+Found = namedtuple('Found', 'id title file lines text score share ranks')
+Got = namedtuple('Got', 'question passages why digests')
+
 
 def new_store():
     store = open_store(Path(tempfile.mkdtemp())/'store', 3) # below the TMPDIR of the test
     store.add(['a','b'], [b'x',b''], np.eye(2, 3))
     return store
+
+
+def passages(n=2): return [Found(f's{i}', 'a key', 'no such file', [1,1], f'The key {i} of a file is kept.', 1., .5, {}) for i in range(1, n+1)]
+def got(): return Got('Which key is kept?', passages(), None, {})
+def answered(): return answer_from(got(), 1)
+def record(): return sign(answered(), Key(bytes(32)), {}, '2024')
+
+
+CALLS |= { # answers, rules and records
+    'memory.answer.asked_words': lambda: dict(question='Which key is kept?'),
+    'memory.answer.Claim': lambda: dict(text='a', id='s1', start=0, end=1, file='f', lines=[1,1], span=None),
+    'memory.answer.Answered': lambda: dict(question='a', text='', claims=(), retrieved=None),
+    'memory.answer.Answered.said': lambda: dict(self=answered()),
+    'memory.answer.answer_from': lambda: dict(retrieved=got(), most=1, words=fit_words(SAID)),
+    'memory.rules.Flag': lambda: dict(rule='cited', start=0, end=1, found='a', said='b'),
+    'memory.rules.Flag.place': lambda: dict(self=Flag('cited', 0, 1, 'a', 'b'), text='a'),
+    'memory.rules.token_f1': lambda: dict(a='a key', b='a lock'),
+    'memory.rules.question_parts': lambda: dict(question='Which key is kept, and what is a file?'),
+    'memory.rules.check_answer': lambda: dict(text='A key might be kept.', question='a', retrieved=got(), again='a', record=record(), signers='signing'),
+    'memory.signed.signing_folder': lambda: dict(),
+    'memory.signed.Key': lambda: dict(seed=bytes(32)),
+    'memory.signed.Key.sign': lambda: dict(self=Key(bytes(32)), data=b'a'),
+    'memory.signed.known_signers': lambda: dict(folder='signing'),
+    'memory.signed.own_key': lambda: dict(folder='signing'),
+    'memory.signed.sign': lambda: dict(answered=answered(), key=Key(bytes(32)), parameters={}, when='2024'),
+    'memory.signed.signed_bytes': lambda: dict(record=record()),
+    'memory.signed.Verified': lambda: dict(record={}, signer='a', name='', time=''),
+    'memory.signed.Verified.said': lambda: dict(self=verify_signed(record(), 'signing')),
+    'memory.signed.verify_signed': lambda: dict(record=record(), folder='signing'),
+    'memory.signed.log_signed': lambda: dict(record=record(), folder='signing'),
+    'memory.signed.check_logged': lambda: dict(record=record(), folder='no such folder'),
+}
 
 
 def new_loop(): return Loop(new_store(), lambda texts: np.ones((len(texts),3)), str.upper)
@@ -1412,6 +1487,14 @@ memory.entities.Entities:names memory.entities.Entities:kinds memory.entities.En
 memory.library.Parts:words memory.library.Parts:embedder memory.library.Parts:postings memory.library.Parts:index
 memory.library.Answer:score memory.library.Answer:lines memory.library.Answer:ranks
 memory.library.Answers:lists memory.library.Answers:found memory.library.Answers:proof
+memory.answer.Claim:start memory.answer.Claim:end memory.answer.Claim:lines memory.answer.Claim:span memory.answer.Answered:claims memory.answer.Answered:retrieved
+memory.rules.Flag:start memory.rules.Flag:end memory.rules.check_answer:record memory.signed.Verified:record
+memory.retrieve.How:alpha memory.retrieve.How:mix memory.retrieve.How:vectors memory.retrieve.How:sharp memory.retrieve.How:depth memory.retrieve.How:without
+memory.retrieve.Passage:lines memory.retrieve.Passage:score memory.retrieve.Passage:share memory.retrieve.Passage:ranks
+memory.retrieve.Why:seeds memory.retrieve.Why:edges memory.retrieve.Why:names memory.retrieve.Why:rounds memory.retrieve.Why:left memory.retrieve.Why:bound
+memory.retrieve.Retrieved:passages memory.retrieve.Retrieved:why memory.retrieve.Retrieved:digests
+memory.trust.Together:passages memory.trust.Together:agreed memory.trust.Together:failed
+memory.linked.Linked:graph memory.linked.Linked:texts memory.linked.Linked:starts memory.linked.Linked:homes
 memory.blocks.Matches:names memory.blocks.Matches:payloads memory.blocks.Matches:scores memory.blocks.Matches:proof
 memory.loop.Judged:precision memory.loop.Judged:recall memory.loop.Judged:miss_precision memory.loop.Judged:miss_recall
 memory.loop.Judged:questions memory.loop.Reply:answer memory.loop.Reply:score memory.loop.Reply:bar

@@ -16,6 +16,8 @@ not stored, the others are lines of nbs/measured/canon.jsonl.
     python tools/measure.py store                     # rows of a file in several orders, and what a transaction costs
     python tools/measure.py nearest                   # neighbours beside other libraries, and what bits are worth, on one thread
         --from DIR                                    # of the vectors in its x.npy and q.npy
+    python tools/measure.py ask                       # pages of Python's manual, by words, vectors, the walk
+        --from FILE --only faq                        # keeps vectors of MiniLM there; parts: settings titles letters nits faq
     python tools/measure.py walk                      # walks on Debian's packages beside scipy, igraph and networkx, one thread
     python tools/measure.py tutorials                 # how long each tutorial runs, on two threads
     python tools/measure.py bench                     # every benchmark, or those named after it
@@ -1141,7 +1143,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'wire', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
                                     'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'curvature', 'loop', 'store',
-                                    'nearest', 'walk', 'monitor', 'phases', 'small', 'health', 'meetings', 'scaling'])
+                                    'nearest', 'walk', 'monitor', 'phases', 'small', 'health', 'meetings', 'scaling', 'ask'])
     p.add_argument('--only', nargs='+', help='health: kinds, networks or ailments; wire: digits, mnist, times, moving, floors; others stay')
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
@@ -1175,6 +1177,9 @@ def main():
     if a.name=='exports': return exports(a.run, a.out or MEASURED/'exports.json')
     if a.name=='nir': return nir(a.out or MEASURED/'nir.json')
     if a.name=='nearest': return nearest(a, a.out or MEASURED/'nearest.json')
+    if a.name=='ask':
+        import asked
+        return asked.measure(put, cpu(), a.out or MEASURED/'ask.json', a.from_, a.only or asked.ALL)
     if a.name=='walk': return walk(a.out or MEASURED/'walk.json')
     if a.name=='search': return search(a.out or MEASURED/'search.json')
     if a.name=='shells': return shells(a.seeds, a.out or MEASURED/'shells.json')
