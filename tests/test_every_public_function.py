@@ -1493,7 +1493,7 @@ memory.retrieve.How:alpha memory.retrieve.How:mix memory.retrieve.How:vectors me
 memory.retrieve.Passage:lines memory.retrieve.Passage:score memory.retrieve.Passage:share memory.retrieve.Passage:ranks
 memory.retrieve.Why:seeds memory.retrieve.Why:edges memory.retrieve.Why:names memory.retrieve.Why:rounds memory.retrieve.Why:left memory.retrieve.Why:bound
 memory.retrieve.Retrieved:passages memory.retrieve.Retrieved:why memory.retrieve.Retrieved:digests
-memory.trust.Together:passages memory.trust.Together:agreed memory.trust.Together:failed
+memory.trust.Trust:agreed memory.trust.Trust:failed memory.trust.Together:passages memory.trust.Together:agreed memory.trust.Together:failed
 memory.linked.Linked:graph memory.linked.Linked:texts memory.linked.Linked:starts memory.linked.Linked:homes
 memory.blocks.Matches:names memory.blocks.Matches:payloads memory.blocks.Matches:scores memory.blocks.Matches:proof
 memory.loop.Judged:precision memory.loop.Judged:recall memory.loop.Judged:miss_precision memory.loop.Judged:miss_recall

@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['Trust', 'half_lives', 'aged', 'tiers_of', 'Together', 'ask_all', 'ask_again']
 
-# %% ../../nbs/memory/trust.ipynb #256c28ad
+# %% ../../nbs/memory/trust.ipynb #6f658098
 import math
 from typing import NamedTuple
 import numpy as np
-from ..checks import CheckError, check_range, fail, shown, typed
+from ..checks import check_array, check_range, fail, shown, typed
 from .retrieve import How, Passage, Retrieved, Retriever
 from .shells import assign_shells
 from .words import words_of
 
-# %% ../../nbs/memory/trust.ipynb #c4a69f05
+# %% ../../nbs/memory/trust.ipynb #9fb1c616
 def _below(x, a, b): # probability that Beta(a, b), whole numbers, is below x
     n = a+b-1
     log = lambda j: math.lgamma(n+1)-math.lgamma(j+1)-math.lgamma(n-j+1)+j*math.log(x)+(n-j)*math.log1p(-x)
@@ -46,7 +46,7 @@ class Trust(NamedTuple):
         "What is known after one more case"
         return Trust(self.agreed+agreed, self.failed+(not agreed))
 
-# %% ../../nbs/memory/trust.ipynb #0f27298a
+# %% ../../nbs/memory/trust.ipynb #dbeffd24
 @typed
 def half_lives(
     ages, # Of things, 0 or more `[n]`
@@ -54,7 +54,7 @@ def half_lives(
 )->np.ndarray: # 2^(−age/half-life) `[n]`, float64
     "Weights by age; raises `CheckError`"
     check_range(half_life, 0, name='half_life', above=True)
-    return np.exp2(-check_range(np.asarray(ages, np.float64), 0, name='ages')/half_life)
+    return np.exp2(-check_range(check_array(ages, 'n', 'ages').astype(np.float64), 0, name='ages')/half_life)
 
 def _listed(passages): return [p._replace(id=f's{n}') for n,p in enumerate(passages, 1)]
 
@@ -74,22 +74,23 @@ def aged(
     order = sorted(range(len(stay)), key=lambda i: (-stay[i].score,i))
     return found._replace(passages=_listed([stay[i] for i in order])),len(w)-len(stay)
 
-# %% ../../nbs/memory/trust.ipynb #36294c22
+# %% ../../nbs/memory/trust.ipynb #3c276054
 @typed
 def tiers_of(
     scores, # What passages are worth, > 0, the best one first `[n]`
     tiers:int=3 # How many, ≥ 2
 )->np.ndarray: # From 0, the core `[n]`
     "Which tier each is in: by the mass that stands before it; raises `CheckError`"
-    s = check_range(np.asarray(scores, np.float64), 0, name='scores', above=True)
+    s = check_array(scores, 'n', 'scores').astype(np.float64)
+    check_range(s, 0, name='scores', above=True)
     check_range(tiers, 2, 100, 'tiers')
-    if s.ndim!=1 or (np.diff(s)>0).any(): fail('`scores`', 'tiers_of', 'a row, the best one first', shown(s))
+    if (np.diff(s)>0).any(): fail('`scores`', 'tiers_of', 'a row, the best one first', shown(s))
     if len(s)<2 or s[0]==s[-1]: return (np.arange(len(s))*tiers//max(len(s), 1)).astype(np.int64)
     before = np.append(0, np.cumsum(s)[:-1])/s.sum()
     sizes = np.bincount(np.minimum((before*tiers).astype(int), tiers-1), minlength=tiers)
     return assign_shells(-s, sizes)
 
-# %% ../../nbs/memory/trust.ipynb #f85337b7
+# %% ../../nbs/memory/trust.ipynb #cf07607d
 _C,_SAME = 60,.5
 
 def _same(a, b): # do they share half of their words?
@@ -131,7 +132,7 @@ def ask_all(
     if not found: fail('`sources`', 'ask_all', 'one that answers', said or 'none')
     return _fused({n:f.passages for n,f in found.items()}, k, trust, failed)
 
-# %% ../../nbs/memory/trust.ipynb #12cb30ec
+# %% ../../nbs/memory/trust.ipynb #d4958efb
 _MEND = dict(covered=lambda h: h._replace(depth=2*h.depth, sharp=max(h.sharp//2, 1)),
              cited=lambda h: h._replace(mix=h.mix/2),
              converged=lambda h: h._replace(alpha=h.alpha/2))
