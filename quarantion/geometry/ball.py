@@ -32,7 +32,7 @@ def _mobius_add(x, y, c=1.):
 def _distance(x, y, c=1.):
     return 2/np.sqrt(c)*np.arctanh(np.sqrt(c)*np.linalg.norm(_mobius_add(-x, y, c), axis=-1))
 
-# %% ../../nbs/geometry/ball.ipynb #19b96a98
+# %% ../../nbs/geometry/ball.ipynb #2b5c4783
 _LEAST = 1e-30 # of squares, so that roots have gradients at 0
 
 def _norm(x): return (x*x).sum(-1, keepdim=True).clamp_min(_LEAST).sqrt()
@@ -45,7 +45,8 @@ def _vectors(x, name): # tensors with numbers of some length
 def _inside(x, c, name): # points, not vectors
     far = (_vectors(x, name).detach()**2).sum(-1)*c
     if (far<1).all(): return x
-    fail(f'`{name}`', expected=f'points of the ball, ‖x‖ < {1/math.sqrt(c):.6g}', found=f'‖x‖ = {(far.max()/c).sqrt():.6g}')
+    most,found = 1/math.sqrt(c),(far.max()/c).sqrt()
+    fail(f'`{name}`', expected=f'points of the ball, ‖x‖ < {most:.6g}', found=f'‖x‖ = {found:.6g}')
 
 def _curved(c): return float(check_range(c, 0, name='c', above=True))
 
@@ -96,7 +97,7 @@ def _add(x, y, c):
 
 def _apart(x, y, c): return 2/math.sqrt(c)*(math.sqrt(c)*_norm(x-y)/(_room(x, c)*_room(y, c)).sqrt()).asinh()[...,0]
 
-# %% ../../nbs/geometry/ball.ipynb #701c03bc
+# %% ../../nbs/geometry/ball.ipynb #9898eaf1
 @typed
 def mobius_add(
     x:torch.Tensor, # Points of the ball `[..., N]`
@@ -119,7 +120,7 @@ def _pair(x, y, c):
     if x.dtype!=y.dtype: fail('`y`', expected=f'dtype {x.dtype}, as `x` has', found=y.dtype)
     try: torch.broadcast_shapes(x.shape, y.shape)
     except RuntimeError: fail('`y`', expected=f'a shape that broadcasts with {list(x.shape)}', found=list(y.shape))
-    if x.shape[-1:]!=y.shape[-1:]: fail('`y`', expected=f'vectors of {list(x.shape)[-1:]}', found=f'shape {list(y.shape)}')
+    if x.shape[-1:]!=y.shape[-1:]: fail('`y`', expected=f'vectors of length {x.shape[-1]}', found=list(y.shape))
     return _inside(x, c, 'x'),_inside(y, c, 'y')
 
 # %% ../../nbs/geometry/ball.ipynb #fb1eae68
@@ -172,7 +173,7 @@ def _classical(wanted, dim):
     p[:,:len(d)] = (v*np.sqrt(np.maximum(w, 0)))[:,::-1][:,:dim]
     return p*2/max(np.linalg.norm(p, axis=1).max(), 1e-9)
 
-# %% ../../nbs/geometry/ball.ipynb #6df8d573
+# %% ../../nbs/geometry/ball.ipynb #61cf7f92
 class Embedded(NamedTuple):
     "Points, and how well they lie"
     points:np.ndarray # As vectors at the centre `[N, dim]`, float64
@@ -190,6 +191,7 @@ def embed_distances(
 )->Embedded:
     "Points whose distances are such as are wanted, up to a scale; raises `CheckError`"
     check_range(dim, 1, name='dim'); check_range(steps, 1, name='steps'); check_range(rate, 0, name='rate', above=True)
+    check_range(seed, 0, name='seed')
     distortion(wanted, wanted) # is it a square of distances?
     if not callable(measure): fail('`measure`', 'embed_distances', 'a function', type(measure).__name__)
     off,target = np.triu_indices(len(wanted), 1),torch.tensor(wanted, dtype=torch.float64)

@@ -30,7 +30,7 @@ class _Product(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, g): return ctx.back@g.contiguous(),None,None
 
-# %% ../../nbs/graphs/layers.ipynb #8cae2595
+# %% ../../nbs/graphs/layers.ipynb #155ec097
 class Incidence:
     "A hypergraph as sums over the members of edges, and over the edges of nodes"
     @typed
@@ -50,7 +50,8 @@ class Incidence:
         self.node_of = torch.tensor(np.repeat(np.arange(h.n_nodes), np.diff(h.node_starts)))
         self.edges_of = torch.tensor(h.edges_of, dtype=torch.int64)
 
-    def __repr__(self): return f'Incidence: {self.n_nodes:,} nodes, {self.n_edges:,} edges, {len(self.edges_of):,} members'
+    def __repr__(self):
+        return f'Incidence: {self.n_nodes:,} nodes, {self.n_edges:,} edges, {len(self.edges_of):,} members'
 
     @typed
     def to_edges(self,
@@ -78,7 +79,7 @@ def _vectors(x, n, dtype, width=None, where='Incidence'):
     if x.dtype!=dtype: fail('`x`', where, f'{dtype}, as it was made for', x.dtype)
     return check_finite(x, 'x', where)
 
-# %% ../../nbs/graphs/layers.ipynb #8e1be3e3
+# %% ../../nbs/graphs/layers.ipynb #6f4c11ab
 class _Layer(nn.Module):
     "Θ, b and act, which both have"
     @typed
@@ -90,7 +91,8 @@ class _Layer(nn.Module):
     ):
         super().__init__()
         check_range(n_in, 1, name='n_in'); check_range(n_out, 1, name='n_out')
-        if act is not None and not callable(act): fail('`act`', type(self).__name__, 'a function or None', type(act).__name__)
+        if act is not None and not callable(act):
+            fail('`act`', type(self).__name__, 'a function or None', type(act).__name__)
         self.act,self.theta = act,nn.Linear(n_in, n_out, bias=False)
         self.bias = nn.Parameter(torch.zeros(n_out)) if bias else None
 
