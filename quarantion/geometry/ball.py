@@ -117,11 +117,12 @@ def ball_distance(
     return _apart(*_pair(x, y, _curved(c)), c)
 
 def _pair(x, y, c):
+    x,y = _inside(x, c, 'x'),_inside(y, c, 'y')
     if x.dtype!=y.dtype: fail('`y`', expected=f'dtype {x.dtype}, as `x` has', found=y.dtype)
     try: torch.broadcast_shapes(x.shape, y.shape)
     except RuntimeError: fail('`y`', expected=f'a shape that broadcasts with {list(x.shape)}', found=list(y.shape))
     if x.shape[-1:]!=y.shape[-1:]: fail('`y`', expected=f'vectors of length {x.shape[-1]}', found=list(y.shape))
-    return _inside(x, c, 'x'),_inside(y, c, 'y')
+    return x,y
 
 # %% ../../nbs/geometry/ball.ipynb #fb1eae68
 class BallLinear(nn.Module):
