@@ -19,7 +19,24 @@ def test_bench_prints_one_object(capsys):
 
 def test_an_unknown_bench_is_named(capsys):
     with pytest.raises(SystemExit) as e: main(['bench', 'speed'])
-    assert e.value.code==2 and "`bench`: expected one of lif, bptt, levels, nonary, wave, fakequant, events, cameras, quality, infer, codes, convert, train, many, own, health, nearest, walk, curvature, wire, ask, gpu, found 'speed'" in capsys.readouterr().err
+    assert e.value.code==2 and "`bench`: expected one of lif, bptt, levels, nonary, wave, fakequant, events, cameras, quality, infer, codes, convert, train, many, own, health, nearest, walk, curvature, wire, links, ask, gpu, found 'speed'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('how', [['--json'],[]])
+def test_links_are_measured_of_packages_that_apt_knows(monkeypatch, capsys, how):
+    import numpy as np
+
+    from quarantion.bench import links
+    from quarantion.bench.link_sets import Sets
+    r = np.random.default_rng(0)
+    drawn = {tuple(sorted((r.choice(10, r.integers(2, 5), False)+10*r.integers(6)).tolist())) for _ in range(300)}
+    monkeypatch.setattr(links, 'debian_dependencies', lambda: None)
+    monkeypatch.setattr(links, 'sets_of', lambda h, least: Sets(sorted(drawn), 60))
+    with pytest.raises(SystemExit) as e: main(['bench','links','--quick',*how])
+    out = capsys.readouterr().out
+    assert e.value.code==0
+    if not how: assert '| attention | 0.' in out and 'seeds: 1' in out
+    else: assert {r['method'] for r in json.loads(out)['rows']}=={*links.SIMPLE,*links.NETS}
 
 
 def test_onnxruntime_runs_the_same_float_network():

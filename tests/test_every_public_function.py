@@ -51,6 +51,9 @@ from quarantion.files import save_tensors
 from quarantion.graphs import hypergraph, to_hypernetx, to_networkx, to_pyg, to_xgi
 from quarantion.graphs.curvature import ollivier
 from quarantion.graphs.ricci import ricci_flow
+from quarantion.geometry.ball import BallLinear
+from quarantion.graphs import hypergraph
+from quarantion.graphs.layers import HypergraphAttention, HypergraphConv, Incidence
 from quarantion.inspect.clickable import Clickable
 from quarantion.inspect.event_film import EventStage
 from quarantion.inspect.growing import Grown
@@ -809,6 +812,16 @@ CALLS |= { # what leaves the house
     'export.onnx.run_onnx': lambda: dict(data=to_onnx(small_program()).data, codes=np.ones((1,1,3), int)),
     'export.onnx.prove_onnx': lambda: dict(net=small_program(), file=to_onnx(small_program()), x=np.ones((1,3))),
     'export.onnx.from_onnx': lambda: dict(path='no such file'),
+    'geometry.ball.to_ball': lambda: dict(x=x(3,2), c=1.),
+    'geometry.ball.exp0': lambda: dict(v=x(3,2), c=1.),
+    'geometry.ball.log0': lambda: dict(x=x(3,2)/2, c=1.),
+    'geometry.ball.mobius_add': lambda: dict(x=x(3,2)/2, y=x(3,2)/2, c=1.),
+    'geometry.ball.ball_distance': lambda: dict(x=x(3,2)/2, y=x(3,2)/2, c=1.),
+    'geometry.ball.BallLinear': lambda: dict(n_in=2, n_out=3, c=1.),
+    'geometry.ball.BallLinear.forward': lambda: dict(self=BallLinear(2, 3), x=x(3,2)/2),
+    'geometry.ball.distortion': lambda: dict(found=a(3,3)+1, wanted=a(3,3)+1),
+    'geometry.ball.Embedded': lambda: dict(points=a(3,2), distortion=.1, losses=[1.]),
+    'geometry.ball.embed_distances': lambda: dict(wanted=a(3,3)+1, measure=lambda v: torch.cdist(v, v), dim=2, steps=2, rate=.05, seed=0),
     'geometry.order.to_curve': lambda: dict(x=np.ones((4,3), int), bits=2, curve='hilbert', threads=1),
     'geometry.order.from_curve': lambda: dict(h=np.arange(4), axes=3, bits=2, curve='hilbert', threads=1),
     'geometry.order.neighbour_gaps': lambda: dict(axes=2, bits=2, curve='hilbert', cells=16, seed=0),
@@ -1331,6 +1344,14 @@ CALLS |= { # graphs
     'graphs.walk.walk': lambda: dict(h=toy_graph(), restart=np.ones(3), alpha=.5, error=1e-3, threads=1, gradients=True),
     'graphs.walk.fire': lambda: dict(h=toy_graph(), restart=np.array([10**6,0,0]), alpha=.5, error=1e-3, threads=1),
     'graphs.walk.raster': lambda: dict(h=toy_graph(), restart=np.array([10**6,0,0]), alpha=.5, error=1e-3, threads=1),
+    'graphs.layers.Incidence': lambda: dict(h=toy_graph(), dtype=torch.float32),
+    'graphs.layers.Incidence.to_edges': lambda: dict(self=Incidence(toy_graph()), x=x(3,2)),
+    'graphs.layers.Incidence.mix': lambda: dict(self=Incidence(toy_graph()), x=x(3,2)),
+    'graphs.layers.HypergraphConv': lambda: dict(n_in=2, n_out=3, act=torch.relu, bias=True),
+    'graphs.layers.HypergraphConv.forward': lambda: dict(self=HypergraphConv(2, 3), x=x(3,2), on=Incidence(toy_graph())),
+    'graphs.layers.HypergraphAttention': lambda: dict(n_in=2, n_out=3, act=torch.relu, bias=True),
+    'graphs.layers.HypergraphAttention.forward': lambda: dict(self=HypergraphAttention(2, 3), x=x(3,2), on=Incidence(toy_graph())),
+    'graphs.layers.HypergraphAttention.shares': lambda: dict(self=HypergraphAttention(2, 3), x=x(3,2), on=Incidence(toy_graph())),
     'graphs.store.hypergraph': lambda: dict(edges=dict(e=['a','b']), nodes=['a'], weights=dict(e=2.), edge_kinds=['x'], node_kinds=dict(a='y')),
 }
 
@@ -1483,6 +1504,7 @@ memory.words.Rows:starts memory.words.Rows:at memory.words.Rows:values memory.wo
 memory.words.Near:ids memory.words.Near:scores memory.words.Near:read
 memory.shells.Covered:shells memory.shells.Covered:vectors memory.shells.Covered:of memory.shells.Covered:each
 memory.parts.names.Section:title memory.parts.names.Section:first memory.parts.names.Section:last memory.parts.names.Section:text memory.parts.names.Section:defines memory.parts.names.Section:refers
+geometry.ball.Embedded:points geometry.ball.Embedded:distortion geometry.ball.Embedded:losses
 memory.entities.Entities:names memory.entities.Entities:kinds memory.entities.Entities:defined memory.entities.Entities:referred memory.entities.Entities:files
 memory.library.Parts:words memory.library.Parts:embedder memory.library.Parts:postings memory.library.Parts:index
 memory.library.Answer:score memory.library.Answer:lines memory.library.Answer:ranks

@@ -34,6 +34,7 @@ not stored, the others are lines of nbs/measured/canon.jsonl.
     python tools/measure.py convert --data-dir FOLDER # ReLU networks into spikes: digits and MNIST, 3 seeds
     python tools/measure.py until --data-dir FOLDER   # answers before the end, of digits and MNIST; 2 seeds of each
     python tools/measure.py meetings --jobs 16        # ranks that meet rarely: bytes against accuracy, digits, 5 seeds (tools/meetings.py)
+    python tools/measure.py links                     # sets of Debian's packages told from others, 5 seeds, on one thread
     python tools/measure.py wire --seeds 3            # codes of gradients over 10, 100 and 1,000 Mbit, and what networks learn; two processes
         --data-dir FOLDER --some 0 --epochs 5 --jobs 7 # also MNIST: all samples, or so many; seven jobs side by side
     python tools/measure.py phases --jobs 16          # each phases preset, nonary and 2-bit membranes, 5 seeds of the digits
@@ -1082,6 +1083,24 @@ def meetings(a, path):
             print(f'{len(rows)} of {len(order)}', *key(job.result()), job.result()['seconds'], flush=True)
 
 
+def links(a, path):
+    "Debian's dependencies, a tenth withheld: each method, on one thread"
+    from dataclasses import asdict
+    import torch
+    from quarantion.bench.link_sets import sets_of
+    from quarantion.bench.links import links_rows
+    from quarantion.bench.packages import debian_dependencies
+    torch.set_num_threads(1)
+    h,rows,began,least = debian_dependencies(),[],time.process_time(),5
+    sets = sets_of(h, least)
+    for seed in range(a.seeds):
+        rows += [asdict(r) for r in links_rows(sets, seed)]
+        put(path, dict(command='python tools/measure.py links', machine=f'{cpu()}, 1 thread', torch=torch.__version__,
+                       packages=h.n_edges, names=h.n_nodes, least=least, sets=len(sets.those), nodes=sets.n,
+                       processor_s=time.process_time()-began, rows=rows))
+        print(*(f"{r['method']}, {r['wrong_sets']}: {r['auc']:.3f}" for r in rows if r['seed']==seed), sep='; ', flush=True)
+
+
 def convert(a, path):
     "ReLU networks that become spikes, beside SpikingJelly, on one thread; no MNIST where there is no folder"
     from dataclasses import asdict
@@ -1143,7 +1162,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'wire', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
                                     'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'curvature', 'loop', 'store',
-                                    'nearest', 'walk', 'monitor', 'phases', 'small', 'health', 'meetings', 'scaling', 'ask'])
+                                    'nearest', 'walk', 'monitor', 'phases', 'small', 'health', 'meetings', 'scaling', 'ask', 'links'])
     p.add_argument('--only', nargs='+', help='health: kinds, networks or ailments; wire: digits, mnist, times, moving, floors; others stay')
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
@@ -1167,6 +1186,7 @@ def main():
     if a.name=='claims': return claims(a.data_dir, a.seeds, a.out or MEASURED/'claims.json')
     if a.name=='health': return health(a, a.out or MEASURED/'health.json')
     if a.name=='meetings': return meetings(a, a.out or MEASURED/'meetings.json')
+    if a.name=='links': return links(a, a.out or MEASURED/'links.json')
     if a.name=='convert': return convert(a, a.out or MEASURED/'convert.json')
     if a.name=='until': return until(a, a.out or MEASURED/'until.json')
     if a.name=='frontier': return frontier(a, a.out or MEASURED/'frontier.json')

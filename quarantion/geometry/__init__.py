@@ -1,4 +1,5 @@
-"Points of a grid become places on a curve, and come back"
+"Points of a grid become places on a curve, those of a plane a ball's, and come back"
 from quarantion import _room
 
-__all__ = _room(__name__, order='to_curve from_curve neighbour_gaps causal_order')
+__all__ = _room(__name__, order='to_curve from_curve neighbour_gaps causal_order',
+                ball='to_ball exp0 log0 mobius_add ball_distance BallLinear distortion Embedded embed_distances')

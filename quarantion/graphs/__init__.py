@@ -5,4 +5,5 @@ __all__ = _room(__name__, store='Hypergraph hypergraph components save_hypergrap
                 exchange='from_networkx to_networkx from_hypernetx to_hypernetx from_xgi to_xgi from_pyg to_pyg '
                          'read_hif write_hif',
                 walk='fire raster', curvature='pairs_of ollivier edge_curvature forman',
-                spectrum='zhou_factor spectra decay', ricci='ricci_flow flow_communities')
+                spectrum='zhou_factor spectra decay', ricci='ricci_flow flow_communities',
+                layers='Incidence HypergraphConv HypergraphAttention')
