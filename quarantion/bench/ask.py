@@ -7,7 +7,7 @@ __all__ = ['DEPTH', 'Asked', 'Tasks', 'manual', 'questions_of', 'retriever_for',
            'paired', 'sentences_of', 'garbled', 'in_nits', 'controlled', 'compared', 'most_linked', 'Ranked',
            'bench_ask_table', 'bench_ask', 'ways_table', 'plot_ways']
 
-# %% ../../nbs/bench/ask.ipynb #3e788979
+# %% ../../nbs/bench/ask.ipynb #290711f8
 import re, sys, time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from ..memory.words import Rows, fit_words
 from ..nonary.nits import pack
 from ..paper import BLUE, GREY, ORANGE, label_axes
 
-# %% ../../nbs/bench/ask.ipynb #8f0651d8
+# %% ../../nbs/bench/ask.ipynb #ab769b6f
 class Asked(NamedTuple):
     "A question, and where its answer is"
     question:str
@@ -46,7 +46,7 @@ def manual(): # the folder of the manual's sources; raises `CheckError`
     if not found: fail('manual', 'ask', 'the sources of Python\'s manual: apt install python3.11-doc', 'none')
     return found[-1]
 
-# %% ../../nbs/bench/ask.ipynb #2fc12fbb
+# %% ../../nbs/bench/ask.ipynb #b7d96365
 _KINDS = 'func class meth mod exc attr const data obj type macro member struct var expr'.split()
 _ROLE = re.compile(rf':(?:py:|c:)?({"|".join(_KINDS)}):`([^`]+)`')
 
@@ -63,7 +63,7 @@ def _right(corpus):
 def _title(title): # the last heading, without marks
     return re.sub(r'``|:[a-z:]+:`~?([^`]*)`', lambda m: m[1] or '', whole_title(title).rpartition(' > ')[2])
 
-# %% ../../nbs/bench/ask.ipynb #7c6623db
+# %% ../../nbs/bench/ask.ipynb #99605be8
 @typed
 def questions_of(
     corpus:Corpus # Of the manual
@@ -82,7 +82,7 @@ def questions_of(
         elif _title(t).endswith('?'): asked.append(Asked(_title(t), (), pages, -1))
     return Tasks(corpus.part(keep), titles, asked)
 
-# %% ../../nbs/bench/ask.ipynb #2d673299
+# %% ../../nbs/bench/ask.ipynb #87a1783c
 @typed
 def retriever_for(
     corpus:Corpus, # Texts
@@ -115,7 +115,7 @@ def lists_of(r, a, depth): # ids and scores by words, and by vectors, without wh
         out.append((hit.ids[0],np.rint(hit.scores[0]*2**16)) if hit else ((),()))
     return [(np.asarray(i)[s],np.asarray(v)[s]) for i,v in out for s in [~np.isin(i, a.own)]]
 
-# %% ../../nbs/bench/ask.ipynb #cf409092
+# %% ../../nbs/bench/ask.ipynb #352b6386
 DEPTH = 300 # Texts of a list that pages are ranked by
 
 class Stood(NamedTuple):
@@ -151,7 +151,7 @@ def ways_of(r, asked, how, many=None): # name -> for each question the files, th
         for n,p in got.items(): out.setdefault(n, []).append(p)
     return out
 
-# %% ../../nbs/bench/ask.ipynb #5ea3a3e5
+# %% ../../nbs/bench/ask.ipynb #1bb04b99
 @typed
 def paired(
     ours:np.ndarray, # A number for each question
@@ -168,7 +168,7 @@ def paired(
     means = np.concatenate([some(i).mean(1) for i in range(0, draws, 100)])
     return float(d.mean()),*map(float, np.quantile(means, (.025,.975)))
 
-# %% ../../nbs/bench/ask.ipynb #349e747c
+# %% ../../nbs/bench/ask.ipynb #f399295f
 _END = re.compile(r'(?<=[.!?])\s+|\n\s*\n')
 
 @typed
@@ -204,7 +204,7 @@ def in_nits(
     c = encode_rows(x)
     return c.digit*c.s[:,None],(pack(c.digit).nbytes+c.s.nbytes)/len(x)
 
-# %% ../../nbs/bench/ask.ipynb #9e98e959
+# %% ../../nbs/bench/ask.ipynb #310cb1e8
 def controlled(r, said, how): # reciprocal ranks of the own text: by words, and by mass
     p,out = r.bm25.postings,[]
     for i,sentence in said:
@@ -224,7 +224,7 @@ def controlled(r, said, how): # reciprocal ranks of the own text: by words, and 
         out.append([1/(n[0]+1) if len(n) else 0. for n in at])
     return np.array(out).T
 
-# %% ../../nbs/bench/ask.ipynb #12f5c4bc
+# %% ../../nbs/bench/ask.ipynb #563fba63
 def compared(asked, ways): # for each way its means, and how much more the walk has
     found = {n:stood(asked, p) for n,p in ways.items()}
     def row(n, s):
@@ -239,7 +239,7 @@ def most_linked(asked): # files, that most questions have first
     many = np.bincount([f for a in asked for f in a.right])
     return np.lexsort((np.arange(len(many)), -many)).tolist()
 
-# %% ../../nbs/bench/ask.ipynb #818da344
+# %% ../../nbs/bench/ask.ipynb #6b76e2a2
 @dataclass
 class Ranked:
     "A row of `quarantion bench ask`"
@@ -275,7 +275,7 @@ def bench_ask(
     print(f'{1000*took:.1f} ms a question, {len(r):,} texts', file=sys.stderr)
     return rows
 
-# %% ../../nbs/bench/ask.ipynb #efc07bd7
+# %% ../../nbs/bench/ask.ipynb #1ae2afb2
 def ways_table(
     d:dict # Way -> what `compared` said
 )->str: # Markdown
