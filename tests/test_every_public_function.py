@@ -1230,6 +1230,15 @@ CALLS |= { # graphs
     'graphs.store.Hypergraph.find': lambda: dict(self=toy_graph(), name='v:a'),
     'graphs.store.Hypergraph.name': lambda: dict(self=toy_graph(), kind='v', i=0),
     'graphs.store.Hypergraph.without': lambda: dict(self=toy_graph(), nodes=['a'], edges=[0]),
+    'inspect.graphs.around': lambda: dict(h=toy_graph(), name='v:a', steps=1),
+    'inspect.graphs.plot_hull': lambda: dict(h=toy_graph(), seed=0, ax=None),
+    'inspect.graphs.plot_bipartite': lambda: dict(h=toy_graph(), ax=None),
+    'inspect.graphs.plot_incidence': lambda: dict(h=toy_graph(), ax=None),
+    'inspect.graphs.plot_flow': lambda: dict(h=toy_graph(), p=np.ones(3), flow=np.ones(2), nodes=3, edges=2, seed=0, ax=None),
+    'inspect.graphs.plot_rounds': lambda: dict(h=toy_graph(), start=np.ones(3), rounds=2, ax=None),
+    'inspect.graph_texts.to_mermaid': lambda: dict(h=toy_graph()),
+    'inspect.graph_texts.to_tikz': lambda: dict(h=toy_graph(), seed=0),
+    'inspect.graph_texts.to_svg': lambda: dict(h=toy_graph(), seed=0),
     'graphs.store.hypergraph': lambda: dict(edges=dict(e=['a','b']), nodes=['a'], weights=dict(e=2.), edge_kinds=['x'], node_kinds=dict(a='y')),
 }
 
