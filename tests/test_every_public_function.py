@@ -57,12 +57,14 @@ from quarantion.inspect.health_inspector import HealthInspector
 from quarantion.train.diagnosis import causes_of
 from quarantion.inspect.recordings import record_layers
 from quarantion.memory.blocks import open_store
+from quarantion.memory.bm25 import fit_bm25
 from quarantion.memory.corpus import Corpus
 from quarantion.memory.embed import fit_lsa
 from quarantion.memory.entities import entities_of
 from quarantion.memory.library import Library, Parts
 from quarantion.memory.loop import Gate, Loop
 from quarantion.memory.minilm import MiniLM
+from quarantion.memory.retrieve import How, retriever_of
 from quarantion.memory.shells import Shells
 from quarantion.memory.waves import WaveMemory
 from quarantion.memory.words import Postings, fit_words
@@ -818,6 +820,10 @@ def postings(): return Postings(lsa().words.rows(SAID))
 def two_shells(): return Shells(a(6,4), np.arange(6.), 2)
 def tiny_library(): return Library(few_texts(), 'tfidf', Parts(fit_words(few_texts().texts), Postings(fit_words(few_texts().texts).rows(few_texts().texts)), None, None))
 @cache
+def tiny_bm25(): return fit_bm25(SAID)
+@cache
+def tiny_retriever(): return retriever_of(tiny_library())
+@cache
 def tiny_bert():
     from test_memory_corpus import write_bert
     with tempfile.TemporaryDirectory() as d:
@@ -887,6 +893,22 @@ CALLS |= { # texts and what is nearest
     'memory.library.Library': lambda: dict(corpus=few_texts(), embed='tfidf', parts=tiny_library().parts),
     'memory.library.Library.search': lambda: dict(self=tiny_library(), question='file', k=1),
     'memory.library.open_library': lambda: dict(source='no such file', folder='kept', embed='tfidf', seed=0),
+    'memory.bm25.BM25': lambda: dict(terms=lsa().words.terms, postings=postings()),
+    'memory.bm25.BM25.row': lambda: dict(self=tiny_bm25(), question='file'),
+    'memory.bm25.BM25.search': lambda: dict(self=tiny_bm25(), question='file', k=2),
+    'memory.bm25.fit_bm25': lambda: dict(texts=SAID, k1=1., b=.5),
+    'memory.bm25.save_bm25': lambda: dict(path='x', bm=tiny_bm25()),
+    'memory.bm25.load_bm25': lambda: dict(path='no such file'),
+    'memory.retrieve.How': lambda: dict(alpha=.5, mix=.5, vectors=0., sharp=2, depth=9, without=()),
+    'memory.linked.Linked': lambda: tiny_retriever().linked._asdict(),
+    'memory.linked.linked_of': lambda: dict(corpus=few_texts()),
+    'memory.retrieve.Passage': lambda: dict(id='s1', title='a', file='f', lines=[1,2], text='a', score=1, share=1., ranks={}),
+    'memory.retrieve.Why': lambda: dict(seeds=[], edges=[], names=[], rounds=0, left=0., bound=1e-3, said=''),
+    'memory.retrieve.Retrieved': lambda: dict(question='a', passages=[], why=tiny_retriever().ask('file', 1).why, digests={}),
+    'memory.retrieve.Retriever': lambda: dict(library=tiny_library(), bm25=tiny_retriever().bm25, linked=tiny_retriever().linked, digest=''),
+    'memory.retrieve.Retriever.ask': lambda: dict(self=tiny_retriever(), question='file', k=1, how=How()),
+    'memory.retrieve.retriever_of': lambda: dict(library=tiny_library(), digest=''),
+    'memory.retrieve.open_retriever': lambda: dict(source='no such file', folder='kept', embed='tfidf', seed=0),
 }
 
 def new_store():
@@ -1395,6 +1417,11 @@ memory.entities.Entities:names memory.entities.Entities:kinds memory.entities.En
 memory.library.Parts:words memory.library.Parts:embedder memory.library.Parts:postings memory.library.Parts:index
 memory.library.Answer:score memory.library.Answer:lines memory.library.Answer:ranks
 memory.library.Answers:lists memory.library.Answers:found memory.library.Answers:proof
+memory.retrieve.How:alpha memory.retrieve.How:mix memory.retrieve.How:vectors memory.retrieve.How:sharp memory.retrieve.How:depth memory.retrieve.How:without
+memory.retrieve.Passage:lines memory.retrieve.Passage:score memory.retrieve.Passage:share memory.retrieve.Passage:ranks
+memory.retrieve.Why:seeds memory.retrieve.Why:edges memory.retrieve.Why:names memory.retrieve.Why:rounds memory.retrieve.Why:left memory.retrieve.Why:bound
+memory.retrieve.Retrieved:passages memory.retrieve.Retrieved:why memory.retrieve.Retrieved:digests
+memory.linked.Linked:graph memory.linked.Linked:texts memory.linked.Linked:starts memory.linked.Linked:homes
 memory.blocks.Matches:names memory.blocks.Matches:payloads memory.blocks.Matches:scores memory.blocks.Matches:proof
 memory.loop.Judged:precision memory.loop.Judged:recall memory.loop.Judged:miss_precision memory.loop.Judged:miss_recall
 memory.loop.Judged:questions memory.loop.Reply:answer memory.loop.Reply:score memory.loop.Reply:bar

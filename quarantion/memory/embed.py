@@ -74,6 +74,18 @@ def fuse(
     ids = sorted(total, key=lambda i: (-total[i],i))
     return np.array(ids, np.int64),np.array([total[i] for i in ids])
 
+# %% ../../nbs/memory/embed.ipynb #ed68b974
+def read_postings(d, words, n, where): # of n texts, out of the tensors of a file; raises `CheckError`
+    starts,texts,values = (d[k] for k in ('starts','texts','values'))
+    M = texts.size
+    for k,kind,m in (('starts',np.int64,words+1), ('texts',np.int32,M), ('values',np.float32,M)):
+        found = f'{d[k].dtype} {d[k].shape}'
+        if d[k].dtype!=kind or d[k].shape!=(m,): fail(f'`{k}`', where, f'{np.dtype(kind)} ({m},)', found)
+    if starts[0]!=0 or starts[-1]!=M or (np.diff(starts)<0).any(): fail('`starts`', where, f'rising, 0 to {M}', starts)
+    well = type(n) is int and 0<=n<2**31 and (not M or 0<=texts.min()<=texts.max()<n)
+    if not well: fail('`texts`', where, 'numbers of texts', n)
+    return Postings.of(starts, texts, values, n)
+
 # %% ../../nbs/memory/embed.ipynb #79f1caac
 _FORMAT,_VERSION = 'quarantion embedder',1
 
@@ -92,17 +104,6 @@ def save_embedder(
     head = dict(format=_FORMAT, version=_VERSION, kind=type(embedder).__name__, texts=texts, digest='')
     save_tensors(path, out, head)
 
-def _postings(d, words, n, where): # of n texts; raises `CheckError`
-    starts,texts,values = (d[k] for k in ('starts','texts','values'))
-    M = texts.size
-    for k,kind,m in (('starts',np.int64,words+1), ('texts',np.int32,M), ('values',np.float32,M)):
-        found = f'{d[k].dtype} {d[k].shape}'
-        if d[k].dtype!=kind or d[k].shape!=(m,): fail(f'`{k}`', where, f'{np.dtype(kind)} ({m},)', found)
-    if starts[0]!=0 or starts[-1]!=M or (np.diff(starts)<0).any(): fail('`starts`', where, f'rising, 0 to {M}', starts)
-    well = type(n) is int and 0<=n<2**31 and (not M or 0<=texts.min()<=texts.max()<n)
-    if not well: fail('`texts`', where, 'numbers of texts', n)
-    return Postings.of(starts, texts, values, n)
-
 # %% ../../nbs/memory/embed.ipynb #d228a0a8
 @typed
 def load_embedder(
@@ -117,5 +118,5 @@ def load_embedder(
         fail('tensors', str(path), ', '.join(sorted(want)), ', '.join(sorted(d)))
     try: words = Words(d['terms'].tobytes().decode().split('\n'), d['idf'])
     except UnicodeDecodeError: fail('`terms`', str(path), 'text', 'bytes that are none')
-    postings = _postings(d, len(words), head.get('texts'), str(path)) if 'starts' in d else None
+    postings = read_postings(d, len(words), head.get('texts'), str(path)) if 'starts' in d else None
     return LSA(words, d['axes']) if 'axes' in d else words,postings

@@ -182,9 +182,10 @@ class _Asked:
     def __init__(self,
         corpus:Corpus, # Texts
         embed:str, # One of `EMBEDS`
-        parts:Parts # What is asked
+        parts:Parts, # What is asked
+        folder:Path=None # Where it is kept, if it is
     ):
-        self.corpus,self.embed,self.parts = corpus,check_in(embed, EMBEDS, 'embed'),parts
+        self.corpus,self.embed,self.parts,self.folder = corpus,check_in(embed, EMBEDS, 'embed'),parts,folder
         names = parts.index.names.all if parts.index else np.zeros(1, int)
         ends = names.min(),max(names.max(), len(parts.postings or [0])-1)
         if ends[0]<0 or ends[1]>=len(corpus): fail('`parts`', 'Library', f'those of {len(corpus)} texts', ends)
@@ -252,7 +253,7 @@ def open_library(
     head,net = _said(folder, want),MiniLM(*[model] if model else []) if 'MiniLM' in EMBEDS[embed] else None
     corpus = read_corpus(source, folder/'corpus.safetensors')
     if head is None or head.get('corpus')!=corpus.digest:
-        return Library(corpus, embed, _renew(folder, corpus, want, say, net))
+        return Library(corpus, embed, _renew(folder, corpus, want, say, net), folder)
     parts = _load(folder, EMBEDS[embed], net)
     _check_same(folder, parts, head)
-    return Library(corpus, embed, parts)
+    return Library(corpus, embed, parts, folder)
