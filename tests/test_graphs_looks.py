@@ -12,16 +12,19 @@ from quarantion.checks import CheckError
 from quarantion.graphs import hypergraph
 from quarantion.graphs.walk import fire, smoothing
 from quarantion.inspect import plot_bipartite, plot_flow, plot_hull, plot_incidence, plot_rounds, to_mermaid, to_svg, to_tikz
-from quarantion.inspect.graphs import around, best_places, levels, ordered, places, rounds_of
+from quarantion.inspect.graph_flow import rounds_of
+from quarantion.inspect.graphs import around, best_places, levels, ordered, places, readable
 from quarantion.paper import new_axes, png
 
 TOY = hypergraph(dict(e1=['v1','v2','v3'], e2=['v2','v5'], e3=['v3','v4','v5']), nodes=['v1','v2','v3','v4','v5'])
-names = st.text(st.characters(blacklist_characters='\0', blacklist_categories=['Cs']), max_size=12)
-graphs = st.builds(lambda nodes,edges: hypergraph({n:[nodes[i%len(nodes)] for i in m] for n,m in edges.items()}, nodes),
-                   st.lists(names, min_size=1, max_size=7, unique=True), st.dictionaries(names, st.lists(st.integers(0, 99), max_size=5), max_size=5))
+names = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=8)
+def graphs_of(names):
+    return st.builds(lambda nodes,edges: hypergraph({n:[nodes[i%len(nodes)] for i in m] for n,m in edges.items()}, nodes),
+                     st.lists(names, min_size=1, max_size=7, unique=True), st.dictionaries(names, st.lists(st.integers(0, 99), max_size=5), max_size=5))
+graphs = graphs_of(names)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(h=graphs, seed=st.integers(0, 9))
 def test_texts_of_any_names_are_read_back(h, seed):
     "Mermaid by its code of letters, SVG by XML, TikZ by its braces"
@@ -51,17 +54,17 @@ def test_tex_compiles(tmp_path):
     subprocess.run(['pdflatex','-interaction=batchmode','a.tex'], cwd=tmp_path, check=True)
 
 
-@settings(max_examples=20, deadline=None)
-@given(h=graphs, seed=st.integers(0, 9))
+@settings(max_examples=6, deadline=None)
+@given(h=graphs_of(st.text(st.characters(max_codepoint=255, blacklist_characters='\0\xad'), max_size=8)), seed=st.integers(0, 9)) # which the font has
 def test_pictures_have_every_name_and_are_the_same_again(h, seed):
     for draw in (lambda ax: plot_hull(h, seed, ax), lambda ax: plot_bipartite(h, ax)):
         a = draw(new_axes())
-        assert sorted(t.get_text() for t in a.texts)==sorted((*h.node_names,*h.edge_names))
+        assert sorted(t.get_text() for t in a.texts)==sorted(map(readable, (*h.node_names,*h.edge_names)))
     a,b = new_axes((2,2)),new_axes((2,2))
     assert png(plot_hull(h, seed, a).figure, 40)==png(plot_hull(h, seed, b).figure, 40)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(h=graphs)
 def test_outlines_hold_their_members(h):
     from matplotlib.path import Path
@@ -78,7 +81,7 @@ def test_outlines_hold_their_members(h):
     for y in ordered(h): assert len(set(y.tolist()))==len(y) and ((y>0)&(y<1)).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(h=graphs, rounds=st.integers(1, 5), seed=st.integers(0, 9))
 def test_rounds_are_steps_of_the_walk(h, rounds, seed):
     start = np.random.default_rng(seed).random(h.n_nodes)
