@@ -12,5 +12,5 @@ __all__ = _room(__name__,
     wave_inspector='WaveInspector', shells='plot_shells',
     nearest='plot_proof plot_frontier', graphs='plot_hull plot_bipartite plot_incidence',
     graph_flow='plot_flow plot_rounds',
-    graph_texts='to_mermaid to_tikz to_svg', search_explorer='SearchExplorer',
+    graph_texts='to_mermaid to_tikz to_svg', search_explorer='SearchExplorer', ask_explorer='AskExplorer',
     health='plot_health plot_signal', health_inspector='HealthInspector')
