@@ -66,6 +66,7 @@ from quarantion.memory.loop import Gate, Loop
 from quarantion.memory.minilm import MiniLM
 from quarantion.memory.retrieve import How, retriever_of
 from quarantion.memory.shells import Shells
+from quarantion.memory.trust import Trust
 from quarantion.memory.waves import WaveMemory
 from quarantion.memory.words import Postings, fit_words
 from quarantion.inspect.wave_film import run_emitters
@@ -908,6 +909,14 @@ CALLS |= { # texts and what is nearest
     'memory.retrieve.Retriever': lambda: dict(library=tiny_library(), bm25=tiny_retriever().bm25, linked=tiny_retriever().linked, digest=''),
     'memory.retrieve.Retriever.ask': lambda: dict(self=tiny_retriever(), question='file', k=1, how=How()),
     'memory.retrieve.retriever_of': lambda: dict(library=tiny_library(), digest=''),
+    'memory.trust.Trust': lambda: dict(agreed=1, failed=2),
+    'memory.trust.Trust.after': lambda: dict(self=Trust(), agreed=True),
+    'memory.trust.half_lives': lambda: dict(ages=[0.,1.], half_life=1.),
+    'memory.trust.aged': lambda: dict(found=tiny_retriever().ask('file', 1), ages=dict(f=1.), half_life=1., archive=.1),
+    'memory.trust.tiers_of': lambda: dict(scores=[3.,2.,1.], tiers=3),
+    'memory.trust.Together': lambda: dict(passages=[], agreed={}, failed={}),
+    'memory.trust.ask_all': lambda: dict(sources=dict(a=tiny_retriever()), question='file', k=1, trust={}),
+    'memory.trust.ask_again': lambda: dict(r=tiny_retriever(), question='file', rules=['covered'], k=1, how=How()),
     'memory.retrieve.open_retriever': lambda: dict(source='no such file', folder='kept', embed='tfidf', seed=0),
 }
 
@@ -1261,6 +1270,11 @@ CALLS |= { # graphs
     'inspect.graph_texts.to_mermaid': lambda: dict(h=toy_graph()),
     'inspect.graph_texts.to_tikz': lambda: dict(h=toy_graph(), seed=0),
     'inspect.graph_texts.to_svg': lambda: dict(h=toy_graph(), seed=0),
+    'graphs.walk.smoothing': lambda: dict(h=toy_graph()),
+    'graphs.walk.dense_walk': lambda: dict(h=toy_graph(), restart=np.ones(3), alpha=.5),
+    'graphs.walk.walk': lambda: dict(h=toy_graph(), restart=np.ones(3), alpha=.5, error=1e-3, threads=1, gradients=True),
+    'graphs.walk.fire': lambda: dict(h=toy_graph(), restart=np.array([10**6,0,0]), alpha=.5, error=1e-3, threads=1),
+    'graphs.walk.raster': lambda: dict(h=toy_graph(), restart=np.array([10**6,0,0]), alpha=.5, error=1e-3, threads=1),
     'graphs.store.hypergraph': lambda: dict(edges=dict(e=['a','b']), nodes=['a'], weights=dict(e=2.), edge_kinds=['x'], node_kinds=dict(a='y')),
 }
 
@@ -1421,6 +1435,7 @@ memory.retrieve.How:alpha memory.retrieve.How:mix memory.retrieve.How:vectors me
 memory.retrieve.Passage:lines memory.retrieve.Passage:score memory.retrieve.Passage:share memory.retrieve.Passage:ranks
 memory.retrieve.Why:seeds memory.retrieve.Why:edges memory.retrieve.Why:names memory.retrieve.Why:rounds memory.retrieve.Why:left memory.retrieve.Why:bound
 memory.retrieve.Retrieved:passages memory.retrieve.Retrieved:why memory.retrieve.Retrieved:digests
+memory.trust.Together:passages memory.trust.Together:agreed memory.trust.Together:failed
 memory.linked.Linked:graph memory.linked.Linked:texts memory.linked.Linked:starts memory.linked.Linked:homes
 memory.blocks.Matches:names memory.blocks.Matches:payloads memory.blocks.Matches:scores memory.blocks.Matches:proof
 memory.loop.Judged:precision memory.loop.Judged:recall memory.loop.Judged:miss_precision memory.loop.Judged:miss_recall

@@ -15,6 +15,9 @@ not stored, the others are lines of nbs/measured/canon.jsonl.
     python tools/measure.py store                     # rows of a file in several orders, and what a transaction costs
     python tools/measure.py nearest                   # neighbours beside other libraries, and what bits are worth, on one thread
         --from DIR                                    # of the vectors in its x.npy and q.npy
+    python tools/measure.py ask                       # pages of Python's manual, by words, vectors, the walk
+        --from FILE --only faq                        # keeps vectors of MiniLM there; parts: settings titles letters nits faq
+    python tools/measure.py walk                      # walks on Debian's packages beside scipy, igraph and networkx, one thread
     python tools/measure.py tutorials                 # how long each tutorial runs, on two threads
     python tools/measure.py bench                     # every benchmark, or those named after it
     python tools/measure.py break-even                # the constants by which the runtime chooses, into its notebook
@@ -426,6 +429,14 @@ def nearest(a, path):
     print(path, f"{d['seconds']:.0f} s")
 
 
+def walk(path):
+    "Walks on Debian's packages beside other libraries, on one thread"
+    from quarantion.bench.walk import measure_walk
+    versions = {n:version_of(n) for n in ('scipy','igraph','networkx')}
+    put(path, dict(command='python tools/measure.py walk', machine=f'{cpu()}, {os.cpu_count()} cores', versions=versions, **measure_walk()))
+    print(path)
+
+
 def train_parts(old):
     "What a training step is made of, with the quantized one as it was when this was first measured"
     from quarantion.bench.train import bench_train_parts
@@ -438,7 +449,7 @@ def train_parts(old):
 def bench(names, path):
     "Rows of each benchmark, kept as soon as they are there"
     from quarantion.cli import BENCHES
-    for name in names or [b for b in BENCHES if b not in ('convert','nearest')]: # these have commands of their own
+    for name in names or [b for b in BENCHES if b not in ('convert','nearest','walk')]: # these have commands of their own
         how = ['bench', name, *['--threads','1']*(name=='codes')] # an encoder works on one
         r = quarantion(*how, '--json', stdout=subprocess.PIPE, text=True, check=True)
         d = json.loads(r.stdout)
@@ -1090,7 +1101,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'wire', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
                                     'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'loop', 'store',
-                                    'nearest', 'monitor', 'phases', 'small', 'health', 'meetings', 'scaling'])
+                                    'nearest', 'walk', 'monitor', 'phases', 'small', 'health', 'meetings', 'scaling', 'ask'])
     p.add_argument('--only', nargs='+', help='health: kinds, networks or ailments; wire: digits, mnist, times; others stay')
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
@@ -1124,6 +1135,10 @@ def main():
     if a.name=='exports': return exports(a.run, a.out or MEASURED/'exports.json')
     if a.name=='nir': return nir(a.out or MEASURED/'nir.json')
     if a.name=='nearest': return nearest(a, a.out or MEASURED/'nearest.json')
+    if a.name=='ask':
+        import asked
+        return asked.measure(put, cpu(), a.out or MEASURED/'ask.json', a.from_, a.only or asked.ALL)
+    if a.name=='walk': return walk(a.out or MEASURED/'walk.json')
     if a.name=='search': return search(a.out or MEASURED/'search.json')
     if a.name=='shells': return shells(a.seeds, a.out or MEASURED/'shells.json')
     if a.name=='resonance': return resonance(a.out or MEASURED/'resonance.json', a.from_)

@@ -7,7 +7,7 @@ __all__ = ['DEPTH', 'Asked', 'Tasks', 'manual', 'questions_of', 'retriever_for',
            'paired', 'sentences_of', 'garbled', 'in_nits', 'controlled', 'compared', 'most_linked', 'Ranked',
            'bench_ask_table', 'bench_ask']
 
-# %% ../../nbs/bench/ask.ipynb #91e5dd7d
+# %% ../../nbs/bench/ask.ipynb #92edaea1
 import math, re, statistics, time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from ..memory.parts.names import name_of, whole_title
 from ..memory.words import Rows, fit_words
 from ..nonary.nits import pack
 
-# %% ../../nbs/bench/ask.ipynb #8897566d
+# %% ../../nbs/bench/ask.ipynb #f052c886
 class Asked(NamedTuple):
     "A question, and where its answer is"
     question:str
@@ -41,11 +41,11 @@ class Tasks(NamedTuple):
     faq:list
 
 def manual(): # the folder of the manual's sources; raises `CheckError`
-    found = sorted(Path('/usr/share/doc').glob('python3*/html/_sources'))
+    found = sorted(p for p in Path('/usr/share/doc').glob('python3.*/html/_sources') if '-' not in p.parts[-3])
     if not found: fail('manual', 'ask', 'the sources of Python\'s manual: apt install python3.11-doc', 'none')
     return found[-1]
 
-# %% ../../nbs/bench/ask.ipynb #4c66acf8
+# %% ../../nbs/bench/ask.ipynb #c4e2ff78
 _ROLE = re.compile(r':(?:py:|c:)?(func|class|meth|mod|exc|attr|const|data|obj|type|macro|member|struct|var|expr):`([^`]+)`')
 
 def _right(corpus):
@@ -61,7 +61,7 @@ def _right(corpus):
 def _title(title): # the last heading, without marks
     return re.sub(r'``|:[a-z:]+:`~?([^`]*)`', lambda m: m[1] or '', whole_title(title).rpartition(' > ')[2])
 
-# %% ../../nbs/bench/ask.ipynb #49d9a36f
+# %% ../../nbs/bench/ask.ipynb #2ffd1a3f
 @typed
 def questions_of(
     corpus:Corpus # Of the manual
@@ -80,7 +80,7 @@ def questions_of(
         elif _title(t).endswith('?'): asked.append(Asked(_title(t), (), pages, -1))
     return Tasks(corpus.part(keep), titles, asked)
 
-# %% ../../nbs/bench/ask.ipynb #d99164c4
+# %% ../../nbs/bench/ask.ipynb #2e7b1bfd
 @typed
 def retriever_for(
     corpus:Corpus, # Texts
@@ -112,7 +112,7 @@ def lists_of(r, a, depth): # ids and scores by words, and by vectors, without wh
         out.append((hit.ids[0],np.rint(hit.scores[0]*2**16)) if hit else ((),()))
     return [(np.asarray(i)[s],np.asarray(v)[s]) for i,v in out for s in [~np.isin(i, a.own)]]
 
-# %% ../../nbs/bench/ask.ipynb #666b5382
+# %% ../../nbs/bench/ask.ipynb #a64d8e5c
 DEPTH = 300 # Texts of a list that pages are ranked by
 
 class Stood(NamedTuple):
@@ -148,7 +148,7 @@ def ways_of(r, asked, how, many=None): # name -> for each question the files, th
         for n,p in got.items(): out.setdefault(n, []).append(p)
     return out
 
-# %% ../../nbs/bench/ask.ipynb #8b1501d9
+# %% ../../nbs/bench/ask.ipynb #43f97f01
 @typed
 def paired(
     ours:np.ndarray, # A number for each question
@@ -164,7 +164,7 @@ def paired(
     means = np.concatenate([d[rng.integers(0, len(d), (min(100, draws-i),len(d)))].mean(1) for i in range(0, draws, 100)])
     return float(d.mean()),*map(float, np.quantile(means, (.025,.975)))
 
-# %% ../../nbs/bench/ask.ipynb #0a6c8aa1
+# %% ../../nbs/bench/ask.ipynb #1683b5a6
 _END = re.compile(r'(?<=[.!?])\s+|\n\s*\n')
 
 @typed
@@ -200,7 +200,7 @@ def in_nits(
     c = encode_rows(x)
     return c.digit*c.s[:,None],(pack(c.digit).nbytes+c.s.nbytes)/len(x)
 
-# %% ../../nbs/bench/ask.ipynb #14ce9f7c
+# %% ../../nbs/bench/ask.ipynb #3a770c62
 def controlled(r, said, how): # reciprocal ranks of the own text: by words, and by mass
     p,out = r.bm25.postings,[]
     for i,sentence in said:
@@ -220,7 +220,7 @@ def controlled(r, said, how): # reciprocal ranks of the own text: by words, and 
         out.append([1/(n[0]+1) if len(n) else 0. for n in at])
     return np.array(out).T
 
-# %% ../../nbs/bench/ask.ipynb #939ae793
+# %% ../../nbs/bench/ask.ipynb #ddcd524c
 def compared(asked, ways): # for each way its means, and how much more the walk has
     found = {n:stood(asked, p) for n,p in ways.items()}
     def row(n, s):
@@ -234,7 +234,7 @@ def most_linked(asked): # files, that most questions have first
     many = np.bincount([f for a in asked for f in a.right])
     return np.lexsort((np.arange(len(many)), -many)).tolist()
 
-# %% ../../nbs/bench/ask.ipynb #1c58ade1
+# %% ../../nbs/bench/ask.ipynb #b066fe48
 @dataclass
 class Ranked:
     "A row of `quarantion bench ask`"

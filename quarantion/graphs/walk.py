@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['smoothing', 'dense_walk', 'Walk', 'flow_of', 'walk', 'Fired', 'fire', 'raster']
 
-# %% ../../nbs/graphs/walk.ipynb #92d30550
+# %% ../../nbs/graphs/walk.ipynb #c72b9a8d
 from dataclasses import dataclass
 from functools import cached_property
 import numpy as np
 from ..checks import as_array, check_finite, check_range, fail, typed
 from .store import Hypergraph
 from ..kernels.fire import fire_round
-from ..kernels.walk import walk as walk_kernel
+from ..kernels.walk import walk_all
 
 # %% ../../nbs/graphs/walk.ipynb #5ca2a67d
 @typed
@@ -80,7 +80,7 @@ def _restart(h, restart):
     r = (r/top).astype(float) # whose sum is finite
     return r/r.sum(-1, keepdims=True)
 
-# %% ../../nbs/graphs/walk.ipynb #005237fb
+# %% ../../nbs/graphs/walk.ipynb #a2999bff
 def _leaves(h):
     "Nodes of one edge, at most sixteen of each edge `[V]`"
     single = np.diff(h.node_starts)==1
@@ -97,7 +97,7 @@ class _Places:
         leaf,edges = _leaves(h),np.diff(h.node_starts)
         inner = np.flatnonzero((edges>0)&~leaf)
         inner = inner[np.argsort(-edges[inner], kind='stable')]
-        place = np.full(h.n_nodes, -2**31, np.int32)
+        place = np.full(h.n_nodes, -1, np.int32)
         place[inner] = np.arange(len(inner))
         held = ~leaf[h.members]
         size = np.bincount(h.edge_of[held], minlength=h.n_edges)
@@ -105,23 +105,23 @@ class _Places:
         np.maximum.at(last, h.edge_of[held], place[h.members[held]])
         order = np.lexsort((last, 0*size if wide else -size))
         row = np.argsort(order)
-        place[h.members[~held]] = -1-row[h.edge_of[~held]]
+        n = len(inner)
+        self.rows = max(n if wide else -(-n//32), 1)
+        place[h.members[~held]] = self.rows*(1 if wide else 32)+row[h.edge_of[~held]]
         at = np.argsort(row[h.edge_of[held]], kind='stable')
         self.place,self.at = place,place[h.members[held]][at]
         self.start = np.append(0, np.cumsum(size[order]))
         self.size,self.leaves = h.sizes[order],(h.sizes-size)[order]
         self.weight = h.weights[order]*2.**(1-np.frexp(h.weights.max(initial=0))[1]) # of a whole walk, only ratios count
         inside = np.repeat(np.arange(h.n_edges), size[order])
-        n = len(inner)
         self.degree = np.bincount(self.at, self.weight[inside], n)
         self.inside,self.n,self.wide = inside,n,wide
 
     def numbers(self, alpha):
         "What the kernel multiplies with: shares, what leaves bring, degrees, where walks begin"
-        share = alpha*self.weight/np.maximum(self.size-alpha*self.leaves, .5)
+        share = alpha*self.weight/np.where(self.size>0, self.size-alpha*self.leaves, 1)
         keep = self.degree-np.bincount(self.at, (share*np.diff(self.start))[self.inside], self.n)
-        rows = max(self.n if self.wide else -(-self.n//16), 1)
-        put = lambda a: np.append(a, np.ones(rows*(1 if self.wide else 16)-self.n)).reshape(rows, -1)
+        put = lambda a: np.append(a, np.ones(self.rows*(1 if self.wide else 32)-self.n)).reshape(self.rows, -1)
         return share,(1-alpha)/self.weight,put(self.degree),put(1/keep)
 
 # %% ../../nbs/graphs/walk.ipynb #a382ca4d
@@ -149,7 +149,7 @@ def flow_of(
     rows = [np.bincount(h.edge_of, r[h.members], h.n_edges)*h.weights for r in q]
     return np.array(rows, np.float32).reshape(*np.shape(p)[:-1], h.n_edges)
 
-# %% ../../nbs/graphs/walk.ipynb #c08068cf
+# %% ../../nbs/graphs/walk.ipynb #88b4151e
 _CROSS = .6 # alpha from which gradients are quicker, see the bench
 
 @typed
@@ -165,15 +165,16 @@ def walk(
     _alpha(alpha)
     check_range(error, max(1e-5, 2**-20/(1-alpha)), 1, 'error')
     check_range(threads, 1, 1024, 'threads')
-    if h.n_edges and h.weights.max()>2**40*h.weights.min():
+    if h.n_edges and h.weights.max()/2**40>h.weights.min():
         fail('`weights`', 'walk', 'at most 2⁴⁰ times the smallest', f'{h.weights.max():g} and {h.weights.min():g}')
     given = _restart(h, restart)
     r = np.ascontiguousarray(given.reshape(-1, h.n_nodes), np.float32)
     wide = len(r)>=8
     places,numbers = _kept(h, wide, alpha)
     p,bound,rounds = np.empty_like(r),np.empty(len(r)),np.empty(len(r), np.int32)
-    walk_kernel(places.start, places.at, *numbers, places.place, r, 1/r.sum(1, dtype=float), alpha, error,
-                alpha>=_CROSS if gradients is None else gradients, p, bound, rounds, threads)
+    walk_all(places.start, places.at, *numbers, places.place, r, 1/r.sum(1, dtype=float), alpha, error,
+             alpha>=_CROSS if gradients is None else gradients, p, bound, rounds, threads)
+    bound = np.maximum(bound, abs(1-p.sum(1, dtype=float))) # no error is smaller than what is missing
     if not (bound<=error).all(): fail('`error`', 'walk', 'what float32 reaches', f'{bound.max():.2g}')
     lead = given.shape[:-1]
     return Walk(p.reshape(given.shape), rounds.reshape(lead), bound.reshape(lead), h)
