@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Moved', 'see_moves', 'short_name', 'plot_moves', 'AskExplorer']
 
-# %% ../../nbs/inspect/ask_explorer.ipynb #cd23cdb4
+# %% ../../nbs/inspect/ask_explorer.ipynb #e3f1e02c
 import html
 from typing import NamedTuple
 from ..checks import check_range, fail, typed
@@ -13,7 +13,7 @@ from .search_explorer import Listing, look_of, slider_of
 from ..memory.retrieve import How, Retrieved, Retriever
 from ..paper import BLUE, GREY, ORANGE, bare_axes, ink, style_axes
 
-# %% ../../nbs/inspect/ask_explorer.ipynb #3136f8f1
+# %% ../../nbs/inspect/ask_explorer.ipynb #6bcf793c
 _DEEP = 100 # ranks that are known of the other answer
 
 class Moved(NamedTuple):
@@ -34,13 +34,13 @@ def see_moves(
 )->Moved:
     "Ask with these settings, and with all names, or by words alone; raises `CheckError`"
     now,base = r.ask(question, k, how),'with all names' if how.without else 'by words alone'
-    other = how._replace(without=()) if how.without else How(mix=0., vectors=0., sharp=1)
+    other = how._replace(without=()) if how.without else How(mix=0., vectors=0., sharp=1, depth=_DEEP)
     before = [_place(p) for p in r.ask(question, min(max(k, _DEEP), len(r)), other).passages]
     ranks,here = {p:n for n,p in enumerate(before, 1)},{_place(p) for p in now.passages}
     gone = [(n,p[-1]) for n,p in enumerate(before[:k], 1) if p not in here]
     return Moved(now, [ranks.get(_place(p)) for p in now.passages], gone, base)
 
-# %% ../../nbs/inspect/ask_explorer.ipynb #683ebc45
+# %% ../../nbs/inspect/ask_explorer.ipynb #82c642e1
 def short_name(n): # of a node: a file by its last two parts
     n = n.partition(':')[2]
     return '/'.join(n.rsplit('/', 2)[-2:]) if '/' in n else n
@@ -80,7 +80,7 @@ def plot_moves(
     ax.set_title(_said(moved), fontsize=8.5, loc='left')
     return ax
 
-# %% ../../nbs/inspect/ask_explorer.ipynb #8b941afe
+# %% ../../nbs/inspect/ask_explorer.ipynb #af397b70
 _CHIPS = 12 # names that can be clicked at
 
 def _ask_controls(question, how, most=20):
@@ -110,10 +110,12 @@ def _listed(moved): # passages as a table
     rows = ''.join(_LINE.format(ink=BLUE if p.ranks else ORANGE, n=n, move=_move(was, n), share=p.share, title=html.escape(p.title),
                                 file=html.escape(short_name(f':{p.file}')), a=p.lines[0], b=p.lines[1])
                    for n,(p,was) in enumerate(zip(moved.now.passages, moved.was), 1))
+    row = '<tr style="color:{ink}"><td>×</td><td>{n}</td><td></td><td>{title}</td></tr>'
+    gone = ''.join(row.format(ink=GREY, n=n, title=html.escape(t)) for n,t in moved.gone)
     caption = f'<caption style="text-align:left">{said}</caption>'
-    return f'<table style="line-height:1.25;border-spacing:.5em .25em">{caption}{rows}</table>'
+    return f'<table style="line-height:1.25;border-spacing:.5em .25em">{caption}{rows}{gone}</table>'
 
-# %% ../../nbs/inspect/ask_explorer.ipynb #46530d5d
+# %% ../../nbs/inspect/ask_explorer.ipynb #ef6332ca
 class _Removing(Listing): # names that are taken away
     def _clicked(self, chip): # one that is there is taken away, another one put back
         name = self._names[self._chips.index(chip)]
@@ -144,7 +146,7 @@ class _Removing(Listing): # names that are taken away
         self.without = ()
         self._guard(self.draw)
 
-# %% ../../nbs/inspect/ask_explorer.ipynb #9bbd869f
+# %% ../../nbs/inspect/ask_explorer.ipynb #13c7554d
 class AskExplorer(_Removing):
     "A question, its passages, where they stood before, and the names that brought them"
     title,size = 'A question, and what brought its passages',(7.2,4.2)

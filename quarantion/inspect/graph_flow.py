@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['plot_flow', 'plot_rounds']
 
-# %% ../../nbs/inspect/graph_flow.ipynb #97a5816b
+# %% ../../nbs/inspect/graph_flow.ipynb #4000e5af
 import numpy as np
 from ..checks import check_array, check_range, fail, typed
 from ..graphs.store import Hypergraph
-from .graphs import few, fit, ordered, places, put
+from .graphs import few, fit, ordered, places, put, readable
 from ..paper import BLUE, GREY, INKS, ORANGE, bare_axes, style_axes
 
-# %% ../../nbs/inspect/graph_flow.ipynb #67440196
+# %% ../../nbs/inspect/graph_flow.ipynb #3ed58ed5
 def _shares(x, name, n, where): # of all of it
     x = check_range(check_array(x, 'n', name, n=n), 0, name=name).astype(float)
     if not x.sum()>0: fail(f'`{name}`', where, 'mass somewhere', 'zeros')
@@ -28,10 +28,11 @@ def busiest(h, p, flow, nodes, edges): # the part with most mass, its p and flow
     out = h.without(np.setdiff1d(np.arange(h.n_nodes), V), np.setdiff1d(np.arange(h.n_edges), E))
     return out,p[V],flow[E],step[here]
 
-# %% ../../nbs/inspect/graph_flow.ipynb #c1431163
-def _name_masses(ax, at, names, mass, size, n): # the n largest, with shares, below their marks
-    for i in np.argsort(-mass, kind='stable')[:n]:
-        put(ax, f'{names[i][:30]} {mass[i]:.1%}', at[i], (0,-size[i]**.5/2-1), ha='center', va='top')
+# %% ../../nbs/inspect/graph_flow.ipynb #d97d970b
+def _name_masses(ax, at, names, mass, size, side): # those that have most, with shares, below or above their marks
+    off = (size**.5/2+1)*(-1 if side=='top' else 1)
+    for i in np.argsort(-mass, kind='stable')[:15 if len(mass)<=15 else 8]:
+        put(ax, f'{readable(names[i], 32)} {mass[i]:.1%}', at[i], (0,off[i]), ha='center', va=side)
 
 @typed
 def plot_flow(
@@ -51,17 +52,17 @@ def plot_flow(
     v,e = at[:part.n_nodes],at[part.n_nodes:]
     for i,j,s in zip(part.members.tolist(), part.edge_of.tolist(), step/max(step.max(initial=0), 1e-12)):
         ax.plot(*zip(v[i], e[j]), color=GREY, lw=.3+5*s, alpha=.6, zorder=1, solid_capstyle='round')
-    many = 30 if part.n_nodes+part.n_edges<=30 else 10
-    for xy,mass,names,colour,mark in ((v,p,part.node_names,BLUE,'o'), (e,flow,part.edge_names,ORANGE,'s')):
-        ax.scatter(*xy.T, s=30+1800*mass, c=colour, marker=mark, alpha=.7, lw=0, zorder=2)
-        _name_masses(ax, xy, names, mass, 30+1800*mass, many)
+    for xy,mass,names,look,side in ((v,p,part.node_names,dict(c=BLUE, marker='o'),'top'),
+                                    (e,flow,part.edge_names,dict(c=ORANGE, marker='s'),'bottom')):
+        ax.scatter(*xy.T, s=30+1800*mass, alpha=.7, lw=0, zorder=2, **look)
+        _name_masses(ax, xy, names, mass, 30+1800*mass, side)
     fit(ax, at, .45)
     others = [f'{1-m.sum():.1%} on {n:,} other {what}' for m,n,what in
               ((p,h.n_nodes-part.n_nodes,'nodes'), (flow,h.n_edges-part.n_edges,'edges')) if n]
     ax.set_xlabel(', '.join(others), fontsize=8, color=GREY)
     return ax
 
-# %% ../../nbs/inspect/graph_flow.ipynb #e0e4df1e
+# %% ../../nbs/inspect/graph_flow.ipynb #339c19ed
 def rounds_of(h, start, rounds): # mass of nodes at times 0 … rounds `[rounds+1, V]`, and of edges in between `[rounds, E]`
     x,nodes,edges = start,[start],[]
     for _ in range(rounds):
@@ -71,7 +72,7 @@ def rounds_of(h, start, rounds): # mass of nodes at times 0 … rounds `[rounds+
         nodes.append(x); edges.append(held)
     return np.array(nodes),np.array(edges)
 
-# %% ../../nbs/inspect/graph_flow.ipynb #bcdb695e
+# %% ../../nbs/inspect/graph_flow.ipynb #6ca7a24c
 def _lines(ax, h, x, v, e, nodes, edges): # of one round, from x on
     d = np.where(h.degrees>0, h.degrees, 1)
     out = h.weights[h.edge_of]*(nodes/d)[h.members]

@@ -5,28 +5,28 @@
 # %% auto #0
 __all__ = ['around', 'plot_hull', 'plot_bipartite', 'plot_incidence']
 
-# %% ../../nbs/inspect/graphs.ipynb #cbda3456
+# %% ../../nbs/inspect/graphs.ipynb #d3a8024e
 from itertools import count
 import numpy as np
 from ..checks import check_range, fail, typed
 from ..graphs.store import Hypergraph
 from ..paper import GREY, INKS, bare_axes, ink, rgb, style_axes
 
-# %% ../../nbs/inspect/graphs.ipynb #edd1b0ae
+# %% ../../nbs/inspect/graphs.ipynb #806ee3b1
 def few(h, nodes, edges, where): # raises `CheckError`
     if 0<h.n_nodes<=nodes and h.n_edges<=edges: return h
     fail('`h`', where, f'1 to {nodes} nodes and at most {edges} edges; `h.without` takes some away, `around` keeps what is near',
          f'{h.n_nodes:,} nodes and {h.n_edges:,} edges')
 
-def readable(name): # of 40 letters at most, which can be printed
-    return ''.join(c if c.isprintable() else '�' for c in (name if len(name)<=40 else name[:39]+'…'))
+def readable(name, n=40): # letters that can be printed; of a long name its end, which says more of a path
+    return ''.join(c if c.isprintable() else '�' for c in (name if len(name)<=n else '…'+name[1-n:]))
 
 def put(ax, name, at, off, size=7.5, **look): # a name, which is never read as a formula
     ax.annotate(readable(name), at, off, textcoords='offset points', fontsize=size, parse_math=False, zorder=4, **dict(color=ink(ax))|look)
 
 def members_of(h, e): return h.members[h.edge_starts[e]:h.edge_starts[e+1]]
 
-# %% ../../nbs/inspect/graphs.ipynb #15e418c8
+# %% ../../nbs/inspect/graphs.ipynb #a33acaf7
 @typed
 def around(
     h:Hypergraph, # Nodes and edges
@@ -43,7 +43,7 @@ def around(
         nodes[h.members[edges[h.edge_of]]] = True
     return h.without(np.flatnonzero(~nodes), np.flatnonzero(~edges))
 
-# %% ../../nbs/inspect/graphs.ipynb #0ee1be57
+# %% ../../nbs/inspect/graphs.ipynb #7d695bf1
 def _parts(h): # what hangs together, the largest first; edges are numbered after nodes
     import networkx as nx
     g = nx.Graph()
@@ -70,7 +70,7 @@ def places(h, seed): # of nodes, and then of edges `[V+E, 2]`
         x,tall = x+w,max(tall, t)
     return out
 
-# %% ../../nbs/inspect/graphs.ipynb #6502de98
+# %% ../../nbs/inspect/graphs.ipynb #3c0f22a9
 _TURN = np.linspace(0, 2*np.pi, 24, endpoint=False)
 _DISC = np.stack([np.cos(_TURN),np.sin(_TURN)], 1)
 
@@ -104,7 +104,7 @@ def best_places(h, seed): # of four, with their outlines and how many strangers 
         if not wrong: break
     return best
 
-# %% ../../nbs/inspect/graphs.ipynb #15482ba4
+# %% ../../nbs/inspect/graphs.ipynb #79ccdc39
 def _name_edges(ax, h, at, drawn, inks): # at an outline, far from other names and from the middle
     taken,middle = [*at[:h.n_nodes]],at.mean(0)
     for e,o in enumerate(drawn):
@@ -122,7 +122,7 @@ def fit(ax, points, more=.35): # room for names, and nothing but the drawing
     lo,hi = points.min(0)-more,points.max(0)+more
     bare_axes(ax, (lo[0],hi[0]), (lo[1],hi[1]))
 
-# %% ../../nbs/inspect/graphs.ipynb #650b0f3f
+# %% ../../nbs/inspect/graphs.ipynb #aef4dc25
 @typed
 def plot_hull(
     h:Hypergraph, # At most 100 nodes and 40 edges
@@ -143,7 +143,7 @@ def plot_hull(
     if wrong: ax.set_xlabel(f'{wrong} times a node lies in an outline that is not its own', fontsize=8, color=GREY)
     return ax
 
-# %% ../../nbs/inspect/graphs.ipynb #15cfe333
+# %% ../../nbs/inspect/graphs.ipynb #ca853ef0
 def _ranks(x): # places of rising values
     out = np.empty(len(x))
     out[np.argsort(x, kind='stable')] = np.arange(len(x))
@@ -159,7 +159,7 @@ def ordered(h): # heights of nodes and of edges, 0 to 1: each goes where those t
         v = _ranks(np.where(many>0, near, v))
     return tuple(1-(x+.5)/max(len(x), 1) for x in (v,e))
 
-# %% ../../nbs/inspect/graphs.ipynb #92ea640e
+# %% ../../nbs/inspect/graphs.ipynb #0edb979d
 def _node_inks(h, ax): # by their kinds, those of no kind as words are
     kinds = [k for k in dict.fromkeys(h.node_kinds) if k]
     return [INKS[kinds.index(k)%len(INKS)] if k else ink(ax) for k in h.node_kinds],kinds
@@ -191,7 +191,7 @@ def plot_bipartite(
     _legend_kinds(ax, kinds)
     return ax
 
-# %% ../../nbs/inspect/graphs.ipynb #16a18981
+# %% ../../nbs/inspect/graphs.ipynb #312ab047
 @typed
 def plot_incidence(
     h:Hypergraph, # At most 2,000 nodes and 2,000 edges
