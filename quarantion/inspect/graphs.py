@@ -5,20 +5,21 @@
 # %% auto #0
 __all__ = ['around', 'plot_hull', 'plot_bipartite', 'plot_incidence']
 
-# %% ../../nbs/inspect/graphs.ipynb #d3a8024e
+# %% ../../nbs/inspect/graphs.ipynb #37e5db68
 from itertools import count
 import numpy as np
 from ..checks import check_range, fail, typed
 from ..graphs.store import Hypergraph
 from ..paper import GREY, INKS, bare_axes, ink, rgb, style_axes
 
-# %% ../../nbs/inspect/graphs.ipynb #806ee3b1
+# %% ../../nbs/inspect/graphs.ipynb #fa4c86d0
 def few(h, nodes, edges, where): # raises `CheckError`
     if 0<h.n_nodes<=nodes and h.n_edges<=edges: return h
     fail('`h`', where, f'1 to {nodes} nodes and at most {edges} edges; `h.without` takes some away, `around` keeps what is near',
          f'{h.n_nodes:,} nodes and {h.n_edges:,} edges')
 
-def readable(name, n=40): # letters that can be printed; of a long name its end, which says more of a path
+def readable(name, n=40): # letters that can be printed; of a path that is long its last two parts, of others the end
+    if len(name)>n and '/' in name: name = '/'.join(name.rsplit('/', 2)[-2:])
     return ''.join(c if c.isprintable() else '�' for c in (name if len(name)<=n else '…'+name[1-n:]))
 
 def put(ax, name, at, off, size=7.5, **look): # a name, which is never read as a formula
@@ -26,7 +27,7 @@ def put(ax, name, at, off, size=7.5, **look): # a name, which is never read as a
 
 def members_of(h, e): return h.members[h.edge_starts[e]:h.edge_starts[e+1]]
 
-# %% ../../nbs/inspect/graphs.ipynb #a33acaf7
+# %% ../../nbs/inspect/graphs.ipynb #b6cde544
 @typed
 def around(
     h:Hypergraph, # Nodes and edges
@@ -43,7 +44,7 @@ def around(
         nodes[h.members[edges[h.edge_of]]] = True
     return h.without(np.flatnonzero(~nodes), np.flatnonzero(~edges))
 
-# %% ../../nbs/inspect/graphs.ipynb #7d695bf1
+# %% ../../nbs/inspect/graphs.ipynb #91685131
 def _parts(h): # what hangs together, the largest first; edges are numbered after nodes
     import networkx as nx
     g = nx.Graph()
@@ -60,6 +61,7 @@ def _laid(part, seed): # around 0; what is joined is about 1 apart
     return at/max(np.sqrt(((at[i]-at[j])**2).sum(1)).mean(), 1e-9) if len(i) else 0*at
 
 def places(h, seed): # of nodes, and then of edges `[V+E, 2]`
+    check_range(seed, 0, 2**31, 'seed')
     out,parts = np.zeros((h.n_nodes+h.n_edges,2)),_parts(h)
     each = [_laid(p, seed) for p in parts]
     sizes = [np.ptp(at, axis=0)+1.3 for at in each]
@@ -70,7 +72,7 @@ def places(h, seed): # of nodes, and then of edges `[V+E, 2]`
         x,tall = x+w,max(tall, t)
     return out
 
-# %% ../../nbs/inspect/graphs.ipynb #3c0f22a9
+# %% ../../nbs/inspect/graphs.ipynb #2337012a
 _TURN = np.linspace(0, 2*np.pi, 24, endpoint=False)
 _DISC = np.stack([np.cos(_TURN),np.sin(_TURN)], 1)
 
@@ -104,7 +106,7 @@ def best_places(h, seed): # of four, with their outlines and how many strangers 
         if not wrong: break
     return best
 
-# %% ../../nbs/inspect/graphs.ipynb #79ccdc39
+# %% ../../nbs/inspect/graphs.ipynb #4756b970
 def _name_edges(ax, h, at, drawn, inks): # at an outline, far from other names and from the middle
     taken,middle = [*at[:h.n_nodes]],at.mean(0)
     for e,o in enumerate(drawn):
@@ -122,7 +124,7 @@ def fit(ax, points, more=.35): # room for names, and nothing but the drawing
     lo,hi = points.min(0)-more,points.max(0)+more
     bare_axes(ax, (lo[0],hi[0]), (lo[1],hi[1]))
 
-# %% ../../nbs/inspect/graphs.ipynb #aef4dc25
+# %% ../../nbs/inspect/graphs.ipynb #b2029fa0
 @typed
 def plot_hull(
     h:Hypergraph, # At most 100 nodes and 40 edges
@@ -143,7 +145,7 @@ def plot_hull(
     if wrong: ax.set_xlabel(f'{wrong} times a node lies in an outline that is not its own', fontsize=8, color=GREY)
     return ax
 
-# %% ../../nbs/inspect/graphs.ipynb #ca853ef0
+# %% ../../nbs/inspect/graphs.ipynb #b8b7f83e
 def _ranks(x): # places of rising values
     out = np.empty(len(x))
     out[np.argsort(x, kind='stable')] = np.arange(len(x))
@@ -159,7 +161,7 @@ def ordered(h): # heights of nodes and of edges, 0 to 1: each goes where those t
         v = _ranks(np.where(many>0, near, v))
     return tuple(1-(x+.5)/max(len(x), 1) for x in (v,e))
 
-# %% ../../nbs/inspect/graphs.ipynb #0edb979d
+# %% ../../nbs/inspect/graphs.ipynb #1f47e26b
 def _node_inks(h, ax): # by their kinds, those of no kind as words are
     kinds = [k for k in dict.fromkeys(h.node_kinds) if k]
     return [INKS[kinds.index(k)%len(INKS)] if k else ink(ax) for k in h.node_kinds],kinds
@@ -191,7 +193,7 @@ def plot_bipartite(
     _legend_kinds(ax, kinds)
     return ax
 
-# %% ../../nbs/inspect/graphs.ipynb #312ab047
+# %% ../../nbs/inspect/graphs.ipynb #bc1cf1e0
 @typed
 def plot_incidence(
     h:Hypergraph, # At most 2,000 nodes and 2,000 edges
