@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Moved', 'see_moves', 'short_name', 'plot_moves', 'AskExplorer']
 
-# %% ../../nbs/inspect/ask_explorer.ipynb #50c41de6
+# %% ../../nbs/inspect/ask_explorer.ipynb #00519413
 import html
 from typing import NamedTuple
 from ..checks import check_range, fail, typed
@@ -13,7 +13,7 @@ from .search_explorer import Listing, look_of, slider_of
 from ..memory.retrieve import How, Retrieved, Retriever
 from ..paper import BLUE, GREY, ORANGE, bare_axes, ink, style_axes
 
-# %% ../../nbs/inspect/ask_explorer.ipynb #b1b6e984
+# %% ../../nbs/inspect/ask_explorer.ipynb #f489abe4
 _DEEP = 100 # ranks that are known of the other answer
 
 class Moved(NamedTuple):
@@ -40,7 +40,7 @@ def see_moves(
     gone = [(n,p[-1]) for n,p in enumerate(before[:k], 1) if p not in here]
     return Moved(now, [ranks.get(_place(p)) for p in now.passages], gone, base)
 
-# %% ../../nbs/inspect/ask_explorer.ipynb #9ba13fe6
+# %% ../../nbs/inspect/ask_explorer.ipynb #0985c528
 def short_name(n): # of a node: a file by its last two parts
     n = n.partition(':')[2]
     return '/'.join(n.rsplit('/', 2)[-2:]) if '/' in n else n
@@ -80,7 +80,7 @@ def plot_moves(
     ax.set_title(_said(moved), fontsize=8.5, loc='left')
     return ax
 
-# %% ../../nbs/inspect/ask_explorer.ipynb #f71bcfea
+# %% ../../nbs/inspect/ask_explorer.ipynb #7a848836
 _CHIPS = 12 # names that can be clicked at
 
 def _ask_controls(question, how, most=20):
@@ -110,15 +110,15 @@ def _listed(moved): # passages as a table
     said = html.escape(moved.now.why.said)
     def line(n, p, was):
         title,file = html.escape(p.title),html.escape(short_name(f':{p.file}'))
-        return _LINE.format(ink=BLUE if p.ranks else ORANGE, n=n, move=_move(was, n), share=p.share, title=title, file=file,
-                            a=p.lines[0], b=p.lines[1])
+        colour,(a,b) = BLUE if p.ranks else ORANGE,p.lines
+        return _LINE.format(ink=colour, n=n, move=_move(was, n), share=p.share, title=title, file=file, a=a, b=b)
     rows = ''.join(line(n, *r) for n,r in enumerate(zip(moved.now.passages, moved.was), 1))
     row = '<tr style="color:{ink}"><td>×</td><td>{n}</td><td></td><td>{title}</td></tr>'
     gone = ''.join(row.format(ink=GREY, n=n, title=html.escape(t)) for n,t in moved.gone)
     caption = f'<caption style="text-align:left">{said}</caption>'
     return f'<table style="line-height:1.25;border-spacing:.5em .25em">{caption}{rows}{gone}</table>'
 
-# %% ../../nbs/inspect/ask_explorer.ipynb #8ad1744c
+# %% ../../nbs/inspect/ask_explorer.ipynb #310666b2
 class _Removing(Listing): # names that are taken away
     def _clicked(self, chip): # one that is there is taken away, another one put back
         name = self._names[self._chips.index(chip)]
@@ -149,7 +149,7 @@ class _Removing(Listing): # names that are taken away
         self.without = ()
         self._guard(self.draw)
 
-# %% ../../nbs/inspect/ask_explorer.ipynb #34755381
+# %% ../../nbs/inspect/ask_explorer.ipynb #ef890f76
 class AskExplorer(_Removing):
     "A question, its passages, where they stood before, and the names that brought them"
     title,size = 'A question, and what brought its passages',(7.2,4.2)

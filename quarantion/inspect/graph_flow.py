@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['plot_flow', 'plot_rounds']
 
-# %% ../../nbs/inspect/graph_flow.ipynb #4000e5af
+# %% ../../nbs/inspect/graph_flow.ipynb #3a5fe852
 import numpy as np
 from ..checks import check_array, check_range, fail, typed
 from ..graphs.store import Hypergraph
 from .graphs import few, fit, ordered, places, put, readable
 from ..paper import BLUE, GREY, INKS, ORANGE, bare_axes, style_axes
 
-# %% ../../nbs/inspect/graph_flow.ipynb #3ed58ed5
+# %% ../../nbs/inspect/graph_flow.ipynb #98116541
 def _shares(x, name, n, where): # of all of it
     x = check_range(check_array(x, 'n', name, n=n), 0, name=name).astype(float)
     if not x.sum()>0: fail(f'`{name}`', where, 'mass somewhere', 'zeros')
@@ -28,7 +28,7 @@ def busiest(h, p, flow, nodes, edges): # the part with most mass, its p and flow
     out = h.without(np.setdiff1d(np.arange(h.n_nodes), V), np.setdiff1d(np.arange(h.n_edges), E))
     return out,p[V],flow[E],step[here]
 
-# %% ../../nbs/inspect/graph_flow.ipynb #d97d970b
+# %% ../../nbs/inspect/graph_flow.ipynb #b934991e
 def _name_masses(ax, at, names, mass, size, side): # those that have most, with shares, below or above their marks
     off = (size**.5/2+1)*(-1 if side=='top' else 1)
     for i in np.argsort(-mass, kind='stable')[:15 if len(mass)<=15 else 8]:
@@ -62,17 +62,17 @@ def plot_flow(
     ax.set_xlabel(', '.join(others), fontsize=8, color=GREY)
     return ax
 
-# %% ../../nbs/inspect/graph_flow.ipynb #339c19ed
-def rounds_of(h, start, rounds): # mass of nodes at times 0 … rounds `[rounds+1, V]`, and of edges in between `[rounds, E]`
-    x,nodes,edges = start,[start],[]
+# %% ../../nbs/inspect/graph_flow.ipynb #ed2e390a
+def rounds_of(h, start, rounds): # mass of nodes at times 0 … rounds `[rounds+1, V]`, of edges in between `[rounds, E]`
+    x,nodes,edges,d = start,[start],[],np.where(h.degrees>0, h.degrees, 1)
     for _ in range(rounds):
-        held = np.bincount(h.edge_of, h.weights[h.edge_of]*(x/np.where(h.degrees>0, h.degrees, 1))[h.members], h.n_edges)
+        held = np.bincount(h.edge_of, h.weights[h.edge_of]*(x/d)[h.members], h.n_edges)
         stay = np.where(h.degrees>0, 0, x)
         x = stay+np.bincount(h.members, (held/np.maximum(h.sizes, 1))[h.edge_of], h.n_nodes)
         nodes.append(x); edges.append(held)
     return np.array(nodes),np.array(edges)
 
-# %% ../../nbs/inspect/graph_flow.ipynb #6ca7a24c
+# %% ../../nbs/inspect/graph_flow.ipynb #b6e6e0f2
 def _lines(ax, h, x, v, e, nodes, edges): # of one round, from x on
     d = np.where(h.degrees>0, h.degrees, 1)
     out = h.weights[h.edge_of]*(nodes/d)[h.members]
@@ -96,8 +96,9 @@ def plot_rounds(
     for t in range(rounds): _lines(ax, h, 2*t, v, e, nodes[t], edges[t])
     for t,m in enumerate(nodes): ax.scatter(0*v+2*t, v, s=6+260*m, c=BLUE, zorder=2, lw=0)
     for t,m in enumerate(edges): ax.scatter(0*e+2*t+1, e, s=6+260*m, c=ORANGE, marker='s', zorder=2, lw=0)
-    for y,m,name in zip(v, nodes[0], h.node_names): put(ax, name, (0,y), (-4-(6+260*m)**.5/2,0), ha='right', va='center')
-    for y,m,name in zip(e, edges[0], h.edge_names): put(ax, name, (1,y), (0,2+(6+260*m)**.5/2), ha='center', va='bottom')
+    half = lambda m: (6+260*m)**.5/2 # of a mark, in points
+    for y,m,name in zip(v, nodes[0], h.node_names): put(ax, name, (0,y), (-4-half(m),0), ha='right', va='center')
+    for y,m,name in zip(e, edges[0], h.edge_names): put(ax, name, (1,y), (0,2+half(m)), ha='center', va='bottom')
     bare_axes(ax, (-.9,2*rounds+.3), (0,1.08))
     ax.set_xticks(range(0, 2*rounds+1, 2), [f'after {t}' if t else 'start' for t in range(rounds+1)], fontsize=8)
     ax.tick_params(length=0)

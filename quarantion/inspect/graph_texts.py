@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['to_mermaid', 'to_tikz', 'to_svg']
 
-# %% ../../nbs/inspect/graph_texts.ipynb #8edf7b34
+# %% ../../nbs/inspect/graph_texts.ipynb #73b53d72
 from html import escape
 from ..checks import typed
 from ..graphs.store import Hypergraph
 from .graphs import best_places, few, members_of
 from ..paper import INKS
 
-# %% ../../nbs/inspect/graph_texts.ipynb #e76bb97b
+# %% ../../nbs/inspect/graph_texts.ipynb #ec962331
 def _mermaid(name): # between quotes
     return ''.join(c if c.isalnum() or c in ' ._-' else f'#{ord(c)};' for c in name)
 
@@ -27,7 +27,7 @@ def to_mermaid(
     lines = [f'  v{i} --- e{j}' for i,j in zip(h.members.tolist(), h.edge_of.tolist())]
     return '\n'.join(['graph LR',*nodes,*edges,*lines])+'\n'
 
-# %% ../../nbs/inspect/graph_texts.ipynb #ccd8c2ad
+# %% ../../nbs/inspect/graph_texts.ipynb #9fedc69f
 _TEX = {c:f'\\{c}' for c in '{}#$%&_'}|{'\\':r'\textbackslash{}', '^':r'\textasciicircum{}', '~':r'\textasciitilde{}',
         '<':r'\textless{}', '>':r'\textgreater{}', '|':r'\textbar{}', '"':r'\char34{}'}
 
@@ -56,7 +56,7 @@ def to_tikz(
         out += [f'  \\fill ({x:.3f},{y:.3f}) circle (.06) node[above] {{{_tex(name)}}};']
     return '\n'.join([*out,r'\end{tikzpicture}',''])
 
-# %% ../../nbs/inspect/graph_texts.ipynb #e036db2f
+# %% ../../nbs/inspect/graph_texts.ipynb #bb758c8e
 def _xml(name): # as text of an element
     ok = lambda c: c>=' ' and not 0xd800<=ord(c)<0xe000 and ord(c) not in (0xfffe,0xffff)
     return escape(''.join(c if ok(c) else '�' for c in name))
@@ -76,7 +76,7 @@ def _drawn(h, at, outs, middle): # elements: outlines, names of edges, nodes and
                 _word(x, y, name, 'currentColor', 'middle', 8)]
     return out
 
-# %% ../../nbs/inspect/graph_texts.ipynb #7f551fdd
+# %% ../../nbs/inspect/graph_texts.ipynb #82783bda
 @typed
 def to_svg(
     h:Hypergraph, # At most 100 nodes and 40 edges

@@ -5,29 +5,30 @@
 # %% auto #0
 __all__ = ['around', 'plot_hull', 'plot_bipartite', 'plot_incidence']
 
-# %% ../../nbs/inspect/graphs.ipynb #37e5db68
+# %% ../../nbs/inspect/graphs.ipynb #fda17e06
 from itertools import count
 import numpy as np
 from ..checks import check_range, fail, typed
 from ..graphs.store import Hypergraph
 from ..paper import GREY, INKS, bare_axes, ink, rgb, style_axes
 
-# %% ../../nbs/inspect/graphs.ipynb #fa4c86d0
+# %% ../../nbs/inspect/graphs.ipynb #28382c47
 def few(h, nodes, edges, where): # raises `CheckError`
     if 0<h.n_nodes<=nodes and h.n_edges<=edges: return h
-    fail('`h`', where, f'1 to {nodes} nodes and at most {edges} edges; `h.without` takes some away, `around` keeps what is near',
-         f'{h.n_nodes:,} nodes and {h.n_edges:,} edges')
+    todo = '`h.without` takes some away, `around` keeps what is near'
+    fail('`h`', where, f'1 to {nodes} nodes and at most {edges} edges; {todo}', f'{h.n_nodes:,} nodes and {h.n_edges:,} edges')
 
 def readable(name, n=40): # letters that can be printed; of a path that is long its last two parts, of others the end
     if len(name)>n and '/' in name: name = '/'.join(name.rsplit('/', 2)[-2:])
     return ''.join(c if c.isprintable() else '�' for c in (name if len(name)<=n else '…'+name[1-n:]))
 
 def put(ax, name, at, off, size=7.5, **look): # a name, which is never read as a formula
-    ax.annotate(readable(name), at, off, textcoords='offset points', fontsize=size, parse_math=False, zorder=4, **dict(color=ink(ax))|look)
+    look = dict(color=ink(ax), zorder=4, fontsize=size)|look
+    ax.annotate(readable(name), at, off, textcoords='offset points', parse_math=False, **look)
 
 def members_of(h, e): return h.members[h.edge_starts[e]:h.edge_starts[e+1]]
 
-# %% ../../nbs/inspect/graphs.ipynb #b6cde544
+# %% ../../nbs/inspect/graphs.ipynb #62e68ae9
 @typed
 def around(
     h:Hypergraph, # Nodes and edges
@@ -44,7 +45,7 @@ def around(
         nodes[h.members[edges[h.edge_of]]] = True
     return h.without(np.flatnonzero(~nodes), np.flatnonzero(~edges))
 
-# %% ../../nbs/inspect/graphs.ipynb #91685131
+# %% ../../nbs/inspect/graphs.ipynb #b13739b7
 def _parts(h): # what hangs together, the largest first; edges are numbered after nodes
     import networkx as nx
     g = nx.Graph()
@@ -72,7 +73,7 @@ def places(h, seed): # of nodes, and then of edges `[V+E, 2]`
         x,tall = x+w,max(tall, t)
     return out
 
-# %% ../../nbs/inspect/graphs.ipynb #2337012a
+# %% ../../nbs/inspect/graphs.ipynb #6c55c7a4
 _TURN = np.linspace(0, 2*np.pi, 24, endpoint=False)
 _DISC = np.stack([np.cos(_TURN),np.sin(_TURN)], 1)
 
@@ -106,7 +107,7 @@ def best_places(h, seed): # of four, with their outlines and how many strangers 
         if not wrong: break
     return best
 
-# %% ../../nbs/inspect/graphs.ipynb #4756b970
+# %% ../../nbs/inspect/graphs.ipynb #4eeab597
 def _name_edges(ax, h, at, drawn, inks): # at an outline, far from other names and from the middle
     taken,middle = [*at[:h.n_nodes]],at.mean(0)
     for e,o in enumerate(drawn):
@@ -124,7 +125,7 @@ def fit(ax, points, more=.35): # room for names, and nothing but the drawing
     lo,hi = points.min(0)-more,points.max(0)+more
     bare_axes(ax, (lo[0],hi[0]), (lo[1],hi[1]))
 
-# %% ../../nbs/inspect/graphs.ipynb #b2029fa0
+# %% ../../nbs/inspect/graphs.ipynb #39f91060
 @typed
 def plot_hull(
     h:Hypergraph, # At most 100 nodes and 40 edges
@@ -145,7 +146,7 @@ def plot_hull(
     if wrong: ax.set_xlabel(f'{wrong} times a node lies in an outline that is not its own', fontsize=8, color=GREY)
     return ax
 
-# %% ../../nbs/inspect/graphs.ipynb #b8b7f83e
+# %% ../../nbs/inspect/graphs.ipynb #ff048870
 def _ranks(x): # places of rising values
     out = np.empty(len(x))
     out[np.argsort(x, kind='stable')] = np.arange(len(x))
@@ -161,7 +162,7 @@ def ordered(h): # heights of nodes and of edges, 0 to 1: each goes where those t
         v = _ranks(np.where(many>0, near, v))
     return tuple(1-(x+.5)/max(len(x), 1) for x in (v,e))
 
-# %% ../../nbs/inspect/graphs.ipynb #1f47e26b
+# %% ../../nbs/inspect/graphs.ipynb #144eebca
 def _node_inks(h, ax): # by their kinds, those of no kind as words are
     kinds = [k for k in dict.fromkeys(h.node_kinds) if k]
     return [INKS[kinds.index(k)%len(INKS)] if k else ink(ax) for k in h.node_kinds],kinds
@@ -170,7 +171,8 @@ def _legend_kinds(ax, kinds):
     if not kinds: return
     from matplotlib.lines import Line2D
     those = [Line2D([], [], marker='o', ls='', ms=5, color=INKS[i%len(INKS)], label=k) for i,k in enumerate(kinds)]
-    ax.legend(handles=those, loc='lower center', bbox_to_anchor=(.5,1), ncols=4, frameon=False, fontsize=8, borderaxespad=0)
+    ax.legend(handles=those, loc='lower center', bbox_to_anchor=(.5,1), ncols=4, frameon=False, fontsize=8,
+              borderaxespad=0)
 
 @typed
 def plot_bipartite(
@@ -193,7 +195,7 @@ def plot_bipartite(
     _legend_kinds(ax, kinds)
     return ax
 
-# %% ../../nbs/inspect/graphs.ipynb #bc1cf1e0
+# %% ../../nbs/inspect/graphs.ipynb #5f9be8b0
 @typed
 def plot_incidence(
     h:Hypergraph, # At most 2,000 nodes and 2,000 edges
@@ -210,7 +212,8 @@ def plot_incidence(
               interpolation_stage='rgba')
     turned = dict(rotation=45, ha='right', rotation_mode='anchor')
     for n,names,axis,look in ((V,h.node_names,'y',{}), (E,h.edge_names,'x',turned)):
-        if n<=40: getattr(ax, f'set_{axis}ticks')(range(n), [*map(readable, names)], fontsize=8, parse_math=False, **look)
+        words = dict(labels=[*map(readable, names)], fontsize=8, parse_math=False)|look
+        if n<=40: getattr(ax, f'set_{axis}ticks')(range(n), **words)
         else: getattr(ax, f'set_{axis}label')(f'{n:,} {"nodes" if axis=="y" else "edges"}', fontsize=9)
     if max(V, E)<=40:
         ax.hlines(np.arange(V+1)-.5, -.5, max(E, 1)-.5, color=GREY, lw=.5)
