@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['plot_flow', 'plot_rounds']
 
-# %% ../../nbs/inspect/graph_flow.ipynb #3a5fe852
+# %% ../../nbs/inspect/graph_flow.ipynb #af6924a2
 import numpy as np
 from ..checks import check_array, check_range, fail, typed
 from ..graphs.store import Hypergraph
 from .graphs import few, fit, ordered, places, put, readable
 from ..paper import BLUE, GREY, INKS, ORANGE, bare_axes, style_axes
 
-# %% ../../nbs/inspect/graph_flow.ipynb #98116541
+# %% ../../nbs/inspect/graph_flow.ipynb #8946d5ca
 def _shares(x, name, n, where): # of all of it
     x = check_range(check_array(x, 'n', name, n=n), 0, name=name).astype(float)
     if not x.sum()>0: fail(f'`{name}`', where, 'mass somewhere', 'zeros')
@@ -28,12 +28,13 @@ def busiest(h, p, flow, nodes, edges): # the part with most mass, its p and flow
     out = h.without(np.setdiff1d(np.arange(h.n_nodes), V), np.setdiff1d(np.arange(h.n_edges), E))
     return out,p[V],flow[E],step[here]
 
-# %% ../../nbs/inspect/graph_flow.ipynb #b934991e
+# %% ../../nbs/inspect/graph_flow.ipynb #6d6ab7cf
 def _name_masses(ax, at, names, mass, size, side): # those that have most, with shares, below or above their marks
     off = (size**.5/2+1)*(-1 if side=='top' else 1)
     for i in np.argsort(-mass, kind='stable')[:15 if len(mass)<=15 else 8]:
         put(ax, f'{readable(names[i], 32)} {mass[i]:.1%}', at[i], (0,off[i]), ha='center', va=side)
 
+# %% ../../nbs/inspect/graph_flow.ipynb #1b62de90
 @typed
 def plot_flow(
     h:Hypergraph, # Nodes and edges
@@ -62,7 +63,7 @@ def plot_flow(
     ax.set_xlabel(', '.join(others), fontsize=8, color=GREY)
     return ax
 
-# %% ../../nbs/inspect/graph_flow.ipynb #ed2e390a
+# %% ../../nbs/inspect/graph_flow.ipynb #f1abf87b
 def rounds_of(h, start, rounds): # mass of nodes at times 0 … rounds `[rounds+1, V]`, of edges in between `[rounds, E]`
     x,nodes,edges,d = start,[start],[],np.where(h.degrees>0, h.degrees, 1)
     for _ in range(rounds):
@@ -72,7 +73,7 @@ def rounds_of(h, start, rounds): # mass of nodes at times 0 … rounds `[rounds+
         nodes.append(x); edges.append(held)
     return np.array(nodes),np.array(edges)
 
-# %% ../../nbs/inspect/graph_flow.ipynb #b6e6e0f2
+# %% ../../nbs/inspect/graph_flow.ipynb #dae56589
 def _lines(ax, h, x, v, e, nodes, edges): # of one round, from x on
     d = np.where(h.degrees>0, h.degrees, 1)
     out = h.weights[h.edge_of]*(nodes/d)[h.members]

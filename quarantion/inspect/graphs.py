@@ -5,18 +5,19 @@
 # %% auto #0
 __all__ = ['around', 'plot_hull', 'plot_bipartite', 'plot_incidence']
 
-# %% ../../nbs/inspect/graphs.ipynb #fda17e06
+# %% ../../nbs/inspect/graphs.ipynb #f0b0129e
 from itertools import count
 import numpy as np
 from ..checks import check_range, fail, typed
 from ..graphs.store import Hypergraph
 from ..paper import GREY, INKS, bare_axes, ink, rgb, style_axes
 
-# %% ../../nbs/inspect/graphs.ipynb #28382c47
+# %% ../../nbs/inspect/graphs.ipynb #371ce8ae
 def few(h, nodes, edges, where): # raises `CheckError`
     if 0<h.n_nodes<=nodes and h.n_edges<=edges: return h
     todo = '`h.without` takes some away, `around` keeps what is near'
-    fail('`h`', where, f'1 to {nodes} nodes and at most {edges} edges; {todo}', f'{h.n_nodes:,} nodes and {h.n_edges:,} edges')
+    want = f'1 to {nodes} nodes and at most {edges} edges; {todo}'
+    fail('`h`', where, want, f'{h.n_nodes:,} nodes and {h.n_edges:,} edges')
 
 def readable(name, n=40): # letters that can be printed; of a path that is long its last two parts, of others the end
     if len(name)>n and '/' in name: name = '/'.join(name.rsplit('/', 2)[-2:])
@@ -28,7 +29,7 @@ def put(ax, name, at, off, size=7.5, **look): # a name, which is never read as a
 
 def members_of(h, e): return h.members[h.edge_starts[e]:h.edge_starts[e+1]]
 
-# %% ../../nbs/inspect/graphs.ipynb #62e68ae9
+# %% ../../nbs/inspect/graphs.ipynb #72cc8dfc
 @typed
 def around(
     h:Hypergraph, # Nodes and edges
@@ -45,7 +46,7 @@ def around(
         nodes[h.members[edges[h.edge_of]]] = True
     return h.without(np.flatnonzero(~nodes), np.flatnonzero(~edges))
 
-# %% ../../nbs/inspect/graphs.ipynb #b13739b7
+# %% ../../nbs/inspect/graphs.ipynb #2ee60d9c
 def _parts(h): # what hangs together, the largest first; edges are numbered after nodes
     import networkx as nx
     g = nx.Graph()
@@ -73,7 +74,7 @@ def places(h, seed): # of nodes, and then of edges `[V+E, 2]`
         x,tall = x+w,max(tall, t)
     return out
 
-# %% ../../nbs/inspect/graphs.ipynb #6c55c7a4
+# %% ../../nbs/inspect/graphs.ipynb #b388e67c
 _TURN = np.linspace(0, 2*np.pi, 24, endpoint=False)
 _DISC = np.stack([np.cos(_TURN),np.sin(_TURN)], 1)
 
@@ -107,7 +108,7 @@ def best_places(h, seed): # of four, with their outlines and how many strangers 
         if not wrong: break
     return best
 
-# %% ../../nbs/inspect/graphs.ipynb #4eeab597
+# %% ../../nbs/inspect/graphs.ipynb #a52aaf35
 def _name_edges(ax, h, at, drawn, inks): # at an outline, far from other names and from the middle
     taken,middle = [*at[:h.n_nodes]],at.mean(0)
     for e,o in enumerate(drawn):
@@ -125,7 +126,7 @@ def fit(ax, points, more=.35): # room for names, and nothing but the drawing
     lo,hi = points.min(0)-more,points.max(0)+more
     bare_axes(ax, (lo[0],hi[0]), (lo[1],hi[1]))
 
-# %% ../../nbs/inspect/graphs.ipynb #39f91060
+# %% ../../nbs/inspect/graphs.ipynb #98b7aaf5
 @typed
 def plot_hull(
     h:Hypergraph, # At most 100 nodes and 40 edges
@@ -146,7 +147,7 @@ def plot_hull(
     if wrong: ax.set_xlabel(f'{wrong} times a node lies in an outline that is not its own', fontsize=8, color=GREY)
     return ax
 
-# %% ../../nbs/inspect/graphs.ipynb #ff048870
+# %% ../../nbs/inspect/graphs.ipynb #4ee18ff5
 def _ranks(x): # places of rising values
     out = np.empty(len(x))
     out[np.argsort(x, kind='stable')] = np.arange(len(x))
@@ -162,7 +163,7 @@ def ordered(h): # heights of nodes and of edges, 0 to 1: each goes where those t
         v = _ranks(np.where(many>0, near, v))
     return tuple(1-(x+.5)/max(len(x), 1) for x in (v,e))
 
-# %% ../../nbs/inspect/graphs.ipynb #144eebca
+# %% ../../nbs/inspect/graphs.ipynb #9dcbafb8
 def _node_inks(h, ax): # by their kinds, those of no kind as words are
     kinds = [k for k in dict.fromkeys(h.node_kinds) if k]
     return [INKS[kinds.index(k)%len(INKS)] if k else ink(ax) for k in h.node_kinds],kinds
@@ -195,7 +196,7 @@ def plot_bipartite(
     _legend_kinds(ax, kinds)
     return ax
 
-# %% ../../nbs/inspect/graphs.ipynb #5f9be8b0
+# %% ../../nbs/inspect/graphs.ipynb #42bfddf3
 @typed
 def plot_incidence(
     h:Hypergraph, # At most 2,000 nodes and 2,000 edges
