@@ -81,6 +81,7 @@ from quarantion.memory.waves import WaveMemory
 from quarantion.memory.words import Postings, fit_words
 from quarantion.inspect.wave_film import run_emitters
 from quarantion.inspect.nearest import see_bounds
+from quarantion.inspect.ask_explorer import AskExplorer, see_moves
 from quarantion.inspect.search_explorer import SearchExplorer, see_answer
 from quarantion.inspect.wave_inspector import WaveInspector
 from quarantion.paper import draw_png
@@ -1339,6 +1340,15 @@ CALLS |= { # graphs
     'graphs.exchange.from_pyg': lambda: dict(data=to_pyg(toy_graph())),
     'graphs.exchange.write_hif': lambda: dict(path='h.json', h=toy_graph()),
     'graphs.exchange.read_hif': lambda: dict(path='no such file'),
+    'inspect.graphs.around': lambda: dict(h=toy_graph(), name='v:a', steps=1),
+    'inspect.graphs.plot_hull': lambda: dict(h=toy_graph(), seed=0),
+    'inspect.graphs.plot_bipartite': lambda: dict(h=toy_graph()),
+    'inspect.graphs.plot_incidence': lambda: dict(h=toy_graph()),
+    'inspect.graph_flow.plot_flow': lambda: dict(h=toy_graph(), p=np.ones(3), flow=np.ones(2), nodes=3, edges=2, seed=0),
+    'inspect.graph_flow.plot_rounds': lambda: dict(h=toy_graph(), start=np.ones(3), rounds=2),
+    'inspect.graph_texts.to_mermaid': lambda: dict(h=toy_graph()),
+    'inspect.graph_texts.to_tikz': lambda: dict(h=toy_graph(), seed=0),
+    'inspect.graph_texts.to_svg': lambda: dict(h=toy_graph(), seed=0),
     'graphs.walk.smoothing': lambda: dict(h=toy_graph()),
     'graphs.walk.dense_walk': lambda: dict(h=toy_graph(), restart=np.ones(3), alpha=.5),
     'graphs.walk.walk': lambda: dict(h=toy_graph(), restart=np.ones(3), alpha=.5, error=1e-3, threads=1, gradients=True),
@@ -1418,6 +1428,16 @@ CALLS |= { # waves, looked at
     'inspect.search_explorer.Shown': lambda: see_answer(Index(np.eye(4)), np.ones(4), 2)._asdict(),
     'inspect.search_explorer.see_answer': lambda: dict(ix=Index(np.eye(4)), q=np.ones(4), k=2, bits='first digits'),
     'inspect.search_explorer.SearchExplorer': lambda: dict(source=Index(np.eye(4)), texts=['a','b','c','d'], embedder=len),
+    'inspect.ask_explorer.Moved': lambda: see_moves(tiny_retriever(), 'file', 1)._asdict(),
+    'inspect.ask_explorer.see_moves': lambda: dict(r=tiny_retriever(), question='file', k=1, how=How()),
+    'inspect.ask_explorer.plot_moves': lambda: dict(moved=see_moves(tiny_retriever(), 'file', 1)),
+    'inspect.ask_explorer.AskExplorer': lambda: dict(retriever=tiny_retriever(), question='file', how=How()),
+    'inspect.ask_explorer.AskExplorer.remove': lambda: dict(self=AskExplorer(tiny_retriever()), name=tiny_retriever().linked.graph.name('v', 0)),
+    'inspect.ask_explorer.AskExplorer.restore': lambda: dict(self=AskExplorer(tiny_retriever())),
+    'inspect.ask_explorer.AskExplorer.answer': lambda: dict(self=AskExplorer(tiny_retriever())),
+    'inspect.ask_explorer.AskExplorer.say': lambda: dict(self=AskExplorer(tiny_retriever())),
+    'inspect.ask_explorer.AskExplorer.draw': lambda: dict(self=AskExplorer(tiny_retriever())),
+    'inspect.ask_explorer.AskExplorer.paint': lambda: dict(self=AskExplorer(tiny_retriever()), fig=quarantion.paper.new_axes().figure),
     'inspect.search_explorer.SearchExplorer.asked': lambda: dict(self=SearchExplorer(Index(np.eye(4)))),
     'inspect.search_explorer.SearchExplorer.answer': lambda: dict(self=SearchExplorer(Index(np.eye(4)))),
     'inspect.search_explorer.SearchExplorer.say': lambda: dict(self=SearchExplorer(Index(np.eye(4)))),
@@ -1499,7 +1519,7 @@ data.quality.Copies:same data.quality.Copies:near data.quality.Copies:alike
 data.quality.Survey:findings data.quality.Survey:train data.quality.Survey:test data.quality.Survey:copies data.quality.Survey:drift data.quality.Survey:neighbours
 inspect.nearest.Seen:ids inspect.nearest.Seen:at inspect.nearest.Seen:about inspect.nearest.Seen:most inspect.nearest.Seen:score inspect.nearest.Seen:found inspect.nearest.Seen:tau inspect.nearest.Seen:twice
 inspect.health_words.HealthSaid:epochs inspect.health_words.HealthSaid:layers inspect.health_words.HealthSaid:alarms inspect.health_words.HealthSaid:done inspect.health_words.HealthSaid:lines inspect.growing.Grown:records inspect.growing.Grown:at inspect.growing.Grown:tail inspect.growing.Grown:file inspect.health.Scale:said inspect.health.Scale:low inspect.health.Scale:high inspect.health.Scale:log inspect.health.Traced:name inspect.health.Traced:rows inspect.health.Traced:values inspect.health.Traced:known inspect.health.Marks:alarms inspect.health.Marks:done inspect.health.Marks:borders
-inspect.search_explorer.Shown:seen inspect.search_explorer.Shown:ids inspect.search_explorer.Shown:scores inspect.search_explorer.Shown:right inspect.search_explorer.Shown:doubt inspect.search_explorer.Shown:proof
+inspect.ask_explorer.Moved:now inspect.ask_explorer.Moved:was inspect.ask_explorer.Moved:gone inspect.ask_explorer.Moved:base inspect.search_explorer.Shown:seen inspect.search_explorer.Shown:ids inspect.search_explorer.Shown:scores inspect.search_explorer.Shown:right inspect.search_explorer.Shown:doubt inspect.search_explorer.Shown:proof
 memory.words.Rows:starts memory.words.Rows:at memory.words.Rows:values memory.words.Rows:width
 memory.words.Near:ids memory.words.Near:scores memory.words.Near:read
 memory.shells.Covered:shells memory.shells.Covered:vectors memory.shells.Covered:of memory.shells.Covered:each

@@ -55,7 +55,14 @@ from quarantion.memory import Index, fit_lsa
 texts = [t for t in dict.fromkeys(getattr(np, n).__doc__ for n in dir(np)) if t]
 lsa = fit_lsa(texts, dims=64)
 search = SearchExplorer(Index(lsa(texts)), texts, lsa)
-search''', '''from quarantion.files import append_jsonl
+search''', '''from pathlib import Path
+from quarantion.inspect import AskExplorer
+from quarantion.memory import open_retriever
+Path('pages').mkdir()
+for n in 'array','ndarray','linspace','dot','sort','random','mean','where': Path(f'pages/{n}.txt').write_text(getattr(np, n).__doc__ or n)
+Path('pages/more.md').write_text('# Rows\\n\\nTo sort rows see `lexsort` and `argsort`.\\n\\n# Columns\\n\\nWhat `lexsort` does with columns, and `argsort` too.\\n')
+asks = AskExplorer(open_retriever('pages', 'kept'), 'how do I sort rows')
+asks''', '''from quarantion.files import append_jsonl
 from quarantion.inspect import HealthInspector
 def epoch(k): # of a run in which a layer falls silent
     layers = [dict(name=f'fc{i}', rate=.2 if i!=1 else .2/(1+k), dead=.02 if i!=1 else min(.9, .1*k), grad=10.**(i-4)) for i in range(4)]
@@ -67,12 +74,12 @@ health.epoch.value = 3
 health''']
 SLIDERS = [('SpikeExplorer','sample'), ('SpikeExplorer','steps'), ('SpikeExplorer','gain'), ('SpikeExplorer','beta'), ('SpikeExplorer','seed'), ('SpikeExplorer','pixel'),
            ('NonaryExplorer','a'), ('NonaryExplorer','b'), ('NonaryExplorer','v'), ('SurrogateExplorer','slope'), ('SurrogateExplorer','current'), ('SurrogateExplorer','beta'),
-           ('MembraneInspector','step'), ('ObserverInspector','grid'), ('ObserverInspector','constant'), ('SearchExplorer','k'), ('SearchExplorer','noise'), ('HealthInspector','epoch')]
+           ('MembraneInspector','step'), ('ObserverInspector','grid'), ('ObserverInspector','constant'), ('SearchExplorer','k'), ('SearchExplorer','noise'), ('AskExplorer','alpha'), ('AskExplorer','mix'), ('AskExplorer','k'), ('HealthInspector','epoch')]
 CHOICES = [('SurrogateExplorer','surrogate','atan'), ('RunCompare','curve','accuracy'), ('RunCompare','shown',None), ('SizeTree','stage','packed'), ('SizeTree','layer','layer 1'),
            ('ObserverInspector','tensor','membrane'), ('ObserverInspector','layer','3'), ('MembraneInspector','layer','3 (10 neurons)'),
            ('SearchExplorer','bits','first digits'), ('SearchExplorer','bits','both digits'), ('SearchExplorer','bits','numbers'),
            ('HealthInspector','signal','dead'), ('HealthInspector','layer','fc2')]
-ALL = 'SpikeExplorer', 'NonaryExplorer', 'SurrogateExplorer', 'RunCompare', 'SizeTree', 'MembraneInspector', 'ObserverInspector', 'SearchExplorer', 'HealthInspector'
+ALL = 'SpikeExplorer', 'NonaryExplorer', 'SurrogateExplorer', 'RunCompare', 'SizeTree', 'MembraneInspector', 'ObserverInspector', 'SearchExplorer', 'AskExplorer', 'HealthInspector'
 
 
 @contextmanager
@@ -497,6 +504,44 @@ def test_how_long_a_search_takes(page):
         return all.sort((a, b) => a-b) }""")
     print(f'a change: median {took[10]:.0f} ms, {took[1]:.0f} to {took[-2]:.0f}')
     assert took[10]<2000
+
+
+def test_ask(page):
+    "A question is typed; a click on a name takes it away, ranks move, and another click puts it back"
+    name,hits = 'AskExplorer',page.locator('.AskExplorer-hits')
+    asks = page.locator(f'.{name}-question input')
+    asks.scroll_into_view_if_needed()
+    kernel(page, "setattr(asks.k, 'value', 5)")
+    asks.fill('what does it do with columns')
+    _,now = changes(page, name, lambda: asks.press('Enter'))
+    assert now.startswith('Asked “what does it do with columns”, alpha') and 'by words alone' in now and hits.locator('b').count()>=5
+    chip = page.locator(f'.{name}-chips button').filter(has_text='lexsort')
+    _,now = changes(page, name, chip.first.click)
+    assert 'without lexsort' in now and 'with all names' in now and eval(kernel(page, 'asks.without'))==('v:lexsort',)
+    assert chip.first.inner_text().strip()=='+ lexsort' and page.locator(f'.{name}-chips button').first.inner_text().strip()=='+ lexsort'
+    assert eval(kernel(page, "[asks.hits.value.count(f'{p.share:.1%}') for p in asks.answer().now.passages]")).count(0)==0
+    shot(page, name, 'taken')
+    _,now = changes(page, name, chip.first.click)
+    assert 'without' not in now and kernel(page, 'asks.without')=='()'
+    old = picture(page, name)
+    asks.fill(' ')
+    asks.press('Enter')
+    page.wait_for_function("() => document.querySelector('.AskExplorer-message').innerText.includes('expected words')")
+    assert picture(page, name)==old
+    asks.fill('sort an array')
+    changes(page, name, lambda: asks.press('Enter'))
+
+
+def test_how_long_a_change_of_a_question_takes(page):
+    "From a key to a new picture that is there, printed; a bound only for what is broken, as machines are busy"
+    took = page.evaluate("""async () => { const h = document.querySelector('.AskExplorer-alpha .noUi-handle'), all = [], i = () => document.querySelector('img.AskExplorer-image');
+        for (let n = 0; n<10; n++) { const old = i().src, start = performance.now();
+            h.dispatchEvent(new KeyboardEvent('keydown', {key: n<5 ? 'ArrowLeft' : 'ArrowRight', bubbles: true}));
+            while (i().src === old) { if (performance.now()-start>10000) throw Error('nothing new'); await new Promise(r => setTimeout(r, 5)) }
+            await i().decode(); all.push(performance.now()-start) }
+        return all.sort((a, b) => a-b) }""")
+    print(f'a change: median {took[5]:.0f} ms, {took[1]:.0f} to {took[-2]:.0f}')
+    assert took[5]<2000
 
 
 def test_health(page):

@@ -140,22 +140,34 @@ def _left(a, by): # what was left out, in a sentence
     if by in BITS: return f'{a.doubt:,} others may be among the nearest, for all that {by} say.'
     return f'The picture is that of the exact plan. {a.proof}'.strip()
 
-# %% ../../nbs/inspect/search_explorer.ipynb #5d89541b
-def _look(name, wide, label):
+# %% ../../nbs/inspect/search_explorer.ipynb #5a4d1a14
+def look_of(name, wide, label): # of a control
     import ipywidgets as W
     return dict(description=name, style=dict(description_width=label), layout=W.Layout(width=wide))
 
+def slider_of(kind, value, low, high, *look, **kw): # `kind` of ipywidgets
+    return kind(value, min=low, max=high, continuous_update=False, **look_of(*look), **kw)
+
+class Listing(Inspector): # with a list of what was found beside the picture
+    def __init__(self, controls, *above): # and what stands above both
+        import ipywidgets as W
+        self.hits,self.panes = W.HTML(layout=W.Layout(flex='1 1 18em')),W.HBox(layout=W.Layout(flex_flow='row wrap'))
+        super().__init__(controls)
+        self.panes.children = self.image,self.hits
+        self.box.children = self.row,*above,self.message,self.words,self.panes,self.page
+
+    def _parts(self): return super()._parts()|dict(hits=self.hits, panes=self.panes)
+
+# %% ../../nbs/inspect/search_explorer.ipynb #d6c87479
 def _controls(s):
     import ipywidgets as W
-    def slider(kind, value, low, high, *look, **kw):
-        return kind(value, min=low, max=high, continuous_update=False, **_look(*look), **kw)
-    if s.embed: question = W.Text(s.start, continuous_update=False, **_look('question', '38em', '5em'))
-    else: question = slider(W.IntSlider, 0, 0, len(s.ix)-1, 'vector', '22em', '4.2em')
+    if s.embed: question = W.Text(s.start, continuous_update=False, **look_of('question', '38em', '5em'))
+    else: question = slider_of(W.IntSlider, 0, 0, len(s.ix)-1, 'vector', '22em', '4.2em')
     most = min(20, len(s.ix))
-    return dict(question=question, k=slider(W.IntSlider, min(10, most), 1, most, 'k', '16em', '1.5em'),
-                plan=W.Dropdown(options=_plans(s.ix), value='exact', **_look('plan', '12em', '3em')),
-                bits=W.Dropdown(options=BITS, value=BITS[2], **_look('bits', '13em', '3em')),
-                noise=slider(W.FloatSlider, 0, 0, 2, 'noise', '18em', '3.4em', step=.1))
+    return dict(question=question, k=slider_of(W.IntSlider, min(10, most), 1, most, 'k', '16em', '1.5em'),
+                plan=W.Dropdown(options=_plans(s.ix), value='exact', **look_of('plan', '12em', '3em')),
+                bits=W.Dropdown(options=BITS, value=BITS[2], **look_of('bits', '13em', '3em')),
+                noise=slider_of(W.FloatSlider, 0, 0, 2, 'noise', '18em', '3.4em', step=.1))
 
 # %% ../../nbs/inspect/search_explorer.ipynb #24649148
 _ROW = ('<tr{look}><td style="color:{ink}"><b>{n}</b></td><td>{score:.3f}</td>'
@@ -195,16 +207,10 @@ def _embedded(s, words): # a question `[D]`, float64; raises `CheckError`
     return check_array(q, 'd', 'vector', d=s.ix.dims)
 
 # %% ../../nbs/inspect/search_explorer.ipynb #60a1bd44
-class _Asking(Inspector): # By `controls`
+class _Asking(Listing): # By `controls`
     def __init__(self, source):
-        import ipywidgets as W
         self._source,self._others,self._last = source,{},(None,None)
-        self.hits,self.panes = W.HTML(layout=W.Layout(flex='1 1 18em')),W.HBox(layout=W.Layout(flex_flow='row wrap'))
         super().__init__(_controls(source))
-        self.panes.children = self.image,self.hits
-        self.box.children = self.row,self.message,self.words,self.panes,self.page
-
-    def _parts(self): return super()._parts()|dict(hits=self.hits, panes=self.panes)
 
     def asked(self)->np.ndarray: # `[D]`, float64; of length 1 before the noise is added
         "The question as a vector; raises `CheckError`"

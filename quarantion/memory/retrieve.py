@@ -139,7 +139,8 @@ class _Walked(_Held):
         ids,units = seeds_of([(i[some],s[some]) for i,s,some in those], how)
         out = np.zeros(len(self), np.int64)
         if not len(ids): return out,ids,units,None,linked
-        walk = fire(linked.graph, restarted(linked, ids, units), how.alpha, _BOUND) if how.mix else None
+        start = restarted(linked, ids, units)
+        walk = fire(linked.graph, start, how.alpha, _BOUND) if how.mix and start.any() else None # seeds may have no name
         m = round(1000*how.mix)
         out[ids] += (1000-m)*units
         if walk is not None: out += m*housed(linked, walk.p, len(self))
