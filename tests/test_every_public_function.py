@@ -52,7 +52,6 @@ from quarantion.graphs import hypergraph, to_hypernetx, to_networkx, to_pyg, to_
 from quarantion.graphs.curvature import ollivier
 from quarantion.graphs.ricci import ricci_flow
 from quarantion.geometry.ball import BallLinear
-from quarantion.graphs import hypergraph
 from quarantion.graphs.layers import HypergraphAttention, HypergraphConv, Incidence
 from quarantion.inspect.clickable import Clickable
 from quarantion.inspect.event_film import EventStage
@@ -73,6 +72,7 @@ from quarantion.memory.loop import Gate, Loop
 from quarantion.memory.minilm import MiniLM
 from quarantion.memory.rules import Flag
 from quarantion.memory.remembered import Remembered
+from quarantion.memory.sections import sections_of
 from quarantion.memory.retrieve import How, retriever_of
 from quarantion.memory.shells import Shells
 from quarantion.memory.signed import Key, sign, verify_signed
@@ -929,6 +929,11 @@ CALLS |= { # texts and what is nearest
     'memory.retrieve.Retrieved': lambda: dict(question='a', passages=[], why=tiny_retriever().ask('file', 1).why, digests={}),
     'memory.retrieve.Retriever': lambda: dict(library=tiny_library(), bm25=tiny_retriever().bm25, linked=tiny_retriever().linked, digest=''),
     'memory.retrieve.Retriever.ask': lambda: dict(self=tiny_retriever(), question='file', k=1, how=How()),
+    'memory.retrieve.Retriever.listed': lambda: dict(self=tiny_retriever(), question='file', depth=1),
+    'memory.retrieve.Retriever.masses': lambda: dict(self=tiny_retriever(), lists=tiny_retriever().listed('file', 1), how=How()),
+    'memory.parts.names.target_of': lambda: dict(text='a <b>'),
+    'memory.sections.is_module': lambda: dict(path='a.py'),
+    'memory.sections.tidy': lambda: dict(s=sections_of(b'# a', 'a.md')[0]),
     'memory.retrieve.retriever_of': lambda: dict(library=tiny_library(), digest=''),
     'memory.trust.Trust': lambda: dict(agreed=1, failed=2),
     'memory.trust.Trust.after': lambda: dict(self=Trust(), agreed=True),

@@ -32,7 +32,7 @@ class Remembered:
 
     def __repr__(self): return f'Remembered in {self.folder}: {len(list(self.folder.glob("*.json")))} questions'
 
-    def said(self, digests): # source -> what it said; raises `CheckError` for a file that was damaged
+    def _said(self, digests): # source -> what it said; raises `CheckError` for a file that was damaged
         path = self.folder/f'{_name(digests)}.json'
         if not is_there(path): return {}
         d = read_record(path)
@@ -51,7 +51,7 @@ class Remembered:
         "Keep what a source says, in quarantine first; raises `CheckError`"
         name = _name(digests)
         with Lock(self.folder):
-            said = self.said(digests)|{source:answer}
+            said = self._said(digests)|{source:answer}
             d = dict(format=_FORMAT, version=_VERSION, digests=digests, said=said, digest=hash_json(said))
             write_atomic(self.folder/f'{name}.json', json.dumps(d).encode())
 
@@ -60,7 +60,7 @@ class Remembered:
         digests:dict # Of index, query and settings
     ):
         "What enough sources say alike; None if nothing is, or if it is in quarantine; raises `CheckError`"
-        said = self.said(digests)
+        said = self._said(digests)
         many = {}
         for answer in said.values(): many.setdefault(hash_json(answer), []).append(answer)
         best = max(many.values(), key=len, default=[])

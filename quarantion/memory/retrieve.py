@@ -118,8 +118,13 @@ class _Held:
     def lists(self): # names of what a question is asked of
         return ['BM25',*(n for n in EMBEDS[self.library.embed] if n!='TF-IDF')]
 
-    def listed(self, question, depth):
+    @typed
+    def listed(self,
+        question:str, # In words
+        depth:int # Texts of each list, at most
+    )->list:
         "Ids and scores by words, and by vectors"
+        check_question(question); check_range(depth, 1, name='depth')
         near,parts = self.bm25.search(question, depth),self.library.parts
         out = [(near.ids,near.scores)]
         if parts.index is not None:
@@ -132,8 +137,14 @@ class _Held:
 _BOUND = 1e-3 # Part of the mass that a walk may leave
 
 class _Walked(_Held):
-    def masses(self, lists, how, linked=None):
+    @typed
+    def masses(self,
+        lists:list, # What `listed` returned
+        how:How, # Settings
+        linked:Linked=None # Names that texts share; default: all
+    )->tuple:
         "Units of each text `[N]`; and seeds, their units, the walk if there was one, and on what"
+        check_how(how)
         if linked is None: linked = without(self.linked, how.without) if how.without else self.linked
         those = [(np.asarray(i),np.asarray(s),np.isin(i, linked.texts)) for i,s in lists]
         ids,units = seeds_of([(i[some],s[some]) for i,s,some in those], how)
@@ -146,7 +157,7 @@ class _Walked(_Held):
         if walk is not None: out += m*housed(linked, walk.p, len(self))
         return out,ids,units,walk,linked
 
-    def why(self, ids, units, walk, linked, n):
+    def _why(self, ids, units, walk, linked, n):
         "Most of it, n of each"
         h,of = linked.graph,max(int(units.sum()), 1)
         name = lambda e: h.name('e', int(e))
@@ -180,11 +191,11 @@ class Retriever(_Walked):
         mass,*rest = self.masses(lists, how)
         at = {n:{int(i):r for r,i in enumerate(l[0], 1)} for n,l in zip(self.lists, lists)}
         order,total = np.lexsort((np.arange(len(mass)), -mass))[:k].tolist(),int(mass.sum())
-        found = [self.passage(n, i, int(mass[i]), total, at) for n,i in enumerate(order, 1) if mass[i]>0]
+        found = [self._passage(n, i, int(mass[i]), total, at) for n,i in enumerate(order, 1) if mass[i]>0]
         digests = dict(index=self.digest, query=hash_json(_plain(question)), settings=hash_json([k,self.lists,how]))
-        return Retrieved(question, found, self.why(*rest, _SHOWN), digests)
+        return Retrieved(question, found, self._why(*rest, _SHOWN), digests)
 
-    def passage(self, n, i, mass, total, at): # the n-th of an answer, which is text i
+    def _passage(self, n, i, mass, total, at): # the n-th of an answer, which is text i
         c = self.library.corpus
         ranks = {l:r[i] for l,r in at.items() if i in r}
         return Passage(f's{n}', c.titles[i], **c.place(i), text=c.texts[i], score=mass, share=mass/total, ranks=ranks)

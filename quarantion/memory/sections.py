@@ -174,11 +174,13 @@ def _kind(path): # of a file, by the end of its name
     return same.get(end[1], end[1]) if end else 'txt'
 
 # %% ../../nbs/memory/sections.ipynb #e827f647
-def is_module(path): return path.endswith(('.py','.pyi')) # of Python, by the end of its name
+@typed
+def is_module(path:str)->bool: return path.endswith(('.py','.pyi')) # of Python, by the end of its name
 
 def _clean(text): return text.replace('\0', ' ').encode(errors='replace').decode()
 
-def tidy(s): # a section as it can be kept in a file
+@typed
+def tidy(s:Section)->Section: # as it can be kept in a file
     names = [tuple(n if n.isascii() else _clean(n) for n in those) for those in s[4:]]
     return Section(_clean(s.title), s.first, s.last, _clean(s.text), *names)
 

@@ -26,7 +26,11 @@ _IDENTIFIER = r'[^\W\d]\w*'
 _NAME = re.compile(rf'({_IDENTIFIER}(?:\.{_IDENTIFIER})*)(?:\(.*\))?')
 _NOBODYS = {'None','True','False','NULL','self','cls'}
 
-def target_of(text): # what stands in <…>, or all of it
+@typed
+def target_of(
+    text:str # Of a role of rst
+)->str:
+    "What stands in <…>, or all of it"
     t = ' '.join(text.split())
     return t[t.rindex('<')+1:-1].strip() if t[-1:]=='>' and '<' in t else t
 
