@@ -342,8 +342,7 @@ def audit(
     **facts # What JSON can hold, by names other than the two above
 )->str: # Hash of the new line, the head of the chain
     "Add a line to a hash-chained log"
-    lines = read_jsonl(path) if is_there(path) else []
-    last = lines[-1] if lines else dict(i=-1, hash=_NONE)
+    *_,last = [dict(i=-1, hash=_NONE), *(read_jsonl(path) if is_there(path) else [])]
     i,prev = last.get('i'),last.get('hash')
     if type(i) is not int or not isinstance(prev, str): fail('last line', str(path), 'a line of an audit', last)
     try: # as it will be read: keys of `facts` are strings then
@@ -358,8 +357,7 @@ def check_audit(
     path # The log
 )->str: # Hash of its last line; 64 zeros if it has none
     "Check the chain of a log; raises `CheckError` that names the first broken line"
-    lines,torn = _lines(read_bytes(path))
-    prev = _NONE
+    (lines,torn),prev = _lines(read_bytes(path)),_NONE
     for i,l in enumerate(lines+[torn]*bool(torn)):
         where = f'{path}, line {i+1}'
         try: d = parse_json(l)

@@ -98,9 +98,8 @@ class _Places:
     "Nodes and edges in the order in which they are walked"
     def __init__(self, h, wide):
         leaf,edges = _leaves(h),np.diff(h.node_starts)
-        inner = np.flatnonzero((edges>0)&~leaf)
+        inner,place = np.flatnonzero((edges>0)&~leaf),np.full(h.n_nodes, -1, np.int32)
         inner = inner[np.argsort(-edges[inner], kind='stable')]
-        place = np.full(h.n_nodes, -1, np.int32)
         place[inner] = np.arange(len(inner))
         held = ~leaf[h.members]
         size = np.bincount(h.edge_of[held], minlength=h.n_edges)
@@ -113,8 +112,8 @@ class _Places:
         place[h.members[~held]] = self.rows*(1 if wide else 32)+row[h.edge_of[~held]]
         at = np.argsort(row[h.edge_of[held]], kind='stable')
         self.place,self.at = place,place[h.members[held]][at]
-        self.start = np.append(0, np.cumsum(size[order]))
-        self.size,self.leaves = h.sizes[order],(h.sizes-size)[order]
+        self.start,self.size = np.append(0, np.cumsum(size[order])),h.sizes[order]
+        self.leaves = (h.sizes-size)[order]
         self.weight = h.weights[order]*2.**(1-np.frexp(h.weights.max(initial=0))[1]) # only ratios count
         inside = np.repeat(np.arange(h.n_edges), size[order])
         self.degree = np.bincount(self.at, self.weight[inside], n)
@@ -205,18 +204,19 @@ class Fired:
     def __repr__(self):
         return f'Fired(p {list(self.p.shape)}, {np.max(self.rounds)} rounds, {np.max(self.left.sum(-1)):,} units left)'
 
+# %% ../../nbs/graphs/walk.ipynb #6ee28b2d
 def _integers(h, alpha):
     "Weights and degrees as whole numbers, α in 2⁻¹⁶"
     w = h.weights
     W = np.ones(h.n_edges, int)
-    if h.n_edges and (w!=w[0]).any(): W = np.maximum(np.rint(w/w.max()*65536), 1).astype(int)
+    if h.n_edges and (w!=w[0]).any(): W = np.maximum(np.rint(w/w.max()*2**16), 1).astype(int)
     D = np.diff(np.append(0, np.cumsum(W[h.edges_of]))[h.node_starts])
-    return W,D,min(int(round(alpha*65536)), 65535)
+    return W,D,min(int(round(alpha*2**16)), 2**16-1)
 
 # %% ../../nbs/graphs/walk.ipynb #dfc81705
 def _threshold(h, D, a, units, error):
     "Times its degree is what a node may hold at the end; and that no sum grows too large"
-    fits = (2**63-1)*(65536-a)//max(a, 65536-a)
+    fits = (2**63-1)*(2**16-a)//max(a, 2**16-a)
     if units>fits: fail('`restart`', 'fire', f'at most {fits} units', units)
     waits,total = int(np.maximum(h.sizes-1, 0).sum()),int(D.sum())
     least = (int(error*units)-waits)//total if total else units

@@ -23,10 +23,11 @@ def _fire(
 )->cython.void:
     "Node `v` fires, if it holds enough: what it keeps, and what each edge of weight 1 gets"
     y: cython.longlong
+    bits: cython.int = 16 # of alpha
     sent[v] = 0
     fired[v] = 0
     if x[v]<=least*degree[v]: return
-    y = (x[v]>>16)*a+((x[v]&65535)*a>>16)
+    y = (x[v]>>bits)*a+((x[v]&((1<<bits)-1))*a>>bits)
     p[v] = p[v]+(x[v]-y)
     if degree[v]>0:
         sent[v] = y//degree[v]
@@ -72,8 +73,31 @@ def _collect(
     for i in range(node_starts[v], node_starts[v+1]): s = s+each[edges_of[i]]
     x[v] = x[v]+s
 
+# %% ../../nbs/kernels/fire.ipynb #67cfd6e2
+@cython.cfunc
+@cython.exceptval(check=False)
+def _round(
+    edge_starts:cython.const[cython.longlong][::1], members:cython.const[cython.int][::1],
+    node_starts:cython.const[cython.longlong][::1], edges_of:cython.const[cython.int][::1],
+    weight:cython.const[cython.longlong][::1], degree:cython.const[cython.longlong][::1], a:cython.longlong,
+    least:cython.longlong, x:cython.longlong[::1], p:cython.longlong[::1], held:cython.longlong[::1],
+    flow:cython.longlong[::1], sent:cython.longlong[::1], each:cython.longlong[::1], fired:cython.uchar[::1],
+    num_threads:cython.int
+)->cython.void:
+    "All nodes, all edges, and all nodes again"
+    v: cython.Py_ssize_t
+    e: cython.Py_ssize_t
+    for v in prange(degree.shape[0], nogil=True, schedule='static', num_threads=num_threads):
+        _fire(v, a, degree, least, x, p, sent, fired)
+    for e in prange(weight.shape[0], nogil=True, schedule='static', num_threads=num_threads):
+        _pass_on(e, edge_starts, members, weight, sent, held, flow, each)
+    for v in prange(degree.shape[0], nogil=True, schedule='static', num_threads=num_threads):
+        _collect(v, node_starts, edges_of, each, x)
+
 # %% ../../nbs/kernels/fire.ipynb #45984ac4
-def _check(edge_starts, members, node_starts, edges_of, weight, degree, alpha, least, held):
+_NAMES = 'edge_starts','members','node_starts','edges_of','weight','degree','x','p','held','flow','sent','each','fired'
+
+def _check(edge_starts, members, node_starts, edges_of, weight, degree, alpha, least, others, num_threads):
     E,V = weight.shape[0],degree.shape[0]
     check_length('edge_starts', edge_starts.shape[0], E+1, E+1)
     check_length('node_starts', node_starts.shape[0], V+1, V+1)
@@ -90,11 +114,10 @@ def _check(edge_starts, members, node_starts, edges_of, weight, degree, alpha, l
         if not a.size: continue
         check_between(name, a.min(), lo, lo-1)
         check_between(name, a.max(), lo, hi)
-    for name,n,N in held: check_length(name, n, N, N)
+    for name,a,n in zip(_NAMES[6:], others, (V,V,E,E,V,E,V)): check_length(name, a.shape[0], n, n)
+    check_between('num_threads', num_threads, 1, 0)
 
 # %% ../../nbs/kernels/fire.ipynb #22ce57bb
-_NAMES = 'edge_starts','members','node_starts','edges_of','weight','degree','x','p','held','flow','sent','each','fired'
-
 def fire_round(
     edge_starts:cython.const[cython.longlong][::1], # Where members of each edge begin `[E+1]`
     members:cython.const[cython.int][::1], # Nodes of each edge `[M]`
@@ -114,21 +137,11 @@ def fire_round(
     num_threads:cython.int=1 # Threads to share nodes and edges; does not change the result
 ):
     "One round of a walk in whole numbers; raises `CheckError` for arrays that do not fit"
-    V: cython.Py_ssize_t = degree.shape[0]
-    E: cython.Py_ssize_t = weight.shape[0]
-    sizes = [('x',x.shape[0],V),('p',p.shape[0],V),('held',held.shape[0],E),('flow',flow.shape[0],E),
-             ('sent',sent.shape[0],V),('each',each.shape[0],E),('fired',fired.shape[0],V)]
-    _check(edge_starts, members, node_starts, edges_of, weight, degree, alpha, least, sizes)
-    check_between('num_threads', num_threads, 1, 0)
+    _check(edge_starts, members, node_starts, edges_of, weight, degree, alpha, least,
+           (x,p,held,flow,sent,each,fired), num_threads)
     lies: Held[13] = [held1(edge_starts), held1(members), held1(node_starts), held1(edges_of), held1(weight),
                       held1(degree), held1(x), held1(p), held1(held), held1(flow), held1(sent), held1(each),
                       held1(fired)]
     check_apart(_NAMES, lies, 6, 13, 0)
-    v: cython.Py_ssize_t
-    e: cython.Py_ssize_t
-    for v in prange(V, nogil=True, schedule='static', num_threads=num_threads):
-        _fire(v, alpha, degree, least, x, p, sent, fired)
-    for e in prange(E, nogil=True, schedule='static', num_threads=num_threads):
-        _pass_on(e, edge_starts, members, weight, sent, held, flow, each)
-    for v in prange(V, nogil=True, schedule='static', num_threads=num_threads):
-        _collect(v, node_starts, edges_of, each, x)
+    _round(edge_starts, members, node_starts, edges_of, weight, degree, alpha, least, x, p, held, flow, sent, each,
+           fired, num_threads)

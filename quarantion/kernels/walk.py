@@ -12,7 +12,7 @@ from cython.parallel import prange
 from ..checks import fail
 from .parts.ascent import alone, at_first, by_power, how_far, largest_open, what_is_open, where_next, whole_mass
 from .parts.shapes import Held, check_apart, check_between, check_length, held1, held2
-from .parts.spread import from_leaves, spread_many, spread_one, sure_many, sure_one
+from .parts.spread import add_to, from_leaves, spread_many, spread_one, sure_many, sure_one
 
 # %% ../../nbs/kernels/walk.ipynb #1b03fdab
 @cython.cfunc
@@ -83,6 +83,18 @@ def _to_leaves(
             s = cython.cast(cython.double, t[k,j])+times[j]*cython.cast(cython.double, found[inner+k,j])
             found[inner+k,j] = share[k]*s
 
+# %% ../../nbs/kernels/walk.ipynb #61bd5295
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _spread(
+    start:cython.const[cython.longlong][::1], at:cython.const[cython.int][::1], share:cython.const[cython.float][::1],
+    x1:cython.float[::1], y1:cython.float[::1], x:cython.float[:, ::1], y:cython.float[:, ::1], n:cython.Py_ssize_t
+)->cython.void:
+    "One walk (`n` 0), or thirty-two side by side"
+    if n==0: spread_one(start, at, share, x1, y1)
+    else: spread_many(start, at, share, x, y)
+
 # %% ../../nbs/kernels/walk.ipynb #8162d70b
 @cython.cfunc
 @cython.nogil
@@ -104,8 +116,7 @@ def _rounds(
     else: by_power(r, inverse, s, u, lane)
     now = largest_open(lane, n)
     while now*(one if gradients else ratio)>enough and count<10000:
-        if n==0: spread_one(start, at, share, s1, y1)
-        else: spread_many(start, at, share, s, y)
+        _spread(start, at, share, s1, y1, s, y, n)
         if gradients:
             how_far(y, degree, s, lane)
             where_next(y, inverse, s, u, r, lane, False)
@@ -152,18 +163,24 @@ def _ready(
     for v in range(g.shape[0]):
         for j in range(32): g[v,j] = 0
 
-# %% ../../nbs/kernels/walk.ipynb #f7f84a5d
+# %% ../../nbs/kernels/walk.ipynb #4f56df4c
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def _add(b:cython.float[:, ::1], g:cython.double[:, ::1])->cython.void:
-    "What came from leaves"
-    v: cython.Py_ssize_t
-    j: cython.Py_ssize_t
-    for v in range(b.shape[0]):
-        for j in range(32):
-            b[v,j] = cython.cast(cython.double, b[v,j])+g[v,j]
-            g[v,j] = 0
+@cython.cdivision(True)
+def _sure(
+    start:cython.const[cython.longlong][::1], at:cython.const[cython.int][::1], share:cython.const[cython.double][::1],
+    degree:cython.const[cython.double][:, ::1], first:cython.Py_ssize_t, n:cython.Py_ssize_t, alpha:cython.double,
+    f:cython.float[:, :, ::1], f1:cython.float[:, ::1], fw:cython.float[:, :, ::1], sums:cython.float[:, ::1],
+    g:cython.double[:, ::1], g1:cython.double[::1], gw:cython.double[:, ::1], total:cython.double[:, ::1],
+    bound:cython.double[::1]
+)->cython.double:
+    "A round that measures what the rounds before it left open: `f` holds u, y, s, r, b, z"
+    if n==0: sure_one(start, at, share, sums, f1[0], g1)
+    else: sure_many(start, at, share, sums, fw[0], gw)
+    whole_mass(f[4], f[0], g, degree, total[0])
+    what_is_open(f[4], f[0], g, degree, f[3], f[5], total[0], total[1])
+    return _bounds(total[1], n, alpha/(1-alpha), bound, first)
 
 # %% ../../nbs/kernels/walk.ipynb #daccd40d
 @cython.cfunc
@@ -185,23 +202,20 @@ def _solve(
     count: cython.int
     enough: cython.double = .98*(error-48./16777216)*(1-alpha)/max(alpha, 1e-300)
     alone(f[4], begin, f[0])
-    if n==0: spread_one(start, at, share32, f1[0], f1[1])
-    else: spread_many(start, at, share32, fw[0], f[1])
+    _spread(start, at, share32, f1[0], f1[1], fw[0], f[1], n)
     at_first(f[4], f[0], f[1], degree32, f[3])
     count = 1+_rounds(start, at, share32, degree32, inverse, f[3], f[2], f[0], f[1], f1[2], f1[1], lane, alpha, enough,
                       gradients, n)
     for tries in range(60):
-        if n==0: sure_one(start, at, share, sums, f1[0], g1)
-        else: sure_many(start, at, share, sums, fw[0], gw)
         count = count+1
-        whole_mass(f[4], f[0], g, degree, total[0])
-        what_is_open(f[4], f[0], g, degree, f[3], f[5], total[0], total[1])
-        if _bounds(total[1], n, alpha/(1-alpha), bound, first)<=error: break
+        if _sure(start, at, share, degree, first, n, alpha, f, f1, fw, sums, g, g1, gw, total, bound)<=error: break
         count = count+_rounds(start, at, share32, degree32, inverse, f[3], f[2], f[0], f[1], f1[2], f1[1], lane, alpha,
                               enough, gradients, n)
     return count
 
 # %% ../../nbs/kernels/walk.ipynb #e62d172f
+_NAMES = 'start','at','share','into','degree','begin','place','restart','scale','p','bound','rounds'
+
 def _check(start, at, share, into, degree, begin, place, restart, scale, alpha, p, bound, rounds, num_threads):
     E,(R,w),B,V = share.shape[0],degree.shape[:2],restart.shape[0],place.shape[0]
     for name,a,n in (('start',start,E+1),('into',into,E),('scale',scale,B),('bound',bound,B),('rounds',rounds,B)):
@@ -243,16 +257,51 @@ def _job(
     _ready(f, t, g)
     _lay_in(place, into, restart, scale, first, 1-alpha, fw[4], t)
     from_leaves(start, at, share, t, gw)
-    _add(f[4], g)
+    add_to(f[4], g)
     rounds[first] = _solve(start, at, share, share32, degree, degree32, inverse, begin, first, n, alpha, error,
                            gradients, f, f1, fw, found[inner:], g, g1, gw, lane, total, bound)
     for j in range(1, n): rounds[first+j] = rounds[first]
     _to_leaves(share, t, total[0], fw[5], found)
     _lay_out(place, restart, scale, first, 1-alpha, inner, found, p)
 
-# %% ../../nbs/kernels/walk.ipynb #600cf142
-_NAMES = 'start','at','share','into','degree','begin','place','restart','scale','p','bound','rounds'
+# %% ../../nbs/kernels/walk.ipynb #5a7ab275
+@cython.cfunc
+@cython.exceptval(check=False)
+def _jobs(
+    start:cython.const[cython.longlong][::1], at:cython.const[cython.int][::1], share:cython.const[cython.double][::1],
+    share32:cython.const[cython.float][::1], into:cython.const[cython.double][::1],
+    degree:cython.const[cython.double][:, ::1], degree32:cython.const[cython.float][:, ::1],
+    inverse:cython.const[cython.float][:, ::1], begin:cython.const[cython.double][:, ::1],
+    place:cython.const[cython.int][::1], restart:cython.const[cython.float][:, ::1],
+    scale:cython.const[cython.double][::1], alpha:cython.double, error:cython.double, gradients:cython.bint,
+    t:cython.float[:, :, ::1], found:cython.float[:, :, ::1], f:cython.float[:, :, :, ::1], f1:cython.float[:, :, ::1],
+    fw:cython.float[:, :, :, ::1], g:cython.double[:, :, ::1], g1:cython.double[:, ::1], gw:cython.double[:, :, ::1],
+    lane:cython.float[:, :, ::1], total:cython.double[:, :, ::1], p:cython.float[:, ::1], bound:cython.double[::1],
+    rounds:cython.int[::1], num_threads:cython.int
+)->cython.void:
+    "All walks, shared by threads, each with a room of its own"
+    W: cython.Py_ssize_t = fw.shape[3]
+    T: cython.Py_ssize_t = num_threads
+    jobs: cython.Py_ssize_t = -(-restart.shape[0]//W)
+    k: cython.Py_ssize_t
+    i: cython.Py_ssize_t
+    for k in prange(T, nogil=True, schedule='static', num_threads=num_threads):
+        for i in range(jobs*k//T, jobs*(k+1)//T):
+            _job(start, at, share, share32, into, degree, degree32, inverse, begin, place, restart, scale, i*W, alpha,
+                 error, gradients, t[k], found[k], f[k], f1[k], fw[k], g[k], g1[k], gw[k], lane[k], total[k], p, bound,
+                 rounds)
 
+# %% ../../nbs/kernels/walk.ipynb #9da89a17
+def _rooms(T, E, R, w):
+    "Of each thread: what leaves bring, what is found, and numbers of nodes in rows of 32, in one row, and as walks lie"
+    W = 32 if w==1 else 1
+    rows = 32*R//W # and then edges
+    room,wide = np.empty((T,6,R,32), np.float32),np.empty((T,R,32))
+    return (np.empty((T,E,W), np.float32),np.empty((T,rows+E,W), np.float32),
+            room,room.reshape(T, 6, 32*R),room.reshape(T, 6, rows, W),
+            wide,wide.reshape(T, 32*R),wide.reshape(T, rows, W),np.zeros((T,4,32), np.float32),np.ones((T,2,32)))
+
+# %% ../../nbs/kernels/walk.ipynb #600cf142
 def walk_all(
     start:cython.const[cython.longlong][::1], # Where members of each edge begin, `[E+1]`
     at:cython.const[cython.int][::1], # Members that are no leaves, by their places `[M]`
@@ -272,35 +321,11 @@ def walk_all(
     num_threads:cython.int=1 # Threads to share walks, or thirty-two at a time; does not change the result
 ):
     "Walks on a hypergraph to a bound; raises `CheckError` for arrays that do not fit"
-    E: cython.Py_ssize_t = share.shape[0]
-    B: cython.Py_ssize_t = restart.shape[0]
-    R: cython.Py_ssize_t = degree.shape[0]
-    W: cython.Py_ssize_t = 32 if degree.shape[1]==1 else 1
     _check(start, at, share, into, degree, begin, place, restart, scale, alpha, p, bound, rounds, num_threads)
     lies: Held[12] = [held1(start), held1(at), held1(share), held1(into), held2(degree), held2(begin), held1(place),
                       held2(restart), held1(scale), held2(p), held1(bound), held1(rounds)]
     check_apart(_NAMES, lies, 9, 12, 0)
-    T: cython.Py_ssize_t = num_threads
-    rows: cython.Py_ssize_t = 32*R//W # and then edges
-    room,wide = np.empty((T,6,R,32), np.float32),np.empty((T,R,32))
-    f: cython.float[:, :, :, ::1] = room
-    f1: cython.float[:, :, ::1] = room.reshape(T, 6, 32*R)
-    fw: cython.float[:, :, :, ::1] = room.reshape(T, 6, rows, W)
-    g: cython.double[:, :, ::1] = wide
-    g1: cython.double[:, ::1] = wide.reshape(T, 32*R)
-    gw: cython.double[:, :, ::1] = wide.reshape(T, rows, W)
-    t: cython.float[:, :, ::1] = np.empty((T,E,W), np.float32)
-    found: cython.float[:, :, ::1] = np.empty((T,rows+E,W), np.float32)
-    lane: cython.float[:, :, ::1] = np.zeros((T,4,32), np.float32)
-    total: cython.double[:, :, ::1] = np.ones((T,2,32))
-    share32: cython.const[cython.float][::1] = np.asarray(share, np.float32)
-    degree32: cython.const[cython.float][:, ::1] = np.asarray(degree, np.float32)
-    inverse: cython.const[cython.float][:, ::1] = np.asarray(1/np.asarray(degree), np.float32)
-    jobs: cython.Py_ssize_t = -(-B//W)
-    k: cython.Py_ssize_t
-    i: cython.Py_ssize_t
-    for k in prange(T, nogil=True, schedule='static', num_threads=num_threads):
-        for i in range(jobs*k//T, jobs*(k+1)//T):
-            _job(start, at, share, share32, into, degree, degree32, inverse, begin, place, restart, scale, i*W, alpha,
-                 error, gradients, t[k], found[k], f[k], f1[k], fw[k], g[k], g1[k], gw[k], lane[k], total[k], p, bound,
-                 rounds)
+    t,found,f,f1,fw,g,g1,gw,lane,total = _rooms(num_threads, share.shape[0], degree.shape[0], degree.shape[1])
+    _jobs(start, at, share, np.asarray(share, np.float32), into, degree, np.asarray(degree, np.float32),
+          np.asarray(1/np.asarray(degree), np.float32), begin, place, restart, scale, alpha, error, gradients,
+          t, found, f, f1, fw, g, g1, gw, lane, total, p, bound, rounds, num_threads)

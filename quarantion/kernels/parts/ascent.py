@@ -9,23 +9,13 @@ __all__ = ['whole_mass', 'what_is_open', 'by_power', 'how_far', 'where_next', 'a
 import cython
 
 # %% ../../../nbs/kernels/parts/ascent.ipynb #354faee4
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-@cython.inline
-def _row(a:cython.const[cython.float][:, ::1], v:cython.Py_ssize_t, d:cython.pointer[cython.float])->cython.void:
-    j: cython.Py_ssize_t
-    if a.shape[1]>1:
-        for j in range(32): d[j] = a[v,j]
-    else:
-        for j in range(32): d[j] = a[v,0]
+_wide = cython.fused_type(cython.float, cython.double)
 
-# %% ../../../nbs/kernels/parts/ascent.ipynb #7dc1262d
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 @cython.inline
-def _row64(a:cython.const[cython.double][:, ::1], v:cython.Py_ssize_t, d:cython.pointer[cython.double])->cython.void:
+def _row(a:cython.const[_wide][:, ::1], v:cython.Py_ssize_t, d:cython.pointer[_wide])->cython.void:
     j: cython.Py_ssize_t
     if a.shape[1]>1:
         for j in range(32): d[j] = a[v,j]
@@ -49,7 +39,7 @@ def whole_mass(
     given: cython.double[32] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
     kept: cython.double[32] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
     for v in range(b.shape[0]):
-        _row64(degree, v, d)
+        _row(degree, v, d)
         for j in range(32):
             given[j] = given[j]+cython.cast(cython.double, b[v,j])
             kept[j] = kept[j]+(d[j]*cython.cast(cython.double, u[v,j])-y[v,j])
@@ -74,7 +64,7 @@ def what_is_open(
     q: cython.double
     n: cython.double[32] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
     for v in range(b.shape[0]):
-        _row64(degree, v, d)
+        _row(degree, v, d)
         for j in range(32):
             s = cython.cast(cython.double, u[v,j])*times[j]
             q = cython.cast(cython.double, b[v,j])+times[j]*y[v,j]
@@ -111,6 +101,17 @@ def by_power(
             u[v,j] = u[v,j]+s
     for j in range(32): lane[0,j] = n[j]
 
+# %% ../../../nbs/kernels/parts/ascent.ipynb #5da3b6a0
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+@cython.inline
+def _together(n:cython.pointer[cython.float])->cython.void:
+    "One walk in all columns: what they hold is one sum"
+    j: cython.Py_ssize_t
+    for j in range(1, 32): n[0] = n[0]+n[j]
+    for j in range(1, 32): n[j] = n[0]
+
 # %% ../../../nbs/kernels/parts/ascent.ipynb #3359592c
 @cython.cfunc
 @cython.nogil
@@ -123,17 +124,30 @@ def how_far(
     v: cython.Py_ssize_t
     d: cython.float[32] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
     j: cython.Py_ssize_t
-    w: cython.Py_ssize_t = degree.shape[1]
     n: cython.float[32] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
     for v in range(y.shape[0]):
         _row(degree, v, d)
         for j in range(32):
             y[v,j] = d[j]*s[v,j]-y[v,j]
             n[j] = n[j]+s[v,j]*y[v,j]
-    if w>1:
-        for j in range(1, 32): n[0] = n[0]+n[j]
-        for j in range(1, 32): n[j] = n[0]
+    if degree.shape[1]>1: _together(n)
     for j in range(32): lane[2,j] = lane[1,j]/n[j] if n[j]>0 else 0*lane[1,j]
+
+# %% ../../../nbs/kernels/parts/ascent.ipynb #369d8a74
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _turn(
+    inverse:cython.const[cython.float][:, ::1], r:cython.float[:, ::1], s:cython.float[:, ::1],
+    lane:cython.float[:, ::1]
+)->cython.void:
+    "The next direction, of what is open and the one before"
+    v: cython.Py_ssize_t
+    j: cython.Py_ssize_t
+    d: cython.float[32] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
+    for v in range(r.shape[0]):
+        _row(inverse, v, d)
+        for j in range(32): s[v,j] = r[v,j]*d[j]+lane[3,j]*s[v,j]
 
 # %% ../../../nbs/kernels/parts/ascent.ipynb #8af3cebf
 @cython.cfunc
@@ -148,7 +162,6 @@ def where_next(
     v: cython.Py_ssize_t
     d: cython.float[32] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
     j: cython.Py_ssize_t
-    w: cython.Py_ssize_t = inverse.shape[1]
     q: cython.float
     n: cython.float[32] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
     g: cython.float[32] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
@@ -162,17 +175,11 @@ def where_next(
             q = r[v,j]
             n[j] = n[j]+(q if q>=0 else -q)
             g[j] = g[j]+q*q*d[j]
-    if w>1:
-        for j in range(1, 32): g[0] = g[0]+g[j]
-        for j in range(1, 32): g[j] = g[0]
+    if inverse.shape[1]>1: _together(g)
     for j in range(32):
         lane[3,j] = g[j]/lane[1,j] if lane[1,j]>0 and not new else 0*g[j]
-        lane[0,j] = n[j]
-        lane[1,j] = g[j]
-    for v in range(y.shape[0]):
-        _row(inverse, v, d)
-        for j in range(32):
-            s[v,j] = r[v,j]*d[j]+lane[3,j]*s[v,j]
+        lane[0,j],lane[1,j] = n[j],g[j]
+    _turn(inverse, r, s, lane)
 
 # %% ../../../nbs/kernels/parts/ascent.ipynb #1a9c8559
 @cython.cfunc
@@ -185,7 +192,7 @@ def alone(
     j: cython.Py_ssize_t
     d: cython.double[32] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
     for v in range(b.shape[0]):
-        _row64(begin, v, d)
+        _row(begin, v, d)
         for j in range(32): u[v,j] = cython.cast(cython.double, b[v,j])*d[j]
 
 # %% ../../../nbs/kernels/parts/ascent.ipynb #7b7b1348
