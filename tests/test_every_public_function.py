@@ -1335,6 +1335,9 @@ CALLS |= { # graphs
     'graphs.store.Hypergraph.find': lambda: dict(self=toy_graph(), name='v:a'),
     'graphs.store.Hypergraph.name': lambda: dict(self=toy_graph(), kind='v', i=0),
     'graphs.store.Hypergraph.without': lambda: dict(self=toy_graph(), nodes=['a'], edges=[0]),
+    'graphs.walk.Walk': lambda: dict(p=np.ones(3, np.float32)/3, rounds=np.ones(()), error=np.ones(()), graph=toy_graph()),
+    'graphs.walk.Fired': lambda: dict(p=np.ones(3, int), flow=np.ones(2, int), rounds=np.ones(()), left=np.zeros(5, int)),
+    'graphs.walk.flow_of': lambda: dict(h=toy_graph(), p=np.ones(3)),
     'graphs.store.components': lambda: dict(h=toy_graph()),
     'graphs.store.save_hypergraph': lambda: dict(path='h', h=toy_graph()),
     'graphs.store.load_hypergraph': lambda: dict(path='no such file'),
@@ -1541,6 +1544,7 @@ memory.retrieve.Passage:lines memory.retrieve.Passage:score memory.retrieve.Pass
 memory.retrieve.Why:seeds memory.retrieve.Why:edges memory.retrieve.Why:names memory.retrieve.Why:rounds memory.retrieve.Why:left memory.retrieve.Why:bound
 memory.retrieve.Retrieved:passages memory.retrieve.Retrieved:why memory.retrieve.Retrieved:digests
 memory.trust.Trust:agreed memory.trust.Trust:failed memory.trust.Together:passages memory.trust.Together:agreed memory.trust.Together:failed
+graphs.walk.Walk:p graphs.walk.Walk:rounds graphs.walk.Walk:error graphs.walk.Fired:p graphs.walk.Fired:flow graphs.walk.Fired:rounds graphs.walk.Fired:left graphs.walk.flow_of:p
 memory.linked.Linked:graph memory.linked.Linked:texts memory.linked.Linked:starts memory.linked.Linked:homes
 memory.blocks.Matches:names memory.blocks.Matches:payloads memory.blocks.Matches:scores memory.blocks.Matches:proof
 memory.loop.Judged:precision memory.loop.Judged:recall memory.loop.Judged:miss_precision memory.loop.Judged:miss_recall

@@ -143,14 +143,18 @@ class Walk:
     def __repr__(self):
         return f'Walk(p {list(self.p.shape)}, {np.max(self.rounds)} rounds, error < {np.max(self.error):.2g})'
 
+@typed
 def flow_of(
     h:Hypergraph, # With `V` nodes and `E` edges
     p:np.ndarray # Mass on nodes `[.., V]`
 )->np.ndarray: # `[.., E]`, float32
     "What passes through each edge in one step; adds up to the mass on nodes that have edges"
+    if p.shape[-1:]!=(h.n_nodes,): fail('`p`', 'flow_of', f'[.., {h.n_nodes}]', f'shape {list(p.shape)}')
     q = np.atleast_2d(p)/np.where(h.degrees>0, h.degrees, 1)
     rows = [np.bincount(h.edge_of, r[h.members], h.n_edges)*h.weights for r in q]
     return np.array(rows, np.float32).reshape(*np.shape(p)[:-1], h.n_edges)
+
+Walk.__init__ = typed(Walk.__init__)
 
 # %% ../../nbs/graphs/walk.ipynb #88b4151e
 _CROSS = .6 # alpha from which gradients are quicker, see the bench
@@ -203,6 +207,8 @@ class Fired:
 
     def __repr__(self):
         return f'Fired(p {list(self.p.shape)}, {np.max(self.rounds)} rounds, {np.max(self.left.sum(-1)):,} units left)'
+
+Fired.__init__ = typed(Fired.__init__)
 
 # %% ../../nbs/graphs/walk.ipynb #6ee28b2d
 def _integers(h, alpha):

@@ -93,7 +93,7 @@ def _top(names, values, total, n): # of the largest, whole numbers above 0; equa
     some = np.lexsort((np.arange(len(values)), -values))[:n]
     return [(names(int(i)),float(values[i]/total)) for i in some if values[i]>0]
 
-# %% ../../nbs/memory/retrieve.ipynb #6143ef77
+# %% ../../nbs/memory/retrieve.ipynb #4d869b54
 class _Held:
     "All that a question needs"
     @typed
@@ -118,6 +118,8 @@ class _Held:
     def lists(self): # names of what a question is asked of
         return ['BM25',*(n for n in EMBEDS[self.library.embed] if n!='TF-IDF')]
 
+# %% ../../nbs/memory/retrieve.ipynb #dac87b1c
+class _Listed(_Held):
     @typed
     def listed(self,
         question:str, # In words
@@ -133,10 +135,10 @@ class _Held:
             out.append((hit.ids[0],np.rint(hit.scores[0]*2**16)) if hit else ((),()))
         return out
 
-# %% ../../nbs/memory/retrieve.ipynb #29a330c3
+# %% ../../nbs/memory/retrieve.ipynb #5337289b
 _BOUND = 1e-3 # Part of the mass that a walk may leave
 
-class _Walked(_Held):
+class _Walked(_Listed):
     @typed
     def masses(self,
         lists:list, # What `listed` returned
@@ -151,12 +153,15 @@ class _Walked(_Held):
         out = np.zeros(len(self), np.int64)
         if not len(ids): return out,ids,units,None,linked
         start = restarted(linked, ids, units)
-        walk = fire(linked.graph, start, how.alpha, _BOUND) if how.mix and start.any() else None # seeds may have no name
+        walk = None # where no seed has a name, too
+        if how.mix and start.any(): walk = fire(linked.graph, start, how.alpha, _BOUND)
         m = round(1000*how.mix)
         out[ids] += (1000-m)*units
         if walk is not None: out += m*housed(linked, walk.p, len(self))
         return out,ids,units,walk,linked
 
+# %% ../../nbs/memory/retrieve.ipynb #57c43caa
+class _Explained(_Walked):
     def _why(self, ids, units, walk, linked, n):
         "Most of it, n of each"
         h,of = linked.graph,max(int(units.sum()), 1)
@@ -171,12 +176,12 @@ class _Walked(_Held):
         said = f'{said}; their mass went on for {walk.rounds} rounds, until {left:.2%} was left'
         return Why(seeds, edges, names, int(walk.rounds), left, _BOUND, said)
 
-# %% ../../nbs/memory/retrieve.ipynb #374f8c42
+# %% ../../nbs/memory/retrieve.ipynb #7203addd
 _SHOWN = 10 # of each list that says why
 
 def _plain(question): return ' '.join(question.casefold().split()) # as it is told from another one
 
-class Retriever(_Walked):
+class Retriever(_Explained):
     "Texts that are asked"
     @typed
     def ask(self,
@@ -200,6 +205,7 @@ class Retriever(_Walked):
         ranks = {l:r[i] for l,r in at.items() if i in r}
         return Passage(f's{n}', c.titles[i], **c.place(i), text=c.texts[i], score=mass, share=mass/total, ranks=ranks)
 
+# %% ../../nbs/memory/retrieve.ipynb #1bd3218a
 @typed
 def retriever_of(
     library:Library, # Texts and vectors
