@@ -150,7 +150,7 @@ def flow_of(
 )->np.ndarray: # `[.., E]`, float32
     "What passes through each edge in one step; adds up to the mass on nodes that have edges"
     if p.shape[-1:]!=(h.n_nodes,): fail('`p`', 'flow_of', f'[.., {h.n_nodes}]', f'shape {list(p.shape)}')
-    q = np.atleast_2d(p)/np.where(h.degrees>0, h.degrees, 1)
+    q = p.reshape(-1, h.n_nodes)/np.where(h.degrees>0, h.degrees, 1)
     rows = [np.bincount(h.edge_of, r[h.members], h.n_edges)*h.weights for r in q]
     return np.array(rows, np.float32).reshape(*np.shape(p)[:-1], h.n_edges)
 
