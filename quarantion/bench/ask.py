@@ -185,6 +185,7 @@ def sentences_of(
     some = np.random.default_rng(seed).permutation(len(out))[:n]
     return [out[i] for i in np.sort(some)]
 
+# %% ../../nbs/bench/ask.ipynb #7570ff97
 @typed
 def garbled(
     text:str, # A question
@@ -259,6 +260,7 @@ def bench_ask_table(
     line = lambda r: f'{r.work:10}{r.way:22} n {r.n:5}  recall@10 {r.recall10:.3f}  MRR {r.mrr:.3f}{more(r)}'
     return '\n'.join(map(line, rows))
 
+# %% ../../nbs/bench/ask.ipynb #5040b836
 def bench_ask(
     threads:int=1, # One question has no use for more
     quick:bool=False # Every thirtieth title, by words alone

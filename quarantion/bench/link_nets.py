@@ -54,7 +54,7 @@ class LinkNet(nn.Module):
         p = pooled(z, those)
         return self.head(p)[:,0]+p[:,self.dim:2*self.dim].sum(1)
 
-# %% ../../nbs/bench/link_nets.ipynb #3d40907f
+# %% ../../nbs/bench/link_nets.ipynb #290b0bad
 class _Asked:
     "Known sets in parts, with wrong ones of both kinds"
     def __init__(self, q, r, most):
@@ -70,6 +70,7 @@ class _Asked:
             rest = [s for i,s in enumerate(self.q.known) if i not in gone]
             yield Incidence(graph_of_sets(rest, self.q.n)),true,wrong
 
+# %% ../../nbs/bench/link_nets.ipynb #3d40907f
 def learn_links(
     q:Question, # What is known; what is asked is not looked at
     kind=HypergraphConv, # Of layers

@@ -85,6 +85,7 @@ def links_lead(
             out.append((kind, what, net, simple, fmean(lead), spread, led, len(lead)))
     return out
 
+# %% ../../nbs/bench/links.ipynb #19ff43e2
 def plot_links(
     rows:list, # `LinkRow`s
     axes=None # Of both kinds; new ones by default

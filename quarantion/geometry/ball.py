@@ -174,6 +174,20 @@ def _classical(wanted, dim):
     p[:,:len(d)] = (v*np.sqrt(np.maximum(w, 0)))[:,::-1][:,:dim]
     return p*2/max(np.linalg.norm(p, axis=1).max(), 1e-9)
 
+# %% ../../nbs/geometry/ball.ipynb #3b941760
+def _learn(v, wanted, measure, steps, rate): # moves `v`; losses
+    off,target = np.triu_indices(len(wanted), 1),torch.tensor(wanted, dtype=torch.float64)
+    s,losses = torch.ones((), dtype=torch.float64, requires_grad=True),[]
+    v.requires_grad_()
+    adam = torch.optim.Adam([v,s], lr=rate)
+    course = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
+    for _ in range(steps):
+        adam.zero_grad()
+        loss = ((s*measure(v)[off]/target[off]-1)**2).mean()
+        loss.backward(); adam.step(); course.step()
+        losses.append(loss.item())
+    return losses
+
 # %% ../../nbs/geometry/ball.ipynb #61cf7f92
 class Embedded(NamedTuple):
     "Points, and how well they lie"
@@ -195,16 +209,7 @@ def embed_distances(
     check_range(seed, 0, name='seed')
     distortion(wanted, wanted) # is it a square of distances?
     if not callable(measure): fail('`measure`', 'embed_distances', 'a function', type(measure).__name__)
-    off,target = np.triu_indices(len(wanted), 1),torch.tensor(wanted, dtype=torch.float64)
     v = torch.tensor(_classical(wanted, dim)+np.random.default_rng(seed).normal(size=(len(wanted),dim))/10)
-    s,losses = torch.ones((), dtype=torch.float64, requires_grad=True),[]
-    v.requires_grad_()
-    adam = torch.optim.Adam([v,s], lr=rate)
-    course = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
-    for _ in range(steps):
-        adam.zero_grad()
-        loss = ((s*measure(v)[off]/target[off]-1)**2).mean()
-        loss.backward(); adam.step(); course.step()
-        losses.append(loss.item())
+    losses = _learn(v, wanted, measure, steps, rate)
     with torch.no_grad(): found = measure(v).numpy()
     return Embedded(v.detach().numpy(), distortion(found, wanted), losses)

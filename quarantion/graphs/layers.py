@@ -30,16 +30,18 @@ class _Product(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, g): return ctx.back@g.contiguous(),None,None
 
-# %% ../../nbs/graphs/layers.ipynb #155ec097
-class Incidence:
-    "A hypergraph as sums over the members of edges, and over the edges of nodes"
-    @typed
-    def __init__(self,
-        h:Hypergraph, # Of at least one node
-        dtype:torch.dtype=torch.float32 # Of vectors, float32 or float64
-    ):
-        check_in(dtype, (torch.float32,torch.float64), 'dtype')
-        if not h.n_nodes: fail('`h`', 'Incidence', 'a hypergraph of at least one node', repr(h))
+# %% ../../nbs/graphs/layers.ipynb #ba01b331
+def _vectors(x, n, dtype, width=None, where='Incidence'):
+    want = f'[{n}, {"C" if width is None else width}]'
+    if x.ndim!=2 or x.shape[0]!=n or x.shape[1]!=(width or x.shape[1]) or not x.shape[1]:
+        fail('`x`', where, f'shape {want}, a row for each node', list(x.shape))
+    if x.dtype!=dtype: fail('`x`', where, f'{dtype}, as it was made for', x.dtype)
+    return check_finite(x, 'x', where)
+
+# %% ../../nbs/graphs/layers.ipynb #8aa22ff5
+class _Sums:
+    "What sums in both directions need, made once"
+    def __init__(self, h, dtype):
         self.n_nodes,self.n_edges,self.dtype = h.n_nodes,h.n_edges,dtype
         self.up = _sparse(h.edge_starts, h.members, h.n_nodes, dtype) # Hᵀ `[E, V]`
         self.down = _sparse(h.node_starts, h.edges_of, h.n_edges, dtype) # H `[V, E]`
@@ -52,6 +54,22 @@ class Incidence:
 
     def __repr__(self):
         return f'Incidence: {self.n_nodes:,} nodes, {self.n_edges:,} edges, {len(self.edges_of):,} members'
+
+    def _sum(self, x, a, back):
+        if not len(self.edges_of): return x.new_zeros(a.shape[0], x.shape[1])
+        return _Product.apply(x.contiguous(), a, back)
+
+# %% ../../nbs/graphs/layers.ipynb #155ec097
+class Incidence(_Sums):
+    "A hypergraph as sums over the members of edges, and over the edges of nodes"
+    @typed
+    def __init__(self,
+        h:Hypergraph, # Of at least one node
+        dtype:torch.dtype=torch.float32 # Of vectors, float32 or float64
+    ):
+        check_in(dtype, (torch.float32,torch.float64), 'dtype')
+        if not h.n_nodes: fail('`h`', 'Incidence', 'a hypergraph of at least one node', repr(h))
+        super().__init__(h, dtype)
 
     @typed
     def to_edges(self,
@@ -67,17 +85,6 @@ class Incidence:
         "Dv^-½ H W De^-1 Hᵀ Dv^-½ x; raises `CheckError`"
         e = self.weights*self.to_edges(self.root*_vectors(x, self.n_nodes, self.dtype))
         return self.root*self._sum(e, self.down, self.up)
-
-    def _sum(self, x, a, back):
-        if not len(self.edges_of): return x.new_zeros(a.shape[0], x.shape[1])
-        return _Product.apply(x.contiguous(), a, back)
-
-def _vectors(x, n, dtype, width=None, where='Incidence'):
-    want = f'[{n}, {"C" if width is None else width}]'
-    if x.ndim!=2 or x.shape[0]!=n or x.shape[1]!=(width or x.shape[1]) or not x.shape[1]:
-        fail('`x`', where, f'shape {want}, a row for each node', list(x.shape))
-    if x.dtype!=dtype: fail('`x`', where, f'{dtype}, as it was made for', x.dtype)
-    return check_finite(x, 'x', where)
 
 # %% ../../nbs/graphs/layers.ipynb #6f4c11ab
 class _Layer(nn.Module):
@@ -117,24 +124,26 @@ class HypergraphConv(_Layer):
         "Vectors of nodes, mixed with those of the nodes that share edges with them; raises `CheckError`"
         return self._out(on.mix(self._into(x, on)))
 
+# %% ../../nbs/graphs/layers.ipynb #3d72e4b4
+def _softmax(s, on): # of scores `[M]`, over the edges of each node
+    top = s.new_full((on.n_nodes,), -torch.inf).scatter_reduce(0, on.node_of, s.detach(), 'amax')
+    p = (s-top[on.node_of]).exp()
+    return p/p.new_zeros(on.n_nodes).index_add(0, on.node_of, p)[on.node_of]
+
 # %% ../../nbs/graphs/layers.ipynb #e7911822
 class HypergraphAttention(_Layer):
     "Means of edges, by a softmax over the edges of each node"
     @typed
     def __init__(self,
         n_in:int, # Length of vectors that go in
-        n_out:int, # And of those that come out
-        act=None, # A function of tensors at the end, such as `torch.relu`; default: none
+        n_out:int, # Of what edges say, and of vectors that come out
+        act=None, # A function of tensors at the end; default: none
         bias:bool=True # Add b?
     ):
         super().__init__(n_in, n_out, act, bias)
         self.score = nn.Linear(n_out, 1, bias=False) # a
 
-    def _shares(self, e, on):
-        s = (self.score(e)+on.weights.log())[:,0][on.edges_of]
-        top = s.new_full((on.n_nodes,), -torch.inf).scatter_reduce(0, on.node_of, s.detach(), 'amax')
-        p = (s-top[on.node_of]).exp()
-        return p/p.new_zeros(on.n_nodes).index_add(0, on.node_of, p)[on.node_of]
+    def _shares(self, e, on): return _softmax((self.score(e)+on.weights.log())[:,0][on.edges_of], on)
 
     @typed
     def shares(self,

@@ -21,6 +21,24 @@ def _name(digests): # raises `CheckError`
         fail('`digests`', 'Remembered', f'strings for {", ".join(_KEYS)}, as an answer has them', shown(digests))
     return hash_json(digests)
 
+def _said(folder, digests): # source -> what it said; raises `CheckError` for a file that was damaged
+    path = folder/f'{_name(digests)}.json'
+    if not is_there(path): return {}
+    d = read_record(path)
+    for k,v in dict(format=_FORMAT, version=_VERSION, digests=digests).items():
+        if d.get(k)!=v: fail(f'`{k}`', str(path), v, d.get(k))
+    if not isinstance(d.get('said'), dict) or hash_json(d['said'])!=d.get('digest'):
+        fail('`said`', str(path), 'what was kept, with its digest', 'something else')
+    return d['said']
+
+def _alike(said, agree): # what enough sources say, more than say anything else; None if nothing is
+    many = {}
+    for answer in said.values(): many.setdefault(hash_json(answer), []).append(answer)
+    best = max(many.values(), key=len, default=[])
+    alone = sum(len(v)==len(best) for v in many.values())==1
+    return best[0] if len(best)>=agree and alone else None
+
+# %% ../../nbs/memory/remembered.ipynb #54f5c1df
 class Remembered:
     "Answers in a folder"
     @typed
@@ -32,16 +50,6 @@ class Remembered:
 
     def __repr__(self): return f'Remembered in {self.folder}: {len(list(self.folder.glob("*.json")))} questions'
 
-    def _said(self, digests): # source -> what it said; raises `CheckError` for a file that was damaged
-        path = self.folder/f'{_name(digests)}.json'
-        if not is_there(path): return {}
-        d = read_record(path)
-        for k,v in dict(format=_FORMAT, version=_VERSION, digests=digests).items():
-            if d.get(k)!=v: fail(f'`{k}`', str(path), v, d.get(k))
-        if not isinstance(d.get('said'), dict) or hash_json(d['said'])!=d.get('digest'):
-            fail('`said`', str(path), 'what was kept, with its digest', 'something else')
-        return d['said']
-
     @typed
     def add(self,
         digests:dict, # Of index, query and settings
@@ -51,7 +59,7 @@ class Remembered:
         "Keep what a source says, in quarantine first; raises `CheckError`"
         name = _name(digests)
         with Lock(self.folder):
-            said = self._said(digests)|{source:answer}
+            said = _said(self.folder, digests)|{source:answer}
             d = dict(format=_FORMAT, version=_VERSION, digests=digests, said=said, digest=hash_json(said))
             write_atomic(self.folder/f'{name}.json', json.dumps(d).encode())
 
@@ -60,9 +68,4 @@ class Remembered:
         digests:dict # Of index, query and settings
     ):
         "What enough sources say alike; None if nothing is, or if it is in quarantine; raises `CheckError`"
-        said = self._said(digests)
-        many = {}
-        for answer in said.values(): many.setdefault(hash_json(answer), []).append(answer)
-        best = max(many.values(), key=len, default=[])
-        alone = sum(len(v)==len(best) for v in many.values())==1
-        return best[0] if len(best)>=self.agree and alone else None
+        return _alike(_said(self.folder, digests), self.agree)

@@ -116,6 +116,7 @@ def _fused(found, k, trust, failed):
     agreed = {n:len(first[n][2])>1 if n in first and len(found)>1 else None for n in found}
     return Together([(g[0],p) for g,p in zip(best, _listed([g[1] for g in best]))], agreed, failed)
 
+# %% ../../nbs/memory/trust.ipynb #c953e0c3
 @typed
 def ask_all(
     sources:dict, # Name -> `Retriever`, or a function of a question and k to `Retrieved`
