@@ -41,7 +41,8 @@ class Tasks(NamedTuple):
     titles:list # Of `Asked`
     faq:list
 
-def manual(): # the folder of the manual's sources; raises `CheckError`
+def manual():
+    "The folder of the manual's sources; raises `CheckError`"
     found = sorted(p for p in Path('/usr/share/doc').glob('python3.*/html/_sources') if '-' not in p.parts[-3])
     if not found: fail('manual', 'ask', 'the sources of Python\'s manual: apt install python3.11-doc', 'none')
     return found[-1]
@@ -102,7 +103,8 @@ def retriever_for(
 
 def _idf(n, many): return np.log(1+(n-many+.5)/(many+.5))
 
-def lists_of(r, a, depth): # ids and scores by words, and by vectors, without what is taken out
+def lists_of(r, a, depth):
+    "Ids and scores by words, and by vectors, without what is taken out"
     p,row = r.bm25.postings,r.bm25.row(a.question)
     columns = [p.texts[p.starts[w]:p.starts[w+1]] for w in row.at.tolist()]
     many,gone = np.array([len(c) for c in columns]),np.array([np.isin(c, a.own).sum() for c in columns])
@@ -129,7 +131,8 @@ def _massed(mass, file): # files of the largest mass; equal ones by their number
     by = np.bincount(file, mass)
     return [f for f in np.lexsort((np.arange(len(by)), -by)).tolist() if by[f]>0]
 
-def stood(asked, pages): # as `Stood`, of as many lists of files as questions
+def stood(asked, pages):
+    "How high right pages stand, of as many lists of files as questions"
     recall,rank = [],[]
     for a,those in zip(asked, pages):
         at = [n for n,f in enumerate((f for f in those if f!=a.page), 1) if f in a.right]
@@ -137,7 +140,9 @@ def stood(asked, pages): # as `Stood`, of as many lists of files as questions
         rank.append(1/at[0] if at else 0.)
     return Stood(np.array(recall), np.array(rank))
 
-def ways_of(r, asked, how, many=None): # name -> for each question the files, the best one first
+# %% ../../nbs/bench/ask.ipynb #5c7ee8b6
+def ways_of(r, asked, how, many=None):
+    "For each way, and for each question, the files, the best one first"
     file,out = r.library.corpus.where[:,0],{}
     for a in asked:
         lists = lists_of(r, a, DEPTH)
@@ -206,7 +211,8 @@ def in_nits(
     return c.digit*c.s[:,None],(pack(c.digit).nbytes+c.s.nbytes)/len(x)
 
 # %% ../../nbs/bench/ask.ipynb #310cb1e8
-def controlled(r, said, how): # reciprocal ranks of the own text: by words, and by mass
+def controlled(r, said, how):
+    "Reciprocal ranks of the own text: by words, and by mass"
     p,out = r.bm25.postings,[]
     for i,sentence in said:
         row = r.bm25.row(sentence)
@@ -226,7 +232,8 @@ def controlled(r, said, how): # reciprocal ranks of the own text: by words, and 
     return np.array(out).T
 
 # %% ../../nbs/bench/ask.ipynb #563fba63
-def compared(asked, ways): # for each way its means, and how much more the walk has
+def compared(asked, ways):
+    "For each way its means, and how much more the walk has"
     found = {n:stood(asked, p) for n,p in ways.items()}
     def row(n, s):
         out = dict(recall10=float(s.recall.mean()), mrr=float(s.rank.mean()), n=len(asked))
@@ -236,7 +243,8 @@ def compared(asked, ways): # for each way its means, and how much more the walk 
         return out
     return {n:row(n, s) for n,s in found.items()}
 
-def most_linked(asked): # files, that most questions have first
+def most_linked(asked):
+    "Files, that of most questions first"
     many = np.bincount([f for a in asked for f in a.right])
     return np.lexsort((np.arange(len(many)), -many)).tolist()
 

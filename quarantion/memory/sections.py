@@ -175,12 +175,15 @@ def _kind(path): # of a file, by the end of its name
 
 # %% ../../nbs/memory/sections.ipynb #e827f647
 @typed
-def is_module(path:str)->bool: return path.endswith(('.py','.pyi')) # of Python, by the end of its name
+def is_module(path:str)->bool:
+    "Is it a module of Python, by the end of its name?"
+    return path.endswith(('.py','.pyi'))
 
 def _clean(text): return text.replace('\0', ' ').encode(errors='replace').decode()
 
 @typed
-def tidy(s:Section)->Section: # as it can be kept in a file
+def tidy(s:Section)->Section:
+    "As it can be kept in a file"
     names = [tuple(n if n.isascii() else _clean(n) for n in those) for those in s[4:]]
     return Section(_clean(s.title), s.first, s.last, _clean(s.text), *names)
 
