@@ -1268,7 +1268,7 @@ def _ask(
     if check: raise typer.Exit(int(_checked(check, question, got, verify, as_json)))
     _answered(question, got, said, as_json, out, why)
 
-_ASK = 'Answer from texts, in their own sentences, with reasons and a signature; check answers of others.'
+_ASK = 'Answer from texts in their own sentences, signed. Also checks answers of others.'
 _MORE = [p for f in (_how,_texts) for p in signature(f).parameters.values()]
 _asked = app.command('ask', help=_ASK)(_joined(_ask, _MORE))
 

@@ -554,6 +554,16 @@ def run_walk_all(mod, rng, T, B, N, threads, alpha, gradients, wide):
     return p,bound,rounds
 
 
+def run_edge_work(mod, rng, T, B, N, threads, p, q, most):
+    "Of all edges of a graph; with little room, of some"
+    near = np.triu(rng.random((4*T,4*T))<.4, 1)
+    both = near|near.T
+    starts,ends = np.r_[0,both.sum(1).cumsum()],np.ascontiguousarray(np.argwhere(near), np.int32)
+    work,sizes = np.zeros(len(ends), int),np.zeros((len(ends),2), np.int32)
+    mod.edge_work(starts, np.nonzero(both)[1].astype(np.int32), ends, p, q, most, work, sizes)
+    return work,sizes
+
+
 def run_fire_round(mod, rng, T, B, N, threads, alpha, least):
     "So many rounds"
     E = 2*T
@@ -615,6 +625,7 @@ CASES = dict(
     put_in_cells=('lay', run_in_cells, [(0,)]), take_from_cells=('lay', run_in_cells, [(1,)]),
     curve_cell=('order', run_curve_cell, CURVES),
     walk_all=('walk', run_walk_all, list(itertools.product((0.,.5,.9), (0,1), (0,1)))), fire_round=('fire', run_fire_round, [(0,1),(32768,1),(60000,2**20)]),
+    edge_work=('curvature', run_edge_work, [(0,1,2**16),(1,2,2**16),(3,10,40)]),
     wave_steps=('wave', run_wave_steps, [(d,g,f,*o) for d,g,f in itertools.product(REAL, WAVES, (0,1)) for o in WAVE[f::2]]),
     wave_sweeps=('wave', run_wave_sweeps, [(d,t,*o,k) for d,t,k in itertools.product(REAL, (0,1), (1,2,8)) for o in WAVE[k%2::2]]),
     wave_rows=('wave_rows', run_wave_rows, [(d,a,f,*o) for d,a,f in itertools.product(REAL, (1,2,9), (0,1)) for o in WAVE[f::2]]),
@@ -732,6 +743,7 @@ def apart_of(mod, kernel, levels=(-1,0,1)):
         curve_index=(dict(x=i(8,3), bits=2, hilbert=1, h=o(8), num_threads=1), 'h', ''),
         curve_cell=(dict(h=o(8), bits=2, hilbert=1, x=i(8,3), num_threads=1), 'x', ''),
         walk_all=(dict(start=np.array([0,2]), at=np.int32([0,1]), share=d(1)+.25, into=d(1)+.5, degree=d(1,32)+1, begin=d(1,32)+2, place=i(8), restart=f(2,8), scale=d(2)+1, alpha=.5, error=1e-3, gradients=0, p=f(2,8), bound=d(2), rounds=i(2), num_threads=1), 'p bound rounds', ''),
+        edge_work=(dict(starts=np.array([0,2,4,6]), nodes=np.int32([1,2,0,2,0,1]), ends=np.int32([[0,1],[0,2],[1,2]]), p=0, q=1, most=64, work=o(3), sizes=i(3,2)), 'work sizes', ''),
         fire_round=(dict(edge_starts=np.array([0,2]), members=np.int32([0,1]), node_starts=np.array([0,1,2]), edges_of=i(2), weight=o(1)+1, degree=o(2)+1, alpha=32768, least=1, x=o(2), p=o(2), held=o(1), flow=o(1), sent=o(2), each=o(1), fired=u(2), num_threads=1), 'x p held flow sent each fired', ''),
         wave_steps=(dict(u=f(2,1,8), v=f(1,8), c=f(8), e=f(8), f=f(16), shape=np.array([2,2]), cells=o(1), src=f(3,1,2), law=(.1,0.,0.), steps=3, num_threads=1, top=8), 'u v', ''),
         wave_sweeps=(dict(u=f(1,1,8), v=f(1,8), c=f(8), e=f(8), shape=np.array([2,2]), cells=o(1), src=f(3,1,2), law=(.1,0.,0.), steps=3, num_threads=1, depth=2), 'u v', ''),

@@ -142,7 +142,7 @@ def test_what_is_no_sketch_is_refused(net, made, held, tmp_path):
     for name,broken in (('torn',data[:-9]),('changed',data[:-1]+bytes([data[-1]^1])),('empty',b'')):
         f.write_bytes(broken)
         with pytest.raises(CheckError, match='s.safetensors'): load_sketch(f)
-    head = dict(format=FORMAT, version=1, program=net.digest, places=list(made.places))
+    head = dict(format=FORMAT, version=1, digest='', program=net.digest, places=list(made.places))
     v = made.values
     for values,more,words in ((v[:,::-1],{},'finite and sorted'), (v[:2],{},'float64 .3, N.'), (v[:,:20],{},'at least 100 samples'),
             (v,dict(version=2),'version'), (v,dict(places='x'),'places'), (v,dict(program=3),'program')):
