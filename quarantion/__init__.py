@@ -27,7 +27,8 @@ STOREYS = {
         export='a program in other languages, with the same spikes, proved'),
     'learning and remembering': dict(
         train='losses, phases, health and gates of runs that survive being killed',
-        memory='texts and vectors to what is nearest, with a proof'),
+        memory='texts and vectors to what is nearest, with a proof',
+        language='texts to tokens, and to what comes next, in few bits'),
     'looking': dict(
         inspect='figures of arrays, inspectors, films and the report',
         bench='measurements side by side with peers',
