@@ -1175,7 +1175,9 @@ def _checked(files, question, got, record, as_json):
     rows = [dict(zip(('line','column'), f.place(texts[0])))|f._asdict() for f in flags]
     if as_json: print(json.dumps(dict(question=question, file=str(files[0]), flags=rows)))
     else:
-        for r in rows: print('{}:{line}:{column}: {rule}: expected {said}, found {found}'.format(files[0], **r))
+        for r in rows:
+            line = '{}:{line}:{column}: {rule}: expected {said}, found {found}'.format(files[0], **r)
+            print(line.replace('\n', ' ')) # what was found may run over several
         _say(f'{len(rows)} places, {len({r["rule"] for r in rows})} of 7 rules' if rows else 'no rule is broken')
     return bool(rows)
 

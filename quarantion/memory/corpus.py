@@ -253,15 +253,17 @@ def _no_search_for_cycles(): # a tree has none, and many nodes
 def read_corpus(
     source:str|Path='python', # `python`, `installed`, or the path of a file or a folder
     keep:str|Path=None, # File that keeps what was read, made if need be; default: none
-    extract=None # Function of a path and bytes to a list of `Section`, or None for what is read as ever
+    extract=None, # Function of a path and bytes to a list of `Section`, or None for what is read as ever
+    leave:str|Path=None # Folder that is not read; default: none
 )->Corpus:
     "Texts of a source, reading only files that changed since they were kept; raises `CheckError` where there are none"
     if not (extract is None or callable(extract)): fail('`extract`', 'read_corpus', 'a function', shown(extract))
     source = source if source in ('python','installed') else os.path.realpath(as_path(source))
     old,now = _kept(keep, source, _by(extract)),time.time_ns()
-    new,read = {},0
+    new,read,ours = {},0,tuple(os.path.realpath(p) for p in (keep,leave) if p is not None)
     with _no_search_for_cycles():
         for path,name in _files(source):
+            if path in ours or path.startswith(tuple(p+os.sep for p in ours)): continue
             new[path],was_read = _one(path, old.get(path), now, lambda data: _texts(path, name, data, source, extract))
             read += was_read
     if keep is not None and new!=old and any(k[-1] for k in new.values()): _keep(keep, source, _by(extract), new)
