@@ -77,7 +77,7 @@ def _counts(h, X, core):
     M = K[first]@X[core]/K[first].sum(1, keepdims=True)
     return _Counts(*map(torch.tensor, (K, M, np.bincount(group).astype(float), joined)))
 
-# %% ../../nbs/graphs/generate.ipynb #271186aa
+# %% ../../nbs/graphs/generate.ipynb #da972ece
 softplus = torch.nn.functional.softplus
 
 def _logits(q, group, X):
@@ -85,8 +85,8 @@ def _logits(q, group, X):
     u,t,w = q[1:].reshape(3, -1)
     return q[0]+X@u+(group@t)[:,None]+(group*w)@X.T
 
-def _parts(q, core, fringe):
-    "Of each seed: log-probability, of cores to join `[C, C]`, of no core to join; and the three of q"
+def _parts(q, core):
+    "Of each seed: its log-probability, logits of other cores `[C, C]`, and that none joins; numbers of the fringe"
     A = core.shape[1]
     seed,among,out = q.split([A,1+3*A,1+3*A])
     eye = torch.eye(len(core), dtype=torch.bool)
@@ -96,12 +96,12 @@ def _parts(q, core, fringe):
 
 def _alone(q, core, fringe):
     "Log-probability that an edge has nobody but its seed"
-    pi,_,none,out = _parts(q, core, fringe)
+    pi,_,none,out = _parts(q, core)
     return torch.logsumexp(pi+none-softplus(_logits(out, core, fringe)).sum(1), 0).clamp(max=-1e-12)
 
 def _likelihood(q, counts, core, fringe):
     "Log-probability of edges, given that each has at least two members"
-    pi,L,none,out = _parts(q, core, fringe)
+    pi,L,none,out = _parts(q, core)
     each = (pi+none+counts.cores@L.T).masked_fill(counts.cores==0, -torch.inf)
     F = _logits(out, counts.groups, fringe)
     some = torch.log(-torch.expm1(_alone(q, core, fringe)))
@@ -148,11 +148,11 @@ def _possible(h, core, where): # by cores
     if none.any(): fail(h.name('e', int(none.argmax())), where, 'a core; `core_nodes` finds some', 'none')
     return h
 
-# %% ../../nbs/graphs/generate.ipynb #d2e675b0
+# %% ../../nbs/graphs/generate.ipynb #3ab6fff6
 def _drawn(g, n, rng):
     "Members of edges that have two at least, of n that were drawn: bool `[≤ n, V]`"
     (q,core,fringe),out = g._tensors(),np.zeros((n,len(g.cores)), bool)
-    pi,_,_,away = _parts(q, core, fringe)
+    pi,_,_,away = _parts(q, core)
     s = rng.choice(len(core), n, p=(p := pi.exp().numpy())/p.sum())
     near = torch.sigmoid(_logits(q[core.shape[1]:4*core.shape[1]+1], core, core)).numpy()
     K = rng.random((n,len(core)))<near[s]

@@ -10,7 +10,7 @@ import numpy as np
 from ..checks import check_range, fail, shown, typed
 from ..paper import INKS, add_legend, ink, label_axes, style_axes
 
-# %% ../../nbs/inspect/graph_tails.ipynb #e10bf36a
+# %% ../../nbs/inspect/graph_tails.ipynb #938f70a5
 def _tail(x): # numbers that occur, and the share of those that are at least as large
     at,n = np.unique(x, return_counts=True)
     return at,n[::-1].cumsum()[::-1]/len(x)
@@ -33,6 +33,6 @@ def plot_tails(
         ax.step(np.r_[0,at], np.r_[1,share], where='pre', label=str(name), zorder=2+.1*i, **look)
     whole = all(np.asarray(r).dtype.kind in 'iub' for r in rows.values())
     ax.set_xscale('symlog', linthresh=1 if whole else .1, linscale=.5); ax.set_yscale('log')
-    ax.set_xlim(0, None)
+    ax.set_xlim(0, None); ax.set_ylim(min(.1, ax.get_ylim()[0]), None)
     label_axes(ax, x, 'share ≥')
     return ax
