@@ -36,7 +36,7 @@ def package_sets(
     h = hypergraph([sets[i] for i in np.random.default_rng(seed).permutation(len(sets))[:most]])
     return h,np.array([[said.get(n)==s for s in SECTIONS] for n in h.node_names], float)
 
-# %% ../../nbs/bench/likeness.ipynb #07344765
+# %% ../../nbs/bench/likeness.ipynb #bf930d36
 @dataclass(frozen=True)
 class LikenessRow:
     "How far a draw is from what is true, 0 to 1 each"
@@ -51,6 +51,7 @@ class LikenessRow:
     largest:float # Share of nodes in the largest component
     closed:float # Paths that close
 
+# %% ../../nbs/bench/likeness.ipynb #987c661b
 def likeness_rows(
     h:Hypergraph, # What is true
     known:dict, # Name -> attributes `[V, A]`; spread is that of the first
