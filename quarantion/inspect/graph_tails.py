@@ -10,7 +10,7 @@ import numpy as np
 from ..checks import check_range, fail, shown, typed
 from ..paper import INKS, add_legend, ink, label_axes, style_axes
 
-# %% ../../nbs/inspect/graph_tails.ipynb #938f70a5
+# %% ../../nbs/inspect/graph_tails.ipynb #f40ddc00
 def _tail(x): # numbers that occur, and the share of those that are at least as large
     at,n = np.unique(x, return_counts=True)
     return at,n[::-1].cumsum()[::-1]/len(x)
@@ -34,5 +34,6 @@ def plot_tails(
     whole = all(np.asarray(r).dtype.kind in 'iub' for r in rows.values())
     ax.set_xscale('symlog', linthresh=1 if whole else .1, linscale=.5); ax.set_yscale('log')
     ax.set_xlim(0, None); ax.set_ylim(min(.1, ax.get_ylim()[0]), None)
+    ax.tick_params(which='minor', labelleft=False, labelbottom=False)
     label_axes(ax, x, 'share ≥')
     return ax
