@@ -1,5 +1,6 @@
 "Corners of graphs and of asking: weights and mass of any size, two at once, an index among its texts, files of other machines"
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -119,6 +120,8 @@ def test_an_index_among_its_texts_is_no_text(notes, capsys):
     again = open_retriever(notes, kept, say=said.append)
     assert len(said)==2 and len(again)==3 and again.digest==first.digest # built once
     assert not any('kept' in f for f in again.library.corpus.files)
+    shutil.rmtree(kept)
+    assert len(open_retriever(notes, notes.parent))==3 # and texts may lie below an index
     with pytest.raises(CheckError, match='`folder`: expected another one than that of the texts'): open_library(notes, notes)
 
 

@@ -260,7 +260,8 @@ def read_corpus(
     if not (extract is None or callable(extract)): fail('`extract`', 'read_corpus', 'a function', shown(extract))
     source = source if source in ('python','installed') else os.path.realpath(as_path(source))
     old,now = _kept(keep, source, _by(extract)),time.time_ns()
-    new,read,ours = {},0,tuple(os.path.realpath(p) for p in (keep,leave) if p is not None)
+    new,read,ours = {},0,[os.path.realpath(p) for p in (keep,leave) if p is not None]
+    ours = tuple(p for p in ours if not source.startswith(p+os.sep)) # texts may lie below an index, too
     with _no_search_for_cycles():
         for path,name in _files(source):
             if path in ours or path.startswith(tuple(p+os.sep for p in ours)): continue
