@@ -51,6 +51,7 @@ def _masses(x, name, n, kinds='fiub'):
     if a.dtype.kind not in kinds: fail(f'`{name}`', 'walk', 'whole numbers' if 'f' not in kinds else 'numbers', a.dtype)
     if a.ndim not in (1,2) or a.shape[-1]!=n:
         fail(f'`{name}`', 'walk', f'shape [{n}] or [B, {n}]', f'shape {list(a.shape)}')
+    if a.ndim==2 and not len(a): fail(f'`{name}`', 'walk', 'a row at least', f'shape {list(a.shape)}')
     check_finite(a, name, 'walk')
     if a.size and a.min()<0: fail(f'`{name}`', 'walk', 'numbers >= 0', f'{a.min():g}')
     return a
@@ -63,11 +64,12 @@ def _shared(h, m):
         at = int(full[m[...,full].reshape(-1, len(full)).any(0)][0])
         fail('`restart`', 'walk', 'mass on edges that have members', h.name('e', at))
     each = m/np.maximum(h.sizes, 1)
-    rows = [np.bincount(h.members, r[h.edge_of], h.n_nodes) for r in each.reshape(-1, h.n_edges)]
+    rows = [np.bincount(h.members, r[h.edge_of], h.n_nodes) for r in np.atleast_2d(each)]
     return np.array(rows, float).reshape(*m.shape[:-1], h.n_nodes)
 
 def _restart(h, restart):
     "Mass on nodes `[.., V]`, of sums > 0"
+    if not h.n_nodes: fail('`h`', 'walk', 'a node at least', repr(h))
     if isinstance(restart, tuple):
         if len(restart)!=2: fail('`restart`', 'walk', 'mass on nodes, or a pair: on nodes and on edges', restart)
         nodes,edges = (_masses(x, 'restart', n) for x,n in zip(restart, (h.n_nodes,h.n_edges)))
@@ -150,7 +152,7 @@ def flow_of(
 )->np.ndarray: # `[.., E]`, float32
     "What passes through each edge in one step; adds up to the mass on nodes that have edges"
     if p.shape[-1:]!=(h.n_nodes,): fail('`p`', 'flow_of', f'[.., {h.n_nodes}]', f'shape {list(p.shape)}')
-    q = p.reshape(-1, h.n_nodes)/np.where(h.degrees>0, h.degrees, 1)
+    q = p.reshape(int(np.prod(p.shape[:-1])), h.n_nodes)/np.where(h.degrees>0, h.degrees, 1)
     rows = [np.bincount(h.edge_of, r[h.members], h.n_edges)*h.weights for r in q]
     return np.array(rows, np.float32).reshape(*np.shape(p)[:-1], h.n_edges)
 
@@ -243,6 +245,7 @@ def _rounds(h, x, alpha, error, threads):
 
 def _units(h, restart):
     "Whole numbers `[.., V]`"
+    if not h.n_nodes: fail('`h`', 'fire', 'a node at least', repr(h))
     x = _masses(restart, 'restart', h.n_nodes, 'iu')
     if x.size and not x.any(-1).all(): fail('`restart`', 'fire', 'units somewhere, in each row', 'zeros')
     if x.size and int(x.max())>=2**63: fail('`restart`', 'fire', f'at most {2**63-1} units', int(x.max()))
