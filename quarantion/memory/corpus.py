@@ -23,7 +23,8 @@ _APART = {'__pycache__','site-packages','dist-packages','test','tests','idle_tes
 def _walk(root, python): # files below a folder, in the order of their names, and what cannot be gone into
     lost = []
     for folder,folders,names in os.walk(root, onerror=lambda e: lost.append(e.filename)):
-        folders[:] = sorted(f for f in folders if f[0]!='.' and not (f in _APART and (python or f[0]=='_')))
+        apart = _APART|{'_sources'} if 'index.html' in names else _APART # which say what the pages say
+        folders[:] = sorted(f for f in folders if f[0]!='.' and not (f in apart and (python or f[0]=='_')))
         links = [f for f in folders if os.path.islink(os.path.join(folder, f))]
         for n in sorted([*links,*names]):
             if n[0]!='.' and (not python or n in links or n.endswith('.py')): yield os.path.join(folder, n)
@@ -38,7 +39,7 @@ def _roots(source): # folders of a corpus, or one file
     return [os.path.realpath(path)]
 
 def _named(path, root): # the dotted name of a module, or the path of a text
-    rest = os.path.relpath(path, root) if path!=root else os.path.basename(path)
+    rest = path[len(root):].lstrip(os.sep) if path.startswith(root.rstrip(os.sep)+os.sep) else os.path.basename(path)
     return rest.rpartition('.')[0].replace(os.sep, '.').removesuffix('.__init__') if is_module(rest) else rest
 
 def _files(source): # (path, name) of each
@@ -272,7 +273,7 @@ def read_corpus(
 
 # %% ../../nbs/memory/corpus.ipynb #236ffa90
 def _public(title): # of a module, whatever it is called, or a name in it that does not begin with _
-    return not any(p[0]=='_' and p[-2:]!='__' for p in title.split('.')[1:] if p)
+    return '._' not in title or not any(p[0]=='_' and p[-2:]!='__' for p in title.split('.')[1:] if p)
 
 def _is_topic(source, title): return source=='python' and title.startswith('topics.')
 

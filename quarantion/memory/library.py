@@ -157,10 +157,11 @@ DEPTH = 100 # Of each list that is made one with another
 
 @typed
 def check_question(
-    question:str # In words
+    question:str, # In words
+    where:str='search' # Which function it was given to
 ):
     "Raises `CheckError` for one without a word"
-    if not question.strip(): fail('`question`', 'search', 'words', 'none')
+    if not question.strip(): fail('`question`', where, 'words', 'none')
 
 def _by_words(parts, question, k):
     near = parts.postings.search(parts.words.rows([question]), k)

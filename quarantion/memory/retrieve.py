@@ -125,7 +125,7 @@ class _Listed(_Held):
         depth:int # Texts of each list, at most
     )->list:
         "Ids and scores by words, and by vectors"
-        check_question(question); check_range(depth, 1, name='depth')
+        check_question(question, 'ask'); check_range(depth, 1, name='depth')
         near,parts = self.bm25.search(question, depth),self.library.parts
         out = [(near.ids,near.scores)]
         if parts.index is not None:
@@ -189,7 +189,7 @@ class Retriever(_Explained):
         how:How=How() # Settings
     )->Retrieved:
         "The passages of the largest mass; raises `CheckError`"
-        check_question(question); check_how(how)
+        check_question(question, 'ask'); check_how(how)
         if not 1<=k<=len(self): fail('`k`', 'ask', f'1 to {len(self)}, the texts there are', k)
         lists = self.listed(question, max(how.depth, 100))
         mass,*rest = self.masses(lists, how)
