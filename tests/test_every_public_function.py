@@ -54,6 +54,7 @@ from quarantion.graphs.ricci import ricci_flow
 from quarantion.geometry.ball import BallLinear
 from quarantion.graphs.layers import HypergraphAttention, HypergraphConv, Incidence
 from quarantion.inspect.clickable import Clickable
+from quarantion.language.model import KernelLM
 from quarantion.inspect.event_film import EventStage
 from quarantion.inspect.growing import Grown
 from quarantion.inspect.health import Marks, Scale, traced
@@ -965,6 +966,16 @@ def answered(): return answer_from(got(), 1)
 def record(): return sign(answered(), Key(bytes(32)), {}, '2024')
 
 
+CALLS |= { # a language model
+    'language.attention.attend': lambda: dict(q=heads(), k=heads(), v=heads(), kind='dot', tau=1.),
+    'language.model.KernelLM': lambda: dict(hidden=8, layers=1, heads=2, vocab=9, basin_dim=3, ffn=4, kind='dot', tau=1.),
+    'language.model.KernelLM.forward': lambda: dict(self=tiny_lm(), ids=torch.tensor([[1,2]])),
+    'language.model.KernelLM.answer': lambda: dict(self=tiny_lm(), ids=torch.tensor([[1,2]])),
+    'language.model.small': lambda: dict(vocab=256, kind='dot'),
+    'language.model.bits_of': lambda: dict(net=tiny_lm(), x=torch.tensor([[1,2]]), y=torch.tensor([[2,3]])),
+    'language.model.bits_per_byte': lambda: dict(net=tiny_lm(), data=[(torch.tensor([[1,2]]),torch.tensor([[2,3]]))], sizes=torch.ones(9)),
+}
+
 CALLS |= { # answers, rules and records
     'memory.answer.asked_words': lambda: dict(question='Which key is kept?'),
     'memory.answer.Claim': lambda: dict(text='a', id='s1', start=0, end=1, file='f', lines=[1,1], span=None),
@@ -1217,6 +1228,12 @@ def public():
             names = {k:None for c in own[:1]+[c for c in own[1:] if c.__name__[0]=='_'] for k,f in vars(c).items() if inspect.isfunction(f)}
             out += [f'{short}.{n}.{k}' for k in names if k=='__call__' or not k.startswith('_')]
     return out
+
+
+def heads(): return x(2,3,4) # two heads, three places
+
+
+def tiny_lm(): return KernelLM(8, 1, 2, 9, 3)
 
 
 def wave_field(**kw): return new_field(Torus((4,5)), 'complex64')._replace(**kw)
