@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['QuantLM', 'exact_logits', 'lower_lm', 'TextProof', 'prove_lm']
 
-# %% ../../nbs/language/lowered.ipynb #23cde429
+# %% ../../nbs/language/lowered.ipynb #6df1de0b
 import math
 from typing import NamedTuple
 import numpy as np
@@ -19,7 +19,7 @@ from .program import FORMAT, IntegerLM, IntLinear, norms_of, shapes_of
 from ..quant.policy import Policy
 from ..quant.weights import coded, quantize_weights
 
-# %% ../../nbs/language/lowered.ipynb #1e1bca01
+# %% ../../nbs/language/lowered.ipynb #3aad18fe
 class QuantLM(KernelLM):
     "A language model whose weights are codes, and whose activations become codes at each linear layer"
     @typed
@@ -39,7 +39,7 @@ class QuantLM(KernelLM):
         "Learn no more"
         return self.eval().requires_grad_(False)
 
-# %% ../../nbs/language/lowered.ipynb #ef36f8be
+# %% ../../nbs/language/lowered.ipynb #fd977952
 def _total(x):
     while x.shape[-1]>1:
         h,n = x.shape[-1]//2,x.shape[-1]
@@ -68,7 +68,7 @@ def _root(x):
     for _ in range(4): r = (r+m/r)*.5
     return r*_two_to(k)
 
-# %% ../../nbs/language/lowered.ipynb #8bb0e39e
+# %% ../../nbs/language/lowered.ipynb #87aa190c
 def _codes_of(layer):
     "Codes of a layer, and what each row is worth"
     c,w = coded(layer),layer.parametrizations.weight.original.detach()
@@ -91,7 +91,7 @@ def _mixed(q, k, v):
     p = w/_total(w)[...,None]
     return _total(p[...,:,None,:]*v.transpose(-1, -2)[...,None,:,:])
 
-# %% ../../nbs/language/lowered.ipynb #e37ea7a5
+# %% ../../nbs/language/lowered.ipynb #3b691a9a
 def _block(x, b):
     h = _normed(x, b.before)
     q,k,v = (_linear(h, f).unflatten(-1, (b.heads,-1)).transpose(1, 2) for f in (b.q,b.k,b.v))
@@ -122,7 +122,7 @@ def exact_logits(
     q.train(training)
     return z
 
-# %% ../../nbs/language/lowered.ipynb #669b97e8
+# %% ../../nbs/language/lowered.ipynb #ed014ae1
 @typed
 def lower_lm(
     q:QuantLM # A trained network
@@ -141,7 +141,7 @@ def lower_lm(
     q.train(training)
     return IntegerLM({k:v for k,v in q.sizes.items() if k not in ('kind','tau')}, layers, gains)
 
-# %% ../../nbs/language/lowered.ipynb #ebeb0da5
+# %% ../../nbs/language/lowered.ipynb #8bbbc592
 class TextProof(NamedTuple):
     "What was compared, and what differs"
     places:int # Places at which the next token was compared
@@ -166,10 +166,10 @@ def prove_lm(
     if program.sizes!=sizes: fail('`program`', 'prove_lm', f'one of {sizes}', program.sizes)
     training,counts = q.training,np.zeros(4, np.int64)
     device = q.eval().last.weight.device
-    for row in x[:-(-most//x.shape[1])]:
-        ours,here = program.logits(row.cpu().numpy()),row[None].to(device)
-        want,said = exact_logits(q, here)[0].cpu().numpy(),q(here)[0].argmax(-1).cpu().numpy()
+    for rows in x[:-(-most//x.shape[1])].split(max(1, 512//x.shape[1])):
+        ours,here = np.stack([program.logits(r) for r in rows.cpu().numpy()]),rows.to(device)
+        want,said = exact_logits(q, here).cpu().numpy(),q(here).argmax(-1).cpu().numpy()
         best = want.argmax(-1)
-        counts += [len(row), (ours.argmax(-1)!=best).sum(), (ours!=want).any(-1).sum(), (said!=best).sum()]
+        counts += [best.size, (ours.argmax(-1)!=best).sum(), (ours!=want).any(-1).sum(), (said!=best).sum()]
     q.train(training)
     return TextProof(*counts.tolist())
