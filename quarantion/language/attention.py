@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['attend']
 
-# %% ../../nbs/language/attention.ipynb #e4c08f9c
+# %% ../../nbs/language/attention.ipynb #5ff34540
 import math
 import numpy as np
 import torch
 from torch import Tensor
 from ..checks import check_dtype, check_in, check_range, fail, typed
 
-# %% ../../nbs/language/attention.ipynb #fd263666
+# %% ../../nbs/language/attention.ipynb #033e1d94
 KINDS = 'dot', 'overlap', 'distance'
 
 def _soft(z):
@@ -33,7 +33,7 @@ def _attention(q, k, v, kind='dot', tau=1.):
     z = _logits(q, k, kind, tau)-slope[:,None,None]*back
     return _soft(np.where(back<0, -np.inf, z))@v
 
-# %% ../../nbs/language/attention.ipynb #cb0408cc
+# %% ../../nbs/language/attention.ipynb #60de404e
 def slopes(
     heads:int # H
 )->list: # Of each head
@@ -65,7 +65,7 @@ def _check(q, k, v, kind, tau):
     if k.shape!=q.shape or v.shape[:-1]!=q.shape[:-1]:
         fail('`k`, `v`', 'attend', f'those of q, {list(q.shape)}', f'{list(k.shape)}, {list(v.shape)}')
 
-# %% ../../nbs/language/attention.ipynb #3458687f
+# %% ../../nbs/language/attention.ipynb #a9d62b1b
 @typed
 def attend(
     q:Tensor, # Queries `[..., H, T, D]`, of H heads and T places
@@ -78,6 +78,6 @@ def attend(
     _check(q, k, v, kind, tau)
     at = torch.arange(q.shape[-2], device=q.device)
     back = at[:,None]-at
-    slope = torch.tensor(slopes(q.shape[-3]), dtype=q.dtype, device=q.device)
+    slope = torch.exp2(torch.arange(1, q.shape[-3]+1, dtype=q.dtype, device=q.device)*(-8/q.shape[-3])) # made there
     z = logits_of(q, k, kind, tau)-slope[:,None,None]*back
     return z.masked_fill(back<0, -math.inf).softmax(-1)@v

@@ -5,21 +5,21 @@
 # %% auto #0
 __all__ = ['QuantLM', 'exact_logits', 'lower_lm', 'TextProof', 'prove_lm']
 
-# %% ../../nbs/language/lowered.ipynb #6df1de0b
+# %% ../../nbs/language/lowered.ipynb #f0a9b7f1
 import math
 from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from ..checks import check_array, check_range, fail, typed
+from ..checks import check_array, check_dtype, check_range, fail, typed
 from .attention import slopes
 from .model import LEAST, KernelLM
 from .program import FORMAT, IntegerLM, IntLinear, norms_of, shapes_of
 from ..quant.policy import Policy
 from ..quant.weights import coded, quantize_weights
 
-# %% ../../nbs/language/lowered.ipynb #3aad18fe
+# %% ../../nbs/language/lowered.ipynb #f07b5b4f
 class QuantLM(KernelLM):
     "A language model whose weights are codes, and whose activations become codes at each linear layer"
     @typed
@@ -39,7 +39,7 @@ class QuantLM(KernelLM):
         "Learn no more"
         return self.eval().requires_grad_(False)
 
-# %% ../../nbs/language/lowered.ipynb #fd977952
+# %% ../../nbs/language/lowered.ipynb #87e65ea7
 def _total(x):
     while x.shape[-1]>1:
         h,n = x.shape[-1]//2,x.shape[-1]
@@ -68,7 +68,7 @@ def _root(x):
     for _ in range(4): r = (r+m/r)*.5
     return r*_two_to(k)
 
-# %% ../../nbs/language/lowered.ipynb #87aa190c
+# %% ../../nbs/language/lowered.ipynb #c94826ee
 def _codes_of(layer):
     "Codes of a layer, and what each row is worth"
     c,w = coded(layer),layer.parametrizations.weight.original.detach()
@@ -91,7 +91,7 @@ def _mixed(q, k, v):
     p = w/_total(w)[...,None]
     return _total(p[...,:,None,:]*v.transpose(-1, -2)[...,None,:,:])
 
-# %% ../../nbs/language/lowered.ipynb #3b691a9a
+# %% ../../nbs/language/lowered.ipynb #e5b37760
 def _block(x, b):
     h = _normed(x, b.before)
     q,k,v = (_linear(h, f).unflatten(-1, (b.heads,-1)).transpose(1, 2) for f in (b.q,b.k,b.v))
@@ -114,7 +114,7 @@ def exact_logits(
 )->Tensor: # `[B, T, V]`, float64
     "What a trained network says, in float64 and in one stated order; raises `CheckError`"
     _can(q)
-    check_range(check_array(ids, 'b t', 'ids'), 0, q.sizes['vocab']-1, 'ids')
+    check_range(check_array(check_dtype(ids, 'int64', 'ids'), 'b t', 'ids'), 0, q.sizes['vocab']-1, 'ids')
     training,(w,scale) = q.training,_codes_of(q.eval().head)
     x = F.embedding(ids, w).double()*scale.double()[ids][...,None]
     for b in q.blocks: x = _block(x, b)
@@ -122,7 +122,7 @@ def exact_logits(
     q.train(training)
     return z
 
-# %% ../../nbs/language/lowered.ipynb #ed014ae1
+# %% ../../nbs/language/lowered.ipynb #4537a6a7
 @typed
 def lower_lm(
     q:QuantLM # A trained network
@@ -141,7 +141,7 @@ def lower_lm(
     q.train(training)
     return IntegerLM({k:v for k,v in q.sizes.items() if k not in ('kind','tau')}, layers, gains)
 
-# %% ../../nbs/language/lowered.ipynb #8bbbc592
+# %% ../../nbs/language/lowered.ipynb #36188d2d
 class TextProof(NamedTuple):
     "What was compared, and what differs"
     places:int # Places at which the next token was compared
@@ -161,7 +161,7 @@ def prove_lm(
     most:int=10_000 # Places that are compared
 )->TextProof: # It is `ok` if all is equal
     "Compare next tokens, and logits bit by bit; raises `CheckError`"
-    check_array(x, 'n t', 'x'); check_range(most, 1, name='most')
+    check_array(check_dtype(x, 'int64', 'x'), 'n t', 'x'); check_range(most, 1, name='most')
     sizes = {k:v for k,v in q.sizes.items() if k in program.sizes}
     if program.sizes!=sizes: fail('`program`', 'prove_lm', f'one of {sizes}', program.sizes)
     training,counts = q.training,np.zeros(4, np.int64)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['IntegerLM', 'save_lm', 'load_lm']
 
-# %% ../../nbs/language/program.ipynb #5cc9d796
+# %% ../../nbs/language/program.ipynb #e17e8998
 import math
 from typing import NamedTuple
 import numpy as np
@@ -14,7 +14,7 @@ from ..files import load_tensors, save_tensors
 from ..runtime.coding import decode_codes, encode_codes
 from ..runtime.products import exact_dtype, products
 
-# %% ../../nbs/language/program.ipynb #def2bf0e
+# %% ../../nbs/language/program.ipynb #18660b69
 _HI,_LO = 6.93147180369123816490e-01,1.90821492927058770002e-10 # ln 2 in two parts
 
 def total(x):
@@ -44,7 +44,7 @@ def root(x):
     for _ in range(4): r = (r+m/r)*.5
     return r*_power(k.astype(np.int64))
 
-# %% ../../nbs/language/program.ipynb #e43790ad
+# %% ../../nbs/language/program.ipynb #f11ecb1f
 class IntLinear(NamedTuple):
     "A linear layer in whole numbers"
     weight:np.ndarray # Codes `[C, J]`, int8
@@ -64,7 +64,7 @@ def linear(x, l):
 
 def normed(x, gain): return x/root(total(x*x)/x.shape[-1]+1e-6)[...,None]*gain
 
-# %% ../../nbs/language/program.ipynb #2f7fb671
+# %% ../../nbs/language/program.ipynb #8c4d52ba
 def mixed(q, k, v):
     "Causal attention with ALiBi: `[H, T, D]`, values `[H, T, E]`"
     heads,t,d = q.shape
@@ -76,7 +76,7 @@ def mixed(q, k, v):
     p = w/total(w)[...,None]
     return total(p[:,:,None]*v.swapaxes(1, 2)[:,None])
 
-# %% ../../nbs/language/program.ipynb #ea26c302
+# %% ../../nbs/language/program.ipynb #33d5e9b6
 FORMAT = 'quarantion.language'
 PARTS = 'q', 'k', 'v', 'o', 'up', 'down'
 
@@ -90,15 +90,14 @@ def norms_of(sizes):
     "Names of the norms"
     return [f'blocks.{i}.{k}' for i in range(sizes['layers']) for k in ('before','between')]+['last']
 
-# %% ../../nbs/language/program.ipynb #4bf0929c
+# %% ../../nbs/language/program.ipynb #b2a61a78
 class IntegerLM(NamedTuple):
     "A language model in whole numbers"
     sizes:dict # hidden, layers, heads, vocab, basin_dim, ffn
     layers:dict # Name -> `IntLinear`
     gains:dict # Name of a norm -> float32 `[hidden]`
 
-    def block(self, i:int, x:np.ndarray)->np.ndarray: # `[T, N]`, float64
-        "One block of attention and feed-forward"
+    def _block(self, i, x): # `[T, N]`
         l = {k:self.layers[f'blocks.{i}.{k}'] for k in PARTS}
         h = normed(x, self.gains[f'blocks.{i}.before'])
         q,k,v = (linear(h, l[n]).reshape(len(x), self.sizes['heads'], -1).swapaxes(0, 1) for n in 'qkv')
@@ -112,10 +111,10 @@ class IntegerLM(NamedTuple):
         if ids.dtype.kind not in 'iu': fail('`ids`', 'logits', 'whole numbers', ids.dtype)
         check_range(ids, 0, len(head.weight)-1, 'ids')
         x = head.weight[ids]*head.scale[ids].astype(np.float64)[:,None]
-        for i in range(self.sizes['layers']): x = self.block(i, x)
+        for i in range(self.sizes['layers']): x = self._block(i, x)
         return linear(normed(x, self.gains['last']), head)
 
-# %% ../../nbs/language/program.ipynb #2bb2e1f3
+# %% ../../nbs/language/program.ipynb #12ff43c2
 @typed
 def save_lm(
     lm:IntegerLM, # The program
