@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WAYS', 'Way', 'optimizers_of', 'kept_apart', 'tried', 'chosen', 'natural_table', 'plot_natural']
 
-# %% ../../nbs/bench/natural.ipynb #0e75474d
+# %% ../../nbs/bench/natural.ipynb #4defdccd
 import statistics
 from typing import NamedTuple
 import torch
@@ -18,7 +18,7 @@ from ..spikes.neuron import LIF
 from ..train.fit import AdamW, batches, cosine, evaluate, seed_of
 from ..train.natural import NaturalSGD
 
-# %% ../../nbs/bench/natural.ipynb #fb2c2319
+# %% ../../nbs/bench/natural.ipynb #19ffef9d
 class Way(NamedTuple):
     "An optimizer, and what is tried of it"
     name:str # `AdamW`, `SGD`, `Muon` or `NaturalSGD`
@@ -44,7 +44,7 @@ def optimizers_of(
     muon = torch.optim.Muon(matrices, lr=lr, weight_decay=0., adjust_lr_fn='match_rms_adamw', **more)
     return [muon,AdamW(rest, lr=lr, weight_decay=0.)]
 
-# %% ../../nbs/bench/natural.ipynb #07cdb091
+# %% ../../nbs/bench/natural.ipynb #e97c0958
 def kept_apart(
     split, # A `Split`
     n:int=300 # Samples that choose
@@ -53,6 +53,7 @@ def kept_apart(
     order = torch.randperm(len(split.y_train), generator=torch.Generator().manual_seed(0))
     return tuple((split.x_train[i],split.y_train[i]) for i in (order[n:],order[:n]))
 
+# %% ../../nbs/bench/natural.ipynb #bae5f30e
 def tried(
     name:str, # Of a `Way`
     lr:float, # Learning rate at the beginning
@@ -80,7 +81,7 @@ def tried(
     return dict(name=name, lr=lr, knob=knob, value=value, seed=seed, valid=asked[0], test=asked[1],
                 loss=loss if loss<1e9 else None)
 
-# %% ../../nbs/bench/natural.ipynb #666413a4
+# %% ../../nbs/bench/natural.ipynb #bc85b9b1
 def chosen(
     rows:list # What `tried` gave, of seeds that choose
 )->dict: # Name -> learning rate and other value
@@ -108,6 +109,7 @@ def natural_table(
                    f'{statistics.stdev(test):.2f} | {loss:.4f} | {near} of {len(means)} |')
     return '\n'.join(out)
 
+# %% ../../nbs/bench/natural.ipynb #248f05d9
 def plot_natural(
     rows:list, # What `tried` gave, of seeds that choose
     axes # One for each optimizer
@@ -117,7 +119,8 @@ def plot_natural(
         style_axes(ax, grid='y')
         own = [r for r in rows if r['name']==name]
         for value,c in zip(sorted({r['value'] for r in own}), INKS):
-            at = {lr:[r['valid'] for r in own if (r['lr'],r['value'])==(lr,value)] for lr in sorted({r['lr'] for r in own})}
+            rates = sorted({r['lr'] for r in own})
+            at = {lr:[r['valid'] for r in own if (r['lr'],r['value'])==(lr,value)] for lr in rates}
             ax.plot(list(at), [statistics.fmean(v) for v in at.values()], color=c, label=f'{own[0]["knob"]} {value:g}')
             for lr,v in at.items(): ax.plot([lr]*len(v), v, '.', ms=4, color=c)
         ax.set_xscale('log'); ax.set_title(name, fontsize=9)

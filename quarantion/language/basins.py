@@ -5,18 +5,19 @@
 # %% auto #0
 __all__ = ['ppmi_vectors', 'basins', 'merged_basin']
 
-# %% ../../nbs/language/basins.ipynb #4c0687c7
+# %% ../../nbs/language/basins.ipynb #4e94f531
 import numpy as np
 import torch
 from ..checks import as_array, check_array, check_range, fail, typed
 from ..geometry.simplex import mean
 
-# %% ../../nbs/language/basins.ipynb #b5412848
+# %% ../../nbs/language/basins.ipynb #856407a0
 def _joined(ids, vocab): # all tokens, and which text each is of
     if not len(ids): fail('`ids`', 'basins', 'at least one text', 'none')
     ids = [as_array(i, 'ids') for i in ids]
     for i in ids:
-        if i.ndim!=1 or i.dtype.kind not in 'iu': fail('`ids`', 'basins', 'whole numbers [n] of each text', f'{i.dtype}, shape {i.shape}')
+        fits = i.ndim==1 and i.dtype.kind in 'iu'
+        if not fits: fail('`ids`', 'basins', 'whole numbers [n] of each text', f'{i.dtype}, shape {i.shape}')
     flat,of = np.concatenate(ids).astype(np.int64),np.repeat(np.arange(len(ids)), [len(i) for i in ids])
     if not len(flat): fail('`ids`', 'basins', 'at least one token', 'none')
     check_range(flat, 0, vocab-1, 'ids')
@@ -32,14 +33,14 @@ def _together(ids, vocab, window): # sparse counts `[vocab, vocab]`, symmetric
     c = coo_array((np.ones(len(a)),(a,b)), (vocab,vocab)).tocsr()
     return (c+c.T).tocsr()
 
-# %% ../../nbs/language/basins.ipynb #c3c90d05
+# %% ../../nbs/language/basins.ipynb #6ee2299c
 def _ppmi(c, shift): # max(0, log(p(a,b)/(p(a)p(b))) − log shift), sparse
     c = c.tocoo()
     n,total = c.sum(1),c.sum() # of pairs
     v = np.log(c.data*total/(n[c.row]*n[c.col]))-np.log(shift)
     return type(c)((np.maximum(v, 0),(c.row,c.col)), c.shape).tocsr()
 
-# %% ../../nbs/language/basins.ipynb #8ee7ac25
+# %% ../../nbs/language/basins.ipynb #8f5192ba
 @typed
 def ppmi_vectors(
     ids:list, # Tokens of each text, whole numbers `[n]`
@@ -70,7 +71,7 @@ def basins(
     v = np.exp((v := ppmi_vectors(ids, vocab, dim, window, shift))-v.max(1, keepdims=True))
     return v/v.sum(1, keepdims=True)
 
-# %% ../../nbs/language/basins.ipynb #3752a334
+# %% ../../nbs/language/basins.ipynb #dbb1dee7
 @typed
 def merged_basin(
     parts:np.ndarray, # Basins of its parts `[K, dim]`
@@ -78,5 +79,5 @@ def merged_basin(
 )->np.ndarray: # `[dim]`
     "Their weighted Fréchet mean; raises `CheckError`"
     points = torch.tensor(check_array(parts, 'k n', 'parts'), dtype=torch.float64)
-    weights = None if counts is None else torch.tensor(check_array(counts, 'k', 'counts', k=len(points)), dtype=torch.float64)
-    return mean(points, weights).numpy()
+    if counts is None: return mean(points).numpy()
+    return mean(points, torch.tensor(check_array(counts, 'k', 'counts', k=len(points)), dtype=torch.float64)).numpy()

@@ -5,12 +5,26 @@
 # %% auto #0
 __all__ = ['NaturalSGD']
 
-# %% ../../nbs/train/natural.ipynb #fe5e6c3d
+# %% ../../nbs/train/natural.ipynb #ec7c4a2f
 from inspect import unwrap
 import torch
 from ..checks import check_range, fail
 
-# %% ../../nbs/train/natural.ipynb #12a56bc7
+# %% ../../nbs/train/natural.ipynb #f694f3cf
+def _again(closure): # its loss, with gradients
+    if closure is None: return None
+    if not callable(closure): fail('`closure`', 'NaturalSGD', 'a function', type(closure).__name__)
+    with torch.enable_grad(): return closure()
+
+def _move(p, s, g): # a parameter, its state and its group
+    if p.grad.is_sparse or p.is_complex(): fail('`params`', 'NaturalSGD', 'dense real gradients', p.grad.layout)
+    if not s: s.update(step=torch.zeros(()), fisher=torch.zeros_like(p))
+    s['step'] += 1
+    s['fisher'].lerp_(p.grad**2, 1-g['decay'])
+    fisher = s['fisher']/(1-g['decay']**s['step'].item())
+    p.addcdiv_(p.grad, fisher+g['damping'], value=-g['lr'])
+
+# %% ../../nbs/train/natural.ipynb #a3cad424
 class NaturalSGD(torch.optim.Optimizer):
     "θ ← θ − η g/(F + λ), where F is a mean of g² that forgets; raises `CheckError`"
     def __init__(self,
@@ -27,22 +41,10 @@ class NaturalSGD(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure=None): # Makes loss and gradients anew, if there is one; its loss comes back
         "Take a step"
-        if not (closure is None or callable(closure)): fail('`closure`', 'step', 'a function', type(closure).__name__)
-        loss = None
-        if closure is not None:
-            with torch.enable_grad(): loss = closure()
+        loss = _again(closure)
         for g in self.param_groups:
-            for p in (p for p in g['params'] if p.grad is not None): self._move(p, g)
+            for p in (p for p in g['params'] if p.grad is not None): _move(p, self.state[p], g)
         return loss
-
-    def _move(self, p, g):
-        if p.grad.is_sparse or p.is_complex(): fail('`params`', 'NaturalSGD', 'dense real gradients', p.grad.layout)
-        s = self.state[p]
-        if not s: s.update(step=torch.zeros(()), fisher=torch.zeros_like(p))
-        s['step'] += 1
-        s['fisher'].lerp_(p.grad**2, 1-g['decay'])
-        fisher = s['fisher']/(1-g['decay']**s['step'].item())
-        p.addcdiv_(p.grad, fisher+g['damping'], value=-g['lr'])
 
     add_param_group,zero_grad,state_dict,load_state_dict = (unwrap(getattr(torch.optim.Optimizer, k)) for k in
         ('add_param_group','zero_grad','state_dict','load_state_dict')) # without a compiler, which takes seconds to load
