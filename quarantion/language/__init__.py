@@ -1,6 +1,8 @@
 "Texts to tokens, and to what comes next, in few bits"
 from quarantion import _room
 
-__all__ = _room(__name__, attention='attend', model='KernelLM small bits_per_byte',
+__all__ = _room(__name__, basins='basins ppmi_vectors merged_basin',
+                coherence='perplexity_per_byte distinct repetition adjacent_similarity',
+                attention='attend', model='KernelLM small bits_per_byte',
                 lowered='QuantLM lower_lm prove_lm', program='IntegerLM save_lm load_lm',
                 lessons='TextConfig learn_text go_on_learning')
