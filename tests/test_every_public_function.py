@@ -989,6 +989,13 @@ def record(): return sign(answered(), Key(bytes(32)), {}, '2024')
 
 
 CALLS |= { # a language model
+    'language.regime.shrunk_correlation': lambda: dict(states=x(9,3)),
+    'language.regime.nats_of': lambda: dict(correlation=torch.eye(3)),
+    'language.regime.Integration': lambda: dict(phi=.1, nats=1., raw=2., most=9., shrinkage=.1, n=9, dim=3),
+    'language.regime.integration': lambda: dict(states=x(9,3)),
+    'language.regime.regime_of': lambda: dict(phi=.5, causes=causes_of()),
+    'language.regime.regime_signals': lambda: dict(states=x(9,3), before=Signals(()), steps=2, causes=causes_of()),
+    'language.regime.last_states': lambda: dict(net=tiny_lm(), ids=torch.tensor([[1,2]])),
     'language.attention.attend': lambda: dict(q=heads(), k=heads(), v=heads(), kind='dot', tau=1.),
     'language.model.KernelLM': lambda: dict(hidden=8, layers=1, heads=2, vocab=9, basin_dim=3, ffn=4, kind='dot', tau=1.),
     'language.model.KernelLM.forward': lambda: dict(self=tiny_lm(), ids=torch.tensor([[1,2]])),

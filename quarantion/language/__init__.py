@@ -5,4 +5,4 @@ __all__ = _room(__name__, basins='basins ppmi_vectors merged_basin',
                 coherence='perplexity_per_byte distinct repetition adjacent_similarity',
                 attention='attend', model='KernelLM small bits_per_byte',
                 lowered='QuantLM lower_lm prove_lm', program='IntegerLM save_lm load_lm',
-                lessons='TextConfig learn_text go_on_learning')
+                lessons='TextConfig learn_text go_on_learning', regime='integration regime_of')
