@@ -1501,6 +1501,7 @@ CALLS |= { # waves, looked at
     'inspect.health.plot_signal': lambda: dict(values=np.ones((1,2)), row=0, known=np.ones((1,2)), scale=Scale('x'), marks=Marks(), limits=((.5,'x'),), at=0),
     'inspect.health_words.HealthSaid': lambda: dict(epochs=0, layers=[], alarms=[], done=[], lines=[]),
     'inspect.health_words.health_said': lambda: dict(run='no such folder'),
+    'inspect.regimes.plot_regime': lambda: dict(phi=[.1,.5,.9], n=9, dim=4, loss=[1.,2.,3.], done=[(1,'a')], causes=causes_of()),
     'inspect.health_limits.alarm_limits': lambda: dict(causes=causes_of()),
     'inspect.health_canvas.HealthCanvas': dict,
     'inspect.health_canvas.HealthCanvas.show': lambda: dict(self=HealthCanvas(), traced=traced(health(), 'rate'), scale=Scale('x'), marks=Marks(), dark=False),

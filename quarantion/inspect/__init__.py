@@ -13,4 +13,4 @@ __all__ = _room(__name__,
     nearest='plot_proof plot_frontier', graphs='plot_hull plot_bipartite plot_incidence',
     graph_flow='plot_flow plot_rounds', graph_tails='plot_tails',
     graph_texts='to_mermaid to_tikz to_svg', search_explorer='SearchExplorer', ask_explorer='AskExplorer',
-    health='plot_health plot_signal', health_inspector='HealthInspector')
+    health='plot_health plot_signal', regimes='plot_regime', health_inspector='HealthInspector')

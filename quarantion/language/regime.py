@@ -113,10 +113,12 @@ def last_states(
     ids:Tensor # `[B, T]`, int64
 )->Tensor: # `[n, hidden]`, of at most `STATES` places
     "Hidden states that a model reads its next token from; raises `CheckError`"
-    if not isinstance(getattr(net, 'last', None), nn.Module): fail('`net`', 'last_states', 'a KernelLM', type(net).__name__)
+    has = isinstance(getattr(net, 'last', None), nn.Module)
+    if not has: fail('`net`', 'last_states', 'a KernelLM', type(net).__name__)
     seen,training = [],net.training
     hook = net.eval().last.register_forward_hook(lambda m, args, out: seen.append(out))
     try: net(ids)
     finally: hook.remove(); net.train(training)
     h = seen[0].flatten(0, -2)
-    return h[torch.linspace(0, len(h)-1, min(len(h), STATES)).round().long().to(h.device)]
+    at = torch.linspace(0, len(h)-1, min(len(h), STATES), dtype=torch.float64)
+    return h[at.round().long().to(h.device)]

@@ -242,6 +242,7 @@ def rest_and_prune(held, where='run', x=None):
         for w in some: w.view(-1)[w.abs().flatten().argsort(stable=True)[:round(PRUNED*w.numel())]] = 0
     return Changed(Held(net, {}, held.course), f'{was:.0%} of weights 0', f'{zeros():.0%} of weights 0')
 
+# %% ../../nbs/train/interventions.ipynb #aa402a35
 @torch.no_grad()
 def perturb(held, where='run', x=None):
     "Half of the weights, and half of such as weights begin with"
