@@ -837,7 +837,7 @@ CALLS |= { # what leaves the house
     'train.natural.NaturalSGD': lambda: dict(params=[torch.nn.Parameter(x(3))], lr=.1, damping=.1, decay=.9),
     'train.natural.NaturalSGD.step': lambda: dict(self=NaturalSGD([torch.nn.Parameter(x(3))]), closure=None),
     'language.basins.ppmi_vectors': lambda: dict(ids=[np.arange(6)], vocab=6, dim=2, window=2, shift=1.),
-    'language.basins.basins': lambda: dict(ids=[np.arange(6)], vocab=6, dim=2, window=2, shift=1.),
+    'language.basins.basins_of': lambda: dict(ids=[np.arange(6)], vocab=6, dim=2, window=2, shift=1.),
     'language.basins.merged_basin': lambda: dict(parts=probs(3,4).numpy(), counts=np.ones(3)),
     'language.coherence.perplexity_per_byte': lambda: dict(losses=a(5), size=5),
     'language.coherence.distinct': lambda: dict(tokens=['a','b','a'], n=2),
