@@ -14,7 +14,8 @@ ARGS = ['run', '--epochs', '3', '--qat-epochs', '2', '--hidden', '16', '--steps'
 CHECKPOINT = 'last.safetensors'
 LEARNING = ['adamw_cosine', 'sgd_step', 'plateau', 'warmup_cosine', 'rmsprop', # these are killed in both phases, the others in one
     'adamw_cosine --ema 0.98', 'sgd_step --ema 0.9', 'adamw_cosine --sam 0.05 --clip 1 --accumulate 3', 'warmup_cosine --autocast bf16 --loss ce_count(4),code_l1:0.1',
-    'plateau --optimizer Adagrad', 'adamw_cosine --optimizer Rprop', 'adamw_cosine --optimizer Adafactor --opt-args weight_decay=0.01']
+    'plateau --optimizer Adagrad', 'adamw_cosine --optimizer Rprop', 'adamw_cosine --optimizer Adafactor --opt-args weight_decay=0.01',
+    'adamw_cosine --optimizer NaturalSGD --opt-args damping=0.001']
 out,short = Path(sys.argv[1]),sys.argv[2:]==['short']
 
 

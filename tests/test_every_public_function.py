@@ -113,6 +113,7 @@ from quarantion.train.config import Config
 from quarantion.train.course import Course, Held
 from quarantion.train.heal import Plan, Saved, Told
 from quarantion.train.meetings import Met, Outer
+from quarantion.train.natural import NaturalSGD
 from quarantion.train.phases import phases_named
 from quarantion.train.reproduce import Tolerance
 from quarantion.train.runs import Brief, Difference
@@ -140,6 +141,7 @@ def seeded(): return torch.Generator().manual_seed(0)
 def x(*shape): return torch.rand(shape or (5,6), generator=seeded())
 def a(*shape): return x(*shape).numpy()
 def s(*shape): return (x(*shape or (4,2,3))>.5).float()
+def probs(*shape): return x(*shape).softmax(-1)
 def i32(*shape): return np.arange(np.prod(shape or (10,))).reshape(shape or (10,)).astype(np.int32)
 def i8(*shape): return (i32(*shape)%9-4).astype(np.int8)
 def leaky(state, x, beta=.9): return (beta*state.v+x,), spike(beta*state.v+x-1)
@@ -825,6 +827,22 @@ CALLS |= { # what leaves the house
     'geometry.ball.distortion': lambda: dict(found=a(3,3)+1, wanted=a(3,3)+1),
     'geometry.ball.Embedded': lambda: dict(points=a(3,2), distortion=.1, losses=[1.]),
     'geometry.ball.embed_distances': lambda: dict(wanted=a(3,3)+1, measure=lambda v: torch.cdist(v, v), dim=2, steps=2, rate=.05, seed=0),
+    'geometry.simplex.distance': lambda: dict(p=probs(3,4), q=probs(4)),
+    'geometry.simplex.log_map': lambda: dict(p=probs(3,4), q=probs(4)),
+    'geometry.simplex.exp_map': lambda: dict(p=probs(3,4), v=torch.zeros(3,4)),
+    'geometry.simplex.geodesic': lambda: dict(p=probs(3,4), q=probs(4), t=.5),
+    'geometry.simplex.mean': lambda: dict(points=probs(3,4), weights=x(3)),
+    'geometry.warp.warped': lambda: dict(d=1-np.eye(4), r=np.ones((4,4)), strength=1., closure=False),
+    'geometry.warp.triangle_failures': lambda: dict(d=1-np.eye(4)),
+    'train.natural.NaturalSGD': lambda: dict(params=[torch.nn.Parameter(x(3))], lr=.1, damping=.1, decay=.9),
+    'train.natural.NaturalSGD.step': lambda: dict(self=NaturalSGD([torch.nn.Parameter(x(3))]), closure=None),
+    'language.basins.ppmi_vectors': lambda: dict(ids=[np.arange(6)], vocab=6, dim=2, window=2, shift=1.),
+    'language.basins.basins_of': lambda: dict(ids=[np.arange(6)], vocab=6, dim=2, window=2, shift=1.),
+    'language.basins.merged_basin': lambda: dict(parts=probs(3,4).numpy(), counts=np.ones(3)),
+    'language.coherence.perplexity_per_byte': lambda: dict(losses=a(5), size=5),
+    'language.coherence.distinct': lambda: dict(tokens=['a','b','a'], n=2),
+    'language.coherence.repetition': lambda: dict(tokens=['a','b','a'], window=2),
+    'language.coherence.adjacent_similarity': lambda: dict(sentences=['a','b'], encode=lambda s: np.ones((len(s),2))),
     'geometry.order.to_curve': lambda: dict(x=np.ones((4,3), int), bits=2, curve='hilbert', threads=1),
     'geometry.order.from_curve': lambda: dict(h=np.arange(4), axes=3, bits=2, curve='hilbert', threads=1),
     'geometry.order.neighbour_gaps': lambda: dict(axes=2, bits=2, curve='hilbert', cells=16, seed=0),

@@ -20,7 +20,7 @@ def test_each_way_to_learn_ends_the_same(tmp_path):
     assert r.returncode==0, r.stderr[-2000:]
     runs = json.loads(r.stdout)['results']
     for k in runs: assert (k['first'],k['checkpoint'],k['resumed'],k['verified'],k['same'])==(-9,True,0,0,True), k
-    assert {k['metrics'] for k in runs}=={2,5} and len(runs)==17
+    assert {k['metrics'] for k in runs}=={2,5} and len(runs)==18
 
 
 def killed(kills): return [k for k in kills[1] if k['first']==-9 and k['resumed'] is not None]

@@ -39,6 +39,7 @@ not stored, the others are lines of nbs/measured/canon.jsonl.
     python tools/measure.py wire --seeds 3            # codes of gradients over 10, 100 and 1,000 Mbit, and what networks learn; two processes
         --data-dir FOLDER --some 0 --epochs 5 --jobs 7 # also MNIST: all samples, or so many; seven jobs side by side
     python tools/measure.py phases --jobs 16          # each phases preset, nonary and 2-bit membranes, 5 seeds of the digits
+    python tools/measure.py natural --jobs 16         # optimizers with equal numbers of tries, on the digits
     python tools/measure.py scaling                   # 1 and 2 processes of DDP, what follows for 3 and 4 (4 and 8 on 8 cores or more), and these; --device cuda
     python tools/measure.py mnist --jobs 5 -- --data-dir FOLDER --device cuda
     python tools/measure.py frontier --seeds 3 --jobs 12 --data-dir FOLDER --device cuda   # bytes against accuracy
@@ -146,6 +147,27 @@ def phases(a, path):
             rows = sorted([*rows, job.result()], key=lambda r: order.index(key(r)))
             put(path, dict(command='python tools/measure.py phases', **how, seeds=a.seeds, rows=rows))
             print(*key(rows[-1]), f'{len(rows)} of {len(order)}', flush=True)
+
+
+def natural_run(*how):
+    "A try on one thread"
+    import torch
+    from quarantion.bench.natural import tried
+    torch.set_num_threads(1)
+    return tried(*how)
+
+
+def natural(a, path):
+    "Twelve tries of each optimizer by three seeds, then new seeds of the best of each"
+    import torch
+    from quarantion.bench.natural import WAYS, chosen
+    with ProcessPoolExecutor(a.jobs, multiprocessing.get_context('spawn')) as pool:
+        ran = lambda jobs: list(pool.map(natural_run, *zip(*jobs)))
+        tries = ran([(w.name,lr,w.knob,v,s) for s in range(3) for w in WAYS for v in w.values for lr in w.rates])
+        best = chosen(tries)
+        final = ran([(w.name,best[w.name][0],w.knob,best[w.name][1],s) for s in range(3, 3+a.seeds) for w in WAYS])
+    put(path, dict(command='python tools/measure.py natural', torch=torch.__version__, machine=f'{cpu()}, 1 thread',
+                   chosen=best, tries=tries, final=final))
 
 
 WIRE = ('none',False),('int8',False),('int4',False),('nonary',False),('nonary',True),('onebit',False),('topk(0.1)',False),('topk(0.01)',False),('powersgd',False)
@@ -1179,7 +1201,7 @@ def main():
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'wire', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
                                     'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'curvature', 'loop', 'store',
                                     'nearest', 'walk', 'monitor', 'phases', 'small', 'health', 'meetings', 'scaling', 'ask', 'links',
-                                    'likeness'])
+                                    'likeness', 'natural'])
     p.add_argument('--only', nargs='+', help='health: kinds, networks or ailments; wire: digits, mnist, times, moving, floors; others stay')
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
@@ -1233,6 +1255,7 @@ def main():
     if a.name=='bits': return bits(a.seeds, a.out or MEASURED.parent.parent/'tests'/'stored'/'bits.json')
     if a.name=='wire': return wire(a, a.out or MEASURED/'wire.json')
     if a.name=='phases': return phases(a, a.out or MEASURED/'phases.json')
+    if a.name=='natural': return natural(a, a.out or MEASURED/'natural.json')
     if a.name=='scaling': return scaling(a.device, a.out or MEASURED/f'scaling{said_cores(a.device)}.json')
     if a.name=='time': return clock(a.seeds, a.out or MEASURED/'time.json')
     runs = [[*JOBS[a.name], '--policy', q, '--seed', str(s), *more] for s in range(a.seeds) for q in a.policies]

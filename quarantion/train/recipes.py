@@ -15,6 +15,7 @@ from ..checks import check_in, check_range, fail, typed
 from ..quant.network import QuantNetwork
 from ..runtime.layer import is_whole
 from .fit import Adam, AdamW, cosine
+from .natural import NaturalSGD
 
 # %% ../../nbs/train/recipes.ipynb #a92239f0
 def falling(
@@ -58,10 +59,11 @@ def warmed(
 _ODD = 'Optimizer', 'LBFGS', 'SparseAdam', 'Muon'
 _OURS = 'params', 'lr', 'foreach', 'fused', 'capturable', 'differentiable', 'maximize' # Not for words
 
-OPTIMIZERS = tuple(sorted(n for n,c in vars(torch.optim).items()
-                          if isinstance(c, type) and issubclass(c, torch.optim.Optimizer) and n not in _ODD))
+_OWN = dict(Adam=Adam, AdamW=AdamW, NaturalSGD=NaturalSGD)
+OPTIMIZERS = tuple(sorted({*_OWN,*(n for n,c in vars(torch.optim).items()
+                                   if isinstance(c, type) and issubclass(c, torch.optim.Optimizer) and n not in _ODD)}))
 
-def _class(name): return dict(Adam=Adam, AdamW=AdamW).get(name) or getattr(torch.optim, name)
+def _class(name): return _OWN.get(name) or getattr(torch.optim, name)
 
 def _value(word, v):
     "A number, several, or true or false"
