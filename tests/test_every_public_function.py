@@ -61,6 +61,7 @@ from quarantion.inspect.health_canvas import HealthCanvas
 from quarantion.inspect.health_inspector import HealthInspector
 from quarantion.train.diagnosis import causes_of
 from quarantion.inspect.recordings import record_layers
+from quarantion.quant.lattice import Lattice, encode_lattice, lattice_codes
 from quarantion.memory.answer import answer_from
 from quarantion.memory.blocks import open_store
 from quarantion.memory.bm25 import fit_bm25
@@ -135,6 +136,7 @@ BENCH = Path(__file__).parents[1]/'nbs'/'measured'/'bench.json'
 
 
 def seeded(): return torch.Generator().manual_seed(0)
+def LATTICE(): return lattice_codes(x(4,4), Lattice(1.))
 def x(*shape): return torch.rand(shape or (5,6), generator=seeded())
 def a(*shape): return x(*shape).numpy()
 def s(*shape): return (x(*shape or (4,2,3))>.5).float()
@@ -823,8 +825,20 @@ CALLS |= { # what leaves the house
     'geometry.ball.distortion': lambda: dict(found=a(3,3)+1, wanted=a(3,3)+1),
     'geometry.ball.Embedded': lambda: dict(points=a(3,2), distortion=.1, losses=[1.]),
     'geometry.ball.embed_distances': lambda: dict(wanted=a(3,3)+1, measure=lambda v: torch.cdist(v, v), dim=2, steps=2, rate=.05, seed=0),
-    'inspect.lattice.plot_roots': lambda: dict(x=np.eye(8)*2**.5, ax=None),
-    'inspect.lattice.plot_rate_distortion': lambda: dict(curves=dict(a=([1.,2.],[5.,11.])), bound=([1.,2.],[6.,12.]), ax=None),
+    'inspect.lattice.plot_roots': lambda: dict(x=np.eye(8)*2**.5),
+    'inspect.lattice.plot_rate_distortion': lambda: dict(curves=dict(a=([1.,2.],[5.,11.])), bound=([1.,2.],[6.,12.])),
+    'quant.lattice.Lattice': lambda: dict(step=1., per_channel=False, centres=True),
+    'quant.lattice.lattice_centres': lambda: dict(x=a(3,8), points=np.ones((3,8), np.int8)),
+    'quant.lattice.from_points': lambda: dict(points=np.ones((3,8), np.int8), centres=np.full(15, 128, np.uint8)),
+    'quant.lattice.LatticeCodes': lambda: dict(points=np.ones((1,2,8), np.int8), scale=np.ones(1, np.float32), centres=np.full(15, 128, np.uint8), shape=(4,4)),
+    'quant.lattice.LatticeCodes.weights': lambda: dict(self=LATTICE()),
+    'quant.lattice.lattice_codes': lambda: dict(w=x(4,4), lattice=Lattice(1.)),
+    'quant.lattice.point_lists': lambda: dict(points=np.ones((1,2,8), np.int8)),
+    'quant.lattice.encode_lattice': lambda: dict(codes=LATTICE()),
+    'quant.lattice.lattice_bytes': lambda: dict(codes=LATTICE()),
+    'quant.lattice.decode_lattice': lambda: dict(zip(('tensors','head'), encode_lattice(LATTICE())), where='w'),
+    'quant.lattice.save_lattice': lambda: dict(path='no such folder/\0', layers=dict(a=LATTICE())),
+    'quant.lattice.load_lattice': lambda: dict(path='no such file'),
     'geometry.e8.e8_shell': lambda: dict(norm=2),
     'geometry.e8.reflect': lambda: dict(x=a(3,8), root=np.array([1.,1,0,0,0,0,0,0])),
     'geometry.e8.coxeter_plane': lambda: dict(x=a(3,8)),
