@@ -6,7 +6,7 @@
 __all__ = ['SOURCES', 'BITS', 'DEAD', 'drawn_weights', 'lattice_rate', 'scalar_rate', 'Gain', 'lattice_gains', 'LayerRow',
            'trained_layers', 'layer_rows', 'lattice_speed', 'bench_lattice', 'bench_lattice_table', 'rate_curves']
 
-# %% ../../nbs/bench/lattice.ipynb #11d2fe2a
+# %% ../../nbs/bench/lattice.ipynb #4a48e497
 import numpy as np
 import torch
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from ..train.config import Config
 from ..train.fit import batches, train_epoch
 from ..train.job import build
 
-# %% ../../nbs/bench/lattice.ipynb #3f2e11e3
+# %% ../../nbs/bench/lattice.ipynb #4e9b78ba
 SOURCES = 'gaussian','laplace'
 
 @typed
@@ -53,7 +53,7 @@ def lattice_rate(
     bits,lists = point_lists(points[1][:,None])
     return 8*sum(map(entropy_bytes, (bits,*lists)))/z[1].size,_db(z[1], from_points(points[1], means))
 
-# %% ../../nbs/bench/lattice.ipynb #89568d3e
+# %% ../../nbs/bench/lattice.ipynb #8512e58b
 def scalar_rate(
     x:np.ndarray, # Numbers `[n]`, n even
     step:float, # What a code is worth
@@ -72,7 +72,7 @@ def scalar_rate(
         means[0] = 0
     return 8*entropy_bytes(np.sign(z[1])*k[1])/z[1].size,_db(z[1], np.sign(z[1])*means[k[1]])
 
-# %% ../../nbs/bench/lattice.ipynb #4e9656b4
+# %% ../../nbs/bench/lattice.ipynb #18abd761
 BITS,DEAD = (3.3,2.75,2.05,1.45,1.2,1.),(0,.05,.1,.15,.2,.25) # of a number, and wider zones of 0
 _STEPS = np.geomspace(.28, 2.6, 22)
 
@@ -96,7 +96,7 @@ class Gain:
         if self.source!='gaussian' or self.bits<2 or self.gain>=.5: return ''
         return f'{self.gain:.2f} dB at {self.bits} bits, seed {self.seed}, against .5'
 
-# %% ../../nbs/bench/lattice.ipynb #31f56574
+# %% ../../nbs/bench/lattice.ipynb #79899677
 @typed
 def lattice_gains(
     source:str, # One of `SOURCES`
@@ -111,7 +111,7 @@ def lattice_gains(
     rows = np.round(np.stack([ours,best,ours-best,ours_plain-plain], 1), 4).tolist()
     return [Gain(source, seed, b, *r) for b,r in zip(BITS, rows)]
 
-# %% ../../nbs/bench/lattice.ipynb #d9acb9cd
+# %% ../../nbs/bench/lattice.ipynb #88b7b1dc
 @dataclass(frozen=True)
 class LayerRow:
     "A layer, coded one way"
@@ -136,7 +136,7 @@ def trained_layers(
     named = {n.removesuffix('.weight'):w.detach() for n,w in net.named_parameters() if w.ndim==2}
     return {f'{n} {"×".join(map(str, w.shape))}':w for n,w in named.items()}
 
-# %% ../../nbs/bench/lattice.ipynb #03b1541e
+# %% ../../nbs/bench/lattice.ipynb #2a795e90
 def _uniform(w, step, most=127):
     "Bits and dB of levels with means, as bytes"
     z = w/step
@@ -148,7 +148,7 @@ def _uniform(w, step, most=127):
     size = len(encode_codes(k.numpy().astype(np.int8), max(1, int(m.max()))))+4+len(means)
     return 8*size/w.numel(),_db(z.numpy(), (k.sign()*means[m]).numpy())
 
-# %% ../../nbs/bench/lattice.ipynb #3768958b
+# %% ../../nbs/bench/lattice.ipynb #1a4a21ed
 def _levels(w, name):
     lv = levels(name)
     s = mse_scale(w, lv)
@@ -173,7 +173,7 @@ def layer_rows(
         rows += [LayerRow(name, seed, c, b, d, gain(c, b, d)) for c,b,d in found]
     return rows
 
-# %% ../../nbs/bench/lattice.ipynb #501eee7b
+# %% ../../nbs/bench/lattice.ipynb #924b17e1
 def _faiss(x):
     "faiss's lattice of eight whole numbers on a sphere; None where it is not installed"
     try: import faiss
@@ -196,7 +196,7 @@ def lattice_speed(
         return race(f'{x.size:,} weights to points of E8, reused', threads, lambda: e8_points(x, out, threads), peers,
                     2. if quick else 20.)
 
-# %% ../../nbs/bench/lattice.ipynb #705c2025
+# %% ../../nbs/bench/lattice.ipynb #f7849c63
 def bench_lattice(
     threads:int=2, # For ours and for the peers
     quick:bool=False # Fewer repeats, fewer numbers, one seed, no layers
@@ -224,7 +224,7 @@ def bench_lattice_table(
     lines += [f'| {r.layer} | {r.seed} | {r.coder} | {r.bits:.2f} | {r.db:.2f} | {told(r)} |' for r in shown]
     return '\n'.join(lines)
 
-# %% ../../nbs/bench/lattice.ipynb #2f885232
+# %% ../../nbs/bench/lattice.ipynb #41b85196
 @typed
 def rate_curves(
     source:str, # One of `SOURCES`
