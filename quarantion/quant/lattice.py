@@ -6,7 +6,7 @@
 __all__ = ['Lattice', 'lattice_centres', 'from_points', 'LatticeCodes', 'lattice_codes', 'point_lists', 'encode_lattice',
            'lattice_bytes', 'decode_lattice', 'save_lattice', 'load_lattice']
 
-# %% ../../nbs/quant/lattice.ipynb #64660675
+# %% ../../nbs/quant/lattice.ipynb #3f81cd3e
 import math
 from dataclasses import dataclass
 import numpy as np
@@ -17,7 +17,7 @@ from ..files import load_tensors, save_tensors
 from ..kernels.e8 import e8_points
 from ..runtime.coding import decode_codes, encode_codes
 
-# %% ../../nbs/quant/lattice.ipynb #83e2fe70
+# %% ../../nbs/quant/lattice.ipynb #30fe0afd
 @dataclass(frozen=True)
 class Lattice:
     "What eight weights at once may be: points of E8 with a spacing"
@@ -35,7 +35,7 @@ def _rows(w, per_channel):
     x = x.reshape(x.shape[0] if per_channel and x.ndim>1 else 1, -1)
     return np.ascontiguousarray(np.pad(x, ((0,0),(0,-x.shape[1]%8)))).reshape(len(x), -1, 8)
 
-# %% ../../nbs/quant/lattice.ipynb #3a2feb5c
+# %% ../../nbs/quant/lattice.ipynb #5b1c0898
 def _kinds(points): # 0 to 14 for each coordinate
     v = points.astype(np.int64)
     shell = np.clip((v**2).sum(-1)//8-1, 0, 2)
@@ -65,7 +65,7 @@ def from_points(
     check_range(points, -127, 127, 'points')
     return points.astype(np.float32)*(centres.astype(np.float32)/256)[_kinds(points)]
 
-# %% ../../nbs/quant/lattice.ipynb #6f24e061
+# %% ../../nbs/quant/lattice.ipynb #bbf4f28e
 @dataclass(frozen=True, eq=False)
 class LatticeCodes:
     "Weights as points of a lattice, a scale and centres"
@@ -89,6 +89,7 @@ class LatticeCodes:
         w = w.reshape(len(w), -1)[:, :math.prod(self.shape)//len(w)]
         return torch.from_numpy(np.ascontiguousarray(w)).reshape(self.shape)
 
+# %% ../../nbs/quant/lattice.ipynb #4f1007af
 @typed
 def lattice_codes(
     w:Tensor, # Real weights, at least one, finite
@@ -108,7 +109,7 @@ def lattice_codes(
     centres = lattice_centres(z, points) if lattice.centres else np.full(15, 128, np.uint8)
     return LatticeCodes(points, scale, centres, tuple(w.shape))
 
-# %% ../../nbs/quant/lattice.ipynb #158d2fcc
+# %% ../../nbs/quant/lattice.ipynb #955d198a
 _LISTS = 'whole','halves','even','odd','last' # behind the bits of which
 
 def _count(v): return np.abs(v)-1+(v<0) # 1, −1, 3, −3, … to 0, 1, 2, 3, …
@@ -129,7 +130,7 @@ def point_lists(
     lists = w[:, :7].ravel(),_count(h[:, :7]).ravel(),w[~odd,7]//2,_count(w[odd,7]),(np.abs(h[:,7])-1)//2
     return half.reshape(points.shape[:2]).astype(np.int8),[k.astype(np.int8) for k in lists]
 
-# %% ../../nbs/quant/lattice.ipynb #5f5b7187
+# %% ../../nbs/quant/lattice.ipynb #76544449
 def _unlists(bits, lists):
     "Twice the coordinates, as whole numbers that may be too large"
     whole,halves,even,odd,last = (k.astype(np.int64) for k in lists)
@@ -141,7 +142,7 @@ def _unlists(bits, lists):
     v[half] = np.c_[h,(2*last+1)*np.where((h.sum(1)+2*last+1)%4==0, 1, -1)]
     return v.reshape(*bits.shape, 8)
 
-# %% ../../nbs/quant/lattice.ipynb #213a6e45
+# %% ../../nbs/quant/lattice.ipynb #c3999c12
 def _fold(n): # rows and columns for n integers
     side = math.isqrt(n)
     rows = min(range(max(1, side-side//8), side+1), key=lambda r: (-n%r,-r))
@@ -161,7 +162,7 @@ def _decode(blob, n, most, name):
     if k[n:].any(): fail(f'`{name}`', expected='zeros behind the last code', found='others')
     return k[:n]
 
-# %% ../../nbs/quant/lattice.ipynb #edf435dd
+# %% ../../nbs/quant/lattice.ipynb #b90d308e
 @typed
 def encode_lattice(
     codes:LatticeCodes # Points, scales, centres
@@ -180,7 +181,7 @@ def lattice_bytes(
     "Bytes of a layer"
     return sum(t.nbytes for t in encode_lattice(codes)[0].values())
 
-# %% ../../nbs/quant/lattice.ipynb #ab78e851
+# %% ../../nbs/quant/lattice.ipynb #20b9479f
 def _check_head(head, tensors, where):
     "What a header says of a layer, if it can be"
     want = {'bits','scale','centres',*_LISTS}
@@ -198,7 +199,7 @@ def _check_head(head, tensors, where):
     if c.dtype!=np.uint8 or c.shape!=(15,): fail('`centres`', where, 'uint8 (15,)', f'{c.dtype} {c.shape}')
     return n
 
-# %% ../../nbs/quant/lattice.ipynb #6943dbd3
+# %% ../../nbs/quant/lattice.ipynb #9a3bc6d2
 @typed
 def decode_lattice(
     tensors:dict, # What `encode_lattice` returned
@@ -220,7 +221,7 @@ def decode_lattice(
         fail('points', where, 'coordinates up to 63', 'others')
     return LatticeCodes(v.astype(np.int8), tensors['scale'], tensors['centres'], tuple(head['shape']))
 
-# %% ../../nbs/quant/lattice.ipynb #f46e3a6c
+# %% ../../nbs/quant/lattice.ipynb #1445ca3b
 _FORMAT = dict(format='quarantion.lattice', version=1)
 
 @typed
