@@ -63,6 +63,7 @@ from quarantion.inspect.health_canvas import HealthCanvas
 from quarantion.inspect.health_inspector import HealthInspector
 from quarantion.train.diagnosis import causes_of
 from quarantion.inspect.recordings import record_layers
+from quarantion.quant.lattice import Lattice, encode_lattice, lattice_codes
 from quarantion.memory.answer import answer_from
 from quarantion.memory.blocks import open_store
 from quarantion.memory.bm25 import fit_bm25
@@ -138,6 +139,7 @@ BENCH = Path(__file__).parents[1]/'nbs'/'measured'/'bench.json'
 
 
 def seeded(): return torch.Generator().manual_seed(0)
+def LATTICE(): return lattice_codes(x(4,4), Lattice(1.))
 def x(*shape): return torch.rand(shape or (5,6), generator=seeded())
 def a(*shape): return x(*shape).numpy()
 def s(*shape): return (x(*shape or (4,2,3))>.5).float()
@@ -843,6 +845,25 @@ CALLS |= { # what leaves the house
     'language.coherence.distinct': lambda: dict(tokens=['a','b','a'], n=2),
     'language.coherence.repetition': lambda: dict(tokens=['a','b','a'], window=2),
     'language.coherence.adjacent_similarity': lambda: dict(sentences=['a','b'], encode=lambda s: np.ones((len(s),2))),
+    'inspect.lattice.plot_roots': lambda: dict(x=np.eye(8)*2**.5),
+    'inspect.lattice.plot_rate_distortion': lambda: dict(curves=dict(a=([1.,2.],[5.,11.])), bound=([1.,2.],[6.,12.])),
+    'quant.lattice.Lattice': lambda: dict(step=1., per_channel=False, centres=True),
+    'quant.lattice.lattice_centres': lambda: dict(x=a(3,8), points=np.ones((3,8), np.int8)),
+    'quant.lattice.from_points': lambda: dict(points=np.ones((3,8), np.int8), centres=np.full(15, 128, np.uint8)),
+    'quant.lattice.LatticeCodes': lambda: dict(points=np.ones((1,2,8), np.int8), scale=np.ones(1, np.float32), centres=np.full(15, 128, np.uint8), shape=(4,4)),
+    'quant.lattice.LatticeCodes.weights': lambda: dict(self=LATTICE()),
+    'quant.lattice.lattice_codes': lambda: dict(w=x(4,4), lattice=Lattice(1.)),
+    'quant.lattice.point_lists': lambda: dict(points=np.ones((1,2,8), np.int8)),
+    'quant.lattice.encode_lattice': lambda: dict(codes=LATTICE()),
+    'quant.lattice.lattice_bytes': lambda: dict(codes=LATTICE()),
+    'quant.lattice.decode_lattice': lambda: dict(zip(('tensors','head'), encode_lattice(LATTICE())), where='w'),
+    'quant.lattice.save_lattice': lambda: dict(path='no such folder/\0', layers=dict(a=LATTICE())),
+    'quant.lattice.load_lattice': lambda: dict(path='no such file'),
+    'geometry.e8.e8_shell': lambda: dict(norm=2),
+    'geometry.e8.reflect': lambda: dict(x=a(3,8), root=np.array([1.,1,0,0,0,0,0,0])),
+    'geometry.e8.coxeter_plane': lambda: dict(x=a(3,8)),
+    'geometry.e8.nearest_e8': lambda: dict(x=a(3,8)),
+    'geometry.e8.second_moment': lambda: dict(samples=100, seed=0),
     'geometry.order.to_curve': lambda: dict(x=np.ones((4,3), int), bits=2, curve='hilbert', threads=1),
     'geometry.order.from_curve': lambda: dict(h=np.arange(4), axes=3, bits=2, curve='hilbert', threads=1),
     'geometry.order.neighbour_gaps': lambda: dict(axes=2, bits=2, curve='hilbert', cells=16, seed=0),

@@ -385,6 +385,14 @@ def run_curve_cell(mod, rng, T, B, N, threads, n, bits, hilbert):
     return x,
 
 
+def run_e8_points(mod, rng, T, B, N, threads, kind):
+    x,out = rng.normal(0, 3, (T*B*N,8)).astype(np.float32),np.full((T*B*N,8), 7, np.int8)
+    if kind=='ties': x = np.round(x*4)/4
+    if kind=='almost': x = np.nextafter(np.round(x*4)/4, np.float32(0))
+    mod.e8_points(x, out, threads)
+    return out,
+
+
 def wave_of(rng, T, B, shape, dtype, each, driven):
     "Fields, velocities, coefficients and sources; `each`: one for each cell"
     M = 2*int(np.prod(shape))
@@ -623,7 +631,7 @@ CASES = dict(
                                             dots_of=run_dots_of, low_digits=run_low_digits).items()},
     turn_rows=('encode', run_turn_rows, [()]), two_digits=('encode', run_two_digits, [()]), search_cells=('cells', run_search_cells, [()]),
     put_in_cells=('lay', run_in_cells, [(0,)]), take_from_cells=('lay', run_in_cells, [(1,)]),
-    curve_cell=('order', run_curve_cell, CURVES),
+    curve_cell=('order', run_curve_cell, CURVES), e8_points=('e8', run_e8_points, [('any',),('ties',),('almost',)]),
     walk_all=('walk', run_walk_all, list(itertools.product((0.,.5,.9), (0,1), (0,1)))), fire_round=('fire', run_fire_round, [(0,1),(32768,1),(60000,2**20)]),
     edge_work=('curvature', run_edge_work, [(0,1,2**16),(1,2,2**16),(3,10,40)]),
     wave_steps=('wave', run_wave_steps, [(d,g,f,*o) for d,g,f in itertools.product(REAL, WAVES, (0,1)) for o in WAVE[f::2]]),
@@ -666,7 +674,7 @@ def test_levels_agree(kernel):
 
 
 @pytest.mark.parametrize('kernel', ('lif_forward','lif_backward','readout_forward','readout_backward','listed_products','listed_gradient','lif_int_forward','lif_states_forward','nearest_level','fake_quantize_rows','fake_quantize_back','code_rows','code_rows_back','code_residuals','add_residuals','event_products','dense_products','packed_event_products','fused_forward','fused_network','quantize_nonary','pack_nits','unpack_nits','pack_planes','unpack_planes',
-                                    'encode_digits','decode_digits','add_saturate','add_carries','multiply_nonary','dot_nits','curve_index','curve_cell','wave_steps','wave_sweeps','wave_rows','wave_int_steps','search_cells','walk_all','fire_round'))
+                                    'encode_digits','decode_digits','add_saturate','add_carries','multiply_nonary','dot_nits','curve_index','curve_cell','e8_points','wave_steps','wave_sweeps','wave_rows','wave_int_steps','search_cells','walk_all','fire_round'))
 def test_threads_change_nothing(kernel):
     best = levels_of(CASES[kernel][0])[-1]
     one = results(kernel, best, (3,3,700))
@@ -766,6 +774,7 @@ def apart_of(mod, kernel, levels=(-1,0,1)):
         fake_quantize_rows=(dict(x=f(2,3,4), scale=f(3)+1, quant_min=-7, quant_max=7, out=f(2,3,4), min_val=f(3), max_val=f(3), low=f(3)-1, high=f(3)+1, counts=o(3,6), num_threads=1), 'out min_val max_val counts', 'x'),
         fake_quantize_back=(dict(g=f(2,3,4), x=f(2,3,4), scale=f(3)+1, quant_min=-7, quant_max=7, gx=f(2,3,4), gscale=d(3), num_threads=1), 'gx gscale', ''),
         code_rows=(dict(w=f(3,4), scale=f(3)+1, least=f(3)+1, top=7, code=f(3,4), worth=d(3), zero=u(3), num_threads=1), 'code worth zero', ''),
+        e8_points=(dict(x=f(3,8), out=l(3,8), num_threads=1), 'out', ''),
         code_residuals=(dict(g=f(8), left=f(8), ends=np.array([4,8]), top=4, digits=l(8), scale=f(2)), 'left digits scale', ''),
         add_residuals=(dict(digits=l(8), scale=f(2), ends=np.array([4,8]), total=f(8)), 'total', ''),
         code_rows_back=(dict(g=f(3,4), w=f(3,4), scale=f(3)+1, least=f(3)+1, top=7, pact=0, gw=f(3,4), gscale=d(3), num_threads=1), 'gw gscale', ''),

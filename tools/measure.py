@@ -12,6 +12,7 @@ not stored, the others are lines of nbs/measured/canon.jsonl.
     python tools/measure.py shells                    # ways to fill shells, and what tiers find, by MiniLM (extra text)
     python tools/measure.py resonance                 # buckets and waves as memory, on docstrings; --from NPY: MiniLM's vectors
     python tools/measure.py curvature                 # curvature of edges beside GraphRicciCurvature, one thread; and of Debian's packages
+    python tools/measure.py lattice                   # E8 beside levels at equal bits, drawn and trained, 2 seeds; decode speed on one thread
     python tools/measure.py loop                      # the bar of memory.loop on questions held out, 5 seeds (tools/store.py)
     python tools/measure.py store                     # rows of a file in several orders, and what a transaction costs
     python tools/measure.py nearest                   # neighbours beside other libraries, and what bits are worth, on one thread
@@ -475,6 +476,20 @@ def curvature(path):
     put(path, out|dict(rows=[r.__dict__ for r in bench_curvature(1)], packages=package_curvature(debian_dependencies())))
 
 
+def lattice(path):
+    "E8 beside levels: gains of drawn numbers and trained layers, curves, and how fast points are found, on one thread"
+    import torch
+    from quarantion.bench.lattice import SOURCES, Gain, LayerRow, bench_lattice, rate_curves
+    from quarantion.bench.measure import machine
+    from quarantion.tables import Row
+    torch.set_num_threads(1)
+    rows = bench_lattice(1)
+    of = lambda kind: [r.__dict__ for r in rows if isinstance(r, kind)]
+    versions = {n:version_of(n) for n in ('numpy','torch','faiss-cpu')}
+    put(path, dict(command='python tools/measure.py lattice', machine=machine(), versions=versions, speed=of(Row),
+                   gains=of(Gain), layers=of(LayerRow), curves={s:rate_curves(s) for s in SOURCES}))
+
+
 INDEXES = 'faiss-cpu','hnswlib','usearch','scann','turbovec','rabitqlib','numpy'
 
 
@@ -515,7 +530,7 @@ def train_parts(old):
 def bench(names, path):
     "Rows of each benchmark, kept as soon as they are there"
     from quarantion.cli import BENCHES
-    for name in names or [b for b in BENCHES if b not in ('convert','nearest','walk','curvature')]: # these have commands of their own
+    for name in names or [b for b in BENCHES if b not in ('convert','nearest','walk','curvature','lattice')]: # these have commands of their own
         how = ['bench', name, *['--threads','1']*(name=='codes')] # an encoder works on one
         r = quarantion(*how, '--json', stdout=subprocess.PIPE, text=True, check=True)
         d = json.loads(r.stdout)
@@ -1199,7 +1214,7 @@ def frontier(a, path):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'wire', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
-                                    'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'curvature', 'loop', 'store',
+                                    'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'curvature', 'lattice', 'loop', 'store',
                                     'nearest', 'walk', 'monitor', 'phases', 'small', 'health', 'meetings', 'scaling', 'ask', 'links',
                                     'likeness', 'natural'])
     p.add_argument('--only', nargs='+', help='health: kinds, networks or ailments; wire: digits, mnist, times, moving, floors; others stay')
@@ -1243,6 +1258,7 @@ def main():
     if a.name=='walk': return walk(a.out or MEASURED/'walk.json')
     if a.name=='search': return search(a.out or MEASURED/'search.json')
     if a.name=='shells': return shells(a.seeds, a.out or MEASURED/'shells.json')
+    if a.name=='lattice': return lattice(a.out or MEASURED/'lattice.json')
     if a.name=='curvature': return curvature(a.out or MEASURED/'curvature.json')
     if a.name=='resonance': return resonance(a.out or MEASURED/'resonance.json', a.from_)
     if a.name in ('loop','store'):
