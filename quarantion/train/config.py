@@ -282,9 +282,7 @@ class Config(LearningSettings):
     device:str=setting('cpu', 'Of torch', of=('cpu','cuda','cuda:N'))
     version:int=setting(RUN_VERSION, 'Of the run directory')
     builder = None # What other networks a class of settings is for, a `Builder`; `None` for spiking ones
-
     def check_input(self): check_view(self) # Do data go with what looks at them?
-
     def __post_init__(self):
         if self.lr is None: object.__setattr__(self, 'lr', usual_rate(self.data, self.recipe))
         super().__post_init__()
