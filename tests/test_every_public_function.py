@@ -56,6 +56,9 @@ from quarantion.graphs.ricci import ricci_flow
 from quarantion.geometry.ball import BallLinear
 from quarantion.graphs.layers import HypergraphAttention, HypergraphConv, Incidence
 from quarantion.inspect.clickable import Clickable
+from quarantion.language.lessons import TextConfig
+from quarantion.language.lowered import QuantLM, lower_lm
+from quarantion.language.model import KernelLM
 from quarantion.inspect.event_film import EventStage
 from quarantion.inspect.growing import Grown
 from quarantion.inspect.health import Marks, Scale, traced
@@ -1006,6 +1009,34 @@ def answered(): return answer_from(got(), 1)
 def record(): return sign(answered(), Key(bytes(32)), {}, '2024')
 
 
+CALLS |= { # a language model
+    'language.attention.attend': lambda: dict(q=heads(), k=heads(), v=heads(), kind='dot', tau=1.),
+    'language.model.KernelLM': lambda: dict(hidden=8, layers=1, heads=2, vocab=9, basin_dim=3, ffn=4, kind='dot', tau=1.),
+    'language.model.KernelLM.forward': lambda: dict(self=tiny_lm(), ids=torch.tensor([[1,2]])),
+    'language.model.KernelLM.answer': lambda: dict(self=tiny_lm(), ids=torch.tensor([[1,2]])),
+    'language.model.small': lambda: dict(vocab=256, kind='dot'),
+    'language.model.bits_of': lambda: dict(net=tiny_lm(), x=torch.tensor([[1,2]]), y=torch.tensor([[2,3]])),
+    'language.model.bits_per_byte': lambda: dict(net=tiny_lm(), data=[(torch.tensor([[1,2]]),torch.tensor([[2,3]]))], sizes=torch.ones(9)),
+    'train.config.Config.check_input': lambda: dict(self=Config()),
+    'language.program.IntegerLM': lambda: dict(sizes=tiny_program().sizes, layers=tiny_program().layers, gains=tiny_program().gains),
+    'language.program.IntegerLM.logits': lambda: dict(self=tiny_program(), ids=np.array([1,2])),
+    'language.program.save_lm': lambda: dict(lm=tiny_program(), path='lm'),
+    'language.program.load_lm': lambda: dict(path='no such file'),
+    'language.lowered.QuantLM': lambda: dict(net=tiny_lm(), policy=preset('nonary')),
+    'language.lowered.QuantLM.switch': lambda: dict(self=few_lm(), policy=preset('ternary')),
+    'language.lowered.QuantLM.freeze': lambda: dict(self=few_lm()),
+    'language.lowered.exact_logits': lambda: dict(q=few_lm(), ids=torch.tensor([[1,2]])),
+    'language.lowered.lower_lm': lambda: dict(q=few_lm()),
+    'language.lowered.TextProof': lambda: dict(places=1, mismatches=0, unequal=0, trained=0),
+    'language.lowered.prove_lm': lambda: dict(q=few_lm(), program=tiny_program(), x=torch.tensor([[1,2]]), most=10),
+    'language.lessons.Passages': lambda: dict(x=torch.zeros(2, 3, dtype=torch.int32), y=torch.zeros(2, 3, dtype=torch.int32), in_shape=None, classes=None, scale=None, name='a', sizes=torch.ones(9)),
+    'language.lessons.passages_of': lambda: dict(ids=np.arange(9), length=2, sizes=torch.ones(9), name='a'),
+    'language.lessons.TextConfig': lambda: dict(hidden=8, heads=2, layers=1),
+    'language.lessons.TextConfig.check_input': lambda: dict(self=TextConfig()),
+    'language.lessons.go_on_learning': lambda: dict(run='no such folder', progress=print),
+    'language.lessons.learn_text': lambda: dict(cfg=TextConfig(data='text:no such file'), out='runs', progress=print),
+}
+
 CALLS |= { # answers, rules and records
     'memory.answer.asked_words': lambda: dict(question='Which key is kept?'),
     'memory.answer.Claim': lambda: dict(text='a', id='s1', start=0, end=1, file='f', lines=[1,1], span=None),
@@ -1258,6 +1289,14 @@ def public():
             names = {k:None for c in own[:1]+[c for c in own[1:] if c.__name__[0]=='_'] for k,f in vars(c).items() if inspect.isfunction(f)}
             out += [f'{short}.{n}.{k}' for k in names if k=='__call__' or not k.startswith('_')]
     return out
+
+
+def heads(): return x(2,3,4) # two heads, three places
+
+
+def tiny_lm(): return KernelLM(8, 1, 2, 9, 3)
+def few_lm(): return QuantLM(tiny_lm(), preset('nonary'))
+def tiny_program(): return lower_lm(few_lm())
 
 
 def wave_field(**kw): return new_field(Torus((4,5)), 'complex64')._replace(**kw)
@@ -1567,6 +1606,9 @@ spikes.neuron.lif_arguments:mem spikes.neuron.lif_arguments:steps spikes.neuron.
 runtime.layer.is_whole:v runtime.layer.is_op:o runtime.layer.is_conv:c runtime.network.IntegerNetwork.decide:spk
 train.config.words:v train.config.config_from:path train.config.NetworkSettings:learn train.config.Config:learn files.hash_json:x tables.measured:name tables.measured_parts:name
 nonary.companding.encode_complex:z nonary.companding.overflows:z
+language.program.IntegerLM:sizes language.program.IntegerLM:layers language.program.IntegerLM:gains language.lowered.TextProof:places
+language.lowered.TextProof:mismatches language.lowered.TextProof:unequal language.lowered.TextProof:trained
+language.lessons.Passages:in_shape language.lessons.Passages:classes language.lessons.Passages:scale
 data.leakage.Near:row data.leakage.Near:distance
 runtime.calibration.Sketch:of runtime.calibration.Sketch:places runtime.calibration.Sketch:values
 runtime.monitor.Verdict:level runtime.monitor.Verdict:samples runtime.monitor.Verdict:compliance runtime.monitor.Verdict:psi runtime.monitor.Verdict:shift runtime.monitor.Verdict:where

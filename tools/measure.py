@@ -24,6 +24,7 @@ not stored, the others are lines of nbs/measured/canon.jsonl.
     python tools/measure.py bench                     # every benchmark, or those named after it
     python tools/measure.py break-even                # the constants by which the runtime chooses, into its notebook
     python tools/measure.py accuracy                  # ours, snnTorch and Brevitas on the digits, 5 seeds, one thread
+    python tools/measure.py text --device cuda --jobs 2 # a language model of 1 M parameters in few bits, 5 seeds; --some 1: a tiny one
     python tools/measure.py codes                     # what networks learn from each code of the digits, 5 seeds
     python tools/measure.py bits                      # hashes of the default job's files, into tests/stored/bits.json
     python tools/measure.py claims --data-dir FOLDER  # the training part of MNIST counted, and peak memory; Linux
@@ -568,6 +569,28 @@ def accuracy(seeds, path):
                                  f"spikes {row['spike_rate']:.2%}, {row['mismatches']} mismatches")
         print(who, did, flush=True)
     for s in range(seeds): bench_accuracy(s, keep)
+
+
+def text_run(levels, seed, settings):
+    import torch
+    from quarantion.bench.text import one_text
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as out: return one_text(levels, seed, out, **settings)
+
+
+def text(a, path):
+    "Each level set with each seed"
+    import torch
+    from quarantion.bench.text import LEVELS, MILLION, TINY
+    settings,rows = (TINY if a.some else MILLION)|dict(device=a.device),[]
+    where = torch.cuda.get_device_name() if a.device!='cpu' else f'{cpu()}, 1 thread a run'
+    head = dict(command=f'python tools/measure.py text --seeds {a.seeds} --device {a.device}'+' --some 1'*bool(a.some), machine=where, torch=torch.__version__, settings=settings)
+    with ProcessPoolExecutor(a.jobs, multiprocessing.get_context('spawn')) as pool:
+        for job in as_completed([pool.submit(text_run, l, s, settings) for s in range(a.seeds) for l in LEVELS]):
+            rows = sorted([*rows, job.result()], key=lambda r: (LEVELS.index(r['levels']), r['seed']))
+            put(path, head|dict(rows=rows))
+            r = job.result()
+            print(f"{r['levels']:8} seed {r['seed']}: {r['bits_per_byte']:.3f} bits a byte, {r['bytes']:,} bytes, {r['mismatches']} mismatches, {r['seconds']:.0f} s", flush=True)
 
 
 def _held(key): # bytes of memory of this process
@@ -1214,7 +1237,7 @@ def frontier(a, path):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'wire', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
-                                    'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'curvature', 'lattice', 'loop', 'store',
+                                    'text', 'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'curvature', 'lattice', 'loop', 'store',
                                     'nearest', 'walk', 'monitor', 'phases', 'small', 'health', 'meetings', 'scaling', 'ask', 'links',
                                     'likeness', 'natural'])
     p.add_argument('--only', nargs='+', help='health: kinds, networks or ailments; wire: digits, mnist, times, moving, floors; others stay')
@@ -1236,6 +1259,7 @@ def main():
     more = [m for m in more if m!='--']
     if a.name=='break-even': return break_even(MEASURED.parent/'runtime'/'products.ipynb')
     if a.name=='accuracy': return accuracy(a.seeds, a.out or MEASURED/'accuracy.json')
+    if a.name=='text': return text(a, a.out or MEASURED/'text.json')
     if a.name=='codes': return codes(a.seeds, a.out or MEASURED/'codes.json')
     if a.name=='claims': return claims(a.data_dir, a.seeds, a.out or MEASURED/'claims.json')
     if a.name=='health': return health(a, a.out or MEASURED/'health.json')

@@ -2,4 +2,7 @@
 from quarantion import _room
 
 __all__ = _room(__name__, basins='basins_of ppmi_vectors merged_basin',
-                coherence='perplexity_per_byte distinct repetition adjacent_similarity')
+                coherence='perplexity_per_byte distinct repetition adjacent_similarity',
+                attention='attend', model='KernelLM small bits_per_byte',
+                lessons='TextConfig learn_text go_on_learning',
+                lowered='QuantLM lower_lm prove_lm', program='IntegerLM save_lm load_lm')

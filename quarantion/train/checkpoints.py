@@ -189,7 +189,7 @@ def restore(
     net,phase = build(cfg, split),phases[head['phase']]
     load_state(net, tensors, 'float', str(path))
     q = quantized(run, net, cfg, split, phase.policy) if phase.kind=='qat' else None
-    rebuilt(net if q is None else q, course_of(head.get('health', {}).get('course', {})))
+    if course := head.get('health', {}).get('course'): rebuilt(net if q is None else q, course_of(course))
     if q is not None: load_state(q, tensors, 'quant', str(path))
     audit(run/'audit.jsonl', 'resumed', phase=phase.name, epoch=head['epoch'], machine=machine_class(cfg.device),
           **told_of_ranks(before))

@@ -185,8 +185,7 @@ def check_view(
     c # A `Config`, each of whose settings is right by itself
 ):
     "Do data and encoder go with each other? Raises `CheckError`"
-    kind = check_data(c.data, c.data_dir).partition(':')[0]
-    sensor_of(c.sensor)
+    kind,_ = check_data(c.data, c.data_dir).partition(':')[0],sensor_of(c.sensor)
     if kind=='events' and c.encode!='series':
         fail('`encode`', expected='series, as events come over time', found=c.encode)
     if c.encode=='series' and kind not in ('events','npy'):
@@ -200,7 +199,7 @@ def check_together(
 ):
     "Do the settings go with each other? Raises `CheckError`"
     if c.version!=RUN_VERSION: fail('`version`', expected=f'a run directory of version {RUN_VERSION}', found=c.version)
-    check_view(c)
+    c.check_input()
     check_loss(c)
     check_run(c)
     check_asked(c)
@@ -281,6 +280,7 @@ class Config(LearningSettings):
     seed:int=setting(0, 'Of weights, order and encoder', '[0, 4294967295]')
     device:str=setting('cpu', 'Of torch', of=('cpu','cuda','cuda:N'))
     version:int=setting(RUN_VERSION, 'Of the run directory')
+    builder,check_input = None,check_view # What builds other than spiking networks, a `Builder`; do data fit?
 
     def __post_init__(self):
         if self.lr is None: object.__setattr__(self, 'lr', usual_rate(self.data, self.recipe))
@@ -298,13 +298,15 @@ def settings_of(
 @typed
 def config_of(
     values:dict, # Settings by name
-    where:str='settings' # Where they are from
+    where:str='settings', # Where they are from
+    kind:type=Config # `Config`, or a class of settings that is one
 )->Config: # With defaults for the rest
     "Settings from a dictionary; raises `CheckError` that names an unknown key"
-    names = [f.name for f in settings_of(Config)]
+    if not issubclass(kind, Config): fail('`kind`', where, 'Config, or a class made from it', kind.__name__)
+    names = [f.name for f in settings_of(kind)]
     for k in values:
         if k not in (*names,'version'): fail(f'key `{k}`', where, f'one of {", ".join(names)}', k)
-    try: return Config(**values)
+    try: return kind(**values)
     except CheckError as e: raise CheckError(f'{where}: {e}') from None
 
 @typed

@@ -60,7 +60,8 @@ def _penalty(cfg, net, rate):
 def _objective(cfg, at, stage):
     "What is asked of the answers: words say it, or a teacher and labels, or labels"
     if words := stage.phase.losses or cfg.loss: return loss_of(words)
-    return partial(taught, at.net, cfg.distill) if at.q is not None and cfg.distill else answered
+    if at.q is not None and cfg.distill: return partial(taught, at.net, cfg.distill)
+    return cfg.builder.objective if cfg.builder else answered
 
 # %% ../../nbs/train/job.ipynb #1cae6c3d
 def _together(cfg, split, at, more):
@@ -77,7 +78,8 @@ def _data(cfg, split, seed):
     own = partial(own_part, ranks=ranks_now(), shards=cfg.exact_reduce)
     order = shuffled(len(split.x_train), seed)
     how = cfg.encode,cfg.steps,seed,cfg.device
-    return parts_of(split.x_train, split.y_train, order.split(cfg.batch), how, own)
+    parts = cfg.builder.parts if cfg.builder else parts_of
+    return parts(split.x_train, split.y_train, order.split(cfg.batch), how, own)
 
 # %% ../../nbs/train/job.ipynb #16ab2715
 def _epoch(cfg, split, stage, at, opt, warmup, progress):
@@ -114,13 +116,18 @@ def _after_epoch(look, line, at):
     return line,at
 
 # %% ../../nbs/train/job.ipynb #a23218f6
+def _seen(net, cfg, split):
+    "What is told of the test samples"
+    if cfg.builder: return cfg.builder.seen(net, cfg, split)
+    return dict(test_accuracy=evaluated(net, test_batches(cfg, split))['accuracy'])
+
 def _next(look, at, lr, recipe, progress):
     "One epoch: its line of `metrics.jsonl`, and where the run stands then"
     t0,cfg = time.perf_counter(),look.cfg
     stats,step,together = _epoch(cfg, look.split, look.stage, at, look.opt, recipe.warmup, progress)
     at,stats = met(look.run, at, stats, together)
-    with slowly(at.mean, at.model): seen = evaluated(at.model, test_batches(cfg, look.split))['accuracy']
-    line = dict(**at.said(), epoch=at.epoch, lr=lr, **stats, test_accuracy=seen)
+    with slowly(at.mean, at.model): seen = _seen(at.model, cfg, look.split)
+    line = dict(**at.said(), epoch=at.epoch, lr=lr, **stats, **seen)
     at = at._replace(epoch=at.epoch+1, opt=(state := optimizer_tensors(look.opt)))
     line,at = _after_epoch(look._replace(step=step), line, at)
     if at.opt is not state: load_optimizer(look.opt, at.opt)
@@ -190,10 +197,11 @@ def train(
     run:Path, # A run directory, new or interrupted; hold its `Lock`
     split:Split, # Its data
     progress=lambda phase, epoch, epochs, done, total, stats: None, # Called after each batch
-    override:str='' # Why the run goes on although a gate failed
+    override:str='', # Why the run goes on although a gate failed
+    kind:type=Config # What its settings are
 )->tuple: # The float network, the quantized one (`None` for policy `float`), and the float accuracy on the test samples
     "Train, or go on training, both networks of a run; raises `GateFailed` where a gate stops it"
-    cfg = settings(run)
+    cfg = settings(run, kind)
     if cfg.compress!='none' and ranks_now().size==1:
         warn(f'`compress`: expected several processes, by torchrun, found one: nothing is sent as {cfg.compress}')
     stages = planned(cfg, math.ceil(len(split.x_train)/cfg.batch))
@@ -208,10 +216,11 @@ def train(
 # %% ../../nbs/train/job.ipynb #08455970
 def restored(
     run, # A finished run directory
-    split:Split # Its data
+    split:Split, # Its data
+    kind:type=Config # What its settings are
 )->tuple: # The float network, and the quantized one (`None` for policy `float`)
     "The trained networks of a finished run"
-    run,cfg = Path(run),settings(run)
+    run,cfg = Path(run),settings(run, kind)
     check_same(run, split)
     path = run/'model.safetensors'
     tensors,_ = load_tensors(path, MODEL, RUN_VERSION)
@@ -235,7 +244,7 @@ def prove(
 # %% ../../nbs/train/job.ipynb #04461ed9
 def _save_networks(run, cfg, net, q, float_accuracy):
     if q is not None:
-        say_levels(run, q)
+        if isinstance(q, QuantNetwork): say_levels(run, q)
         q.freeze()
     files = [k for k in ('policy','phases') if getattr(cfg, k).endswith('.toml')]
     own = {k:f'{k}.toml' for k in files} # as in `config.toml`, wherever the run is
@@ -253,31 +262,38 @@ def _prove_program(run, cfg, split, net, q):
     audit(run/'audit.jsonl', 'proved', spikes=proof.spikes, mismatches=proof.mismatches, problems=proof.problems)
     return program,proof
 
-# %% ../../nbs/train/job.ipynb #19dacfb8
-def finish(
-    run:Path, # A run directory
-    split:Split, # Its data
-    net:Network, # The trained float network
-    q:QuantNetwork, # The trained quantized network, which is frozen; `None` for policy `float`
-    float_accuracy:float # Of `net`, on the test samples
-)->dict: # What `result.json` holds
-    "Save the networks, lower, prove, and write what the report needs"
-    cfg,t0 = settings(run),time.perf_counter()
-    _save_networks(run, cfg, net, q, float_accuracy)
-    result = dict(run=str(run), data=cfg.data, policy=cfg.policy, seed=cfg.seed, float_accuracy=float_accuracy)
-    result['float_bytes'] = result['bytes'] = len(_bytes({k:v.cpu().numpy() for k,v in net.state_dict().items()}))
-    program = None
+# %% ../../nbs/train/job.ipynb #c2095993
+def _outcome(run, cfg, split, net, q):
+    "What came out: written for the report, and told"
+    program,size = None,{}
     if q is None: more,confusion = float_outcome(net, test_batches(cfg, split), split.classes)
     else:
         program,proof = _prove_program(run, cfg, split, net, q)
         more,confusion = integer_outcome(proof, q, program),proof.confusion
-        result['bytes'] = (run/'integer.safetensors').stat().st_size
+        size = dict(bytes=(run/'integer.safetensors').stat().st_size)
     largest = 0 if q is None else max(l.lv.quant_max for l in q.layers)
     head = dict(format=SAMPLE, version=RUN_VERSION, policy=cfg.policy, quant_max=largest)
     sample = sample_outcome(*next(iter(test_batches(cfg, split))), net, q, cfg.encode!='direct', program)
     images = pictures(split.test)
     wrong = wrong_outcome(net if q is None else q, test_batches(cfg, split), images)
     save_tensors(run/'sample.safetensors', dict(confusion=confusion, image=images[0].numpy(), **sample, **wrong), head)
+    return size|more
+
+# %% ../../nbs/train/job.ipynb #19dacfb8
+def finish(
+    run:Path, # A run directory
+    split:Split, # Its data
+    net:Network, # The trained float network
+    q:QuantNetwork, # The trained quantized network, which is frozen; `None` for policy `float`
+    float_accuracy:float, # Of `net`, on the test samples
+    kind:type=Config # What its settings are
+)->dict: # What `result.json` holds
+    "Save the networks, lower, prove, and write what the report needs"
+    cfg,t0 = settings(run, kind),time.perf_counter()
+    _save_networks(run, cfg, net, q, float_accuracy)
+    result = dict(run=str(run), data=cfg.data, policy=cfg.policy, seed=cfg.seed, float_accuracy=float_accuracy)
+    result['float_bytes'] = result['bytes'] = len(_bytes({k:v.cpu().numpy() for k,v in net.state_dict().items()}))
+    more = (cfg.builder.outcome if cfg.builder else _outcome)(run, cfg, split, net, q)
     took = sum(m['time_s'] for m in read_jsonl(run/'metrics.jsonl'))+time.perf_counter()-t0
     result = judged(run, cfg.gates, result|more|dict(seconds=round(took, 2)))
     write_atomic(run/'result.json', (json.dumps(result, indent=1)+'\n').encode())

@@ -9,6 +9,7 @@ __all__ = ['load_data', 'fitted', 'start', 'settings', 'build', 'few', 'choose_p
 import copy, math, re, time, warnings
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import NamedTuple
 import torch
 from torch import nn
 from ..checks import fail, typed
@@ -89,7 +90,8 @@ def start(
 
 # %% ../../nbs/train/setup.ipynb #f13c250d
 def settings(
-    run # A run directory
+    run, # A run directory
+    kind:type=Config # What settings they are
 )->Config: # Its settings
     "Read the settings of a run; raises `CheckError` for a directory of another version"
     path = Path(run)/'config.toml'
@@ -98,7 +100,17 @@ def settings(
     if found!=RUN_VERSION: fail('`version`', str(path), f'a run directory of version {RUN_VERSION}', found)
     for k in 'policy','phases':
         if values.get(k)==f'{k}.toml': values[k] = str(Path(run)/f'{k}.toml')
-    return config_of(values, str(path))
+    return config_of(values, str(path), kind)
+
+# %% ../../nbs/train/setup.ipynb #faefeaa4
+class Builder(NamedTuple):
+    "What a run makes in the place of a spiking network: functions of its settings `cfg` and its data `split`"
+    build:object # Of cfg, split: the float network, on its device; its weights follow from the seed
+    quantized:object # Of the float network, which is left as it is, and a policy: the quantized one
+    parts:object # As `fit.parts_of`: of x, y, positions of each batch, how, and which are wanted: batches
+    objective:object # Of network, x, y: loss, scores, and a rate, as `fit.answered` gives them
+    seen:object # Of network, cfg, split: what the line of an epoch says of the test samples, `test_accuracy` in it
+    outcome:object # Of run, cfg, split, the float network and the quantized one or `None`: what `result.json` says
 
 # %% ../../nbs/train/setup.ipynb #8abcc328
 def _neurons(cfg):
@@ -118,6 +130,7 @@ def build(
     split:Split # Its data
 )->Network: # Untrained; pixels – hidden – classes
     "The float network of a run; its weights follow from `cfg.seed`"
+    if cfg.builder: return cfg.builder.build(cfg, split)
     shape = _in_shape(cfg, split)
     flat = [nn.Flatten()]*(len(shape)>1)
     with torch.random.fork_rng():
@@ -162,6 +175,7 @@ def quantized(
 )->QuantNetwork: # To be trained
     "The quantized network of a run"
     policy = represented(how, choose_policy(run, net, cfg, split))
+    if cfg.builder: return cfg.builder.quantized(net, policy).train()
     net,x = settle(copy.deepcopy(net)),few(cfg, split)
     if cfg.prune: zero_smallest(net, cfg.prune)
     if cfg.calibrate=='none': q = prepare(net, policy, x)
