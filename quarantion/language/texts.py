@@ -14,10 +14,11 @@ from .pieces import check_texts
 from ..memory.corpus import read_corpus
 from ..memory.sections import topics
 
-# %% ../../nbs/language/texts.ipynb #1150fab1
+# %% ../../nbs/language/texts.ipynb #286d7fb1
 _TOPICS = os.path.join('pydoc_data', 'topics.py')
 _GAP = re.compile(rb'(?<=\n)\r?\n(?=[^\r\n])') # behind an empty line
 
+@typed
 def paragraphs_of(
     data:bytes # Any
 )->list: # Bytes, which together are `data`

@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['Tokenizer', 'json_of', 'save_tokenizer', 'load_tokenizer', 'in_tokenizers', 'unigram_bits', 'worth']
 
-# %% ../../nbs/language/tokenizer.ipynb #ef0942d1
+# %% ../../nbs/language/tokenizer.ipynb #b962bdf1
 import heapq, json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 import numpy as np
-from ..checks import fail, shown, typed
+from ..checks import as_array, fail, shown, typed
 from ..files import read_record, write_atomic
-from .pieces import BYTES, bytes_of, cut_text, letters_of
+from .pieces import BYTES, bytes_of, check_texts, cut_text, letters_of
 
 # %% ../../nbs/language/tokenizer.ipynb #40d3947b
 def _merged(ids, ranks):
@@ -51,9 +51,9 @@ def _pairs(vocab, merges):
         ranks[tuple(m)] = (k,new)
     return ranks
 
-# %% ../../nbs/language/tokenizer.ipynb #dfaa10f6
+# %% ../../nbs/language/tokenizer.ipynb #9030a31e
 def _numbers(ids, n): # below n; raises `CheckError`
-    ids = np.asarray(ids)
+    ids = as_array(ids, 'ids')
     if ids.ndim!=1 or ids.size and (ids.dtype.kind not in 'iu' or not 0<=ids.min()<=ids.max()<n):
         fail('`ids`', 'decode', f'numbers from 0 to {n-1}', shown(ids.tolist()))
     return ids.tolist()
@@ -198,12 +198,14 @@ def in_tokenizers(
     except ImportError as e: fail('tokenizers', 'in_tokenizers', 'it to be installed (quarantion[text])', str(e))
     return Theirs.from_str(json_of(tok).decode())
 
-# %% ../../nbs/language/tokenizer.ipynb #cf6439ed
+# %% ../../nbs/language/tokenizer.ipynb #fcf9120e
 def unigram_bits(
     ids # Numbers of tokens, of all texts
 )->float: # Of all together
     "Entropy of token frequencies, times tokens, in bits"
-    n = np.unique(np.asarray(ids), return_counts=True)[1]
+    ids = as_array(ids, 'ids')
+    if ids.dtype.kind not in 'iu' and ids.size: fail('`ids`', 'unigram_bits', 'whole numbers', ids.dtype)
+    n = np.unique(ids, return_counts=True)[1]
     return float(-(n*np.log2(n/n.sum())).sum()) if len(n) else 0.
 
 def worth(
@@ -212,6 +214,9 @@ def worth(
     texts # Bytes of each, of some length
 )->dict: # bytes, tokens, bytes per token, unigram bits per byte, texts that did not come back
     "Measure a tokenizer on texts"
+    for k,f in dict(encode=encode, decode=decode).items():
+        if not callable(f): fail(f'`{k}`', 'worth', 'a function', shown(f))
+    texts = [*check_texts(texts)]
     found = [encode(t) for t in texts]
     size,n = sum(map(len, texts)),sum(map(len, found))
     if not size: fail('`texts`', 'worth', 'at least one byte', 0)
