@@ -116,7 +116,7 @@ def _scored(p, n, have, follow, N, how, weight):
     for k in sorted(follow.values()): x += k*math.log(k)
     return v/(1+max(0., math.log(n)-x/n))
 
-# %% ../../nbs/language/merge.ipynb #05a4cb52
+# %% ../../nbs/language/merge.ipynb #1cbf84ca
 def _joined(w, p, c):
     "A piece in which a pair is merged"
     out,i = [],0
@@ -125,6 +125,20 @@ def _joined(w, p, c):
         out.append(c if here else w[i])
         i += 1+here
     return out
+
+def _apart(a, b, tau): # what the distance of two points, as roots, makes of a score
+    return math.exp(-2*math.acos(min(_dot(a, b), 1.))/tau)
+
+def _dot(a, b):
+    x = 0.
+    for i,j in zip(a, b): x += i*j
+    return x
+
+def _between(a, b, na, nb): # the mean of two points, as roots
+    arc,t = math.acos(min(_dot(a, b), 1.)),nb/(na+nb)
+    p = 1-t
+    if arc>1e-9: p,t = math.sin(p*arc)/math.sin(arc),math.sin(t*arc)/math.sin(arc)
+    return [p*i+t*j for i,j in zip(a, b)]
 
 # %% ../../nbs/language/merge.ipynb #dc1905dc
 def slow_merges(
