@@ -1289,8 +1289,8 @@ def _beside(known, held, tok):
 
 def _measures(title, rows):
     head = ['name','tokens','bytes / token','unigram bits / byte','lost']
-    say = lambda r: (r['name'], f"{r['vocab']:,}", f"{r['bytes_per_token']:.3f}", f"{r['bits_per_byte']:.3f}", f"{r['lost']:,}")
-    return _columns(title, head, [[_as_is(w) for w in say(r)] for r in rows])
+    form = dict(name='', vocab=',', bytes_per_token='.3f', bits_per_byte='.3f', lost=',')
+    return _columns(title, head, [[_as_is(format(r[k], f)) for k,f in form.items()] for r in rows])
 
 # %% ../nbs/cli.ipynb #918f571e
 _FILE = "A file, of any bytes, or a folder of texts; default: topics of Python's help."
@@ -1315,9 +1315,9 @@ def _text(
     save_tokenizer(out, tok)
     if len(tok)<vocab: _say(f'{len(tok):,} tokens: in so few texts no pair is left to merge')
     size,rows = sum(map(len, texts)),_beside(known, held, tok)
-    said = dict(corpus=str(file or 'pydoc_data.topics'), bytes=size, texts=len(texts), held_out=len(held), vocab=len(tok))
-    if as_json: return print(json.dumps(said|dict(file=str(out), rows=rows)))
-    _show(_measures(f"{said['corpus']}: {size:,} bytes, {len(held):,} of {len(held)+len(known):,} texts held out", rows))
+    said = dict(corpus=str(file or 'pydoc_data.topics'), bytes=size, texts=len(known)+len(held), held_out=len(held))
+    if as_json: return print(json.dumps(said|dict(file=str(out), vocab=len(tok), rows=rows)))
+    _show(_measures('{corpus}: {bytes:,} bytes, {held_out:,} of {texts:,} texts held out'.format(**said), rows))
     print(_MEASURES)
     _say(f'{out}: {tok!r}')
 

@@ -22,7 +22,7 @@ def cuts_of(
     part = tok.part(vocab)
     return np.cumsum([len(part.vocab[i]) for i in part.encode(word)]).tolist()
 
-# %% ../../nbs/inspect/merges.ipynb #8c138308
+# %% ../../nbs/inspect/merges.ipynb #1a8bb2b6
 def _sizes(a, b, vocabs): # of vocabularies, the smaller one's as the last
     most = min(len(a), len(b))
     if vocabs is None: vocabs = np.unique(np.rint(np.geomspace(256, most, 9)).astype(int)).tolist()
@@ -38,6 +38,7 @@ def _letters(word): # where each begins, in bytes, and what stands there
         at += len(c.encode())
     return out
 
+# %% ../../nbs/inspect/merges.ipynb #8d43f328
 @typed
 def plot_merges(
     word:str, # Such as a word with the space before it

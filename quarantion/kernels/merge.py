@@ -14,9 +14,8 @@ from .parts.pairs import Merging, before, how_scored, pop_entry, put_between, pu
 from .parts.pairs import slot_of, words_of
 from .parts.shapes import check_between, check_each, check_length
 
-# %% ../../nbs/kernels/merge.ipynb #03e86e85
+# %% ../../nbs/kernels/merge.ipynb #48255576
 _OVER = 1+1e-12 # a bound stands so much above its score, for a score is rounded
-
 @cython.cfunc
 @cython.locals(x=cython.double, L=cython.double, k=cython.double)
 def _score(m:Merging, s:cython.int)->cython.double:
@@ -173,7 +172,7 @@ def _most(m:Merging)->cython.int:
         put_entry(m, e, m.n[m.pair[e]])
     return -1
 
-# %% ../../nbs/kernels/merge.ipynb #556efa80
+# %% ../../nbs/kernels/merge.ipynb #3c0ae584
 @cython.cfunc
 @cython.locals(s=cython.int, k=cython.Py_ssize_t, i=cython.Py_ssize_t, v=cython.double, top=cython.double)
 def _best(m:Merging)->cython.int:
@@ -190,6 +189,7 @@ def _best(m:Merging)->cython.int:
     for i in range(k): put_entry(m, m.fresh[i], m.bound[m.fresh[i]]*_OVER)
     return best
 
+# %% ../../nbs/kernels/merge.ipynb #e0b6b572
 @cython.cfunc
 @cython.locals(e=cython.int, s=cython.int, a=cython.int, b=cython.int, c=cython.int, head=cython.int)
 def _step(m:Merging)->cython.int:
