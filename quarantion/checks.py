@@ -138,7 +138,8 @@ def as_array(
 )->np.ndarray: # In the order of C; shares memory with `x` where it can
     "Numbers for numpy, without their gradients; raises `CheckError`"
     try:
-        if np.ma.is_masked(x): raise ValueError('one with masked values')
+        masked = 'numpy.ma' in sys.modules and np.ma.is_masked(x) # nobody has a masked array before it is loaded
+        if masked: raise ValueError('one with masked values')
         if not hasattr(x, 'detach'): return np.asarray(x, order='C')
         x = x.detach().cpu().contiguous()
         return (x.float() if str(x.dtype)=='torch.bfloat16' else x).numpy() # which numpy does not have

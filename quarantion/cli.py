@@ -6,7 +6,7 @@
 __all__ = ['KEYS', 'app', 'BENCHES', 'options', 'with_options', 'main']
 
 # %% ../nbs/cli.ipynb #87432778
-import errno, hashlib, json, os, shlex, sys, warnings
+import errno, hashlib, json, os, re, shlex, sys, warnings
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, fields
 from functools import partial
@@ -36,9 +36,13 @@ _WORDS = ('hashes', 'canon', 'signal', 'tensor', 'shape', 'layer', 'levels', 'ru
           'level', 'what', 'where', 'title', 'first line', 'expected', 'found', 'target', 'fits', 'why', 'not known',
           'id', 'name')
 
+_STEERS = re.compile(r'[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|\r(?!\n)')
+
+def _harmless(text): return _STEERS.sub('\ufffd', text) # of documents, which do not steer a terminal
+
 def _as_is(words): # where rich would read marks in them
     from rich.text import Text
-    return Text(words)
+    return Text(_harmless(words))
 
 def _titled(title, **how):
     from rich.table import Table
@@ -1107,8 +1111,7 @@ def _where(a): return f'{"/".join(Path(a.file).parts[-2:])}:{a.lines[0]}'
 
 def _found(answers):
     "What was found as a table"
-    from rich.text import Text
-    rows = [[Text(w) for w in (a.title, f'{a.score:.3f}', a.line[:200], _where(a))] for a in answers.found]
+    rows = [[_as_is(w) for w in (a.title, f'{a.score:.3f}', a.line[:200], _where(a))] for a in answers.found]
     title = f'{answers.question} (by {" and ".join(answers.lists)})'
     return _columns(title, ['title','score','first line','where'], rows)
 
@@ -1175,8 +1178,11 @@ def _checked(files, question, got, record, as_json):
     rows = [dict(zip(('line','column'), f.place(texts[0])))|f._asdict() for f in flags]
     if as_json: print(json.dumps(dict(question=question, file=str(files[0]), flags=rows)))
     else:
-        for r in rows: print('{}:{line}:{column}: {rule}: expected {said}, found {found}'.format(files[0], **r))
-        _say(f'{len(rows)} places, {len({r["rule"] for r in rows})} of 7 rules' if rows else 'no rule is broken')
+        for r in rows:
+            line = '{}:{line}:{column}: {rule}: expected {said}, found {found}'.format(files[0], **r)
+            print(line.replace('\n', ' ')) # what was found may run over several
+        many = f'{len(rows)} place{"s"*(len(rows)>1)}, {len({r["rule"] for r in rows})} of 7 rules'
+        _say(many if rows else 'no rule is broken')
     return bool(rows)
 
 # %% ../nbs/cli.ipynb #52a5d28c
@@ -1207,6 +1213,10 @@ def _carried(why):
             (('seed',why.seeds), ('edge',why.edges), ('entity',why.names)) for name,share in those]
     return _columns(why.said, ['what','name','share'], rows)
 
+# %% ../nbs/cli.ipynb #ef145c46
+def _printed(passages): # whole, and where each stands
+    for p in passages: print(_harmless(f'\n[{p.id}] {p.title}\n{p.file}:{p.lines[0]}\n\n{p.text}'))
+
 # %% ../nbs/cli.ipynb #bb57ca7a
 def _how(
     alpha:Annotated[float, typer.Option(help=_ALPHA)]=None,
@@ -1227,7 +1237,7 @@ def _retrieved(question, k, alpha=None, mix=None, **given):
     return r.ask(question, k, how),said|how._asdict()|dict(words=r.library.parts.words)
 
 # %% ../nbs/cli.ipynb #a88ad71c
-def _answered(question, got, given, as_json, out, why):
+def _answered(question, got, given, as_json, out, full, why):
     "Pick, sign and show"
     from quarantion.memory.answer import answer_from
     from quarantion.memory.rules import check_answer
@@ -1242,14 +1252,16 @@ def _answered(question, got, given, as_json, out, why):
             write_atomic(out, signed_bytes(record))
             _say(f'{out}: signed, by {key.public[:16]}…')
         if as_json: return print(signed_bytes(record).decode(), end='')
-    print(answered.text or answered.said())
+    print(_harmless(answered.text or answered.said()))
     if got.passages: _show(_named(question, got, answered))
+    if full: _printed(got.passages)
     if why and got.passages: _show(_carried(got.why))
 
 # %% ../nbs/cli.ipynb #e9ca5c24
 def _ask(
     question:Annotated[str, typer.Argument(help='What to answer, in words.')]=None,
     k:Annotated[int, typer.Option(help='How many passages; default 10, or all where there are fewer.')]=None,
+    full:Annotated[bool, typer.Option('--full', help='Print the passages, too, each with the path of its file.')]=False,
     why:Annotated[bool, typer.Option('--why', help='Print seeds, and texts and names that carried most.')]=False,
     as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object, the signed record.')]=False,
     out:Annotated[Path, typer.Option(help=_OUT)]=None,
@@ -1262,11 +1274,11 @@ def _ask(
     if question is None and verify and not check: raise typer.Exit(int(_whole(verify, as_json)))
     if question is None: fail('`question`', 'ask', 'words, or --verify with a file', 'none')
     if len(check or ())>2: fail('`check`', 'ask', 'one text, or two of the same question', len(check))
-    check_question(question)
+    check_question(question, 'ask')
     for p in check or (): _file_words(p)
     got,said = _retrieved(question, k, **given)
     if check: raise typer.Exit(int(_checked(check, question, got, verify, as_json)))
-    _answered(question, got, said, as_json, out, why)
+    _answered(question, got, said, as_json, out, full, why)
 
 _ASK = 'Answer from texts in their own sentences, signed. Also checks answers of others.'
 _MORE = [p for f in (_how,_texts) for p in signature(f).parameters.values()]
@@ -1326,7 +1338,10 @@ _KINDS = dict(int_parsing='a whole number', float_parsing='a number')
 
 def _bad_word(e):
     "What is wrong with the command line; of a word that cannot be what it should, as `fail` says it"
-    if not hasattr(e.__cause__, 'errors'): return e.format_message()
+    if not hasattr(e.__cause__, 'errors'):
+        said = e.format_message()
+        split = 'extra argument' in said and getattr(e.ctx, 'info_name', '') in ('ask','search')
+        return f'{said}; a question of several words stands in quotes' if split else said
     why = e.__cause__.errors()[0]
     want = _KINDS.get(why['type'], why['msg'].removeprefix('Input should be '))
     return f'`{e.param.opts[0]}`: expected {want}, found {shown(why["input"])}'

@@ -8,7 +8,7 @@ __all__ = ['MOST_DEEP', 'as_path', 'is_there', 'kind_of', 'read_bytes', 'sha256'
            'cut_jsonl', 'audit', 'check_audit']
 
 # %% ../nbs/files.ipynb #cd755cda
-import contextlib, fcntl, hashlib, json, math, os, stat, tomllib
+import contextlib, fcntl, hashlib, json, math, os, stat, time, tomllib
 from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError
@@ -156,9 +156,7 @@ def _replace(path, data):
     try:
         with open(fd, 'wb') as f:
             if mode is not None: os.fchmod(fd, mode)
-            f.write(data)
-            f.flush()
-            os.fsync(fd)
+            f.write(data); f.flush(); os.fsync(fd)
         os.replace(tmp, path)
     except BaseException:
         with contextlib.suppress(OSError): tmp.unlink()
@@ -251,25 +249,28 @@ def _own(path, flags): # For `open`: a file, not what a link leads to
     if is_there(path) and (kind:=kind_of(path))!='file': fail('file', str(path), 'a file, or none yet', f'a {kind}')
     return os.open(path, flags|os.O_NOFOLLOW, 0o666)
 
+def _got(f): # the lock
+    try: return fcntl.flock(f, fcntl.LOCK_EX|fcntl.LOCK_NB) is None
+    except OSError: return False
+
 # %% ../nbs/files.ipynb #8c03f620
 class Lock:
     "Keep a run directory to one process, as a context; a second one is refused with `CheckError`"
-    def __init__(self, run): # The run directory; made if need be
-        self.run,self.file = as_path(run),None
+    def __init__(self, run, wait=0): # The run directory, made if need be; seconds in which a second one waits instead
+        self.run,self.wait,self.file = as_path(run),wait,None
 
     def __enter__(self):
         try:
             self.run.mkdir(parents=True, exist_ok=True)
             f = open(self.run/'.lock', 'a+', opener=_own)
         except OSError as e: fail('lock', str(self.run), 'a folder that can be written to', e.strerror)
-        try: fcntl.flock(f, fcntl.LOCK_EX|fcntl.LOCK_NB)
-        except OSError:
-            f.seek(0)
-            with f: who = f.read().strip()
+        until = time.monotonic()+self.wait
+        while not _got(f):
+            if time.monotonic()<until: time.sleep(.02); continue
+            with f: f.seek(0); who = f.read().strip()
             fail('lock', str(self.run), 'no other process at work on this run', f'process {who}')
         with contextlib.suppress(OSError): # the number is only for the message; the lock holds on a full disk too
-            f.truncate(0)
-            os.write(f.fileno(), f'{os.getpid()}\n'.encode())
+            f.truncate(0); os.write(f.fileno(), f'{os.getpid()}\n'.encode())
         for p in self.run.rglob('.*.tmp'):
             with contextlib.suppress(OSError): p.unlink()
         self.file = f

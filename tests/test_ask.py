@@ -35,6 +35,14 @@ def test_an_answer_its_passages_and_why(ask):
     assert other[0]==0 and other!=ask('ferry', '--alpha', '.8', '--why')
 
 
+def test_full_prints_passages_and_paths(ask, tmp_path):
+    short,(code,out,_) = ask('When does the ferry leave?', '--k', '2')[1],ask('When does the ferry leave?', '--k', '2', '--full')
+    assert code==0 and out.startswith(short) and f'\n[s1] About boats\n{tmp_path.resolve()}/notes/boats.md:3\n\n' in out
+    assert 'Who rows must carry a lamp.' in out and 'Who rows' not in short
+    (tmp_path/'notes/tides.md').write_text('# Tides\n\nThe tide \x1b[2J turns.\n')
+    assert '\x1b' not in ask('Does the tide turn?', '--full')[1]
+
+
 def test_no_known_word_is_an_answer_that_says_so(ask):
     for how in (),('--why',): assert ask('qqqzzz', *how)[:2]==(0,'no passage was found: no text has a word of the question\n')
     code,out,_ = ask('qqqzzz', '--json')
@@ -80,6 +88,8 @@ def test_a_text_is_checked_by_line_and_column(ask):
     assert err.endswith('2 places, 2 of 7 rules\n')
     code,out,_ = ask(q, '--check', text, '--json')
     assert code==1 and [(f['rule'],f['line'],f['column']) for f in json.loads(out)['flags']]==[('cited',3,1),('hedge',3,4)]
+    text.write_text('The ferry leaves at noon.')
+    assert ask(q, '--check', text)[2].endswith('1 place, 1 of 7 rules\n')
     text.write_text('The ferry leaves the harbour at noon [s1].')
     code,out,err = ask(q, '--check', text)
     assert (code,out,err)==(0,'','no rule is broken\n') and json.loads(ask(q, '--check', text, '--json')[1])['flags']==[]
@@ -93,7 +103,8 @@ def test_a_text_is_checked_by_line_and_column(ask):
 
 def test_what_cannot_be_asked_is_refused_in_one_line(ask, here, tmp_path):
     refused(here('ask'), '`question`', 'words, or --verify with a file')
-    for q in '',' ': refused(ask(q), '`question`', 'words')
+    for q in '',' ': refused(ask(q), 'ask: `question`', 'words')
+    refused(here('ask', 'When', 'does', 'it', 'leave?'), 'does it leave?', 'stands in quotes')
     ask('ferry') # builds, and says so
     refused(ask('ferry', '--k', '5'), '`k`', '1 to 4', 'found 5'); refused(ask('ferry', '--k', '0'), '`k`', '>= 1')
     for how in ('--alpha','1'),('--alpha','-1'),('--alpha','nan'),('--mix','2'): refused(ask('ferry', *how), f'`{how[0][2:]}`')

@@ -50,6 +50,8 @@ from quarantion.export.wasm import SHIPPED, to_wasm
 from quarantion.files import save_tensors
 from quarantion.graphs import hypergraph, to_hypernetx, to_networkx, to_pyg, to_xgi
 from quarantion.graphs.curvature import ollivier
+from quarantion.graphs.generate import Generator
+from quarantion.graphs.likeness import shape_of
 from quarantion.graphs.ricci import ricci_flow
 from quarantion.geometry.ball import BallLinear
 from quarantion.graphs.layers import HypergraphAttention, HypergraphConv, Incidence
@@ -1346,6 +1348,7 @@ CALLS |= { # any network in a browser
 
 
 def toy_graph(): return hypergraph([['a','b'],['b','c']])
+def toy_generator(): return Generator(np.ones((3,1)), np.array([False,True,False]), np.zeros(9), ('a','b','c'))
 CALLS |= { # graphs
     'graphs.curvature.pairs_of': lambda: dict(h=toy_graph()),
     'graphs.curvature.ollivier': lambda: dict(h=toy_graph(), alpha=.5, threads=2),
@@ -1353,6 +1356,17 @@ CALLS |= { # graphs
     'graphs.curvature.forman': lambda: dict(h=toy_graph()),
     'graphs.ricci.ricci_flow': lambda: dict(h=toy_graph(), steps=2, rate=.5, alpha=.5),
     'graphs.ricci.flow_communities': lambda: dict(h=toy_graph(), flow=ricci_flow(toy_graph(), 1)),
+    'graphs.generate.core_nodes': lambda: dict(h=toy_graph(), n=2),
+    'graphs.generate.structure_attributes': lambda: dict(h=toy_graph(), k=1),
+    'graphs.generate.fit_generator': lambda: dict(h=toy_graph(), attributes=np.ones((3,1)), cores=np.array([False,True,False]), ridge=.1, steps=50),
+    'graphs.generate.Generator': lambda: dict(attributes=np.ones((3,1)), cores=np.array([False,True,False]), numbers=np.zeros(9), names=('a','b','c')),
+    'graphs.generate.Generator.log_likelihood': lambda: dict(self=toy_generator(), h=toy_graph()),
+    'graphs.generate.Generator.sample': lambda: dict(self=toy_generator(), n=3, seed=0),
+    'graphs.likeness.shape_of': lambda: dict(h=toy_graph(), attributes=np.ones((3,1))),
+    'graphs.likeness.shape_gaps': lambda: dict(a=shape_of(toy_graph(), np.ones((3,1))), b=shape_of(toy_graph(), np.ones((3,1)))),
+    'graphs.likeness.rewired': lambda: dict(h=toy_graph(), seed=0, times=2),
+    'graphs.likeness.chung_lu': lambda: dict(h=toy_graph(), seed=0),
+    'inspect.graph_tails.plot_tails': lambda: dict(rows=dict(a=np.arange(3)), x='number'),
     'graphs.spectrum.zhou_factor': lambda: dict(h=toy_graph()),
     'graphs.spectrum.spectra': lambda: dict(h=toy_graph(), k=2),
     'graphs.spectrum.decay': lambda: dict(h=toy_graph(), start=0, steps=9),

@@ -598,7 +598,7 @@ def test_memory(page):
 
 def test_close(page):
     "Nothing is left in the page; the last test of it"
-    for x in ('spikes','nonary','surrogates','compare','tree','membranes','observer','search','health'): kernel(page, f'{x}.close()')
+    for x in ('spikes','nonary','surrogates','compare','tree','membranes','observer','search','asks','health'): kernel(page, f'{x}.close()')
     page.wait_for_function("() => !document.querySelector('img.SpikeExplorer-image, img.SizeTree-image')")
     assert int(kernel(page, "len(__import__('ipywidgets').widgets.widget._instances)"))==0
 

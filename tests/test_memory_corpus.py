@@ -94,6 +94,16 @@ def test_what_is_left_out_is_named(folder, tmp_path):
     assert read_corpus(folder, tmp_path/'kept').out==c.out
 
 
+def test_sources_beside_their_pages_are_not_read_twice(tmp_path):
+    for n in 'html/_sources','_sources': (tmp_path/n).mkdir(parents=True)
+    for n in 'html/lamp.html','html/_sources/lamp.rst.txt','_sources/sea.rst.txt': (tmp_path/n).write_text('A lamp gives light.')
+    names = lambda root: [os.path.relpath(f, root) for f in read_corpus(root).files]
+    assert names(tmp_path)==['_sources/sea.rst.txt','html/lamp.html','html/_sources/lamp.rst.txt'] # no pages that were built
+    (tmp_path/'html/index.html').write_text('<p>Lamps.</p>')
+    assert names(tmp_path)==['_sources/sea.rst.txt','html/index.html','html/lamp.html']
+    assert names(tmp_path/'html/_sources')==['lamp.rst.txt']
+
+
 def test_names_and_texts_that_are_no_unicode(tmp_path):
     f = tmp_path/'t'
     f.mkdir()

@@ -4,7 +4,7 @@ import pytest
 
 from quarantion.checks import CheckError
 from quarantion.graphs.store import Hypergraph, hypergraph
-from quarantion.graphs.walk import _leaves, dense_walk, fire, raster, smoothing, walk
+from quarantion.graphs.walk import _leaves, dense_walk, fire, flow_of, raster, smoothing, walk
 
 
 def drawn(V=90, E=120, seed=0, weights=True, largest=9):
@@ -168,6 +168,20 @@ def test_corners():
     assert _leaves(star).sum()==16
     w = walk(star, np.arange(200), .85, 1e-3)
     assert abs(w.p-dense_walk(star, np.arange(200), .85)).sum()<=w.error
+
+
+def test_nothing_to_walk_on_and_nothing_to_start_from():
+    "No nodes, no rows: a sentence, not what numpy says of shapes; no edges: mass stays"
+    for h in (hypergraph([]), hypergraph([[]])):
+        for shape in ((0,),(0,0),(3,0)):
+            for f in (walk, dense_walk, fire, raster):
+                with pytest.raises(CheckError, match='`h`: expected a node at least'): f(h, np.ones(shape, int))
+        assert flow_of(h, np.ones((3,0))).shape==(3,h.n_edges)
+    alone = hypergraph([], nodes=['a','b'])
+    assert walk(alone, ([1,3],[])).p.tolist()==[.25,.75]
+    assert walk(alone, ([[1,3]]*9,np.zeros((9,0)))).p.tolist()==[[.25,.75]]*9
+    for f in (walk, dense_walk, fire):
+        with pytest.raises(CheckError, match='a row at least'): f(alone, np.ones((0,2), int))
 
 
 @pytest.mark.parametrize('seed', range(3))

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from quarantion.bench.ask import (compared, controlled, garbled, in_nits, manual, most_linked, paired,
-                                  questions_of, retriever_for, sentences_of, stood, ways_of)
+from quarantion.bench.ask import (DEPTH, compared, controlled, garbled, in_nits, lists_of, lists_without, manual,
+                                  mixes_of, most_linked, pages_by, paired, questions_of, retriever_for, sentences_of,
+                                  stands, stood, ways_of)
 from quarantion.checks import CheckError
 from quarantion.memory.corpus import read_corpus
 from quarantion.memory.index import Index
 from quarantion.memory.library import kept_vectors
+from quarantion.memory.linked import less
 from quarantion.memory.minilm import MiniLM
 from quarantion.memory.retrieve import How
 
@@ -48,13 +50,20 @@ def control(r, asked, how):
 
 
 def settings(r, tasks, some=5):
-    "Every fifth title, and sentences: what walk and mix are worth"
+    "Every fifth title, and sentences: what walk and mix are worth; one walk serves all mixes"
     asked,own,out = tasks.titles[::some],sentences_of(r.library.corpus, 400),[]
+    file = r.library.corpus.where[:,0]
+    lists,cut = [lists_of(r, a, DEPTH) for a in asked],[lists_without(r, *o) for o in own]
     for alpha in ALPHAS:
-        for mix in MIXES:
-            how = How(alpha=alpha, mix=mix)
-            s = stood(asked, ways_of(r, asked, how)['walk'])
-            out.append(dict(alpha=alpha, mix=mix, mrr=float(s.rank.mean()), recall10=float(s.recall.mean()), sentences=control(r, own, how)))
+        how = How(alpha=alpha)
+        masses = lambda a, l: mixes_of(r, l, how, MIXES, less(r.linked, [], list(a.own)))
+        pages = [[pages_by(m, file) for m in masses(a, l)] for a,l in zip(asked, lists)]
+        ranks = [[stands(i, np.lexsort((np.arange(len(m)), -m))[:100].tolist()) if m[i] else 0. for m in mixes_of(r, l, how, MIXES)]
+                 for (i,_),l in zip(own, cut)]
+        for n,mix in enumerate(MIXES):
+            s,x = stood(asked, [p[n] for p in pages]),np.array(ranks)[:,n]
+            said = dict(n=len(own), mrr=float(x.mean()), first10=float((x>=.1).mean()))
+            out.append(dict(alpha=alpha, mix=mix, n=len(asked), mrr=float(s.rank.mean()), recall10=float(s.recall.mean()), sentences=said))
             print(out[-1], flush=True)
     return out
 
@@ -91,7 +100,7 @@ def measure(put, cpu, path, keep=None, only=ALL):
     "All of it, or parts, which take the place of what was stored of them; vectors of MiniLM are kept in a file, if one is named"
     tasks = questions_of(read_corpus(manual()))
     r = retriever_for(tasks.corpus)
-    with tempfile.TemporaryDirectory() as tmp: by = minilm(tasks.corpus, keep or f'{tmp}/vectors')
+    with tempfile.TemporaryDirectory() as tmp: by = minilm(tasks.corpus, keep or f'{tmp}/vectors') if {*only}-{'settings','letters'} else None
     both = [r,*[by]*(by is not None)]
     texts = [f'{t}\n{s}' for t,s in zip(tasks.corpus.titles, tasks.corpus.texts)]
     d = dict(command='python tools/measure.py ask', python=platform.python_version(), manual=Path(manual()).parts[4], texts=len(tasks.corpus),

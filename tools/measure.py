@@ -35,6 +35,7 @@ not stored, the others are lines of nbs/measured/canon.jsonl.
     python tools/measure.py convert --data-dir FOLDER # ReLU networks into spikes: digits and MNIST, 3 seeds
     python tools/measure.py until --data-dir FOLDER   # answers before the end, of digits and MNIST; 2 seeds of each
     python tools/measure.py meetings --jobs 16        # ranks that meet rarely: bytes against accuracy, digits, 5 seeds (tools/meetings.py)
+    python tools/measure.py likeness                  # Debian's packages beside those that models draw, 5 seeds, on one thread
     python tools/measure.py links                     # sets of Debian's packages told from others, 5 seeds, on one thread
     python tools/measure.py wire --seeds 3            # codes of gradients over 10, 100 and 1,000 Mbit, and what networks learn; two processes
         --data-dir FOLDER --some 0 --epochs 5 --jobs 7 # also MNIST: all samples, or so many; seven jobs side by side
@@ -1112,6 +1113,21 @@ def links(a, path):
         print(*(f"{r['method']}, {r['wrong_sets']}: {r['auc']:.3f}" for r in rows if r['seed']==seed), sep='; ', flush=True)
 
 
+def likeness(a, path):
+    "What Debian's packages need, beside what models draw, on one thread"
+    from dataclasses import asdict
+    import torch
+    from quarantion.bench.likeness import known_of, likeness_rows, package_sets
+    torch.set_num_threads(1)
+    text = subprocess.run(['apt-cache','dumpavail'], capture_output=True, check=True).stdout.decode(errors='replace')
+    least,began = 20,time.process_time()
+    h,sections = package_sets(text, least)
+    rows = [asdict(r) for r in likeness_rows(h, known_of(h, sections), a.seeds)]
+    put(path, dict(command='python tools/measure.py likeness', machine=f'{cpu()}, 1 thread', torch=torch.__version__,
+                   least=least, edges=h.n_edges, nodes=h.n_nodes, members=len(h.members),
+                   processor_s=time.process_time()-began, rows=rows))
+
+
 def convert(a, path):
     "ReLU networks that become spikes, beside SpikingJelly, on one thread; no MNIST where there is no folder"
     from dataclasses import asdict
@@ -1173,7 +1189,8 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'wire', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
                                     'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'curvature', 'loop', 'store',
-                                    'nearest', 'walk', 'tokens', 'monitor', 'phases', 'small', 'health', 'meetings', 'scaling', 'ask', 'links'])
+                                    'nearest', 'walk', 'tokens', 'monitor', 'phases', 'small', 'health', 'meetings', 'scaling', 'ask', 'links',
+                                    'likeness'])
     p.add_argument('--only', nargs='+', help='health: kinds, networks or ailments; wire: digits, mnist, times, moving, floors; others stay')
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
@@ -1198,6 +1215,7 @@ def main():
     if a.name=='health': return health(a, a.out or MEASURED/'health.json')
     if a.name=='meetings': return meetings(a, a.out or MEASURED/'meetings.json')
     if a.name=='links': return links(a, a.out or MEASURED/'links.json')
+    if a.name=='likeness': return likeness(a, a.out or MEASURED/'likeness.json')
     if a.name=='convert': return convert(a, a.out or MEASURED/'convert.json')
     if a.name=='until': return until(a, a.out or MEASURED/'until.json')
     if a.name=='frontier': return frontier(a, a.out or MEASURED/'frontier.json')

@@ -48,15 +48,21 @@ def _inside(x, c, name): # points, not vectors
     most,found = 1/math.sqrt(c),(far.max()/c).sqrt()
     fail(f'`{name}`', expected=f'points of the ball, ‖x‖ < {most:.6g}', found=f'‖x‖ = {found:.6g}')
 
-def _curved(c): return float(check_range(c, 0, name='c', above=True))
+def _curved(c): return float(check_range(check_range(c, 0, name='c', above=True), 1e-20, 1e20, 'c'))
+
+def _scaled(x): # vectors of which squares have room, and what they were divided by
+    s = x.detach().abs().amax(-1, keepdim=True).clamp_min(1)
+    return x/s,s
 
 def _drawn_in(x, c): # the norm cannot be 0 where it is used
-    n,most = _norm(x),RIM/math.sqrt(c)
-    return torch.where(n>most, x*(most/n), x)
+    u,s = _scaled(x)
+    n,most = _norm(u),RIM/math.sqrt(c)
+    return torch.where(n>most/s, u*(most/n), x)
 
 def _exp(v, c):
-    n = math.sqrt(c)*_norm(v)
-    return _drawn_in(v*(n.tanh()/n), c)
+    root,(u,s) = math.sqrt(c),_scaled(v)
+    n = _norm(u)
+    return _drawn_in(u*(((root*s).clamp_max(1e30)*n).tanh()/(root*n)), c)
 
 def _log(x, c):
     n = math.sqrt(c)*_norm(x)

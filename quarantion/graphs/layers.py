@@ -39,16 +39,24 @@ def _vectors(x, n, dtype, width=None, where='Incidence'):
     return check_finite(x, 'x', where)
 
 # %% ../../nbs/graphs/layers.ipynb #8aa22ff5
+def _in_float32(h): # weights and degrees, of which only ratios count
+    lo,hi = h.weights.min(initial=1),h.weights.max(initial=1)
+    if 2.**-40<=lo<=hi<=2.**40: return h.weights,h.degrees
+    lo,hi = h.weights.min(),h.weights.max()
+    if hi/2**40>lo: fail('`weights`', 'Incidence', 'at most 2⁴⁰ times the smallest', f'{hi:g} and {lo:g}')
+    return (np.ldexp(x, -np.frexp(hi)[1]) for x in (h.weights,h.degrees))
+
 class _Sums:
     "What sums in both directions need, made once"
     def __init__(self, h, dtype):
         self.n_nodes,self.n_edges,self.dtype = h.n_nodes,h.n_edges,dtype
         self.up = _sparse(h.edge_starts, h.members, h.n_nodes, dtype) # Hᵀ `[E, V]`
         self.down = _sparse(h.node_starts, h.edges_of, h.n_edges, dtype) # H `[V, E]`
-        root = np.divide(1, np.sqrt(h.degrees), out=np.zeros(h.n_nodes), where=h.degrees>0)
+        w,degrees = _in_float32(h)
+        root = np.divide(1, np.sqrt(degrees), out=np.zeros(h.n_nodes), where=degrees>0)
         self.root = torch.tensor(root, dtype=dtype)[:,None] # Dv^-½
         self.each = torch.tensor(1/np.maximum(h.sizes, 1), dtype=dtype)[:,None] # De^-1
-        self.weights = torch.tensor(h.weights, dtype=dtype)[:,None]
+        self.weights = torch.tensor(w, dtype=dtype)[:,None]
         self.node_of = torch.tensor(np.repeat(np.arange(h.n_nodes), np.diff(h.node_starts)))
         self.edges_of = torch.tensor(h.edges_of, dtype=torch.int64)
 

@@ -75,6 +75,9 @@ class _Held:
         if len(starts)!=E+1: _refuse('edge_starts', f'{E+1} numbers, for {E} edges', len(starts))
         if w.shape!=(E,): _refuse('weights', f'a row of {E} numbers', f'shape {list(w.shape)}')
         check_range(w, 0, name='weights', above=True)
+        lo,hi = 2.**-1000,2.**1023/max(len(members), 1) # roots of smaller ones, and sums of larger ones, have no room
+        if w.size and not lo<=w.min()<=w.max()<=hi:
+            _refuse('weights', f'{lo:.2g} to {hi:.2g}', shown(float(w[(w<lo)|(w>hi)][0])))
         new = dict(edge_starts=_fixed(starts, 'i8'), members=_fixed(members, 'i4'), weights=_fixed(w, 'f8'))
         new |= {k:_words(getattr(self, k), n, k) for k,n in
                 dict(node_names=V, edge_names=E, node_kinds=V, edge_kinds=E).items()}

@@ -51,6 +51,9 @@ def _masses(x, name, n, kinds='fiub'):
     if a.dtype.kind not in kinds: fail(f'`{name}`', 'walk', 'whole numbers' if 'f' not in kinds else 'numbers', a.dtype)
     if a.ndim not in (1,2) or a.shape[-1]!=n:
         fail(f'`{name}`', 'walk', f'shape [{n}] or [B, {n}]', f'shape {list(a.shape)}')
+    if a.ndim==2 and not len(a): fail(f'`{name}`', 'walk', 'a row at least', f'shape {list(a.shape)}')
+    if a.dtype.itemsize>8:
+        with np.errstate(over='ignore'): a = a.astype(float) # where what is too large is not finite
     check_finite(a, name, 'walk')
     if a.size and a.min()<0: fail(f'`{name}`', 'walk', 'numbers >= 0', f'{a.min():g}')
     return a
@@ -63,17 +66,20 @@ def _shared(h, m):
         at = int(full[m[...,full].reshape(-1, len(full)).any(0)][0])
         fail('`restart`', 'walk', 'mass on edges that have members', h.name('e', at))
     each = m/np.maximum(h.sizes, 1)
-    rows = [np.bincount(h.members, r[h.edge_of], h.n_nodes) for r in each.reshape(-1, h.n_edges)]
+    rows = [np.bincount(h.members, r[h.edge_of], h.n_nodes) for r in np.atleast_2d(each)]
     return np.array(rows, float).reshape(*m.shape[:-1], h.n_nodes)
 
 def _restart(h, restart):
     "Mass on nodes `[.., V]`, of sums > 0"
+    if not h.n_nodes: fail('`h`', 'walk', 'a node at least', repr(h))
     if isinstance(restart, tuple):
         if len(restart)!=2: fail('`restart`', 'walk', 'mass on nodes, or a pair: on nodes and on edges', restart)
         nodes,edges = (_masses(x, 'restart', n) for x,n in zip(restart, (h.n_nodes,h.n_edges)))
         if nodes.shape[:-1]!=edges.shape[:-1]:
             fail('`restart`', 'walk', 'as many rows for edges as for nodes', [list(nodes.shape),list(edges.shape)])
-        r = nodes+_shared(h, edges.astype(float))
+        top = np.maximum(*(x.max(-1, keepdims=True, initial=0).astype(float) for x in (nodes,edges)))
+        top[top==0] = 1
+        r = nodes/top+_shared(h, edges/top)
     else: r = _masses(restart, 'restart', h.n_nodes)
     if r.dtype!=np.float32: r = r.astype(float)
     top = r.max(-1, keepdims=True, initial=0)
@@ -150,7 +156,7 @@ def flow_of(
 )->np.ndarray: # `[.., E]`, float32
     "What passes through each edge in one step; adds up to the mass on nodes that have edges"
     if p.shape[-1:]!=(h.n_nodes,): fail('`p`', 'flow_of', f'[.., {h.n_nodes}]', f'shape {list(p.shape)}')
-    q = p.reshape(-1, h.n_nodes)/np.where(h.degrees>0, h.degrees, 1)
+    q = p.reshape(int(np.prod(p.shape[:-1])), h.n_nodes)/np.where(h.degrees>0, h.degrees, 1)
     rows = [np.bincount(h.edge_of, r[h.members], h.n_edges)*h.weights for r in q]
     return np.array(rows, np.float32).reshape(*np.shape(p)[:-1], h.n_edges)
 
@@ -215,9 +221,14 @@ def _integers(h, alpha):
     "Weights and degrees as whole numbers, α in 2⁻¹⁶"
     w = h.weights
     W = np.ones(h.n_edges, int)
-    if h.n_edges and (w!=w[0]).any(): W = np.maximum(np.rint(w/w.max()*2**16), 1).astype(int)
+    if h.n_edges and (w!=w[0]).any():
+        if (ratio := w.max()/w.min())>2**20:
+            fail('`weights`', 'fire', 'at most 2²⁰ times the smallest', f'{w.max():g} and {w.min():g}')
+        W = np.rint(w/w.max()*max(2**16, 2.**(10+np.ceil(np.log2(ratio))))).astype(int) # none below 2¹⁰
     D = np.diff(np.append(0, np.cumsum(W[h.edges_of]))[h.node_starts])
-    return W,D,min(int(round(alpha*2**16)), 2**16-1)
+    a = int(round(alpha*2**16))
+    if abs(2**16*alpha-a)>(1-alpha)*2**16/100: fail('`alpha`', 'fire', 'at most 0.999, or a multiple of 2⁻¹⁶', alpha)
+    return W,D,a
 
 # %% ../../nbs/graphs/walk.ipynb #dfc81705
 def _threshold(h, D, a, units, error):
@@ -243,9 +254,10 @@ def _rounds(h, x, alpha, error, threads):
 
 def _units(h, restart):
     "Whole numbers `[.., V]`"
+    if not h.n_nodes: fail('`h`', 'fire', 'a node at least', repr(h))
     x = _masses(restart, 'restart', h.n_nodes, 'iu')
-    if x.size and not x.any(-1).all(): fail('`restart`', 'fire', 'units somewhere, in each row', 'zeros')
-    if x.size and int(x.max())>=2**63: fail('`restart`', 'fire', f'at most {2**63-1} units', int(x.max()))
+    if not x.any(-1).all(): fail('`restart`', 'fire', 'units somewhere, in each row', 'zeros')
+    if int(x.max())>=2**63: fail('`restart`', 'fire', f'at most {2**63-1} units', int(x.max()))
     return x
 
 # %% ../../nbs/graphs/walk.ipynb #5fed1130
@@ -259,7 +271,7 @@ def fire(
 )->Fired: # Whole numbers
     "The walk as a network of neurons that fire; raises `CheckError`"
     _alpha(alpha)
-    check_range(error, 0, 1, 'error', above=True)
+    check_range(error, 2**-63, 1, 'error')
     check_range(threads, 1, 1024, 'threads')
     units,out = _units(h, restart),[]
     for x in units.reshape(-1, h.n_nodes):
@@ -280,7 +292,7 @@ def raster(
 )->np.ndarray: # Bool `[T, V]`, T rounds
     "Which nodes fire in each round; raises `CheckError`"
     _alpha(alpha)
-    check_range(error, 0, 1, 'error', above=True)
+    check_range(error, 2**-63, 1, 'error')
     check_range(threads, 1, 1024, 'threads')
     units = _units(h, restart)
     if units.ndim!=1: fail('`restart`', 'raster', f'shape [{h.n_nodes}]', list(units.shape))

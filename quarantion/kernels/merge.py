@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['merge_words']
 
-# %% ../../nbs/kernels/merge.ipynb #6548c8e0
+# %% ../../nbs/kernels/merge.ipynb #90ce1864
 import cython
 import numpy as np
 from cython.cimports.libc.math import log, pow
 from ..checks import fail
-from .parts.pairs import Merging, before, how_scored, pop_entry, put_between, put_entry, room_for
-from .parts.pairs import slot_of, words_of
+from .parts.merging import Merging, before, how_scored, pop_entry, put_between, put_entry, room_for
+from .parts.merging import slot_of, words_of
 from .parts.shapes import check_between, check_each, check_length
 
 # %% ../../nbs/kernels/merge.ipynb #48255576

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import NamedTuple
 from ..checks import check_range, fail, typed
 from .parts.sentences import CITED, sentences
+from .sections import decoded
 from .words import Words, words_of
 
 # %% ../../nbs/memory/answer.ipynb #3903db4e
@@ -84,8 +85,8 @@ def _file_text(path):
         if not stat.S_ISREG(s.st_mode) or s.st_size>_MOST: return ''
         with open(path, 'rb') as f: data = f.read(_MOST)
     except (OSError,ValueError): return ''
-    try: return data.decode('utf-8-sig')
-    except UnicodeDecodeError: return data.decode('latin-1')
+    try: return decoded(data)
+    except ValueError: return ''
 
 _BETWEEN = r'(?:<[^<>]{0,300}>|&\w{1,9};|\\[nrt]|[\W_])++' # words of HTML, of a notebook, of a string
 
@@ -100,6 +101,7 @@ def _search(text, said): # (start, end) in a text, or None
 
 def _place(text, said, lines):
     "First and last line, and span, of a sentence in a file"
+    text = text.replace('\r\n', ' \n').replace('\r', '\n') # of the same length
     rows = text.split('\n')
     lines = [max(1, lines[0]),lines[1]]
     start = sum(map(len, rows[:lines[0]-1]))+lines[0]-1
@@ -138,7 +140,7 @@ def _check_retrieved(r):
     for k in 'question','passages':
         if not hasattr(r, k): fail('`retrieved`', 'answer_from', 'a question and its passages', type(r).__name__)
     ids = [getattr(p, 'id', None) for p in r.passages]
-    bad = [i for i in ids if not isinstance(i, str) or not CITED.fullmatch(f'[{i}]')]
+    bad = [i for i in ids if not isinstance(i, str) or not re.fullmatch('s[0-9]{1,6}', i)]
     if bad or len({*ids})<len(ids): fail('`retrieved`', 'answer_from', 'passages s1, s2, …', ids)
 
 @typed

@@ -23,7 +23,8 @@ _APART = {'__pycache__','site-packages','dist-packages','test','tests','idle_tes
 def _walk(root, python): # files below a folder, in the order of their names, and what cannot be gone into
     lost = []
     for folder,folders,names in os.walk(root, onerror=lambda e: lost.append(e.filename)):
-        folders[:] = sorted(f for f in folders if f[0]!='.' and not (f in _APART and (python or f[0]=='_')))
+        apart = _APART|{'_sources'} if 'index.html' in names else _APART # which say what the pages say
+        folders[:] = sorted(f for f in folders if f[0]!='.' and not (f in apart and (python or f[0]=='_')))
         links = [f for f in folders if os.path.islink(os.path.join(folder, f))]
         for n in sorted([*links,*names]):
             if n[0]!='.' and (not python or n in links or n.endswith('.py')): yield os.path.join(folder, n)
@@ -38,7 +39,7 @@ def _roots(source): # folders of a corpus, or one file
     return [os.path.realpath(path)]
 
 def _named(path, root): # the dotted name of a module, or the path of a text
-    rest = os.path.relpath(path, root) if path!=root else os.path.basename(path)
+    rest = path[len(root):].lstrip(os.sep) if path.startswith(root.rstrip(os.sep)+os.sep) else os.path.basename(path)
     return rest.rpartition('.')[0].replace(os.sep, '.').removesuffix('.__init__') if is_module(rest) else rest
 
 def _files(source): # (path, name) of each
@@ -253,15 +254,18 @@ def _no_search_for_cycles(): # a tree has none, and many nodes
 def read_corpus(
     source:str|Path='python', # `python`, `installed`, or the path of a file or a folder
     keep:str|Path=None, # File that keeps what was read, made if need be; default: none
-    extract=None # Function of a path and bytes to a list of `Section`, or None for what is read as ever
+    extract=None, # Function of a path and bytes to a list of `Section`, or None for what is read as ever
+    leave:str|Path=None # Folder that is not read; default: none
 )->Corpus:
     "Texts of a source, reading only files that changed since they were kept; raises `CheckError` where there are none"
     if not (extract is None or callable(extract)): fail('`extract`', 'read_corpus', 'a function', shown(extract))
     source = source if source in ('python','installed') else os.path.realpath(as_path(source))
     old,now = _kept(keep, source, _by(extract)),time.time_ns()
-    new,read = {},0
+    new,read,ours = {},0,[os.path.realpath(p) for p in (keep,leave) if p is not None]
+    ours = tuple(p for p in ours if not source.startswith(p+os.sep)) # texts may lie below an index, too
     with _no_search_for_cycles():
         for path,name in _files(source):
+            if path in ours or path.startswith(tuple(p+os.sep for p in ours)): continue
             new[path],was_read = _one(path, old.get(path), now, lambda data: _texts(path, name, data, source, extract))
             read += was_read
     if keep is not None and new!=old and any(k[-1] for k in new.values()): _keep(keep, source, _by(extract), new)
@@ -269,7 +273,7 @@ def read_corpus(
 
 # %% ../../nbs/memory/corpus.ipynb #236ffa90
 def _public(title): # of a module, whatever it is called, or a name in it that does not begin with _
-    return not any(p[0]=='_' and p[-2:]!='__' for p in title.split('.')[1:] if p)
+    return '._' not in title or not any(p[0]=='_' and p[-2:]!='__' for p in title.split('.')[1:] if p)
 
 def _is_topic(source, title): return source=='python' and title.startswith('topics.')
 

@@ -58,7 +58,7 @@ class Remembered:
     ):
         "Keep what a source says, in quarantine first; raises `CheckError`"
         name = _name(digests)
-        with Lock(self.folder):
+        with Lock(self.folder, 10):
             said = _said(self.folder, digests)|{source:answer}
             d = dict(format=_FORMAT, version=_VERSION, digests=digests, said=said, digest=hash_json(said))
             write_atomic(self.folder/f'{name}.json', json.dumps(d).encode())

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 from ..checks import check_range, fail, shown, typed
-from ..files import (Lock, hash_json, is_there, load_tensors, read_record, save_tensors, sha256,
-                              write_atomic)
+from ..files import hash_json, is_there, load_tensors, read_record, save_tensors, sha256, write_atomic
 from ..graphs.store import load_hypergraph, save_hypergraph
 from ..graphs.walk import fire
 from .bm25 import BM25, fit_bm25, load_bm25, save_bm25
-from .library import EMBEDS, Library, check_question, open_library
+from .library import EMBEDS, Library, check_question, in_turn, opened, wanted
 from .linked import Linked, housed, linked_of, restarted, without
 
 # %% ../../nbs/memory/retrieve.ipynb #dbc101fc
@@ -126,7 +125,7 @@ class _Listed(_Held):
         depth:int # Texts of each list, at most
     )->list:
         "Ids and scores by words, and by vectors"
-        check_question(question); check_range(depth, 1, name='depth')
+        check_question(question, 'ask'); check_range(depth, 1, name='depth')
         near,parts = self.bm25.search(question, depth),self.library.parts
         out = [(near.ids,near.scores)]
         if parts.index is not None:
@@ -153,8 +152,8 @@ class _Walked(_Listed):
         out = np.zeros(len(self), np.int64)
         if not len(ids): return out,ids,units,None,linked
         start = restarted(linked, ids, units)
-        walk = None # where no seed has a name, too
-        if how.mix and start.any(): walk = fire(linked.graph, start, how.alpha, _BOUND)
+        walk,error = None,_BOUND*(int(units.sum())/max(int(start.sum()), 1)) # of what is on names
+        if how.mix and error<1: walk = fire(linked.graph, start, how.alpha, error) # else all of it may be left
         m = round(1000*how.mix)
         out[ids] += (1000-m)*units
         if walk is not None: out += m*housed(linked, walk.p, len(self))
@@ -190,7 +189,7 @@ class Retriever(_Explained):
         how:How=How() # Settings
     )->Retrieved:
         "The passages of the largest mass; raises `CheckError`"
-        check_question(question); check_how(how)
+        check_question(question, 'ask'); check_how(how)
         if not 1<=k<=len(self): fail('`k`', 'ask', f'1 to {len(self)}, the texts there are', k)
         lists = self.listed(question, max(how.depth, 100))
         mass,*rest = self.masses(lists, how)
@@ -221,14 +220,13 @@ _BM25,_GRAPH,_HOMES = 'bm25.safetensors','graph.safetensors','homes.safetensors'
 _FILES = _BM25,_GRAPH,_HOMES
 
 def _keep(folder, r, library):
-    with Lock(folder):
-        (folder/_SAYS).unlink(missing_ok=True)
-        save_bm25(folder/_BM25, r.bm25)
-        save_hypergraph(folder/_GRAPH, r.linked.graph)
-        save_tensors(folder/_HOMES, dict(starts=r.linked.starts, homes=r.linked.homes),
-                     dict(format=_FORMAT, version=_VERSION, digest=''))
-        head = dict(format=_FORMAT, version=_VERSION, library=library, files={f:sha256(folder/f) for f in _FILES})
-        write_atomic(folder/_SAYS, json.dumps(head, indent=1).encode())
+    (folder/_SAYS).unlink(missing_ok=True)
+    save_bm25(folder/_BM25, r.bm25)
+    save_hypergraph(folder/_GRAPH, r.linked.graph)
+    save_tensors(folder/_HOMES, dict(starts=r.linked.starts, homes=r.linked.homes),
+                 dict(format=_FORMAT, version=_VERSION, digest=''))
+    head = dict(format=_FORMAT, version=_VERSION, library=library, files={f:sha256(folder/f) for f in _FILES})
+    write_atomic(folder/_SAYS, json.dumps(head, indent=1).encode())
     return head
 
 def _homes(path, h):
@@ -271,12 +269,13 @@ def open_retriever(
     **how # What else `open_library` takes
 )->Retriever:
     "What is kept is read, what is missing or of other texts is made; raises `CheckError`"
-    lib = open_library(source, folder, embed, say=say, **how)
-    own = sha256(lib.folder/'library.json')
-    head = _said(lib.folder)
-    if head is None or head.get('library')!=own:
+    want,folder = wanted(source, folder, embed, say=say, **how)
+    with in_turn(folder):
+        lib = opened(want, folder, say)
+        own = sha256(folder/'library.json')
+        head = _said(folder)
+        if head is not None and head.get('library')==own: return _load(folder, lib, head)
         say(f'words and names of {len(lib):,} texts')
         r = retriever_of(lib)
-        r.digest = hash_json(_keep(lib.folder, r, own))
-        return r
-    return _load(lib.folder, lib, head)
+        r.digest = hash_json(_keep(folder, r, own))
+    return r

@@ -52,7 +52,7 @@ class _Text:
 
     def is_quoted(self, s): # word for word, from a passage that it cites?
         said = _flat(CITED.sub('', self.text[s.start:s.end]))
-        return any(said in self._flat(i) for i in dict.fromkeys(self.cites(s)))
+        return any(f' {said} ' in f' {self._flat(i)} ' for i in dict.fromkeys(self.cites(s)))
 
     def flag(self, rule, s, m, said): return Flag(rule, s.start+m.start(), s.start+m.end(), m[0], said)
 

@@ -158,7 +158,7 @@ def _of_notebook(text):
 # %% ../../nbs/memory/sections.ipynb #60be3b42
 _CONTROL = re.compile(r'[\x00-\x08\x0e-\x1a\x1c-\x1f]')
 
-def _decoded(data):
+def decoded(data):
     "Text of bytes; raises `ValueError` for what is no text"
     wide = data[:2] in (b'\xff\xfe',b'\xfe\xff')
     if not wide and b'\0' in data: raise ValueError('is not text')
@@ -196,8 +196,8 @@ def sections_of(
     "Sections of a file; raises `ValueError` for what is no text, or not what its name says"
     kind,page = _kind(path),page_of(path)
     if kind=='py': found = docstrings(data, name or page.replace('/', '.').removesuffix('.__init__'))
-    elif kind=='txt': found = paragraphs(_decoded(data), path)
-    else: found = _marked(kind, _decoded(data), path, page)
+    elif kind=='txt': found = paragraphs(decoded(data), path)
+    else: found = _marked(kind, decoded(data), path, page)
     return [tidy(s) for s in found if s.text.strip()]
 
 def _marked(kind, text, path, page):

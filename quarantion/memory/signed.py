@@ -89,10 +89,11 @@ def known_signers(
 def _read_key(path):
     try: fd = os.open(path, os.O_RDONLY|os.O_NOFOLLOW|os.O_NONBLOCK|os.O_CLOEXEC)
     except OSError as e: fail('key', str(path), 'a file that can be read, and no link', e.strerror)
-    with open(fd, 'rb') as f:
+    try:
         if not stat.S_ISREG(os.fstat(fd).st_mode): fail('key', str(path), 'a file', 'something else')
         _private(path, 0o600, fd)
-        said = f.read(100)
+        said = os.read(fd, 100)
+    finally: os.close(fd)
     if not re.fullmatch(rb'[0-9a-f]{64}\n', said): fail('key', str(path), '64 hexadecimal digits', f'{len(said)} bytes')
     return Key(bytes.fromhex(said[:64].decode()))
 
@@ -127,7 +128,10 @@ FIELDS = tuple(sorted((*_SIGNED,'hashes','signature')))
 
 def _plain(x): # for JSON
     if hasattr(x, '_asdict'): return _plain(x._asdict())
-    if isinstance(x, dict): return {str(k):_plain(v) for k,v in x.items()}
+    if isinstance(x, dict):
+        if len(out := {str(k):_plain(v) for k,v in x.items()})<len(x):
+            fail('record', expected='names that differ as strings', found=shown(x))
+        return out
     if isinstance(x, (list,tuple)): return [_plain(v) for v in x]
     return x.tolist() if isinstance(x, (np.ndarray,np.generic)) else x
 
@@ -147,7 +151,8 @@ def sign(
     said = dict(answer=answered.text, claims=answered.claims, digests=getattr(r, 'digests', {}), format=_FORMAT,
                 parameters=parameters, passages=r.passages, question=answered.question, signer=key.public, time=when,
                 version=_VERSION, why=getattr(r, 'why', None))
-    said = {k:_plain(v) for k,v in said.items()}
+    try: said = {k:_plain(v) for k,v in said.items()}
+    except RecursionError: fail('record', expected='what JSON can hold', found='lists in lists without an end')
     hashes = {k:hash_json(v) for k,v in said.items()}
     return json.loads(_bytes(said|dict(hashes=hashes, signature=key.sign(_message(hashes)))))
 

@@ -125,6 +125,7 @@ def ask_all(
     trust:dict={} # Name -> `Trust`; default: nothing is known
 )->Together:
     "Ask every source, and make their lists one; raises `CheckError` where none answers"
+    check_range(k, 1, name='k')
     found,failed = {},{}
     for n,s in sources.items():
         try: found[n] = s.ask(question, min(k, len(s))) if isinstance(s, Retriever) else s(question, k)

@@ -89,9 +89,9 @@ def of_markdown(texts, page, code): # as `of_rst`; `code` says which lines are
     return heads,made,names+[(every(i),n) for i,n in dotted('\n'.join(texts))]
 
 # %% ../../../nbs/memory/parts/marked.ipynb #180d0869
-_VALUES = r"""(?:[^<>"']++|"[^"]{0,2000}"|'[^']{0,2000}')*+"""
+_VALUES = r"""(?:[^<>"']++|"(?:[^"]{0,2000}|[^"<>]*+)"|'(?:[^']{0,2000}|[^'<>]*+)')*+""" # a picture may be one
 _TAG = re.compile(rf'<!--.*?(?:-->|\Z)|<[!?][^<>]*>|<(/?)([a-zA-Z][^\s<>/]*+)({_VALUES})>', re.S)
-_ATTRIBUTE = re.compile(r"""([a-zA-Z-]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))""")
+_ATTRIBUTE = re.compile(r"""(?<![a-zA-Z-])([a-zA-Z-]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))""")
 _DROPPED = {t:re.compile(rf'</{t}\s*>', re.I) for t in 'script style template noscript svg math head title nav'.split()}
 _REST = {'script','style','template'} # without an end they are the rest of a page
 _BLOCKS = set("""address article aside blockquote body br dd details div dl dt fieldset figcaption figure footer form
@@ -149,6 +149,7 @@ def _tag(p, ends, tag, attributes): # changes what is at hand
 
 # %% ../../../nbs/memory/parts/marked.ipynb #d84525f7
 def of_html(text, page): # lines, and what `of_rst` gives
+    text = text.replace('\r\n', '\n').replace('\r', '\n')
     p,main,i,line,endless = _Page(page),None,0,1,set()
     while m := _TAG.search(text, i):
         _words(p, text[i:m.start()], line)

@@ -8,6 +8,7 @@ __all__ = ['Section', 'target_of', 'name_of', 'label_of']
 # %% ../../../nbs/memory/parts/names.ipynb #1bbfdb93
 import re
 from bisect import bisect_right
+from itertools import accumulate
 from typing import NamedTuple
 from ...checks import typed
 
@@ -105,14 +106,12 @@ def _blocks(lines, a, b): # first line, letters and indent of each paragraph
     return out
 
 def _starts(blocks): # numbers of the paragraphs that parts begin with
-    out,size = [0],0
+    out,to = [0],[0,*accumulate(b[1] for b in blocks)]
     for j,(_,n,_) in enumerate(blocks):
-        while size+n>LONG and j>out[-1]:
-            some = [k for k in range(out[-1]+1, j+1) if k==j or sum(b[1] for b in blocks[out[-1]:k])>=LONG//2]
+        while to[j+1]-to[out[-1]]>LONG and j>out[-1]:
+            some = [k for k in range(out[-1]+1, j+1) if k==j or to[k]-to[out[-1]]>=LONG//2]
             out.append(min(some, key=lambda k: (blocks[k][2],-k)))
-            size = sum(b[1] for b in blocks[out[-1]:j])
-        size += n
-    if len(out)>1 and sum(b[1] for b in blocks[out[-1]:])<SHORT: out.pop()
+    if len(out)>1 and to[-1]-to[out[-1]]<SHORT: out.pop()
     return out
 
 def parts_of(lines, a, b): # the first line, and the line behind the last, of each part

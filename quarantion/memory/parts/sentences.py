@@ -58,7 +58,7 @@ def blocks(
     return out+[held[:2]] if held else out
 
 # %% ../../../nbs/memory/parts/sentences.ipynb #421ccd13
-CITED = re.compile(r'\[\s{0,3}(s\d{1,6}(?:\s{0,3}[,;]\s{0,3}s\d{1,6}){0,99})\s{0,3}\]')
+CITED = re.compile(r'\[\s{0,3}(s[0-9]{1,6}(?:\s{0,3}[,;]\s{0,3}s[0-9]{1,6}){0,99})\s{0,3}\]')
 _ASIDE = re.compile(r'``(?:[^`]|`(?!`))++``|`[^`]*+`|(?:(?:https?|ftp|file)://|www\.)[^\s`]*[^\s`.,;:!?)\]}\'"”…]')
 _STOP = re.compile(r'(?<![.!?…])[.!?…]++[)\]}"\'”’»*_]*+(?=\s|\Z)|[。！？]++[」』”’）]*+|\](?=[ \t]*+\n)')
 _MORE = re.compile(r'(?:\s{0,4}'+CITED.pattern+r'[.]?)++')
