@@ -67,6 +67,8 @@ from quarantion.inspect.health_inspector import HealthInspector
 from quarantion.train.diagnosis import causes_of
 from quarantion.inspect.recordings import record_layers
 from quarantion.quant.lattice import Lattice, encode_lattice, lattice_codes
+from quarantion.language.pieces import BYTES
+from quarantion.language.tokenizer import Tokenizer
 from quarantion.memory.answer import answer_from
 from quarantion.memory.blocks import open_store
 from quarantion.memory.bm25 import fit_bm25
@@ -883,6 +885,7 @@ SAID = ['open a file','close a file','read lines','a picture of lines']
 def lsa(): return fit_lsa(SAID, 2)
 def few_texts(): return Corpus('x', ['a','b'], ['A file is opened. It has to be closed again, in the end, by hand.','b'], ['f'], np.zeros((2,3), int), {})
 def postings(): return Postings(lsa().words.rows(SAID))
+def tokens(): return Tokenizer((*BYTES,b'ab'), ((64,65),))
 def two_shells(): return Shells(a(6,4), np.arange(6.), 2)
 def tiny_library(): return Library(few_texts(), 'tfidf', Parts(fit_words(few_texts().texts), Postings(fit_words(few_texts().texts).rows(few_texts().texts)), None, None))
 @cache
@@ -897,6 +900,28 @@ def tiny_bert():
         return MiniLM(Path(d)/'model')
 
 CALLS |= { # texts and what is nearest
+    'language.pieces.letters_of': lambda: dict(token=b'a'),
+    'language.pieces.bytes_of': lambda: dict(letters='a'),
+    'language.pieces.cut_text': lambda: dict(text='a b'),
+    'language.pieces.check_texts': lambda: dict(texts=['a']),
+    'language.pieces.count_pieces': lambda: dict(texts=['a b']),
+    'language.texts.paragraphs_of': lambda: dict(data=b'a'),
+    'language.texts.read_texts': lambda: dict(source='no such file'),
+    'language.texts.held_out': lambda: dict(texts=[f'text {i}' for i in range(40)], seed=0, share=.5),
+    'language.tokenizer.Tokenizer': lambda: dict(vocab=BYTES, merges=()),
+    'language.tokenizer.Tokenizer.encode': lambda: dict(self=tokens(), text='a b'),
+    'language.tokenizer.Tokenizer.decode': lambda: dict(self=tokens(), ids=np.array([0,256])),
+    'language.tokenizer.Tokenizer.part': lambda: dict(self=tokens(), vocab=256),
+    'language.tokenizer.json_of': lambda: dict(tok=tokens()),
+    'language.tokenizer.save_tokenizer': lambda: dict(path='t.json', tok=tokens()),
+    'language.tokenizer.load_tokenizer': lambda: dict(path='no such file'),
+    'language.tokenizer.in_tokenizers': lambda: dict(tok=tokens()),
+    'language.tokenizer.unigram_bits': lambda: dict(ids=np.array([0,1])),
+    'language.tokenizer.worth': lambda: dict(encode=tokens().encode, decode=tokens().decode, texts=[b'a']),
+    'language.merge.check_vocab': lambda: dict(vocab=300),
+    'language.merge.train_tokenizer': lambda: dict(texts=['a b'], vocab=257, alpha=1., tau=.5, entropy=True, attention=lambda a, b: 1., basins=np.full((256,2), .5)),
+    'inspect.merges.cuts_of': lambda: dict(word='ab', tok=tokens(), vocab=257),
+    'inspect.merges.plot_merges': lambda: dict(word='ab', ours=tokens(), other=tokens(), vocabs=[256,257], names=('a','b')),
     'memory.corpus.Corpus': lambda: dict(source='x', titles=['a'], texts=['b'], files=['f'], where=np.zeros((1,3), int), out={}, read=0),
     'memory.corpus.Corpus.first_line': lambda: dict(self=few_texts(), i=0),
     'memory.corpus.Corpus.place': lambda: dict(self=few_texts(), i=0),

@@ -20,6 +20,7 @@ not stored, the others are lines of nbs/measured/canon.jsonl.
     python tools/measure.py ask                       # pages of Python's manual, by words, vectors, the walk
         --from FILE --only faq                        # keeps vectors of MiniLM there; parts: settings titles letters nits faq
     python tools/measure.py walk                      # walks on Debian's packages beside scipy, igraph and networkx, one thread
+    python tools/measure.py tokens --seeds 5         # tokenizers on text held out, 20 MB of each corpus, or --some BYTES
     python tools/measure.py tutorials                 # how long each tutorial runs, on two threads
     python tools/measure.py bench                     # every benchmark, or those named after it
     python tools/measure.py break-even                # the constants by which the runtime chooses, into its notebook
@@ -519,6 +520,16 @@ def walk(path):
     print(path)
 
 
+def tokens(a, path):
+    "Tokenizers beside those of other libraries, on text held out"
+    from quarantion.bench.tokens import measure_tokens
+    versions = {n:version_of(n) for n in ('tokenizers','sentencepiece','morfessor')}
+    some = f' --some {a.some}' if a.some else ''
+    d = measure_tokens(a.some or 2*10**7, a.seeds)
+    put(path, dict(command=f'python tools/measure.py tokens --seeds {a.seeds}{some}', machine=f'{cpu()}, {os.cpu_count()} cores', versions=versions, **d))
+    print(path, f"{d['seconds']:.0f} s")
+
+
 def train_parts(old):
     "What a training step is made of, with the quantized one as it was when this was first measured"
     from quarantion.bench.train import bench_train_parts
@@ -531,7 +542,7 @@ def train_parts(old):
 def bench(names, path):
     "Rows of each benchmark, kept as soon as they are there"
     from quarantion.cli import BENCHES
-    for name in names or [b for b in BENCHES if b not in ('convert','nearest','walk','curvature','lattice')]: # these have commands of their own
+    for name in names or [b for b in BENCHES if b not in ('convert','nearest','walk','curvature','lattice','tokens')]: # these have commands of their own
         how = ['bench', name, *['--threads','1']*(name=='codes')] # an encoder works on one
         r = quarantion(*how, '--json', stdout=subprocess.PIPE, text=True, check=True)
         d = json.loads(r.stdout)
@@ -1238,14 +1249,14 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'wire', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
                                     'text', 'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'curvature', 'lattice', 'loop', 'store',
-                                    'nearest', 'walk', 'monitor', 'phases', 'small', 'health', 'meetings', 'scaling', 'ask', 'links',
+                                    'nearest', 'walk', 'tokens', 'monitor', 'phases', 'small', 'health', 'meetings', 'scaling', 'ask', 'links',
                                     'likeness', 'natural'])
     p.add_argument('--only', nargs='+', help='health: kinds, networks or ailments; wire: digits, mnist, times, moving, floors; others stay')
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')
     p.add_argument('--out', type=Path, help='file to write')
-    p.add_argument('--some', type=int, default=0, help='wire: samples of MNIST that are learned from; 0 for all')
+    p.add_argument('--some', type=int, default=0, help='wire: samples of MNIST that are learned from; 0 for all; tokens: bytes of each corpus')
     p.add_argument('--run', type=Path, help='exports: a run whose program is exported, too')
     f = p.add_argument_group('frontier')
     f.add_argument('--settings', nargs='+', default=FRONTIER, metavar='POLICY:L1:MAX_RATE[:EPOCHS]',
@@ -1280,6 +1291,7 @@ def main():
         import asked
         return asked.measure(put, cpu(), a.out or MEASURED/'ask.json', a.from_, a.only or asked.ALL)
     if a.name=='walk': return walk(a.out or MEASURED/'walk.json')
+    if a.name=='tokens': return tokens(a, a.out or MEASURED/'tokens.json')
     if a.name=='search': return search(a.out or MEASURED/'search.json')
     if a.name=='shells': return shells(a.seeds, a.out or MEASURED/'shells.json')
     if a.name=='lattice': return lattice(a.out or MEASURED/'lattice.json')

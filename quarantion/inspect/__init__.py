@@ -10,7 +10,7 @@ __all__ = _room(__name__,
     spike_explorer='SpikeExplorer SurrogateExplorer', nonary_explorer='NonaryExplorer',
     run_compare='RunCompare SizeTree', tries='plot_tries', waves='plot_field plot_energy plot_dispersion plot_locality',
     wave_inspector='WaveInspector', shells='plot_shells', lattice='plot_roots plot_rate_distortion',
-    nearest='plot_proof plot_frontier', graphs='plot_hull plot_bipartite plot_incidence',
+    nearest='plot_proof plot_frontier', merges='plot_merges', graphs='plot_hull plot_bipartite plot_incidence',
     graph_flow='plot_flow plot_rounds', graph_tails='plot_tails',
     graph_texts='to_mermaid to_tikz to_svg', search_explorer='SearchExplorer', ask_explorer='AskExplorer',
     health='plot_health plot_signal', health_inspector='HealthInspector')
