@@ -11,7 +11,7 @@ import cython
 import numpy as np
 from cython.cimports.libc.math import acos, exp, sin
 
-# %% ../../../nbs/kernels/parts/merging.ipynb #7c4c36b3
+# %% ../../../nbs/kernels/parts/merging.ipynb #ec171faf
 @cython.cclass
 class Words:
     "Words as tokens, one behind the other"
@@ -31,7 +31,7 @@ class Words:
 
 def words_of(m:Words, words, starts, times, spelled, vocab):
     "Fill in words"
-    S,W = len(words),len(times)
+    W = len(times)
     m.tok,m.at,m.times = np.array(words),starts,times
     m.size,m.seen = np.diff(starts).astype(np.int32),np.zeros(W, np.int32)
     m.look,m.spelled,m.ids,m.tokens = 0,list(spelled),{s:i for i,s in enumerate(spelled)},len(spelled)
