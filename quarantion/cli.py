@@ -1053,14 +1053,16 @@ def _info(as_json:Annotated[bool, typer.Option('--json', help='Print one JSON ob
 
 # %% ../nbs/cli.ipynb #16432758
 BENCHES = ('lif','bptt','levels','nonary','wave','fakequant','events','cameras','quality','infer','codes','convert',
-           'train','many','own','health','nearest','walk','curvature','wire','links','ask','gpu')
+           'train','many','own','health','nearest','walk','curvature','wire','links','ask','lattice',
+           'tokens','gpu')
 _WHAT = ('lif (neurons, forward), bptt (and backward), levels, nonary, wave, fakequant, events (integer products), '
          'cameras (events into frames, and out of files), quality (copies in data), infer, codes (encoders), convert '
          '(ReLU networks into spikes: how right they are), train (a training step, on one thread too), many '
          '(a step of as many processes as threads are asked for), own (neurons of your own), health (what a look at '
          'a network costs), nearest (neighbours of vectors), walk (on hypergraphs), curvature (of edges of graphs), '
          'wire (gradients in few bytes between two processes), links (sets of Debian packages told from others), '
-         "ask (pages of Python's manual, by words, vectors and the walk) "
+         "ask (pages of Python's manual, by words, vectors and the walk), lattice (points of E8 beside levels), "
+         'tokens (tokenizers on text held out) '
          'or gpu (neurons and training steps).')
 _CHECK = 'Exit with 1 if a row stays under 60 % of its goal, a peer is not installed, or nothing ran.'
 
@@ -1283,6 +1285,55 @@ def _ask(
 _ASK = 'Answer from texts in their own sentences, signed. Also checks answers of others.'
 _MORE = [p for f in (_how,_texts) for p in signature(f).parameters.values()]
 _asked = app.command('ask', help=_ASK)(_joined(_ask, _MORE))
+
+# %% ../nbs/cli.ipynb #42f47252
+_BESIDE = 'BPE of tokenizers', 'Unigram of tokenizers'
+_MEASURES = ('bytes / token: how short texts become; unigram bits / byte: entropy of token frequencies on the held-out '
+             'text, not that of a language model; lost: texts that did not come back')
+
+def _beside(known, held, tok):
+    "Measures of a tokenizer and its peers, on text held out"
+    from quarantion.bench.tokens import coder
+    from quarantion.language.tokenizer import worth
+    rows = [dict(name='ours', vocab=len(tok))|worth(tok.encode, tok.decode, held)]
+    for way in _BESIDE:
+        if c := coder(way, known, len(tok)): rows.append(dict(name=way, vocab=c.size)|worth(c.encode, c.decode, held))
+        else: _say(f'not installed: {way} (quarantion[text])')
+    return rows
+
+def _measures(title, rows):
+    head = ['name','tokens','bytes / token','unigram bits / byte','lost']
+    form = dict(name='', vocab=',', bytes_per_token='.3f', bits_per_byte='.3f', lost=',')
+    return _columns(title, head, [[_as_is(format(r[k], f)) for k,f in form.items()] for r in rows])
+
+# %% ../nbs/cli.ipynb #918f571e
+_FILE = "A file, of any bytes, or a folder of texts; default: topics of Python's help."
+
+def _as_bytes(texts): return [t.encode('utf-8', 'replace') if isinstance(t, str) else t for t in texts]
+
+@app.command('text', help='Train a tokenizer on texts of yours, beside BPE and Unigram.')
+def _text(
+    file:Annotated[Path, typer.Option(help=_FILE)]=None,
+    vocab:Annotated[int, typer.Option(help='How many tokens, 256 or more.')]=4096,
+    out:Annotated[Path, typer.Option(help='File to write, for Hugging Face tokenizers.')]=Path('tokenizer.json'),
+    as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
+):
+    "Train a tokenizer, save it, and measure it on text held out"
+    from quarantion.language.merge import check_vocab, train_tokenizer
+    from quarantion.language.texts import held_out, read_texts
+    from quarantion.language.tokenizer import save_tokenizer
+    check_vocab(vocab)
+    texts = _as_bytes(read_texts(file))
+    known,held = held_out(texts)
+    tok = train_tokenizer(known, vocab)
+    save_tokenizer(out, tok)
+    if len(tok)<vocab: _say(f'{len(tok):,} tokens: in so few texts no pair is left to merge')
+    size,rows = sum(map(len, texts)),_beside(known, held, tok)
+    said = dict(corpus=str(file or 'pydoc_data.topics'), bytes=size, texts=len(known)+len(held), held_out=len(held))
+    if as_json: return print(json.dumps(said|dict(file=str(out), vocab=len(tok), rows=rows)))
+    _show(_measures('{corpus}: {bytes:,} bytes, {held_out:,} of {texts:,} texts held out'.format(**said), rows))
+    print(_MEASURES)
+    _say(f'{out}: {tok!r}')
 
 # %% ../nbs/cli.ipynb #364d986b
 _KINDS = dict(int_parsing='a whole number', float_parsing='a number')

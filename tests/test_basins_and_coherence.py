@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from quarantion.checks import CheckError
-from quarantion.language.basins import basins, merged_basin, ppmi_vectors
+from quarantion.language.basins import basins_of, merged_basin, ppmi_vectors
 from quarantion.language.coherence import adjacent_similarity, distinct, perplexity_per_byte, repetition
 
 
@@ -27,23 +27,23 @@ def test_vectors_are_those_of_dense_counts(window, shift):
     v = ppmi_vectors(ids, 30, 6, window, shift)
     assert np.allclose(v@v.T, (u[:,:6]*s[:6])@u[:,:6].T, atol=1e-9)
     assert (v[abs(v).argmax(0),np.arange(6)]>0).all() and np.all(np.diff(np.linalg.norm(v, axis=0))<1e-12)
-    p = basins(ids, 30, 6, window, shift)
-    assert np.array_equal(p, basins(ids, 30, 6, window, shift)) # the same again
+    p = basins_of(ids, 30, 6, window, shift)
+    assert np.array_equal(p, basins_of(ids, 30, 6, window, shift)) # the same again
     assert np.allclose(p, torch.tensor(v).softmax(1).numpy()) and np.allclose(p[29], 1/6)
-    assert np.allclose(basins(ids[::-1], 30, 6, window, shift), p, atol=1e-9) # texts have no order
+    assert np.allclose(basins_of(ids[::-1], 30, 6, window, shift), p, atol=1e-9) # texts have no order
 
 
 def test_basins_of_nothing_are_even():
-    assert np.allclose(basins([np.array([3])], 5, 2), .5) # no pair at all
+    assert np.allclose(basins_of([np.array([3])], 5, 2), .5) # no pair at all
     assert np.allclose(merged_basin(np.array([[1,0],[0,1.]])), .5)
 
 
 def test_what_basins_refuse():
     for ids,said in (([], 'at least one text'), ([np.array([], int)], 'at least one token'), ([np.array([1.5])], 'whole numbers'),
                      ([np.array([[1]])], 'whole numbers'), ([np.array([9])], 'in \\[0, 7\\], found 9'), ([np.array([-1])], 'found -1')):
-        with pytest.raises(CheckError, match='`ids`: expected.*'+said): basins(ids, 8, 2)
+        with pytest.raises(CheckError, match='`ids`: expected.*'+said): basins_of(ids, 8, 2)
     for how,said in ((dict(dim=8), '`dim`'), (dict(dim=2, window=0), '`window`'), (dict(dim=2, shift=.5), '`shift`')):
-        with pytest.raises(CheckError, match=said): basins([np.arange(8)], 8, **how)
+        with pytest.raises(CheckError, match=said): basins_of([np.arange(8)], 8, **how)
     with pytest.raises(CheckError, match='points.*sum to 1'): merged_basin(np.ones((2,3)))
 
 

@@ -19,7 +19,7 @@ def test_bench_prints_one_object(capsys):
 
 def test_an_unknown_bench_is_named(capsys):
     with pytest.raises(SystemExit) as e: main(['bench', 'speed'])
-    assert e.value.code==2 and "`bench`: expected one of lif, bptt, levels, nonary, wave, fakequant, events, cameras, quality, infer, codes, convert, train, many, own, health, nearest, walk, curvature, wire, links, ask, gpu, found 'speed'" in capsys.readouterr().err
+    assert e.value.code==2 and "`bench`: expected one of lif, bptt, levels, nonary, wave, fakequant, events, cameras, quality, infer, codes, convert, train, many, own, health, nearest, walk, curvature, wire, links, ask, lattice, tokens, gpu, found 'speed'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('how', [['--json'],[]])

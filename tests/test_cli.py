@@ -646,7 +646,7 @@ def test_help_is_whole(here):
     lines = out.partition('Commands:\n')[2].splitlines()
     assert lines and all(l.endswith('.') and not l.endswith('...') for l in lines), out
     page = (Path(__file__).parent.parent/'nbs/cli.ipynb').read_text()
-    assert len(lines)==14 and '"Fourteen verbs: ' in page and all(f'`{l.split()[0]}` ' in page.partition('Fourteen verbs')[2].partition('\n')[0] for l in lines)
+    assert len(lines)==15 and '"Fifteen verbs: ' in page and all(f'`{l.split()[0]}` ' in page.partition('Fifteen verbs')[2].partition('\n')[0] for l in lines)
 
 def test_colours_are_for_terminals_that_want_them(done):
     ask = lambda **env: command('report', done, '--show', 'size', env=env)[1]

@@ -66,6 +66,9 @@ from quarantion.inspect.health_canvas import HealthCanvas
 from quarantion.inspect.health_inspector import HealthInspector
 from quarantion.train.diagnosis import causes_of
 from quarantion.inspect.recordings import record_layers
+from quarantion.quant.lattice import Lattice, encode_lattice, lattice_codes
+from quarantion.language.pieces import BYTES
+from quarantion.language.tokenizer import Tokenizer
 from quarantion.memory.answer import answer_from
 from quarantion.memory.blocks import open_store
 from quarantion.memory.bm25 import fit_bm25
@@ -141,6 +144,7 @@ BENCH = Path(__file__).parents[1]/'nbs'/'measured'/'bench.json'
 
 
 def seeded(): return torch.Generator().manual_seed(0)
+def LATTICE(): return lattice_codes(x(4,4), Lattice(1.))
 def x(*shape): return torch.rand(shape or (5,6), generator=seeded())
 def a(*shape): return x(*shape).numpy()
 def s(*shape): return (x(*shape or (4,2,3))>.5).float()
@@ -840,12 +844,31 @@ CALLS |= { # what leaves the house
     'train.natural.NaturalSGD': lambda: dict(params=[torch.nn.Parameter(x(3))], lr=.1, damping=.1, decay=.9),
     'train.natural.NaturalSGD.step': lambda: dict(self=NaturalSGD([torch.nn.Parameter(x(3))]), closure=None),
     'language.basins.ppmi_vectors': lambda: dict(ids=[np.arange(6)], vocab=6, dim=2, window=2, shift=1.),
-    'language.basins.basins': lambda: dict(ids=[np.arange(6)], vocab=6, dim=2, window=2, shift=1.),
+    'language.basins.basins_of': lambda: dict(ids=[np.arange(6)], vocab=6, dim=2, window=2, shift=1.),
     'language.basins.merged_basin': lambda: dict(parts=probs(3,4).numpy(), counts=np.ones(3)),
     'language.coherence.perplexity_per_byte': lambda: dict(losses=a(5), size=5),
     'language.coherence.distinct': lambda: dict(tokens=['a','b','a'], n=2),
     'language.coherence.repetition': lambda: dict(tokens=['a','b','a'], window=2),
     'language.coherence.adjacent_similarity': lambda: dict(sentences=['a','b'], encode=lambda s: np.ones((len(s),2))),
+    'inspect.lattice.plot_roots': lambda: dict(x=np.eye(8)*2**.5),
+    'inspect.lattice.plot_rate_distortion': lambda: dict(curves=dict(a=([1.,2.],[5.,11.])), bound=([1.,2.],[6.,12.])),
+    'quant.lattice.Lattice': lambda: dict(step=1., per_channel=False, centres=True),
+    'quant.lattice.lattice_centres': lambda: dict(x=a(3,8), points=np.ones((3,8), np.int8)),
+    'quant.lattice.from_points': lambda: dict(points=np.ones((3,8), np.int8), centres=np.full(15, 128, np.uint8)),
+    'quant.lattice.LatticeCodes': lambda: dict(points=np.ones((1,2,8), np.int8), scale=np.ones(1, np.float32), centres=np.full(15, 128, np.uint8), shape=(4,4)),
+    'quant.lattice.LatticeCodes.weights': lambda: dict(self=LATTICE()),
+    'quant.lattice.lattice_codes': lambda: dict(w=x(4,4), lattice=Lattice(1.)),
+    'quant.lattice.point_lists': lambda: dict(points=np.ones((1,2,8), np.int8)),
+    'quant.lattice.encode_lattice': lambda: dict(codes=LATTICE()),
+    'quant.lattice.lattice_bytes': lambda: dict(codes=LATTICE()),
+    'quant.lattice.decode_lattice': lambda: dict(zip(('tensors','head'), encode_lattice(LATTICE())), where='w'),
+    'quant.lattice.save_lattice': lambda: dict(path='no such folder/\0', layers=dict(a=LATTICE())),
+    'quant.lattice.load_lattice': lambda: dict(path='no such file'),
+    'geometry.e8.e8_shell': lambda: dict(norm=2),
+    'geometry.e8.reflect': lambda: dict(x=a(3,8), root=np.array([1.,1,0,0,0,0,0,0])),
+    'geometry.e8.coxeter_plane': lambda: dict(x=a(3,8)),
+    'geometry.e8.nearest_e8': lambda: dict(x=a(3,8)),
+    'geometry.e8.second_moment': lambda: dict(samples=100, seed=0),
     'geometry.order.to_curve': lambda: dict(x=np.ones((4,3), int), bits=2, curve='hilbert', threads=1),
     'geometry.order.from_curve': lambda: dict(h=np.arange(4), axes=3, bits=2, curve='hilbert', threads=1),
     'geometry.order.neighbour_gaps': lambda: dict(axes=2, bits=2, curve='hilbert', cells=16, seed=0),
@@ -862,6 +885,7 @@ SAID = ['open a file','close a file','read lines','a picture of lines']
 def lsa(): return fit_lsa(SAID, 2)
 def few_texts(): return Corpus('x', ['a','b'], ['A file is opened. It has to be closed again, in the end, by hand.','b'], ['f'], np.zeros((2,3), int), {})
 def postings(): return Postings(lsa().words.rows(SAID))
+def tokens(): return Tokenizer((*BYTES,b'ab'), ((64,65),))
 def two_shells(): return Shells(a(6,4), np.arange(6.), 2)
 def tiny_library(): return Library(few_texts(), 'tfidf', Parts(fit_words(few_texts().texts), Postings(fit_words(few_texts().texts).rows(few_texts().texts)), None, None))
 @cache
@@ -876,6 +900,28 @@ def tiny_bert():
         return MiniLM(Path(d)/'model')
 
 CALLS |= { # texts and what is nearest
+    'language.pieces.letters_of': lambda: dict(token=b'a'),
+    'language.pieces.bytes_of': lambda: dict(letters='a'),
+    'language.pieces.cut_text': lambda: dict(text='a b'),
+    'language.pieces.check_texts': lambda: dict(texts=['a']),
+    'language.pieces.count_pieces': lambda: dict(texts=['a b']),
+    'language.texts.paragraphs_of': lambda: dict(data=b'a'),
+    'language.texts.read_texts': lambda: dict(source='no such file'),
+    'language.texts.held_out': lambda: dict(texts=[f'text {i}' for i in range(40)], seed=0, share=.5),
+    'language.tokenizer.Tokenizer': lambda: dict(vocab=BYTES, merges=()),
+    'language.tokenizer.Tokenizer.encode': lambda: dict(self=tokens(), text='a b'),
+    'language.tokenizer.Tokenizer.decode': lambda: dict(self=tokens(), ids=np.array([0,256])),
+    'language.tokenizer.Tokenizer.part': lambda: dict(self=tokens(), vocab=256),
+    'language.tokenizer.json_of': lambda: dict(tok=tokens()),
+    'language.tokenizer.save_tokenizer': lambda: dict(path='t.json', tok=tokens()),
+    'language.tokenizer.load_tokenizer': lambda: dict(path='no such file'),
+    'language.tokenizer.in_tokenizers': lambda: dict(tok=tokens()),
+    'language.tokenizer.unigram_bits': lambda: dict(ids=np.array([0,1])),
+    'language.tokenizer.worth': lambda: dict(encode=tokens().encode, decode=tokens().decode, texts=[b'a']),
+    'language.merge.check_vocab': lambda: dict(vocab=300),
+    'language.merge.train_tokenizer': lambda: dict(texts=['a b'], vocab=257, alpha=1., tau=.5, entropy=True, attention=lambda a, b: 1., basins=np.full((256,2), .5)),
+    'inspect.merges.cuts_of': lambda: dict(word='ab', tok=tokens(), vocab=257),
+    'inspect.merges.plot_merges': lambda: dict(word='ab', ours=tokens(), other=tokens(), vocabs=[256,257], names=('a','b')),
     'memory.corpus.Corpus': lambda: dict(source='x', titles=['a'], texts=['b'], files=['f'], where=np.zeros((1,3), int), out={}, read=0),
     'memory.corpus.Corpus.first_line': lambda: dict(self=few_texts(), i=0),
     'memory.corpus.Corpus.place': lambda: dict(self=few_texts(), i=0),

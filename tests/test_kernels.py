@@ -385,6 +385,14 @@ def run_curve_cell(mod, rng, T, B, N, threads, n, bits, hilbert):
     return x,
 
 
+def run_e8_points(mod, rng, T, B, N, threads, kind):
+    x,out = rng.normal(0, 3, (T*B*N,8)).astype(np.float32),np.full((T*B*N,8), 7, np.int8)
+    if kind=='ties': x = np.round(x*4)/4
+    if kind=='almost': x = np.nextafter(np.round(x*4)/4, np.float32(0))
+    mod.e8_points(x, out, threads)
+    return out,
+
+
 def wave_of(rng, T, B, shape, dtype, each, driven):
     "Fields, velocities, coefficients and sources; `each`: one for each cell"
     M = 2*int(np.prod(shape))
@@ -577,6 +585,15 @@ def run_fire_round(mod, rng, T, B, N, threads, alpha, least):
     return x,p,held,flow,sent,each,*who
 
 
+def run_merge_words(mod, rng, T, B, N, threads, how, attended):
+    "Pieces of three bytes, many of them alike"
+    sizes = rng.integers(0, 9, T*B*min(N, 40))
+    words,starts = rng.integers(0, 3, sizes.sum()).astype(np.int32),np.append(0, sizes.cumsum())
+    roots = rng.dirichlet(np.ones(3), 3) if how[1] else np.zeros((0,0))
+    found = mod.merge_words(words, starts, rng.integers(1, 9, len(sizes)), [b'a',b'b',b'c'], 40, how, roots, (lambda a, b: len(a)/len(b)) if attended else None)
+    return np.array(found, np.int64).reshape(-1, 3),
+
+
 REAL = 'float32','float64'
 WAVE = list(itertools.product((0,1), (0.,-.3,.2), (0,1))) # one for each cell, the cubic term, sources
 WANTED = 'sbmcu','s','b','m','c','u',''
@@ -623,9 +640,10 @@ CASES = dict(
                                             dots_of=run_dots_of, low_digits=run_low_digits).items()},
     turn_rows=('encode', run_turn_rows, [()]), two_digits=('encode', run_two_digits, [()]), search_cells=('cells', run_search_cells, [()]),
     put_in_cells=('lay', run_in_cells, [(0,)]), take_from_cells=('lay', run_in_cells, [(1,)]),
-    curve_cell=('order', run_curve_cell, CURVES),
+    curve_cell=('order', run_curve_cell, CURVES), e8_points=('e8', run_e8_points, [('any',),('ties',),('almost',)]),
     walk_all=('walk', run_walk_all, list(itertools.product((0.,.5,.9), (0,1), (0,1)))), fire_round=('fire', run_fire_round, [(0,1),(32768,1),(60000,2**20)]),
     edge_work=('curvature', run_edge_work, [(0,1,2**16),(1,2,2**16),(3,10,40)]),
+    merge_words=('merge', run_merge_words, [(h,a) for h in ((0,0,False),(1.,0,False),(.5,.3,True),(0,0,True)) for a in (0,1)]),
     wave_steps=('wave', run_wave_steps, [(d,g,f,*o) for d,g,f in itertools.product(REAL, WAVES, (0,1)) for o in WAVE[f::2]]),
     wave_sweeps=('wave', run_wave_sweeps, [(d,t,*o,k) for d,t,k in itertools.product(REAL, (0,1), (1,2,8)) for o in WAVE[k%2::2]]),
     wave_rows=('wave_rows', run_wave_rows, [(d,a,f,*o) for d,a,f in itertools.product(REAL, (1,2,9), (0,1)) for o in WAVE[f::2]]),
@@ -666,7 +684,7 @@ def test_levels_agree(kernel):
 
 
 @pytest.mark.parametrize('kernel', ('lif_forward','lif_backward','readout_forward','readout_backward','listed_products','listed_gradient','lif_int_forward','lif_states_forward','nearest_level','fake_quantize_rows','fake_quantize_back','code_rows','code_rows_back','code_residuals','add_residuals','event_products','dense_products','packed_event_products','fused_forward','fused_network','quantize_nonary','pack_nits','unpack_nits','pack_planes','unpack_planes',
-                                    'encode_digits','decode_digits','add_saturate','add_carries','multiply_nonary','dot_nits','curve_index','curve_cell','wave_steps','wave_sweeps','wave_rows','wave_int_steps','search_cells','walk_all','fire_round'))
+                                    'encode_digits','decode_digits','add_saturate','add_carries','multiply_nonary','dot_nits','curve_index','curve_cell','e8_points','wave_steps','wave_sweeps','wave_rows','wave_int_steps','search_cells','walk_all','fire_round'))
 def test_threads_change_nothing(kernel):
     best = levels_of(CASES[kernel][0])[-1]
     one = results(kernel, best, (3,3,700))
@@ -743,6 +761,7 @@ def apart_of(mod, kernel, levels=(-1,0,1)):
         curve_index=(dict(x=i(8,3), bits=2, hilbert=1, h=o(8), num_threads=1), 'h', ''),
         curve_cell=(dict(h=o(8), bits=2, hilbert=1, x=i(8,3), num_threads=1), 'x', ''),
         walk_all=(dict(start=np.array([0,2]), at=np.int32([0,1]), share=d(1)+.25, into=d(1)+.5, degree=d(1,32)+1, begin=d(1,32)+2, place=i(8), restart=f(2,8), scale=d(2)+1, alpha=.5, error=1e-3, gradients=0, p=f(2,8), bound=d(2), rounds=i(2), num_threads=1), 'p bound rounds', ''),
+        merge_words=(dict(words=i(2), starts=np.array([0,2]), times=o(1)+1, spelled=[b'a',b'b'], vocab=3, how=(0,0,False), roots=d(0,0)), '', ''),
         edge_work=(dict(starts=np.array([0,2,4,6]), nodes=np.int32([1,2,0,2,0,1]), ends=np.int32([[0,1],[0,2],[1,2]]), p=0, q=1, most=64, work=o(3), sizes=i(3,2)), 'work sizes', ''),
         fire_round=(dict(edge_starts=np.array([0,2]), members=np.int32([0,1]), node_starts=np.array([0,1,2]), edges_of=i(2), weight=o(1)+1, degree=o(2)+1, alpha=32768, least=1, x=o(2), p=o(2), held=o(1), flow=o(1), sent=o(2), each=o(1), fired=u(2), num_threads=1), 'x p held flow sent each fired', ''),
         wave_steps=(dict(u=f(2,1,8), v=f(1,8), c=f(8), e=f(8), f=f(16), shape=np.array([2,2]), cells=o(1), src=f(3,1,2), law=(.1,0.,0.), steps=3, num_threads=1, top=8), 'u v', ''),
@@ -766,6 +785,7 @@ def apart_of(mod, kernel, levels=(-1,0,1)):
         fake_quantize_rows=(dict(x=f(2,3,4), scale=f(3)+1, quant_min=-7, quant_max=7, out=f(2,3,4), min_val=f(3), max_val=f(3), low=f(3)-1, high=f(3)+1, counts=o(3,6), num_threads=1), 'out min_val max_val counts', 'x'),
         fake_quantize_back=(dict(g=f(2,3,4), x=f(2,3,4), scale=f(3)+1, quant_min=-7, quant_max=7, gx=f(2,3,4), gscale=d(3), num_threads=1), 'gx gscale', ''),
         code_rows=(dict(w=f(3,4), scale=f(3)+1, least=f(3)+1, top=7, code=f(3,4), worth=d(3), zero=u(3), num_threads=1), 'code worth zero', ''),
+        e8_points=(dict(x=f(3,8), out=l(3,8), num_threads=1), 'out', ''),
         code_residuals=(dict(g=f(8), left=f(8), ends=np.array([4,8]), top=4, digits=l(8), scale=f(2)), 'left digits scale', ''),
         add_residuals=(dict(digits=l(8), scale=f(2), ends=np.array([4,8]), total=f(8)), 'total', ''),
         code_rows_back=(dict(g=f(3,4), w=f(3,4), scale=f(3)+1, least=f(3)+1, top=7, pact=0, gw=f(3,4), gscale=d(3), num_threads=1), 'gw gscale', ''),
@@ -781,7 +801,7 @@ def apart_of(mod, kernel, levels=(-1,0,1)):
 
 
 COPIED = dict(lif_forward='beta theta', lif_int_forward='bias m theta', quantize_nonary='edges') # before anything is written
-ON_ARRAYS = 'level_bounds','uniform_rate','level_cells','is_recording' # of numpy, which makes new arrays, or written nowhere
+ON_ARRAYS = 'level_bounds','uniform_rate','level_cells','is_recording','merge_words' # of numpy, which makes new arrays, or written nowhere
 
 
 @pytest.mark.parametrize('kernel,level', [(k,l) for k in sorted(set(CASES)-set(ON_ARRAYS)) for l in ('source',*levels_of(CASES[k][0]))])
@@ -807,6 +827,7 @@ def test_what_is_written_is_apart(kernel, level):
 
 
 OUTSIDE = dict(
+    merge_words=[dict(words=[0,2]), dict(words=[-1,0]), dict(starts=[0,3]), dict(starts=[1,2]), dict(starts=[0,1,2]), dict(times=[0]), dict(vocab=1), dict(roots=[[.5,.5]], how=(0,1.,False))],
     walk_all=[dict(at=[0,32]), dict(at=[-1,0]), dict(start=[0,3]), dict(start=[0]), dict(place=[33]*8), dict(place=[-2]*8), dict(into=[1.]*2), dict(scale=[1.]), dict(bound=[1.]), dict(rounds=[1]*3), dict(degree=[[0.]*32]), dict(degree=[[1.]*2]), dict(begin=[[1.]]), dict(restart=[[1.]*7]*2), dict(p=[[1.]*8]), dict(alpha=1.), dict(alpha=-.1), dict(alpha=np.nan), dict(num_threads=0)],
     fire_round=[dict(members=[0,2]), dict(members=[-1,0]), dict(edges_of=[0,1]), dict(edges_of=[0]), dict(edge_starts=[0,3]), dict(node_starts=[0,2,1]), dict(weight=[0]), dict(degree=[1,-1]), dict(degree=[2**62,2**63-1], least=4), dict(alpha=65536), dict(alpha=-1), dict(least=0), dict(x=[0]), dict(held=[0]*2), dict(fired=[0]), dict(num_threads=0)],
     code_residuals=[dict(ends=[4,9]), dict(ends=[4,7]), dict(ends=[9,8]), dict(top=0), dict(top=128), dict(num_threads=0)],

@@ -12,6 +12,7 @@ not stored, the others are lines of nbs/measured/canon.jsonl.
     python tools/measure.py shells                    # ways to fill shells, and what tiers find, by MiniLM (extra text)
     python tools/measure.py resonance                 # buckets and waves as memory, on docstrings; --from NPY: MiniLM's vectors
     python tools/measure.py curvature                 # curvature of edges beside GraphRicciCurvature, one thread; and of Debian's packages
+    python tools/measure.py lattice                   # E8 beside levels at equal bits, drawn and trained, 2 seeds; decode speed on one thread
     python tools/measure.py loop                      # the bar of memory.loop on questions held out, 5 seeds (tools/store.py)
     python tools/measure.py store                     # rows of a file in several orders, and what a transaction costs
     python tools/measure.py nearest                   # neighbours beside other libraries, and what bits are worth, on one thread
@@ -19,6 +20,7 @@ not stored, the others are lines of nbs/measured/canon.jsonl.
     python tools/measure.py ask                       # pages of Python's manual, by words, vectors, the walk
         --from FILE --only faq                        # keeps vectors of MiniLM there; parts: settings titles letters nits faq
     python tools/measure.py walk                      # walks on Debian's packages beside scipy, igraph and networkx, one thread
+    python tools/measure.py tokens --seeds 5         # tokenizers on text held out, 20 MB of each corpus, or --some BYTES
     python tools/measure.py tutorials                 # how long each tutorial runs, on two threads
     python tools/measure.py bench                     # every benchmark, or those named after it
     python tools/measure.py break-even                # the constants by which the runtime chooses, into its notebook
@@ -476,6 +478,20 @@ def curvature(path):
     put(path, out|dict(rows=[r.__dict__ for r in bench_curvature(1)], packages=package_curvature(debian_dependencies())))
 
 
+def lattice(path):
+    "E8 beside levels: gains of drawn numbers and trained layers, curves, and how fast points are found, on one thread"
+    import torch
+    from quarantion.bench.lattice import SOURCES, Gain, LayerRow, bench_lattice, rate_curves
+    from quarantion.bench.measure import machine
+    from quarantion.tables import Row
+    torch.set_num_threads(1)
+    rows = bench_lattice(1)
+    of = lambda kind: [r.__dict__ for r in rows if isinstance(r, kind)]
+    versions = {n:version_of(n) for n in ('numpy','torch','faiss-cpu')}
+    put(path, dict(command='python tools/measure.py lattice', machine=machine(), versions=versions, speed=of(Row),
+                   gains=of(Gain), layers=of(LayerRow), curves={s:rate_curves(s) for s in SOURCES}))
+
+
 INDEXES = 'faiss-cpu','hnswlib','usearch','scann','turbovec','rabitqlib','numpy'
 
 
@@ -504,6 +520,16 @@ def walk(path):
     print(path)
 
 
+def tokens(a, path):
+    "Tokenizers beside those of other libraries, on text held out"
+    from quarantion.bench.tokens import measure_tokens
+    versions = {n:version_of(n) for n in ('tokenizers','sentencepiece','morfessor')}
+    some = f' --some {a.some}' if a.some else ''
+    d = measure_tokens(a.some or 2*10**7, a.seeds)
+    put(path, dict(command=f'python tools/measure.py tokens --seeds {a.seeds}{some}', machine=f'{cpu()}, {os.cpu_count()} cores', versions=versions, **d))
+    print(path, f"{d['seconds']:.0f} s")
+
+
 def train_parts(old):
     "What a training step is made of, with the quantized one as it was when this was first measured"
     from quarantion.bench.train import bench_train_parts
@@ -516,7 +542,7 @@ def train_parts(old):
 def bench(names, path):
     "Rows of each benchmark, kept as soon as they are there"
     from quarantion.cli import BENCHES
-    for name in names or [b for b in BENCHES if b not in ('convert','nearest','walk','curvature')]: # these have commands of their own
+    for name in names or [b for b in BENCHES if b not in ('convert','nearest','walk','curvature','lattice','tokens')]: # these have commands of their own
         how = ['bench', name, *['--threads','1']*(name=='codes')] # an encoder works on one
         r = quarantion(*how, '--json', stdout=subprocess.PIPE, text=True, check=True)
         d = json.loads(r.stdout)
@@ -1222,15 +1248,15 @@ def frontier(a, path):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'wire', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
-                                    'text', 'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'curvature', 'loop', 'store',
-                                    'nearest', 'walk', 'monitor', 'phases', 'small', 'health', 'meetings', 'scaling', 'ask', 'links',
+                                    'text', 'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'curvature', 'lattice', 'loop', 'store',
+                                    'nearest', 'walk', 'tokens', 'monitor', 'phases', 'small', 'health', 'meetings', 'scaling', 'ask', 'links',
                                     'likeness', 'natural'])
     p.add_argument('--only', nargs='+', help='health: kinds, networks or ailments; wire: digits, mnist, times, moving, floors; others stay')
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--policies', nargs='+', default=['int8','int4','nonary','ternary'])
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')
     p.add_argument('--out', type=Path, help='file to write')
-    p.add_argument('--some', type=int, default=0, help='wire: samples of MNIST that are learned from; 0 for all')
+    p.add_argument('--some', type=int, default=0, help='wire: samples of MNIST that are learned from; 0 for all; tokens: bytes of each corpus')
     p.add_argument('--run', type=Path, help='exports: a run whose program is exported, too')
     f = p.add_argument_group('frontier')
     f.add_argument('--settings', nargs='+', default=FRONTIER, metavar='POLICY:L1:MAX_RATE[:EPOCHS]',
@@ -1265,8 +1291,10 @@ def main():
         import asked
         return asked.measure(put, cpu(), a.out or MEASURED/'ask.json', a.from_, a.only or asked.ALL)
     if a.name=='walk': return walk(a.out or MEASURED/'walk.json')
+    if a.name=='tokens': return tokens(a, a.out or MEASURED/'tokens.json')
     if a.name=='search': return search(a.out or MEASURED/'search.json')
     if a.name=='shells': return shells(a.seeds, a.out or MEASURED/'shells.json')
+    if a.name=='lattice': return lattice(a.out or MEASURED/'lattice.json')
     if a.name=='curvature': return curvature(a.out or MEASURED/'curvature.json')
     if a.name=='resonance': return resonance(a.out or MEASURED/'resonance.json', a.from_)
     if a.name in ('loop','store'):

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['attend']
 
-# %% ../../nbs/language/attention.ipynb #5ff34540
+# %% ../../nbs/language/attention.ipynb #431fead4
 import math
 import numpy as np
 import torch
 from torch import Tensor
 from ..checks import check_dtype, check_in, check_range, fail, typed
 
-# %% ../../nbs/language/attention.ipynb #033e1d94
+# %% ../../nbs/language/attention.ipynb #e08bd5de
 KINDS = 'dot', 'overlap', 'distance'
 
 def _soft(z):
@@ -33,7 +33,7 @@ def _attention(q, k, v, kind='dot', tau=1.):
     z = _logits(q, k, kind, tau)-slope[:,None,None]*back
     return _soft(np.where(back<0, -np.inf, z))@v
 
-# %% ../../nbs/language/attention.ipynb #60de404e
+# %% ../../nbs/language/attention.ipynb #1c15b318
 def slopes(
     heads:int # H
 )->list: # Of each head
@@ -61,11 +61,11 @@ def _check(q, k, v, kind, tau):
         check_dtype(x, 'float32 float64 bfloat16', n)
         if x.ndim<3 or not x.numel():
             fail(f'`{n}`', 'attend', 'heads, places, coordinates [..., H, T, D]', list(x.shape))
-    if len({x.dtype for x in (q,k,v)})>1: fail('`q`, `k`, `v`', 'attend', 'one dtype', f'{q.dtype}, {k.dtype}, {v.dtype}')
+    if len({x.dtype for x in (q,k,v)})>1: fail('`k`, `v`', 'attend', f'{q.dtype}, as q', f'{k.dtype}, {v.dtype}')
     if k.shape!=q.shape or v.shape[:-1]!=q.shape[:-1]:
         fail('`k`, `v`', 'attend', f'those of q, {list(q.shape)}', f'{list(k.shape)}, {list(v.shape)}')
 
-# %% ../../nbs/language/attention.ipynb #a9d62b1b
+# %% ../../nbs/language/attention.ipynb #5eadac04
 @typed
 def attend(
     q:Tensor, # Queries `[..., H, T, D]`, of H heads and T places
@@ -78,6 +78,6 @@ def attend(
     _check(q, k, v, kind, tau)
     at = torch.arange(q.shape[-2], device=q.device)
     back = at[:,None]-at
-    slope = torch.exp2(torch.arange(1, q.shape[-3]+1, dtype=q.dtype, device=q.device)*(-8/q.shape[-3])) # made there
+    slope = torch.exp2(torch.arange(1, q.shape[-3]+1, dtype=q.dtype, device=q.device)*(-8/q.shape[-3]))
     z = logits_of(q, k, kind, tau)-slope[:,None,None]*back
     return z.masked_fill(back<0, -math.inf).softmax(-1)@v

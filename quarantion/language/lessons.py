@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PLACES', 'Passages', 'passages_of', 'TextConfig', 'go_on_learning', 'learn_text']
 
-# %% ../../nbs/language/lessons.ipynb #0964189d
+# %% ../../nbs/language/lessons.ipynb #8033247b
 import math
 from dataclasses import dataclass, fields
 from pydoc_data.topics import topics
@@ -26,7 +26,7 @@ from ..train.reading import probe_of
 from ..train.rundir import write_manifest
 from ..train.setup import Builder, settings, start
 
-# %% ../../nbs/language/lessons.ipynb #e9ae04ea
+# %% ../../nbs/language/lessons.ipynb #781f6e33
 @dataclass(frozen=True, eq=False)
 class Passages(Samples):
     "Ids of tokens, and what comes next; raises `CheckError`"
@@ -59,7 +59,7 @@ def passages_of(
     if not n: fail('`ids`', name, f'more than {length}, for a passage', len(ids))
     return Passages(ids[:n*length].view(n, length), ids[1:n*length+1].view(n, length), name=name, sizes=sizes)
 
-# %% ../../nbs/language/lessons.ipynb #785c5563
+# %% ../../nbs/language/lessons.ipynb #885d545f
 def bytes_of(
     data:str # `pydoc`, or `text:FILE`
 )->bytes:
@@ -90,7 +90,7 @@ def split_of(
     names = f'{cfg.data}, to train on',f'{cfg.data}, held out'
     return Split(*(passages_of(s, cfg.context, sizes, name) for s,name in zip(sides, names)), cfg.data)
 
-# %% ../../nbs/language/lessons.ipynb #65951929
+# %% ../../nbs/language/lessons.ipynb #5dc1efd1
 def _build(cfg, split):
     sizes = {k:getattr(cfg, k) for k in ('hidden','layers','heads','basin_dim','ffn','tau')}
     with torch.random.fork_rng():
@@ -121,7 +121,7 @@ def _seen(net, cfg, split):
     net.train(training)
     return dict(test_accuracy=right/split.y_test.numel(), bits_per_byte=bits/size)
 
-# %% ../../nbs/language/lessons.ipynb #f410165a
+# %% ../../nbs/language/lessons.ipynb #835bd2d2
 PLACES = 10_000 # Next tokens that the proof of a run compares
 
 def _outcome(run, cfg, split, net, q):
@@ -146,8 +146,9 @@ def _told(net, cfg, split, before):
 
 _BUILDER = Builder(_build, QuantLM, _parts, _asked, _seen, _outcome, _told)
 
-# %% ../../nbs/language/lessons.ipynb #e6415059
-_DATA,_TOKENS = {'pydoc':"topics of Python's help", 'text:FILE':'any bytes'},{'bytes':'256 of them', 'FILE.json':'a tokenizer'}
+# %% ../../nbs/language/lessons.ipynb #d54101e9
+_DATA = {'pydoc':"topics of Python's help", 'text:FILE':'any bytes'}
+_TOKENS = {'bytes':'256 of them', 'FILE.json':'a tokenizer'}
 _WEIGHTS = 'float', 'int8', 'int4', 'nonary', 'ternary', 'FILE.toml'
 _OTHERS = ('data_dir steps step_us sensor neurons reset beta threshold alpha learn slope loss averaging_constant '
            'max_rate budget calibrate distill prune l1 gates exact_reduce check_data').split()
@@ -163,7 +164,7 @@ def _check_text(c):
     if c.attention!='dot' and c.policy!='float':
         fail('`policy`', 'TextConfig', 'float, as only dot attention has an integer program', c.policy)
 
-# %% ../../nbs/language/lessons.ipynb #a5c554b2
+# %% ../../nbs/language/lessons.ipynb #6d3cd798
 @dataclass(frozen=True)
 class TextConfig(Config):
     "The settings of a run that trains a language model; raises `CheckError` for impossible values"
@@ -190,7 +191,7 @@ class TextConfig(Config):
 
     def check_input(self): _check_text(self)
 
-# %% ../../nbs/language/lessons.ipynb #cbe20634
+# %% ../../nbs/language/lessons.ipynb #cf485f23
 def _texts(cfg): return split_of(bytes_of(cfg.data), cfg)
 
 @typed

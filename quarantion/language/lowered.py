@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['QuantLM', 'exact_logits', 'lower_lm', 'TextProof', 'prove_lm']
 
-# %% ../../nbs/language/lowered.ipynb #f0a9b7f1
+# %% ../../nbs/language/lowered.ipynb #e139e9c8
 import math
 from typing import NamedTuple
 import numpy as np
@@ -19,7 +19,7 @@ from .program import FORMAT, IntegerLM, IntLinear, norms_of, shapes_of
 from ..quant.policy import Policy
 from ..quant.weights import coded, quantize_weights
 
-# %% ../../nbs/language/lowered.ipynb #f07b5b4f
+# %% ../../nbs/language/lowered.ipynb #a1dee535
 class QuantLM(KernelLM):
     "A language model whose weights are codes, and whose activations become codes at each linear layer"
     @typed
@@ -39,7 +39,7 @@ class QuantLM(KernelLM):
         "Learn no more"
         return self.eval().requires_grad_(False)
 
-# %% ../../nbs/language/lowered.ipynb #87e65ea7
+# %% ../../nbs/language/lowered.ipynb #d4e9f44b
 def _total(x):
     while x.shape[-1]>1:
         h,n = x.shape[-1]//2,x.shape[-1]
@@ -48,6 +48,8 @@ def _total(x):
     return x[...,0]
 
 _STEPS = 6.93147180369123816490e-01,1.90821492927058770002e-10,math.log2(math.e)
+
+def _over(x, n): return x/x.new_tensor(float(n)) # by a plain number, CUDA multiplies by its inverse
 
 def _two_to(n): return ((n.long()+1023)<<52).view(torch.float64)
 
@@ -68,7 +70,7 @@ def _root(x):
     for _ in range(4): r = (r+m/r)*.5
     return r*_two_to(k)
 
-# %% ../../nbs/language/lowered.ipynb #c94826ee
+# %% ../../nbs/language/lowered.ipynb #c6e424be
 def _codes_of(layer):
     "Codes of a layer, and what each row is worth"
     c,w = coded(layer),layer.parametrizations.weight.original.detach()
@@ -76,22 +78,22 @@ def _codes_of(layer):
 
 def _linear(x, layer):
     w,scale = (t.double() for t in _codes_of(layer))
-    s = (x.abs().amax(-1, keepdim=True)/127).clamp(min=LEAST)
+    s = _over(x.abs().amax(-1, keepdim=True), 127).clamp(min=LEAST)
     return torch.round(x/s)@w.T*scale*s # whole numbers below 2⁵³
 
-def _normed(x, norm): return x/_root(_total(x*x)/x.shape[-1]+1e-6)[...,None]*norm.weight.detach().double()
+def _normed(x, norm): return x/_root(_over(_total(x*x), x.shape[-1])+1e-6)[...,None]*norm.weight.detach().double()
 
 def _mixed(q, k, v):
     at = torch.arange(q.shape[-2], device=q.device)
     back = at[:,None]-at
     slope = torch.tensor(slopes(q.shape[-3]), dtype=torch.float64, device=q.device)
-    z = _total(q[...,:,None,:]*k[...,None,:,:])/math.sqrt(q.shape[-1])-slope[:,None,None]*back
+    z = _over(_total(q[...,:,None,:]*k[...,None,:,:]), math.sqrt(q.shape[-1]))-slope[:,None,None]*back
     z = z.masked_fill(back<0, -math.inf)
     w = _exponential(z-z.amax(-1, keepdim=True)).masked_fill(back<0, 0.)
     p = w/_total(w)[...,None]
     return _total(p[...,:,None,:]*v.transpose(-1, -2)[...,None,:,:])
 
-# %% ../../nbs/language/lowered.ipynb #e5b37760
+# %% ../../nbs/language/lowered.ipynb #d89e3fd8
 def _block(x, b):
     h = _normed(x, b.before)
     q,k,v = (_linear(h, f).unflatten(-1, (b.heads,-1)).transpose(1, 2) for f in (b.q,b.k,b.v))
@@ -102,7 +104,8 @@ def _block(x, b):
 def _can(q):
     "Is there an order for all that it does? Raises `CheckError`"
     if not isinstance(q, QuantLM): fail('`q`', 'exact_logits', 'a QuantLM', type(q).__name__)
-    if q.sizes['kind']!='dot': fail('`kind`', 'exact_logits', 'dot, as others need a logarithm or arccos', q.sizes['kind'])
+    want = 'dot, as others need a logarithm or arccos'
+    if q.sizes['kind']!='dot': fail('`kind`', 'exact_logits', want, q.sizes['kind'])
     real = [n for n in shapes_of(q.sizes) if coded(q.get_submodule(n)).real]
     if real: fail('weights', f'layer `{real[0]}`', 'codes', 'real numbers')
 
@@ -122,7 +125,7 @@ def exact_logits(
     q.train(training)
     return z
 
-# %% ../../nbs/language/lowered.ipynb #4537a6a7
+# %% ../../nbs/language/lowered.ipynb #e62aca75
 @typed
 def lower_lm(
     q:QuantLM # A trained network
@@ -141,7 +144,7 @@ def lower_lm(
     q.train(training)
     return IntegerLM({k:v for k,v in q.sizes.items() if k not in ('kind','tau')}, layers, gains)
 
-# %% ../../nbs/language/lowered.ipynb #36188d2d
+# %% ../../nbs/language/lowered.ipynb #dfb31755
 class TextProof(NamedTuple):
     "What was compared, and what differs"
     places:int # Places at which the next token was compared

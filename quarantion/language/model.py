@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KernelLM', 'small', 'bits_of', 'bits_per_byte']
 
-# %% ../../nbs/language/model.ipynb #f17e770a
+# %% ../../nbs/language/model.ipynb #4535729b
 import math
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ from ..checks import check_dtype, check_in, check_range, check_shape, fail, type
 from .attention import KINDS, attend
 from ..quant.weights import coded
 
-# %% ../../nbs/language/model.ipynb #fd9869f8
+# %% ../../nbs/language/model.ipynb #ca577ed5
 LEAST = 2.**-100 # of a scale: what is all zeros has codes of zero
 
 def per_token(
@@ -37,7 +37,7 @@ class TokenLinear(nn.Linear):
         c = coded(self)
         return F.linear(x if c is None or c.real else fake_tokens(x), self.weight)
 
-# %% ../../nbs/language/model.ipynb #c9161e18
+# %% ../../nbs/language/model.ipynb #55e806ff
 class Block(nn.Module):
     "Attention, then a feed-forward part, each added to what comes in"
     def __init__(self, hidden, heads, basin_dim, ffn, kind, tau):
@@ -57,7 +57,7 @@ class Block(nn.Module):
         x = x+self.o(self.attended(self.before(x)))
         return x+self.down(self.up(self.between(x)).relu().square())
 
-# %% ../../nbs/language/model.ipynb #4a422ab4
+# %% ../../nbs/language/model.ipynb #a87ef7c5
 def _check_sizes(hidden, layers, heads, vocab, basin_dim):
     for n,v in dict(layers=layers, heads=heads, vocab=vocab, basin_dim=basin_dim, hidden=hidden).items():
         check_range(v, 1, name=n)
@@ -75,7 +75,7 @@ def _begin(net):
         share = (2*net.sizes['layers'])**-.5 if n.endswith(('o.weight','down.weight')) else 1.
         if p.ndim>1: nn.init.normal_(p, 0., share*(.02 if n=='head.weight' else p.shape[1]**-.5))
 
-# %% ../../nbs/language/model.ipynb #1296402d
+# %% ../../nbs/language/model.ipynb #28a93006
 class KernelLM(nn.Module):
     "A decoder-only transformer with a tied embedding; raises `CheckError` for sizes that cannot be"
     @typed
@@ -109,7 +109,7 @@ class KernelLM(nn.Module):
         z = self(ids)
         return z.flatten(0, 1),z.new_zeros(())
 
-# %% ../../nbs/language/model.ipynb #61c80827
+# %% ../../nbs/language/model.ipynb #ec108835
 @typed
 def small(
     vocab:int=256, # Tokens; 256 for bytes
@@ -120,7 +120,7 @@ def small(
     layers = max(1, round((1_000_000-128*vocab)/139_520)) # what a block has
     return dict(hidden=128, layers=layers, heads=4, vocab=vocab, basin_dim=32, kind=kind)
 
-# %% ../../nbs/language/model.ipynb #87b14947
+# %% ../../nbs/language/model.ipynb #364db14e
 @typed
 def bits_of(
     net:nn.Module, # What gives logits `[B, T, V]` of ids `[B, T]`
@@ -133,7 +133,7 @@ def bits_of(
     z = z.double().flatten(0, 1)
     return F.cross_entropy(z, check_dtype(y, 'int64', 'y').flatten(), reduction='none').view(y.shape)/math.log(2)
 
-# %% ../../nbs/language/model.ipynb #eb840933
+# %% ../../nbs/language/model.ipynb #11ec2822
 def _batches(data):
     want = 'batches (x, y)'
     if not hasattr(data, '__iter__'): fail('`data`', 'bits_per_byte', want, type(data).__name__)
@@ -152,7 +152,8 @@ def bits_per_byte(
     check_shape(sizes, 'v', 'sizes')
     for x,y in _batches(data):
         bits += float(bits_of(net, x, y).sum())
-        if (top := int(y.max()))>=len(sizes): fail('`sizes`', 'bits_per_byte', f'one of each of {top+1} tokens', len(sizes))
+        top = int(y.max())
+        if top>=len(sizes): fail('`sizes`', 'bits_per_byte', f'one of each of {top+1} tokens', len(sizes))
         n += float(sizes.to(y.device)[y].sum())
     if not n: fail('`data`', 'bits_per_byte', 'at least one byte', 'none')
     return bits/n

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['IntegerLM', 'save_lm', 'load_lm']
 
-# %% ../../nbs/language/program.ipynb #e17e8998
+# %% ../../nbs/language/program.ipynb #ff56ce37
 import math
 from typing import NamedTuple
 import numpy as np
@@ -14,7 +14,7 @@ from ..files import load_tensors, save_tensors
 from ..runtime.coding import decode_codes, encode_codes
 from ..runtime.products import exact_dtype, products
 
-# %% ../../nbs/language/program.ipynb #18660b69
+# %% ../../nbs/language/program.ipynb #8d46994b
 _HI,_LO = 6.93147180369123816490e-01,1.90821492927058770002e-10 # ln 2 in two parts
 
 def total(x):
@@ -44,7 +44,7 @@ def root(x):
     for _ in range(4): r = (r+m/r)*.5
     return r*_power(k.astype(np.int64))
 
-# %% ../../nbs/language/program.ipynb #f11ecb1f
+# %% ../../nbs/language/program.ipynb #04ca1e41
 class IntLinear(NamedTuple):
     "A linear layer in whole numbers"
     weight:np.ndarray # Codes `[C, J]`, int8
@@ -64,7 +64,7 @@ def linear(x, l):
 
 def normed(x, gain): return x/root(total(x*x)/x.shape[-1]+1e-6)[...,None]*gain
 
-# %% ../../nbs/language/program.ipynb #8c4d52ba
+# %% ../../nbs/language/program.ipynb #3ecf16fb
 def mixed(q, k, v):
     "Causal attention with ALiBi: `[H, T, D]`, values `[H, T, E]`"
     heads,t,d = q.shape
@@ -76,7 +76,7 @@ def mixed(q, k, v):
     p = w/total(w)[...,None]
     return total(p[:,:,None]*v.swapaxes(1, 2)[:,None])
 
-# %% ../../nbs/language/program.ipynb #33d5e9b6
+# %% ../../nbs/language/program.ipynb #44fd0f47
 FORMAT = 'quarantion.language'
 PARTS = 'q', 'k', 'v', 'o', 'up', 'down'
 
@@ -90,7 +90,7 @@ def norms_of(sizes):
     "Names of the norms"
     return [f'blocks.{i}.{k}' for i in range(sizes['layers']) for k in ('before','between')]+['last']
 
-# %% ../../nbs/language/program.ipynb #b2a61a78
+# %% ../../nbs/language/program.ipynb #63c7dd74
 class IntegerLM(NamedTuple):
     "A language model in whole numbers"
     sizes:dict # hidden, layers, heads, vocab, basin_dim, ffn
@@ -114,7 +114,7 @@ class IntegerLM(NamedTuple):
         for i in range(self.sizes['layers']): x = self._block(i, x)
         return linear(normed(x, self.gains['last']), head)
 
-# %% ../../nbs/language/program.ipynb #12ff43c2
+# %% ../../nbs/language/program.ipynb #ae806fa5
 @typed
 def save_lm(
     lm:IntegerLM, # The program
@@ -126,6 +126,7 @@ def save_lm(
     top = {n:l.quant_max for n,l in lm.layers.items()}
     save_tensors(path, t, dict(format=FORMAT, version=1, sizes=lm.sizes, quant_max=top, digest=''))
 
+# %% ../../nbs/language/program.ipynb #5c827c9c
 def _checked(head, where):
     "Sizes and largest codes, if a header has them; raises `CheckError`"
     sizes,names = head.get('sizes'),('hidden','layers','heads','vocab','basin_dim','ffn')

@@ -6,7 +6,8 @@ __all__ = _room(__name__, level_sets='levels quantize max_scale percentile_scale
                 fake='fake_quantize fake_quantize_observed',
                 observers='MinMax MovingAverage PerStep find_observers',
                 histograms='Histogram Percentile mse_range percentile_range entropy_range',
-                policy='Policy preset', weights='quantize_weights materialize', network='prepare QuantNetwork',
+                policy='Policy preset', weights='quantize_weights materialize',
+                lattice='Lattice lattice_codes save_lattice load_lattice', network='prepare QuantNetwork',
                 pruning='activity_scores magnitude_scores keep_top remove_neurons zero_smallest risen hold_zeros '
                         'free_zeros',
                 calibration='calibrate equalize correct_bias adaround', lowering='lower',

@@ -185,8 +185,7 @@ def check_view(
     c # A `Config`, each of whose settings is right by itself
 ):
     "Do data and encoder go with each other? Raises `CheckError`"
-    kind = check_data(c.data, c.data_dir).partition(':')[0]
-    sensor_of(c.sensor)
+    kind,_ = check_data(c.data, c.data_dir).partition(':')[0],sensor_of(c.sensor)
     if kind=='events' and c.encode!='series':
         fail('`encode`', expected='series, as events come over time', found=c.encode)
     if c.encode=='series' and kind not in ('events','npy'):
@@ -281,9 +280,7 @@ class Config(LearningSettings):
     seed:int=setting(0, 'Of weights, order and encoder', '[0, 4294967295]')
     device:str=setting('cpu', 'Of torch', of=('cpu','cuda','cuda:N'))
     version:int=setting(RUN_VERSION, 'Of the run directory')
-    builder = None # What other networks a class of settings is for, a `Builder`; `None` for spiking ones
-
-    def check_input(self): check_view(self) # Do data go with what looks at them?
+    builder,check_input = None,check_view # What builds other than spiking networks, a `Builder`; do data fit?
 
     def __post_init__(self):
         if self.lr is None: object.__setattr__(self, 'lr', usual_rate(self.data, self.recipe))

@@ -5,12 +5,17 @@
 # %% auto #0
 __all__ = ['NaturalSGD']
 
-# %% ../../nbs/train/natural.ipynb #ec7c4a2f
+# %% ../../nbs/train/natural.ipynb #8720f10f
 from inspect import unwrap
 import torch
 from ..checks import check_range, fail
 
-# %% ../../nbs/train/natural.ipynb #f694f3cf
+# %% ../../nbs/train/natural.ipynb #ed46c5c7
+class Light(torch.optim.Optimizer):
+    "That of torch, without a compiler, which takes seconds to load"
+    add_param_group,zero_grad,state_dict,load_state_dict = (unwrap(getattr(torch.optim.Optimizer, k)) for k in
+        ('add_param_group','zero_grad','state_dict','load_state_dict'))
+
 def _again(closure): # its loss, with gradients
     if closure is None: return None
     if not callable(closure): fail('`closure`', 'NaturalSGD', 'a function', type(closure).__name__)
@@ -24,8 +29,8 @@ def _move(p, s, g): # a parameter, its state and its group
     fisher = s['fisher']/(1-g['decay']**s['step'].item())
     p.addcdiv_(p.grad, fisher+g['damping'], value=-g['lr'])
 
-# %% ../../nbs/train/natural.ipynb #a3cad424
-class NaturalSGD(torch.optim.Optimizer):
+# %% ../../nbs/train/natural.ipynb #10a0c835
+class NaturalSGD(Light):
     "θ ← θ − η g/(F + λ), where F is a mean of g² that forgets; raises `CheckError`"
     def __init__(self,
         params, # Parameters, or groups of them
@@ -45,6 +50,3 @@ class NaturalSGD(torch.optim.Optimizer):
         for g in self.param_groups:
             for p in (p for p in g['params'] if p.grad is not None): _move(p, self.state[p], g)
         return loss
-
-    add_param_group,zero_grad,state_dict,load_state_dict = (unwrap(getattr(torch.optim.Optimizer, k)) for k in
-        ('add_param_group','zero_grad','state_dict','load_state_dict')) # without a compiler, which takes seconds to load
