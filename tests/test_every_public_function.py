@@ -1641,6 +1641,8 @@ train.config.words:v train.config.config_from:path train.config.NetworkSettings:
 nonary.companding.encode_complex:z nonary.companding.overflows:z
 language.program.IntegerLM:sizes language.program.IntegerLM:layers language.program.IntegerLM:gains language.lowered.TextProof:places
 language.lowered.TextProof:mismatches language.lowered.TextProof:unequal language.lowered.TextProof:trained
+language.regime.Integration:phi language.regime.Integration:nats language.regime.Integration:raw language.regime.Integration:most
+language.regime.Integration:shrinkage language.regime.Integration:n language.regime.Integration:dim
 language.lessons.Passages:in_shape language.lessons.Passages:classes language.lessons.Passages:scale
 data.leakage.Near:row data.leakage.Near:distance
 runtime.calibration.Sketch:of runtime.calibration.Sketch:places runtime.calibration.Sketch:values

@@ -8,7 +8,8 @@ __all__ = ['plot_regime']
 # %% ../../nbs/inspect/regimes.ipynb #4b1be629
 import math
 import numpy as np
-from ..checks import as_array, check_range, check_shape, fail, typed
+from ..checks import as_array, check_range, check_shape, fail, shown, typed
+from ..runtime.layer import is_whole
 from ..paper import BLUE, GREY, ORANGE, RED, SKY
 from ..paper import ink, is_dark, label_axes, second_axis, style_axes, whole_ticks
 
@@ -27,6 +28,13 @@ def _numbers(v, name, **size): # some of which may be none
     if not some: fail(f'`{name}`', 'plot_regime', 'numbers, one at least', f'{v.dtype} {v.shape}')
     check_shape(v, 'e', name, **size)
     return v.astype(float)
+
+def _pairs(done, epochs):
+    ok = isinstance(done, (list,tuple)) and all(isinstance(d, (list,tuple)) and len(d)==2 for d in done)
+    if not ok: fail('`done`', 'plot_regime', 'pairs of an epoch and a word', shown(done))
+    for e,_ in done:
+        if not is_whole(e, 0) or e>=epochs: fail('`done`', 'plot_regime', f'epochs 0 to {epochs-1}', shown(e))
+    return done
 
 def _bands(ax, bounds):
     edges,dark = (0,*bounds,1),is_dark(ax)
@@ -60,8 +68,7 @@ def plot_regime(
     ax.plot(x, phi, color=SKY if is_dark(ax) else BLUE, lw=1.8, marker='.')
     bad = x[~np.isfinite(phi)]
     ax.plot(bad, np.full(len(bad), .03), 'x', color=RED, ms=7, mew=2, clip_on=False)
-    for epoch,word in done:
-        if not 0<=epoch<len(phi): fail('`done`', 'plot_regime', f'epochs 0 to {len(phi)-1}', epoch)
+    for epoch,word in _pairs(done, len(phi)):
         ax.axvline(epoch+1.5, color=ink(ax), lw=.8, ls=':')
         ax.text(epoch+1.55, .97, str(word), rotation=90, va='top', fontsize=7, color=ink(ax))
     ax.set(ylim=(0,1.02), xlim=(.8,len(phi)+1.4))

@@ -44,7 +44,7 @@ def nats_of(
     correlation:Tensor # `[D, D]`, 1 on its diagonal
 )->Tensor: # One number, infinite for a matrix that is singular
     "Total correlation of Gaussian numbers; raises `CheckError`"
-    n,_ = check_shape(correlation, 'd e', 'correlation')
+    n,_ = check_shape(check_dtype(correlation, 'float32 float64', 'correlation'), 'd e', 'correlation')
     check_shape(correlation, 'd e', 'correlation', e=n)
     return -.5*torch.linalg.slogdet(correlation)[1]
 
