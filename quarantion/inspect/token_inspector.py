@@ -31,7 +31,7 @@ def _tokens_in(text, tok, vocab): # first and last place of each, in letters
     ends = np.interp(ends, np.cumsum([0,*(len(c.encode()) for c in text)]), range(len(text)+1))
     return [*zip([0.,*ends[:-1].tolist()], ends.tolist())]
 
-def _on_lines(a, b): # parts of a token from a to b: the line, from where, to where, and whether it begins and ends there
+def _on_lines(a, b): # parts of a token: the line, from, to, whether it begins and ends there
     first,last = int(a//_WIDE),int(-(-b//_WIDE))
     for k in range(first, last):
         low,high = k*_WIDE,(k+1)*_WIDE
@@ -48,7 +48,8 @@ def _bars(ax, tokens, both, colour, up): # as one artist: hundreds would take as
     from matplotlib.colors import to_rgba
     parts = [(2.4*k+up,a+.1*begins,b-.1*ends,t in both) for t in tokens for k,a,b,begins,ends in _on_lines(*t)]
     boxes = [[(a,y-.17),(b,y-.17),(b,y+.17),(a,y+.17)] for y,a,b,_ in parts]
-    ax.add_collection(PolyCollection(boxes, facecolors=[to_rgba(colour, .35 if pale else 1) for *_,pale in parts], lw=0))
+    inks = [to_rgba(colour, .35 if pale else 1) for *_,pale in parts]
+    ax.add_collection(PolyCollection(boxes, facecolors=inks, lw=0))
 
 @cache
 def _outline(c): # of a letter, around its middle, in points
@@ -62,10 +63,12 @@ def _letters(ax, text): # as one artist, too
     shown = [_glyph(c) for c in text]
     at = [(i%_WIDE+.5,2.4*(i//_WIDE)) for i in range(len(text))]
     inks = [GREY if c in '␣·' else ink(ax) for c in shown]
-    drawn = PathCollection([_outline(c) for c in shown], offsets=at, offset_transform=ax.transData, facecolors=inks, lw=0)
+    look = dict(offset_transform=ax.transData, facecolors=inks, lw=0)
+    drawn = PathCollection([_outline(c) for c in shown], offsets=at, **look)
     drawn.set_transform(Affine2D().scale(1/72)+ax.figure.dpi_scale_trans)
     ax.add_collection(drawn, autolim=False)
 
+# %% ../../nbs/inspect/token_inspector.ipynb #17527a08
 @typed
 def plot_tokens(
     text:str, # At most 224 letters
@@ -100,10 +103,17 @@ def _sizes(named): # of vocabularies, up to the largest
 def _token_controls(named, text):
     import ipywidgets as W
     names,sizes = [*named],_sizes(named)
-    def slide(options, value, *look): return W.SelectionSlider(options=options, value=value, continuous_update=False, **look_of(*look))
-    return dict(text=W.Text(text, **look_of('text', '52em', '3em')), above=slide(names, names[0], 'above', '24em', '3.6em'),
+    def slide(options, value, *look):
+        return W.SelectionSlider(options=options, value=value, continuous_update=False, **look_of(*look))
+    return dict(text=W.Text(text, **look_of('text', '52em', '3em')),
+                above=slide(names, names[0], 'above', '24em', '3.6em'),
                 below=W.Dropdown(options=names, value=names[-1], **look_of('below', '15em', '3.6em')),
                 vocab=slide([(f'{v:,}',v) for v in sizes], sizes[-1], 'tokens', '22em', '3.8em'))
+
+def _spelled(text, name, tok, v, n): # in a sentence
+    part = tok.part(v)
+    cut = '|'.join(part.vocab[i].decode('utf-8', 'replace') for i in part.encode(text))
+    return f'{name}, {v:,} tokens known, takes {n}: {cut}.'
 
 # %% ../../nbs/inspect/token_inspector.ipynb #9f812066
 class TokenInspector(Inspector):
@@ -113,7 +123,7 @@ class TokenInspector(Inspector):
     @typed
     def __init__(self,
         tokenizers:dict, # Name → `Tokenizer`, in the order of the slider; the last one is the first to compare with
-        text:str='Every implementation of a mapping raises KeyError where a key is missing.' # The first sentence, at most 224 letters
+        text:str='Every implementation raises KeyError where a key is missing.' # At first; at most 224 letters
     ):
         self._named = _named(tokenizers)
         super().__init__(_token_controls(self._named, text))
@@ -128,11 +138,7 @@ class TokenInspector(Inspector):
         _check_sentence(text)
         found = [_tokens_in(text, t, v) for t,v in zip(toks, sizes)]
         ends = [{b for _,b in f} for f in found]
-        def spelled(name, tok, v, n):
-            part = tok.part(v)
-            cut = '|'.join(part.vocab[i].decode('utf-8', 'replace') for i in part.encode(text))
-            return f'{name}, {v:,} tokens known, takes {n}: {cut}.'
-        said = ' '.join(spelled(*a, len(f)) for *a,f in zip(names, toks, sizes, found))
+        said = ' '.join(_spelled(text, *a, len(f)) for *a,f in zip(names, toks, sizes, found))
         alone = f'{len(ends[0]-ends[1])} by {names[0]} alone, {len(ends[1]-ends[0])} by {names[1]} alone'
         return f'“{text}”. {said} Tokens end at {len(ends[0]&ends[1])} places by both, at {alone}.'
 
