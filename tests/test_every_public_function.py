@@ -90,6 +90,7 @@ from quarantion.memory.words import Postings, fit_words
 from quarantion.inspect.wave_film import run_emitters
 from quarantion.inspect.nearest import see_bounds
 from quarantion.inspect.ask_explorer import AskExplorer, see_moves
+from quarantion.inspect.token_inspector import TokenInspector
 from quarantion.inspect.search_explorer import SearchExplorer, see_answer
 from quarantion.inspect.wave_inspector import WaveInspector
 from quarantion.paper import draw_png
@@ -920,6 +921,10 @@ CALLS |= { # texts and what is nearest
     'language.tokenizer.worth': lambda: dict(encode=tokens().encode, decode=tokens().decode, texts=[b'a']),
     'language.merge.check_vocab': lambda: dict(vocab=300),
     'language.merge.train_tokenizer': lambda: dict(texts=['a b'], vocab=257, alpha=1., tau=.5, entropy=True, attention=lambda a, b: 1., basins=np.full((256,2), .5)),
+    'inspect.token_inspector.plot_tokens': lambda: dict(text='ab', ours=tokens(), other=tokens(), vocab=257, names=('a','b')),
+    'inspect.token_inspector.TokenInspector': lambda: dict(tokenizers=dict(a=tokens(), b=tokens()), text='ab'),
+    'inspect.token_inspector.TokenInspector.say': lambda: dict(self=TokenInspector(dict(a=tokens()), 'ab')),
+    'inspect.token_inspector.TokenInspector.paint': lambda: dict(self=TokenInspector(dict(a=tokens()), 'ab'), fig=quarantion.paper.new_axes().figure),
     'inspect.merges.cuts_of': lambda: dict(word='ab', tok=tokens(), vocab=257),
     'inspect.merges.plot_merges': lambda: dict(word='ab', ours=tokens(), other=tokens(), vocabs=[256,257], names=('a','b')),
     'memory.corpus.Corpus': lambda: dict(source='x', titles=['a'], texts=['b'], files=['f'], where=np.zeros((1,3), int), out={}, read=0),
