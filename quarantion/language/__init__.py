@@ -7,4 +7,5 @@ __all__ = _room(__name__, pieces='cut_text count_pieces', texts='read_texts held
                 coherence='perplexity_per_byte distinct repetition adjacent_similarity',
                 attention='attend', model='KernelLM small bits_per_byte',
                 lessons='TextConfig learn_text go_on_learning',
-                lowered='QuantLM lower_lm prove_lm', program='IntegerLM save_lm load_lm')
+                lowered='QuantLM lower_lm prove_lm', program='IntegerLM save_lm load_lm',
+                sample='Sampler bigram_table sample_next continued')
