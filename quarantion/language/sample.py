@@ -32,8 +32,10 @@ def _tables(basins, basin_weight, table, bigram_weight): # as float64, if they a
     for w,t,n in ((basin_weight,basins,'basins'), (bigram_weight,table,'table')):
         if w and t is None: fail(f'`{n}`', 'Sampler', 'one, as it has a weight', 'none')
     if basins is not None:
-        basins = torch.tensor(check_array(basins, 'v dim', 'basins').astype(np.float64))
-        distance(basins[:1], basins) # refuses what is no probability
+        b = check_array(basins, 'v dim', 'basins')
+        b = torch.tensor(b if b.dtype==np.float32 else b.astype(np.float64))
+        distance(b[:1], b) # refuses what is no probability
+        basins = b.double()/b.double().sum(1, keepdim=True)
     if table is not None: table = check_range(check_array(table, 'a b', 'table').astype(np.float64), hi=1e-9, name='table')
     if table is not None and len(table)!=table.shape[1]: fail('`table`', 'Sampler', 'as many columns as rows', list(table.shape))
     return basins,table
