@@ -1306,23 +1306,40 @@ def _measures(title, rows):
     form = dict(name='', vocab=',', bytes_per_token='.3f', bits_per_byte='.3f', lost=',')
     return _columns(title, head, [[_as_is(format(r[k], f)) for k,f in form.items()] for r in rows])
 
-# %% ../nbs/cli.ipynb #918f571e
+# %% ../nbs/cli.ipynb #2c0e6299
 _FILE = "A file, of any bytes, or a folder of texts; default: topics of Python's help."
+_MODEL = ('{parameters:,} parameters in {bytes:,} bytes: {bits_per_byte:.3f} bits / byte of text held out (in float '
+          '{float_bits_per_byte:.3f}); {mismatches:,} of {places:,} next tokens unlike its program; {run}')
 
 def _as_bytes(texts): return [t.encode('utf-8', 'replace') if isinstance(t, str) else t for t in texts]
 
+def _check_model(lm, file):
+    want = 'one file, or the default, to learn from'
+    if lm and file and file.is_dir(): fail('`--lm`', 'text', want, f'a folder, {file}')
+
+def _model(file, tokens):
+    "What came of a language model on these tokens"
+    from quarantion.language.lessons import TextConfig, learn_text
+    from quarantion.train.fit import watching
+    data = f'text:{file}' if file else 'pydoc'
+    with watching() as move: said = learn_text(TextConfig(data=data, tokens=str(tokens)), 'runs', move)
+    for p in said['problems']: _say(f'NOT PROVED: {p}')
+    return said
+
+# %% ../nbs/cli.ipynb #918f571e
 @app.command('text', help='Train a tokenizer on texts of yours, beside BPE and Unigram.')
 def _text(
     file:Annotated[Path, typer.Option(help=_FILE)]=None,
     vocab:Annotated[int, typer.Option(help='How many tokens, 256 or more.')]=4096,
     out:Annotated[Path, typer.Option(help='File to write, for Hugging Face tokenizers.')]=Path('tokenizer.json'),
+    lm:Annotated[bool, typer.Option('--lm', help='Train a small language model on them, too, in runs/.')]=False,
     as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
 ):
     "Train a tokenizer, save it, and measure it on text held out"
     from quarantion.language.merge import check_vocab, train_tokenizer
     from quarantion.language.texts import held_out, read_texts
     from quarantion.language.tokenizer import save_tokenizer
-    check_vocab(vocab)
+    check_vocab(vocab); _check_model(lm, file)
     texts = _as_bytes(read_texts(file))
     known,held = held_out(texts)
     tok = train_tokenizer(known, vocab)
@@ -1330,10 +1347,14 @@ def _text(
     if len(tok)<vocab: _say(f'{len(tok):,} tokens: in so few texts no pair is left to merge')
     size,rows = sum(map(len, texts)),_beside(known, held, tok)
     said = dict(corpus=str(file or 'pydoc_data.topics'), bytes=size, texts=len(known)+len(held), held_out=len(held))
-    if as_json: return print(json.dumps(said|dict(file=str(out), vocab=len(tok), rows=rows)))
-    _show(_measures('{corpus}: {bytes:,} bytes, {held_out:,} of {texts:,} texts held out'.format(**said), rows))
-    print(_MEASURES)
-    _say(f'{out}: {tok!r}')
+    if not as_json:
+        _show(_measures('{corpus}: {bytes:,} bytes, {held_out:,} of {texts:,} texts held out'.format(**said), rows))
+        print(_MEASURES)
+        _say(f'{out}: {tok!r}')
+    model = _model(file, out) if lm else None
+    if as_json: print(json.dumps(said|dict(file=str(out), vocab=len(tok), rows=rows, model=model)))
+    elif lm: print(_MODEL.format(**model))
+    if lm and model['problems']: raise typer.Exit(1)
 
 # %% ../nbs/cli.ipynb #364d986b
 _KINDS = dict(int_parsing='a whole number', float_parsing='a number')

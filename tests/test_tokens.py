@@ -1,6 +1,8 @@
 "Tokenizers: equal to `tokenizers` merge by merge, to brute force with every factor; any bytes come back; bad files are refused"
 import json
 import unicodedata
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,3 +168,15 @@ def test_a_record_holds_what_belongs_together():
     for bad in [-1],[262],[[1]],['a'],[.5],None:
         with pytest.raises(CheckError, match='`ids`'): tok.decode(bad)
     for n in range(256, 263): assert tok.part(n)==train_tokenizer(['the tide, the tide'], n)
+
+
+def test_a_model_learns_on_its_tokens(tmp_path, monkeypatch, capsys):
+    "`--lm`: a run that is proved, told in the one object; a folder is refused before anything is written"
+    from quarantion.cli import main
+    monkeypatch.chdir(tmp_path)
+    Path('t.txt').write_text('\n\n'.join(f'the quick brown fox jumps over {n} lazy dogs' for n in range(240)))
+    with pytest.raises(SystemExit) as e: main(['text', '--file', '.', '--lm'])
+    assert e.value.code==2 and 'found a folder' in capsys.readouterr().err and not Path('tokenizer.json').exists()
+    with suppress(SystemExit): main(['text', '--file', 't.txt', '--vocab', '300', '--lm', '--json'])
+    m = json.loads(capsys.readouterr().out)['model']
+    assert m['places']>0==m['mismatches'] and not m['problems'] and Path(m['run'], 'manifest.json').exists()

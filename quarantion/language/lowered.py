@@ -49,6 +49,8 @@ def _total(x):
 
 _STEPS = 6.93147180369123816490e-01,1.90821492927058770002e-10,math.log2(math.e)
 
+def _over(x, n): return x/x.new_tensor(float(n)) # by a plain number, CUDA multiplies by its inverse
+
 def _two_to(n): return ((n.long()+1023)<<52).view(torch.float64)
 
 def _exponential(x):
@@ -76,16 +78,16 @@ def _codes_of(layer):
 
 def _linear(x, layer):
     w,scale = (t.double() for t in _codes_of(layer))
-    s = (x.abs().amax(-1, keepdim=True)/127).clamp(min=LEAST)
+    s = _over(x.abs().amax(-1, keepdim=True), 127).clamp(min=LEAST)
     return torch.round(x/s)@w.T*scale*s # whole numbers below 2⁵³
 
-def _normed(x, norm): return x/_root(_total(x*x)/x.shape[-1]+1e-6)[...,None]*norm.weight.detach().double()
+def _normed(x, norm): return x/_root(_over(_total(x*x), x.shape[-1])+1e-6)[...,None]*norm.weight.detach().double()
 
 def _mixed(q, k, v):
     at = torch.arange(q.shape[-2], device=q.device)
     back = at[:,None]-at
     slope = torch.tensor(slopes(q.shape[-3]), dtype=torch.float64, device=q.device)
-    z = _total(q[...,:,None,:]*k[...,None,:,:])/math.sqrt(q.shape[-1])-slope[:,None,None]*back
+    z = _over(_total(q[...,:,None,:]*k[...,None,:,:]), math.sqrt(q.shape[-1]))-slope[:,None,None]*back
     z = z.masked_fill(back<0, -math.inf)
     w = _exponential(z-z.amax(-1, keepdim=True)).masked_fill(back<0, 0.)
     p = w/_total(w)[...,None]

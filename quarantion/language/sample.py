@@ -36,9 +36,17 @@ def _tables(basins, basin_weight, table, bigram_weight): # as float64, if they a
         b = torch.tensor(b if b.dtype==np.float32 else b.astype(np.float64))
         distance(b[:1], b) # refuses what is no probability
         basins = b.double()/b.double().sum(1, keepdim=True)
-    if table is not None: table = check_range(check_array(table, 'a b', 'table').astype(np.float64), hi=1e-9, name='table')
-    if table is not None and len(table)!=table.shape[1]: fail('`table`', 'Sampler', 'as many columns as rows', list(table.shape))
+    if table is None: return basins,None
+    table = check_range(check_array(table, 'a b', 'table').astype(np.float64), hi=1e-9, name='table')
+    if len(table)!=table.shape[1]: fail('`table`', 'Sampler', 'as many columns as rows', list(table.shape))
     return basins,table
+
+def _terms(of, c): # What is added to the logits of a model
+    s = 0.
+    if of.basin_weight:
+        here = torch.from_numpy(merged_basin(of.basins[c[-of.window:]].numpy()))
+        s = s-of.basin_weight*distance(here, of.basins).numpy()
+    return s+of.bigram_weight*of.table[c[-1]] if of.bigram_weight else s
 
 def _ids(context, vocab):
     c = as_array(context, 'context')
@@ -59,10 +67,9 @@ class Sampler:
         table:np.ndarray=None, # log P(b | a) at `[a, b]`, such as of `bigram_table`
         bigram_weight:float=0. # Of that table
     ):
-        check_range(temperature, 1e-6, 1e6, 'temperature'); check_range(top, 0, name='top'); check_range(window, 1, name='window')
-        for n,w in dict(basin_weight=basin_weight, bigram_weight=bigram_weight).items(): check_range(w, 0, 1e6, n)
-        self.temperature,self.top,self.window = temperature,top,window
-        self.basin_weight,self.bigram_weight = basin_weight,bigram_weight
+        for n,v,lo in ('temperature',temperature,1e-6),('basin_weight',basin_weight,0),('bigram_weight',bigram_weight,0):
+            setattr(self, n, check_range(v, lo, 1e6, n))
+        self.top,self.window = check_range(top, 0, name='top'),check_range(window, 1, name='window')
         self.basins,self.table = _tables(basins, basin_weight, table, bigram_weight)
 
     @typed
@@ -76,11 +83,7 @@ class Sampler:
             if t is not None and len(t)!=len(z): fail('`logits`', 'Sampler', f'{len(t)}, as `{n}` has', len(z))
         if not len(z): fail('`logits`', 'Sampler', 'at least one', 'none')
         c = _ids(context, len(z))
-        with np.errstate(over='ignore'): s = (z-z.max())/self.temperature
-        if self.basin_weight:
-            here = torch.from_numpy(merged_basin(self.basins[c[-self.window:]].numpy()))
-            s = s-self.basin_weight*distance(here, self.basins).numpy()
-        if self.bigram_weight: s = s+self.bigram_weight*self.table[c[-1]]
+        with np.errstate(over='ignore'): s = (z-z.max())/self.temperature+_terms(self, c)
         if 0<self.top<len(s): s[np.argsort(-s, kind='stable')[self.top:]] = -np.inf
         return s
 
