@@ -67,8 +67,9 @@ class Sampler:
         table:np.ndarray=None, # log P(b | a) at `[a, b]`, such as of `bigram_table`
         bigram_weight:float=0. # Of that table
     ):
-        for n,v,lo in ('temperature',temperature,1e-6),('basin_weight',basin_weight,0),('bigram_weight',bigram_weight,0):
-            setattr(self, n, check_range(v, lo, 1e6, n))
+        self.temperature = check_range(temperature, 1e-6, 1e6, 'temperature')
+        self.basin_weight = check_range(basin_weight, 0, 1e6, 'basin_weight')
+        self.bigram_weight = check_range(bigram_weight, 0, 1e6, 'bigram_weight')
         self.top,self.window = check_range(top, 0, name='top'),check_range(window, 1, name='window')
         self.basins,self.table = _tables(basins, basin_weight, table, bigram_weight)
 
