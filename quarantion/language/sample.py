@@ -49,6 +49,7 @@ def _terms(of, c): # What is added to the logits of a model
     return s+of.bigram_weight*of.table[c[-1]] if of.bigram_weight else s
 
 def _ids(context, vocab):
+    if not vocab: fail('`logits`', 'Sampler', 'at least one', 'none')
     c = as_array(context, 'context')
     fits = c.ndim==1 and c.dtype.kind in 'iu' and len(c)
     if not fits: fail('`context`', 'Sampler', 'at least one token, whole numbers [n]', f'{c.dtype}, shape {c.shape}')
@@ -82,9 +83,8 @@ class Sampler:
         z = check_finite(check_array(logits, 'v', 'logits'), 'logits').astype(np.float64)
         for n,t in dict(basins=self.basins, table=self.table).items():
             if t is not None and len(t)!=len(z): fail('`logits`', 'Sampler', f'{len(t)}, as `{n}` has', len(z))
-        if not len(z): fail('`logits`', 'Sampler', 'at least one', 'none')
-        c = _ids(context, len(z))
-        with np.errstate(over='ignore'): s = (z-z.max())/self.temperature+_terms(self, c)
+        more = _terms(self, _ids(context, len(z)))
+        with np.errstate(over='ignore'): s = (z-z.max())/self.temperature+more
         if 0<self.top<len(s): s[np.argsort(-s, kind='stable')[self.top:]] = -np.inf
         return s
 
