@@ -91,6 +91,7 @@ from quarantion.memory.words import Postings, fit_words
 from quarantion.inspect.wave_film import run_emitters
 from quarantion.inspect.nearest import see_bounds
 from quarantion.inspect.ask_explorer import AskExplorer, see_moves
+from quarantion.inspect.token_inspector import TokenInspector
 from quarantion.inspect.search_explorer import SearchExplorer, see_answer
 from quarantion.inspect.wave_inspector import WaveInspector
 from quarantion.paper import draw_png
@@ -926,6 +927,10 @@ CALLS |= { # texts and what is nearest
     'language.tokenizer.worth': lambda: dict(encode=tokens().encode, decode=tokens().decode, texts=[b'a']),
     'language.merge.check_vocab': lambda: dict(vocab=300),
     'language.merge.train_tokenizer': lambda: dict(texts=['a b'], vocab=257, alpha=1., tau=.5, entropy=True, attention=lambda a, b: 1., basins=np.full((256,2), .5)),
+    'inspect.token_inspector.plot_tokens': lambda: dict(text='ab', ours=tokens(), other=tokens(), vocab=257, names=('a','b')),
+    'inspect.token_inspector.TokenInspector': lambda: dict(tokenizers=dict(a=tokens(), b=tokens()), text='ab'),
+    'inspect.token_inspector.TokenInspector.say': lambda: dict(self=TokenInspector(dict(a=tokens()), 'ab')),
+    'inspect.token_inspector.TokenInspector.paint': lambda: dict(self=TokenInspector(dict(a=tokens()), 'ab'), fig=quarantion.paper.new_axes().figure),
     'inspect.merges.cuts_of': lambda: dict(word='ab', tok=tokens(), vocab=257),
     'inspect.merges.plot_merges': lambda: dict(word='ab', ours=tokens(), other=tokens(), vocabs=[256,257], names=('a','b')),
     'memory.corpus.Corpus': lambda: dict(source='x', titles=['a'], texts=['b'], files=['f'], where=np.zeros((1,3), int), out={}, read=0),
@@ -1041,6 +1046,13 @@ def record(): return sign(answered(), Key(bytes(32)), {}, '2024')
 
 
 CALLS |= { # a language model
+    'language.regime.shrunk_correlation': lambda: dict(states=x(9,3)),
+    'language.regime.nats_of': lambda: dict(correlation=torch.eye(3)),
+    'language.regime.Integration': lambda: dict(phi=.1, nats=1., raw=2., most=9., shrinkage=.1, n=9, dim=3),
+    'language.regime.integration': lambda: dict(states=x(9,3)),
+    'language.regime.regime_of': lambda: dict(phi=.5, causes=causes_of()),
+    'language.regime.regime_signals': lambda: dict(states=x(9,3), before=Signals(()), steps=2, causes=causes_of()),
+    'language.regime.last_states': lambda: dict(net=tiny_lm(), ids=torch.tensor([[1,2]])),
     'language.attention.attend': lambda: dict(q=heads(), k=heads(), v=heads(), kind='dot', tau=1.),
     'language.model.KernelLM': lambda: dict(hidden=8, layers=1, heads=2, vocab=9, basin_dim=3, ffn=4, kind='dot', tau=1.),
     'language.model.KernelLM.forward': lambda: dict(self=tiny_lm(), ids=torch.tensor([[1,2]])),
@@ -1546,6 +1558,7 @@ CALLS |= { # waves, looked at
     'inspect.health.plot_signal': lambda: dict(values=np.ones((1,2)), row=0, known=np.ones((1,2)), scale=Scale('x'), marks=Marks(), limits=((.5,'x'),), at=0),
     'inspect.health_words.HealthSaid': lambda: dict(epochs=0, layers=[], alarms=[], done=[], lines=[]),
     'inspect.health_words.health_said': lambda: dict(run='no such folder'),
+    'inspect.regimes.plot_regime': lambda: dict(phi=[.1,.5,.9], n=9, dim=4, loss=[1.,2.,3.], done=[(1,'a')], causes=causes_of()),
     'inspect.health_limits.alarm_limits': lambda: dict(causes=causes_of()),
     'inspect.health_canvas.HealthCanvas': dict,
     'inspect.health_canvas.HealthCanvas.show': lambda: dict(self=HealthCanvas(), traced=traced(health(), 'rate'), scale=Scale('x'), marks=Marks(), dark=False),
@@ -1639,6 +1652,8 @@ train.config.words:v train.config.config_from:path train.config.NetworkSettings:
 nonary.companding.encode_complex:z nonary.companding.overflows:z
 language.program.IntegerLM:sizes language.program.IntegerLM:layers language.program.IntegerLM:gains language.lowered.TextProof:places
 language.lowered.TextProof:mismatches language.lowered.TextProof:unequal language.lowered.TextProof:trained
+language.regime.Integration:phi language.regime.Integration:nats language.regime.Integration:raw language.regime.Integration:most
+language.regime.Integration:shrinkage language.regime.Integration:n language.regime.Integration:dim
 language.lessons.Passages:in_shape language.lessons.Passages:classes language.lessons.Passages:scale
 data.leakage.Near:row data.leakage.Near:distance
 runtime.calibration.Sketch:of runtime.calibration.Sketch:places runtime.calibration.Sketch:values

@@ -71,15 +71,20 @@ def epoch(k): # of a run in which a layer falls silent
 for k in range(8): append_jsonl('health/metrics.jsonl', epoch(k))
 health = HealthInspector('health')
 health.epoch.value = 3
-health''']
+health''', '''from quarantion.inspect import TokenInspector
+from quarantion.language import train_tokenizer
+token_inspector = TokenInspector({f'NPMI, α = {a}':train_tokenizer(texts, 1024, alpha=float(a)) for a in (2,1)}|{'counts':train_tokenizer(texts, 1024)}, 'Return the sorted values of an array.')
+token_inspector.vocab.value = token_inspector.vocab.options[6][1]
+token_inspector''']
 SLIDERS = [('SpikeExplorer','sample'), ('SpikeExplorer','steps'), ('SpikeExplorer','gain'), ('SpikeExplorer','beta'), ('SpikeExplorer','seed'), ('SpikeExplorer','pixel'),
            ('NonaryExplorer','a'), ('NonaryExplorer','b'), ('NonaryExplorer','v'), ('SurrogateExplorer','slope'), ('SurrogateExplorer','current'), ('SurrogateExplorer','beta'),
-           ('MembraneInspector','step'), ('ObserverInspector','grid'), ('ObserverInspector','constant'), ('SearchExplorer','k'), ('SearchExplorer','noise'), ('AskExplorer','alpha'), ('AskExplorer','mix'), ('AskExplorer','k'), ('HealthInspector','epoch')]
+           ('MembraneInspector','step'), ('ObserverInspector','grid'), ('ObserverInspector','constant'), ('SearchExplorer','k'), ('SearchExplorer','noise'), ('AskExplorer','alpha'), ('AskExplorer','mix'), ('AskExplorer','k'), ('HealthInspector','epoch'),
+           ('TokenInspector','above'), ('TokenInspector','vocab')]
 CHOICES = [('SurrogateExplorer','surrogate','atan'), ('RunCompare','curve','accuracy'), ('RunCompare','shown',None), ('SizeTree','stage','packed'), ('SizeTree','layer','layer 1'),
            ('ObserverInspector','tensor','membrane'), ('ObserverInspector','layer','3'), ('MembraneInspector','layer','3 (10 neurons)'),
            ('SearchExplorer','bits','first digits'), ('SearchExplorer','bits','both digits'), ('SearchExplorer','bits','numbers'),
-           ('HealthInspector','signal','dead'), ('HealthInspector','layer','fc2')]
-ALL = 'SpikeExplorer', 'NonaryExplorer', 'SurrogateExplorer', 'RunCompare', 'SizeTree', 'MembraneInspector', 'ObserverInspector', 'SearchExplorer', 'AskExplorer', 'HealthInspector'
+           ('HealthInspector','signal','dead'), ('HealthInspector','layer','fc2'), ('TokenInspector','below','NPMI, α = 2')]
+ALL = 'SpikeExplorer', 'NonaryExplorer', 'SurrogateExplorer', 'RunCompare', 'SizeTree', 'MembraneInspector', 'ObserverInspector', 'SearchExplorer', 'AskExplorer', 'HealthInspector', 'TokenInspector'
 
 
 @contextmanager
@@ -544,6 +549,23 @@ def test_how_long_a_change_of_a_question_takes(page):
     assert took[5]<2000
 
 
+def test_tokens(page):
+    "A sentence is typed: it is cut anew; none is refused and the picture stays, and there is no word of it when there is another"
+    name = 'TokenInspector'
+    asks = page.locator(f'.{name}-text input')
+    asks.scroll_into_view_if_needed()
+    _,now = changes(page, name, lambda: asks.fill('naïve 東京 arrays'))
+    assert now.startswith('“naïve 東京 arrays”. NPMI') and 'counts' not in now and kernel(page, 'token_inspector.text.value')=="'naïve 東京 arrays'"
+    _,now = changes(page, name, lambda: page.locator(f'.{name}-below select').select_option('counts'))
+    cut = lambda i: eval(kernel(page, f"(lambda t: [t.vocab[i] for i in t.encode(token_inspector.text.value)])(token_inspector._named[token_inspector.below.value].part(token_inspector.vocab.value))[{i}]"))
+    assert now.split('counts,')[1].split(': ')[1].startswith(cut(0).decode()+'|'+cut(1).decode('utf-8', 'replace'))
+    old = picture(page, name)
+    asks.fill('')
+    page.wait_for_function("() => document.querySelector('.TokenInspector-message').innerText.includes('1 to 224 letters')")
+    assert picture(page, name)==old
+    changes(page, name, lambda: asks.fill('sort'))
+
+
 def test_health(page):
     "A click on an alarm says it and shows its curve; keys move; a run that goes on is followed without being asked, and half a line is waited for"
     name,canvas = 'HealthInspector',page.locator('.HealthInspector-map canvas')
@@ -598,7 +620,7 @@ def test_memory(page):
 
 def test_close(page):
     "Nothing is left in the page; the last test of it"
-    for x in ('spikes','nonary','surrogates','compare','tree','membranes','observer','search','asks','health'): kernel(page, f'{x}.close()')
+    for x in ('spikes','nonary','surrogates','compare','tree','membranes','observer','search','asks','health','token_inspector'): kernel(page, f'{x}.close()')
     page.wait_for_function("() => !document.querySelector('img.SpikeExplorer-image, img.SizeTree-image')")
     assert int(kernel(page, "len(__import__('ipywidgets').widgets.widget._instances)"))==0
 

@@ -13,4 +13,5 @@ __all__ = _room(__name__,
     nearest='plot_proof plot_frontier', merges='plot_merges', graphs='plot_hull plot_bipartite plot_incidence',
     graph_flow='plot_flow plot_rounds', graph_tails='plot_tails',
     graph_texts='to_mermaid to_tikz to_svg', search_explorer='SearchExplorer', ask_explorer='AskExplorer',
+    token_inspector='TokenInspector plot_tokens', regimes='plot_regime',
     health='plot_health plot_signal', health_inspector='HealthInspector')

@@ -45,7 +45,10 @@ OF_ALL = dict(loss=Scale('loss', log=True), accuracy=Scale('accuracy in training
     in_outlier=Scale('largest input over its 99.9 % quantile', log=True),
     in_clipped=Scale('inputs beyond their codes, share', 0., 1.),
     in_used=Scale('part of the input codes in use', 0., 1.),
-    doubt=Scale('labels unlike their neighbours, share', 0., 1.))
+    doubt=Scale('labels unlike their neighbours, share', 0., 1.),
+    phi=Scale('total correlation of hidden states, share of its most', 0., 1.),
+    phi_n=Scale('hidden states it is estimated from'), phi_dim=Scale('coordinates of them that vary'),
+    broken=Scale('steps in a row in breakdown', 0.))
 
 # %% ../../nbs/inspect/health.ipynb #063327af
 def _health(line, where): # The record of a line

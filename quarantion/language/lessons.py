@@ -20,7 +20,9 @@ from .lowered import QuantLM, lower_lm, prove_lm
 from .model import KernelLM
 from .program import load_lm, save_lm
 from ..train.config import Config, setting
+from .regime import last_states, regime_signals
 from ..train.job import finish, train
+from ..train.reading import probe_of
 from ..train.rundir import write_manifest
 from ..train.setup import Builder, settings, start
 
@@ -137,7 +139,12 @@ def _outcome(run, cfg, split, net, q):
     return said|_seen(q, cfg, split)|dict(bytes=path.stat().st_size, places=proof.places, mismatches=proof.mismatches,
                                           trained=proof.trained, problems=unequal)
 
-_BUILDER = Builder(_build, QuantLM, _parts, _asked, _seen, _outcome)
+def _told(net, cfg, split, before):
+    "Signals of an epoch: how far hidden states depend on each other"
+    x,_ = probe_of(cfg, split)
+    return regime_signals(last_states(net, x.long()), before, math.ceil(len(split.x_train)/cfg.batch))
+
+_BUILDER = Builder(_build, QuantLM, _parts, _asked, _seen, _outcome, _told)
 
 # %% ../../nbs/language/lessons.ipynb #d54101e9
 _DATA = {'pydoc':"topics of Python's help", 'text:FILE':'any bytes'}
@@ -145,6 +152,7 @@ _TOKENS = {'bytes':'256 of them', 'FILE.json':'a tokenizer'}
 _WEIGHTS = 'float', 'int8', 'int4', 'nonary', 'ternary', 'FILE.toml'
 _OTHERS = ('data_dir steps step_us sensor neurons reset beta threshold alpha learn slope loss averaging_constant '
            'max_rate budget calibrate distill prune l1 gates exact_reduce check_data').split()
+_HEALTH = 'off','watch','act'
 _KIND = dict(dot='a product', overlap='of points of a simplex', distance='of Fisher and Rao')
 
 def _check_text(c):
@@ -169,7 +177,7 @@ class TextConfig(Config):
     batch:int=setting(16, 'Passages a step of the optimizer', '[1, 1e6]')
     lr:float=setting(2e-3, 'Learning rate, a quarter of it for the quantized model', '(0, 1e6]')
     clip:float=setting(1., 'Largest length of the gradients together, 0 for any', '[0, 1e6]')
-    health:str=setting('off', 'Signals are those of spiking networks', of=('off',))
+    health:str=setting('off', 'Φ of hidden states after each epoch: nothing, alarms, or healing', of=_HEALTH)
     layers:int=setting(7, 'Blocks', '[1, 1e4]')
     heads:int=setting(4, 'Heads of attention', '[1, 1e4]')
     basin_dim:int=setting(32, 'Coordinates of a query and a key in each head', '[1, 1e6]')

@@ -97,7 +97,7 @@ def with_care(
     line = owned(line)
     plan,last = Plan(**at.health.get('plan', {})),ended(look.stage, at.epoch, [line])
     can = [n for n in able(look.cfg) if not last or n=='extend'] # nothing would be learned after it, or judged
-    held,saved = Held(at.model, at.opt, course_at(at)),Kept(look.run, at)
+    held,saved = Held(at.model, at.opt, course_at(at), at.mean),Kept(look.run, at)
     held,plan,events = treated(held, saved, plan, _told(line), probe_of(look.cfg, look.split)[0], can)
     health = at.health|dict(plan=plan._asdict(), course=held.course._asdict())
     if not events: return line,at._replace(health=health)
@@ -116,7 +116,7 @@ def begun(
 )->Checkpoint:
     "Save the beginning of a phase of a run that acts"
     if cfg.health!='act' or at.epoch: return at
-    levels = {} if at.q is None else {n:l.policy.weight for n,l in zip(at.q.names, at.q.layers)}
+    levels = {} if at.q is None or cfg.builder else {n:l.policy.weight for n,l in zip(at.q.names, at.q.layers)}
     course = course_at(at)._replace(lr=1., extra=0, weights=levels)
     at = at._replace(health=dict(course=course._asdict(), plan=Plan()._asdict()))
     Kept(run, at).put('good', Held(at.model, at.opt, course))

@@ -51,6 +51,7 @@ class Held(NamedTuple):
     net:nn.Module # A `Network`, or a `QuantNetwork`
     opt:dict # State of its optimizer, as `optimizer_tensors` gives it; empty: a new one
     course:Course=Course() # How training goes on
+    mean:dict={} # The slow mean of its weights, where one follows
 
 # %% ../../nbs/train/course.ipynb #9303454c
 class Changed(NamedTuple):
@@ -70,6 +71,12 @@ def lower_rate(held, where='run', x=None):
     c = held.course
     said = '{:g} times the rate'.format
     return Changed(held._replace(course=c._replace(lr=c.lr/10)), said(c.lr), said(c.lr/10))
+
+def halve_rate(held, where='run', x=None):
+    "Half the learning rate"
+    c = held.course
+    said = '{:g} times the rate'.format
+    return Changed(held._replace(course=c._replace(lr=c.lr/2)), said(c.lr), said(c.lr/2))
 
 def clip_gradients(held, where='run', x=None):
     "Gradients of length 1 at most, or of half of what they may have"

@@ -60,6 +60,11 @@ MEASURES = dict( # By the name of a cause; high where it is there
     unreached = lambda reach: -reach,
     fading = lambda grad_ratio: -math.log10(max(grad_ratio, 1e-30)),
     unsettled = lambda scale_drift: abs(scale_drift),
+    breakdown_settled = lambda broken: broken,
+    breakdown_long = lambda broken: broken,
+    breakdown_stays = lambda broken: broken,
+    breakdown = lambda phi: phi,
+    geometric = lambda phi: phi,
     stuck = lambda loss, first_loss, accuracy: _over(loss, first_loss)*(accuracy<.5))
 
 # %% ../../nbs/train/diagnosis.ipynb #8d1c9feb
@@ -186,10 +191,10 @@ _NOT_WORKING = 'silent','saturated','unreached','lost','stuck'
 
 def _looked(s, past, causes):
     "Cause, place, measure and what is known, for each cause and place where it can be told"
-    known = {'input':facts_of(s, None, past)}|{f'layer {l.name}':facts_of(s, l, past) for l in s.layers}
+    known = {f'layer {l.name}':facts_of(s, l, past) for l in s.layers}|{'input':facts_of(s, None, past)}
     for name,c in causes.items():
-        kind = 'input' if c.of=='input' else 'layer'
-        found = [(name, w, measured_of(name, f), f) for w,f in known.items() if w.startswith(kind)]
+        places = [w for w in known if c.of=='run' or (w=='input')==(c.of=='input')] # of a run without layers, this
+        found = [(name, w, measured_of(name, known[w]), known[w]) for w in places]
         found = [r for r in found if r[2] is not None]
         if c.of!='run': yield from found
         elif found: yield name, 'run', *max(found, key=lambda r: r[2])[2:] # of the layer that shows it best

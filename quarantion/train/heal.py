@@ -31,6 +31,10 @@ REMEDIES = dict( # Interventions by the name of a cause; a cause without any is 
     saturated = ('rescale_weights', 'raise_theta', 'rate_penalty'),
     unreached = ('rescale_weights', 'set_slope'),
     unsettled = ('freeze_observers', 'average_longer'),
+    breakdown_settled = ('perturb',), # the longest first: what was done before did not end it
+    breakdown_long = ('rest_and_prune',),
+    breakdown_stays = ('consolidate',),
+    breakdown = ('halve_rate',),
     stuck = ('lower_rate', 'clip_gradients', 'extend'))
 
 # %% ../../nbs/train/heal.ipynb #eb51d2d6
@@ -71,7 +75,7 @@ def verdict_of(
     return 'kept' if (not stands or moved) and not worse else 'undone'
 
 # %% ../../nbs/train/heal.ipynb #a2734e37
-_AGAIN = dict(lower_rate=3) # how often, where it was kept
+_AGAIN = dict(lower_rate=3, halve_rate=3) # how often, where it was kept
 
 def chosen(
     plan:Plan, # With nothing that waits

@@ -15,11 +15,16 @@ from ..checks import check_in, check_time, fail, typed
 from ..quant.level_sets import levels
 from ..quant.network import QuantNetwork
 from ..quant.observers import MovingAverage, Watcher
-from ..spikes.network import evaluating
+from ..quant.pruning import zero_smallest
+from ..spikes.network import OverTime, evaluating
 from ..spikes.neuron import per_neuron
 from ..spikes.stage import stages
 from .course import Changed, Course, Held, eased, stage_of
-from .course import clip_gradients, clip_input, extend, lower_rate, rate_penalty, rescale_input, roll_back
+from .course import clip_gradients, clip_input, extend, halve_rate, lower_rate, rate_penalty
+from .course import rescale_input, roll_back
+from .diagnosis import USUAL
+from .seen import real_weight
+from .updates import take
 
 # %% ../../nbs/train/interventions.ipynb #6d7d5497
 def put(neurons, name, value):
@@ -209,11 +214,50 @@ def average_longer(held, where='run', x=None):
     for m in seen: m.averaging_constant = was/2
     return Changed(Held(net, held.opt, c._replace(averaging=was/2)), f'{was:g}', f'{was/2:g}')
 
+# %% ../../nbs/train/interventions.ipynb #02f5b47e
+PRUNED,LEFT = .1,.5 # Part of the weights that is made zero; part of them that shrinking leaves
+
+def matrices(net):
+    "Real weights of its layers, each once"
+    found = [w for m in net.modules() if (w := real_weight(m)) is not None]
+    if not found: fail('network', 'weights', 'layers with matrices of weights', 'none')
+    return list({id(w):w for w in found}.values())
+
+def consolidate(held, where='run', x=None):
+    "The slow mean of the weights in their place"
+    if not held.mean: fail('weights', where, 'a slow mean that follows them (`ema`)', 'none')
+    net = copy.deepcopy(held.net)
+    take(held.mean, net)
+    return Changed(Held(net, {}, held.course), 'weights as they were', 'their slow mean')
+
+@torch.no_grad()
+def rest_and_prune(held, where='run', x=None):
+    "The least tenth of the weights of each layer to 0; the optimizer begins anew"
+    net = copy.deepcopy(held.net)
+    some = matrices(net)
+    zeros = lambda: sum(int((w==0).sum()) for w in some)/sum(w.numel() for w in some)
+    was = zeros()
+    if isinstance(net, OverTime): zero_smallest(net, PRUNED)
+    else:
+        for w in some: w.view(-1)[w.abs().flatten().argsort(stable=True)[:round(PRUNED*w.numel())]] = 0
+    return Changed(Held(net, {}, held.course), f'{was:.0%} of weights 0', f'{zeros():.0%} of weights 0')
+
+# %% ../../nbs/train/interventions.ipynb #aa402a35
+@torch.no_grad()
+def perturb(held, where='run', x=None):
+    "Half of the weights, and half of such as weights begin with"
+    net,g = copy.deepcopy(held.net),torch.Generator().manual_seed(0)
+    for w in matrices(net):
+        noise = torch.randn(w.shape, generator=g).to(w)*USUAL*w[0].numel()**-.5
+        w.mul_(LEFT).add_(noise, alpha=1-LEFT)
+    return Changed(Held(net, {}, held.course), 'weights as they were', 'half of them, and noise')
+
 # %% ../../nbs/train/interventions.ipynb #5a02b220
 INTERVENTIONS = {f.__name__:f for f in (
     clip_input, rescale_input, level_theta, lower_theta, raise_theta, set_beta, set_slope, rescale_weights,
     refit_scales, finer, unquantize, freeze_observers, average_longer,
-    lower_rate, clip_gradients, rate_penalty, extend, roll_back)}
+    lower_rate, halve_rate, clip_gradients, rate_penalty, extend, roll_back,
+    consolidate, rest_and_prune, perturb)}
 
 FROM_GOOD = {'clip_input', 'rescale_input', 'level_theta', 'lower_theta', 'raise_theta', 'rescale_weights',
     'refit_scales', 'lower_rate', 'clip_gradients', 'roll_back'}
@@ -224,7 +268,7 @@ def rebuilt(
     course:Course # What was changed
 )->nn.Module: # The same
     "What a course says of a network that was built again, before its tensors are loaded"
-    named = {s.name:s for s in stages(net)}
+    named = {s.name:s for s in stages(net)} if course.slopes or course.weights else {}
     for k,v in course.slopes.items():
         n = named[check_in(k, tuple(named), 'slopes')].neurons
         if not isinstance(n.slope, Tensor): n.slope = float(v)

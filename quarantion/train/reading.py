@@ -21,7 +21,8 @@ def probe_of(
 )->tuple[Tensor,Tensor]: # Encoded as for training, and their labels, on the device of the run
     "The samples that signals are taken from, the same ones at any time"
     at = spread_over(n := len(split.x_train), min(256, max(16, n//32)))
-    x = encode(split.x_train[at], cfg.encode, cfg.steps, seed_of(cfg.seed, 2*10**6))
+    x = split.x_train[at]
+    if not cfg.builder: x = encode(x, cfg.encode, cfg.steps, seed_of(cfg.seed, 2*10**6))
     return x.to(cfg.device),split.y_train[at].to(cfg.device)
 
 # %% ../../nbs/train/reading.ipynb #06880524
@@ -33,6 +34,7 @@ def with_health(
     "Take signals"
     was = look.before.get('health')
     before,twin = None if was is None else of_json(was),None if at.q is None else at.net
-    s = signals(at.model, *probe_of(look.cfg, look.split), look.step, before, twin)
+    if look.cfg.builder: s = look.cfg.builder.told(at.model, look.cfg, look.split, before)
+    else: s = signals(at.model, *probe_of(look.cfg, look.split), look.step, before, twin)
     of_epoch = {k:line.get(k) for k in ('loss','accuracy','test_accuracy','lr')}
     return line|dict(health=as_json(s._replace(**of_epoch))),at

@@ -111,6 +111,7 @@ class Builder(NamedTuple):
     objective:object # Of network, x, y: loss, scores, and a rate, as `fit.answered` gives them
     seen:object # Of network, cfg, split: what the line of an epoch says of the test samples, `test_accuracy` in it
     outcome:object # Of run, cfg, split, the float network and the quantized one or `None`: what `result.json` says
+    told:object=None # Of network, cfg, split, and the `Signals` before: those after an epoch, where health is watched
 
 # %% ../../nbs/train/setup.ipynb #8abcc328
 def _neurons(cfg):

@@ -61,6 +61,10 @@ class Signals(NamedTuple):
     in_clipped:float=None # Share of values beyond the input's codes
     in_used:float=None # Share of the input's largest code that this quantile comes to
     doubt:float=None # Share of samples of a label that fewer of their 5 nearest have than another one
+    phi:float=None # Total correlation of hidden states, over what it could be
+    phi_n:float=None # … of how many states
+    phi_dim:float=None # … and of how many coordinates that vary
+    broken:float=None # Steps in a row in which `phi` was that of a breakdown
     loss:float=None # Of the epoch
     accuracy:float=None # Of the epoch, in training
     test_accuracy:float=None # After it
