@@ -68,6 +68,7 @@ from quarantion.train.diagnosis import causes_of
 from quarantion.inspect.recordings import record_layers
 from quarantion.quant.lattice import Lattice, encode_lattice, lattice_codes
 from quarantion.language.pieces import BYTES
+from quarantion.language.sample import Sampler
 from quarantion.language.tokenizer import Tokenizer
 from quarantion.memory.answer import answer_from
 from quarantion.memory.blocks import open_store
@@ -847,6 +848,11 @@ CALLS |= { # what leaves the house
     'language.basins.ppmi_vectors': lambda: dict(ids=[np.arange(6)], vocab=6, dim=2, window=2, shift=1.),
     'language.basins.basins_of': lambda: dict(ids=[np.arange(6)], vocab=6, dim=2, window=2, shift=1.),
     'language.basins.merged_basin': lambda: dict(parts=probs(3,4).numpy(), counts=np.ones(3)),
+    'language.sample.bigram_table': lambda: dict(ids=[np.arange(6)], vocab=6, smooth=1.),
+    'language.sample.Sampler': lambda: dict(temperature=1., top=2, basins=probs(3,4).numpy(), basin_weight=.5, window=2, table=-a(3,3), bigram_weight=.5),
+    'language.sample.Sampler.scores': lambda: dict(self=Sampler(top=2), logits=a(5), context=np.arange(3)),
+    'language.sample.sample_next': lambda: dict(logits=a(5), context=np.arange(3), sampler=Sampler(), rng=np.random.default_rng(0)),
+    'language.sample.continued': lambda: dict(ask=lambda ids: np.arange(3.), start=np.arange(3), n=2, sampler=Sampler(), seed=0),
     'language.coherence.perplexity_per_byte': lambda: dict(losses=a(5), size=5),
     'language.coherence.distinct': lambda: dict(tokens=['a','b','a'], n=2),
     'language.coherence.repetition': lambda: dict(tokens=['a','b','a'], window=2),

@@ -8,4 +8,5 @@ __all__ = _room(__name__, pieces='cut_text count_pieces', texts='read_texts held
                 attention='attend', model='KernelLM small bits_per_byte',
                 lessons='TextConfig learn_text go_on_learning',
                 lowered='QuantLM lower_lm prove_lm', program='IntegerLM save_lm load_lm',
+                sample='Sampler bigram_table sample_next continued',
                 regime='integration regime_of')

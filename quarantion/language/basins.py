@@ -12,7 +12,7 @@ from ..checks import as_array, check_array, check_range, fail, typed
 from ..geometry.simplex import mean
 
 # %% ../../nbs/language/basins.ipynb #6c6d481e
-def _joined(ids, vocab): # all tokens, and which text each is of
+def joined(ids, vocab): # all tokens, and which text each is of
     if not len(ids): fail('`ids`', 'basins', 'at least one text', 'none')
     ids = [as_array(i, 'ids') for i in ids]
     for i in ids:
@@ -25,7 +25,7 @@ def _joined(ids, vocab): # all tokens, and which text each is of
 
 def _together(ids, vocab, window): # sparse counts `[vocab, vocab]`, symmetric
     from scipy.sparse import coo_array
-    (flat,of),a,b = _joined(ids, vocab),[],[]
+    (flat,of),a,b = joined(ids, vocab),[],[]
     for k in range(1, window+1):
         same = of[k:]==of[:-k]
         a.append(flat[:-k][same]); b.append(flat[k:][same])
