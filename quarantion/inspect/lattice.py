@@ -25,12 +25,12 @@ def plot_roots(
     flat = coxeter_plane(x)
     ring = np.unique(np.hypot(*flat.T).round(6), return_inverse=True)[1]
     colours = map_colours(AMOUNTS, max(2, ring.max()+1))[ring]
-    ax = style_axes(ax, (4.2,4.2))
+    ax = style_axes(ax, (2.6,2.6))
     i,j = np.nonzero(np.triu(np.abs(x@x.T-length[0]/2)<1e-9)) if len(x)<=240 else ((),())
     lines = np.full((len(i),3,2), np.nan) # a gap behind each
     lines[:,0],lines[:,1] = flat[list(i)],flat[list(j)]
-    ax.plot(*lines.reshape(-1, 2).T, color=GREY, lw=.1, alpha=.7, zorder=1)
-    ax.scatter(*flat.T, s=16 if len(x)<=240 else 4, c=colours, lw=.4, edgecolors=ink(ax), zorder=2)
+    ax.plot(*lines.reshape(-1, 2).T, color=GREY, lw=.08, alpha=.5, zorder=1)
+    ax.scatter(*flat.T, s=8 if len(x)<=240 else 2, c=colours, lw=.4, edgecolors=ink(ax), zorder=2)
     r = 1.06*np.abs(flat).max()
     bare_axes(ax, (-r,r), (-r,r))
     ax.set_aspect('equal')
