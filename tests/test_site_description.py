@@ -130,7 +130,7 @@ def test_the_lock_has_two_parts():
     name = lambda dep: re.match(r'[\w-]+', dep)[0].lower()
     peers = [l for l in (ROOT/'requirements-peers.lock').read_text().splitlines() if not l.startswith('#')] # `--no-deps`
     assert all(re.fullmatch(r'[a-z0-9.-]+==[\w.]+', l) for l in peers) and not {l.split('==')[0] for l in peers} & (core|dev)
-    assert set(peers) & set(proj['optional-dependencies']['bench'])=={'spikingjelly==2.0.0','norse==1.1.0','nir==1.0.8','onnx==1.23.2','onnxruntime==1.32.0','hypernetx==2.4.3','xgi==0.10.2','torch-geometric==2.8.1','networkit==11.2.2','igraph==1.0.0','geoopt==0.5.1'}
+    assert set(peers) & set(proj['optional-dependencies']['bench'])=={'spikingjelly==2.0.0','norse==1.1.0','nir==1.0.8','onnx==1.23.2','onnxruntime==1.32.0','hypernetx==2.4.3','xgi==0.10.2','torch-geometric==2.8.1','networkit==11.2.2','igraph==1.0.0','geoopt==0.5.1','sentencepiece==0.2.3','morfessor==2.0.6'}
     for dep in proj['dependencies']: assert name(dep) in core, dep
     for dep in proj['optional-dependencies']['dev']: assert name(dep) in core|dev, dep
 
