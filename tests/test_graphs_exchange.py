@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from quarantion.checks import CheckError
 from quarantion.graphs import (from_hypernetx, from_networkx, from_pyg, from_xgi, hypergraph, read_hif, to_hypernetx, to_networkx,
                                to_pyg, to_xgi, write_hif)
-from tests.test_graphs_store import DOMAINS, graphs, said
+from test_graphs_store import DOMAINS, graphs, said
 
 with warnings.catch_warnings(): # of what it imports
     warnings.simplefilter('ignore')

@@ -131,6 +131,6 @@ def test_a_run_of_texts_is_none_of_spikes(tmp_path):
     run = start(TextConfig(**TINY), tmp_path)
     with pytest.raises(CheckError, match='key `layers`: expected one of'): settings(run)
     assert settings(run, TextConfig)==TextConfig(**TINY)
-    for bad in (dict(alpha=.1), dict(l1=.1), dict(prune=.5), dict(health='act'), dict(policy='mint4'), dict(data='digits'), dict(hidden=30, heads=4), dict(heads=0)):
+    for bad in (dict(alpha=.1), dict(l1=.1), dict(prune=.5), dict(health='aloud'), dict(policy='mint4'), dict(data='digits'), dict(hidden=30, heads=4), dict(heads=0)):
         with pytest.raises(CheckError): replace(TextConfig(), **bad)
     assert Config().builder is None
