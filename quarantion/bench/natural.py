@@ -21,7 +21,7 @@ from ..train.natural import NaturalSGD
 # %% ../../nbs/bench/natural.ipynb #19ffef9d
 class Way(NamedTuple):
     "An optimizer, and what is tried of it"
-    name:str # `AdamW`, `SGD`, `Muon` or `NaturalSGD`
+    name:str # AdamW, SGD, Muon or NaturalSGD
     rates:tuple # Learning rates
     knob:str # Another argument
     values:tuple # What it may be

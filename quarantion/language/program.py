@@ -94,7 +94,7 @@ def norms_of(sizes):
 class IntegerLM(NamedTuple):
     "A language model in whole numbers"
     sizes:dict # hidden, layers, heads, vocab, basin_dim, ffn
-    layers:dict # Name -> `IntLinear`
+    layers:dict # Name -> codes of a layer, and what they are worth
     gains:dict # Name of a norm -> float32 `[hidden]`
 
     def _block(self, i, x): # `[T, N]`
