@@ -118,16 +118,24 @@ def _no_run(path):
     if os.path.exists(path/'config.json'): return 'one of a hub: infer and export take its model.safetensors'
     return f'a folder of runs, whose newest is {path/"latest"}' if runs_in(path) else 'no config.toml'
 
+def _of_spikes(run):
+    "`run`, unless it is one on texts, which these commands do not read; raises `CheckError`"
+    from quarantion.files import parse_toml
+    said,want = {},'a run of a spiking network; `language.go_on_learning` goes on with the other'
+    with suppress(OSError,ValueError): said = parse_toml((run/'config.toml').read_bytes()) # or its reader fails
+    if 'tokens' in said: fail('run', str(run), want, 'one of a language model')
+    return run
+
 def _meant(run, ended=True):
     "The run directory itself; for `latest`, the newest one beside it, or in `runs`"
     from quarantion.train.rundir import is_finished, latest_in
     if run.name!='latest' or is_there(run):
         if not os.path.isdir(run) or not (os.path.exists(run/'config.toml') or is_finished(run)):
             fail('run', str(run), 'a run directory', _no_run(run))
-        return run
+        return _of_spikes(run)
     found = latest_in(run.parent if len(run.parts)>1 else Path('runs'), ended)
     _say(f'run {found}')
-    return found
+    return _of_spikes(found)
 
 # %% ../nbs/cli.ipynb #ab49d847
 def _go_on(run):

@@ -1,7 +1,6 @@
 "Tokenizers: equal to `tokenizers` merge by merge, to brute force with every factor; any bytes come back; bad files are refused"
 import json
 import unicodedata
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +176,9 @@ def test_a_model_learns_on_its_tokens(tmp_path, monkeypatch, capsys):
     Path('t.txt').write_text('\n\n'.join(f'the quick brown fox jumps over {n} lazy dogs' for n in range(240)))
     with pytest.raises(SystemExit) as e: main(['text', '--file', '.', '--lm'])
     assert e.value.code==2 and 'found a folder' in capsys.readouterr().err and not Path('tokenizer.json').exists()
-    with suppress(SystemExit): main(['text', '--file', 't.txt', '--vocab', '300', '--lm', '--json'])
+    with pytest.raises(SystemExit) as e: main(['text', '--file', 't.txt', '--vocab', '300', '--lm', '--json'])
+    assert not e.value.code
     m = json.loads(capsys.readouterr().out)['model']
     assert m['places']>0==m['mismatches'] and not m['problems'] and Path(m['run'], 'manifest.json').exists()
+    with pytest.raises(SystemExit) as e: main(['verify', m['run']])
+    assert e.value.code==2 and 'expected a run of a spiking network; `language.go_on_learning` goes on' in capsys.readouterr().err

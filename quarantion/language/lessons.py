@@ -19,6 +19,7 @@ from ..files import Lock, as_path, audit, read_bytes
 from .lowered import QuantLM, lower_lm, prove_lm
 from .model import KernelLM
 from .program import load_lm, save_lm
+from .tokenizer import load_tokenizer
 from ..train.config import Config, setting
 from .regime import last_states, regime_signals
 from ..train.job import finish, train
@@ -71,7 +72,6 @@ def tokens_of(
 )->tuple: # Function of bytes to ids, and bytes of each token `[V]`
     "How a text becomes ids; raises `CheckError`"
     if tokens=='bytes': return list,torch.ones(256)
-    from quarantion.language.tokenizer import load_tokenizer
     t = load_tokenizer(tokens)
     return t.encode,torch.tensor([float(len(b)) for b in t.vocab])
 
