@@ -1315,15 +1315,34 @@ def _measures(title, rows):
     return _columns(title, head, [[_as_is(format(r[k], f)) for k,f in form.items()] for r in rows])
 
 # %% ../nbs/cli.ipynb #2c0e6299
-_FILE = "A file, of any bytes, or a folder of texts; default: topics of Python's help."
+_FILE = "A file, of any bytes, a table (.parquet), or a folder; default: topics of Python's help."
 _MODEL = ('{parameters:,} parameters in {bytes:,} bytes: {bits_per_byte:.3f} bits / byte of text held out (in float '
           '{float_bits_per_byte:.3f}); {mismatches:,} of {places:,} next tokens unlike its program; {run}')
 
 def _as_bytes(texts): return [t.encode('utf-8', 'replace') if isinstance(t, str) else t for t in texts]
 
+def _counted(sides):
+    "Texts, and bytes of them"
+    n = size = 0
+    for side in sides:
+        for t in side: n,size = n+1,size+len(_as_bytes([t])[0])
+    return n,size
+
+def _sides(file, column):
+    "Texts to train on, which may be a table larger than memory, and texts held out, of about 64 MB at most"
+    from quarantion.language.columns import column_of, is_table
+    from quarantion.language.texts import held_out, read_texts
+    if not file or not is_table(file): return held_out(_as_bytes(read_texts(file, column)))
+    files = [f for f in file.rglob('*') if f.is_file()] if file.is_dir() else [file]
+    known,held = column_of(file, column).sides(share=min(.1, 2**26/max(1, sum(f.stat().st_size for f in files))))
+    held = _as_bytes(held)
+    return (known,held) if held else fail('texts', str(file), 'enough that some are held out', f'{known.rows:,} rows')
+
+# %% ../nbs/cli.ipynb #0dabe0c8
 def _check_model(lm, file):
-    want = 'one file, or the default, to learn from'
-    if lm and file and file.is_dir(): fail('`--lm`', 'text', want, f'a folder, {file}')
+    from quarantion.language.columns import is_table
+    want = 'one file of text, or the default, to learn from'
+    if lm and file and (file.is_dir() or is_table(file)): fail('`--lm`', 'text', want, f'a folder or a table, {file}')
 
 def _model(file, tokens):
     "What came of a language model on these tokens"
@@ -1338,6 +1357,7 @@ def _model(file, tokens):
 @app.command('text', help='Train a tokenizer on texts of yours, beside BPE and Unigram.')
 def _text(
     file:Annotated[Path, typer.Option(help=_FILE)]=None,
+    column:Annotated[str, typer.Option(help='Of a table: where its texts are; default: text.')]='',
     vocab:Annotated[int, typer.Option(help='How many tokens, 256 or more.')]=4096,
     out:Annotated[Path, typer.Option(help='File to write, for Hugging Face tokenizers.')]=Path('tokenizer.json'),
     lm:Annotated[bool, typer.Option('--lm', help='Train a small language model on them, too, in runs/.')]=False,
@@ -1345,16 +1365,14 @@ def _text(
 ):
     "Train a tokenizer, save it, and measure it on text held out"
     from quarantion.language.merge import check_vocab, train_tokenizer
-    from quarantion.language.texts import held_out, read_texts
     from quarantion.language.tokenizer import save_tokenizer
     check_vocab(vocab); _check_model(lm, file)
-    texts = _as_bytes(read_texts(file))
-    known,held = held_out(texts)
+    known,held = _sides(file, column)
     tok = train_tokenizer(known, vocab)
     save_tokenizer(out, tok)
     if len(tok)<vocab: _say(f'{len(tok):,} tokens: in so few texts no pair is left to merge')
-    size,rows = sum(map(len, texts)),_beside(known, held, tok)
-    said = dict(corpus=str(file or 'pydoc_data.topics'), bytes=size, texts=len(known)+len(held), held_out=len(held))
+    (n,size),rows = _counted((known,held)),_beside(known, held, tok)
+    said = dict(corpus=str(file or 'pydoc_data.topics'), bytes=size, texts=n, held_out=len(held))
     if not as_json:
         _show(_measures('{corpus}: {bytes:,} bytes, {held_out:,} of {texts:,} texts held out'.format(**said), rows))
         print(_MEASURES)

@@ -56,6 +56,7 @@ from quarantion.graphs.ricci import ricci_flow
 from quarantion.geometry.ball import BallLinear
 from quarantion.graphs.layers import HypergraphAttention, HypergraphConv, Incidence
 from quarantion.inspect.clickable import Clickable
+from quarantion.language.columns import Column
 from quarantion.language.lessons import TextConfig
 from quarantion.language.lowered import QuantLM, lower_lm
 from quarantion.language.model import KernelLM
@@ -912,6 +913,9 @@ CALLS |= { # texts and what is nearest
     'language.pieces.cut_text': lambda: dict(text='a b'),
     'language.pieces.check_texts': lambda: dict(texts=['a']),
     'language.pieces.count_pieces': lambda: dict(texts=['a b']),
+    'language.columns.is_table': lambda: dict(path='a.parquet'),
+    'language.columns.column_of': lambda: dict(path='no such.parquet', name=''),
+    'language.columns.Column.sides': lambda: dict(self=Column(Path('a.parquet'), 'text', 1), seed=0, share=.5),
     'language.texts.paragraphs_of': lambda: dict(data=b'a'),
     'language.texts.read_texts': lambda: dict(source='no such file'),
     'language.texts.held_out': lambda: dict(texts=[f'text {i}' for i in range(40)], seed=0, share=.5),

@@ -1,7 +1,8 @@
 "Texts to tokens, and to what comes next, in few bits"
 from quarantion import _room
 
-__all__ = _room(__name__, pieces='cut_text count_pieces', texts='read_texts held_out',
+__all__ = _room(__name__, pieces='cut_text count_pieces', columns='Column column_of',
+                texts='read_texts held_out',
                 tokenizer='Tokenizer load_tokenizer save_tokenizer in_tokenizers', merge='train_tokenizer',
                 basins='basins_of ppmi_vectors merged_basin',
                 coherence='perplexity_per_byte distinct repetition adjacent_similarity',

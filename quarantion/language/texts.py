@@ -6,16 +6,16 @@
 __all__ = ['paragraphs_of', 'read_texts', 'held_out']
 
 # %% ../../nbs/language/texts.ipynb #8fc7f464
-import os, re, sysconfig, zlib
+import os, re, sysconfig
 from pathlib import Path
 from ..checks import check_range, fail, typed, warn
 from ..files import as_path, read_bytes
+from .columns import column_of, is_table, side_of
 from .pieces import check_texts
 from ..memory.corpus import read_corpus
 from ..memory.sections import topics
 
 # %% ../../nbs/language/texts.ipynb #286d7fb1
-_TOPICS = os.path.join('pydoc_data', 'topics.py')
 _GAP = re.compile(rb'(?<=\n)\r?\n(?=[^\r\n])') # behind an empty line
 
 @typed
@@ -26,6 +26,9 @@ def paragraphs_of(
     ends = [0,*(m.end() for m in _GAP.finditer(data)),len(data)]
     return [data[a:b] for a,b in zip(ends, ends[1:]) if b>a]
 
+# %% ../../nbs/language/texts.ipynb #25396ae9
+_TOPICS = os.path.join('pydoc_data', 'topics.py')
+
 def _of_folder(path):
     c = read_corpus(path)
     f,why = next(iter(c.out.items()), ('',''))
@@ -34,23 +37,23 @@ def _of_folder(path):
 
 @typed
 def read_texts(
-    source:str|Path=None # A file or a folder; default: topics of Python's help
+    source:str|Path=None, # A file or a folder; default: topics of Python's help
+    column:str='' # Of a table
 )->list: # Bytes of a file, strings of anything else
     "Texts of a source; raises `CheckError` where there are none"
+    table = source is not None and is_table(as_path(source))
+    if column and not table: fail('`column`', 'read_texts', 'a table that has it', str(source or 'topics of the help'))
     if source is None:
         path = os.path.join(sysconfig.get_paths()['stdlib'], _TOPICS)
         try: found = [s.text for s in topics(read_bytes(path))]
         except ValueError as e: fail('contents', path, 'topics of the help, or --file with others', str(e))
+    elif table: found = [*column_of(source, column)]
     elif os.path.isdir(as_path(source)): found = _of_folder(source)
     else: found = paragraphs_of(read_bytes(source))
     if not any(t.strip() for t in found): fail('texts', str(source or path), 'at least one that is not empty', 'none')
     return found
 
 # %% ../../nbs/language/texts.ipynb #cb7fc42e
-def _side(text, seed): # 0 to 1
-    data = text.encode('utf-8', 'surrogateescape') if isinstance(text, str) else bytes(text)
-    return zlib.crc32(data, zlib.crc32(b'%d' % seed))/2**32
-
 @typed
 def held_out(
     texts, # Strings or bytes
@@ -62,7 +65,7 @@ def held_out(
     texts = [t for t in check_texts(texts) if t.strip()]
     if len(texts)<20: texts = [l for t in texts for l in t.splitlines(keepends=True) if l.strip()]
     sides = [],[]
-    for t in texts: sides[_side(t, seed)<share].append(t)
+    for t in texts: sides[side_of(t, seed)<share].append(t)
     for k,name in enumerate(('to train on','held out')):
         if not sides[k]: fail('texts', 'held_out', f'enough that some are {name}', f'{len(texts)}, and none is')
     return sides
