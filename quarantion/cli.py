@@ -1339,11 +1339,6 @@ def _sides(file, column):
     return (known,held) if held else fail('texts', str(file), 'enough that some are held out', f'{known.rows:,} rows')
 
 # %% ../nbs/cli.ipynb #0dabe0c8
-def _check_model(lm, file):
-    from quarantion.language.columns import is_table
-    want = 'one file of text, or the default, to learn from'
-    if lm and file and (file.is_dir() or is_table(file)): fail('`--lm`', 'text', want, f'a folder or a table, {file}')
-
 def _model(file, tokens):
     "What came of a language model on these tokens"
     from quarantion.language.lessons import TextConfig, learn_text
@@ -1366,7 +1361,7 @@ def _text(
     "Train a tokenizer, save it, and measure it on text held out"
     from quarantion.language.merge import check_vocab, train_tokenizer
     from quarantion.language.tokenizer import save_tokenizer
-    check_vocab(vocab); _check_model(lm, file)
+    check_vocab(vocab)
     known,held = _sides(file, column)
     tok = train_tokenizer(known, vocab)
     save_tokenizer(out, tok)

@@ -69,6 +69,7 @@ from quarantion.train.diagnosis import causes_of
 from quarantion.inspect.recordings import record_layers
 from quarantion.quant.lattice import Lattice, encode_lattice, lattice_codes
 from quarantion.language.pieces import BYTES
+from quarantion.language.route import Experts, KeyGate, LearnedGate, root_keys
 from quarantion.language.sample import Sampler
 from quarantion.language.tokenizer import Tokenizer
 from quarantion.memory.answer import answer_from
@@ -893,6 +894,7 @@ SAID = ['open a file','close a file','read lines','a picture of lines']
 def lsa(): return fit_lsa(SAID, 2)
 def few_texts(): return Corpus('x', ['a','b'], ['A file is opened. It has to be closed again, in the end, by hand.','b'], ['f'], np.zeros((2,3), int), {})
 def postings(): return Postings(lsa().words.rows(SAID))
+def experts(): return Experts(KeyGate(root_keys(8), 9), 9, 2)
 def tokens(): return Tokenizer((*BYTES,b'ab'), ((64,65),))
 def two_shells(): return Shells(a(6,4), np.arange(6.), 2)
 def tiny_library(): return Library(few_texts(), 'tfidf', Parts(fit_words(few_texts().texts), Postings(fit_words(few_texts().texts).rows(few_texts().texts)), None, None))
@@ -913,6 +915,19 @@ CALLS |= { # texts and what is nearest
     'language.pieces.cut_text': lambda: dict(text='a b'),
     'language.pieces.check_texts': lambda: dict(texts=['a']),
     'language.pieces.count_pieces': lambda: dict(texts=['a b']),
+    'language.route.root_keys': lambda: dict(n=8),
+    'language.route.random_keys': lambda: dict(n=8, seed=0),
+    'language.route.KeyGate': lambda: dict(keys=root_keys(8), hidden=9, k=2, tau=1., seed=0),
+    'language.route.KeyGate.scores': lambda: dict(self=KeyGate(root_keys(8), 9), x=x(3,9)),
+    'language.route.LearnedGate': lambda: dict(hidden=9, experts=3, k=2),
+    'language.route.LearnedGate.scores': lambda: dict(self=LearnedGate(9, 3), x=x(3,9)),
+    'language.route.Load': lambda: dict(even=1., busiest=1., idle=0),
+    'language.route.load_of': lambda: dict(at=torch.tensor([[0,1]]), experts=2),
+    'language.route.balance_loss': lambda: dict(gate=LearnedGate(9, 3), x=x(3,9)),
+    'language.route.Experts': lambda: dict(gate=KeyGate(root_keys(8), 9), hidden=9, width=2),
+    'language.route.Experts.forward': lambda: dict(self=experts(), x=x(2,9)),
+    'language.route.with_experts': lambda: dict(net=KernelLM(9, 1, 3, 9, 3), make=lambda i: experts()),
+    'language.foreign.any_tokenizer': lambda: dict(path='no such file'),
     'language.columns.is_table': lambda: dict(path='a.parquet'),
     'language.columns.column_of': lambda: dict(path='no such.parquet', name=''),
     'language.columns.Column.sides': lambda: dict(self=Column(Path('a.parquet'), 'text', 1), seed=0, share=.5),
@@ -1649,6 +1664,7 @@ def check_right(name, k, kind, kw, out):
 SHORT = 'spikes.neuron.LIF.pre','spikes.neuron.LIF.spikes','spikes.neuron.LIF.forward' # whether they fire is decided in the dtype of x
 
 TAKES = ''' # what may be `None`, words or a complex number, beside a default; a record is checked by what uses it
+language.route.Load:even language.route.Load:busiest language.route.Load:idle
 spikes.neuron.Gradient:surrogate spikes.neuron.Gradient:slope spikes.neuron.Gradient:save
 spikes.neuron.lif_arguments:mem spikes.neuron.lif_arguments:steps spikes.neuron.lif_pre:mem spikes.neuron.lif_pre:steps
 runtime.layer.is_whole:v runtime.layer.is_op:o runtime.layer.is_conv:c runtime.network.IntegerNetwork.decide:spk

@@ -9,6 +9,7 @@ from hypothesis import example, given, settings, strategies as st
 from tokenizers import Tokenizer as Theirs, decoders, models, pre_tokenizers, trainers
 
 from quarantion.checks import CheckError
+from quarantion.language.foreign import any_tokenizer
 from quarantion.language.merge import merges_in, slow_merges, train_tokenizer
 from quarantion.language.pieces import BYTES, _in_ascii, count_pieces, cut_text
 from quarantion.language.texts import held_out, read_texts
@@ -170,15 +171,60 @@ def test_a_record_holds_what_belongs_together():
 
 
 def test_a_model_learns_on_its_tokens(tmp_path, monkeypatch, capsys):
-    "`--lm`: a run that is proved, told in the one object; a folder is refused before anything is written"
+    "`--lm`: a run that is proved, told in the one object; of a folder, whose tokenizer goes with the run"
     from quarantion.cli import main
     monkeypatch.chdir(tmp_path)
-    Path('t.txt').write_text('\n\n'.join(f'the quick brown fox jumps over {n} lazy dogs' for n in range(240)))
-    with pytest.raises(SystemExit) as e: main(['text', '--file', '.', '--lm'])
-    assert e.value.code==2 and 'found a folder' in capsys.readouterr().err and not Path('tokenizer.json').exists()
-    with pytest.raises(SystemExit) as e: main(['text', '--file', 't.txt', '--vocab', '300', '--lm', '--json'])
+    Path('d').mkdir()
+    for i in range(24): Path(f'd/{i}.txt').write_text('\n\n'.join(f'the quick brown fox jumps over {n} lazy dogs' for n in range(i, 240, 24)))
+    with pytest.raises(SystemExit) as e: main(['text', '--file', 'd', '--vocab', '300', '--lm', '--json'])
     assert not e.value.code
     m = json.loads(capsys.readouterr().out)['model']
     assert m['places']>0==m['mismatches'] and not m['problems'] and Path(m['run'], 'manifest.json').exists()
+    assert Path(m['run'], 'tokens.json').read_bytes()==Path('tokenizer.json').read_bytes()
     with pytest.raises(SystemExit) as e: main(['verify', m['run']])
     assert e.value.code==2 and 'expected a run of a spiking network; `language.go_on_learning` goes on' in capsys.readouterr().err
+
+
+def unigram(texts, vocab=300):
+    t = Theirs(models.Unigram())
+    t.pre_tokenizer,t.decoder = LEVEL,decoders.ByteLevel()
+    t.train_from_iterator(texts, trainers.UnigramTrainer(vocab_size=vocab, initial_alphabet=LEVEL.alphabet(), show_progress=False))
+    return t
+
+
+@pytest.fixture(scope='module')
+def foreign(topics, tmp_path_factory):
+    path = tmp_path_factory.mktemp('foreign')/'unigram.json'
+    unigram(topics[:40]).save(str(path))
+    return any_tokenizer(path)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.binary(max_size=40)|st.text(st.characters(exclude_categories=['Cs']), max_size=40).map(str.encode))
+def test_foreign_tokens_are_the_text_and_those_of_tokenizers(foreign, data):
+    ids = foreign.encode(data)
+    assert foreign.decode(ids)==data and sum(len(foreign.vocab[i]) for i in ids)==len(data)
+    try: text = data.decode()
+    except UnicodeDecodeError: return
+    assert ids==foreign.theirs.encode(text).ids==foreign.encode(text)
+
+
+def test_a_run_keeps_its_tokenizer_and_sees_that_another_took_its_place(tmp_path, topics):
+    "Whoever made it; where the file that was named changes later, the run goes on with its own"
+    from quarantion.language.lessons import TextConfig, go_on_learning, learn_text
+    from quarantion.train.setup import settings as settings_of
+    unigram(topics[:40]).save(str(tmp_path/'u.json'))
+    (tmp_path/'text').write_bytes('\n'.join(topics[:8]).encode()[:24_000])
+    cfg = TextConfig(data=f'text:{tmp_path}/text', tokens=f'{tmp_path}/u.json', hidden=16, layers=1, heads=2, basin_dim=8, context=32, epochs=1, qat_epochs=1)
+    done = learn_text(cfg, tmp_path)
+    assert done['mismatches']==0<done['places']
+    run = Path(done['run'])
+    (tmp_path/'u.json').unlink()
+    assert settings_of(run, TextConfig).tokens==str(run/'tokens.json')
+    (tmp_path/'u.json').write_bytes(json_of(train_tokenizer(topics[:4], 300)))
+    def stop(phase, epoch, *more):
+        if phase=='float' and epoch: raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt): learn_text(TextConfig(**{**vars(cfg), 'epochs':2}), tmp_path/'second', stop)
+    run, = [p for p in (tmp_path/'second').iterdir() if p.name!='latest']
+    (run/'tokens.json').write_bytes(json_of(train_tokenizer(topics[4:9], 300)))
+    with pytest.raises(CheckError, match='those that it began with'): go_on_learning(run)

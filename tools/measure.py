@@ -26,6 +26,10 @@ not stored, the others are lines of nbs/measured/canon.jsonl.
     python tools/measure.py break-even                # the constants by which the runtime chooses, into its notebook
     python tools/measure.py accuracy                  # ours, snnTorch and Brevitas on the digits, 5 seeds, one thread
     python tools/measure.py text --device cuda --jobs 2 # a language model of 1 M parameters in few bits, 5 seeds; --some 1: a tiny one
+    python tools/measure.py words --device cuda --jobs 16 # the same model over several tokenizers, 5 seeds; --data-dir: where Debian.txt is
+    python tools/measure.py route --device cuda --jobs 16 # experts by fixed keys and by a learned gate, 5 seeds; --some STEPS
+    python tools/measure.py kinds --seeds 3 --device cuda --jobs 16 # a language model by each way for queries and keys to meet
+    python tools/measure.py large --device cuda       # the one of 23 M parameters, once; --data-dir: where Debian.txt is
     python tools/measure.py codes                     # what networks learn from each code of the digits, 5 seeds
     python tools/measure.py bits                      # hashes of the default job's files, into tests/stored/bits.json
     python tools/measure.py claims --data-dir FOLDER  # the training part of MNIST counted, and peak memory; Linux
@@ -602,6 +606,99 @@ def text(a, path):
             put(path, head|dict(rows=rows))
             r = job.result()
             print(f"{r['levels']:8} seed {r['seed']}: {r['bits_per_byte']:.3f} bits a byte, {r['bytes']:,} bytes, {r['mismatches']} mismatches, {r['seconds']:.0f} s", flush=True)
+
+
+def kind_run(kind, tau, seed, settings):
+    return text_run('float', seed, settings|dict(attention=kind, tau=tau))|dict(kind=kind, tau=tau)
+
+
+def kinds(a, path):
+    "Each way for queries and keys to meet, with each seed"
+    import torch
+    from quarantion.bench.text import MEETINGS, MILLION, TINY
+    settings,rows = (TINY if a.some else MILLION)|dict(device=a.device, qat_epochs=0),[]
+    where = torch.cuda.get_device_name() if a.device!='cpu' else f'{cpu()}, 1 thread a run'
+    command = f'python tools/measure.py kinds --seeds {a.seeds} --device {a.device}'+' --some 1'*bool(a.some)
+    with ProcessPoolExecutor(a.jobs, multiprocessing.get_context('spawn')) as pool:
+        for job in as_completed([pool.submit(kind_run, k, t, s, settings) for s in range(a.seeds) for k,t in MEETINGS]):
+            r = job.result()
+            rows = sorted([*rows, r], key=lambda r: (MEETINGS.index((r['kind'],r['tau'])), r['seed']))
+            put(path, dict(command=command, machine=where, torch=torch.__version__, settings=settings, rows=rows))
+            print(f"{r['kind']:8} {r['tau']} seed {r['seed']}: {r['bits_per_byte']:.3f} bits a byte, {r['seconds']:.0f} s", flush=True)
+
+
+def large(a, path):
+    "The model of 23 M parameters, once: vocabulary of 32,000, nonary weights; what Python and Debian say of themselves"
+    import torch
+    from quarantion.bench.route import python_text
+    from quarantion.bench.words import text_file
+    from quarantion.language.lessons import TextConfig, blocks_of, learn_text
+    from quarantion.language.merge import train_tokenizer
+    from quarantion.language.tokenizer import save_tokenizer
+    folder = a.data_dir or tempfile.mkdtemp()
+    text,tmp = python_text()+b'\n\n'+Path(text_file('Debian', folder, 10**8)[5:]).read_bytes(),Path(tempfile.mkdtemp())
+    (tmp/'text').write_bytes(text)
+    settings = dict(hidden=384, layers=8, heads=8, basin_dim=64, context=256, batch=32, epochs=6, qat_epochs=2, lr=1e-3, device=a.device)
+    cfg = TextConfig(data=f'text:{tmp}/text', tokens=f'{tmp}/tokenizer.json', policy='nonary', **settings)
+    began = time.perf_counter()
+    save_tokenizer(cfg.tokens, tok := train_tokenizer(blocks_of(text, cfg)[0], 32000))
+    took = time.perf_counter()-began
+    r = learn_text(cfg, tmp)
+    keys = 'bits_per_byte float_bits_per_byte test_accuracy parameters bytes places mismatches trained problems seconds'.split()
+    where = torch.cuda.get_device_name() if a.device!='cpu' else cpu()
+    put(path, dict(command=f'python tools/measure.py large --device {a.device}', machine=where, python=platform.python_version(), torch=torch.__version__, settings=settings,
+                   text=len(text), vocab=len(tok), tokenizer_s=took, **{k:r[k] for k in keys}))
+    print(path.read_text())
+
+
+def words_run(way, corpus, seed, folder, settings):
+    import torch
+    from quarantion.bench.words import one_words
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as out: return one_words(way, corpus, seed, out, folder, **settings)
+
+
+def words(a, path):
+    "Each tokenizer with each corpus and each seed"
+    import torch
+    from quarantion.bench.words import SMALL, TEXTS, WORDS, text_file
+    settings,rows = SMALL|dict(device=a.device)|(dict(epochs=1) if a.some else {}),[]
+    where = torch.cuda.get_device_name() if a.device!='cpu' else f'{cpu()}, 1 thread a run'
+    head = dict(command=f'python tools/measure.py words --seeds {a.seeds} --device {a.device}'+' --some 1'*bool(a.some), machine=where, torch=torch.__version__, settings=settings)
+    folder = a.data_dir or tempfile.mkdtemp()
+    sizes = {c:len(Path(f[5:]).read_bytes()) for c in TEXTS if (f := text_file(c, folder))!='pydoc'} # each is there before it is asked for
+    jobs = [(w, c, s, folder, settings) for s in range(a.seeds) for c in TEXTS for w in WORDS]
+    with ProcessPoolExecutor(a.jobs, multiprocessing.get_context('spawn')) as pool:
+        for job in as_completed([pool.submit(words_run, *j) for j in jobs]):
+            r = job.result()
+            rows = sorted([*rows, r], key=lambda r: (TEXTS.index(r['corpus']), [*WORDS].index(r['way']), r['seed']))
+            put(path, head|dict(sizes=sizes, rows=rows))
+            print(f"{r['corpus']:7} {r['way']:12} seed {r['seed']}: {r['bits_per_byte']:.3f} bits a byte, {r['seconds']:.0f} s", flush=True)
+
+
+def route_run(kind, experts, seed, steps, device):
+    import torch
+    from quarantion.bench.route import python_text, routed
+    from quarantion.language.lessons import TextConfig, split_of
+    torch.set_num_threads(1)
+    text = python_text()
+    return routed(kind, experts, seed, split_of(text, TextConfig(context=128)), steps, device)|dict(bytes=len(text))
+
+
+def route(a, path):
+    "Each gate with each number of experts and each seed, and the feed-forward part without experts"
+    import torch
+    from quarantion.bench.route import GATES, MIXTURES
+    steps,rows = a.some or 3000,[]
+    where = torch.cuda.get_device_name() if a.device!='cpu' else f'{cpu()}, 1 thread a run'
+    command = f'python tools/measure.py route --seeds {a.seeds} --device {a.device}'+f' --some {steps}'*bool(a.some)
+    ways = [('dense',0)]+[(g,e) for e in MIXTURES for g in GATES]
+    with ProcessPoolExecutor(a.jobs, multiprocessing.get_context('spawn')) as pool:
+        for job in as_completed([pool.submit(route_run, g, e, s, steps, a.device) for s in range(a.seeds) for g,e in ways]):
+            r = job.result()
+            size,rows = r.pop('bytes'),sorted([*rows, r], key=lambda r: (ways.index((r['kind'],r['experts'])), r['seed']))
+            put(path, dict(command=command, python=platform.python_version(), torch=torch.__version__, machine=where, bytes=size, rows=rows))
+            print(r, flush=True)
 
 
 def _held(key): # bytes of memory of this process
@@ -1248,7 +1345,7 @@ def frontier(a, path):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'wire', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
-                                    'text', 'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'curvature', 'lattice', 'loop', 'store',
+                                    'text', 'words', 'route', 'kinds', 'large', 'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'curvature', 'lattice', 'loop', 'store',
                                     'nearest', 'walk', 'tokens', 'monitor', 'phases', 'small', 'health', 'meetings', 'scaling', 'ask', 'links',
                                     'likeness', 'natural'])
     p.add_argument('--only', nargs='+', help='health: kinds, networks or ailments; wire: digits, mnist, times, moving, floors; others stay')
@@ -1271,6 +1368,9 @@ def main():
     if a.name=='break-even': return break_even(MEASURED.parent/'runtime'/'products.ipynb')
     if a.name=='accuracy': return accuracy(a.seeds, a.out or MEASURED/'accuracy.json')
     if a.name=='text': return text(a, a.out or MEASURED/'text.json')
+    if a.name=='route': return route(a, a.out or MEASURED/'route.json')
+    if a.name in ('kinds','large'): return globals()[a.name](a, a.out or MEASURED/f'{a.name}.json')
+    if a.name=='words': return words(a, a.out or MEASURED/'words.json')
     if a.name=='codes': return codes(a.seeds, a.out or MEASURED/'codes.json')
     if a.name=='claims': return claims(a.data_dir, a.seeds, a.out or MEASURED/'claims.json')
     if a.name=='health': return health(a, a.out or MEASURED/'health.json')

@@ -106,8 +106,8 @@ def _check(edge_starts, members, node_starts, edges_of, weight, degree, alpha, l
     check_between('least', least, 1, 0)
     for name,s,M in (('edge_starts',edge_starts,members.shape[0]),('node_starts',node_starts,edges_of.shape[0])):
         s = np.asarray(s)
-        if s[0]!=0 or s[-1]!=M or (s[1:]<s[:-1]).any():
-            fail(f'`{name}`', expected=f'numbers that rise from 0 to {M}', found=f'{s[0]} to {s[-1]}')
+        if s[0]!=0 or s[len(s)-1]!=M or (s[1:]<s[:-1]).any():
+            fail(f'`{name}`', expected=f'numbers that rise from 0 to {M}', found=f'{s[0]} to {s[len(s)-1]}')
     for name,a,lo,hi in (('members',members,0,V-1),('edges_of',edges_of,0,E-1),('weight',weight,1,0),
                          ('degree',degree,0,(2**63-1)//least)):
         a = np.asarray(a)

@@ -211,7 +211,7 @@ def _step(m:Merging)->cython.int:
 def _check_words(starts, times, S):
     "Words that lie one behind the other; raises `CheckError`"
     check_length('starts', len(starts), len(times)+1, len(times)+1)
-    if starts[0]!=0 or starts[-1]!=S or (np.diff(starts)<0).any():
+    if starts[0]!=0 or starts[len(starts)-1]!=S or (np.diff(starts)<0).any():
         fail('`starts`', expected=f'places that do not fall, from 0 to {S}', found='others')
     if len(times) and times.min()<1: fail('`times`', expected='numbers from 1 on', found=times.min())
     if S>2**29: fail('`words`', expected=f'at most {2**29} tokens', found=S)

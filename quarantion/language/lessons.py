@@ -6,9 +6,8 @@
 __all__ = ['PLACES', 'Passages', 'passages_of', 'TextConfig', 'go_on_learning', 'learn_text']
 
 # %% ../../nbs/language/lessons.ipynb #8033247b
-import math
+import math, os
 from dataclasses import dataclass, fields
-from pydoc_data.topics import topics
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -16,10 +15,12 @@ from torch import Tensor
 from ..checks import check_array, check_dtype, check_range, check_shape, fail, typed
 from ..data.samples import Samples, Split
 from ..files import Lock, as_path, audit, read_bytes
+from .columns import is_table
+from .foreign import any_tokenizer
 from .lowered import QuantLM, lower_lm, prove_lm
 from .model import KernelLM
 from .program import load_lm, save_lm
-from .tokenizer import load_tokenizer
+from .texts import read_texts
 from ..train.config import Config, setting
 from .regime import last_states, regime_signals
 from ..train.job import finish, train
@@ -64,31 +65,41 @@ def passages_of(
 def bytes_of(
     data:str # `pydoc`, or `text:FILE`
 )->bytes:
-    "A text as it is; raises `CheckError`"
-    return read_bytes(data.removeprefix('text:')) if data!='pydoc' else '\n'.join(topics.values()).encode()
+    "A file as it is, or texts with an empty line between them; raises `CheckError`"
+    place = None if data=='pydoc' else data.removeprefix('text:')
+    if place and not os.path.isdir(place) and not is_table(place): return read_bytes(place)
+    return b'\n\n'.join(t.encode('utf-8', 'replace') for t in read_texts(place))
 
 def tokens_of(
     tokens:str # `bytes`, or `tokenizer.json`
 )->tuple: # Function of bytes to ids, and bytes of each token `[V]`
     "How a text becomes ids; raises `CheckError`"
     if tokens=='bytes': return list,torch.ones(256)
-    t = load_tokenizer(tokens)
+    t = any_tokenizer(tokens)
     return t.encode,torch.tensor([float(len(b)) for b in t.vocab])
 
 BLOCK = 4096 # bytes that stay together
 
+def blocks_of(
+    data:bytes, # A text
+    cfg # `TextConfig`
+)->tuple: # Blocks to train on, and blocks held out
+    "Cut a text; raises `CheckError` where it has no part to hold out"
+    n = -(-len(data)//BLOCK)
+    if n<2: fail('text', cfg.data, f'more than {BLOCK:,} bytes, for a part that is held out', len(data))
+    out = {*np.random.RandomState(cfg.held).permutation(n)[:max(1, n//10)].tolist()}
+    return tuple([data[i*BLOCK:(i+1)*BLOCK] for i in range(n) if (i in out)==o] for o in (False,True))
+
+# %% ../../nbs/language/lessons.ipynb #01ef19e7
 def split_of(
     data:bytes, # A text
     cfg # `TextConfig`
 )->Split:
     "Passages to train on, and passages held out; raises `CheckError`"
-    n = -(-len(data)//BLOCK)
-    if n<2: fail('text', cfg.data, f'more than {BLOCK:,} bytes, for a part that is held out', len(data))
-    out = {*np.random.RandomState(cfg.held).permutation(n)[:max(1, n//10)].tolist()}
-    (encode,sizes),sides = tokens_of(cfg.tokens),([],[])
-    for i in range(n): sides[i in out].extend(encode(data[i*BLOCK:(i+1)*BLOCK]))
+    sides,(encode,sizes) = blocks_of(data, cfg),tokens_of(cfg.tokens)
     names = f'{cfg.data}, to train on',f'{cfg.data}, held out'
-    return Split(*(passages_of(s, cfg.context, sizes, name) for s,name in zip(sides, names)), cfg.data)
+    ids = [[t for b in blocks for t in encode(b)] for blocks in sides]
+    return Split(*(passages_of(s, cfg.context, sizes, name) for s,name in zip(ids, names)), cfg.data)
 
 # %% ../../nbs/language/lessons.ipynb #5dc1efd1
 def _build(cfg, split):
@@ -147,8 +158,8 @@ def _told(net, cfg, split, before):
 _BUILDER = Builder(_build, QuantLM, _parts, _asked, _seen, _outcome, _told)
 
 # %% ../../nbs/language/lessons.ipynb #d54101e9
-_DATA = {'pydoc':"topics of Python's help", 'text:FILE':'any bytes'}
-_TOKENS = {'bytes':'256 of them', 'FILE.json':'a tokenizer'}
+_DATA = {'pydoc':"topics of Python's help", 'text:FILE':'any bytes; or a folder, or a table, of texts'}
+_TOKENS = {'bytes':'256 of them', 'FILE.json':'a tokenizer, which goes with the run'}
 _WEIGHTS = 'float', 'int8', 'int4', 'nonary', 'ternary', 'FILE.toml'
 _OTHERS = ('data_dir steps step_us sensor neurons reset beta threshold alpha learn slope loss averaging_constant '
            'max_rate budget calibrate distill prune l1 gates exact_reduce check_data').split()
@@ -187,7 +198,7 @@ class TextConfig(Config):
     context:int=setting(128, 'Tokens of a passage', '[1, 1e6]')
     tokens:str=setting('bytes', 'Vocabulary', of=_TOKENS)
     held:int=setting(0, 'Which tenth of the text is held out', '[0, 4294967295]')
-    builder = _BUILDER
+    builder,carried = _BUILDER,('tokens',)
 
     def check_input(self): _check_text(self)
 

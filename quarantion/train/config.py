@@ -280,7 +280,7 @@ class Config(LearningSettings):
     seed:int=setting(0, 'Of weights, order and encoder', '[0, 4294967295]')
     device:str=setting('cpu', 'Of torch', of=('cpu','cuda','cuda:N'))
     version:int=setting(RUN_VERSION, 'Of the run directory')
-    builder,check_input = None,check_view # What builds other than spiking networks, a `Builder`; do data fit?
+    builder,carried,check_input = None,(),check_view # A `Builder` of others; whose JSON files go along; do data fit?
 
     def __post_init__(self):
         if self.lr is None: object.__setattr__(self, 'lr', usual_rate(self.data, self.recipe))

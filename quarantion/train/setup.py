@@ -15,7 +15,7 @@ from torch import nn
 from ..checks import fail, typed
 from ..data.sets import load_split
 from ..data.samples import Split
-from ..files import is_there, write_atomic
+from ..files import is_there, read_bytes, write_atomic
 from ..quant.calibration import calibrate
 from ..quant.lowering import lower
 from ..quant.policy import Policy, dump_policy, read_policy
@@ -68,6 +68,7 @@ def _new_folder(out, base, noted):
         return run
     fail('run directory', str(out), 'a free name', base)
 
+# %% ../../nbs/train/setup.ipynb #b8d04495
 def start(
     cfg:Config, # Settings
     out='runs', # Folder of runs
@@ -85,6 +86,8 @@ def start(
     if cfg.phases.endswith('.toml'):
         write_atomic(run/'phases.toml', dump_phases(phases_named(cfg.phases)).encode())
         values['phases'] = 'phases.toml'
+    for k in cfg.carried:
+        if values[k].endswith('.json'): write_atomic(run/f'{k}.json', read_bytes(values[k])); values[k] = f'{k}.json'
     write_atomic(run/'config.toml', dump_toml(values).encode())
     return run
 
@@ -98,8 +101,8 @@ def settings(
     values = read_toml(path)
     found = values.get('version', 'none')
     if found!=RUN_VERSION: fail('`version`', str(path), f'a run directory of version {RUN_VERSION}', found)
-    for k in 'policy','phases':
-        if values.get(k)==f'{k}.toml': values[k] = str(Path(run)/f'{k}.toml')
+    for k in ('policy','phases',*kind.carried):
+        if values.get(k) in (f'{k}.toml',f'{k}.json'): values[k] = str(Path(run)/values[k])
     return config_of(values, str(path), kind)
 
 # %% ../../nbs/train/setup.ipynb #faefeaa4
