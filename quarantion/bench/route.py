@@ -136,5 +136,5 @@ def plot_route(
             ink = INKS[('dense',*GATES).index(w[1])]
             ax.plot([i]*len(own), own, 'o', ms=4, color=ink)
             if own: ax.plot([i-.3,i+.3], [fmean(own)]*2, color=ink)
-        ax.set_xticks(range(len(ways)), [f'{k}\n{e}' if e else k for e,k in ways], fontsize=7)
+        ax.set_xticks(range(len(ways)), [f'{k} {e}' if e else k for e,k in ways], fontsize=7, rotation=40, ha='right')
         label_axes(ax, '', said)

@@ -14,7 +14,7 @@ from ..checks import check_in, fail
 from ..language.lessons import TextConfig, blocks_of, bytes_of, learn_text, tokens_of
 from ..language.merge import train_tokenizer
 from ..language.tokenizer import save_tokenizer, unigram_bits
-from ..paper import INKS, label_axes, style_axes
+from ..paper import GREY, INKS, label_axes, style_axes
 
 # %% ../../nbs/bench/words.ipynb #25ce8c6f
 TEXTS = 'pydoc', 'Debian' # Corpora
@@ -106,17 +106,16 @@ def plot_words(
     rows:list, # Of `one_words`
     ax=None # `Axes` to draw in; new ones by default, which a notebook shows
 ): # The `Axes`
-    "What unigrams say of each tokenizer against what the model says"
-    ax = style_axes(ax, (6,3.2))
-    for (corpus,ways),m in zip(_by_corpus(rows).items(), 'os'):
-        for (way,rs),ink in zip(ways.items(), INKS):
-            x,y = [r['unigram_bits_per_byte'] for r in rs],[r['bits_per_byte'] for r in rs]
-            ax.plot(x, y, m, color=ink, ms=4, mew=0, alpha=.6, label=f'{way}, {corpus}')
-    ax.legend(fontsize=7, ncols=2)
-    label_axes(ax, 'unigram bits a byte, held out', 'bits a byte of the model')
+    "What unigrams say of each tokenizer against what the model says, in percent above BPE of the same seed"
+    ax,keys = style_axes(ax, (6,3.2)),('unigram_bits_per_byte','bits_per_byte')
+    for corpus,mark in zip(dict.fromkeys(r['corpus'] for r in rows), 'os'):
+        bpe = _cell(rows, 'BPE', corpus)
+        for way,ink in zip([w for w in WORDS if w!='BPE'], INKS[1:]):
+            both = [(r,bpe[s]) for s,r in _cell(rows, way, corpus).items() if s in bpe]
+            x,y = ([100*(r[k]/b[k]-1) for r,b in both] for k in keys)
+            ax.plot(x, y, mark, color=ink, ms=4, mew=0, alpha=.7, label=f'{way}, {corpus}')
+    ax.axhline(0, color=GREY, lw=.8); ax.axvline(0, color=GREY, lw=.8)
+    ax.legend(fontsize=7, ncols=2, loc='upper center', frameon=False)
+    ax.margins(y=.3)
+    label_axes(ax, 'unigram bits a byte, % above BPE', 'bits a byte of the model, % above BPE')
     return ax
-
-def _by_corpus(rows):
-    out = {}
-    for r in rows: out.setdefault(r['corpus'], {}).setdefault(r['way'], []).append(r)
-    return out
