@@ -303,6 +303,23 @@ def log_and(key, folder):
     return r
 
 
+def test_a_torn_last_line_of_the_log_is_told_and_costs_no_other(tmp_path):
+    "As a process that was killed leaves it"
+    folder = tmp_path/'signing'
+    key = own_key(folder)
+    first,second = (sign(answer_from(retrieved()), key, dict(n=n)) for n in range(2))
+    log_signed(first, folder)
+    with open(folder/'answers.jsonl', 'ab') as f: f.write(b'{"i": 1, "eve')
+    with pytest.warns(UserWarning, match='line 2 is torn and left out'): log_signed(second, folder)
+    assert [check_logged(r, folder) for r in (first,second)]==[1,2]
+
+
+def test_trust_in_impossible_counts_is_refused():
+    from quarantion.memory.trust import Trust
+    for t,name in (Trust(-1,-1),'agreed'), (Trust(0,-2),'failed'):
+        with pytest.raises(CheckError, match=f'`{name}`'): t.mean
+
+
 def test_without_the_library_of_signatures_one_sentence_says_so(monkeypatch, tmp_path):
     for m in 'nacl','nacl.signing','nacl.exceptions': monkeypatch.setitem(sys.modules, m, None)
     for f in (lambda: own_key(tmp_path/'signing'), lambda: Key(bytes(32))):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 from ..checks import fail, shown, typed
-from ..files import as_path, audit, check_audit, hash_json, is_there, read_jsonl, read_record, write_atomic
+from ..files import as_path, audit, check_audit, cut_jsonl, hash_json, is_there, read_jsonl, read_record, write_atomic
 from .answer import Answered
 
 # %% ../../nbs/memory/signed.ipynb #cfaea620
@@ -263,7 +263,8 @@ def log_signed(
     _check_fields(record, 'record')
     with _alone(folder):
         facts = dict(record=hash_json(record), signer=record['signer'], time=record['time'])
-        return audit(folder/_LOG, 'answer', **facts)
+        if is_there(path := folder/_LOG): cut_jsonl(path, len(read_jsonl(path))) # what a crash left, which is told
+        return audit(path, 'answer', **facts)
 
 @typed
 def check_logged(

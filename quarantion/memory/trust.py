@@ -33,7 +33,9 @@ class Trust(NamedTuple):
     failed:int=0 # Times that nobody did
 
     @property
-    def mean(self): return (1+self.agreed)/(2+self.agreed+self.failed)
+    def mean(self): # raises `CheckError` for counts below 0
+        for k,v in self._asdict().items(): check_range(v, 0, name=k)
+        return (1+self.agreed)/(2+self.agreed+self.failed)
 
     @property
     def interval(self): # where trust lies with 95 %
