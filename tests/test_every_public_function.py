@@ -1320,6 +1320,7 @@ spikes.tracing.Way spikes.tracing.rows spikes.tracing.watching spikes.tracing.wa
 tables.table tables.verdict train.config.check_together train.config.checked train.config.setting train.config.settings_of train.config.told
 train.fit.load_optimizer train.fit.optimizer_tensors train.fit.watching train.checkpoints.Checkpoint train.setup.build train.setup.choose_policy train.setup.few
 train.job.finish train.setup.load_data train.job.prove train.setup.quantized train.setup.rehearse train.job.restored train.setup.settings train.setup.start
+language.foreign.Foreign language.foreign.Foreign.encode language.foreign.Foreign.decode language.columns.Column
 train.setup.test_batches train.job.train train.outcome.float_outcome train.outcome.integer_outcome train.outcome.sample_outcome train.rundir.Manifest
 train.rundir.Run train.rundir.Seal train.rundir.run_sizes train.rundir.write_manifest
 train.diagnosis.Alarm train.diagnosis.Alarm.finding inspect.run_compare.draw_runs

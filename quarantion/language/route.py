@@ -140,15 +140,15 @@ class Experts(nn.Module):
     def forward(self, x:Tensor)->Tensor: # `[..., hidden]` -> the same
         flat = _tokens(x, self.up.shape[2], 'Experts').to(self.up.dtype).reshape(-1, self.up.shape[2])
         at,w = self.gate(flat)
-        return (self.all_of if x.is_cuda else self.some_of)(flat, at, w).view(x.shape)
+        return (self._all_of if x.is_cuda else self._some_of)(flat, at, w).view(x.shape)
 
-    def all_of(self, x, at, w):
+    def _all_of(self, x, at, w):
         "What all experts make of all tokens `[N, hidden]`, those at `at` counting `w`"
         share = x.new_zeros(len(x), len(self.up)).scatter(1, at, w.to(x.dtype))
         h = (x@self.up.flatten(0, 1).T).relu().square().unflatten(1, self.up.shape[:2])
         return (h*share[...,None]).flatten(1)@self.down.flatten(0, 1)
 
-    def some_of(self, x, at, w):
+    def _some_of(self, x, at, w):
         "The same, of each token by its experts alone"
         rows = (order := at.flatten().argsort(stable=True))//self.gate.k # all of one expert side by side
         parts = x[rows].split(at.flatten().bincount(minlength=len(self.up)).tolist())
