@@ -56,7 +56,6 @@ from quarantion.graphs.ricci import ricci_flow
 from quarantion.geometry.ball import BallLinear
 from quarantion.graphs.layers import HypergraphAttention, HypergraphConv, Incidence
 from quarantion.inspect.clickable import Clickable
-from quarantion.language.columns import Column
 from quarantion.language.lessons import TextConfig
 from quarantion.language.lowered import QuantLM, lower_lm
 from quarantion.language.model import KernelLM
@@ -930,7 +929,6 @@ CALLS |= { # texts and what is nearest
     'language.foreign.any_tokenizer': lambda: dict(path='no such file'),
     'language.columns.is_table': lambda: dict(path='a.parquet'),
     'language.columns.column_of': lambda: dict(path='no such.parquet', name=''),
-    'language.columns.Column.sides': lambda: dict(self=Column(Path('a.parquet'), 'text', 1), seed=0, share=.5),
     'language.texts.paragraphs_of': lambda: dict(data=b'a'),
     'language.texts.read_texts': lambda: dict(source='no such file'),
     'language.texts.held_out': lambda: dict(texts=[f'text {i}' for i in range(40)], seed=0, share=.5),
@@ -1320,7 +1318,6 @@ spikes.tracing.Way spikes.tracing.rows spikes.tracing.watching spikes.tracing.wa
 tables.table tables.verdict train.config.check_together train.config.checked train.config.setting train.config.settings_of train.config.told
 train.fit.load_optimizer train.fit.optimizer_tensors train.fit.watching train.checkpoints.Checkpoint train.setup.build train.setup.choose_policy train.setup.few
 train.job.finish train.setup.load_data train.job.prove train.setup.quantized train.setup.rehearse train.job.restored train.setup.settings train.setup.start
-language.foreign.Foreign language.foreign.Foreign.encode language.foreign.Foreign.decode language.columns.Column
 train.setup.test_batches train.job.train train.outcome.float_outcome train.outcome.integer_outcome train.outcome.sample_outcome train.rundir.Manifest
 train.rundir.Run train.rundir.Seal train.rundir.run_sizes train.rundir.write_manifest
 train.diagnosis.Alarm train.diagnosis.Alarm.finding inspect.run_compare.draw_runs

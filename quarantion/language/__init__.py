@@ -1,7 +1,7 @@
 "Texts to tokens, and to what comes next, in few bits"
 from quarantion import _room
 
-__all__ = _room(__name__, pieces='cut_text count_pieces', columns='Column column_of',
+__all__ = _room(__name__, pieces='cut_text count_pieces', columns='column_of',
                 texts='read_texts held_out',
                 tokenizer='Tokenizer load_tokenizer save_tokenizer in_tokenizers', foreign='any_tokenizer',
                 merge='train_tokenizer',
