@@ -1330,11 +1330,11 @@ def _counted(sides):
 
 def _sides(file, column):
     "Texts to train on, which may be a table larger than memory, and texts held out, of about 64 MB at most"
-    from quarantion.language.columns import column_of, is_table
+    from quarantion.language.columns import column_of, is_table, table_files
     from quarantion.language.texts import held_out, read_texts
     if not file or not is_table(file): return held_out(_as_bytes(read_texts(file, column)))
-    files = [f for f in file.rglob('*') if f.is_file()] if file.is_dir() else [file]
-    known,held = column_of(file, column).sides(share=min(.1, 2**26/max(1, sum(f.stat().st_size for f in files))))
+    size = sum(f.stat().st_size for f in table_files(file))
+    known,held = column_of(file, column).sides(share=min(.1, 2**26/max(1, size)))
     held = _as_bytes(held)
     return (known,held) if held else fail('texts', str(file), 'enough that some are held out', f'{known.rows:,} rows')
 
@@ -1362,6 +1362,7 @@ def _text(
     from quarantion.language.merge import check_vocab, train_tokenizer
     from quarantion.language.tokenizer import save_tokenizer
     check_vocab(vocab)
+    if lm and column: fail('`--column`', 'text', 'none beside --lm, which finds the column itself', column)
     known,held = _sides(file, column)
     tok = train_tokenizer(known, vocab)
     save_tokenizer(out, tok)

@@ -63,6 +63,29 @@ def test_what_is_refused(tmp_path):
         with pytest.raises(CheckError, match='`share`'): column_of(tmp_path/'a.parquet', 'a').sides(share=share)
 
 
+def test_a_folder_of_tables_says_what_it_leaves_out(tmp_path, topics):
+    "At any depth, and whatever letters their names are in"
+    (tmp_path/'data').mkdir()
+    pq.write_table(pa.table(dict(text=topics)), tmp_path/'data/A.PARQUET')
+    (tmp_path/'notes.txt').write_text('not in it')
+    with pytest.warns(UserWarning, match='1 files left out that are no tables, such as notes.txt'): col = column_of(tmp_path)
+    assert [*col]==topics
+    with pytest.warns(UserWarning): assert read_texts(tmp_path)==topics
+
+
+@pytest.mark.parametrize('begin,kind', [(b'PAR1','Parquet'), (b'\x1f\x8b\x08','gzip'), (b'%PDF-1.7','PDF')])
+def test_what_begins_as_no_text_is_taken_with_a_warning(tmp_path, begin, kind):
+    (tmp_path/'a').write_bytes(begin+b' and more')
+    with pytest.warns(UserWarning, match=f'expected a text, found what begins as {kind}'): assert b''.join(read_texts(tmp_path/'a'))==begin+b' and more'
+
+
+def test_a_column_beside_a_model_is_refused_before_anything_is_written(tmp_path, monkeypatch, topics):
+    monkeypatch.chdir(tmp_path)
+    pq.write_table(pa.table(dict(text=topics, other=topics)), 'a.parquet')
+    with pytest.raises(CheckError, match='`--column`'): app(['text','--file','a.parquet','--column','other','--lm'], standalone_mode=False)
+    assert [p.name for p in tmp_path.iterdir()]==['a.parquet']
+
+
 def test_the_command_reads_a_table(tmp_path, monkeypatch, capsys, topics):
     monkeypatch.chdir(tmp_path)
     pq.write_table(pa.table(dict(said=topics, other=topics[::-1])), 'a.parquet')

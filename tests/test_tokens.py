@@ -209,6 +209,13 @@ def test_foreign_tokens_are_the_text_and_those_of_tokenizers(foreign, data):
     assert ids==foreign.theirs.encode(text).ids==foreign.encode(text)
 
 
+def test_a_foreign_tokenizer_refuses_what_is_no_text_and_ids_that_are_none(foreign):
+    for bad in 5, None, ['a'], '\ud800':
+        with pytest.raises(CheckError, match='`text`'): foreign.encode(bad)
+    for bad in [-1], [len(foreign)], [.5], None:
+        with pytest.raises(CheckError, match='`ids`'): foreign.decode(bad)
+
+
 def test_a_run_keeps_its_tokenizer_and_sees_that_another_took_its_place(tmp_path, topics):
     "Whoever made it; where the file that was named changes later, the run goes on with its own"
     from quarantion.language.lessons import TextConfig, go_on_learning, learn_text

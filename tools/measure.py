@@ -29,7 +29,7 @@ not stored, the others are lines of nbs/measured/canon.jsonl.
     python tools/measure.py words --device cuda --jobs 16 # the same model over several tokenizers, 5 seeds; --data-dir: where Debian.txt is
     python tools/measure.py route --device cuda --jobs 16 # experts by fixed keys and by a learned gate, 5 seeds; --some STEPS
     python tools/measure.py kinds --seeds 3 --device cuda --jobs 16 # a language model by each way for queries and keys to meet
-    python tools/measure.py large --device cuda       # the one of 23 M parameters, once; --data-dir: where Debian.txt is
+    python tools/measure.py large --device cuda       # the one of 23 M parameters, once; --data-dir: where Debian.txt is; --some BYTES: a tiny one
     python tools/measure.py codes                     # what networks learn from each code of the digits, 5 seeds
     python tools/measure.py bits                      # hashes of the default job's files, into tests/stored/bits.json
     python tools/measure.py claims --data-dir FOLDER  # the training part of MNIST counted, and peak memory; Linux
@@ -635,18 +635,20 @@ def large(a, path):
     from quarantion.language.lessons import TextConfig, blocks_of, learn_text
     from quarantion.language.merge import train_tokenizer
     from quarantion.language.tokenizer import save_tokenizer
-    folder = a.data_dir or tempfile.mkdtemp()
+    folder,vocab = a.data_dir or tempfile.mkdtemp(),1000 if a.some else 32000
     text,tmp = python_text()+b'\n\n'+Path(text_file('Debian', folder, 10**8)[5:]).read_bytes(),Path(tempfile.mkdtemp())
+    if a.some: text = text[:a.some]
     (tmp/'text').write_bytes(text)
     settings = dict(hidden=384, layers=8, heads=8, basin_dim=64, context=256, batch=32, epochs=6, qat_epochs=2, lr=1e-3, device=a.device)
+    if a.some: settings |= dict(hidden=32, layers=1, heads=2, basin_dim=16, context=64, epochs=1, qat_epochs=1)
     cfg = TextConfig(data=f'text:{tmp}/text', tokens=f'{tmp}/tokenizer.json', policy='nonary', **settings)
     began = time.perf_counter()
-    save_tokenizer(cfg.tokens, tok := train_tokenizer(blocks_of(text, cfg)[0], 32000))
+    save_tokenizer(cfg.tokens, tok := train_tokenizer(blocks_of(text, cfg)[0], vocab))
     took = time.perf_counter()-began
     r = learn_text(cfg, tmp)
     keys = 'bits_per_byte float_bits_per_byte test_accuracy parameters bytes places mismatches trained problems seconds'.split()
     where = torch.cuda.get_device_name() if a.device!='cpu' else cpu()
-    put(path, dict(command=f'python tools/measure.py large --device {a.device}', machine=where, python=platform.python_version(), torch=torch.__version__, settings=settings,
+    put(path, dict(command=f'python tools/measure.py large --device {a.device}'+f' --some {a.some}'*bool(a.some), machine=where, python=platform.python_version(), torch=torch.__version__, settings=settings,
                    text=len(text), vocab=len(tok), tokenizer_s=took, **{k:r[k] for k in keys}))
     print(path.read_text())
 

@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['MIXTURES', 'GATES', 'net_of', 'gate_products', 'asked_gates', 'python_text', 'learned_in', 'routed', 'route_table',
-           'plot_route']
+           'plot_route', 'apart']
 
 # %% ../../nbs/bench/route.ipynb #3a1b86b1
+import math
 from statistics import fmean, stdev
 import torch
 import torch.nn.functional as F
+from scipy.stats import t
 from .tokens import corpora
 from ..data.samples import Split
 from ..language.lessons import TextConfig, split_of
@@ -92,7 +94,7 @@ def routed(
     split:Split, # Passages of bytes
     steps:int=3000, # Of the optimizer
     device:str='cpu' # Where it learns
-)->dict: # Bits a byte of the text held out, and the mean load of blocks
+)->dict: # Bits a byte of passages held out, 512 at most, and the mean load of blocks
     "Learn, and be asked"
     net = net_of(kind, experts, seed).to(device)
     learned_in(net, split, seed, steps, 0 if kind in ('dense','unbalanced') else .01)
@@ -138,3 +140,16 @@ def plot_route(
             if own: ax.plot([i-.3,i+.3], [fmean(own)]*2, color=ink)
         ax.set_xticks(range(len(ways)), [f'{k} {e}' if e else k for e,k in ways], fontsize=7, rotation=40, ha='right')
         label_axes(ax, '', said)
+
+# %% ../../nbs/bench/route.ipynb #c9b8a9f8
+def apart(
+    rows:list, # What `routed` gave
+    experts:int, # One of `MIXTURES`
+    a:str, # One of `GATES`
+    b:str # Another
+)->tuple: # Mean, and half the width of its 95 % interval by Student; NaN of fewer than two seeds
+    "How many bits a byte a is above b, seed by seed"
+    x,y = ({r['seed']:r['bits'] for r in _of(rows, (experts,k))} for k in (a,b))
+    d = [x[s]-y[s] for s in x if s in y]
+    if len(d)<2: return math.nan,math.nan
+    return fmean(d),stdev(d)/len(d)**.5*float(t.ppf(.975, len(d)-1))

@@ -30,13 +30,19 @@ def one_text(
     size = r['float_bytes'] if levels=='float' else r['bytes']
     return dict(levels=levels, seed=seed, bytes=size)|{k:r[k] for k in _KEPT if k in r}
 
+# %% ../../nbs/bench/text.ipynb #9b292ed0
+def spread_of(
+    v:list, # Numbers of several seeds
+    digits:int=3 # Behind the point
+)->str:
+    "Their mean, the lowest and the highest"
+    return f'{mean(v):.{digits}f} ({min(v):.{digits}f}–{max(v):.{digits}f})'
+
 # %% ../../nbs/bench/text.ipynb #45133d9d
 def _grouped(rows):
     out = {}
     for r in rows: out.setdefault(r['levels'], []).append(r)
     return out
-
-def _spread(v, d=3): return f'{mean(v):.{d}f} ({min(v):.{d}f}–{max(v):.{d}f})'
 
 def _bits(r): return 8*r['bytes']/r['parameters']
 
@@ -49,8 +55,8 @@ def text_table(
     for levels,rs in _grouped(rows).items():
         col = lambda k: [r[k] for r in rs]
         proof = '–' if levels=='float' else f'{sum(col("mismatches"))} of {sum(col("places")):,}'
-        cells = [levels, f'{mean(map(_bits, rs)):.2f}', f'{mean(col("bytes")):,.0f}', _spread(col('bits_per_byte')),
-                 _spread([100*v for v in col('test_accuracy')], 1), proof, len(rs)]
+        cells = [levels, f'{mean(map(_bits, rs)):.2f}', f'{mean(col("bytes")):,.0f}', spread_of(col('bits_per_byte')),
+                 spread_of([100*v for v in col('test_accuracy')], 1), proof, len(rs)]
         lines.append(f'| {" | ".join(map(str, cells))} |')
     return '\n'.join(lines)
 
@@ -82,6 +88,6 @@ def meetings_table(
     dot = next((v for (k,_),v in cells.items() if k=='dot'), {})
     for (kind,tau),v in cells.items():
         more = [100*(v[s]/dot[s]-1) for s in v if s in dot]
-        said = _spread(more, 2) if kind!='dot' and more else ''
-        out.append(f"| {kind} | {'' if kind=='dot' else tau} | {_spread([*v.values()])} | {said} | {len(v)} |")
+        said = spread_of(more, 2) if kind!='dot' and more else ''
+        out.append(f"| {kind} | {'' if kind=='dot' else tau} | {spread_of([*v.values()])} | {said} | {len(v)} |")
     return '\n'.join(out)

@@ -6,9 +6,9 @@
 __all__ = ['TEXTS', 'WORDS', 'SMALL', 'text_file', 'tokenizer_file', 'one_words', 'beside', 'words_table', 'plot_words']
 
 # %% ../../nbs/bench/words.ipynb #c374c114
-from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
+from .text import spread_of
 from .tokens import corpora, trained_by_others
 from ..checks import check_in, fail
 from ..language.lessons import TextConfig, blocks_of, bytes_of, learn_text, tokens_of
@@ -66,7 +66,7 @@ def one_words(
     r = learn_text(TextConfig(**{**vars(cfg), 'tokens':str(path)}), out)
     ids = [i for b in held for i in encode(b)]
     return dict(way=way, corpus=corpus, seed=seed, vocab=len(sizes), bytes_per_token=sum(map(len, held))/len(ids),
-                unigram_bits_per_byte=unigram_bits(ids)/sum(map(len, held)), tokens=sum(len(encode(b)) for b in known),
+                unigram_bits_per_byte=unigram_bits(ids)/sum(map(len, held)),
                 **{k:r[k] for k in ('bits_per_byte','parameters','seconds')})
 
 # %% ../../nbs/bench/words.ipynb #c106b325
@@ -95,8 +95,7 @@ def words_table(
             rs,more = [*_cell(rows, way, corpus).values()],beside(rows, way, corpus)
             if not rs: continue
             said = [f"{mean(r[k] for r in rs):.3f}" for k in ('bytes_per_token','unigram_bits_per_byte')]
-            bits = [r['bits_per_byte'] for r in rs]
-            said += [f'{mean(bits):.3f} ({min(bits):.3f}–{max(bits):.3f})',
+            said += [spread_of([r['bits_per_byte'] for r in rs]),
                      f'{mean(more):+.2f} ± {stdev(more):.2f}' if len(more)>1 else '', str(len(rs))]
             out.append(f"| {corpus} | {way} | {' | '.join(said)} |")
     return '\n'.join(out)

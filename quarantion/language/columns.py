@@ -10,7 +10,7 @@ import os, zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from ..checks import check_range, fail, shown, typed
+from ..checks import check_range, fail, shown, typed, warn
 from ..files import as_path
 
 # %% ../../nbs/language/columns.ipynb #6960a412
@@ -52,22 +52,28 @@ class Column:
 # %% ../../nbs/language/columns.ipynb #12962c52
 _KINDS = {'.parquet':'parquet', '.feather':'feather', '.arrow':'feather'}
 
+def _kind(path): return _KINDS.get(path.suffix.lower())
+
+def table_files(
+    path:Path # A file or a folder
+)->list: # Of a folder, all below
+    "Files that are tables, by their names"
+    return sorted(f for f in (path.rglob('*') if path.is_dir() else [path]) if _kind(f))
+
+# %% ../../nbs/language/columns.ipynb #2ee7e609
 @typed
 def is_table(
     path:str|Path # Of a file or a folder
 )->bool:
     "Is it named as a table, or a folder that holds one?"
-    path = as_path(path)
-    return any(f.suffix in _KINDS for f in (path.iterdir() if path.is_dir() else [path]))
+    return bool(table_files(as_path(path)))
 
 def _table(path):
     try: from pyarrow import dataset
     except ImportError as e: fail('pyarrow', 'column_of', 'it to be installed (quarantion[text])', str(e))
-    files = sorted(f for f in path.rglob('*') if f.suffix in _KINDS) if path.is_dir() else [path]
-    kinds = {_KINDS.get(f.suffix) for f in files}
-    want = f'files of one kind: {" ".join(_KINDS)}'
-    if len(kinds)!=1 or None in kinds: fail('path', str(path), want, shown([f.name for f in files]))
-    kind = kinds.pop()
+    files,want = table_files(path),f'files of one kind: {" ".join(_KINDS)}'
+    kind,*more = {_kind(f) for f in files} or {''}
+    if more or not kind: fail('path', str(path), want, shown([f.name for f in files] or [path.name]))
     how = dict(fragment_scan_options=dataset.ParquetFragmentScanOptions(pre_buffer=False)) # one group at a time
     try: return dataset.dataset(list(map(str, files)), format=kind),how if kind=='parquet' else {}
     except (OSError,ValueError) as e: fail('contents', str(path), 'a table', str(e))
@@ -82,6 +88,8 @@ def column_of(
     path = as_path(path)
     if not os.path.exists(path): fail('path', 'column_of', 'a file or a folder', f'nothing at {path}')
     t,_ = _table(path)
+    others = sorted(f for f in path.rglob('*') if f.is_file() and not _kind(f)) if path.is_dir() else []
+    if others: warn(f'{path}: {len(others):,} files left out that are no tables, such as {others[0].name}')
     texts = [f.name for f in t.schema if str(f.type) in ('string','large_string')]
     found = name or ('text' if 'text' in texts else texts[0] if len(texts)==1 else '')
     if found not in texts: fail('column', str(path), f'{found or "one"} of strings, by its name', shown(texts))

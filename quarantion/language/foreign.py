@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from ..checks import CheckError, fail, shown, typed
 from ..files import read_bytes
-from .pieces import BYTES, bytes_of
-from .tokenizer import Tokenizer, load_tokenizer
+from .pieces import BYTES, as_text, bytes_of
+from .tokenizer import load_tokenizer, numbers_below
 
 # %% ../../nbs/language/foreign.ipynb #592cd77e
 def vocab_in(
@@ -27,7 +27,7 @@ def vocab_in(
         if letters is None: fail('vocabulary', where, 'a token of each id', f'none of {i}')
         try: out.append(added[i] if i in added else bytes_of(letters))
         except CheckError: fail('vocabulary', where, 'letters of bytes, as ByteLevel writes them', shown(letters))
-    if lost := [b for b in BYTES if b not in out]: fail('vocabulary', where, 'all 256 bytes', f'no {lost[0]!r}')
+    if lost := {*BYTES}-{*out}: fail('vocabulary', where, 'all 256 bytes', f'no {min(lost)!r}')
     return tuple(out)
 
 # %% ../../nbs/language/foreign.ipynb #964b53ba
@@ -47,20 +47,19 @@ class Foreign:
         text # A string, or bytes
     )->list: # Ids
         "Tokens of a text; raises `CheckError` where they are not the text"
-        data = text.encode('utf-8', 'surrogateescape') if isinstance(text, str) else bytes(text)
-        ids = []
-        for i,part in enumerate(_STRAY.split(data.decode('utf-8', 'surrogateescape'))):
+        escaped,ids = as_text(text),[]
+        for i,part in enumerate(_STRAY.split(escaped)):
             if i%2: ids.append(self._of_byte[part.encode('utf-8', 'surrogateescape')])
             elif part: ids += self.theirs.encode(part, add_special_tokens=False).ids
-        found = b''.join(self.vocab[i] for i in ids)
+        data,found = escaped.encode('utf-8', 'surrogateescape'),b''.join(self.vocab[i] for i in ids)
         if found!=data: fail('tokens', self.where, f'the text, {shown(data)}', shown(found))
         return ids
 
     def decode(self,
         ids # Numbers of tokens
     )->bytes:
-        "Bytes of tokens"
-        return b''.join(self.vocab[i] for i in ids)
+        "Bytes of tokens; raises `CheckError`"
+        return b''.join(self.vocab[i] for i in numbers_below(ids, len(self)))
 
 # %% ../../nbs/language/foreign.ipynb #e9b5b54f
 @typed

@@ -6,7 +6,7 @@
 __all__ = ['PLACES', 'Passages', 'passages_of', 'TextConfig', 'go_on_learning', 'learn_text']
 
 # %% ../../nbs/language/lessons.ipynb #8033247b
-import math, os
+import math
 from dataclasses import dataclass, fields
 import numpy as np
 import torch
@@ -14,8 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from ..checks import check_array, check_dtype, check_range, check_shape, fail, typed
 from ..data.samples import Samples, Split
-from ..files import Lock, as_path, audit, read_bytes
-from .columns import is_table
+from ..files import Lock, as_path, audit
 from .foreign import any_tokenizer
 from .lowered import QuantLM, lower_lm, prove_lm
 from .model import KernelLM
@@ -66,9 +65,9 @@ def bytes_of(
     data:str # `pydoc`, or `text:FILE`
 )->bytes:
     "A file as it is, or texts with an empty line between them; raises `CheckError`"
-    place = None if data=='pydoc' else data.removeprefix('text:')
-    if place and not os.path.isdir(place) and not is_table(place): return read_bytes(place)
-    return b'\n\n'.join(t.encode('utf-8', 'replace') for t in read_texts(place))
+    texts = read_texts(None if data=='pydoc' else data.removeprefix('text:'))
+    if isinstance(texts[0], bytes): return b''.join(texts) # paragraphs, with what ends them
+    return b'\n\n'.join(t.encode('utf-8', 'replace') for t in texts)
 
 def tokens_of(
     tokens:str # `bytes`, or `tokenizer.json`

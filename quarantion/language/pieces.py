@@ -52,17 +52,21 @@ def _kinds(): # of all characters
 def _in_ascii(text): # of the same length
     return _kinds()[np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), np.uint32)].tobytes().decode()
 
-# %% ../../nbs/language/pieces.ipynb #f7d7889e
-_MARKS,_SPACES = r'[^\t-\r A-Za-z0-9]+', r'[\t-\r ]+'
-_PIECE = re.compile(rf"'(?:[sdmt]|ll|ve|re)| ?[A-Za-z]+| ?[0-9]+| ?{_MARKS}|{_SPACES}(?![^\t-\r ])|{_SPACES}")
-
-def _as_text(text): # bytes that are not UTF-8 as surrogates
+# %% ../../nbs/language/pieces.ipynb #433b5bd3
+def as_text(
+    text # A string, or bytes
+)->str: # Bytes that are not UTF-8 as surrogates
+    "What is read as a text; raises `CheckError`"
     if isinstance(text, (bytes,bytearray)): return bytes(text).decode('utf-8', 'surrogateescape')
     if not isinstance(text, str): fail('`text`', expected='a string or bytes', found=shown(text))
     try: text.encode()
     except UnicodeEncodeError as e:
         fail('`text`', expected='characters that UTF-8 has', found=f'{ascii(text[e.start])} at {e.start}')
     return text
+
+# %% ../../nbs/language/pieces.ipynb #f7d7889e
+_MARKS,_SPACES = r'[^\t-\r A-Za-z0-9]+', r'[\t-\r ]+'
+_PIECE = re.compile(rf"'(?:[sdmt]|ll|ve|re)| ?[A-Za-z]+| ?[0-9]+| ?{_MARKS}|{_SPACES}(?![^\t-\r ])|{_SPACES}")
 
 def _cut(text):
     if text.isascii(): return _PIECE.findall(text)
@@ -72,7 +76,7 @@ def cut_text(
     text # A string, or bytes
 )->list: # Bytes of each piece
     "Pieces of a text, which are the text; raises `CheckError`"
-    return [p.encode('utf-8', 'surrogateescape') for p in _cut(_as_text(text))]
+    return [p.encode('utf-8', 'surrogateescape') for p in _cut(as_text(text))]
 
 # %% ../../nbs/language/pieces.ipynb #b680a76e
 def check_texts(
@@ -89,5 +93,5 @@ def count_pieces(
 )->dict: # Bytes -> how often, in the order of bytes
     "Count the pieces of texts; raises `CheckError`"
     found = Counter()
-    for t in check_texts(texts): found.update(_cut(_as_text(t)))
+    for t in check_texts(texts): found.update(_cut(as_text(t)))
     return dict(sorted((p.encode('utf-8', 'surrogateescape'),n) for p,n in found.items()))

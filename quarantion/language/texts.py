@@ -26,7 +26,7 @@ def paragraphs_of(
     ends = [0,*(m.end() for m in _GAP.finditer(data)),len(data)]
     return [data[a:b] for a,b in zip(ends, ends[1:]) if b>a]
 
-# %% ../../nbs/language/texts.ipynb #25396ae9
+# %% ../../nbs/language/texts.ipynb #dca6ae22
 _TOPICS = os.path.join('pydoc_data', 'topics.py')
 
 def _of_folder(path):
@@ -35,6 +35,21 @@ def _of_folder(path):
     if c.out: warn(f'{path}: {len(c.out):,} files left out, such as {f}, which {why}')
     return c.texts
 
+# %% ../../nbs/language/texts.ipynb #cc8647a9
+_PACKED = {b'PAR1':'Parquet', b'ARROW1':'Arrow', b'\x1f\x8b':'gzip', b'PK\x03\x04':'zip',
+           b'\xfd7zXZ':'xz', b'BZh':'bzip2', b'\x28\xb5\x2f\xfd':'zstd', b'%PDF-':'PDF',
+           b'SQLite format 3':'SQLite'} # How files begin
+
+def bytes_in(
+    path:str|Path # File to read
+)->bytes:
+    "A file as it is; warns where it begins as one that is no text"
+    data = read_bytes(path)
+    kind = next((k for b,k in _PACKED.items() if data.startswith(b)), '')
+    if kind: warn(f'{path}: expected a text, found what begins as {kind}; its bytes are taken as they are')
+    return data
+
+# %% ../../nbs/language/texts.ipynb #25396ae9
 @typed
 def read_texts(
     source:str|Path=None, # A file or a folder; default: topics of Python's help
@@ -49,7 +64,7 @@ def read_texts(
         except ValueError as e: fail('contents', path, 'topics of the help, or --file with others', str(e))
     elif table: found = [*column_of(source, column)]
     elif os.path.isdir(as_path(source)): found = _of_folder(source)
-    else: found = paragraphs_of(read_bytes(source))
+    else: found = paragraphs_of(bytes_in(source))
     if not any(t.strip() for t in found): fail('texts', str(source or path), 'at least one that is not empty', 'none')
     return found
 

@@ -51,13 +51,18 @@ def _pairs(vocab, merges):
         ranks[tuple(m)] = (k,new)
     return ranks
 
-# %% ../../nbs/language/tokenizer.ipynb #9030a31e
-def _numbers(ids, n): # below n; raises `CheckError`
+# %% ../../nbs/language/tokenizer.ipynb #19898b17
+def numbers_below(
+    ids, # Numbers of tokens
+    n:int # How many tokens there are
+)->list:
+    "Ids, if each is one of a token; raises `CheckError`"
     ids = as_array(ids, 'ids')
     if ids.ndim!=1 or ids.size and (ids.dtype.kind not in 'iu' or not 0<=ids.min()<=ids.max()<n):
         fail('`ids`', 'decode', f'numbers from 0 to {n-1}', shown(ids.tolist()))
     return ids.tolist()
 
+# %% ../../nbs/language/tokenizer.ipynb #9030a31e
 class _Codes:
     "What a tokenizer does"
     def __len__(self): return len(self.vocab)
@@ -98,7 +103,7 @@ class Tokenizer(_Codes):
         ids # Numbers of tokens
     )->bytes: # What was encoded; `.decode()` makes a string of it
         "Bytes of tokens; raises `CheckError`"
-        return b''.join(self.vocab[i] for i in _numbers(ids, len(self)))
+        return b''.join(self.vocab[i] for i in numbers_below(ids, len(self)))
 
     @typed
     def part(self,
