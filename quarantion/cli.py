@@ -59,6 +59,7 @@ def _columns(title, head, rows):
 KEYS = ('run', 'data', 'policy', 'seed', 'float_accuracy', 'test_accuracy', 'samples', 'spikes', 'mismatches',
         'spike_rate', 'bytes', 'seconds') # Of the JSON object of a run
 _NEEDS = (*KEYS,'float_bytes') # What a result must hold to be shown
+_OF_TEXTS = 'bits_per_byte', 'float_bits_per_byte', 'parameters', 'places' # … and a language model has beside
 
 def _overridden(result): return [f'{"; ".join(o["said"])}: {o["reason"]}' for o in result.get('overridden', ())]
 
@@ -67,19 +68,23 @@ def _table(result):
     r,t = result,_titled(Path(result['run']).name, show_header=False)
     for line in _overridden(result): t.add_row('overridden', _as_is(line))
     t.add_row('float accuracy', f"{r['float_accuracy']:.2%}")
+    if texts := 'bits_per_byte' in r: t.add_row('float bits / byte', f"{r['float_bits_per_byte']:.4f}")
     if r['policy']=='float': t.add_row('lowering and proof', 'skipped: policy float')
     else:
         smaller = f"{r['float_bytes']/r['bytes']:.1f} times smaller than float32 ({r['float_bytes']:,})"
-        t.add_row(f"{r['policy']} accuracy", f"{r['test_accuracy']:.2%} of {r['samples']:,} test samples")
-        t.add_row('spikes compared', f"{r['spikes']:,}")
+        of,n = ('next tokens','places') if texts else ('test samples','spikes')
+        whole = '' if texts else f"{r['samples']:,} "
+        t.add_row(f"{r['policy']} accuracy", f"{r['test_accuracy']:.2%} of {whole}{of}")
+        if texts: t.add_row(f"{r['policy']} bits / byte", f"{r['bits_per_byte']:.4f}")
+        t.add_row('next tokens compared' if texts else 'spikes compared', f'{r[n]:,}')
         t.add_row('mismatches', f"{r['mismatches']:,}")
         t.add_row('size on disk', f"{r['bytes']:,} bytes, {smaller}")
-    t.add_row('spike rate', f"{r['spike_rate']:.1%} of neurons and steps")
+    if not texts: t.add_row('spike rate', f"{r['spike_rate']:.1%} of neurons and steps")
     t.add_row('time', f"{r['seconds']:.1f} s")
     return t
 
 def _print(result, as_json):
-    if as_json: print(json.dumps({k:result[k] for k in (*KEYS,'overridden') if k in result}))
+    if as_json: print(json.dumps({k:result[k] for k in (*KEYS,*_OF_TEXTS,'overridden') if k in result}))
     else: _show(_table(result))
 
 # %% ../nbs/cli.ipynb #a246e725
@@ -118,24 +123,39 @@ def _no_run(path):
     if os.path.exists(path/'config.json'): return 'one of a hub: infer and export take its model.safetensors'
     return f'a folder of runs, whose newest is {path/"latest"}' if runs_in(path) else 'no config.toml'
 
-def _of_spikes(run):
-    "`run`, unless it is one on texts, which these commands do not read; raises `CheckError`"
+def _kind(run):
+    "What its settings are"
     from quarantion.files import parse_toml
-    said,want = {},'a run of a spiking network; `language.go_on_learning` goes on with the other'
+    from quarantion.train.config import Config
+    from quarantion.train.rundir import on_texts
+    said = {}
     with suppress(OSError,ValueError): said = parse_toml((run/'config.toml').read_bytes()) # or its reader fails
-    if 'tokens' in said: fail('run', str(run), want, 'one of a language model')
+    if not on_texts(said): return Config
+    from quarantion.language.lessons import TextConfig
+    return TextConfig
+
+def _settings(run):
+    "Those of a run of either kind"
+    from quarantion.train.setup import settings
+    return settings(run, _kind(run))
+
+def _of_spikes(run):
+    "`run`, unless it is one on texts, which this command does not read; raises `CheckError`"
+    want = 'a run of a spiking network; `language.load_lm` reads the program of the other'
+    if _kind(run).builder: fail('run', str(run), want, 'one of a language model')
     return run
 
+# %% ../nbs/cli.ipynb #ee7a47cb
 def _meant(run, ended=True):
     "The run directory itself; for `latest`, the newest one beside it, or in `runs`"
     from quarantion.train.rundir import is_finished, latest_in
     if run.name!='latest' or is_there(run):
         if not os.path.isdir(run) or not (os.path.exists(run/'config.toml') or is_finished(run)):
             fail('run', str(run), 'a run directory', _no_run(run))
-        return _of_spikes(run)
+        return run
     found = latest_in(run.parent if len(run.parts)>1 else Path('runs'), ended)
     _say(f'run {found}')
-    return _of_spikes(found)
+    return found
 
 # %% ../nbs/cli.ipynb #ab49d847
 def _go_on(run):
@@ -153,7 +173,7 @@ def _work_along(run, split, override):
     "Train beside the first rank, which says what came of it"
     from quarantion.train.overrides import GateFailed
     from quarantion.train.job import train
-    try: train(run, split, override=override)
+    try: train(run, split, override=override, kind=_kind(run))
     except GateFailed: raise typer.Exit(1)
 
 # %% ../nbs/cli.ipynb #3235c5d1
@@ -172,8 +192,8 @@ def _work(run, split, tracking, override=''):
         if override and is_finished(run): reopen(run, override)
         tracking.follow(run)
         try:
-            with watching() as move: trained = train(run, split, move, override)
-            result = finish(run, split, *trained)
+            with watching() as move: trained = train(run, split, move, override, kind := _kind(run))
+            result = finish(run, split, *trained, kind)
             write_report(run)
             audit(run/'audit.jsonl', 'finished', test_accuracy=result['test_accuracy'])
             write_manifest(run)
@@ -193,8 +213,8 @@ def _work(run, split, tracking, override=''):
 def _resume(run, tracking, override=''):
     "Go on with a run, or say that it is done"
     from quarantion.train.rundir import check_manifest, is_finished, result_of
-    from quarantion.train.job import load_data, settings
-    cfg = settings(run)
+    from quarantion.train.job import load_data
+    cfg = _settings(run)
     if not is_finished(run): return _work(run, load_data(cfg), tracking, override)
     bad = [f'{f} ({kind})' for kind,files in check_manifest(run).items() for f in files]
     if bad: fail('run', str(run), 'the files of a finished run, unchanged', ', '.join(bad))
@@ -237,7 +257,7 @@ def _go_together(config, given, out, resume, tracking, override):
     elif me.first: agreed(lambda: at.__setitem__(0, _meant(resume, ended=False)) or {})
     else: agreed(dict)
     how = asked[0],at[0],out or asked[1],'steps' in given,bool(override)
-    with begun(*how) as (run,split):
+    with begun(*how, read=_settings) as (run,split):
         if split is not None:
             if me.first: _say(f'run {run}{f", {me.size} processes" if me.size>1 else ""}')
             try: return _work(run, split, tracking, override)
@@ -360,8 +380,9 @@ def _run(
 def _unproved(run, cfg):
     "What is wrong with the program of a run, and what was compared"
     from quarantion.train.job import load_data, prove
-    try: proof = prove(run, load_data(cfg))
+    try: proof = prove(run, load_data(cfg), type(cfg))
     except CheckError as e: return [str(e)],{}
+    if cfg.builder: return proof.problems,proof._asdict()
     compared = {k:getattr(proof, k) for k in ('samples','spikes','mismatches')}
     return proof.problems,compared|dict(test_accuracy=proof.accuracy)
 
@@ -375,7 +396,8 @@ def _gates_missed(run, cfg):
 
 def _verdict(out, problems):
     "What was found, in lines"
-    compared = f"{out['spikes']:,} spike values compared over {out['samples']:,} samples"
+    if 'places' in out: compared = f"{out['places']:,} next tokens compared, and their logits bit by bit"
+    else: compared = f"{out['spikes']:,} spike values compared over {out['samples']:,} samples"
     if out['mismatches'] is not None: first = f"{compared}: {out['mismatches']:,} mismatches"
     else: first = 'no proof: ' + ('policy float' if out['policy']=='float' else 'see below')
     said = [f'overridden: {o}' for o in _overridden(out)]
@@ -387,7 +409,7 @@ def _verdict(out, problems):
 def _repeated(run):
     "What is not as it was when a run is trained again, and what was compared"
     from quarantion.train.reproduce import reproduced
-    try: again = reproduced(run)
+    try: again = reproduced(run, kind=_kind(run))
     except CheckError as e: return [f'not trained again: {e}'],None
     return again.problems,again._asdict()|dict(said=str(again))
 
@@ -401,11 +423,10 @@ def _verify(
     as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
 ):
     "Check manifest and audit chain of a run, and prove its integer network again, from the files"
-    from quarantion.train.job import settings
     from quarantion.train.rundir import is_finished, unsealed
     run = _meant(run)
     lost = not os.path.exists(run/'config.toml') and is_finished(run)
-    cfg = None if lost else settings(run)
+    cfg = None if lost else _settings(run)
     if not is_finished(run): fail('manifest.json', str(run), 'that of a finished run', f'none; {_go_on(run)}')
     problems = unsealed(run)
     out = dict(run=str(run), policy=None if lost else cfg.policy, samples=0, spikes=0, mismatches=None)
@@ -422,13 +443,15 @@ def _verify(
     if problems: raise typer.Exit(1)
 
 # %% ../nbs/cli.ipynb #805da4e6
-def _line(run, told):
+def _line(run, told, texts):
     "Words of a run for the list: those of its settings that not all share, and its result"
     r = run.result
     differ = '\n'.join(f'{k} {run.config.get(k, "–")}' for k in told)
     say = lambda k, show: '–' if r.get(k) is None else format(r[k], show)
     percents = [say(k, '.2%') for k in ('float_accuracy','test_accuracy','spike_rate')]
-    return run.name, *([differ] if told else []), *percents, say('bytes', ','), say('mismatches', ','), run.standing
+    bits = [say('bits_per_byte', '.3f')]*texts
+    more = *bits, say('bytes', ','), say('mismatches', ','), run.standing
+    return run.name, *([differ] if told else []), *percents, *more
 
 def _read(folder):
     "The runs that can be read, and what is wrong with the list of canon runs; of runs that cannot be it is said why"
@@ -447,7 +470,7 @@ def _read(folder):
 
 def _record(run, told):
     "A run as an object"
-    kept = {k:run.result.get(k) for k in KEYS if k in run.result and k!='run'}
+    kept = {k:run.result.get(k) for k in (*KEYS,*_OF_TEXTS) if k in run.result and k!='run'}
     settings = {k:run.config.get(k) for k in told}
     return dict(run=str(run.path), finished=run.finished, canon=run.standing=='canon', settings=settings)|kept
 
@@ -464,11 +487,13 @@ def _list(folder, found, among, as_json):
     told = differing(found)
     if as_json: return print(json.dumps(dict(folder=str(folder), runs=[_record(r, told) for r in found])))
     marked = any(r.standing for r in found)
-    head = 'run', *(['settings'] if told else []), 'float', 'quantized', 'spikes', 'bytes', 'mismatches', 'canon'
+    texts = any('bits_per_byte' in r.result for r in found)
+    first = 'run', *['settings']*bool(told), 'float', 'quantized', 'spikes', *['bits a byte']*texts
+    head = *first, 'bytes', 'mismatches', 'canon'
     some = f'{len(found)} of '*(len(found)<among)
     title,n = f'{some}{among} run{"s"*(among!=1)} in {folder}',len(head)-1+marked
     if not found: print(title) # whole, however long the path is
-    else: _show(_columns(title, head[:n], [_line(r, told)[:n] for r in found]))
+    else: _show(_columns(title, head[:n], [_line(r, told, texts)[:n] for r in found]))
     for r in found:
         if r.standing=='changed': _say(f'{r.path} has the name of a canon run, and other files')
         if not r.finished: _say(f'{r.path} is not finished ({_far(r.path)}); {_go_on(r.path)}')
@@ -512,7 +537,7 @@ def _promote(folder, word, as_json):
     from quarantion.train.reproduce import promote
     from quarantion.train.runs import found_run
     run = found_run(folder, word)
-    line = promote(run)
+    line = promote(run, kind=_kind(run))
     said = f'{line.run} is canon: {line.accuracy:.2%} of {line.samples:,} samples'
     print(json.dumps(line._asdict()) if as_json else said)
     _say(f'list: {run.resolve().parent/"canon.jsonl"}')
@@ -567,10 +592,9 @@ def _mirror(run, names):
 # %% ../nbs/cli.ipynb #1cdb87dc
 def _report_run(run, show, html, track, as_json):
     "Show what came out of a run"
-    from quarantion.train.job import settings
     from quarantion.train.rundir import result_of
     run = _meant(run, ended=show!='health')
-    cfg,result = settings(run),None if show=='health' else result_of(run, _NEEDS)
+    cfg,result = _settings(run),None if show=='health' else result_of(run, _NEEDS)
     if show is not None:
         from quarantion.inspect.sections import SECTIONS, section
         s = section(check_in(show, SECTIONS, '--show'), run, cfg)
@@ -656,6 +680,7 @@ def _program(run):
     "The program of a run, or in a file; and whether input is to be constant"
     from quarantion.runtime.network import load
     if not os.path.isdir(run): return load(run),True
+    _of_spikes(run)
     from quarantion.train.rundir import as_sealed, read_toml, unfinished
     if not is_there(run/'integer.safetensors'):
         fail('run', str(run), 'a finished run with a program', unfinished(run, 'none in it'))
@@ -788,7 +813,7 @@ def _integers_of(run):
     if run.is_file(): return None,load(run)
     from quarantion.train.job import settings
     from quarantion.train.rundir import as_sealed, result_of
-    cfg,_ = settings(run),result_of(run, _NEEDS)
+    cfg,_ = settings(_of_spikes(run)),result_of(run, _NEEDS)
     if cfg.policy=='float': fail('policy', str(run), 'one that gives integers', 'float')
     return cfg,load(as_sealed(run, 'integer.safetensors'))
 
@@ -981,7 +1006,7 @@ def _look(
     from quarantion.inspect.run_notebook import run_notebook
     from quarantion.train.rundir import result_of
     _need_jupyterlab('look')
-    run = _meant(run)
+    run = _of_spikes(_meant(run))
     quantized,path = result_of(run, _NEEDS)['policy']!='float',Path(f'{run.resolve().name}.ipynb')
     if path.exists(): _say(f'{path} is there already, and left as it is')
     else: write_atomic(path, json.dumps(run_notebook(run, quantized), indent=1).encode())
@@ -1341,10 +1366,14 @@ def _sides(file, column):
 # %% ../nbs/cli.ipynb #0dabe0c8
 def _model(file, tokens):
     "What came of a language model on these tokens"
-    from quarantion.language.lessons import TextConfig, learn_text
-    from quarantion.train.fit import watching
-    data = f'text:{file}' if file else 'pydoc'
-    with watching() as move: said = learn_text(TextConfig(data=data, tokens=str(tokens)), 'runs', move)
+    from quarantion.language.lessons import TextConfig
+    from quarantion.train.setup import load_data, rehearse, start
+    cfg = TextConfig(data=f'text:{file}' if file else 'pydoc', tokens=str(tokens))
+    rehearse(cfg, split := load_data(cfg)) # if one of them fails, no run is left behind
+    run = start(cfg, 'runs')
+    _say(f'run {run}')
+    said = _work(run, split, _tracking(''))
+    _say(f'report: {run/"report.html"}')
     for p in said['problems']: _say(f'NOT PROVED: {p}')
     return said
 

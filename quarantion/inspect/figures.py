@@ -214,11 +214,11 @@ def _name_phases(ax, metrics):
 # %% ../../nbs/inspect/figures.ipynb #21e9ddee
 def plot_curve(
     metrics:list, # One dict for each epoch, in order, with `phase` (`'float'`, `'qat'`, or one with a `kind`) and what
-    what:str='accuracy', # `'loss'`, `'accuracy'`, `'spike_rate'`, or a term of the loss, such as `'loss.ce'`
+    what:str='accuracy', # `'loss'`, `'accuracy'`, `'spike_rate'`, `'bits_per_byte'`, or a term, such as `'loss.ce'`
     ax=None # Where to draw; new axes by default
 ): # The `Axes`
     "Learning curve of one quantity, of accuracy on test samples too; raises `CheckError` for an epoch that lacks it"
-    if not what.startswith('loss.'): check_in(what, ('loss','accuracy','spike_rate'), 'what')
+    if not what.startswith('loss.'): check_in(what, ('loss','accuracy','spike_rate','bits_per_byte'), 'what')
     if not metrics: fail('`metrics`', expected='at least one epoch', found='none')
     for i,m in enumerate(metrics):
         check_in(_kind(m), ('float','qat'), f'metrics[{i}].phase')

@@ -6,7 +6,7 @@
 __all__ = ['write_report']
 
 # %% ../../nbs/inspect/report.ipynb #3dd1fb4e
-import html, json, shlex
+import html, shlex
 from collections import defaultdict
 from pathlib import Path
 import numpy as np
@@ -15,10 +15,11 @@ from ..checks import fail
 from ..files import read_jsonl, read_record, write_atomic
 from .figures import plot_codes, plot_confusion, plot_counts, plot_curve
 from .figures import plot_membrane, plot_observer, plot_raster, plot_readout, plot_votes
-from .pages import page_card, page_figure, whole_page, page_panel, page_table
+from .pages import page_card, page_figure, page_panel, page_settings, page_table, whole_page
 from .sample_file import read_sample
+from .text_page import text_parts
 from ..paper import draw_png
-from ..train.rundir import check_overrides, read_toml
+from ..train.rundir import check_overrides, on_texts, read_toml
 
 # %% ../../nbs/inspect/report.ipynb #8e07cdd2
 _RESULT = dict(run=str, data=str, policy=str, seed=int, float_accuracy=float, test_accuracy=float,
@@ -255,16 +256,9 @@ def _weights(t, names, panel):
 # %% ../../nbs/inspect/report.ipynb #bed9e09b
 _TOLD = 'encode','neurons','reset','loss','recipe','optimizer','calibrate','phases','distill','prune' # under the title
 
-def _settings(config): # Those that were changed, then the rest, folded
-    from quarantion.train.config import chosen, usually # late, as they need torch
-    usual,own = usually(config),chosen(config)
-    word = lambda v: '–' if v is None else json.dumps(v, ensure_ascii=False)
-    changed = [(k, word(v), word(usual.get(k))) for k,v in own.items()]
-    rest = [(k, word(v)) for k,v in config.items() if k not in own]
-    first = page_table(changed, ('Setting','Value','Usually')) if changed else '<p>All settings are the usual ones.</p>'
-    if not rest: return first
-    more = page_table(rest, ('Setting','Value'))
-    return f'{first}<details><summary>{len(rest)} settings as usual</summary>{more}</details>'
+def _settings(config):
+    from quarantion.train.config import usually # late, as it needs torch
+    return page_settings(config, usually(config))
 
 def _open_with(r): # What opens the run in Jupyter, from the folder in which it was made
     return f'<p>Look into this run in Jupyter: <code>quarantion look {_e(shlex.quote(r["run"]))}</code></p>'
@@ -295,22 +289,27 @@ def _body(run, r, metrics, config, t, panel):
     if quantized: out += ['<h2>Weights</h2>', *_weights(t, names, panel)]
     return [*out, '<h2>Settings</h2>', _settings(config)]
 
+def _page(run, config, panel):
+    "Title and parts of the page of a spiking network"
+    metrics,r = _metrics(run),_result(run)
+    quantized = r['policy']!='float'
+    accuracy = r['test_accuracy' if quantized else 'float_accuracy']
+    t = read_sample(run/'sample.safetensors', r['samples'], accuracy, quantized)
+    return r['run'],[*_overridden(r), _under_title(r, config), *_body(run, r, metrics, config, t, panel)]
+
 # %% ../../nbs/inspect/report.ipynb #9547f2e3
 def write_report(
     run, # The run directory
     path=None # Where the page goes; `report.html` in the run directory by default
 )->Path: # The page
     "The report, and in the run its figures as `figures/*.png`; a missing or damaged file raises `CheckError`"
-    run = Path(run)
-    path = run/'report.html' if path is None else Path(path)
-    config,metrics,r = read_toml(run/'config.toml'),_metrics(run),_result(run)
-    quantized,places = r['policy']!='float',defaultdict(dict)
-    accuracy = r['test_accuracy' if quantized else 'float_accuracy']
-    t = read_sample(run/'sample.safetensors', r['samples'], accuracy, quantized)
+    run,places = Path(run),defaultdict(dict)
+    path,config = run/'report.html' if path is None else Path(path),read_toml(run/'config.toml')
     def panel(name, title, draw, size=(3.7,2.5), said=''):
         picture = draw_png(lambda fig: draw(fig.add_subplot()), size, places=places[size], pixels=170/110)
         if path.parent==run: write_atomic(run/'figures'/f'{name}.png', picture) # a copy leaves the run as it is
         return page_panel(title, said or title, picture)
-    with matplotlib.style.context('default'): body = _body(run, r, metrics, config, t, panel)
-    write_atomic(path, whole_page(r['run'], [*_overridden(r), _under_title(r, config), *body]).encode())
+    made = text_parts if on_texts(config) else _page
+    with matplotlib.style.context('default'): title,body = made(run, config, panel)
+    write_atomic(path, whole_page(title, body).encode())
     return path

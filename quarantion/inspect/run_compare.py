@@ -16,7 +16,7 @@ from ..paper import BLUE, GREEN, GREY, INKS, ORANGE, PURPLE, RED, SKY
 from ..paper import ink, label_axes, style_axes, whole_ticks
 from .widget import Inspector
 from ..runtime.network import sizes
-from ..train.rundir import read_run, run_sizes
+from ..train.rundir import on_texts, read_run, run_sizes
 
 # %% ../../nbs/inspect/run_compare.ipynb #8bdd2531
 # In result.json
@@ -27,12 +27,12 @@ def _ended(path):
     run = read_run(path)
     for k in QUANTITIES:
         v = run.result.get(k)
+        if k=='spike_rate' and on_texts(run.config): continue
         if isinstance(v, bool) or not isinstance(v, (int,float)):
             fail(f'`{k}`', str(run.path/'result.json'), 'a number', repr(v))
     return run
 
 def _bytes(n): return f'{n:,} B' if n<10_000 else f'{n/1000:,.1f} kB' if n<1e6 else f'{n/1e6:,.1f} MB'
-
 
 # %% ../../nbs/inspect/run_compare.ipynb #ebb15809
 @typed
@@ -143,6 +143,11 @@ def draw_runs(
     return fig
 
 # %% ../../nbs/inspect/run_compare.ipynb #f1a3ede1
+def _rates(runs, names):
+    rates = [f'{r.result["spike_rate"]:.3f} ({names[r.name]})' for r in runs if not on_texts(r.config)]
+    return f'Spikes a neuron and step: {", ".join(rates)}. '*bool(rates)
+
+# %% ../../nbs/inspect/run_compare.ipynb #e8ae62cc
 class RunCompare(Inspector):
     "Several runs beside each other"
     title,size = 'Runs beside each other',(9.8,4)
@@ -173,10 +178,10 @@ class RunCompare(Inspector):
         small = min(runs, key=lambda r: r.result['bytes'])
         right = 100*best.result['test_accuracy']
         names = dict(zip((r.name for r in runs), short_names([r.name for r in runs])))
-        spikes = ', '.join(f'{r.result["spike_rate"]:.3f} ({names[r.name]})' for r in runs)
+        spikes = _rates(runs, names)
         return (f'{len(runs)} runs: {names[best.name]} answers best, {right:.2f} % of the test set; '
                 f'{names[small.name]} is smallest, {small.result["bytes"]:,} bytes. '
-                f'Spikes a neuron and step: {spikes}. On the right their {self.curve.value.replace("_", " ")} '
+                f'{spikes}On the right their {self.curve.value.replace("_", " ")} '
                 'on the training set from the first epoch with quantization; dotted, where a run without it ended.')
 
     def paint(self, fig):

@@ -20,6 +20,8 @@ from ..export.targets import targets_of
 from ..quant.sensitivity import hawq_sensitivity, plot_sensitivity
 from ..files import is_there, write_atomic
 from .health_words import health_said, number_word
+from ..language.lessons import TextConfig
+from ..language.program import lm_sizes
 from ..runtime.network import load
 from ..spikes.parameters import settle
 from ..train.config import Config, values_of
@@ -50,7 +52,8 @@ def size_section(
 )->Section: # float32, packed and entropy-coded
     "Bytes by tensor"
     path,kinds = _program_of(run, cfg, 'size'),('real','packed','coded')
-    rows = [asdict(r)|dict(shape=list(r.shape)) for r in run_sizes(path)]
+    found = lm_sizes(path) if isinstance(cfg, TextConfig) else run_sizes(path)
+    rows = [asdict(r)|dict(shape=list(r.shape)) for r in found]
     words = [(r['name'], '×'.join(map(str, r['shape'])), *(f'{r[k]:,}' for k in kinds)) for r in rows]
     words.append(('all', '', *(f'{sum(r[k] for r in rows):,}' for k in kinds)))
     return Section(f'{run.name}: bytes by tensor', ('tensor','shape','float32','packed','entropy-coded'), rows, words)
@@ -180,4 +183,7 @@ def section(
     "A section by its name; raises `CheckError`"
     made = dict(size=size_section, sensitivity=sensitivity_section, cost=_cost_section, targets=_targets_section,
                 health=_health_section, card=_card_section)
-    return made[check_in(name, SECTIONS, 'section')](run, cfg)
+    make = made[check_in(name, SECTIONS, 'section')]
+    if isinstance(cfg, TextConfig) and name not in ('size','health'):
+        fail('section', str(run), 'size or health, of a run of a language model', name)
+    return make(run, cfg)

@@ -155,6 +155,13 @@ class TextProof(NamedTuple):
     @property
     def ok(self)->bool: return bool(self.places and not self.mismatches and not self.unequal)
 
+    @property
+    def problems(self)->list: # In sentences; none if it is `ok`
+        differ = dict(tokens=self.mismatches, logits=self.unequal)
+        said = [f'{k} differ in {n:,} of {self.places:,} places' for k,n in differ.items() if n]
+        return said if self.places else ['no place was compared']
+
+# %% ../../nbs/language/lowered.ipynb #7c281140
 @typed
 @torch.no_grad()
 def prove_lm(

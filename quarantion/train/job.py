@@ -233,11 +233,12 @@ def restored(
 
 def prove(
     run, # A run directory with `model.safetensors` and `integer.safetensors`
-    split:Split # Its data
-)->Proof: # Over every test sample
+    split:Split, # Its data
+    kind:type=Config # What its settings are
+)->Proof: # Over every test sample; with another `kind`, as that says it
     "Compare the integer network, as loaded from its file, with the quantized one"
-    cfg = settings(run)
-    net,q = restored(run, split)
+    cfg,(net,q) = settings(run, kind),restored(run, split, kind)
+    if cfg.builder: return cfg.builder.proved(Path(run), cfg, split, q)
     program = load(Path(run)/'integer.safetensors')
     return verify(q, program, test_batches(cfg, split), settle(net.eval()), gates_of(words_left(cfg.gates, run)))
 
@@ -248,6 +249,7 @@ def _save_networks(run, cfg, net, q, float_accuracy):
         q.freeze()
     files = [k for k in ('policy','phases') if getattr(cfg, k).endswith('.toml')]
     own = {k:f'{k}.toml' for k in files} # as in `config.toml`, wherever the run is
+    own |= {k:f'{k}.json' for k in cfg.carried if getattr(cfg, k).endswith('.json')}
     head = dict(format=MODEL, version=RUN_VERSION, config=stored_of(cfg)|own)
     save_tensors(run/'model.safetensors', state_of('float', net)|state_of('quant', q), head)
     audit(run/'audit.jsonl', 'trained', float_accuracy=float_accuracy)

@@ -16,6 +16,7 @@ from ..checks import check_in, check_range, fail, typed
 from ..data.samples import Split, digest
 from ..files import Lock, as_path, is_there, read_jsonl, sha256
 from .canon import Canon, add_canon, alone, canon_of
+from .config import Config
 from .job import finish, prove, train
 from .machines import machine_class, unlike
 from .rundir import is_finished, overrides, read_manifest, result_of, unfinished, unsealed
@@ -49,11 +50,12 @@ def _again(cfg, split, out, threads):
     with _threads(threads), warnings.catch_warnings():
         warnings.simplefilter('ignore') # they were said when the run was made
         run = start(cfg, out)
-        with Lock(run): result = finish(run, split, *train(run, split))
+        with Lock(run): result = finish(run, split, *train(run, split, kind=type(cfg)), kind=type(cfg))
     return result,{k:sha256(run/k) for k in _FILES if is_there(run/k)}
 
 # %% ../../nbs/train/reproduce.ipynb #6ab1edf3
 _COMPARED = 'float_accuracy','test_accuracy','spike_rate','bytes'
+_NUMBERS = *_COMPARED, 'bits_per_byte' # Of a language model, which has no spikes
 
 @dataclass(frozen=True)
 class Tolerance:
@@ -61,6 +63,7 @@ class Tolerance:
     accuracy:float=.01 # Of accuracies, as shares of the test samples
     spike_rate:float=.1 # As a share of what it was
     bytes:float=.02 # As a share of what it was
+    bits_per_byte:float=.02 # As a share of what it was
 
     def __post_init__(self):
         for k,v in vars(self).items(): check_range(v, 0, 1, k)
@@ -71,7 +74,7 @@ class Tolerance:
         then:float # What it was
     )->float: # Most that it may differ by
         "The tolerance of one number"
-        check_in(name, _COMPARED, 'name'); check_range(then, 0, name='then')
+        check_in(name, _NUMBERS, 'name'); check_range(then, 0, name='then')
         return self.accuracy if name.endswith('accuracy') else getattr(self, name)*then
 
 # %% ../../nbs/train/reproduce.ipynb #b9998063
@@ -122,14 +125,15 @@ def _same_data(run, split):
 def reproduced(
     run, # A finished run directory
     split:Split=None, # Its data; read again by default
-    within:Tolerance=Tolerance() # For another machine class
+    within:Tolerance=Tolerance(), # For another machine class
+    kind:type=Config # What its settings are
 )->Reproduction: # What was compared, and what differs
     "Train a run again from its settings, and compare; raises `CheckError` where that cannot be"
     run = as_path(run)
     if not is_finished(run): fail('run', str(run), 'a finished run', unfinished(run, 'one without manifest.json'))
     if overrides(run):
         fail('run', str(run), 'one that its settings alone lead to', 'one that went on over a failed gate')
-    cfg,was = settings(run),result_of(run, _COMPARED)
+    cfg,was = settings(run, kind),result_of(run, _COMPARED)
     split = load_data(cfg) if split is None else split
     _same_data(run, split)
     sealed = {k:v.sha256 for k,v in read_manifest(run).files.items() if k in _FILES}
@@ -137,7 +141,7 @@ def reproduced(
     if n := _many(run, cfg): why = [*(why or ()), f'it was trained by {n} processes, whose sums come in another order']
     with tempfile.TemporaryDirectory(prefix='again-') as out: now,hashes = _again(cfg, split, out, threads)
     hashes = {k:(sealed.get(k), hashes.get(k)) for k in _FILES if k in sealed or k in hashes}
-    metrics = {k:(was[k], now[k], within.of(k, was[k])) for k in _COMPARED}
+    metrics = {k:(was[k], now[k], within.of(k, was[k])) for k in _NUMBERS if was.get(k) is not None}
     how = 'metrics' if why or why is None and any(a!=b for a,b in hashes.values()) else 'hashes'
     why = ['its audit tells no machine class'] if why is None else why
     return Reproduction(how, why, hashes, metrics, _verdict(how, hashes, metrics))
@@ -167,7 +171,8 @@ def _entry(run, machine):
 @typed
 def promote(
     run, # A run directory
-    folder=None # Whose list gets the line; the one that the run is in by default
+    folder=None, # Whose list gets the line; the one that the run is in by default
+    kind:type=Config # What its settings are
 )->Canon: # What its line says
     "Make a run canon; raises `CheckError` that says why it cannot be, or which line of the list is broken"
     run = as_path(run)
@@ -176,10 +181,10 @@ def promote(
     refuse = lambda *facts: fail('canon', str(run), *facts)
     if name in names: refuse('a run that is not canon yet', f'line {names.index(name)+1} of the list')
     if bad := _unfit(run): refuse(*bad)
-    cfg = settings(run)
+    cfg = settings(run, kind)
     split = load_data(cfg)
-    if cfg.policy!='float' and (bad := prove(run, split).problems): refuse('a proof', '; '.join(bad))
-    again = reproduced(run, split)
+    if cfg.policy!='float' and (bad := prove(run, split, kind).problems): refuse('a proof', '; '.join(bad))
+    again = reproduced(run, split, kind=kind)
     if again.how!='hashes': refuse('equal hashes, and for that the machine class of the run', '; '.join(again.why))
     if again.problems: refuse('the same files after training again', '; '.join(again.problems))
     with alone(folder):

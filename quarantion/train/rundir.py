@@ -221,6 +221,8 @@ def _check_result(d, where):
     return d
 
 # %% ../../nbs/train/rundir.ipynb #39f4ee73
+def on_texts(config:dict)->bool: return 'tokens' in config # Are settings those of a language model's run?
+
 def go_on(run): return f'go on with: quarantion run --resume {shlex.quote(str(run))}'
 
 def unfinished(run, found='none'): # what was found in place of one that is finished, and what to do about it
@@ -257,21 +259,27 @@ def run_sizes(
 # %% ../../nbs/train/rundir.ipynb #75ff49bc
 def _say(r, key, show='{:,}'): return show.format(r[key]) if isinstance(r.get(key), (int,float)) else '–'
 
+def _compared(r, texts):
+    what,n = ('next tokens','places') if texts else ('spikes','spikes')
+    rate = ('bits a byte','bits_per_byte') if texts else ('spikes a neuron and step','spike_rate')
+    yield f'{what} compared, mismatches',f'{_say(r, n)}, {_say(r, "mismatches")}'
+    yield rate[0],_say(r, rate[1], '{:.4f}')
+
+# %% ../../nbs/train/rundir.ipynb #9ab7e3fb
 def _rows(run):
     "Words of a table: what was asked, and what came out or how far it is"
     r,last,c = run.result,run.metrics[-1] if run.metrics else {},run.config
     rows = [('data, policy, seed', f'{c.get("data")}, {c.get("policy")}, {c.get("seed")}'), ('epochs', run.epochs)]
     if not r:
-        stats = ', '.join(_say(last, k, '{:.4g}') for k in _OF_EPOCH)
-        return rows+[('loss, accuracy, spike rate', stats), ('result', 'none yet')]
+        keys = ('loss','accuracy','bits_per_byte') if on_texts(c) else _OF_EPOCH
+        stats = ', '.join(_say(last, k, '{:.4g}') for k in keys)
+        return rows+[(', '.join(keys).replace('_', ' '), stats), ('result', 'none yet')]
     smaller = ''
     if r.get('float_bytes') and r.get('bytes'):
         smaller = f', {r["float_bytes"]/r["bytes"]:.1f} times smaller than float32 ({r["float_bytes"]:,})'
     return rows+[('float accuracy', _say(r, 'float_accuracy', '{:.2%}')),
         ('test accuracy', f'{_say(r, "test_accuracy", "{:.2%}")} of {_say(r, "samples")} samples'),
-        ('spikes compared, mismatches', f'{_say(r, "spikes")}, {_say(r, "mismatches")}'),
-        ('spikes a neuron and step', _say(r, 'spike_rate', '{:.4f}')),
-        ('bytes', _say(r, 'bytes')+smaller), ('seconds', _say(r, 'seconds'))]
+        *_compared(r, on_texts(c)), ('bytes', _say(r, 'bytes')+smaller), ('seconds', _say(r, 'seconds'))]
 
 def _layers(result):
     "A table of the layers; empty if none of them says anything"

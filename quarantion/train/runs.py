@@ -10,10 +10,12 @@ __all__ = ['DERIVED', 'SIGNS', 'brief', 'values', 'Condition', 'conditions', 'se
 import math, operator, re
 from pathlib import Path
 from typing import NamedTuple
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
 from ..checks import check_in, fail, shown, typed
 from ..files import as_path, is_there, kind_of, read_jsonl, sha256
 from .canon import standing
-from .rundir import is_finished, latest_in, read_run, read_toml, result_of, run_sizes
+from .rundir import is_finished, latest_in, on_texts, read_run, read_toml, result_of, run_sizes
 
 # %% ../../nbs/train/runs.ipynb #fc8babed
 class Brief(NamedTuple):
@@ -177,6 +179,15 @@ def _code(run):
     machine = facts.get('machine')
     return known|{f'machine: {k}':v for k,v in (machine if isinstance(machine, dict) else {}).items() if k not in known}
 
+# %% ../../nbs/train/runs.ipynb #c5fe2500
+def _sizes(run):
+    "Bytes of each tensor of the program"
+    program = run.path/'integer.safetensors'
+    if not is_there(program): return {}
+    if not on_texts(run.config): return {s.name:s.coded for s in run_sizes(program)}
+    try: return {k:v.nbytes for k,v in load_file(program).items()}
+    except (SafetensorError, OSError) as e: fail('contents', str(program), 'a whole safetensors file', e)
+
 def _hashes(run):
     "Of every plain file"
     found = [p for p in sorted(run.rglob('*')) if p.name!='.lock' and kind_of(p)=='file']
@@ -196,13 +207,10 @@ def difference(
     pair = as_path(a),as_path(b)
     if pair[0].resolve()==pair[1].resolve(): fail('runs', 'difference', 'two of them', f'{a} twice')
     runs = [read_run(p) for p in pair]
-    def sizes(p):
-        program = p/'integer.safetensors'
-        return {s.name:s.coded for s in run_sizes(program)} if is_there(program) else {}
     settings = {k:v for k,v in _pairs(*(r.config for r in runs)).items() if v[0]!=v[1]}
     code,metrics = _pairs(*map(_code, pair)),_pairs(*map(_numbers, runs))
     files = {k:_alike(*v) for k,v in sorted(_pairs(*map(_hashes, pair)).items())}
-    return Difference(pair, settings, code, metrics, _pairs(*map(sizes, pair)), files)
+    return Difference(pair, settings, code, metrics, _pairs(*map(_sizes, runs)), files)
 
 # %% ../../nbs/train/runs.ipynb #595ee3c4
 def _word(v):

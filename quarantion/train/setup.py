@@ -39,6 +39,7 @@ def load_data(
     cfg:Config # Settings
 )->Split: # Training and test samples
     "The data set of a run"
+    if cfg.builder: return cfg.builder.data(cfg)
     kind = cfg.data.partition(':')[0]
     if kind=='npy': view = dict(series=cfg.encode=='series')
     else: view = dict(steps=cfg.steps, step_us=cfg.step_us, sensor=sensor_of(cfg.sensor)) if kind=='events' else {}
@@ -108,12 +109,14 @@ def settings(
 # %% ../../nbs/train/setup.ipynb #faefeaa4
 class Builder(NamedTuple):
     "What a run makes in the place of a spiking network: functions of its settings `cfg` and its data `split`"
+    data:object # Of cfg: its split
     build:object # Of cfg, split: the float network, on its device; its weights follow from the seed
     quantized:object # Of the float network, which is left as it is, and a policy: the quantized one
     parts:object # As `fit.parts_of`: of x, y, positions of each batch, how, and which are wanted: batches
     objective:object # Of network, x, y: loss, scores, and a rate, as `fit.answered` gives them
     seen:object # Of network, cfg, split: what the line of an epoch says of the test samples, `test_accuracy` in it
     outcome:object # Of run, cfg, split, the float network and the quantized one or `None`: what `result.json` says
+    proved:object # Of run, cfg, split, the quantized network: what a comparison with its program on disk says
     told:object=None # Of network, cfg, split, and the `Signals` before: those after an epoch, where health is watched
 
 # %% ../../nbs/train/setup.ipynb #8abcc328
@@ -229,6 +232,7 @@ def rehearse(
     net,stages = build(cfg, split),planned(cfg, math.ceil(len(split.x_train)/cfg.batch))
     _learns(cfg, split, net, stages)
     if cfg.policy=='float': return
+    if cfg.builder: return cfg.builder.quantized(net, policy_named(cfg.policy))
     if cfg.budget: check_budget(net, cfg.budget)
     if cfg.prune: zero_smallest(net, cfg.prune)
     with warnings.catch_warnings():

@@ -76,7 +76,8 @@ def begun(
     run:Path=None, # To go on with, as the first rank sees it; `None` for what this `torchrun` began, or a new one
     folder='runs', # Where a new one is made
     asked:bool=False, # Were `steps` asked for?
-    again:bool=False # Is a finished run gone on with?
+    again:bool=False, # Is a finished run gone on with?
+    read=settings # Function of a run directory that gives its settings
 ): # A context that gives a run directory, which on other ranks is a copy, and its data; `None` for a finished run
     "Begin a run with many processes, or go on with one; raises `CheckError` on all of them"
     job = Job(None) if cfg is None else job_of(folder, sorted(values_of(cfg).items()))
@@ -89,4 +90,4 @@ def begun(
     if first_says(is_finished(as_path(run)) and not again if ranks_now().first else None):
         yield run,None
         return
-    with lent(run) as own: yield own,loaded(lambda: (c := settings(own), load_data(c)), True)[1]
+    with lent(run) as own: yield own,loaded(lambda: (c := read(own), load_data(c)), True)[1]
