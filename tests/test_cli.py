@@ -399,7 +399,7 @@ def test_one_process_does_what_is_not_shared(here, done, monkeypatch):
 def test_a_run_that_lost_a_rank_says_how_it_goes_on(monkeypatch, capsys):
     def lost(*_): raise RuntimeError('gloo: Connection reset by peer')
     @contextmanager
-    def begun(*_): yield Path('runs/a'),'data'
+    def begun(*_, **__): yield Path('runs/a'),'data'
     monkeypatch.setattr('quarantion.train.together.begun', begun)
     monkeypatch.setattr('quarantion.cli._work', lost)
     for restarts in '0','3': # `torchrun` starts it again

@@ -302,7 +302,7 @@ def ended(pid): return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 def quick(monkeypatch):
     "What takes long has been done, and was fine: no thread of torch is asked for in a fork"
     monkeypatch.setattr(again, 'prove', lambda *a: SimpleNamespace(problems=[]))
-    monkeypatch.setattr(again, 'reproduced', lambda *a: again.Reproduction('hashes', [], {}, {}, []))
+    monkeypatch.setattr(again, 'reproduced', lambda *a, **_: again.Reproduction('hashes', [], {}, {}, []))
 
 @pytest.mark.parametrize('where', ['before','at','torn'])
 def test_killed_between_training_again_and_the_line(runs, where, here, quick, monkeypatch):
@@ -330,8 +330,8 @@ def test_two_at_once_make_two_lines(runs, quick):
 
 def test_changed_while_it_was_trained_again(runs, monkeypatch):
     real = again.reproduced
-    def late(run, *a):
-        out = real(run, *a)
+    def late(run, *a, **how):
+        out = real(run, *a, **how)
         (run/'late').write_text('x')
         return out
     monkeypatch.setattr(again, 'reproduced', late)

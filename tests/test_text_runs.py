@@ -143,7 +143,8 @@ def test_what_is_for_spiking_networks_says_so(done, words, capsys):
     assert code==2 and 'expected a run of a spiking network; `language.load_lm` reads the program of the other' in err and err.count('\n')==1
 
 
-def test_runs_lists_and_compares(done, folder, tmp_path, capsys):
+def test_runs_lists_and_compares(done, folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '200')
     other = learn_text(replace(TextConfig(**settings(folder)), policy='float'), folder/'runs')
     code,out,_ = said(capsys, 'runs', folder/'runs')
     assert code==0 and 'bits a byte' in out and f'{other["bits_per_byte"]:.3f}' in out
