@@ -1088,15 +1088,15 @@ def _info(as_json:Annotated[bool, typer.Option('--json', help='Print one JSON ob
 BENCHES = ('lif','bptt','levels','nonary','wave','fakequant','events','cameras','quality','infer','codes','convert',
            'train','many','own','health','nearest','walk','curvature','wire','links','ask','lattice',
            'tokens','gpu')
-_WHAT = ('lif (neurons, forward), bptt (and backward), levels, nonary, wave, fakequant, events (integer products), '
-         'cameras (events into frames, and out of files), quality (copies in data), infer, codes (encoders), convert '
-         '(ReLU networks into spikes: how right they are), train (a training step, on one thread too), many '
-         '(a step of as many processes as threads are asked for), own (neurons of your own), health (what a look at '
-         'a network costs), nearest (neighbours of vectors), walk (on hypergraphs), curvature (of edges of graphs), '
-         'wire (gradients in few bytes between two processes), links (sets of Debian packages told from others), '
-         "ask (pages of Python's manual, by words, vectors and the walk), lattice (points of E8 beside levels), "
-         'tokens (tokenizers on text held out) '
-         'or gpu (neurons and training steps).')
+_WHAT = ('lif (neurons, forward), bptt (and backward), levels (the nearest of a table), nonary (digits −4 … 4), '
+         'wave (steps of a field), fakequant (fake quantization), events (integer products), cameras (events into '
+         'frames, and out of files), quality (copies in data), infer (programs that answer), codes (encoders), '
+         'convert (ReLU networks into spikes: how right they are), train (a training step, on one thread too), '
+         'many (a step of as many processes as threads are asked for), own (neurons of your own), health (what a '
+         'look at a network costs), nearest (neighbours of vectors), walk (on hypergraphs), curvature (of edges of'
+         ' graphs), wire (gradients in few bytes between two processes), links (sets of Debian packages told from '
+         "others), ask (pages of Python's manual, by words, vectors and the walk), lattice (points of E8 beside "
+         'levels), tokens (tokenizers on text held out) or gpu (neurons and training steps).')
 _CHECK = 'Exit with 1 if a row stays under 60 % of its goal, a peer is not installed, or nothing ran.'
 
 def _missed(rows):

@@ -11,7 +11,7 @@ const leader = t => {
     const n = told.names.length, v = s.run.votes.subarray(t * n, (t + 1) * n)
     return v.reduce((best, x, k) => x > v[best] ? k : best, 0)
 }
-const number = v => Math.round(v).toLocaleString('en').replace(/,/g, '\u202f')
+const number = v => Math.round(v).toLocaleString('en')
 
 const showVotes = () => {
     const n = told.names.length, v = Array.from(s.run.votes.subarray(s.t * n, (s.t + 1) * n)), best = leader(s.t)
