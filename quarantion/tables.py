@@ -98,7 +98,7 @@ def measured_on(
     d = _stored(name, path)
     if not d: return 'not measured yet'
     threads = ' and '.join(map(str, sorted({r['threads'] for r in d['rows']})))
-    return f"medians of one run of `{d['command']}` on {d['machine']}, {threads} threads"
+    return f"medians of one run of `{d['command']}` on {d['machine']}, {threads} thread{'s'*(threads!='1')}"
 
 def measured_parts(
     name:str, # Name of a benchmark

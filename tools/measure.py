@@ -1414,7 +1414,8 @@ def main():
     if a.name=='time': return clock(a.seeds, a.out or MEASURED/'time.json')
     runs = [[*JOBS[a.name], '--policy', q, '--seed', str(s), *more] for s in range(a.seeds) for q in a.policies]
     import torch
-    where = torch.cuda.get_device_name() if 'cuda' in more else f'{cpu()}, {torch.get_num_threads()} threads'
+    threads = torch.get_num_threads()
+    where = torch.cuda.get_device_name() if 'cuda' in more else f"{cpu()}, {threads} thread{'s'*(threads!=1)}"
     shown = [m for i,m in enumerate(more) if m!='--data-dir' and (i==0 or more[i-1]!='--data-dir')]
     path = a.out or MEASURED/f'{a.name}.json'
     path.parent.mkdir(exist_ok=True, parents=True)
