@@ -87,6 +87,15 @@ def test_one_code_changed_is_found(tmp_path):
         assert not prove_lm(q, load_lm(tmp_path/'lm'), x).ok, name
 
 
+@pytest.mark.parametrize('bad', [float('nan'), float('inf')])
+@pytest.mark.parametrize('name', ['blocks.0.q.parametrizations.weight.original', 'last.weight'])
+def test_weights_that_are_no_numbers_have_no_program(bad, name):
+    q = QuantLM(KernelLM(16, 1, 2, 11, 4), preset('nonary')).eval()
+    with torch.no_grad(): q.get_parameter(name).view(-1)[3] = bad
+    for f in lower_lm, lambda q: exact_logits(q, torch.zeros(1, 3, dtype=torch.int64)):
+        with pytest.raises(CheckError, match=f'{name}.*expected finite numbers, found'): f(q)
+
+
 def test_products_hold_where_float32_would_not():
     "Rows whose sums of products pass 2^24"
     from quarantion.language.program import IntLinear, linear

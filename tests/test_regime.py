@@ -54,7 +54,7 @@ def test_bias_where_the_truth_is_known():
 
 
 def test_bad_input():
-    for bad,word in (torch.ones(20, 4),'vary'),(torch.full((20,4), math.nan),'finite'),(torch.rand(4, 4),'at least 8'), \
+    for bad,word in (torch.ones(20, 4),'vary'),(torch.full((20,4), math.nan),'finite'),(torch.rand(4, 4),'at least 8'),(torch.rand(0, 4),'at least 8'), \
                     (torch.rand(20),'states'),(torch.ones(20, 4).long(),'float'):
         with pytest.raises(CheckError, match=word): integration(bad)
     with pytest.raises(CheckError, match='correlation'): nats_of(torch.rand(3, 2))

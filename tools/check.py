@@ -65,9 +65,12 @@ def ratchet(): run('python', 'tools/ratchet.py')
 def notebooks(): run('nbdev_test', '--n_workers', '2', '--timing', OMP_NUM_THREADS='1')
 
 
+TWO = '-n', '2', '--dist', 'loadfile', '--no-loadscope-reorder' # whole files, in the order of `tests/conftest.py`
+
+
 def tests(): # small layers gain nothing from two threads, and lose much where a core is busy
     most = 'not browser and not soak'
-    run('pytest', '-q', '-n', '2', '--dist', 'loadfile', '-m', most, '--durations=12', OMP_NUM_THREADS='1')
+    run('pytest', '-q', *TWO, '-m', most, '--durations=12', OMP_NUM_THREADS='1')
 
 
 def made_wheel(d):
@@ -113,7 +116,7 @@ def wheel():
 def docs(): run('python', 'tools/docs.py')
 
 
-def browser(): run('pytest', '-q', '-n', '2', '--dist', 'loadfile', '-m', 'browser')
+def browser(): run('pytest', '-q', *TWO, '-m', 'browser', '--durations=12')
 
 
 def tree():

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from ..checks import check_array, check_dtype, check_range, fail, typed
+from ..checks import check_array, check_dtype, check_finite, check_range, fail, typed
 from .attention import slopes
 from .model import LEAST, KernelLM
 from .program import FORMAT, IntegerLM, IntLinear, norms_of, shapes_of
@@ -108,6 +108,7 @@ def _can(q):
     if q.sizes['kind']!='dot': fail('`kind`', 'exact_logits', want, q.sizes['kind'])
     real = [n for n in shapes_of(q.sizes) if coded(q.get_submodule(n)).real]
     if real: fail('weights', f'layer `{real[0]}`', 'codes', 'real numbers')
+    for n,p in q.named_parameters(): check_finite(p.detach(), n)
 
 @typed
 @torch.no_grad()

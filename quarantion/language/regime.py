@@ -18,10 +18,10 @@ from ..train.signals import Signals
 def _scaled(states): # float64, of mean 0 and spread 1, without coordinates that never change
     check_finite(check_dtype(states, 'float32 float64', 'states'), 'states')
     n,_ = check_shape(states, 'n d', 'states')
+    if n<8: fail('`states`', 'regime', 'at least 8', n)
     x = states.double()-states.double().mean(0)
     spread = x.detach().square().mean(0).sqrt()
     x = x[:,spread>1e-6*states.detach().abs().amax(0)]
-    if n<8: fail('`states`', 'regime', 'at least 8', n)
     if x.shape[1]<2: fail('`states`', 'regime', 'at least 2 coordinates that vary', x.shape[1])
     return x/x.square().mean(0).sqrt()
 
