@@ -144,6 +144,7 @@ def _training(metrics, quantized, panel):
                        'that are right, on the text that is trained on. Hollow marks are of text held out.')
 
 # %% ../../nbs/inspect/text_page.ipynb #7336c5e9
+@typed
 def text_parts(
     run:Path, # A run directory
     config:dict, # Its settings
