@@ -106,6 +106,7 @@ def wheel():
         assert made['mismatches']==0 and made['spikes']>0, made
         run(there/'quarantion', 'verify', made['run'], cwd=d, quiet=True)
         run(there/'python', 'wheel_store.py', made['run'], d/'stored', cwd=d)
+        run(there/'python', '-c', 'from quarantion.tables import measurement; measurement("tokens")', cwd=d) # for a tutorial
         keep = {'quarantion', 'numpy', 'safetensors', 'constriction', 'cython'}
         others = [p['name'] for p in json.loads(pip('list', '--format', 'json')) if p['name'].lower() not in keep]
         assert 'torch' in others
