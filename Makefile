@@ -81,7 +81,7 @@ help:
 
 $(COMPILER): requirements.lock
 	@$(PYTHON) tools/python.py
-	@echo 'Installing into .venv (a minute the first time)'
+	@echo 'Installing into .venv (some minutes the first time)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -qq --no-compile -c requirements.lock cython setuptools wheel
 	@touch $@

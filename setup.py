@@ -27,6 +27,11 @@ for page in linked(list(Path('nbs/tutorials').glob('*.ipynb'))):
     copy = 'quarantion/notebooks'/page.relative_to('nbs')
     copy.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(page, copy)
+# and what tutorials read that was measured
+for page in Path('nbs/tutorials').glob('*.ipynb'):
+    for name in re.findall(r"\bmeasurement\('(\w+)'", page.read_text()):
+        os.makedirs('quarantion/notebooks/measured', exist_ok=True)
+        shutil.copy(f'nbs/measured/{name}.json', 'quarantion/notebooks/measured')
 
 # `-ffp-contract=off` keeps a compiled kernel bit-equal to the same module run as plain Python;
 # loops over many arrays vectorize only if gcc may test all pairs of them for overlap,

@@ -971,10 +971,10 @@ def _copy_new(source, folder):
     _say(f'notebooks in {folder}: {len(new)} copied, {len(all_)-len(new)} there already and left as they are')
 
 # %% ../nbs/cli.ipynb #4f888734
-def _need_jupyterlab(command):
+def _need(command, *packages):
     from importlib.util import find_spec
-    if find_spec('jupyterlab') is None:
-        fail('jupyterlab', command, 'this package (pip install jupyterlab)', 'none')
+    for p in packages:
+        if find_spec(p) is None: fail(p, command, f'this package (pip install {p})', 'none')
 
 def _jupyterlab(folder, words): # In place of this process
     sys.stdout.flush()
@@ -989,7 +989,7 @@ def _lab(
     folder:Annotated[Path, typer.Argument(help=_COPY)]=Path('notebooks'),
 ):
     "Copy the tutorials, and open JupyterLab there; what else is on the command line is for JupyterLab"
-    _need_jupyterlab('lab')
+    _need('lab', 'jupyterlab', 'fastcore') # whose tests stand in tutorials
     source = _notebooks()
     if source is None: fail('notebooks', 'lab', 'those that come with the package', 'none')
     _copy_new(source, folder)
@@ -1005,7 +1005,7 @@ def _look(
     from quarantion.files import write_atomic
     from quarantion.inspect.run_notebook import run_notebook
     from quarantion.train.rundir import result_of
-    _need_jupyterlab('look')
+    _need('look', 'jupyterlab')
     run = _of_spikes(_meant(run))
     quantized,path = result_of(run, _NEEDS)['policy']!='float',Path(f'{run.resolve().name}.ipynb')
     if path.exists(): _say(f'{path} is there already, and left as it is')
@@ -1322,17 +1322,31 @@ _asked = app.command('ask', help=_ASK)(_joined(_ask, _MORE))
 # %% ../nbs/cli.ipynb #42f47252
 _BESIDE = 'BPE of tokenizers', 'Unigram of tokenizers'
 _MEASURES = ('bytes / token: how short texts become; unigram bits / byte: entropy of token frequencies on the held-out '
-             'text, not that of a language model; lost: texts that did not come back')
+             'text, not that of a language model; lost: texts that did not come back; in the '
+             'tokenizers of others, bytes that are not UTF-8 do not')
 
 def _beside(known, held, tok):
-    "Measures of a tokenizer and its peers, on text held out"
+    "Measures of a tokenizer and its peers, on text held out, and in how many texts the ids are ours"
     from quarantion.bench.tokens import coder
     from quarantion.language.tokenizer import worth
-    rows = [dict(name='ours', vocab=len(tok))|worth(tok.encode, tok.decode, held)]
-    for way in _BESIDE:
-        if c := coder(way, known, len(tok)): rows.append(dict(name=way, vocab=c.size)|worth(c.encode, c.decode, held))
-        else: _say(f'not installed: {way} (quarantion[text])')
+    ours,rows,none = [tok.encode(t) for t in held],[],[]
+    for way in ('ours',*_BESIDE):
+        c = tok if way=='ours' else coder(way, known, len(tok))
+        if not c: none.append(way)
+        else:
+            ids = ours if c is tok else [c.encode(t) for t in held]
+            found = worth(lambda _, given=iter(ids): next(given), c.decode, held) # encoded once
+            size = len(tok) if c is tok else c.size
+            rows.append(dict(name=way, vocab=size)|found|dict(same=sum(a==b for a,b in zip(ours, ids))))
+    if none: _say(f'not installed: {", ".join(none)} (pip install tokenizers)')
     return rows
+
+def _is_bpe(rows, n):
+    "Whether ours is BPE; nothing where that is not installed"
+    same = next((r['same'] for r in rows if r['name']==_BESIDE[0]), None)
+    if same is None: return ''
+    told = f'{_BESIDE[0]} gives the ids of ours in {same:,} of {n:,} texts held out'
+    return f'{told}: ours is BPE, of these texts' if same==n else told
 
 def _measures(title, rows):
     head = ['name','tokens','bytes / token','unigram bits / byte','lost']
@@ -1340,7 +1354,7 @@ def _measures(title, rows):
     return _columns(title, head, [[_as_is(format(r[k], f)) for k,f in form.items()] for r in rows])
 
 # %% ../nbs/cli.ipynb #2c0e6299
-_FILE = "A file, of any bytes, a table (.parquet), or a folder; default: topics of Python's help."
+_FILE = "A file of any bytes, a table (.parquet), or a folder of texts; default: topics of Python's help."
 _MODEL = ('{parameters:,} parameters in {bytes:,} bytes: {bits_per_byte:.3f} bits / byte of text held out (in float '
           '{float_bits_per_byte:.3f}); {mismatches:,} of {places:,} next tokens unlike its program; {run}')
 
@@ -1384,7 +1398,7 @@ def _text(
     column:Annotated[str, typer.Option(help='Of a table: where its texts are; default: text.')]='',
     vocab:Annotated[int, typer.Option(help='How many tokens, 256 or more.')]=4096,
     out:Annotated[Path, typer.Option(help='File to write, for Hugging Face tokenizers.')]=Path('tokenizer.json'),
-    lm:Annotated[bool, typer.Option('--lm', help='Train a small language model on them, too, in runs/.')]=False,
+    lm:Annotated[bool, typer.Option('--lm', help='Train a small language model, too, in runs/; takes minutes.')]=False,
     as_json:Annotated[bool, typer.Option('--json', help='Print one JSON object.')]=False,
 ):
     "Train a tokenizer, save it, and measure it on text held out"
@@ -1395,12 +1409,12 @@ def _text(
     known,held = _sides(file, column)
     tok = train_tokenizer(known, vocab)
     save_tokenizer(out, tok)
-    if len(tok)<vocab: _say(f'{len(tok):,} tokens: in so few texts no pair is left to merge')
+    if len(tok)<vocab: _say(f'{len(tok):,} tokens, not {vocab:,}: in these texts no pair is left to merge')
     (n,size),rows = _counted((known,held)),_beside(known, held, tok)
     said = dict(corpus=str(file or 'pydoc_data.topics'), bytes=size, texts=n, held_out=len(held))
     if not as_json:
         _show(_measures('{corpus}: {bytes:,} bytes, {held_out:,} of {texts:,} texts held out'.format(**said), rows))
-        print(_MEASURES)
+        print(*filter(None, (_MEASURES, _is_bpe(rows, len(held)))), sep='\n')
         _say(f'{out}: {tok!r}')
     model = _model(file, out) if lm else None
     if as_json: print(json.dumps(said|dict(file=str(out), vocab=len(tok), rows=rows, model=model)))

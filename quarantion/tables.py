@@ -11,6 +11,7 @@ import html, json
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
+import quarantion
 from .checks import fail, typed
 from .paper import BLUE, GREY, ORANGE, RED, ink
 
@@ -63,15 +64,15 @@ def verdict(r:Row)->str: # A few words
     return 'no difference beyond the noise'+goal if r.noise else _times(r.ratio)+goal
 
 # %% ../nbs/tables.ipynb #cf9453d6
-def _file(name): # of a measurement, here or in a folder above
-    here = Path.cwd()
+def _file(name): # of a measurement, here or in a folder above; or what the package has, for its tutorials
+    here,own = Path.cwd(),Path(quarantion.__file__).parent/'notebooks'/'measured'
     near = (d/s/f'{name}.json' for d in (here,*here.parents) for s in ('measured','nbs/measured'))
-    return next(filter(Path.exists, near), None)
+    return next(filter(Path.exists, (*near,own/f'{name}.json')), None)
 
 @typed
 def measurement(
     name:str, # Such as `accuracy`
-    folder=None # Where it is stored; `nbs/measured`, here or in a folder above, if absent
+    folder=None # Where it is stored; `nbs/measured`, here or above, if absent; else what the package has
 )->dict: # What is in the file
     "What `tools/measure.py` stored; raises `CheckError` where it stored nothing"
     path = Path(folder)/f'{name}.json' if folder else _file(name)

@@ -1,6 +1,14 @@
 "What many tests begin with"
 import pytest
 
+LONG = ('resume', 'compile', 'executorch', 'many', 'shards', 'memory_of_readers', 'text_runs', 'ask_corners', 'tune', 'cli', 'runs',
+        'cortex_m', 'every_public_function', 'complete_programs', 'jupyterlab', 'site_in_browser') # Files that take long
+
+
+def pytest_collection_modifyitems(items):
+    "They begin first, so that in the end no core waits for one of them"
+    items.sort(key=lambda i: i.path.stem.removeprefix('test_') not in LONG)
+
 
 @pytest.fixture(autouse=True, scope='session')
 def no_key_of_the_user(tmp_path_factory):

@@ -65,9 +65,12 @@ def ratchet(): run('python', 'tools/ratchet.py')
 def notebooks(): run('nbdev_test', '--n_workers', '2', '--timing', OMP_NUM_THREADS='1')
 
 
+TWO = '-n', '2', '--dist', 'loadfile', '--no-loadscope-reorder' # whole files, in the order of `tests/conftest.py`
+
+
 def tests(): # small layers gain nothing from two threads, and lose much where a core is busy
     most = 'not browser and not soak'
-    run('pytest', '-q', '-n', '2', '--dist', 'loadfile', '-m', most, '--durations=12', OMP_NUM_THREADS='1')
+    run('pytest', '-q', *TWO, '-m', most, '--durations=12', OMP_NUM_THREADS='1')
 
 
 def made_wheel(d):
@@ -103,6 +106,7 @@ def wheel():
         assert made['mismatches']==0 and made['spikes']>0, made
         run(there/'quarantion', 'verify', made['run'], cwd=d, quiet=True)
         run(there/'python', 'wheel_store.py', made['run'], d/'stored', cwd=d)
+        run(there/'python', '-c', 'from quarantion.tables import measurement; measurement("tokens")', cwd=d) # for a tutorial
         keep = {'quarantion', 'numpy', 'safetensors', 'constriction', 'cython'}
         others = [p['name'] for p in json.loads(pip('list', '--format', 'json')) if p['name'].lower() not in keep]
         assert 'torch' in others
@@ -113,7 +117,7 @@ def wheel():
 def docs(): run('python', 'tools/docs.py')
 
 
-def browser(): run('pytest', '-q', '-n', '2', '--dist', 'loadfile', '-m', 'browser')
+def browser(): run('pytest', '-q', *TWO, '-m', 'browser', '--durations=12')
 
 
 def tree():

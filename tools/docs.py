@@ -30,7 +30,7 @@ from nbdev.process import Processor
 from nbdev.quarto import nbdev_docs
 from nbdev.serve import proc_nbs
 from smalldocs.cli import main as smalldocs
-from smalldocs.layout import KATEX
+from smalldocs.layout import KATEX, Layout
 
 
 def short(kind:str)->str:
@@ -429,8 +429,19 @@ def write_readme(cfg):
     (cfg.config_path/'README.md').write_text(md+'\n')
 
 
+def link_once():
+    "The sidebar of each page links to all of them: a link is looked up once for each folder"
+    known,href = {},Layout.href
+    def once(self, to):
+        key = self.page.out.parent,to
+        if key not in known: known[key] = href(self, to)
+        return known[key]
+    Layout.href = once
+
+
 def main():
     cfg = get_config()
+    link_once()
     site = f'{cfg.doc_host}{cfg.doc_baseurl}/'
     draw_film(cfg)
     draw_live(cfg)

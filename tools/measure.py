@@ -21,6 +21,7 @@ not stored, the others are lines of nbs/measured/canon.jsonl.
         --from FILE --only faq                        # keeps vectors of MiniLM there; parts: settings titles letters nits faq
     python tools/measure.py walk                      # walks on Debian's packages beside scipy, igraph and networkx, one thread
     python tools/measure.py tokens --seeds 5         # tokenizers on text held out, 20 MB of each corpus, or --some BYTES
+    python tools/measure.py source                    # 32,000 tokens of 50 MB of Python files, beside BPE of tokenizers; a row of tokens.json
     python tools/measure.py tutorials                 # how long each tutorial runs, on two threads
     python tools/measure.py bench                     # every benchmark, or those named after it
     python tools/measure.py break-even                # the constants by which the runtime chooses, into its notebook
@@ -532,6 +533,15 @@ def tokens(a, path):
     d = measure_tokens(a.some or 2*10**7, a.seeds)
     put(path, dict(command=f'python tools/measure.py tokens --seeds {a.seeds}{some}', machine=f'{cpu()}, {os.cpu_count()} cores', versions=versions, **d))
     print(path, f"{d['seconds']:.0f} s")
+
+
+def source(path):
+    "32,000 tokens of 50 MB alone, in the place of the row that was there"
+    from quarantion.bench.tokens import SOURCE, source_texts, training_rows
+    d = json.loads(path.read_text())
+    d['timed'] = [r for r in d['timed'] if not r['work'].startswith(SOURCE)]+[vars(r) for r in training_rows(source_texts(), 32000, SOURCE)]
+    put(path, d)
+    print(d['timed'][-1])
 
 
 def train_parts(old):
@@ -1348,7 +1358,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('name', choices=[*JOBS, 'time', 'bench', 'wire', 'break-even', 'accuracy', 'claims', 'codes', 'convert', 'frontier', 'until',
                                     'text', 'words', 'route', 'kinds', 'large', 'tutorials', 'exports', 'where', 'gpu', 'bits', 'nir', 'search', 'shells', 'resonance', 'curvature', 'lattice', 'loop', 'store',
-                                    'nearest', 'walk', 'tokens', 'monitor', 'phases', 'small', 'health', 'meetings', 'scaling', 'ask', 'links',
+                                    'nearest', 'walk', 'tokens', 'source', 'monitor', 'phases', 'small', 'health', 'meetings', 'scaling', 'ask', 'links',
                                     'likeness', 'natural'])
     p.add_argument('--only', nargs='+', help='health: kinds, networks or ailments; wire: digits, mnist, times, moving, floors; others stay')
     p.add_argument('--seeds', type=int, default=5)
@@ -1372,6 +1382,7 @@ def main():
     if a.name=='text': return text(a, a.out or MEASURED/'text.json')
     if a.name=='route': return route(a, a.out or MEASURED/'route.json')
     if a.name in ('kinds','large'): return globals()[a.name](a, a.out or MEASURED/f'{a.name}.json')
+    if a.name=='source': return source(a.out or MEASURED/'tokens.json')
     if a.name=='words': return words(a, a.out or MEASURED/'words.json')
     if a.name=='codes': return codes(a.seeds, a.out or MEASURED/'codes.json')
     if a.name=='claims': return claims(a.data_dir, a.seeds, a.out or MEASURED/'claims.json')

@@ -79,10 +79,11 @@ def plot_surprise(
 ): # The `Axes`
     "What each token of a passage took; raises `CheckError`"
     if not bits: fail('`bits`', 'plot_surprise', 'one model at least', 'none')
-    ax,n = style_axes(ax, (8.6,2.4), grid='y'),len(next(iter(bits.values())))
+    n = len(next(iter(bits.values())))
+    for k,v in bits.items(): check_range(check_array(v, 't', f'bits of {k}', t=n), 0, name=f'bits of {k}')
+    ax = style_axes(ax, (8.6,2.4), grid='y')
     for (k,v),color,way in zip(bits.items(), (BLUE,ORANGE,GREEN), ('-','--',':')):
-        ax.plot(range(1, n+1), check_range(check_array(v, 't', f'bits of {k}', t=n), 0, name=f'bits of {k}'),
-                way, color=color, lw=1.2, label=k, drawstyle='steps-mid')
+        ax.plot(range(1, n+1), v, way, color=color, lw=1.2, label=k, drawstyle='steps-mid')
     ax.set(xlim=(.5, n+.5), ylim=(0,None))
     label_axes(ax, 'place in the passage', 'bits')
     add_legend(ax)
@@ -143,6 +144,7 @@ def _training(metrics, quantized, panel):
                        'that are right, on the text that is trained on. Hollow marks are of text held out.')
 
 # %% ../../nbs/inspect/text_page.ipynb #7336c5e9
+@typed
 def text_parts(
     run:Path, # A run directory
     config:dict, # Its settings

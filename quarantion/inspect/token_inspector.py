@@ -80,9 +80,9 @@ def plot_tokens(
 ): # The `Axes`
     "Letters of a text between tokens of two tokenizers; what both have is pale; raises `CheckError`"
     _check_sentence(text)
-    names,ax = check_two(names, 'names'),style_axes(ax, (8.6,2.6))
+    names = check_two(names, 'names')
     found = [_tokens_in(text, t, min(vocab, len(t))) for t in (ours,other)]
-    both = {*found[0]}&{*found[1]}
+    both,ax = {*found[0]}&{*found[1]},style_axes(ax, (8.6,2.6)) # what is refused leaves no axes behind
     for tokens,colour,up,name,x in zip(found, (BLUE,ORANGE), (-.72,.72), names, (0,.4)):
         _bars(ax, tokens, both, colour, up)
         ax.text(x, 1.01, f'■ {name}: {len(tokens)} tokens', color=colour, fontsize=9, transform=ax.transAxes)

@@ -70,7 +70,7 @@ def is_table(
 
 def _table(path):
     try: from pyarrow import dataset
-    except ImportError as e: fail('pyarrow', 'column_of', 'it to be installed (quarantion[text])', str(e))
+    except ImportError as e: fail('pyarrow', 'column_of', 'this package (pip install pyarrow)', str(e))
     files,want = table_files(path),f'files of one kind: {" ".join(_KINDS)}'
     kind,*more = {_kind(f) for f in files} or {''}
     if more or not kind: fail('path', str(path), want, shown([f.name for f in files] or [path.name]))

@@ -71,7 +71,7 @@ def any_tokenizer(
     try: return load_tokenizer(path)
     except CheckError as e: ours = e
     try: from tokenizers import Tokenizer as Theirs
-    except ImportError: fail('tokenizers', str(path), 'it to be installed (quarantion[text])', f'none, and {ours}')
+    except ImportError: fail('tokenizers', str(path), 'this package (pip install tokenizers)', f'none, and {ours}')
     try: theirs = Theirs.from_buffer(data)
     except Exception as e: fail('contents', str(path), 'a tokenizer', str(e)) # whatever Rust says
     return Foreign(theirs, str(path))

@@ -200,7 +200,7 @@ def in_tokenizers(
 ): # A `tokenizers.Tokenizer`
     "The same tokenizer, in the library `tokenizers`; raises `CheckError` where that is not installed"
     try: from tokenizers import Tokenizer as Theirs
-    except ImportError as e: fail('tokenizers', 'in_tokenizers', 'it to be installed (quarantion[text])', str(e))
+    except ImportError as e: fail('tokenizers', 'in_tokenizers', 'this package (pip install tokenizers)', str(e))
     return Theirs.from_str(json_of(tok).decode())
 
 # %% ../../nbs/language/tokenizer.ipynb #fcf9120e
