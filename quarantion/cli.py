@@ -123,14 +123,18 @@ def _no_run(path):
     if os.path.exists(path/'config.json'): return 'one of a hub: infer and export take its model.safetensors'
     return f'a folder of runs, whose newest is {path/"latest"}' if runs_in(path) else 'no config.toml'
 
-def _kind(run):
-    "What its settings are"
+def _on_texts(run):
+    "Is it one of a language model?"
     from quarantion.files import parse_toml
-    from quarantion.train.config import Config
     from quarantion.train.rundir import on_texts
     said = {}
     with suppress(OSError,ValueError): said = parse_toml((run/'config.toml').read_bytes()) # or its reader fails
-    if not on_texts(said): return Config
+    return on_texts(said)
+
+def _kind(run):
+    "What its settings are"
+    from quarantion.train.config import Config
+    if not _on_texts(run): return Config
     from quarantion.language.lessons import TextConfig
     return TextConfig
 
@@ -142,7 +146,7 @@ def _settings(run):
 def _of_spikes(run):
     "`run`, unless it is one on texts, which this command does not read; raises `CheckError`"
     want = 'a run of a spiking network; `language.load_lm` reads the program of the other'
-    if _kind(run).builder: fail('run', str(run), want, 'one of a language model')
+    if _on_texts(run): fail('run', str(run), want, 'one of a language model')
     return run
 
 # %% ../nbs/cli.ipynb #ee7a47cb

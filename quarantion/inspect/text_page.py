@@ -12,10 +12,7 @@ from ..checks import check_array, check_range, fail, typed
 from ..files import is_there, load_tensors, read_record
 from .figures import plot_curve
 from .pages import page_card, page_figure, page_settings, page_table
-from ..language.foreign import any_tokenizer
-from ..language.lessons import NOT_OF_TEXTS, PASSAGE, TextConfig
 from ..paper import BLUE, GREEN, ORANGE, RED, add_legend, label_axes, style_axes
-from ..train.config import values_of
 from ..train.rundir import read_run
 
 # %% ../../nbs/inspect/text_page.ipynb #ca62017f
@@ -108,11 +105,13 @@ def _passage(vocab, t, of):
 # %% ../../nbs/inspect/text_page.ipynb #21178f70
 def _vocab(run, config):
     "Bytes of each token"
+    from quarantion.language.foreign import any_tokenizer # late, as what follows, too: they need torch
     if config['tokens']=='bytes': return [bytes([i]) for i in range(256)]
     return list(any_tokenizer(run/config['tokens']).vocab)
 
 def _kept(path, size, quantized):
     "What was kept of a passage; raises `CheckError`"
+    from quarantion.language.lessons import PASSAGE
     (t,_),nets = load_tensors(path, PASSAGE, 1),('float','quant')[:1+quantized]
     want = {'ids','next'}|{f'{n}.{k}' for n in nets for k in ('bits','says')}
     if {*t}!=want: fail('tensors', str(path), ', '.join(sorted(want)), ', '.join(sorted(t)))
@@ -151,6 +150,8 @@ def text_parts(
     panel # Function of a name, a title, what draws on axes, a size and words, that gives a picture as HTML
 )->tuple: # Its title, and the parts in their order
     "What stands on the page of a run on texts; raises `CheckError`"
+    from quarantion.language.lessons import NOT_OF_TEXTS, TextConfig
+    from quarantion.train.config import values_of
     (r,quantized),metrics = _told(run),read_run(run).metrics
     if not metrics: fail('lines', str(run/'metrics.jsonl'), 'at least one epoch', 'none')
     data,policy = (html.escape(r[k]) for k in ('data','policy'))
