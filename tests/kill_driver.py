@@ -1,4 +1,4 @@
-"Kill runs at many moments, at a few of them (`short`), several ways to learn (`learning`), or runs of several phases (`phases`, or a few of them: `borders`), and resume them. One process imports everything once; each run is a fork of it. Prints one JSON object."
+"Kill runs at many moments, at a few of them (`short`), several ways to learn (`learning`, or fewer of them: `recipes`), or runs of several phases (`phases`, or a few of them: `borders`), and resume them. One process imports everything once; each run is a fork of it. Prints one JSON object."
 import hashlib, json, os, random, signal, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,11 +12,11 @@ import quarantion.inspect.report, quarantion.train.job # noqa: E401,F401
 torch.set_num_threads(1) # a forked child cannot ask OpenMP for more
 ARGS = ['run', '--epochs', '3', '--qat-epochs', '2', '--hidden', '16', '--steps', '10', '--json']
 CHECKPOINT = 'last.safetensors'
-LEARNING = ['adamw_cosine', 'sgd_step', 'plateau', 'warmup_cosine', 'rmsprop', # these are killed in both phases, the others in one
+LEARNING = ['adamw_cosine', 'sgd_step', 'plateau', 'warmup_cosine', 'rmsprop', # by `learning` these are killed in both phases, the others in one, as all are by `recipes`
     'adamw_cosine --ema 0.98', 'sgd_step --ema 0.9', 'adamw_cosine --sam 0.05 --clip 1 --accumulate 3', 'warmup_cosine --autocast bf16 --loss ce_count(4),code_l1:0.1',
     'plateau --optimizer Adagrad', 'adamw_cosine --optimizer Rprop', 'adamw_cosine --optimizer Adafactor --opt-args weight_decay=0.01',
     'adamw_cosine --optimizer NaturalSGD --opt-args damping=0.001']
-out,short = Path(sys.argv[1]),sys.argv[2:]==['short']
+out,short,both = Path(sys.argv[1]),sys.argv[2:]==['short'],sys.argv[2:]==['learning']
 
 
 def child(args, prepare=lambda: None):
@@ -58,7 +58,7 @@ def learn(i):
     "Kill one way to learn, in both phases or in one; what is drawn of it is left out"
     args = [*ARGS, '--batch', '24', '--recipe', *LEARNING[i].split()]
     assert child([*args, '--out', out/f'whole{i}'])==0, args
-    whole,moments = facts(run_of(out/f'whole{i}')),(2,5) if i<5 else (2+3*(i%2),) # after an epoch, its next is not in its place
+    whole,moments = facts(run_of(out/f'whole{i}')),(2,5) if i<5 and both else (2+3*(i%2),) # after an epoch, its next is not in its place
     return [one(f'{i}-{n}', 'save', LEARNING[i], dies(CHECKPOINT, n, 'after'), args, whole) for n in moments]
 
 
@@ -108,7 +108,7 @@ if sys.argv[2:] in (['phases'],['borders']):
     with ThreadPoolExecutor(2) as two: results = [r for rs in two.map(phase, todo, todo.values()) for r in rs]
     print(json.dumps(dict(seconds=time.perf_counter()-t0, results=results)))
     sys.exit()
-if sys.argv[2:]==['learning']:
+if sys.argv[2:] in (['learning'],['recipes']):
     quarantion.inspect.report.write_report = lambda run: None # most of the time of so short a run
     with ThreadPoolExecutor(2) as two: results = [r for rs in two.map(learn, range(len(LEARNING))) for r in rs]
     print(json.dumps(dict(seconds=time.perf_counter()-t0, results=results)))

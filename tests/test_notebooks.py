@@ -71,3 +71,10 @@ def test_imports_have_cells_of_their_own(nb):
         tree = ast.parse(src)
         if any(isinstance(n, (ast.Import, ast.ImportFrom)) for n in ast.walk(tree)):
             assert all(isinstance(n, (ast.Import, ast.ImportFrom)) for n in tree.body), f'cell {i} imports and does more'
+
+
+def test_whole_files_are_compared_at_once():
+    "`test_eq` of two `bytes` looks at each of them, in Python: half a minute for a page"
+    slow = re.compile(r"test_eq\(.*read_bytes\(\), .*read_bytes\(\)\)")
+    found = [f'{nb.relative_to(ROOT)}, cell {i}: {line}' for nb in NBS for i, src, _ in cells(nb) for line in src.splitlines() if slow.search(line)]
+    assert not found, found

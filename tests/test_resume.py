@@ -13,14 +13,15 @@ def kills(request, tmp_path_factory):
     return request.param=='full',json.loads(r.stdout)['results']
 
 
-def test_each_way_to_learn_ends_the_same(tmp_path):
-    "Every recipe killed in the float and in the quantized phase; in one of them what goes between gradients and a step"
-    r = subprocess.run([sys.executable, Path(__file__).with_name('kill_driver.py'), tmp_path, 'learning'], capture_output=True, text=True,
+@pytest.mark.parametrize('form,many', [('recipes',13), pytest.param('learning', 18, marks=pytest.mark.soak)])
+def test_each_way_to_learn_ends_the_same(tmp_path, form, many):
+    "Every recipe killed in the float or in the quantized phase, or, by `make soak`, in both; and what goes between gradients and a step"
+    r = subprocess.run([sys.executable, Path(__file__).with_name('kill_driver.py'), tmp_path, form], capture_output=True, text=True,
         env=os.environ|dict(OMP_NUM_THREADS='1'), timeout=500)
     assert r.returncode==0, r.stderr[-2000:]
     runs = json.loads(r.stdout)['results']
     for k in runs: assert (k['first'],k['checkpoint'],k['resumed'],k['verified'],k['same'])==(-9,True,0,0,True), k
-    assert {k['metrics'] for k in runs}=={2,5} and len(runs)==18
+    assert {k['metrics'] for k in runs}=={2,5} and len(runs)==many
 
 
 def killed(kills): return [k for k in kills[1] if k['first']==-9 and k['resumed'] is not None]
