@@ -2,7 +2,8 @@
 import pytest
 
 LONG = ('resume', 'compile', 'executorch', 'many', 'shards', 'memory_of_readers', 'text_runs', 'ask_corners', 'tune', 'cli', 'runs',
-        'cortex_m', 'every_public_function', 'complete_programs', 'jupyterlab', 'site_in_browser') # Files that take long
+        'cortex_m', 'every_public_function', 'complete_programs', 'what_can_be_read',
+        'jupyterlab', 'site_in_browser') # Files that take long
 
 
 def pytest_collection_modifyitems(items):
